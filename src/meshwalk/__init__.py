@@ -1,0 +1,3 @@
+"""
+Walk inference requests over a declared graph of models.
+"""

@@ -1,0 +1,283 @@
+"""
+What can be wrong, and how it is said.
+
+A `Problem` is a fault of a text, with its place; a `MeshwalkError` is raised.  Errors are split by whose hand mends them:
+the author's (`GraphError`), the caller's (`RequestError`), the driver's (`OutOfTurn`), the walk's own limits
+(`WalkStopped`), a model endpoint's (`BackendError`), a record's (`TraceError`), the place it runs in (`SetupError`).
+
+Each class names in `hint` the gRPC status that fits it, as text, so that this room need not know gRPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+
+Severity = Literal["error", "warning"]
+
+# The classes that `on_error` edges choose by, in the words of a graph.
+ErrorClass = Literal[
+    "rate_limited",
+    "overloaded",
+    "unreachable",
+    "malformed",
+    "refused_by_model",
+    "timeout",
+    "budget",
+    "not_started",
+]
+
+
+class Span(NamedTuple):
+    """
+    Point at *length* characters of a file; line and column count from 1, in code points.
+    """
+
+    file: str
+    line: int
+    column: int
+    length: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    Say one fault of a text: where, a stable code, one sentence, and the remedy where we know it.
+    """
+
+    span: Span
+    code: str
+    message: str
+    help: str = ""
+    severity: Severity = "error"
+
+    def __str__(self) -> str:
+        return f"{self.span}: {self.message} [{self.code}]"
+
+
+def in_file_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """
+    Sort *problems* by place and drop those that say the same twice.
+    """
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.span, problem.code, problem.message)))
+
+
+def render(problem: Problem, sources: Mapping[str, Sequence[str]]) -> str:
+    """
+    Print *problem* with the line it is about, a caret under the place, and its remedy.
+
+    Args:
+        sources: The lines of each file by the name that spans use; a file that is not there is not quoted.
+    """
+    warning = "warning: " if problem.severity == "warning" else ""
+    rows = [f"{problem.span}: {warning}{problem.message} [{problem.code}]"]
+    lines = sources.get(problem.span.file, ())
+    if 0 < problem.span.line <= len(lines):
+        # A tab stays a tab under the text, so that the caret lines up however wide it is shown.
+        line = lines[problem.span.line - 1]
+        before = "".join("\t" if char == "\t" else " " for char in line[: problem.span.column - 1])
+        carets = "^" * max(1, min(problem.span.length, len(line) - problem.span.column + 1))
+        number = f"{problem.span.line:5}"
+        rows += [f"{number} | {line}", f"{' ' * len(number)} | {before}{carets}"]
+    if problem.help:
+        rows.append(f"      help: {problem.help}")
+
+    return "\n".join(rows)
+
+
+class MeshwalkError(Exception):
+    """
+    Be the parent of every error that meshwalk raises on purpose.
+    """
+
+    hint: ClassVar[str] = "INTERNAL"
+
+
+class GraphError(MeshwalkError):
+    """
+    Say that a graph's text is at fault; *problems* holds every fault found, in file order.
+    """
+
+    hint = "INVALID_ARGUMENT"
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = in_file_order(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SetupError(MeshwalkError):
+    """
+    Say that the place meshwalk runs in lacks something a graph needs: a package, a file, an environment variable.
+    """
+
+    hint = "FAILED_PRECONDITION"
+
+
+class Violation(NamedTuple):
+    """
+    Name one field of a request that cannot be taken, and why.
+    """
+
+    field: str
+    description: str
+
+
+class RequestError(MeshwalkError):
+    """
+    Say that a request is at fault; *violations* names each field.
+    """
+
+    hint = "INVALID_ARGUMENT"
+
+    def __init__(self, violations: Iterable[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{field}: {description}" for field, description in self.violations))
+
+
+class InputTooLarge(RequestError):
+    """
+    Say that the messages are past `limits.input_bytes`.
+    """
+
+    hint = "RESOURCE_EXHAUSTED"
+
+
+class DeadlineSpent(RequestError):
+    """
+    Say that a request arrived with no time left.
+    """
+
+    hint = "DEADLINE_EXCEEDED"
+
+
+class OutOfTurn(MeshwalkError):
+    """
+    Say that a walk was fed an entry its phase does not take; the walk is as it was.
+    """
+
+    def __init__(self, message: str, phase: str) -> None:
+        self.phase = phase
+        super().__init__(message)
+
+
+class WalkStopped(MeshwalkError):
+    """
+    Say that a walk had to end without an answer or a declared refusal.
+
+    Args:
+        node: The node it stopped at.
+        error_class: The class that no `on_error` edge of that node took, if there was one.
+    """
+
+    hint = "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, *, traversal_id: str = "", node: str = "", error_class: str = "", scope: str = "") -> None:
+        self.traversal_id = traversal_id
+        self.node = node
+        self.error_class = error_class
+        self.scope = scope
+        super().__init__(message)
+
+
+class BudgetSpent(WalkStopped):
+    """
+    Say that a call's worst case does not fit what is left of a scope.
+    """
+
+    hint = "RESOURCE_EXHAUSTED"
+
+
+class HopsSpent(WalkStopped):
+    """
+    Say that the walk used up its hops, or the visits of every node it could go to.
+    """
+
+    hint = "RESOURCE_EXHAUSTED"
+
+
+class DeadlineMissed(WalkStopped):
+    """
+    Say that time was up before an answer was there.
+    """
+
+    hint = "DEADLINE_EXCEEDED"
+
+
+class BackendFailed(WalkStopped):
+    """
+    Say that a backend failed and the graph has no `on_error` edge for it.
+    """
+
+    hint = "UNAVAILABLE"
+
+
+class BackendError(MeshwalkError):
+    """
+    Say that a model endpoint did not answer as it should; the walk sees *error_class*.
+
+    Args:
+        billable: Whether the provider may charge for the call, so that its worst case is assumed spent.
+    """
+
+    error_class: ClassVar[ErrorClass] = "unreachable"
+    hint = "UNAVAILABLE"
+
+    def __init__(self, message: str, *, backend: str, billable: bool = False) -> None:
+        self.backend = backend
+        self.billable = billable
+        super().__init__(message)
+
+
+class Unreachable(BackendError):
+    """
+    Say that no connection could be made, or that it broke.
+    """
+
+
+class Overloaded(BackendError):
+    """
+    Say that the backend answered that it cannot serve now (HTTP 5xx).
+    """
+
+    error_class = "overloaded"
+
+
+class RateLimited(BackendError):
+    """
+    Say that the backend asks to be called less often (HTTP 429).
+    """
+
+    error_class = "rate_limited"
+
+
+class Malformed(BackendError):
+    """
+    Say that the backend's answer cannot be read.
+    """
+
+    error_class = "malformed"
+
+
+class RefusedByModel(BackendError):
+    """
+    Say that the backend will not take this request (HTTP 4xx, a content filter).
+    """
+
+    error_class = "refused_by_model"
+
+
+class TraceError(MeshwalkError):
+    """
+    Say that a record cannot be used.
+    """
+
+    hint = "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, *, plan_digest: str = "") -> None:
+        self.plan_digest = plan_digest
+        super().__init__(message)

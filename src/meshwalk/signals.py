@@ -1,0 +1,223 @@
+"""
+The names that guards may speak: their types, who writes them, and where a walk keeps them.
+
+`visible` is the one list of what a guard on a given edge can read.  A walk keeps signal values by slot name; two names may
+share a slot, because `output.confidence` on an edge that leaves `screen` *is* `hop.screen.confidence`: the node being
+left has just had its latest successful visit.
+
+| name | type | written by |
+|---|---|---|
+| `request.<attribute>` | as declared | the caller, or the default |
+| `signals.tokens .depth .ambiguity .complexity` | number | a `classifier` |
+| `thresholds.<name>` | number | the author |
+| `elapsed`, `deadline.left` | duration | the engine's clock, at each decision |
+| `budget.request.left_usd .left_fraction .left_tokens` | number | the ledger, at this walk's last reservation or settlement |
+| `hop.<node>.visits`, `hop.<node>.status` | number, text | the walk |
+| `hop.<node>.<output>` | by role | the latest successful visit of that node |
+| `output.<output>` | by role | the node being left, on `next` only |
+| `error.class` | text | the node being left, on `on_error` only |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, get_args
+
+from meshwalk.model import Attribute, Graph, Node, Value, ValueType
+from meshwalk.problems import ErrorClass
+
+
+Section = Literal["next", "on_error"]
+
+URGENCIES = ("realtime", "interactive", "batch")
+CORRECTNESSES = ("strict", "standard", "lenient")
+STATUSES = ("none", "ok", "failed")
+FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "other")
+
+
+class Kind(Enum):
+    """
+    Tell the types a guard knows; a duration is held in whole microseconds.
+    """
+
+    NUMBER = "a number"
+    TEXT = "text"
+    BOOL = "true or false"
+    DURATION = "a duration"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """
+    Describe one readable name.
+
+    Args:
+        slot: Where a walk keeps the value; equal slots are the same value.
+        writer: Who writes it, in words for an error or a table.
+        members: For text: every value it can have, empty if any.
+        range: For a number: what it lies between, both ends included.
+        optional: Whether it may be undetermined when the guard is asked.
+        constant: The value, for a threshold; it has no slot in a walk.
+    """
+
+    name: str
+    kind: Kind
+    slot: str
+    writer: str
+    members: tuple[str, ...] = ()
+    range: tuple[float, float] | None = None
+    optional: bool = False
+    constant: float | None = None
+
+
+_KINDS: Mapping[ValueType, Kind] = {"string": Kind.TEXT, "number": Kind.NUMBER, "bool": Kind.BOOL}
+_UNIT = (0.0, 1.0)
+_FROM_ZERO = (0.0, float("inf"))
+
+
+def builtin_attributes(graph: Graph) -> dict[str, Attribute]:
+    """
+    Return the attributes every graph has, `urgency` and `correctness`, as if they had been declared.
+    """
+    return {
+        "urgency": Attribute("urgency", "string", graph.span, enum=URGENCIES, default="interactive"),
+        "correctness": Attribute("correctness", "string", graph.span, enum=CORRECTNESSES, default="standard"),
+    }
+
+
+def attributes(graph: Graph) -> dict[str, Attribute]:
+    """
+    Return all attributes a caller may send to *graph*, built in and declared.
+    """
+    return builtin_attributes(graph) | dict(graph.attributes)
+
+
+def outputs(node: Node) -> tuple[Signal, ...]:
+    """
+    List what *node* writes with a successful visit, as `hop.<node>.<output>` signals.
+    """
+
+    def signal(
+        name: str,
+        kind: Kind,
+        *,
+        members: tuple[str, ...] = (),
+        range: tuple[float, float] | None = None,
+        optional: bool = False,
+    ) -> Signal:
+        full = f"hop.{node.name}.{name}"
+        return Signal(full, kind, full, f"node '{node.name}'", members, range, optional)
+
+    found: list[Signal] = []
+    if node.confidence is not None:
+        found.append(signal("confidence", Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
+    match node.role:
+        case "answer" | "primary":
+            found.append(signal("finish_reason", Kind.TEXT, members=FINISH_REASONS))
+            found.append(signal("output_tokens", Kind.NUMBER, range=_FROM_ZERO))
+        case "prescreen":
+            found.append(signal("qualified", Kind.BOOL))
+            found.append(signal("label", Kind.TEXT))
+        case "verifier":
+            found.append(signal("agree", Kind.BOOL))
+            found.append(signal("score", Kind.NUMBER, range=_UNIT))
+        case "classifier" | "refusal":
+            pass
+
+    return tuple(found)
+
+
+# What a `use: features` classifier writes; `roles/classifier` holds the formulas.
+FEATURES: Mapping[str, tuple[float, float]] = {
+    "tokens": _FROM_ZERO,
+    "depth": _FROM_ZERO,
+    "ambiguity": _UNIT,
+    "complexity": _UNIT,
+}
+
+
+def _everywhere(graph: Graph) -> Iterator[Signal]:
+    for attribute in attributes(graph).values():
+        name = f"request.{attribute.name}"
+        kind = _KINDS[attribute.type]
+        yield Signal(name, kind, name, "the caller", attribute.enum, attribute.range, attribute.default is None)
+    for threshold in graph.thresholds.values():
+        name = f"thresholds.{threshold.name}"
+        yield Signal(name, Kind.NUMBER, name, "the author", range=threshold.range, constant=threshold.value)
+    classifiers = [node.name for node in graph.nodes.values() if node.role == "classifier"]
+    if classifiers:
+        writer = "node " + " or ".join(f"'{name}'" for name in classifiers)
+        for feature, span in FEATURES.items():
+            yield Signal(f"signals.{feature}", Kind.NUMBER, f"signals.{feature}", writer, range=span, optional=True)
+    yield Signal("elapsed", Kind.DURATION, "elapsed", "the engine's clock")
+    yield Signal("deadline.left", Kind.DURATION, "deadline.left", "the engine's clock")
+    ledger = "the ledger"
+    yield Signal("budget.request.left_usd", Kind.NUMBER, "budget.request.left_usd", ledger, optional=True)
+    yield Signal("budget.request.left_fraction", Kind.NUMBER, "budget.request.left_fraction", ledger, optional=True)
+    yield Signal("budget.request.left_tokens", Kind.NUMBER, "budget.request.left_tokens", ledger, optional=True)
+    for node in graph.nodes.values():
+        at = f"hop.{node.name}"
+        yield Signal(f"{at}.visits", Kind.NUMBER, f"{at}.visits", "the walk", range=_FROM_ZERO)
+        yield Signal(f"{at}.status", Kind.TEXT, f"{at}.status", "the walk", STATUSES)
+        for output in outputs(node):
+            # Whether a walk has been there is not known to the types, so an earlier hop's output may always be absent.
+            yield Signal(output.name, output.kind, output.slot, output.writer, output.members, output.range, True)
+
+
+def everywhere(graph: Graph) -> dict[str, Signal]:
+    """
+    Return the signals that a guard on any edge of *graph* may read, by name.
+    """
+    return {signal.name: signal for signal in _everywhere(graph)}
+
+
+def visible(graph: Graph, node: Node, section: Section, common: Mapping[str, Signal] | None = None) -> dict[str, Signal]:
+    """
+    Return the signals that a guard on an edge leaving *node* may read, by name.
+
+    Args:
+        common: What `everywhere` gave, where the caller asks for many nodes.
+    """
+    found = dict(everywhere(graph) if common is None else common)
+    if section == "next":
+        for output in outputs(node):
+            name = "output." + output.name.rpartition(".")[2]
+            found[name] = Signal(name, output.kind, output.slot, output.writer, output.members, output.range, output.optional)
+    else:
+        found["error.class"] = Signal("error.class", Kind.TEXT, "error.class", "the walk", get_args(ErrorClass))
+
+    return found
+
+
+def accepts(attribute: Attribute, value: Value) -> str:
+    """
+    Say why *value* cannot stand for *attribute*, or nothing if it can.
+    """
+    match attribute.type:
+        case "string":
+            if not isinstance(value, str):
+                return f"is {_worded(value)}, and '{attribute.name}' takes text"
+            if attribute.enum and value not in attribute.enum:
+                return f"is {value!r}, and '{attribute.name}' takes one of: {', '.join(attribute.enum)}"
+        case "number":
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return f"is {_worded(value)}, and '{attribute.name}' takes a number"
+            if math.isnan(value):
+                return f"is not a number (NaN), and '{attribute.name}' takes a number"
+            if attribute.range and not attribute.range[0] <= value <= attribute.range[1]:
+                return f"is {value:g}, and '{attribute.name}' lies in {attribute.range[0]:g} to {attribute.range[1]:g}"
+        case "bool":
+            if not isinstance(value, bool):
+                return f"is {_worded(value)}, and '{attribute.name}' takes true or false"
+
+    return ""
+
+
+def _worded(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+
+    return "text" if isinstance(value, str) else "a number"
