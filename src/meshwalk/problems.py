@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import ClassVar, Literal, NamedTuple
 
 
@@ -88,6 +89,16 @@ def render(problem: Problem, sources: Mapping[str, Sequence[str]]) -> str:
         rows.append(f"      help: {problem.help}")
 
     return "\n".join(rows)
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """
+    Ask for the candidate that *word* was most likely meant to be, or say nothing if none is near.
+    """
+    # Matching takes time quadratic in the lengths, and nobody mistypes a name of a hundred characters.
+    near = get_close_matches(word, candidates, n=1, cutoff=0.6) if len(word) <= 100 else []
+
+    return f"did you mean '{near[0]}'?" if near else ""
 
 
 class MeshwalkError(Exception):
