@@ -1,8 +1,8 @@
 """
 Generate the Python stubs of `proto/` into `meshwalk.wire.gen`, or check that the committed ones are current.
 
-Runs in an environment of its own (`make stubs`, `make test`): stubs refuse a grpcio older than the grpcio-tools that made them, so
-they are made with the oldest we support.  protoc names Python modules by the folders of `proto/`, and a package
+Runs in an environment of its own (`make stubs`, `make test`): stubs refuse a grpcio older than the grpcio-tools that made
+them, so they are made with the oldest we support.  protoc names Python modules by the folders of `proto/`, and a package
 called `meshwalk.v1` would have to lie beside our rooms; the imports are therefore moved below `meshwalk.wire.gen`.
 """
 
@@ -40,10 +40,8 @@ def generate(into: Path) -> None:
         sys.exit("protoc refused the files named above; `buf lint` may say more")
     for stub in [*into.rglob("*.py"), *into.rglob("*.pyi")]:
         stub.write_text(_OWN_IMPORT.sub(rf"\1{HOME}.\2", stub.read_text()))
-    for folder in {stub.parent for stub in into.rglob("*.py")}:
-        while folder != into.parent:
-            (folder / "__init__.py").touch()
-            folder = folder.parent
+    for folder in [into, *(path for path in into.rglob("*") if path.is_dir())]:
+        (folder / "__init__.py").touch()
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -59,7 +57,7 @@ def check(fresh: dict[str, str], committed: dict[str, str]) -> None:
     """
     stale = sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
     if stale:
-        sys.exit(f"these stubs in {STUBS.relative_to(PROTO.parent)} are not what proto/ says; run `make stubs`: {', '.join(stale)}")
+        sys.exit(f"these stubs are not what proto/ says, run `make stubs`: {', '.join(stale)}")
     print(f"{len(fresh)} stubs are what proto/ says")
 
 
