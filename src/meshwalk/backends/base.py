@@ -42,7 +42,12 @@ class ChatRequest(NamedTuple):
 class Backend(Protocol):
     """
     Answer chat requests.
+
+    Attributes:
+        waits: Whether a call may wait for anything, so that it needs a time limit.
     """
+
+    waits: bool
 
     async def chat(self, request: ChatRequest) -> Reply:
         """

@@ -1,0 +1,143 @@
+"""
+A record as JSON text and back, whole: `decode(encode(traversal))` says what *traversal* said.
+
+Every NamedTuple travels as the list of its fields behind a tag, so a field that is added goes last and has a default, or
+`FORMAT` goes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from meshwalk.model import Limits, Sampling
+from meshwalk.problems import TraceError
+from meshwalk.trace.entries import (
+    Attempt,
+    Began,
+    Cancelled,
+    Denied,
+    Entry,
+    Facts,
+    Failed,
+    Granted,
+    Replied,
+    TimedOut,
+    View,
+)
+from meshwalk.trace.exchange import Message, Scopes, Timing, Usage
+from meshwalk.trace.record import Content, Traversal
+from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
+
+
+FORMAT = 1
+
+
+def encode(traversal: Traversal) -> bytes:
+    """
+    Turn *traversal* into JSON text that `decode` takes back whole.
+    """
+    document = {
+        "format": FORMAT,
+        **{name: getattr(traversal, name) for name in _PLAIN},
+        "steps": [
+            [[_TAGS[type(entry)], entry], [[_TAGS[type(wish)], wish] for wish in wishes]] for entry, wishes in traversal.steps
+        ],
+        "decisions": traversal.decisions,
+        "content": traversal.content,
+    }
+
+    return orjson.dumps(document, default=_plain)
+
+
+def decode(text: bytes) -> Traversal:
+    """
+    Read a traversal back from what `encode` made.
+
+    Raises:
+        TraceError: If *text* is not such a record.
+    """
+    try:
+        document: dict[str, Any] = orjson.loads(text)
+        if document["format"] != FORMAT:
+            raise TraceError(f"this record has format {document['format']!r}, and this meshwalk reads format {FORMAT}")
+        steps = [
+            (_ENTRIES[entry[0]](entry[1]), tuple(_WISHES[tag](fields) for tag, fields in wishes))
+            for entry, wishes in document["steps"]
+        ]
+        content = document["content"]
+        return Traversal(
+            **{name: document[name] for name in _PLAIN},
+            steps=steps,
+            decisions=[Decision(*fields) for fields in document["decisions"]],
+            content=None if content is None else Content(tuple(Message(*fields) for fields in content[0]), content[1]),
+        )
+    except (orjson.JSONDecodeError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise TraceError(f"this is not a record of a traversal ({type(error).__name__}: {error})") from error
+
+
+_PLAIN = tuple(name for name in Traversal.__slots__ if name not in {"steps", "decisions", "content"})
+
+
+def _plain(value: Any) -> Any:
+    # orjson leaves subclasses of tuple to us; every NamedTuple here travels as a list of its fields.
+    if isinstance(value, tuple):
+        return list(value)
+    raise TypeError(f"a record holds no {type(value).__name__}")
+
+
+def _sampling(fields: list[Any]) -> Sampling:
+    return Sampling._make([*fields[:4], None if fields[4] is None else tuple(fields[4])])
+
+
+def _facts(fields: list[Any]) -> Facts:
+    attributes, input_bytes, messages, sampling, scopes = fields
+
+    return Facts(
+        tuple((name, value) for name, value in attributes), input_bytes, messages, _sampling(sampling), Scopes(*scopes)
+    )
+
+
+def _views(fields: list[Any]) -> tuple[View, ...]:
+    return tuple(View(*view) for view in fields)
+
+
+def _attempts(fields: list[Any]) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt._make([*attempt[:3], Timing(*attempt[3]), *attempt[4:6], Usage(*attempt[6]), *attempt[7:]])
+        for attempt in fields
+    )
+
+
+_ENTRIES: Mapping[str, Callable[[list[Any]], Entry]] = {
+    "began": lambda f: Began(f[0], _facts(f[1]), Limits(*f[2]), _views(f[3])),
+    "granted": lambda f: Granted(f[0], f[1], _views(f[2])),
+    "denied": lambda f: Denied._make([*f[:4], _views(f[4])]),
+    "replied": lambda f: Replied._make([*f[:3], _attempts(f[3])]),
+    "failed": lambda f: Failed._make([*f[:4], _attempts(f[4])]),
+    "timed_out": lambda f: TimedOut._make([*f[:3], _attempts(f[3])]),
+    "cancelled": lambda f: Cancelled._make([*f[:2], _attempts(f[2])]),
+}
+
+_WISHES: Mapping[str, Callable[[list[Any]], Wish]] = {
+    "reserve": lambda f: Reserve(*f),
+    "call": lambda f: Call(*f),
+    "settle": lambda f: Settle(*f),
+    "finish": lambda f: Finish(Outcome(f[0]), *f[1:]),
+}
+
+_TAGS: Mapping[type, str] = {
+    Began: "began",
+    Granted: "granted",
+    Denied: "denied",
+    Replied: "replied",
+    Failed: "failed",
+    TimedOut: "timed_out",
+    Cancelled: "cancelled",
+    Reserve: "reserve",
+    Call: "call",
+    Settle: "settle",
+    Finish: "finish",
+}

@@ -1,0 +1,172 @@
+"""
+What happened: the lines a walk is fed, and what they are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from meshwalk.model import Limits, Sampling, Value
+from meshwalk.problems import ErrorClass
+from meshwalk.trace.exchange import Scopes, Timing, Usage
+
+
+Basis = Literal["none", "reported", "estimated", "assumed"]
+AttemptStatus = Literal["ok", "failed", "timeout", "cancelled", "denied"]
+
+
+class View(NamedTuple):
+    """
+    Show one budget scope as a walk last saw it; a limit of None is no limit.
+    """
+
+    scope: str
+    limit_nano_usd: int | None = None
+    used_nano_usd: int = 0
+    limit_output_tokens: int | None = None
+    used_output_tokens: int = 0
+
+
+class Attempt(NamedTuple):
+    """
+    Record one call made for a hop; *used* in a view counts what is spent and what is reserved.
+
+    Args:
+        status: `denied` means that the ledger did not grant it and nothing was sent.
+        span_id: The span under which a backend saw the call (16 hex digits).
+    """
+
+    started_at: int
+    latency_us: int
+    status: AttemptStatus
+    timing: Timing = Timing()
+    error_class: str = ""
+    message: str = ""
+    usage: Usage = Usage()
+    reserved_nano_usd: int = 0
+    cost_nano_usd: int = 0
+    basis: Basis = "none"
+    backend: str = ""
+    model: str = ""
+    finish_reason: str = ""
+    simulated: bool = False
+    span_id: str = ""
+
+
+_BASES: tuple[Basis, ...] = ("none", "reported", "estimated", "assumed")
+
+
+def weakest(bases: Iterable[Basis]) -> Basis:
+    """
+    Return the least certain of *bases*: assumed, then estimated, then reported.
+    """
+    return _BASES[max((_BASES.index(basis) for basis in bases), default=0)]
+
+
+def total_usage(attempts: Iterable[Attempt]) -> Usage:
+    """
+    Add up the tokens of *attempts*.
+    """
+    incoming = outgoing = 0
+    for attempt in attempts:
+        incoming += attempt.usage.input_tokens
+        outgoing += attempt.usage.output_tokens
+
+    return Usage(incoming, outgoing)
+
+
+class Facts(NamedTuple):
+    """
+    Keep of a request what decisions may depend on.
+
+    Args:
+        attributes: Every attribute with its value, defaults filled in, in declared order.
+        input_bytes: The messages' UTF-8 bytes, for the bound on input tokens.
+    """
+
+    attributes: tuple[tuple[str, Value], ...]
+    input_bytes: int
+    messages: int
+    sampling: Sampling = Sampling()
+    scopes: Scopes = Scopes()
+
+
+class Began(NamedTuple):
+    """
+    Start a walk under its effective limits.
+    """
+
+    at: int
+    facts: Facts
+    limits: Limits
+    views: tuple[View, ...]
+
+
+class Granted(NamedTuple):
+    """
+    Allow a reservation.
+    """
+
+    hop: int
+    at: int
+    views: tuple[View, ...]
+
+
+class Denied(NamedTuple):
+    """
+    Refuse a reservation in *scope*.
+    """
+
+    hop: int
+    at: int
+    scope: str
+    message: str
+    views: tuple[View, ...]
+
+
+class Replied(NamedTuple):
+    """
+    Close a hop that worked.
+    """
+
+    hop: int
+    at: int
+    outputs: Mapping[str, Value]
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Failed(NamedTuple):
+    """
+    Close a hop that did not.
+    """
+
+    hop: int
+    at: int
+    error_class: ErrorClass
+    message: str
+    attempts: tuple[Attempt, ...] = ()
+
+
+class TimedOut(NamedTuple):
+    """
+    Close a hop whose time was up.
+    """
+
+    hop: int
+    at: int
+    message: str
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Cancelled(NamedTuple):
+    """
+    Close a hop because nobody waits for the walk any more.
+    """
+
+    hop: int
+    at: int
+    attempts: tuple[Attempt, ...] = ()
+
+
+Entry = Began | Granted | Denied | Replied | Failed | TimedOut | Cancelled

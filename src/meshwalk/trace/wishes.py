@@ -1,0 +1,92 @@
+"""
+What a walk wants, and how it chose: the answers to its entries.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from meshwalk.signals import Section
+
+
+class Reserve(NamedTuple):
+    """
+    Ask for a call's worst case before it is made; a cost of None cannot be bounded.
+    """
+
+    hop: int
+    node: str
+    cost_nano_usd: int | None
+    input_tokens: int
+    output_tokens: int | None
+
+
+class Call(NamedTuple):
+    """
+    Ask for a hop's work, done by *deadline_at*.
+    """
+
+    hop: int
+    node: str
+    deadline_at: int
+
+
+class Settle(NamedTuple):
+    """
+    Ask that what a hop's calls really cost replaces what was reserved for them.
+    """
+
+    hop: int
+
+
+class Outcome(Enum):
+    """
+    Tell how a walk ended.
+    """
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Finish(NamedTuple):
+    """
+    End the walk.
+
+    Args:
+        answer_hop: Whose reply is served; None unless answered.
+        cause: Why it failed: an error class, `hops`, `visits` or `no_answer`; empty if it did not.
+        message: One sentence for people: the refusal's reason, or what went wrong and the remedy.
+    """
+
+    outcome: Outcome
+    answer_hop: int | None = None
+    cause: str = ""
+    message: str = ""
+    node: str = ""
+    scope: str = ""
+
+
+Wish = Reserve | Call | Settle | Finish
+
+
+class Decision(NamedTuple):
+    """
+    Record the way a hop was left: the edge taken, and a verdict for every edge of the section.
+
+    Args:
+        edge: Its index in *section* of the node; -1 if no edge took the walk.
+        to: Where the walk went: a node or `done`, empty if nowhere.
+        verdicts: One character an edge: `y` held, `n` did not, `u` undetermined, `s` spent (visits used up),
+            `c` another class, `-` not looked at.
+        error_class: On `on_error`: the class it was chosen by.
+    """
+
+    hop: int
+    section: Section
+    edge: int
+    to: str
+    verdicts: str
+    error_class: str = ""
