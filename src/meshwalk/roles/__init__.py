@@ -1,0 +1,26 @@
+"""
+What a node makes of what it was given: pure functions from messages or a reply to the values that guards read.
+
+A role does no I/O and keeps nothing between calls; `signals.outputs` declares which values each role writes, and the
+functions here give exactly those.  A value that a reply does not carry is left out, unless the node says what stands for it
+(`missing:`), so that a guard finds it undetermined rather than wrong.
+"""
+
+from __future__ import annotations
+
+from meshwalk.model import Node, Value
+from meshwalk.roles import answer, prescreen
+from meshwalk.roles.classifier import complexity, estimate_tokens, features
+from meshwalk.roles.extract import extract
+from meshwalk.roles.verifier import agreement
+from meshwalk.trace import Reply
+
+
+def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
+    """
+    Read the outputs of *node* off the *reply* its backend gave.
+    """
+    return prescreen.outputs_of(node, reply) if node.role == "prescreen" else answer.outputs_of(node, reply)
+
+
+__all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of"]

@@ -1,0 +1,38 @@
+"""
+The outputs of an `answer` or `primary` node.
+"""
+
+from __future__ import annotations
+
+from meshwalk.model import Node, Value
+from meshwalk.roles.classifier import estimate_tokens
+from meshwalk.roles.confidence import confidence_of
+from meshwalk.signals import FINISH_REASONS
+from meshwalk.trace import Reply
+
+
+# Older servers of the same protocol still say that a tool is to be called in the words of its first version.
+_SYNONYMS = {"function_call": "tool_calls", "max_tokens": "length", "end_turn": "stop", "eos": "stop"}
+
+
+def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
+    """
+    Give the reply's confidence, why it ended, and its length in tokens, estimated where the backend did not count.
+    """
+    found: dict[str, Value] = {
+        "finish_reason": fold_finish_reason(reply.finish_reason),
+        "output_tokens": float(reply.usage.output_tokens if reply.usage else estimate_tokens(reply.text)),
+    }
+    if node.confidence is not None and (confidence := confidence_of(node.confidence, reply)) is not None:
+        found["confidence"] = confidence
+
+    return found
+
+
+def fold_finish_reason(reason: str) -> str:
+    """
+    Turn a provider's *reason* into one of `signals.FINISH_REASONS`.
+    """
+    known = _SYNONYMS.get(reason, reason)
+
+    return known if known in FINISH_REASONS else "other"

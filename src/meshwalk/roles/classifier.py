@@ -1,0 +1,201 @@
+"""
+Features of a request that are known before any model runs: length, depth, ambiguity, and the three combined.
+
+These are counts of surface cues, not understanding.  They are cheap (linear time), deterministic, and explain
+themselves; a graph's thresholds on them are to be calibrated on the graph's own traffic.  What they assume:
+
+- **English** for depth and ambiguity: their word lists are English.  In other languages question marks, numbered items,
+  digits and line structure still count, the words do not, and depth and ambiguity come out too low.
+- **Any language** for tokens; see `estimate_tokens` for the error measured.
+- Tokens are counted over all messages, since all are sent.  Depth and ambiguity are read off the last user message only,
+  since that is what is asked, and of that off the first and last `READ_CHARACTERS`: questions stand at the ends of long
+  prompts, and a pasted megabyte must not hold up the server.
+
+The weights were set by hand to be readable, and are not fitted to any data set.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+
+from meshwalk.model import Value
+from meshwalk.trace import Message
+
+
+READ_CHARACTERS = 8192
+
+_ASCII_LETTERS = string.ascii_letters.encode()
+_ASCII_DIGITS = string.digits.encode()
+_ASCII_PUNCTUATION = string.punctuation.encode()
+_ASCII_SPACE = string.whitespace.encode()
+_ASCII = bytes(range(128))
+
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d[\d,.]*")
+_QUESTION = re.compile(r"[?\uff1f\u061f]+")  # full width and Arabic too
+# Spaces are bounded so that a megabyte of line ends costs no more than other text.
+_CLAUSE_START = re.compile(
+    r"(?:\A|[.!?;:,\n]|\b(?:and|then|also|please|to|you|or))[ \t\"'*(\n]{0,4}"
+    r"(?:(?:and|then|please|also|now|first|next|finally)[ ,]{1,2}){0,3}([a-z]+)"
+)
+_ITEM = re.compile(r"(?:\A|\n)[ \t]{0,8}(?:\d{1,3}[.)]|[-*•])[ \t]")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_COMMANDS = _words(
+    """
+    add analyse analyze answer argue arrange assess build calculate check choose classify compare compile complete compose
+    compute consider construct contrast convert correct count create critique debug decide deduce define derive describe
+    design determine develop discuss draft draw edit estimate evaluate examine explain extract factor fill find fix format
+    generate give identify illustrate implement improve infer integrate interpret justify label list make match minimise
+    minimize maximise maximize name optimise optimize order outline paraphrase pick plan predict prepare propose prove
+    provide rank rate read recommend refactor reformat rephrase replace review rewrite select show simplify sketch solve
+    sort specify state suggest summarise summarize tell test trace transform translate use verify write
+    """
+)
+_LINKS = _words(
+    """
+    after although assuming because before both but consequently despite during each either every except finally given
+    hence however if otherwise per provided since so suppose than then therefore though thus twice unless until when
+    whenever where whereas whether which while who whose without
+    """
+)
+_NUMBER_WORDS = _words(
+    """
+    two three four five six seven eight nine ten eleven twelve dozen twenty thirty forty fifty hundred thousand million
+    half third quarter double triple
+    """
+)
+_PRONOUNS = _words("he her him his it its she their them they")
+_DEMONSTRATIVES = _words("that these this those")
+_VAGUE = _words(
+    """
+    any anyhow anything around basically better etc few good kinda maybe might nice perhaps possibly probably several some
+    somebody somehow someone something sometime sometimes somewhat soon sorta stuff thing things various whatever
+    """
+)
+
+# How much of the way to certainty each sign of ambiguity goes by itself.
+_SHORT, _NO_TASK, _DANGLING, _VAGUENESS = 0.5, 0.4, 0.5, 0.7
+_ENOUGH_TOKENS = 8
+
+# Where each term of complexity is half of its weight, and the weights.
+_HALF_TOKENS, _HALF_DEPTH = 200.0, 2.0
+_TOKENS_WEIGHT, _DEPTH_WEIGHT, _AMBIGUITY_WEIGHT = 0.25, 0.6, 0.15
+
+
+def features(messages: Sequence[Message]) -> dict[str, Value]:
+    """
+    Compute the signals of a `use: features` classifier for *messages*, as `signals.FEATURES` declares them.
+    """
+    tokens = float(sum(estimate_tokens(message.content) for message in messages))
+    asked, earlier = _asked(messages)
+    text = asked if len(asked) <= 2 * READ_CHARACTERS else asked[:READ_CHARACTERS] + "\n" + asked[-READ_CHARACTERS:]
+    lowered = text.lower()
+    words = _WORD.findall(lowered)
+    tasks = _tasks(lowered)
+    deep = _depth(lowered, words, tasks)
+    vague = _ambiguity(asked, words, tasks, earlier=earlier)
+
+    return {"tokens": tokens, "depth": deep, "ambiguity": vague, "complexity": complexity(tokens, deep, vague)}
+
+
+def estimate_tokens(text: str) -> int:
+    """
+    Estimate how many tokens a model's tokenizer makes of *text*, without one.
+
+    The formula counts UTF-8 bytes by kind: 0.9 for each run between white space, 0.04 for each ASCII letter, 0.5 for each
+    digit, 0.85 for each punctuation mark, 0.5 for each line end and 0.4 for each byte beyond ASCII (1.2 for a Chinese or
+    Japanese character, 0.8 for a Cyrillic one); never less than a sixth of the bytes that are not white space.
+
+    Measured against the token counts that real models reported for English prompts, as mean absolute error by prompt and
+    error of the sum: GPT-4 on 656 GSM8K prompts 4.4 % and -2.2 %, on 6,940 MMLU prompts 6.0 % and -0.1 %; on 408
+    RouterArena prompts Claude 3 Haiku 12.4 % and -12.2 %, Gemini 2.0 Flash 14.5 % and +12.8 %.  (A quarter of the bytes is
+    off by 7.9, 17.0, 11.3 and 21.3 % there.)  Long unbroken text without words, such as base64, comes out too low.
+    """
+    data = text.encode("utf-8", "replace")
+    words = len(data.split())
+    letters = _count(data, _ASCII_LETTERS)
+    digits = _count(data, _ASCII_DIGITS)
+    marks = _count(data, _ASCII_PUNCTUATION)
+    beyond = len(data.translate(None, _ASCII))
+    estimate = 0.9 * words + 0.04 * letters + 0.5 * digits + 0.85 * marks + 0.5 * data.count(b"\n") + 0.4 * beyond
+    solid = letters + digits + marks + beyond
+
+    return round(max(estimate, solid / 6))
+
+
+def complexity(tokens: float, depth: float, ambiguity: float) -> float:
+    """
+    Combine the three features into one number from 0 to below 1 that falls with none of them.
+
+    Each term rises towards its weight and is half of it at a fixed place: `0.25 * t/(t+200) + 0.6 * d/(d+2) +
+    0.15 * ambiguity`, where t is tokens and d is depth beyond the one step that every request has.
+    """
+    beyond = max(0.0, depth - 1.0)
+    long = tokens / (tokens + _HALF_TOKENS)
+    deep = beyond / (beyond + _HALF_DEPTH)
+
+    return _TOKENS_WEIGHT * long + _DEPTH_WEIGHT * deep + _AMBIGUITY_WEIGHT * ambiguity
+
+
+def _count(data: bytes, kind: bytes) -> int:
+    return len(data) - len(data.translate(None, kind))
+
+
+def _asked(messages: Sequence[Message]) -> tuple[str, bool]:
+    """
+    Return the last user message, or the last one of all, and whether any turn came before it.
+    """
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role == "user":
+            return messages[index].content, any(message.role != "system" for message in messages[:index])
+
+    return (messages[-1].content, len(messages) > 1) if messages else ("", False)
+
+
+def _tasks(lowered: str) -> int:
+    """
+    Count what is asked for: questions, and clauses that begin with a verb of command.
+    """
+    commands = sum(1 for word in _CLAUSE_START.findall(lowered) if word in _COMMANDS)
+
+    return commands + sum(1 for _ in _QUESTION.finditer(lowered))
+
+
+def _depth(lowered: str, words: Sequence[str], tasks: int) -> float:
+    """
+    Estimate how many steps an answer takes.
+
+    One for each thing asked (at least one), half of one for each listed item and each word that links clauses, a quarter
+    for each quantity.
+    """
+    links = sum(1 for word in words if word in _LINKS)
+    quantities = sum(1 for word in words if word[0].isdigit() or word in _NUMBER_WORDS)
+    items = sum(1 for _ in _ITEM.finditer(lowered))
+
+    return max(1, tasks) + 0.5 * items + 0.5 * links + 0.25 * max(0, quantities - items)
+
+
+def _ambiguity(asked: str, words: Sequence[str], tasks: int, *, earlier: bool) -> float:
+    """
+    Combine four signs that a request leaves open what is wanted.
+
+    The combination is a noisy-or (Pearl 1988): each sign is a chance that it does, and they are taken as independent.  The
+    signs: it is very short; nothing is asked or ordered; it begins with "it", "they" or the like, or ends with "this", and
+    no earlier turn says what that is; a share of its words is vague ("something", "maybe", "better").
+    """
+    tokens = estimate_tokens(asked[: 8 * _ENOUGH_TOKENS])
+    short = max(0.0, 1.0 - tokens / _ENOUGH_TOKENS)
+    dangling = not earlier and not (_PRONOUNS.isdisjoint(words[:3]) and _DEMONSTRATIVES.isdisjoint(words[-1:]))
+    vague = sum(1 for word in words if word in _VAGUE) / len(words) if words else 0.0
+    clear = 1.0 - _SHORT * short
+    clear *= 1.0 - _NO_TASK * (tasks == 0)
+    clear *= 1.0 - _DANGLING * dangling
+    clear *= 1.0 - _VAGUENESS * min(1.0, 5 * vague)
+
+    return 1.0 - clear
