@@ -1,0 +1,95 @@
+"""
+What every test may ask for.
+
+`pytest --rewrite` writes golden files anew; their diff is then what a reviewer reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Long enough for a busy machine, short enough to see a wait that should have been awaited.
+BLOCKED_SECONDS = 1.0
+
+Golden = Callable[[Path, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite", action="store_true", help="write golden files anew instead of comparing with them")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    # grpc.aio is asyncio's, so nothing of ours runs on trio.
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """
+    Give the folder of real outcomes that lies beside the repository where we develop.
+    """
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real outcomes are not here: {folder.relative_to(ROOT.parent)} beside the repository is no folder")
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def graphs() -> Path:
+    """
+    Give the folder of graphs that ship.
+    """
+    return ROOT / "graphs"
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """
+    Compare a text with a golden file, or write that file under `--rewrite`.
+    """
+
+    def compare(path: Path, actual: str) -> None:
+        if request.config.getoption("rewrite"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(actual, encoding="utf-8")
+        if not path.exists():
+            pytest.fail(f"there is no golden file {path.relative_to(ROOT)}; `pytest --rewrite` writes it")
+
+        assert path.read_text(encoding="utf-8") == actual
+
+    return compare
+
+
+@pytest.fixture(autouse=True)
+def loop_never_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """
+    Fail an async test whose event loop stood still because something waited without `await`.
+    """
+    if "anyio_backend" not in request.fixturenames:
+        yield
+        return
+
+    blocked: list[str] = []
+    run = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        start = time.perf_counter()
+        run(handle)
+        took = time.perf_counter() - start
+        if took > BLOCKED_SECONDS:
+            blocked.append(f"{took:.2f} s in {handle!r}")
+
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    yield
+
+    assert not blocked, f"the event loop stood still: {'; '.join(blocked)}"
