@@ -1,0 +1,32 @@
+"""
+The front door of the guard language: a checked subset of CEL.
+
+`check` turns an author's text into a typed tree or says everything that is wrong with it, `compile_test` turns the tree into
+a fast function of a walk's values, `evaluate` is the slow meaning it must agree with, and `explain` says on demand why a
+guard held or did not.  It is `compile_test` and not `compile`, which is Python's own word for something near.
+"""
+
+from __future__ import annotations
+
+from meshwalk.guards.check import Checked, check
+from meshwalk.guards.compile import Test, compile_test
+from meshwalk.guards.evaluate import Lookup, evaluate
+from meshwalk.guards.explain import Explanation, explain
+from meshwalk.guards.faults import GuardFault, GuardFaults
+from meshwalk.guards.tree import Expr, canonical
+
+
+__all__ = [
+    "Checked",
+    "Explanation",
+    "Expr",
+    "GuardFault",
+    "GuardFaults",
+    "Lookup",
+    "Test",
+    "canonical",
+    "check",
+    "compile_test",
+    "evaluate",
+    "explain",
+]

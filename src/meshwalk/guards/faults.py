@@ -1,0 +1,313 @@
+"""
+What can be wrong with a guard, and how it is said.
+
+Every fault of this room is worded here, beside its code, so that the sentences agree with each other.  A fault's place
+counts code points of the guard's text; whoever knows where the guard stands in a file turns that into a line and a column.
+
+| code | says |
+|---|---|
+| `guard-syntax` | the text is not CEL |
+| `guard-too-long`, `guard-too-deep` | it is more than anybody reads |
+| `not-in-subset` | it is CEL that guards do not have |
+| `unknown-signal`, `unknown-member` | a name or an enum's value is not there |
+| `type-mismatch` | two types do not go together |
+| `bad-duration` | a duration's text cannot be read |
+| `not-a-condition` | it is neither true nor false |
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from meshwalk.guards.tree import Compare, Comparison, Expr, Literal, Name, canonical, worded
+from meshwalk.signals import Kind, Signal
+
+
+MAX_LENGTH = 4096
+MAX_DEPTH = 24
+
+_SHOWN = 12
+
+_SUBSET = (
+    "guards have && || !, == != < <= > >=, + - *, ?:, in [...], has(), size(), startsWith(), endsWith(), contains() "
+    "and duration('4s')"
+)
+
+# What people write who come from another language, and what CEL has for it.
+_HINTS: Mapping[str, str] = {
+    "=": "write == to compare",
+    "&": "write && for 'and'",
+    "|": "write || for 'or'",
+    "and": "write && for 'and'",
+    "or": "write || for 'or'",
+    "not": "write ! for 'not'",
+    "is": "write == to compare",
+    "True": "write true",
+    "False": "write false",
+}
+
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class GuardFault(NamedTuple):
+    """
+    Say one fault of a guard: where in its text, a stable code, one sentence, and the remedy where we know it.
+    """
+
+    offset: int
+    length: int
+    code: str
+    message: str
+    help: str
+
+
+class GuardFaults(Exception):
+    """
+    Say that a guard's text is at fault; *faults* holds every fault found, in the order of the text.
+    """
+
+    def __init__(self, faults: Iterable[GuardFault]) -> None:
+        self.faults = tuple(sorted(dict.fromkeys(faults)))
+        super().__init__("; ".join(f"{fault.message} [{fault.code}]" for fault in self.faults))
+
+
+class Place(NamedTuple):
+    """
+    Point at a stretch of the guard's text.
+    """
+
+    offset: int
+    length: int
+
+
+def hint(word: str) -> str:
+    """
+    Say what CEL has for *word*, or nothing.
+    """
+    return _HINTS.get(word, "")
+
+
+def syntax(place: Place, message: str, help: str = "") -> GuardFault:
+    """
+    Say that the text is not CEL.
+    """
+    return GuardFault(*place, "guard-syntax", message, help)
+
+
+def too_long(length: int) -> GuardFault:
+    """
+    Say that the text is too long to be worth checking.
+    """
+    message = f"this guard has {length} characters, and a guard may have {MAX_LENGTH}"
+
+    return GuardFault(MAX_LENGTH, length - MAX_LENGTH, "guard-too-long", message, "compare a classifier's signal instead")
+
+
+def too_deep(place: Place) -> GuardFault:
+    """
+    Say that the text is nested too deeply.
+    """
+    message = "this guard is nested too deeply"
+    help = f"brackets may stand {MAX_DEPTH} deep, and calculations need fewer operators in a row"
+
+    return GuardFault(*place, "guard-too-deep", message, help)
+
+
+def foreign(place: Place, construct: str, help: str = "") -> GuardFault:
+    """
+    Say that *construct* is CEL that guards do not have.
+    """
+    return GuardFault(*place, "not-in-subset", f"a guard cannot use {construct}", help or _SUBSET)
+
+
+def mismatch(place: Place, message: str, help: str = "") -> GuardFault:
+    """
+    Say that types do not go together.
+    """
+    return GuardFault(*place, "type-mismatch", message, help)
+
+
+def wrong_kind(place: Place, what: str, wanted: Kind, expr: Expr) -> GuardFault:
+    """
+    Say that one part of a guard has a type that does not fit there.
+    """
+    help = _as_condition(expr) if wanted is Kind.BOOL else ""
+
+    return mismatch(place, f"{what} must be {wanted.value}, and this is {expr.kind.value}", help)
+
+
+def compared(place: Place, op: Comparison, left: Expr, right: Expr) -> GuardFault:
+    """
+    Say that two types are compared.
+    """
+    why = {"==": "which is never true", "!=": "which is always true"}.get(op, "and neither comes before the other")
+
+    return mismatch(place, f"this guard compares {left.kind.value} with {right.kind.value}, {why}", _alike(op, left, right))
+
+
+def not_a_condition(place: Place, expr: Expr) -> GuardFault:
+    """
+    Say that the whole guard is neither true nor false.
+    """
+    message = f"this guard is {expr.kind.value}, and a guard must be true or false"
+
+    return GuardFault(*place, "not-a-condition", message, _as_condition(expr))
+
+
+def _as_condition(expr: Expr) -> str:
+    text = canonical(expr)
+    match expr.kind:
+        case Kind.NUMBER:
+            return f"compare it: {text} > 0"
+        case Kind.TEXT:
+            members = expr.signal.members if isinstance(expr, Name) else ()
+            return f"compare it: {text} == {worded(members[0] if members else 'a', Kind.TEXT)}"
+        case Kind.DURATION:
+            return f"compare it: {text} > duration('1s')"
+        case Kind.BOOL:
+            return ""
+
+
+_REWRITE: Mapping[tuple[Kind, Kind], str] = {
+    (Kind.TEXT, Kind.NUMBER): "write the number without quotes",
+    (Kind.TEXT, Kind.BOOL): "write it without quotes",
+    (Kind.NUMBER, Kind.TEXT): "write the text in quotes",
+    (Kind.TEXT, Kind.DURATION): "write it as a duration",
+    (Kind.NUMBER, Kind.DURATION): "write a duration with its unit",
+}
+
+
+def _alike(op: Comparison, left: Expr, right: Expr) -> str:
+    """
+    Write the comparison as its author may have meant it, if one side is a literal.
+    """
+    meant = op.join((" ", " "))
+    if isinstance(left, Compare):
+        return "join two comparisons with &&"
+    if isinstance(right, Literal):
+        wanted, text = (right.type, left.kind), _recast(right, left.kind)
+        meant = f"{canonical(left)}{meant}{text}"
+    elif isinstance(left, Literal):
+        wanted, text = (left.type, right.kind), _recast(left, right.kind)
+        meant = f"{text}{meant}{canonical(right)}"
+    else:
+        return ""
+
+    return f"{_REWRITE[wanted]}: {meant}" if text else ""
+
+
+def _recast(literal: Literal, kind: Kind) -> str:
+    """
+    Write what stands in *literal* as a literal of *kind*, or nothing where that makes no sense.
+    """
+    plain = str(literal.value) if literal.type is Kind.TEXT else worded(literal.value, literal.type)
+    match literal.type, kind:
+        case Kind.NUMBER, Kind.TEXT:
+            return worded(plain, kind)
+        case Kind.NUMBER, Kind.DURATION:
+            return f"duration('{plain}s')"
+        case Kind.TEXT, Kind.NUMBER if _NUMBER.fullmatch(plain):
+            return plain
+        case Kind.TEXT, Kind.BOOL if plain in {"true", "false"}:
+            return plain
+        case Kind.TEXT, Kind.DURATION:
+            return f"duration({worded(plain, Kind.TEXT)})"
+        case _:
+            return ""
+
+
+def bad_duration(place: Place, why: str) -> GuardFault:
+    """
+    Say that a duration's text cannot be read.
+    """
+    help = "write a number and a unit, h, m, s, ms or us: duration('4s'), duration('1m30s'), duration('250ms')"
+
+    return GuardFault(*place, "bad-duration", why, help)
+
+
+def unknown_member(place: Place, value: str, signal: Signal) -> GuardFault:
+    """
+    Say that *signal* never has *value*.
+    """
+    message = f"{value!r} is not a value of '{signal.name}'"
+    help = f"{_meant(value, signal.members)}it is one of: {', '.join(signal.members)}"
+
+    return GuardFault(*place, "unknown-member", message, help)
+
+
+def unknown_signal(place: Place, name: str, visible: Mapping[str, Signal]) -> GuardFault:
+    """
+    Say that a guard cannot read *name* where it stands, and what it can read near there.
+    """
+    remark = _elsewhere(name, visible)
+    if remark:
+        return GuardFault(*place, "unknown-signal", f"'{name}' cannot be read here", remark)
+
+    return GuardFault(*place, "unknown-signal", f"unknown signal '{name}'", _unknown_help(name, visible))
+
+
+def _unknown_help(name: str, visible: Mapping[str, Signal]) -> str:
+    if hint(name):
+        return hint(name)
+    members = sorted(signal.name for signal in visible.values() if name in signal.members)
+    if members:
+        return f"write text in quotes: '{name}' is a value of {', '.join(members)}"
+
+    return _meant(name, visible) + _readable(name, visible)
+
+
+def _elsewhere(name: str, visible: Mapping[str, Signal]) -> str:
+    room = name.partition(".")[0]
+    here = {known.partition(".")[0] for known in visible}
+    if name == "error.class" and "error" not in here:
+        return "error.class exists on the edges of `on_error` only; on `next` the node has just succeeded"
+    if room == "output" and "error" in here:
+        return "output exists on the edges of `next` only; on `on_error` the node has given no reply"
+    if room == "output" and "output" not in here:
+        return "the node that this edge leaves writes no outputs"
+    if room == "signals" and "signals" not in here:
+        return "no node of this graph writes signals; a `classifier` would"
+    if room == "thresholds" and "thresholds" not in here:
+        return "this graph declares no thresholds"
+
+    return ""
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, 1, 0.7) or [one for one in known if one.endswith(f".{word}")]
+
+    return f"did you mean '{close[0]}'? " if close else ""
+
+
+def _readable(name: str, visible: Mapping[str, Signal]) -> str:
+    room = name.rpartition(".")[0]
+    while room:
+        near = [signal for known, signal in visible.items() if known.startswith(f"{room}.")]
+        if near:
+            return _listed(room, near)
+        room = room.rpartition(".")[0]
+    rooms = {known.partition(".")[0] for known in visible}
+
+    return f"names here start with: {_few(rooms)}" if rooms else "no name can be read here"
+
+
+def _listed(room: str, near: Sequence[Signal]) -> str:
+    rests = {signal.name.removeprefix(f"{room}."): signal.writer for signal in near}
+    if all("." in rest for rest in rests):
+        return f"names here that start with {room}: {_few({rest.partition('.')[0] for rest in rests})}"
+    by_writer: dict[str, list[str]] = {}
+    for rest, writer in rests.items():
+        by_writer.setdefault(writer, []).append(rest)
+
+    return "; ".join(f"{writer} writes {room}: {_few(those)}" for writer, those in sorted(by_writer.items()))
+
+
+def _few(words: Iterable[str]) -> str:
+    words = sorted(words)
+
+    return ", ".join(words[:_SHOWN]) + (f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else "")
