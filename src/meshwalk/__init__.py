@@ -1,3 +1,113 @@
 """
 Walk inference requests over a declared graph of models.
+
+This is the front door: public names and nothing else.  They are imported when they are first used, so that
+`meshwalk --help` does not wait for a CEL checker.  Replay is a room of its own, `meshwalk.replay`.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from meshwalk.backends.base import Backend, ChatRequest
+    from meshwalk.backends.simulated import SimulatedBackend
+    from meshwalk.engine import Preview, Walked
+    from meshwalk.hops import Hop, hops_of
+    from meshwalk.loader import load_graph
+    from meshwalk.mesh import Mesh, Sink, load
+    from meshwalk.model import Graph, Limits, Sampling
+    from meshwalk.plan import Plan, compile_plan
+    from meshwalk.problems import (
+        BackendError,
+        GraphError,
+        MeshwalkError,
+        OutOfTurn,
+        Problem,
+        RequestError,
+        SetupError,
+        TraceError,
+        WalkStopped,
+    )
+    from meshwalk.store import Shelf, TraceStore
+    from meshwalk.telemetry import Telemetry
+    from meshwalk.trace import Message, Outcome, Reply, Request, Traversal
+    from meshwalk.walk import Walk
+
+_HOMES = {
+    "backends.base": ("Backend", "ChatRequest"),
+    "backends.simulated": ("SimulatedBackend",),
+    "engine": ("Preview", "Walked"),
+    "hops": ("Hop", "hops_of"),
+    "loader": ("load_graph",),
+    "mesh": ("Mesh", "Sink", "load"),
+    "model": ("Graph", "Limits", "Sampling"),
+    "plan": ("Plan", "compile_plan"),
+    "problems": (
+        "BackendError",
+        "GraphError",
+        "MeshwalkError",
+        "OutOfTurn",
+        "Problem",
+        "RequestError",
+        "SetupError",
+        "TraceError",
+        "WalkStopped",
+    ),
+    "store": ("Shelf", "TraceStore"),
+    "telemetry": ("Telemetry",),
+    "trace": ("Message", "Outcome", "Reply", "Request", "Traversal"),
+    "walk": ("Walk",),
+}
+
+__version__ = version("meshwalk")
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"meshwalk.{home}"), name)
+
+    raise AttributeError(f"module 'meshwalk' has no attribute {name!r}")
+
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "ChatRequest",
+    "Graph",
+    "GraphError",
+    "Hop",
+    "Limits",
+    "Mesh",
+    "MeshwalkError",
+    "Message",
+    "OutOfTurn",
+    "Outcome",
+    "Plan",
+    "Preview",
+    "Problem",
+    "Reply",
+    "Request",
+    "RequestError",
+    "Sampling",
+    "SetupError",
+    "Shelf",
+    "SimulatedBackend",
+    "Sink",
+    "Telemetry",
+    "TraceError",
+    "TraceStore",
+    "Traversal",
+    "Walk",
+    "WalkStopped",
+    "Walked",
+    "__version__",
+    "compile_plan",
+    "hops_of",
+    "load",
+    "load_graph",
+]

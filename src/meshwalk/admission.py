@@ -1,0 +1,161 @@
+"""
+The gate of a graph: which requests may begin a walk, and under which limits.
+
+Everything a caller can get wrong is said here, all of it at once, with the field named as the wire names it.  What passes is
+turned into the `Facts` that decisions may depend on: defaults filled in, sizes counted, limits tightened.
+
+Without a deadline from anyone, `request.urgency` gives one (2 s, 30 s, 10 min).  The walk is pure and asks nobody, so
+every walk begins with a deadline and a hop limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from meshwalk import signals
+from meshwalk.model import DEFAULT_HOPS, DEFAULT_INPUT_BYTES, URGENCY_DEADLINES_US, Limits, Sampling, Value
+from meshwalk.plan import Plan
+from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError, Violation
+from meshwalk.trace import Facts, Message, Request
+
+
+MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
+
+# A scope's name becomes a key in records and vaults; a longer one is a mistake.
+SCOPE_CHARACTERS = 256
+
+
+class Admission:
+    """
+    Admit requests to *plan*.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._attributes = signals.attributes(plan.graph)
+        self._defaults: dict[str, Value] = {
+            name: attribute.default for name, attribute in self._attributes.items() if attribute.default is not None
+        }
+
+    def admit(self, request: Request) -> tuple[Facts, Limits]:
+        """
+        Return what a walk for *request* may depend on, and its effective limits.
+
+        Raises:
+            RequestError: With every field that cannot be taken.
+            InputTooLarge: If the messages are past `limits.input_bytes`.
+            DeadlineSpent: If there is no time left.
+        """
+        violations = [*self._in_messages(request), *self._in_attributes(request), *self._in_sampling(request.sampling)]
+        violations += [*_in_limits(request.limits), *_in_scopes(request)]
+        if violations:
+            raise RequestError(violations)
+        attributes = self._defaults | dict(request.attributes) if request.attributes else self._defaults
+        limits = self._tightened(request.limits, str(attributes["urgency"]))
+        size = self._sized(request, limits)
+
+        return Facts(tuple(attributes.items()), size, len(request.messages), request.sampling, request.scopes), limits
+
+    def _in_messages(self, request: Request) -> Iterator[Violation]:
+        if not request.messages:
+            yield Violation("messages", "there is no message; send at least one")
+        for position, message in enumerate(request.messages):
+            if message.role not in MESSAGE_ROLES:
+                known = ", ".join(MESSAGE_ROLES)
+                yield Violation(f"messages[{position}].role", f"is {message.role!r}, and a role is one of: {known}")
+        if request.messages and not any(_asks(message) for message in request.messages):
+            last = len(request.messages) - 1
+            yield Violation(f"messages[{last}].content", "the prompt is empty; write what the model should answer")
+
+    def _in_attributes(self, request: Request) -> Iterator[Violation]:
+        for name, value in request.attributes.items():
+            attribute = self._attributes.get(name)
+            if attribute is None:
+                known = ", ".join(self._attributes)
+                yield Violation(f"attributes.{name}", f"graph '{self._plan.name}' declares no such attribute; it has: {known}")
+            elif why := signals.accepts(attribute, value):
+                yield Violation(f"attributes.{name}", why)
+
+    def _in_sampling(self, sampling: Sampling) -> Iterator[Violation]:
+        if sampling == _UNSET:
+            return
+        allowed = self._plan.graph.allowed_sampling
+        for name, value in sampling._asdict().items():
+            if value is None:
+                continue
+            if name not in allowed:
+                yield Violation(f"params.{name}", f"graph '{self._plan.name}' does not let callers set it; see its `sampling:`")
+            elif why := _out_of_range(name, value):
+                yield Violation(f"params.{name}", why)
+
+    def _tightened(self, asked: Limits, urgency: str) -> Limits:
+        own = self._plan.limits
+        tight = Limits._make(_least(mine, theirs) for mine, theirs in zip(own, asked, strict=True))
+
+        return tight._replace(
+            hops=DEFAULT_HOPS if tight.hops is None else tight.hops,
+            deadline_us=URGENCY_DEADLINES_US[urgency] if tight.deadline_us is None else tight.deadline_us,
+            input_bytes=DEFAULT_INPUT_BYTES if tight.input_bytes is None else tight.input_bytes,
+        )
+
+    def _sized(self, request: Request, limits: Limits) -> int:
+        if limits.deadline_us is not None and limits.deadline_us <= 0:
+            raise DeadlineSpent([Violation("limits.deadline", "is spent already; allow some time")])
+        try:
+            size = sum(len(message.content.encode()) + len(message.name.encode()) for message in request.messages)
+        except UnicodeEncodeError:
+            raise RequestError([Violation("messages", "hold characters that are not Unicode text (lone surrogates)")]) from None
+        assert limits.input_bytes is not None
+        if size > limits.input_bytes:
+            why = f"are {size} bytes of UTF-8 and limits.input_bytes is {limits.input_bytes}; shorten them or raise the limit"
+            raise InputTooLarge([Violation("messages", why)])
+
+        return size
+
+
+_UNSET = Sampling()
+
+
+def _asks(message: Message) -> bool:
+    return message.role not in ("system", "developer") and bool(message.content.strip())
+
+
+def _least(mine: int | None, theirs: int | None) -> int | None:
+    if mine is None or theirs is None:
+        return theirs if mine is None else mine
+
+    return min(mine, theirs)
+
+
+def _in_limits(limits: Limits) -> Iterator[Violation]:
+    for name, value, least in (
+        ("hops", limits.hops, 1),
+        ("cost_usd", limits.cost_nano_usd, 0),
+        ("input_bytes", limits.input_bytes, 1),
+        ("output_tokens", limits.output_tokens, 0),
+    ):
+        if value is not None and value < least:
+            yield Violation(f"limits.{name}", f"is {value}, and the least is {least}")
+
+
+def _in_scopes(request: Request) -> Iterator[Violation]:
+    for name, value in request.scopes._asdict().items():
+        if len(value) > SCOPE_CHARACTERS:
+            yield Violation(f"scopes.{name}", f"is {len(value)} characters long, and the most is {SCOPE_CHARACTERS}")
+
+
+def _out_of_range(name: str, value: float | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return "" if 0 < len(value) <= 16 and all(value) else "takes 1 to 16 texts that are not empty"
+    if not math.isfinite(value):
+        return "is not a finite number"
+    match name:
+        case "max_tokens" if value < 1:
+            return f"is {value:g}, and the least is 1"
+        case "temperature" if not 0 <= value <= 2:
+            return f"is {value:g}, and it lies in 0 to 2"
+        case "top_p" if not 0 < value <= 1:
+            return f"is {value:g}, and it lies above 0 and up to 1"
+        case _:
+            return ""

@@ -1,0 +1,204 @@
+"""
+A graph in one fixed form, so that what means the same reads the same.
+
+The form is the YAML shape itself as JSON with sorted keys: durations in decimal seconds, guards as their trees print, what was
+left out left out.  The loader reads it back, which makes a stored plan enough to replay its records; beside it stand
+the hashes of the files the graph names.
+
+What does not decide is left out: descriptions, places, addresses (`base_url`, `key_env`, file paths), how content is
+recorded, the version's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from meshwalk.model import (
+    AnyBackendSpec,
+    Attribute,
+    Edge,
+    Graph,
+    LocalSpec,
+    Node,
+    OpenAISpec,
+    PythonSpec,
+    RecordedSpec,
+    Sampling,
+    SimulatedSpec,
+    Threshold,
+)
+
+
+# The guards' canonical text by (node, position in `next`).
+GuardTexts = Mapping[tuple[str, int], str]
+
+
+def form(graph: Graph, guard_texts: GuardTexts) -> dict[str, Any]:
+    """
+    Return what decides in *graph*: `graph` in the loader's shape, and `hashes` of the files it names.
+    """
+    body = {
+        "meshwalk": 1,
+        "name": graph.name,
+        "start": graph.start,
+        "request": {name: _attribute(attribute) for name, attribute in graph.attributes.items()},
+        "thresholds": {name: _threshold(threshold) for name, threshold in graph.thresholds.items()},
+        "limits": _limits(graph),
+        "sampling": sorted(graph.allowed_sampling),
+        "backends": {name: _backend(spec) for name, spec in graph.backends.items()},
+        "nodes": {name: _node(node, guard_texts) for name, node in graph.nodes.items()},
+    }
+
+    return {"graph": _said(body), "hashes": dict(graph.hashes)}
+
+
+def shape(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return a form without its threshold values.
+    """
+    graph = dict(whole["graph"])
+    if "thresholds" in graph:
+        graph["thresholds"] = {
+            name: {key: value for key, value in threshold.items() if key != "value"}
+            for name, threshold in graph["thresholds"].items()
+        }
+
+    return {**whole, "graph": graph}
+
+
+def text(whole: Mapping[str, Any]) -> bytes:
+    """
+    Print a form as JSON with sorted keys.
+    """
+    return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
+
+
+def parts(text: bytes) -> tuple[bytes, dict[str, str]]:
+    """
+    Split a printed form into the graph, as text for the loader, and the hashes.
+
+    Raises:
+        ValueError: If *text* is not such a form.
+    """
+    whole = orjson.loads(text)
+    if not isinstance(whole, dict) or whole.keys() != {"graph", "hashes"}:
+        raise ValueError("this is not the canonical form of a graph")
+
+    return orjson.dumps(whole["graph"]), whole["hashes"]
+
+
+def _said(entries: Mapping[str, Any]) -> dict[str, Any]:
+    # What was left out and what was set to nothing mean the same; 0 and False are something.
+    return {key: value for key, value in entries.items() if value is not None and value not in ("", (), [], {})}
+
+
+def _us(duration: int | None) -> str | None:
+    # Exact: whole seconds and six decimals, as an author would write them.
+    return None if not duration else f"{duration // 1_000_000}.{duration % 1_000_000:06}".rstrip("0").rstrip(".") + "s"
+
+
+def _usd(nano_usd: int | None) -> float | None:
+    return None if nano_usd is None else nano_usd / 1e9
+
+
+def _attribute(attribute: Attribute) -> dict[str, Any]:
+    said = _said({"type": attribute.type, "enum": list(attribute.enum), "range": attribute.range and list(attribute.range)})
+    if attribute.default is not None:
+        said["default"] = attribute.default
+
+    return said
+
+
+def _threshold(threshold: Threshold) -> dict[str, Any]:
+    return _said({"value": threshold.value, "range": threshold.range and list(threshold.range)})
+
+
+def _limits(graph: Graph) -> dict[str, Any]:
+    limits = graph.limits
+
+    return _said(
+        {
+            "hops": limits.hops,
+            "deadline": _us(limits.deadline_us),
+            "cost_usd": _usd(limits.cost_nano_usd),
+            "input_bytes": limits.input_bytes,
+            "output_tokens": limits.output_tokens,
+        }
+    )
+
+
+def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
+    price = spec.price and {
+        "input": _usd(spec.price.input_nano_per_mtok),
+        "output": _usd(spec.price.output_nano_per_mtok),
+    }
+    common = {"context_tokens": spec.context_tokens, "usd_per_mtok": price}
+    own: dict[str, Any]
+    match spec:
+        case OpenAISpec():
+            own = {"kind": "openai", "model": spec.model}
+        case LocalSpec():
+            own = {"kind": "local"}
+        case RecordedSpec():
+            own = {"kind": "recorded", "model": spec.model}
+        case SimulatedSpec():
+            own = {
+                "kind": "simulated",
+                "latency": _said({"p50": _us(spec.latency_p50_us), "p99": _us(spec.latency_p99_us)}),
+                "output_tokens": spec.output_tokens,
+                "failure": {"rate": spec.failure_rate, "class": spec.failure_class},
+                "confidence": spec.confidence,
+                "seed": spec.seed,
+            }
+        case PythonSpec():
+            own = {"kind": "python", "function": spec.function}
+
+    return _said(own | common)
+
+
+def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
+    confidence = node.confidence and _said(
+        {"from": node.confidence.source, "pattern": node.confidence.pattern, "missing": node.confidence.missing}
+    )
+
+    return _said(
+        {
+            "role": node.role,
+            "use": node.use,
+            "backend": node.backend,
+            "of": list(node.of),
+            "extract": node.extract if node.role == "verifier" else None,
+            "prompt": node.prompt,
+            "qualified": node.qualified and {"matches": node.qualified},
+            "confidence": confidence,
+            **_sampling(node.sampling),
+            "deadline": _us(node.deadline_us),
+            "attempt_timeout": _us(node.attempt_timeout_us),
+            "min_time": _us(node.min_time_us),
+            "retries": node.retries or None,
+            "visits": node.visits if node.visits != 1 else None,
+            "next": [_edge(edge, guard_texts.get((node.name, position))) for position, edge in enumerate(node.next)],
+            "on_error": [_edge(edge, None) for edge in node.on_error],
+            "reason": node.reason,
+        }
+    )
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    return {name: list(value) if name == "stop" and value else value for name, value in sampling._asdict().items()}
+
+
+def _edge(edge: Edge, when: str | None) -> dict[str, Any]:
+    return _said(
+        {
+            "to": edge.to,
+            "when": when,
+            "class": sorted(edge.classes),
+            "answer": edge.answer,
+            "else": edge.otherwise,
+            "id": edge.id,
+        }
+    )

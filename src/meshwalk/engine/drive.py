@@ -1,0 +1,330 @@
+"""
+The world's side of one walk: its clock, its ledger, its calls and its record.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from anyio import get_cancelled_exc_class, move_on_after
+
+from meshwalk import prompts, roles
+from meshwalk.attempts import Attempts, Closed, Try
+from meshwalk.backends.base import Backend, ChatRequest
+from meshwalk.budgets import REQUEST, Ledger, Need
+from meshwalk.engine.context import random_hex, trace_context
+from meshwalk.engine.results import Walked
+from meshwalk.model import Limits, Sampling
+from meshwalk.plan import NodePlan, Plan
+from meshwalk.problems import BackendError, ErrorClass
+from meshwalk.trace import (
+    Attempt,
+    AttemptStatus,
+    Basis,
+    Began,
+    Call,
+    Cancelled,
+    Content,
+    Denied,
+    Entry,
+    Facts,
+    Failed,
+    Finish,
+    Granted,
+    Replied,
+    Reply,
+    Request,
+    Reserve,
+    Settle,
+    TimedOut,
+    Timing,
+    Traversal,
+    Usage,
+    Wish,
+)
+from meshwalk.walk import Walk
+
+
+_log = logging.getLogger(__name__)
+
+Observer = Callable[[Entry, tuple[Wish, ...]], None]
+
+_REPORTED: Basis = "reported"
+_UNSET = Sampling()
+_FROM_PROBABILITIES = frozenset({"mean_token_probability", "min_token_probability", "margin"})
+
+
+class Drive:
+    """
+    Hold the world's side of one walk.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        backends: Mapping[str, Backend],
+        record: Callable[[Traversal], None],
+        request: Request,
+        facts: Facts,
+        limits: Limits,
+        observe: Observer | None,
+    ) -> None:
+        self._plan = plan
+        self._backends = backends
+        self._record = record
+        self._facts = facts
+        self._request = request
+        self._observe = observe
+        self._walk = Walk(plan)
+        self._ledger = Ledger(limits)
+        self._replies: dict[int, Reply] = {}
+        self._steps: list[tuple[Entry, tuple[Wish, ...]]] = []
+        self._attempts: list[Attempt] = []
+        self._sent_at: int | None = None
+        self._span_id = ""
+        self._reserved = 0
+        self._began_ns = time.perf_counter_ns()
+        self._began_unix_us = time.time_ns() // 1000
+        self._context = trace_context(request.traceparent)
+        self._began = Began(0, facts, limits, (self._ledger.view(),))
+
+    def _now(self) -> int:
+        return (time.perf_counter_ns() - self._began_ns) // 1000
+
+    async def run(self) -> Walked:
+        """
+        Walk to the end.
+        """
+        entry: Entry = self._began
+        try:
+            while True:
+                for wish in self._feed(entry):
+                    if type(wish) is Call:
+                        entry = await self._call(wish)
+                    elif type(wish) is Reserve:
+                        entry = self._reserve(wish)
+                    elif type(wish) is Settle:
+                        self._settle(wish.hop)
+                    elif type(wish) is Finish:
+                        return self._finished(wish)
+        except get_cancelled_exc_class():
+            self._cancel()
+            raise
+
+    def _feed(self, entry: Entry) -> tuple[Wish, ...]:
+        wishes = self._walk.feed(entry)
+        self._steps.append((entry, wishes))
+        if self._observe is not None:
+            self._observe(entry, wishes)
+
+        return wishes
+
+    def _cancel(self) -> None:
+        hop = len(self._walk.path) - 1
+        if self._sent_at is not None:
+            node = self._plan.node(self._walk.path[hop])
+            self._note(node, "cancelled", message="the caller went away", cost=self._reserved, basis="assumed")
+        for wish in self._feed(Cancelled(hop, self._now(), tuple(self._attempts))):
+            if isinstance(wish, Settle):
+                self._settle(wish.hop)
+            elif isinstance(wish, Finish):
+                self._finished(wish)
+
+    # ---- money --------------------------------------------------------------------------------------------------
+
+    def _reserve(self, wish: Reserve) -> Granted | Denied:
+        refusal = self._ledger.reserve(wish.hop, Need(wish.cost_nano_usd, wish.output_tokens))
+        views = (self._ledger.view(),)
+        self._attempts = []
+        if refusal:
+            return Denied(wish.hop, self._now(), REQUEST, refusal, views)
+        self._reserved = wish.cost_nano_usd or 0
+        self._need = Need(wish.cost_nano_usd, wish.output_tokens)
+
+        return Granted(wish.hop, self._now(), views)
+
+    def _settle(self, hop: int) -> None:
+        # A hop whose retry was denied has been settled before the retry asked.
+        if hop in self._ledger.open:
+            last = self._attempts[-1]
+            # What was sent and never answered is charged at its worst, tokens too.
+            tokens = self._need.output_tokens or 0 if last.basis == "assumed" else last.usage.output_tokens
+            self._ledger.settle(hop, last.cost_nano_usd, tokens)
+
+    # ---- calls --------------------------------------------------------------------------------------------------
+
+    async def _call(self, wish: Call) -> Entry:
+        node = self._plan.node(wish.node)
+        if not node.calls:
+            return self._free(wish.hop, node)
+        machine = Attempts(node.node, wish.deadline_at)
+        step: Try | Closed = machine.start(self._now())
+        reply: Reply | None = None
+        while isinstance(step, Try):
+            if step.number and (refusal := self._reserve_again(wish.hop)):
+                self._note(node, "denied", message=refusal)
+                step = machine.denied(f"node '{node.name}' {refusal}")
+                break
+            reply, error_class, message = await self._attempt(node, step)
+            step = machine.failed(self._now(), error_class, message) if error_class else machine.worked()
+
+        return self._closing(wish.hop, node, reply, step)
+
+    def _reserve_again(self, hop: int) -> str:
+        self._settle(hop)
+
+        return self._ledger.reserve(hop, self._need)
+
+    def _closing(self, hop: int, node: NodePlan, reply: Reply | None, closed: Closed) -> Entry:
+        attempts = tuple(self._attempts)
+        if closed.error_class == "timeout":
+            return TimedOut(hop, self._now(), closed.message, attempts)
+        if closed.error_class is not None or reply is None:
+            return Failed(hop, self._now(), closed.error_class or "malformed", closed.message, attempts)
+        try:
+            outputs = roles.outputs_of(node.node, reply)
+        except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
+            _log.exception("the outputs of a reply could not be read", extra={"meshwalk.node": node.name})
+            message = f"the reply of node '{node.name}' could not be read ({type(error).__name__})"
+            return Failed(hop, self._now(), "malformed", message, attempts)
+        self._replies[hop] = reply
+
+        return Replied(hop, self._now(), outputs, attempts)
+
+    def _free(self, hop: int, node: NodePlan) -> Replied:
+        if node.role == "classifier":
+            outputs = roles.features(self._request.messages)
+        else:
+            outputs = roles.agreement(node.node, self._texts(node))
+
+        return Replied(hop, self._now(), outputs)
+
+    def _texts(self, node: NodePlan) -> dict[str, str]:
+        """
+        Return the latest reply's text of each node a verifier looks at, if it gave one.
+        """
+        path = self._walk.path
+
+        return {path[hop]: reply.text for hop, reply in self._replies.items() if path[hop] in node.node.of}
+
+    async def _attempt(self, node: NodePlan, step: Try) -> tuple[Reply | None, ErrorClass | None, str]:
+        assert node.node.backend is not None
+        backend = self._backends[node.node.backend]
+        self._span_id = random_hex(64)
+        request = self._chat_request(node)
+        self._sent_at = self._now()
+        try:
+            if not backend.waits:
+                reply = await backend.chat(request)
+            else:
+                with move_on_after((step.deadline_at - self._sent_at) / 1e6) as scope:
+                    reply = await backend.chat(request)
+                if scope.cancelled_caught:
+                    message = f"node '{node.name}' did not answer within {(self._now() - self._sent_at) / 1e6:.3g} s"
+                    self._note(node, "timeout", "timeout", message, cost=self._reserved, basis="assumed")
+                    return None, "timeout", message
+        except BackendError as error:
+            message = f"node '{node.name}': {error}"
+            if error.billable:
+                self._note(node, "failed", error.error_class, message, cost=self._reserved, basis="assumed")
+            else:
+                self._note(node, "failed", error.error_class, message)
+            return None, error.error_class, message
+        except Exception as error:  # noqa: BLE001 (whatever a backend raises, the walk goes on and is recorded)
+            _log.exception("a backend raised what is not a BackendError", extra={"meshwalk.node": node.name})
+            message = f"node '{node.name}': the backend raised {type(error).__name__}"
+            self._note(node, "failed", "malformed", message, cost=self._reserved, basis="assumed")
+            return None, "malformed", message
+        self._note_reply(node, reply)
+
+        return reply, None, ""
+
+    def _chat_request(self, node: NodePlan) -> ChatRequest:
+        messages = self._request.messages
+        own = node.node
+        if own.prompt is not None:
+            messages = prompts.render(own.prompt, messages, dict(self._facts.attributes))
+        asked = self._request.sampling
+        sampling = own.sampling
+        if asked != _UNSET:
+            merged = (theirs if mine is None else mine for mine, theirs in zip(sampling, asked, strict=True))
+            sampling = Sampling._make(merged)._replace(max_tokens=node.max_tokens(asked.max_tokens))
+        wants = own.confidence is not None and own.confidence.source in _FROM_PROBABILITIES
+
+        return ChatRequest(messages, sampling, wants, self._context.traceparent(self._span_id))
+
+    # ---- the record ---------------------------------------------------------------------------------------------
+
+    def _note_reply(self, node: NodePlan, reply: Reply) -> None:
+        usage = self._estimated(reply) if reply.usage is None else reply.usage
+        cost, basis = reply.cost_nano_usd, _REPORTED
+        if cost is None:
+            cost = 0 if node.price is None else node.price.cost(*usage)
+            basis = "none" if node.price is None else "reported" if reply.usage is not None else "estimated"
+        self._note(node, "ok", reply=reply, usage=usage, cost=cost, basis=basis)
+
+    def _estimated(self, reply: Reply) -> Usage:
+        incoming = sum(roles.estimate_tokens(message.content) for message in self._request.messages)
+
+        return Usage(incoming, roles.estimate_tokens(reply.text))
+
+    def _note(
+        self,
+        node: NodePlan,
+        status: AttemptStatus,
+        error_class: str = "",
+        message: str = "",
+        *,
+        reply: Reply | None = None,
+        usage: Usage = Usage(),
+        cost: int = 0,
+        basis: Basis = "none",
+    ) -> None:
+        now = self._now()
+        started = now if self._sent_at is None else self._sent_at
+        self._sent_at = None
+        self._attempts.append(
+            Attempt(
+                started_at=started,
+                latency_us=now - started,
+                status=status,
+                timing=reply.timing if reply else Timing(),
+                error_class="budget" if status == "denied" else error_class,
+                message=message,
+                usage=usage,
+                reserved_nano_usd=0 if status == "denied" else self._reserved,
+                cost_nano_usd=cost,
+                basis=basis,
+                backend=node.node.backend or "",
+                model=reply.model if reply else "",
+                finish_reason=reply.finish_reason if reply else "",
+                simulated=reply.simulated if reply else False,
+                span_id="" if status == "denied" else self._span_id,
+            )
+        )
+
+    def _finished(self, finish: Finish) -> Walked:
+        plan, context = self._plan, self._context
+        served = self._replies[finish.answer_hop] if finish.answer_hop is not None else None
+        answer = served.text if served else ""
+        traversal = Traversal(
+            traversal_id=f"{self._began_unix_us // 1000:012x}{random_hex(80)}",
+            trace_id=context.trace_id,
+            span_id=random_hex(64),
+            parent_span_id=context.parent_span_id,
+            sampled=context.sampled,
+            graph=plan.name,
+            version=plan.graph.version,
+            plan_digest=plan.plan_digest,
+            shape_digest=plan.shape_digest,
+            began_unix_us=self._began_unix_us,
+            path=self._walk.path,
+            steps=self._steps,
+            decisions=self._walk.decisions,
+            content=Content(self._request.messages, answer) if plan.graph.recording.content else None,
+        )
+        self._record(traversal)
+
+        return Walked(traversal, answer, served.finish_reason if served else "")

@@ -1,0 +1,50 @@
+"""
+Look ahead: walk as far as the first call, and say what each edge behind it would need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meshwalk import roles
+from meshwalk.budgets import Ledger
+from meshwalk.engine.results import Preview, PreviewEdge
+from meshwalk.model import Limits, Value
+from meshwalk.plan import EdgePlan, Plan
+from meshwalk.trace import Began, Call, Entry, Facts, Finish, Replied, Request, Reserve
+from meshwalk.walk import Walk
+
+
+def preview(plan: Plan, request: Request, facts: Facts, limits: Limits) -> Preview:
+    """
+    Walk *request* without its calls; no time passes on the way.
+    """
+    walk = Walk(plan)
+    outputs: dict[str, Mapping[str, Value]] = {}
+    entry: Entry = Began(0, facts, limits, (Ledger(limits).view(),))
+    while isinstance(wish := walk.feed(entry)[-1], Call):
+        node = plan.node(wish.node)
+        # Before the first call there is no reply that a verifier could look at.
+        given = roles.features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
+        outputs[wish.node] = given
+        entry = Replied(wish.hop, 0, given)
+    finish = wish if isinstance(wish, Finish) else None
+    pending = wish if isinstance(wish, Reserve) else None
+
+    return Preview(
+        path=tuple(walk.path),
+        outcome=finish.outcome if finish else None,
+        reason=finish.message if finish else "",
+        outputs=outputs,
+        decisions=tuple(walk.decisions),
+        next=pending.node if pending else "",
+        need=pending,
+        edges=tuple(_edge(walk, pending.node, edge) for edge in plan.node(pending.node).next) if pending else (),
+    )
+
+
+def _edge(walk: Walk, name: str, edge: EdgePlan) -> PreviewEdge:
+    unknown = [slot for slot in edge.checked.reads if walk.value(slot) is None] if edge.checked else []
+    needs = tuple(sorted(slot.replace(f"hop.{name}.", "output.", 1) for slot in unknown))
+
+    return PreviewEdge(edge.edge.to, edge.edge.when or "otherwise", needs, walk.verdict(edge))

@@ -1,0 +1,219 @@
+"""
+A plan wired to its backends and sinks: meshwalk inside a process.
+
+A mesh is opened and closed as an async context, since its backends hold connections and models.  What a walk leaves behind
+is handed to the sinks by a task of the mesh's own, after the caller has its answer; closing the mesh waits until every
+record is handed over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from meshwalk.backends import open_backend
+from meshwalk.backends.base import Backend
+from meshwalk.engine import Engine, Observer, Preview, Walked
+from meshwalk.loader import load_graph
+from meshwalk.model import Limits, Sampling, Value
+from meshwalk.plan import Plan, compile_plan
+from meshwalk.problems import SetupError
+from meshwalk.store import TraceStore
+from meshwalk.trace import Message, Request, Scopes, Traversal
+
+
+_log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """
+    Take finished traversals.
+    """
+
+    def record(self, traversal: Traversal, plan: Plan) -> None:
+        """
+        Take one; it must not wait and must not raise.
+        """
+        ...
+
+
+class Mesh:
+    """
+    Route requests over *plan* in this process.
+
+    Args:
+        data: An outcomes file for `recorded` backends that name none.
+        backends: Open backends to use in place of those the graph declares, by name; the caller closes them.
+        sinks: Fed with every traversal; the caller closes them.
+        traces: A folder to store traces in; the mesh opens and closes that store.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        data: str | Path | None = None,
+        backends: Mapping[str, Backend] | None = None,
+        sinks: Sequence[Sink] = (),
+        traces: str | Path | None = None,
+    ) -> None:
+        self.plan = plan
+        self._data = None if data is None else str(data)
+        self._given = dict(backends or {})
+        self._given_sinks = tuple(sinks)
+        self._traces = traces
+        self._own: list[Backend] = []
+        self._store: TraceStore | None = None
+        self._sinks: tuple[Sink, ...] = ()
+        self._outbox: deque[Traversal] = deque()
+        self._filled = anyio.Event()
+        self._tasks: TaskGroup | None = None
+        self._engine: Engine | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._engine is not None:
+            raise SetupError(f"the mesh of graph '{self.plan.name}' is open already")
+        try:
+            backends = await self._open_backends()
+            self._store = None if self._traces is None else TraceStore(self._traces)
+        except BaseException:
+            await self._close_backends()
+            raise
+        self._sinks = self._given_sinks if self._store is None else (*self._given_sinks, self._store)
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._deliver)
+        self._engine = Engine(self.plan, backends, self._record)
+
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._tasks is not None
+        self._engine = None
+        self._tasks.cancel_scope.cancel()
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            with anyio.CancelScope(shield=True):
+                self._hand_over()
+                await self._close_backends()
+                if self._store is not None:
+                    await self._store.aclose()
+
+    async def route(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        session: str = "",
+        workflow: str = "",
+        limits: Limits = Limits(),
+        sampling: Sampling = Sampling(),
+        traceparent: str = "",
+        **attributes: Value,
+    ) -> Walked:
+        """
+        Walk one prompt, or one conversation, to its answer or its declared refusal.
+
+        Raises:
+            RequestError: If the request cannot begin a walk; each field is named.
+            WalkStopped: If the walk failed; its children say of what.
+        """
+        messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+        walked = await self.walk(
+            Request(
+                messages,
+                attributes=attributes,
+                sampling=sampling,
+                scopes=Scopes(session, workflow),
+                limits=limits,
+                traceparent=traceparent,
+            )
+        )
+        if error := walked.error():
+            raise error
+
+        return walked
+
+    async def walk(self, request: Request, observe: Observer | None = None) -> Walked:
+        """
+        Walk *request* and return what came of it, failed walks too.
+
+        Raises:
+            RequestError: If the request cannot begin a walk.
+        """
+        return await self._opened().walk(request, observe)
+
+    def decide(self, request: Request) -> Preview:
+        """
+        Say where *request* would go, without calling a model.
+
+        Raises:
+            RequestError: If the request cannot begin a walk.
+        """
+        return self._opened().decide(request)
+
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise SetupError(f"the mesh of graph '{self.plan.name}' is not open; use it inside `async with`")
+
+        return self._engine
+
+    async def _open_backends(self) -> dict[str, Backend]:
+        used = {node.node.backend for node in self.plan.nodes if node.node.backend is not None}
+        backends = dict(self._given)
+        for name in sorted(used - backends.keys()):
+            spec = self.plan.graph.backends[name]
+            backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data)
+            self._own.append(backends[name])
+
+        return backends
+
+    async def _close_backends(self) -> None:
+        while self._own:
+            await self._own.pop().aclose()
+
+    # ---- records ------------------------------------------------------------------------------------------------
+
+    def _record(self, traversal: Traversal) -> None:
+        self._outbox.append(traversal)
+        self._filled.set()
+
+    async def _deliver(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled = anyio.Event()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        while self._outbox:
+            traversal = self._outbox.popleft()
+            for sink in self._sinks:
+                try:
+                    sink.record(traversal, self.plan)
+                except Exception:  # noqa: BLE001 (one sink's fault is not another's, nor the caller's)
+                    _log.exception("a sink did not take a traversal", extra={"meshwalk.traversal_id": traversal.traversal_id})
+
+
+def load(
+    graph: str | Path,
+    *,
+    data: str | Path | None = None,
+    sinks: Sequence[Sink] = (),
+    traces: str | Path | None = None,
+) -> Mesh:
+    """
+    Load, check and compile the graph in a file, ready to be opened with `async with`.
+
+    Raises:
+        GraphError: With every fault of the graph.
+    """
+    return Mesh(compile_plan(load_graph(graph)), data=data, sinks=sinks, traces=traces)

@@ -1,0 +1,338 @@
+"""
+A checked, compiled, immutable graph, and how a graph becomes one.
+
+Names become indices, guards become code objects over a list of signal values, prices and bounds stand on the node that is
+called; nothing is looked up or parsed while requests walk.  Only signals that some guard reads have a slot in that list.
+
+Two digests name a plan.  `plan_digest` covers everything that decides; `shape_digest` leaves out the threshold values, so
+that two calibrations of one graph share it.  Comments, key order, descriptions and addresses change neither.  Both
+are taken over the canonical form (`canonical`), which the loader reads back: a stored plan is enough to replay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from meshwalk import canonical, guards, loader, prompts, signals, topology
+from meshwalk.model import DONE, Edge, Graph, Limits, Node, Price, Role, Value
+from meshwalk.problems import GraphError, Problem, in_file_order
+from meshwalk.trace import Facts
+
+
+DONE_INDEX = -1
+
+# What a chat template may add round a message (role markers, separators), in tokens; the widest we know adds about ten.
+OVERHEAD_TOKENS_PER_MESSAGE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePlan:
+    """
+    Hold one compiled edge.
+
+    Args:
+        to: A node's index, or `DONE_INDEX`.
+        test: The guard over a walk's values: True, False, or None for undetermined; None in its place always holds.
+        answer: With `DONE_INDEX`: the index of the node whose reply is served.
+        otherwise: Where to go where there is no such reply.
+        checked: The guard's tree, for explanations.
+    """
+
+    to: int
+    edge: Edge
+    test: guards.Test | None = None
+    checked: guards.Checked | None = None
+    classes: frozenset[str] = frozenset()
+    answer: int | None = None
+    otherwise: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """
+    Hold one compiled node.
+
+    Args:
+        calls: Whether a backend is called, so that time and money are at stake.
+        serves: Whether `to: done` may serve its reply without being told so.
+        writes: (output, slot) for each output that some guard reads.
+        visits_slot: -1 where no guard reads it, as for *status_slot*.
+    """
+
+    index: int
+    name: str
+    role: Role
+    node: Node
+    next: tuple[EdgePlan, ...]
+    on_error: tuple[EdgePlan, ...]
+    calls: bool
+    serves: bool
+    writes: tuple[tuple[str, int], ...]
+    visits_slot: int
+    status_slot: int
+    price: Price | None
+    context_tokens: int | None
+
+    def need(self, facts: Facts) -> tuple[int | None, int, int | None]:
+        """
+        Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
+
+        No tokenizer we know makes more tokens than a text has UTF-8 bytes, so bytes bound tokens from above.
+        """
+        input_bytes, messages = facts.input_bytes, facts.messages
+        if self.node.prompt is not None:
+            attribute_bytes = sum(len(str(value).encode()) for _, value in facts.attributes)
+            input_bytes, messages = prompts.bound_bytes(self.node.prompt, input_bytes, attribute_bytes, messages), 1
+        inputs = input_bytes + messages * OVERHEAD_TOKENS_PER_MESSAGE
+        outputs = self.max_tokens(facts.sampling.max_tokens)
+        if outputs is None:
+            outputs = self.context_tokens
+        if self.context_tokens is not None:
+            inputs = min(inputs, self.context_tokens)
+        cost = None if self.price is None or outputs is None else self.price.cost(inputs, outputs)
+
+        return cost, inputs, outputs
+
+    def max_tokens(self, asked: int | None) -> int | None:
+        """
+        Return how many tokens a reply may have; what a caller asked for may only tighten what the node says.
+        """
+        own = self.node.sampling.max_tokens
+        if own is None or asked is None:
+            return asked if own is None else own
+
+        return min(own, asked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    Hold a whole compiled graph; many walks share it.
+
+    Args:
+        slots: Where a walk keeps each signal that a guard reads.
+        template: The values a walk starts from.
+        canonical: The canonical form, as JSON text.
+        warnings: What `check` says besides errors.
+    """
+
+    graph: Graph
+    nodes: tuple[NodePlan, ...]
+    index: Mapping[str, int]
+    start: int
+    slots: Mapping[str, int]
+    template: tuple[Value | None, ...]
+    canonical: bytes
+    plan_digest: str
+    shape_digest: str
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """
+        Name the graph.
+        """
+        return self.graph.name
+
+    @property
+    def limits(self) -> Limits:
+        """
+        Return what the graph allows one walk.
+        """
+        return self.graph.limits
+
+    def node(self, name: str) -> NodePlan:
+        """
+        Return the node called *name*.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        return self.nodes[self.index[name]]
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.name}: {len(self.nodes)} nodes, {self.plan_digest[:12]}>"
+
+
+def compile_plan(graph: Graph) -> Plan:
+    """
+    Turn *graph* into an immutable plan that walks can share.
+
+    Raises:
+        GraphError: With every fault found, in file order.
+    """
+    plan, problems = examine(graph)
+    if plan is None:
+        raise GraphError(problem for problem in problems if problem.severity == "error")
+
+    return plan
+
+
+def restore(text: bytes) -> Plan:
+    """
+    Compile a plan again from its canonical form, as a trace store keeps it.
+
+    Raises:
+        ValueError: If *text* is not a canonical form.
+        GraphError: If this version of meshwalk does not take the graph any more.
+    """
+    graph, hashes = canonical.parts(text)
+
+    return compile_plan(loader.read_graph(graph, file="stored plan", hashes=hashes))
+
+
+def examine(graph: Graph) -> tuple[Plan | None, tuple[Problem, ...]]:
+    """
+    Find everything wrong with *graph*, and compile it if that is nothing worse than warnings.
+    """
+    guard_sheet = _GuardSheet(graph)
+    problems = in_file_order([*graph.problems, *topology.check(graph), *guard_sheet.problems])
+    if any(problem.severity == "error" for problem in problems):
+        return None, problems
+
+    return _assemble(graph, guard_sheet, problems), problems
+
+
+def with_thresholds(graph: Graph, values: Mapping[str, float]) -> Graph:
+    """
+    Return *graph* with other threshold values.
+
+    Raises:
+        KeyError: If a name is not a threshold of the graph.
+    """
+    changed = {name: replace(graph.thresholds[name], value=value) for name, value in values.items()}
+
+    return replace(graph, thresholds={**graph.thresholds, **changed})
+
+
+class _GuardSheet:
+    """
+    Check every guard of a graph once, and keep the trees by edge.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.checked: dict[tuple[str, int], guards.Checked] = {}
+        self.problems: list[Problem] = []
+        common = signals.everywhere(graph)
+        for node in graph.nodes.values():
+            if any(edge.when is not None for edge in node.next):
+                visible = signals.visible(graph, node, "next", common)
+                for position, edge in enumerate(node.next):
+                    self._check(graph, node, position, edge, visible)
+
+    def _check(self, graph: Graph, node: Node, position: int, edge: Edge, visible: Mapping[str, signals.Signal]) -> None:
+        if edge.when is None:
+            return
+        try:
+            self.checked[node.name, position] = guards.check(edge.when, visible)
+        except guards.GuardFaults as faults:
+            for fault in faults.faults:
+                # A name that stands in a broken part of the graph is not also unknown here.
+                if not _in_broken_part(graph, edge.when[fault.offset : fault.offset + fault.length]):
+                    self.problems.append(_placed(fault, node, edge))
+
+    def reads(self) -> set[str]:
+        """
+        Return every slot that some guard reads.
+        """
+        return {slot for checked in self.checked.values() for slot in checked.reads}
+
+
+def _in_broken_part(graph: Graph, name: str) -> bool:
+    parts = name.split(".")
+    if parts[0] in {"signals", "output"}:
+        return bool(graph.broken)
+
+    return len(parts) > 1 and parts[1] in graph.broken
+
+
+def _placed(fault: guards.GuardFault, node: Node, edge: Edge) -> Problem:
+    start = edge.when_span or edge.span
+    span = start._replace(column=start.column + fault.offset, length=fault.length) if edge.exact else start
+
+    return Problem(span, fault.code, f"{fault.message} in the guard on edge {node.name} → {edge.to}", fault.help)
+
+
+def _assemble(graph: Graph, guard_sheet: _GuardSheet, problems: Sequence[Problem]) -> Plan:
+    slots = {name: position for position, name in enumerate(sorted(guard_sheet.reads()))}
+    index = {name: position for position, name in enumerate(graph.nodes)}
+    form = canonical.form(graph, {place: checked.canonical for place, checked in guard_sheet.checked.items()})
+    text = canonical.text(form)
+
+    return Plan(
+        graph=graph,
+        nodes=tuple(_node(graph, node, index, slots, guard_sheet) for node in graph.nodes.values()),
+        index=index,
+        start=index[graph.start],
+        slots=slots,
+        template=_template(graph, slots),
+        canonical=text,
+        plan_digest=hashlib.sha256(text).hexdigest(),
+        shape_digest=hashlib.sha256(canonical.text(canonical.shape(form))).hexdigest(),
+        warnings=tuple(problems),
+    )
+
+
+def _template(graph: Graph, slots: Mapping[str, int]) -> tuple[Value | None, ...]:
+    values: list[Value | None] = [None] * len(slots)
+    for node in graph.nodes:
+        for name, value in ((f"hop.{node}.visits", 0.0), (f"hop.{node}.status", "none")):
+            if name in slots:
+                values[slots[name]] = value
+
+    return tuple(values)
+
+
+def _node(graph: Graph, node: Node, index: Mapping[str, int], slots: Mapping[str, int], guard_sheet: _GuardSheet) -> NodePlan:
+    backend = graph.backends[node.backend] if node.backend is not None else None
+
+    return NodePlan(
+        index=index[node.name],
+        name=node.name,
+        role=node.role,
+        node=node,
+        next=tuple(
+            _edge(edge, index, slots, guard_sheet.checked.get((node.name, position))) for position, edge in enumerate(node.next)
+        ),
+        on_error=tuple(_edge(edge, index, slots, None) for edge in node.on_error),
+        calls=backend is not None,
+        serves=node.role in ("answer", "primary"),
+        writes=tuple(_writes(node, slots)),
+        visits_slot=slots.get(f"hop.{node.name}.visits", -1),
+        status_slot=slots.get(f"hop.{node.name}.status", -1),
+        price=backend.price if backend else None,
+        context_tokens=backend.context_tokens if backend else None,
+    )
+
+
+def _writes(node: Node, slots: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    if node.role == "classifier":
+        names = [(feature, f"signals.{feature}") for feature in signals.FEATURES]
+    else:
+        names = [(output.name.rpartition(".")[2], output.slot) for output in signals.outputs(node)]
+    for output, slot in names:
+        if slot in slots:
+            yield output, slots[slot]
+
+
+def _edge(edge: Edge, index: Mapping[str, int], slots: Mapping[str, int], checked: guards.Checked | None) -> EdgePlan:
+    def resolved(name: str | None) -> int | None:
+        return None if name is None else DONE_INDEX if name == DONE else index[name]
+
+    to = resolved(edge.to)
+    assert to is not None
+    test: guards.Test | None = None
+    if checked is not None:
+        test = guards.compile_test(checked.tree, slots)
+
+    return EdgePlan(
+        to=to,
+        edge=edge,
+        test=test,
+        checked=checked,
+        classes=frozenset(edge.classes),
+        answer=resolved(edge.answer),
+        otherwise=resolved(edge.otherwise),
+    )

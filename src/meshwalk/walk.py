@@ -1,0 +1,344 @@
+"""
+One request's way through a plan, as a state machine.
+
+A `Walk` is fed what happened (`Began`, `Granted`, `Replied`, …) and answers with what it wants next (`Reserve`, `Call`,
+`Settle`, `Finish`).  It owns no clock, no network and no dice: time and chance arrive inside the entries.  The same plan
+fed the same entries therefore decides the same, which is all that replay is.
+
+Laws of this room:
+
+1. Whatever changes a walk's phase stands in a method that `LEGAL` names, or in one that it calls.
+2. An entry that is refused leaves the walk as it was.
+3. A walk reads the budget views it was given; it owns no ledger and never adds up costs itself.
+4. Hops are numbered in the order the walk decides to make them, so that a hop can be skipped, and hedged or
+   streamed hops can later be told apart, without another name.
+
+A node with a backend is reserved, called and settled; a classifier or verifier is only called; a refusal ends the walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, ClassVar
+
+from meshwalk.budgets import usd
+from meshwalk.model import DONE, Value
+from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
+from meshwalk.problems import ErrorClass, OutOfTurn
+from meshwalk.signals import Section
+from meshwalk.trace import (
+    Began,
+    Call,
+    Cancelled,
+    Decision,
+    Denied,
+    Entry,
+    Facts,
+    Failed,
+    Finish,
+    Granted,
+    Outcome,
+    Replied,
+    Reserve,
+    Settle,
+    TimedOut,
+    View,
+    Wish,
+)
+
+
+class Phase(Enum):
+    """
+    Tell what a walk waits for.
+    """
+
+    NEW = "new"
+    RESERVING = "reserving"
+    CALLING = "calling"
+    OVER = "over"
+
+
+class Walk:
+    """
+    Decide one request's way through *plan*.
+
+    `path` names the node of each hop so far, `decisions` holds how each was left.
+    """
+
+    __slots__ = (
+        "_deadline_at", "_facts", "_hops", "_last_answer", "_node", "_replies", "_values", "_views", "_visits",
+        "decisions", "path", "phase", "plan",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.phase = Phase.NEW
+        self.path: list[str] = []
+        self.decisions: list[Decision] = []
+        self._values: list[Value | None] = list(plan.template)
+        self._visits = [0] * len(plan.nodes)
+        self._replies: dict[int, int] = {}
+        self._last_answer: int | None = None
+        self._views: tuple[View, ...] = ()
+        self._facts: Facts
+        self._hops: int
+        self._deadline_at: int
+        self._node: NodePlan
+
+    def feed(self, entry: Entry) -> tuple[Wish, ...]:
+        """
+        Take what happened, and return what the walk wants now.
+
+        Raises:
+            OutOfTurn: If the phase does not take *entry*, or it is about another hop; the walk is as it was.
+        """
+        handler = self.LEGAL[self.phase].get(type(entry))
+        if handler is None:
+            raise OutOfTurn(f"{self!r} does not take {type(entry).__name__} now", self.phase.value)
+        if self.path and getattr(entry, "hop", None) != len(self.path) - 1:
+            raise OutOfTurn(f"{self!r} is at hop {len(self.path) - 1}, and {entry!r} is about another", self.phase.value)
+
+        return handler(self, entry)
+
+    def value(self, slot: str) -> Value | None:
+        """
+        Return a signal's value as the last decision saw it; None if it is undetermined or no guard of the plan reads it.
+        """
+        position = self.plan.slots.get(slot)
+
+        return None if position is None else self._values[position]
+
+    def verdict(self, edge: EdgePlan) -> bool | None:
+        """
+        Ask the guard of *edge* now; None is undetermined.
+        """
+        return True if edge.test is None else edge.test(self._values)
+
+    def __repr__(self) -> str:
+        hops = f"{len(self.path)} hop{'' if len(self.path) == 1 else 's'}"
+        view = self._views[0] if self._views else View("request")
+        limit = "" if view.limit_nano_usd is None else f" of {usd(view.limit_nano_usd)}"
+        waiting = f"waiting for '{self.path[-1]}'" if self.phase in _WAITING else self.phase.value
+
+        return f"<Walk {self.plan.name}: {waiting}, {hops}, {usd(view.used_nano_usd)}{limit} USD>"
+
+    # ---- what each entry does -----------------------------------------------------------------------------------
+
+    def _began(self, entry: Began) -> tuple[Wish, ...]:
+        limits = entry.limits
+        if limits.hops is None or limits.deadline_us is None:
+            raise OutOfTurn("a walk begins under its effective limits: hops and deadline_us must be set", self.phase.value)
+        self._facts = entry.facts
+        self._hops = limits.hops
+        self._deadline_at = limits.deadline_us
+        slots = self.plan.slots
+        for name, value in entry.facts.attributes:
+            slot = slots.get(f"request.{name}")
+            if slot is not None:
+                self._values[slot] = value
+        self._see(entry.views)
+
+        return self._enter(self.plan.start, entry.at, ())
+
+    def _granted(self, entry: Granted) -> tuple[Wish, ...]:
+        self._see(entry.views)
+        self.phase = Phase.CALLING
+        node = self._node.node
+        deadline_at = self._deadline_at
+        if node.deadline_us is not None:
+            deadline_at = min(deadline_at, entry.at + node.deadline_us)
+
+        return (Call(entry.hop, node.name, deadline_at),)
+
+    def _denied(self, entry: Denied) -> tuple[Wish, ...]:
+        self._see(entry.views)
+
+        return self._leave_by_error("budget", f"node '{self._node.name}' {entry.message}", entry.at, (), entry.scope)
+
+    def _replied(self, entry: Replied) -> tuple[Wish, ...]:
+        node, values, outputs = self._node, self._values, entry.outputs
+        for name, slot in node.writes:
+            values[slot] = outputs.get(name)
+        if node.status_slot >= 0:
+            values[node.status_slot] = "ok"
+        settled: tuple[Wish, ...] = ()
+        if node.calls:
+            settled = (Settle(entry.hop),)
+            self._replies[node.index] = entry.hop
+            if node.serves:
+                self._last_answer = entry.hop
+        self._tell_time(entry.at)
+        spent = False
+        verdicts = ""
+        for edge in node.next:
+            verdict = self.verdict(edge)
+            if verdict and self._spent(edge.to):
+                verdicts, spent = verdicts + "s", True
+                continue
+            if verdict:
+                return self._take(edge, "next", len(verdicts), verdicts + "y", entry.at, settled)
+            verdicts += "n" if verdict is False else "u"
+        assert spent, "the last edge of `next` has no guard"
+
+        return self._stuck("next", verdicts, settled)
+
+    def _failed(self, entry: Failed) -> tuple[Wish, ...]:
+        return self._leave_by_error(entry.error_class, entry.message, entry.at, self._settled(entry.hop))
+
+    def _timed_out(self, entry: TimedOut) -> tuple[Wish, ...]:
+        return self._leave_by_error("timeout", entry.message, entry.at, self._settled(entry.hop))
+
+    def _cancelled(self, entry: Cancelled) -> tuple[Wish, ...]:
+        # A hop that still waits for its reservation holds none.
+        settled = self._settled(entry.hop) if self.phase is Phase.CALLING else ()
+
+        return self._finish(settled, Finish(Outcome.CANCELLED, message="the caller went away", node=self._node.name))
+
+    # ---- going on -----------------------------------------------------------------------------------------------
+
+    def _enter(self, to: int, at: int, wishes: tuple[Wish, ...]) -> tuple[Wish, ...]:
+        node = self.plan.nodes[to]
+        if len(self.path) >= self._hops:
+            message = f"the walk may make {self._hops} hops and wants to go on to '{node.name}'; raise limits.hops"
+            return self._finish(wishes, Finish(Outcome.FAILED, cause="hops", message=message, node=node.name))
+        hop = len(self.path)
+        self.path.append(node.name)
+        self._node = node
+        self._visits[to] += 1
+        if node.visits_slot >= 0:
+            self._values[node.visits_slot] = float(self._visits[to])
+        if node.role == "refusal":
+            return self._finish(wishes, Finish(Outcome.REFUSED, message=node.node.reason, node=node.name))
+        if not node.calls:
+            self.phase = Phase.CALLING
+            return (*wishes, Call(hop, node.name, self._deadline_at))
+
+        late = self._too_late(node, at)
+        if late is not None:
+            return self._leave_by_error(*late, at, wishes)
+        self.phase = Phase.RESERVING
+        facts = self._facts
+        need = node.need(facts)
+
+        return (*wishes, Reserve(hop, node.name, *need))
+
+    def _too_late(self, node: NodePlan, at: int) -> tuple[ErrorClass, str] | None:
+        left = self._deadline_at - at
+        if left <= 0:
+            return "timeout", f"time was up before node '{node.name}' could be called"
+        if left < node.node.min_time_us:
+            needs = f"{node.node.min_time_us / 1e6:g} s"
+            return "not_started", f"node '{node.name}' needs {needs} (min_time) and {left / 1e6:g} s are left"
+
+        return None
+
+    def _take(
+        self, edge: EdgePlan, section: Section, position: int, verdicts: str, at: int, wishes: tuple[Wish, ...], by: str = ""
+    ) -> tuple[Wish, ...]:
+        to, answer = self._resolve(edge)
+        edges = self._node.next if section == "next" else self._node.on_error
+        target = DONE if to == DONE_INDEX else self.plan.nodes[to].name
+        left = "-" * (len(edges) - position - 1)
+        self.decisions.append(Decision(len(self.path) - 1, section, position, target, verdicts + left, by))
+        if to != DONE_INDEX:
+            return self._enter(to, at, wishes)
+        if answer is None:
+            whose = f"node '{edge.edge.answer}'" if edge.edge.answer else "any answer or primary node"
+            message = (
+                f"'{self._node.name}' goes to done, and there is no reply of {whose} to serve; add `else:` or another edge"
+            )
+            return self._finish(wishes, Finish(Outcome.FAILED, cause="no_answer", message=message, node=self._node.name))
+
+        return self._finish(wishes, Finish(Outcome.ANSWERED, answer))
+
+    def _resolve(self, edge: EdgePlan) -> tuple[int, int | None]:
+        """
+        Return where *edge* leads now, and the hop whose reply it serves if that is `done`.
+        """
+        if edge.to != DONE_INDEX:
+            return edge.to, None
+        answer = self._last_answer if edge.answer is None else self._replies.get(edge.answer)
+        if answer is None and edge.otherwise is not None:
+            return edge.otherwise, self._last_answer
+
+        return DONE_INDEX, answer
+
+    def _leave_by_error(
+        self, error_class: ErrorClass, message: str, at: int, wishes: tuple[Wish, ...], scope: str = ""
+    ) -> tuple[Wish, ...]:
+        node = self._node
+        if node.status_slot >= 0:
+            self._values[node.status_slot] = "failed"
+        verdicts = ""
+        for edge in node.on_error:
+            if edge.classes and error_class not in edge.classes:
+                verdicts += "c"
+            elif self._spent(self._resolve(edge)[0]):
+                verdicts += "s"
+            else:
+                return self._take(edge, "on_error", len(verdicts), verdicts + "y", at, wishes, error_class)
+        if "s" in verdicts:
+            return self._stuck("on_error", verdicts, wishes, error_class)
+        self.decisions.append(Decision(len(self.path) - 1, "on_error", -1, "", verdicts, error_class))
+
+        return self._finish(wishes, Finish(Outcome.FAILED, cause=error_class, message=message, node=node.name, scope=scope))
+
+    def _stuck(self, section: Section, verdicts: str, wishes: tuple[Wish, ...], by: str = "") -> tuple[Wish, ...]:
+        self.decisions.append(Decision(len(self.path) - 1, section, -1, "", verdicts, by))
+        message = f"every edge '{self._node.name}' could take leads to a node whose visits are used up; raise its `visits`"
+
+        return self._finish(wishes, Finish(Outcome.FAILED, cause="visits", message=message, node=self._node.name))
+
+    def _finish(self, wishes: tuple[Wish, ...], finish: Finish) -> tuple[Wish, ...]:
+        self.phase = Phase.OVER
+
+        return (*wishes, finish)
+
+    # ---- small ones ---------------------------------------------------------------------------------------------
+
+    def _settled(self, hop: int) -> tuple[Wish, ...]:
+        return (Settle(hop),) if self._node.calls else ()
+
+    def _spent(self, to: int) -> bool:
+        return to != DONE_INDEX and self._visits[to] >= self.plan.nodes[to].node.visits
+
+    def _tell_time(self, at: int) -> None:
+        slots = self.plan.slots
+        if "elapsed" in slots:
+            self._values[slots["elapsed"]] = at
+        if "deadline.left" in slots:
+            self._values[slots["deadline.left"]] = self._deadline_at - at
+
+    def _see(self, views: tuple[View, ...]) -> None:
+        self._views = views
+        slots, values = self.plan.slots, self._values
+        for view in views:
+            for name, value in _readings(view):
+                slot = slots.get(name)
+                if slot is not None:
+                    values[slot] = value
+
+    # Which entries each phase takes, and what takes them.
+    LEGAL: ClassVar[Mapping[Phase, Mapping[type, Callable[[Walk, Any], tuple[Wish, ...]]]]] = {
+        Phase.NEW: {Began: _began},
+        Phase.RESERVING: {Granted: _granted, Denied: _denied, Cancelled: _cancelled},
+        Phase.CALLING: {Replied: _replied, Failed: _failed, TimedOut: _timed_out, Cancelled: _cancelled},
+        Phase.OVER: {},
+    }
+
+
+_WAITING = frozenset({Phase.RESERVING, Phase.CALLING})
+
+
+def _readings(view: View) -> tuple[tuple[str, float | None], ...]:
+    at = f"budget.{view.scope}"
+    left = None if view.limit_nano_usd is None else view.limit_nano_usd - view.used_nano_usd
+    fraction = None if left is None or not view.limit_nano_usd else left / view.limit_nano_usd
+    tokens = None if view.limit_output_tokens is None else float(view.limit_output_tokens - view.used_output_tokens)
+
+    return (
+        (f"{at}.left_usd", None if left is None else left / 1e9),
+        (f"{at}.left_fraction", fraction),
+        (f"{at}.left_tokens", tokens),
+    )

@@ -1,0 +1,146 @@
+"""
+What tests of walks share: plans from text, and a live walk beside its replayed twin.
+"""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+from meshwalk.budgets import REQUEST, Ledger, Need
+from meshwalk.loader import read_graph
+from meshwalk.model import Limits, Value
+from meshwalk.plan import Plan, compile_plan
+from meshwalk.trace import (
+    Attempt,
+    Began,
+    Denied,
+    Entry,
+    Facts,
+    Finish,
+    Granted,
+    Replied,
+    Reserve,
+    Scopes,
+    Traversal,
+    View,
+    Wish,
+    decode,
+    encode,
+)
+from meshwalk.walk import Walk
+
+
+NO_LIMITS = Limits(hops=16, deadline_us=30_000_000)
+
+
+def plan_of(text: str) -> Plan:
+    """
+    Compile the plan of a graph's text.
+    """
+    return compile_plan(read_graph(dedent(text).encode(), file="test.yaml"))
+
+
+def began(limits: Limits = NO_LIMITS, *, input_bytes: int = 100, **attributes: Value) -> Began:
+    """
+    Start a walk at time 0; the built-in attributes have their defaults.
+    """
+    facts = {"urgency": "interactive", "correctness": "standard"} | attributes
+
+    return Began(0, Facts(tuple(facts.items()), input_bytes, 1), limits, (Ledger(limits).view(),))
+
+
+def traversal_of(steps: list[tuple[Entry, tuple[Wish, ...]]], walk: Walk) -> Traversal:
+    """
+    Wrap what a walk did as a record.
+    """
+    return Traversal(
+        traversal_id="0" * 32,
+        trace_id="1" * 32,
+        span_id="2" * 16,
+        parent_span_id="",
+        sampled=True,
+        graph=walk.plan.name,
+        version="",
+        plan_digest=walk.plan.plan_digest,
+        shape_digest=walk.plan.shape_digest,
+        began_unix_us=1_800_000_000_000_000,
+        path=walk.path,
+        steps=steps,
+        decisions=walk.decisions,
+    )
+
+
+class WalkPair:
+    """
+    Feed a live walk, and a twin that is fed the live one's record after a trip through the codec.
+
+    Every scenario thereby tests replay: the twin must want, decide and go as the live walk did.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.live = Walk(plan)
+        self.twin = Walk(plan)
+        self.steps: list[tuple[Entry, tuple[Wish, ...]]] = []
+
+    def feed(self, entry: Entry) -> tuple[Wish, ...]:
+        wishes = self.live.feed(entry)
+        self.steps.append((entry, wishes))
+        copied = decode(encode(traversal_of(self.steps, self.live)))
+        recorded, recorded_wishes = copied.steps[-1]
+
+        assert wishes == recorded_wishes
+        assert wishes == self.twin.feed(recorded)
+        assert (self.live.path, self.live.decisions) == (self.twin.path, self.twin.decisions)
+        assert copied.decisions == self.live.decisions
+
+        return wishes
+
+    @property
+    def finish(self) -> Finish:
+        """
+        Return how the walk ended.
+        """
+        wish = self.steps[-1][1][-1]
+        assert isinstance(wish, Finish)
+
+        return wish
+
+    def grant(self, at: int = 0) -> tuple[Wish, ...]:
+        """
+        Grant what the walk asked for last.
+        """
+        return self.feed(Granted(self.hop, at, (View(REQUEST),)))
+
+    def deny(self, at: int = 0, message: str = "may cost too much") -> tuple[Wish, ...]:
+        """
+        Deny what the walk asked for last.
+        """
+        return self.feed(Denied(self.hop, at, REQUEST, message, (View(REQUEST),)))
+
+    def reply(self, at: int = 0, **outputs: Value) -> tuple[Wish, ...]:
+        """
+        Let the hop under way succeed, granting its reservation first if it waits for one.
+        """
+        if isinstance(self.steps[-1][1][-1], Reserve):
+            self.grant(at)
+
+        return self.feed(Replied(self.hop, at, outputs, (Attempt(at, 0, "ok"),)))
+
+    @property
+    def hop(self) -> int:
+        """
+        Return the id of the hop under way.
+        """
+        return len(self.live.path) - 1
+
+
+def need_of(wish: Wish) -> Need:
+    """
+    Return what a `Reserve` asks for.
+    """
+    assert isinstance(wish, Reserve)
+
+    return Need(wish.cost_nano_usd, wish.output_tokens)
+
+
+SCOPES = Scopes("s-17", "w-3")

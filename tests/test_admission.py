@@ -1,0 +1,159 @@
+"""
+The gate: every fault of a request is named by its field, and what passes has its defaults and limits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from helpers import plan_of
+from meshwalk.admission import Admission
+from meshwalk.model import Limits, Sampling, Value
+from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError
+from meshwalk.trace import Facts, Message, Request, Scopes
+
+
+ADMISSION = Admission(
+    plan_of(
+        """
+        meshwalk: 1
+        name: desk
+        start: ask
+        request:
+          task: {type: string, enum: [prose, proof], default: prose}
+          weight: {type: number, range: [0, 10]}
+          vip: {type: bool, default: false}
+        limits: {hops: 4, deadline: 20s, cost_usd: 0.5, input_bytes: 40, output_tokens: 1000}
+        sampling: [temperature, max_tokens]
+        backends: {little: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 1}}}
+        nodes:
+          ask: {role: answer, backend: little, max_tokens: 9, next: done}
+        """
+    )
+)
+
+BUILT_IN = (("urgency", "interactive"), ("correctness", "standard"))
+HELLO = (Message("user", "Hello there"),)
+
+
+def asking(
+    messages: tuple[Message, ...] = HELLO,
+    limits: Limits = Limits(),
+    sampling: Sampling = Sampling(),
+    scopes: Scopes = Scopes(),
+    **attributes: Value,
+) -> Request:
+    return Request(messages, limits=limits, sampling=sampling, scopes=scopes, attributes=attributes)
+
+
+class TestAdmit:
+    def test_defaults_are_filled_in(self) -> None:
+        """
+        Facts hold every attribute that has a value, built-in ones first, and the size of the messages.
+        """
+        facts, limits = ADMISSION.admit(asking(weight=3.0))
+
+        assert (
+            Facts(
+                (("urgency", "interactive"), ("correctness", "standard"), ("task", "prose"), ("vip", False), ("weight", 3.0)),
+                11,
+                1,
+            )
+            == facts
+        )
+        assert Limits(4, 20_000_000, 500_000_000, 40, 1000) == limits
+
+    def test_a_caller_may_tighten(self) -> None:
+        """
+        Of the graph's limit and the caller's the smaller holds, whichever that is.
+        """
+        _, limits = ADMISSION.admit(asking(limits=Limits(hops=9, deadline_us=5, cost_nano_usd=7)))
+
+        assert Limits(4, 5, 7, 40, 1000) == limits
+
+    @pytest.mark.parametrize(
+        ("request_", "field"),
+        [
+            (asking(()), "messages"),
+            (asking((Message("user", "  \n"),)), "messages[0].content"),
+            (asking((Message("system", "Be brief."),)), "messages[0].content"),
+            (asking((Message("robot", "Hello"), *HELLO)), "messages[0].role"),
+            (asking((Message("user", "\ud800"),)), "messages"),
+            (asking(tsk="prose"), "attributes.tsk"),
+            (asking(task="poem"), "attributes.task"),
+            (asking(task=True), "attributes.task"),
+            (asking(weight="3"), "attributes.weight"),
+            (asking(weight=True), "attributes.weight"),
+            (asking(weight=11.0), "attributes.weight"),
+            (asking(weight=math.nan), "attributes.weight"),
+            (asking(vip=1.0), "attributes.vip"),
+            (asking(urgency="now"), "attributes.urgency"),
+            (asking(sampling=Sampling(top_p=0.5)), "params.top_p"),
+            (asking(sampling=Sampling(temperature=2.5)), "params.temperature"),
+            (asking(sampling=Sampling(temperature=math.inf)), "params.temperature"),
+            (asking(sampling=Sampling(max_tokens=0)), "params.max_tokens"),
+            (asking(limits=Limits(hops=0)), "limits.hops"),
+            (asking(limits=Limits(cost_nano_usd=-1)), "limits.cost_usd"),
+            (asking(scopes=Scopes(session="s" * 257)), "scopes.session"),
+        ],
+    )
+    def test_names_the_field(self, request_: Request, field: str) -> None:
+        """
+        What cannot be taken is refused under the name of its field.
+        """
+        with pytest.raises(RequestError) as caught:
+            ADMISSION.admit(request_)
+
+        assert [field] == [violation.field for violation in caught.value.violations]
+        assert "INVALID_ARGUMENT" == caught.value.hint
+
+    def test_names_all_fields_at_once(self) -> None:
+        """
+        Several faults are told in one answer.
+        """
+        with pytest.raises(RequestError) as caught:
+            ADMISSION.admit(asking((Message("user", ""),), Limits(hops=0), tsk="prose"))
+
+        assert ["messages[0].content", "attributes.tsk", "limits.hops"] == [fault.field for fault in caught.value.violations]
+
+    def test_counts_bytes_not_characters(self) -> None:
+        """
+        The input limit is one of UTF-8 bytes, and names the messages.
+        """
+        ADMISSION.admit(asking((Message("user", "é" * 20),)))
+
+        with pytest.raises(InputTooLarge, match=r"messages: are 42 bytes .* limits\.input_bytes is 40"):
+            ADMISSION.admit(asking((Message("user", "é" * 21),)))
+
+    @pytest.mark.parametrize("deadline_us", [0, -5])
+    def test_a_spent_deadline_is_refused(self, deadline_us: int) -> None:
+        """
+        A request without time left does not begin a walk.
+        """
+        with pytest.raises(DeadlineSpent) as caught:
+            ADMISSION.admit(asking(limits=Limits(deadline_us=deadline_us)))
+
+        assert ["limits.deadline"] == [violation.field for violation in caught.value.violations]
+
+    @pytest.mark.parametrize(("urgency", "seconds"), [("realtime", 2), ("interactive", 30), ("batch", 600)])
+    def test_urgency_gives_the_deadline_nobody_set(self, urgency: str, seconds: int) -> None:
+        """
+        Without a deadline of the graph's or the caller's, urgency has one.
+        """
+        free = Admission(
+            plan_of(
+                """
+                meshwalk: 1
+                name: free
+                start: ask
+                backends: {little: {kind: simulated}}
+                nodes:
+                  ask: {role: answer, backend: little, next: done}
+                """
+            )
+        )
+        _, limits = free.admit(asking(urgency=urgency))
+
+        assert seconds * 1_000_000 == limits.deadline_us
