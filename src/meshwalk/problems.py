@@ -91,14 +91,23 @@ def render(problem: Problem, sources: Mapping[str, Sequence[str]]) -> str:
     return "\n".join(rows)
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """
-    Ask for the candidate that *word* was most likely meant to be, or say nothing if none is near.
+    Return the candidate that *word* was most likely meant to be, or None if none is near.
     """
     # Matching takes time quadratic in the lengths, and nobody mistypes a name of a hundred characters.
     near = get_close_matches(word, candidates, n=1, cutoff=0.6) if len(word) <= 100 else []
 
-    return f"did you mean '{near[0]}'?" if near else ""
+    return near[0] if near else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """
+    Ask for the candidate that *word* was most likely meant to be, or say nothing if none is near.
+    """
+    near = nearest(word, candidates)
+
+    return f"did you mean '{near}'?" if near is not None else ""
 
 
 class MeshwalkError(Exception):

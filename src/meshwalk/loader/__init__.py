@@ -1,0 +1,78 @@
+"""
+YAML bytes become a `Graph`, with every fault in its place.
+
+`document` reads the text into a tree that knows its places, `shapes` says what each part looks like, `fit` brings the two
+together part by part, `nodes`, `edges` and `backends` turn what fits into the model, and `faults` holds every sentence said
+on the way.  PyYAML and pydantic are used in this folder and nowhere else.
+
+A graph with faults still becomes a `Graph`, as far as it can be read: its `problems` say what is wrong, and later rooms
+add theirs, so that an author sees all of them in one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from meshwalk.loader.document import MAX_BYTES, decode, read_document, split_lines
+from meshwalk.loader.graph import build
+from meshwalk.loader.schema import json_schema
+from meshwalk.model import Graph
+from meshwalk.problems import Problem, SetupError
+
+
+__all__ = ["json_schema", "load_graph", "read_graph", "source_lines"]
+
+
+def load_graph(path: str | Path) -> Graph:
+    """
+    Read the graph in the file at *path*, with the hashes of the files it names.
+
+    Raises:
+        GraphError: If there is nothing to go on in it; any other fault is among the graph's problems.
+        SetupError: If there is no such file, or it cannot be read.
+    """
+    return read_graph(_bytes(path), file=str(path), folder=str(Path(path).parent))
+
+
+def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str, str] | None = None) -> Graph:
+    """
+    Read the graph in *text*.
+
+    Args:
+        file: The name that places are given with.
+        folder: Where relative paths start.
+        hashes: The hashes of the files that the graph names; None computes them.
+
+    Raises:
+        GraphError: If there is nothing to go on; any other fault is among the graph's problems.
+    """
+    return build(read_document(text, file), file=file, folder=folder, hashes=hashes)
+
+
+def source_lines(path: str | Path, problems: Sequence[Problem] = ()) -> list[str]:
+    """
+    Return the lines of the graph at *path*, for `problems.render`; a secret that *problems* point at is blotted out.
+
+    Raises:
+        GraphError: If it is no text.
+        SetupError: If there is no such file, or it cannot be read.
+    """
+    lines = split_lines(decode(_bytes(path), str(path)))
+    for problem in problems:
+        if problem.code == "secret-in-graph" and 0 < problem.span.line <= len(lines):
+            line, start = lines[problem.span.line - 1], problem.span.column - 1
+            stop = start + problem.span.length
+            lines[problem.span.line - 1] = line[:start] + "*" * len(line[start:stop]) + line[stop:]
+
+    return lines
+
+
+def _bytes(path: str | Path) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            # One byte more than may be there tells that there is more.
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SetupError(f"the graph '{path}' cannot be read: {why}") from error

@@ -1,0 +1,201 @@
+"""
+Fit one part of the tree to its shape, and say every fault at its place.
+
+A part with faults is fitted again without them, so that what is sound in it is still looked at by the rooms downstairs:
+an unknown key does not make a node vanish, and with it every name that refers to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from meshwalk.loader import faults
+from meshwalk.loader.document import Piece, Scalar, Series, Table, plain
+from meshwalk.loader.shapes import Shape
+from meshwalk.problems import Problem, Span, nearest
+
+
+ShapeT = TypeVar("ShapeT", bound=Shape)
+
+
+class Part(NamedTuple):
+    """
+    Name a part of the tree.
+
+    Args:
+        subject: What it is, in words: `node 'screen'`.
+        span: Where a key that is missing is missed.
+    """
+
+    table: Table
+    subject: str
+    span: Span
+
+
+class Findings(NamedTuple):
+    """
+    Gather what is found on the way: faults, and the names of parts that are not fully known because of them.
+    """
+
+    problems: list[Problem]
+    broken: set[str]
+
+
+class Fitted(NamedTuple, Generic[ShapeT]):
+    """
+    Hold what fits; *lost* names the keys whose values do not and were left out.
+    """
+
+    shape: ShapeT
+    lost: frozenset[str]
+
+
+def fit(
+    shape: type[ShapeT],
+    part: Part,
+    problems: list[Problem],
+    *,
+    given: Mapping[str, Any] = MappingProxyType({}),
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
+    known: Sequence[str] = (),
+) -> Fitted[ShapeT]:
+    """
+    Fit *part* to *shape*, adding each fault to *problems*.
+
+    Args:
+        given: What is taken for the value of a key that is there, because it is read elsewhere.
+        known: The keys that an unknown one may have been meant to be, where they are more than the shape's.
+        elsewhere: The remedy for a key that is known, but not here.
+    """
+    data = {key: given[key] if key in given else plain(piece) for key, piece in part.table.entries.items()}
+    lost = _without_nothing(part, data, problems, given)
+    while True:
+        try:
+            return Fitted(shape.model_validate(data), frozenset(lost))
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                problem = _problem(detail, shape, part, known or shape.known_keys(), elsewhere)
+                if problem is not None:
+                    problems.append(problem)
+                lost |= _prune(detail, shape, data)
+
+
+def choose(part: Part, key: str, shapes: Mapping[str, type[ShapeT]], problems: list[Problem]) -> str | None:
+    """
+    Return which of *shapes* the value of *key* names; a misspelt one is a fault and taken for what it was meant to be.
+    """
+    piece = part.table.entries.get(key)
+    if piece is None:
+        remedy = f"there are: {', '.join(shapes)}"
+        problems.append(faults.missing_key(part.span, part.subject, key, remedy))
+        return None
+    value = plain(piece)
+    if value is None:
+        problems.append(faults.no_value(part.table.key_spans[key], part.subject, key))
+        return None
+    if not isinstance(value, str):
+        problems.append(faults.wrong_type(piece.span, f"'{key}' of {part.subject}", value, "text"))
+        return None
+    if value in shapes:
+        return value
+    problems.append(faults.unknown_word(piece.span, key, value, shapes))
+
+    return nearest(value, shapes)
+
+
+def _without_nothing(part: Part, data: dict[str, Any], problems: list[Problem], given: Container[str]) -> set[str]:
+    # A key without a value is a slip of its own, and no type takes one.
+    lost = set()
+    for key, piece in part.table.entries.items():
+        if key in given:
+            continue
+        empty = list(_nothings(part.table.key_spans[key], key, piece))
+        for span, name in empty:
+            problems.append(faults.no_value(span, part.subject, name))
+        if empty:
+            lost.add(key)
+            del data[key]
+
+    return lost
+
+
+def _nothings(span: Span, key: str, piece: Piece) -> list[tuple[Span, str]]:
+    match piece:
+        case Scalar(value=None):
+            return [(span, key)]
+        case Table():
+            return [found for name, inner in piece.entries.items() for found in _nothings(piece.key_spans[name], name, inner)]
+        case Series():
+            return [found for item in piece.items for found in _nothings(item.span, key, item)]
+        case _:
+            return []
+
+
+def _problem(detail: Any, shape: type[Shape], part: Part, top: Sequence[str], elsewhere: Mapping[str, str]) -> Problem | None:
+    path = detail["loc"]
+    key = str(path[-1])
+    if detail["type"] == "missing":
+        table, subject, span = _holder(part, path)
+        # A key that is there and empty, or there and wrong, has been spoken of already.
+        return None if key in table.entries else faults.missing_key(span, subject, key)
+    if detail["type"] == "extra_forbidden":
+        table, subject, _ = _holder(part, path)
+        known = top if len(path) == 1 else _inner_keys(shape, path)
+        return faults.unknown_key(table.key_spans[key], subject, key, known, elsewhere.get(key, "") if len(path) == 1 else "")
+    named = [step for step in path if isinstance(step, str)]
+
+    return faults.from_pydantic(detail, _value_span(part.table, path), f"'{'.'.join(named)}' of {part.subject}", named[-1])
+
+
+def _holder(part: Part, path: Sequence[Any]) -> Part:
+    table, subject, span = part
+    for step in path[:-1]:
+        inner = table.entries[step]
+        assert isinstance(inner, Table)
+        table, subject, span = inner, f"'{step}' of {subject}", table.key_spans[step]
+
+    return Part(table, subject, span)
+
+
+def _inner_keys(shape: type[Shape], path: Sequence[Any]) -> tuple[str, ...]:
+    for step in path[:-1]:
+        field = next(field for name, field in shape.model_fields.items() if (field.alias or name) == step)
+        inner = [kind for kind in _members(field.annotation) if isinstance(kind, type) and issubclass(kind, Shape)]
+        shape = inner[0]
+
+    return shape.known_keys()
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return (annotation, *getattr(annotation, "__args__", ()))
+
+
+def _value_span(table: Table, path: Sequence[Any]) -> Span:
+    piece: Piece = table
+    for step in path:
+        if isinstance(piece, Table) and step in piece.entries:
+            piece = piece.entries[step]
+        elif isinstance(piece, Series) and isinstance(step, int) and step < len(piece.items):
+            piece = piece.items[step]
+
+    return piece.span
+
+
+def _prune(detail: Any, shape: type[Shape], data: dict[str, Any]) -> set[str]:
+    path = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        inner: Any = data
+        for step in path[:-1]:
+            inner = inner.get(step, {})  # gone already, if a worse fault was found in it
+        inner.pop(path[-1], None)
+        return set()
+    top = str(path[0])
+    data.pop(top, None)
+    if top in shape.stand_ins:
+        data[top] = shape.stand_ins[top]
+
+    return {top}

@@ -1,0 +1,250 @@
+"""
+The whole graph: its header and sections, each part on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from meshwalk.loader import faults
+from meshwalk.loader.backends import hash_files, read_backend
+from meshwalk.loader.document import Document, Piece, Scalar, Table, plain
+from meshwalk.loader.fit import Findings, Fitted, Part, fit
+from meshwalk.loader.nodes import read_node
+from meshwalk.loader.shapes import AttributeShape, GraphShape, HeaderShape, LimitsShape, RecordShape, ThresholdShape
+from meshwalk.loader.values import why_no_identifier
+from meshwalk.model import DONE, AnyBackendSpec, Attribute, Graph, Limits, Node, Recording, Sampling, Threshold
+from meshwalk.problems import GraphError, Problem, Span, in_file_order
+from meshwalk.signals import accepts
+
+
+_GRAPH = "the graph"
+_SECTIONS = frozenset(GraphShape.known_keys()) - frozenset(HeaderShape.known_keys())
+_BUILT_IN = ("urgency", "correctness")
+
+
+class _Named(NamedTuple):
+    """
+    Hold one part of a section: its name, the name's place, and what stands under it.
+    """
+
+    name: str
+    span: Span
+    piece: Piece
+
+
+def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, str] | None) -> Graph:
+    """
+    Build the graph that *document* holds.
+
+    Raises:
+        GraphError: If it is no table of keys at all.
+    """
+    root = document.root
+    if not isinstance(root, Table):
+        raise GraphError([*document.problems, faults.not_a_graph(root.span)])
+    findings = Findings(document.problems, set())
+    problems = findings.problems
+    header, lost = _header(root, problems)
+    attributes = _attributes(root, findings)
+    thresholds = _thresholds(root, findings)
+    backends = _backends(root, findings)
+    nodes = _nodes(root, {*attributes, *_BUILT_IN, *findings.broken}, findings)
+    _check_ids(nodes, problems)
+    limits = _limits(root, problems)
+    if hashes is None:
+        hashes = hash_files(backends, root.entries.get("backends"), folder, problems)
+
+    return Graph(
+        name=header.name,
+        file=file,
+        span=Span(file, 1, 1),
+        start="" if "start" in lost else header.start,
+        start_span=root.place("start"),
+        nodes=nodes,
+        backends=backends,
+        attributes=attributes,
+        thresholds=thresholds,
+        limits=limits,
+        limits_span=root.key_spans.get("limits"),
+        allowed_sampling=Sampling._fields if header.sampling is None else tuple(header.sampling),
+        recording=_recording(root, problems),
+        version=header.version or "",
+        description=header.description or "",
+        hashes=hashes,
+        broken=frozenset(findings.broken),
+        problems=in_file_order(problems),
+        folder=folder,
+    )
+
+
+def _header(root: Table, problems: list[Problem]) -> Fitted[HeaderShape]:
+    top = root.span._replace(length=1)
+    table = Table(root.span)
+    table.key_spans = root.key_spans
+    table.entries = {key: piece for key, piece in root.entries.items() if key not in _SECTIONS}
+    if "nodes" not in root.entries:
+        problems.append(faults.missing_key(top, _GRAPH, "nodes"))
+
+    return fit(HeaderShape, Part(table, _GRAPH, top), problems, known=GraphShape.known_keys())
+
+
+def _section(root: Table, key: str, problems: list[Problem]) -> Table | None:
+    piece = root.entries.get(key)
+    match piece:
+        case None | Table():
+            return piece
+        case Scalar(value=None):
+            problems.append(faults.no_value(root.key_spans[key], _GRAPH, key))
+        case _:
+            problems.append(faults.wrong_type(piece.span, f"'{key}' of {_GRAPH}", plain(piece), "a table of keys"))
+
+    return None
+
+
+def _named(root: Table, section: str, what: str, findings: Findings) -> Iterator[_Named]:
+    """
+    Go through the parts of a section whose names guards can speak.
+    """
+    table = _section(root, section, findings.problems)
+    if table is None:
+        return
+    for name, piece in table.entries.items():
+        span = table.key_spans[name]
+        why = why_no_identifier(name)
+        if why:
+            findings.problems.append(faults.bad_name(span, what, name, why))
+            findings.broken.add(name)
+        # It is looked at all the same, so that what is wrong inside it does not wait for the name.
+        yield _Named(name, span, piece)
+
+
+def _attributes(root: Table, findings: Findings) -> dict[str, Attribute]:
+    found = {}
+    for name, span, piece in _named(root, "request", "an attribute", findings):
+        if name in _BUILT_IN:
+            findings.problems.append(faults.built_in(span, name))
+            continue
+        part = _part(piece, f"attribute '{name}'", span, findings)
+        if part is None:
+            findings.broken.add(name)
+            continue
+        fitted = fit(AttributeShape, part, findings.problems)
+        if fitted.lost:
+            findings.broken.add(name)
+        shape = fitted.shape
+        found[name] = Attribute(
+            name, shape.type, span, tuple(shape.enum or ()), shape.range, shape.default, shape.description or ""
+        )
+        if "type" not in fitted.lost:
+            _check_attribute(found[name], part, findings.problems)
+
+    return found
+
+
+def _part(piece: Piece, subject: str, span: Span, findings: Findings) -> Part | None:
+    if isinstance(piece, Table):
+        return Part(piece, subject, span)
+    if isinstance(piece, Scalar) and piece.value is None:
+        findings.problems.append(faults.nothing_said(span, subject))
+    else:
+        findings.problems.append(faults.wrong_type(piece.span, subject, plain(piece), "a table of keys"))
+
+    return None
+
+
+def _check_attribute(attribute: Attribute, part: Part, problems: list[Problem]) -> None:
+    for key, type, given in (("enum", "string", attribute.enum), ("range", "number", attribute.range)):
+        if given and attribute.type != type:
+            problems.append(faults.key_of_other_type(part.table.key_spans[key], part.subject, key, attribute.type, type))
+            return
+    why = "" if attribute.default is None else accepts(attribute, attribute.default)
+    if why:
+        problems.append(faults.bad_default(part.table.place("default"), part.subject, why))
+
+
+def _thresholds(root: Table, findings: Findings) -> dict[str, Threshold]:
+    found = {}
+    for name, span, piece in _named(root, "thresholds", "a threshold", findings):
+        part = _part(_spelt_out(piece), f"threshold '{name}'", span, findings)
+        if part is None:
+            findings.broken.add(name)
+            continue
+        fitted = fit(ThresholdShape, part, findings.problems)
+        if fitted.lost:
+            findings.broken.add(name)
+        shape = fitted.shape
+        found[name] = Threshold(name, shape.value, span, shape.range, shape.description or "")
+        if shape.range and "value" not in fitted.lost and not shape.range[0] <= shape.value <= shape.range[1]:
+            findings.problems.append(
+                faults.outside_own_range(part.table.place("value"), part.subject, shape.value, shape.range)
+            )
+
+    return found
+
+
+def _spelt_out(piece: Piece) -> Piece:
+    # A bare number is short for a table with a value.
+    if not isinstance(piece, Scalar) or piece.value is None:
+        return piece
+    table = Table(piece.span)
+    table.entries["value"] = piece
+    table.key_spans["value"] = piece.span
+
+    return table
+
+
+def _backends(root: Table, findings: Findings) -> dict[str, AnyBackendSpec]:
+    found = {}
+    for name, span, piece in _named(root, "backends", "a backend", findings):
+        spec = read_backend(name, span, piece, findings)
+        if spec is not None:
+            found[name] = spec
+
+    return found
+
+
+def _nodes(root: Table, attributes: set[str], findings: Findings) -> dict[str, Node]:
+    found = {}
+    for name, span, piece in _named(root, "nodes", "a node", findings):
+        if name == DONE:
+            findings.problems.append(faults.node_named_done(span))
+            continue
+        node = read_node(name, span, piece, attributes, findings)
+        if node is not None:
+            found[name] = node
+    written = root.entries.get("nodes")
+    if isinstance(written, Table) and not written.entries:
+        findings.problems.append(faults.no_nodes(root.place("nodes")))
+
+    return found
+
+
+def _check_ids(nodes: Mapping[str, Node], problems: list[Problem]) -> None:
+    seen: dict[str, Span] = {}
+    for node in nodes.values():
+        for edge in (*node.next, *node.on_error):
+            if edge.id is None:
+                continue
+            if edge.id in seen:
+                problems.append(faults.duplicate_id(edge.span, edge.id, seen[edge.id]))
+            seen.setdefault(edge.id, edge.span)
+
+
+def _limits(root: Table, problems: list[Problem]) -> Limits:
+    table = _section(root, "limits", problems)
+    if table is None:
+        return Limits()
+    shape = fit(LimitsShape, Part(table, "limits", root.key_spans["limits"]), problems).shape
+
+    return Limits(shape.hops, shape.deadline, shape.cost_usd, shape.input_bytes, shape.output_tokens)
+
+
+def _recording(root: Table, problems: list[Problem]) -> Recording:
+    table = _section(root, "record", problems)
+    if table is None:
+        return Recording()
+    shape = fit(RecordShape, Part(table, "record", root.key_spans["record"]), problems).shape
+
+    return Recording(shape.content, tuple(shape.redact))

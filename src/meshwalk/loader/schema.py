@@ -1,0 +1,39 @@
+"""
+The JSON Schema of a graph, for editors: made of the same shapes that the loader fits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from meshwalk.loader.shapes import GraphShape
+
+
+class _Generator(GenerateJsonSchema):
+    """
+    Say of an optional key what it takes: a key is left out, never given as nothing.
+    """
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+
+        return super().default_schema(schema)
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the signature is pydantic's
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """
+    Return the JSON Schema (draft 2020-12) of a graph.
+    """
+    schema = GraphShape.model_json_schema(schema_generator=_Generator, mode="validation")
+
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "meshwalk.schema.json"} | schema

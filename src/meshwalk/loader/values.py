@@ -1,0 +1,225 @@
+"""
+Values with a meaning of their own: names, durations, money, intervals, addresses.
+
+Each is a pydantic type: what it takes from YAML, what it becomes in the model, and what an editor is told.  A fault is
+raised with its code, the end of a sentence (`is …, and takes …`) and a remedy; `fit` puts the key in front of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from meshwalk.loader.faults import quoted, worded
+
+
+# CEL's literals, operators and reserved words: none can be a part of a guard's names.
+RESERVED = frozenset(
+    [
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "false",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "namespace",
+        "null",
+        "package",
+        "return",
+        "true",
+        "var",
+        "void",
+        "while",
+    ]
+)
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_LONGEST_NAME = 64
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s|m|h)", re.ASCII)
+_UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_LONGEST_DURATION_US = 7 * 24 * 3_600_000_000
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def why_no_identifier(name: str) -> str:
+    """
+    Say why guards cannot speak *name*, or nothing if they can.
+    """
+    if name in RESERVED:
+        return "it is a reserved word of CEL"
+    if not IDENTIFIER.fullmatch(name):
+        return "it must start with a letter or _, and go on with letters, digits and _"
+    if len(name) > _LONGEST_NAME:
+        return f"it has more than {_LONGEST_NAME} characters"
+
+    return ""
+
+
+def fault(code: str, message: str, help: str = "") -> PydanticCustomError:
+    """
+    Make a fault for pydantic to carry; *message* goes on after the name of the value.
+    """
+    # Braces in a message are fields to pydantic, and an author's text may hold some.
+    return PydanticCustomError(code, "{message}", {"message": message, "help": help})
+
+
+def _text(value: Any, wanted: str = "text", help: str = "") -> str:
+    if not isinstance(value, str):
+        raise fault("wrong-type", f"is {worded(value)}, and takes {wanted}", help or "put it in quotes")
+    if not value.strip():
+        raise fault("empty-text", "is empty")
+
+    return value
+
+
+def _free_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise fault("wrong-type", f"is {worded(value)}, and takes text")
+
+    return str(value)
+
+
+def _name(value: Any) -> str:
+    text = _text(value)
+    if not _NAME.fullmatch(text) or len(text) > _LONGEST_NAME:
+        raise fault(
+            "bad-name",
+            f"is {quoted(text)}, and takes at most {_LONGEST_NAME} letters, digits, '.', '_' and '-', a letter or digit first",
+        )
+
+    return text
+
+
+def _duration_us(value: Any, least: int) -> int:
+    wanted = "a duration such as 300ms, 4s, 1.5s, 2m or 1h"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", f"did you mean {value:g}s?")
+    found = _DURATION.fullmatch(_text(value, wanted))
+    if found is None:
+        raise fault("bad-duration", f"is {quoted(value)}, and takes {wanted}")
+    exact = Decimal(found[1]) * _UNITS_US[found[2]]
+    if exact != int(exact):
+        raise fault("bad-duration", f"is {quoted(value)}, which is no whole number of microseconds")
+    if not least <= exact <= _LONGEST_DURATION_US:
+        raise fault("out-of-range", f"is {quoted(value)}, and takes {'more than 0' if least else '0'} to 168h")
+
+    return int(exact)
+
+
+def _nano_usd(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise fault("wrong-type", f"is {worded(value)}, and takes an amount in USD", "write a number such as 0.05")
+    if not 0 <= value <= 1_000_000_000:  # NaN is refused here too
+        raise fault("out-of-range", f"is {value:g}, and takes 0 to 1,000,000,000 USD")
+    # The shortest text that reads back as the float is what the author wrote, as long as it has at most 15 digits.
+    nano = Decimal(repr(value)) * 1_000_000_000
+    if nano != int(nano):
+        raise fault("bad-money", f"is {value!r}, which is finer than a billionth of a dollar")
+
+    return int(nano)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise fault("wrong-type", f"is {worded(value)}, and takes a number")
+    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN is what differs from itself
+        raise fault("out-of-range", f"is {value:g}, and takes a finite number")
+
+    return float(value)
+
+
+def _interval(value: Any) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise fault("bad-range", "is no pair of numbers", "write [lowest, highest]")
+    low, high = (_number(bound) for bound in value)
+    if low > high:
+        raise fault("bad-range", f"starts at {low:g} and ends at {high:g}", "write the lower number first")
+
+    return low, high
+
+
+def _scalar(value: Any) -> str | float | bool:
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
+    raise fault("wrong-type", f"is {worded(value)}, and takes text, a number, or true or false")
+
+
+def _function(value: Any) -> str:
+    text = _text(value)
+    if not _FUNCTION.fullmatch(text):
+        raise fault("bad-function", f"is {quoted(text)}, and takes an import path", "write it as package.module:function")
+
+    return text
+
+
+def _variable(value: Any) -> str:
+    # What stands here may be the key itself, so it is never shown.
+    text = _text(value)
+    if not IDENTIFIER.fullmatch(text):
+        raise fault(
+            "bad-variable",
+            "is not the name of an environment variable",
+            "write the name, such as OPENAI_API_KEY, never the key",
+        )
+
+    return text
+
+
+def _version(value: Any) -> int:
+    if value != 1 or isinstance(value, bool):
+        raise fault("unsupported-version", f"is {quoted(value)}, and this meshwalk reads version 1", "write meshwalk: 1")
+
+    return 1
+
+
+def _whole(value: Any) -> Any:
+    # 1e3 is a number like 1000; pydantic says what is wrong with the rest.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _plain(function: Callable[[Any], Any], **schema: Any) -> tuple[PlainValidator, WithJsonSchema]:
+    return PlainValidator(function), WithJsonSchema(schema)
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h)$", "examples": ["300ms", "4s", "2m"]}
+_IDENTIFIER_SCHEMA = {
+    "type": "string",
+    "pattern": rf"^(?!(?:{'|'.join(sorted(RESERVED))})$)[A-Za-z_][A-Za-z0-9_]*$",
+    "maxLength": _LONGEST_NAME,
+}
+
+Text = Annotated[str, *_plain(_text, type="string", minLength=1)]
+FreeText = Annotated[str, *_plain(_free_text, type=["string", "number"])]
+Name = Annotated[str, *_plain(_name, type="string", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", maxLength=_LONGEST_NAME)]
+Identifier = Annotated[str, WithJsonSchema(_IDENTIFIER_SCHEMA)]
+Time = Annotated[int, PlainValidator(lambda value: _duration_us(value, 1)), WithJsonSchema(_DURATION_SCHEMA)]
+TimeOrNone = Annotated[int, PlainValidator(lambda value: _duration_us(value, 0)), WithJsonSchema(_DURATION_SCHEMA)]
+Money = Annotated[int, *_plain(_nano_usd, type="number", minimum=0)]
+Number = Annotated[float, *_plain(_number, type="number")]
+Interval = Annotated[tuple[float, float], *_plain(_interval, type="array", items={"type": "number"}, minItems=2, maxItems=2)]
+ScalarValue = Annotated[str | float | bool, *_plain(_scalar, type=["string", "number", "boolean"])]
+Function = Annotated[str, *_plain(_function, type="string", pattern=r"^[\w.]+:[\w.]+$")]
+Version = Annotated[int, *_plain(_version, const=1)]
+Variable = Annotated[str, *_plain(_variable, type="string", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Listed = BeforeValidator(_listed)
