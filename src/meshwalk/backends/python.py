@@ -1,0 +1,91 @@
+"""
+The user's own async function as a backend: `async def answer(request: ChatRequest) -> Reply | str`.
+
+A text is a reply that says nothing of tokens, cost or confidence.  To fail with a class of its choice the function raises a
+`BackendError`.  Whatever else it raises is mapped here: connection errors to `Unreachable`, the rest to `Malformed`; both
+count as billable, since the function may have paid someone before it failed.  Errors name the type of what was raised
+and not its text, which may hold the prompt.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+
+from meshwalk.backends.base import ChatRequest
+from meshwalk.model import PythonSpec
+from meshwalk.problems import BackendError, Malformed, SetupError, Unreachable
+from meshwalk.trace import Reply
+
+
+Function = Callable[[ChatRequest], Awaitable[Reply | str]]
+
+# By what was raised, the first that fits.
+_FOREIGN: tuple[tuple[type[Exception], type[BackendError]], ...] = ((ConnectionError, Unreachable), (Exception, Malformed))
+
+
+class PythonBackend:
+    """
+    Answer with what *function* returns.
+    """
+
+    waits = True
+
+    def __init__(self, name: str, function: Function) -> None:
+        self.name = name
+        self._function = function
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        """
+        Call the function.
+
+        Raises:
+            BackendError: Its own, or `Malformed` or `Unreachable` for whatever else went wrong in it.
+        """
+        try:
+            given: object = await self._function(request)
+        except BackendError:
+            raise
+        except Exception as error:
+            house = next(house for foreign, house in _FOREIGN if isinstance(error, foreign))
+            message = f"the function of backend '{self.name}' raised {type(error).__name__}"
+            raise house(message, backend=self.name, billable=True) from error
+        if isinstance(given, str):
+            return Reply(given)
+        if not isinstance(given, Reply):
+            message = f"the function of backend '{self.name}' returned {type(given).__name__}, not a Reply or a text"
+            raise Malformed(message, backend=self.name, billable=True)
+
+        return given
+
+    async def aclose(self) -> None:
+        """
+        Do nothing: what the function holds is the user's to let go of.
+        """
+
+
+def open_python(spec: PythonSpec) -> PythonBackend:
+    """
+    Import the function that *spec* names as `package.module:function`.
+
+    Raises:
+        SetupError: If it cannot be imported, or is not an async function.
+    """
+    module_name, _, path = spec.function.partition(":")
+    where = f"backend '{spec.name}': '{spec.function}'"
+    try:
+        found: object = import_module(module_name)
+    except Exception as error:
+        raise SetupError(
+            f"{where} cannot be imported ({type(error).__name__}: {error}); "
+            f"its module must be installed or lie in a folder of PYTHONPATH"
+        ) from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise SetupError(f"{where} cannot be found: module '{module_name}' has no '{path}'")
+        found = getattr(found, part)
+    if not callable(found) or not (inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__call__)):
+        raise SetupError(f"{where} is not an async function; write 'async def', so that a walk can be cancelled while it waits")
+
+    return PythonBackend(spec.name, found)

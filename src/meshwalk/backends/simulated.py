@@ -1,0 +1,175 @@
+"""
+A pretended model, for tests, demonstrations and load: declared latency, length, failures and confidence.
+
+It is public so that users test their graphs with what we test ours with.  Every text it gives says that it is simulated, and
+so does `Reply.simulated`, because a graph that was only ever walked with pretended models proves nothing about quality.
+
+The dice are a hash of the seed, the messages and how often this backend has seen them, so a run can be repeated: the same
+calls in the same order end the same.  A retry is a further call and may end otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import blake2b
+from statistics import NormalDist
+from typing import Self
+
+import anyio
+
+from meshwalk.backends.base import ChatRequest
+from meshwalk.model import SimulatedSpec
+from meshwalk.problems import (
+    BackendError,
+    ErrorClass,
+    Malformed,
+    Overloaded,
+    RateLimited,
+    RefusedByModel,
+    SetupError,
+    Unreachable,
+)
+from meshwalk.trace import Message, Reply, TokenProbabilities, Usage
+
+
+_FAILURES: Mapping[ErrorClass, type[BackendError]] = {
+    "rate_limited": RateLimited,
+    "overloaded": Overloaded,
+    "unreachable": Unreachable,
+    "malformed": Malformed,
+    "refused_by_model": RefusedByModel,
+}
+_NORMAL = NormalDist()
+_Z99 = _NORMAL.inv_cdf(0.99)
+_BYTES_PER_TOKEN = 4
+
+# How many different prompts are remembered for telling a retry from a first call.
+_PROMPTS_KEPT = 1 << 16
+
+
+class SimulatedBackend:
+    """
+    Pretend to be a model called *name*.
+
+    Args:
+        latency_p50_us: Half of the calls take at most this long; 0 is no latency at all.
+        latency_p99_us: 99 of 100 calls take at most this long; latencies are log-normal through the two.
+        output_tokens: How long every reply is, if `max_tokens` allows it.
+        failure_class: What a failing call raises; `timeout` never answers.
+        confidence: What replies report as their confidence and as the probability of each token; None reports nothing.
+
+    Raises:
+        SetupError: If *failure_class* is not a backend's to fail with.
+    """
+
+    def __init__(
+        self,
+        name: str = "simulated",
+        *,
+        latency_p50_us: int = 0,
+        latency_p99_us: int = 0,
+        output_tokens: int = 32,
+        failure_rate: float = 0.0,
+        failure_class: ErrorClass = "overloaded",
+        confidence: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        if failure_class != "timeout" and failure_class not in _FAILURES:
+            raise SetupError(
+                f"backend '{name}' cannot fail with class '{failure_class}', which is not a model's doing; "
+                f"choose one of: {', '.join(_FAILURES)}, timeout"
+            )
+        self.name = name
+        self._p50 = latency_p50_us
+        self._sigma = math.log(latency_p99_us / latency_p50_us) / _Z99 if latency_p99_us > latency_p50_us > 0 else 0.0
+        self._output_tokens = output_tokens
+        self._failure_rate = failure_rate
+        self._failure_class = failure_class
+        self._confidence = confidence
+        self._seed = seed
+        self._seen: OrderedDict[bytes, int] = OrderedDict()
+        self._text = f"[simulated {name}] No model made this text"
+        self.waits = latency_p50_us > 0 or (failure_rate > 0 and failure_class == "timeout")
+
+    @classmethod
+    def of(cls, spec: SimulatedSpec) -> Self:
+        """
+        Make the backend that a graph declares.
+        """
+        return cls(
+            spec.name,
+            latency_p50_us=spec.latency_p50_us,
+            latency_p99_us=spec.latency_p99_us,
+            output_tokens=spec.output_tokens,
+            failure_rate=spec.failure_rate,
+            failure_class=spec.failure_class,
+            confidence=spec.confidence,
+            seed=spec.seed,
+        )
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        """
+        Wait, then fail or answer, as declared.
+        """
+        if self._failure_rate or self._sigma:
+            fate, pace = self._dice(request.messages)
+            failing = fate < self._failure_rate
+        else:
+            failing, pace = False, 0.5
+        if failing and self._failure_class == "timeout":
+            await anyio.sleep_forever()
+        if self._p50:
+            await anyio.sleep(self._p50 * math.exp(self._sigma * _NORMAL.inv_cdf(pace)) / 1e6)
+        if failing:
+            raise _FAILURES[self._failure_class](
+                f"backend '{self.name}' pretends to fail with class '{self._failure_class}'",
+                backend=self.name,
+                billable=self._failure_class == "malformed",
+            )
+
+        return self._reply(request)
+
+    async def aclose(self) -> None:
+        """
+        Do nothing: there is nothing to let go of.
+        """
+
+    def _reply(self, request: ChatRequest) -> Reply:
+        size = 0
+        for message in request.messages:
+            size += len(message.content) if message.content.isascii() else len(message.content.encode("utf-8", "replace"))
+        length, most = self._output_tokens, request.sampling.max_tokens
+        cut = most is not None and most < length
+        sure = self._confidence
+
+        return Reply(
+            f"{self._text}; the prompt had {size} bytes.",
+            finish_reason="length" if cut else "stop",
+            usage=Usage(-(-size // _BYTES_PER_TOKEN), most if most is not None and cut else length),
+            confidence=sure,
+            probabilities=TokenProbabilities(sure, sure, sure) if request.probabilities and sure is not None else None,
+            model=self.name,
+            simulated=True,
+        )
+
+    def _dice(self, messages: tuple[Message, ...]) -> tuple[float, float]:
+        """
+        Throw two numbers, each above 0 and below 1.
+        """
+        hashed = blake2b(repr((self._seed, self.name)).encode(), digest_size=16)
+        for message in messages:
+            hashed.update(repr(tuple(message)).encode("utf-8", "replace"))
+        prompt = hashed.digest()
+        count = self._seen[prompt] = self._seen.pop(prompt, -1) + 1
+        if len(self._seen) > _PROMPTS_KEPT:
+            self._seen.popitem(last=False)
+        thrown = blake2b(prompt + count.to_bytes(8, "big"), digest_size=16).digest()
+
+        return _fraction(thrown[:8]), _fraction(thrown[8:])
+
+
+def _fraction(bits: bytes) -> float:
+    # 52 bits and a half fit a float exactly, so that neither 0 nor 1 can come out.
+    return ((int.from_bytes(bits, "big") >> 12) + 0.5) / 2**52
