@@ -1,0 +1,94 @@
+"""
+Records that no walk made, for laws that hold of every record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args, get_type_hints
+
+from hypothesis import strategies as st
+
+from meshwalk.model import Limits, Sampling, Value
+from meshwalk.trace import (
+    Attempt,
+    Began,
+    Content,
+    Decision,
+    Entry,
+    Facts,
+    Finish,
+    Message,
+    Scopes,
+    Timing,
+    Traversal,
+    Usage,
+    View,
+    Wish,
+)
+
+
+WORDS = st.text(max_size=8)
+WHOLE = st.integers(0, 2**62)
+REAL = st.floats(allow_nan=False, allow_infinity=False)
+VALUES: st.SearchStrategy[Value] = st.one_of(WORDS, REAL, st.booleans())
+
+_BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
+    int: WHOLE,
+    int | None: st.none() | WHOLE,
+    str: WORDS,
+    float: REAL,
+    float | None: st.none() | REAL,
+    tuple[str, ...] | None: st.none() | st.lists(WORDS, max_size=2).map(tuple),
+    tuple[tuple[str, Value], ...]: st.lists(st.tuples(WORDS, VALUES), max_size=3).map(tuple),
+    Mapping[str, Value]: st.dictionaries(WORDS, VALUES, max_size=3),
+}
+
+
+def filled(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """
+    Make a record's part with every field filled in, none left at its default.
+    """
+    return st.builds(kind, **{name: _value(hint) for name, hint in get_type_hints(kind).items()})
+
+
+def _value(hint: Any) -> st.SearchStrategy[Any]:
+    if hint in _BY_TYPE:
+        return _BY_TYPE[hint]
+    if hint in _PARTS:
+        return filled(hint)
+    if get_args(hint)[1:] == (...,):
+        return st.lists(_value(get_args(hint)[0]), max_size=2).map(tuple)
+
+    return st.from_type(hint)
+
+
+_PARTS = {Attempt, Facts, Limits, Message, Sampling, Scopes, Timing, Usage, View}
+
+ENTRIES: st.SearchStrategy[Entry] = st.one_of([filled(kind) for kind in get_args(Entry)])
+WISHES: st.SearchStrategy[Wish] = st.one_of([filled(kind) for kind in get_args(Wish)])
+
+
+@st.composite
+def traversals(draw: st.DrawFn) -> Traversal:
+    """
+    Make a record that begins, ends, and between says anything at all.
+    """
+    steps = [
+        (entry, tuple(wishes)) for entry, wishes in draw(st.lists(st.tuples(ENTRIES, st.lists(WISHES, max_size=2)), max_size=4))
+    ]
+    first = (draw(filled(Began)), tuple(draw(st.lists(WISHES, max_size=2))))
+    last = (draw(ENTRIES), (draw(filled(Finish)),))
+    content = st.builds(Content, messages=_value(tuple[Message, ...]), answer=WORDS)
+
+    return Traversal(
+        **{name: draw(WORDS) for name in ("traversal_id", "trace_id", "span_id", "parent_span_id", "graph", "version")},
+        plan_digest=draw(WORDS),
+        shape_digest=draw(WORDS),
+        sampled=draw(st.booleans()),
+        began_unix_us=draw(WHOLE),
+        path=draw(st.lists(WORDS, max_size=3)),
+        steps=[first, *steps, last],
+        decisions=draw(st.lists(filled(Decision), max_size=3)),
+        content=draw(st.none() | content),
+    )

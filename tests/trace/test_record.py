@@ -1,0 +1,141 @@
+"""
+What a finished record says of itself.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwalk.model import Limits
+from meshwalk.trace import (
+    Attempt,
+    Basis,
+    Began,
+    Cancelled,
+    Entry,
+    Facts,
+    Failed,
+    Finish,
+    Granted,
+    Message,
+    Outcome,
+    Replied,
+    Request,
+    TimedOut,
+    Traversal,
+    Usage,
+    total_usage,
+    weakest,
+)
+from strategies import traversals
+
+
+def record(*entries: Entry, finish: Finish = Finish(Outcome.ANSWERED, 1)) -> Traversal:
+    began = Began(0, Facts((), 5, 1), Limits(), ())
+    steps = [(entry, ()) for entry in (began, *entries[:-1])]
+
+    return Traversal(
+        traversal_id="t-1", trace_id="a", span_id="b", parent_span_id="", sampled=True, graph="triage", version="4",
+        plan_digest="p", shape_digest="s", began_unix_us=1, path=["intake", "small"],
+        steps=[*steps, (entries[-1], (finish,))], decisions=[],
+    )  # fmt: skip
+
+
+PAID = Attempt(100, 700, "ok", usage=Usage(10, 3), cost_nano_usd=40, basis="reported")
+LOST = Attempt(900, 200, "timeout", usage=Usage(10, 0), cost_nano_usd=60, basis="assumed")
+
+
+def test_costs_and_tokens_of_all_attempts_count() -> None:
+    """
+    A failed hop's calls cost as much as a successful one's.
+    """
+    done = record(Failed(0, 1_200, "timeout", "late", (LOST,)), Replied(1, 2_000, {}, (PAID,)))
+
+    assert 100 == done.cost_nano_usd
+    assert 1e-7 == done.cost_usd
+    assert Usage(20, 3) == done.usage
+    assert "assumed" == done.basis
+
+
+def test_engine_time_is_what_no_call_took() -> None:
+    """
+    The walk's latency less its calls' is the engine's own.
+    """
+    done = record(Granted(0, 50, ()), Replied(1, 1_000, {}, (PAID,)))
+
+    assert 1_000 == done.latency_us
+    assert 300 == done.engine_us
+
+
+@pytest.mark.parametrize(
+    "closing",
+    [
+        Replied(0, 1, {}, (PAID,)),
+        Failed(0, 1, "overloaded", "busy", (PAID,)),
+        TimedOut(0, 1, "late", (PAID,)),
+        Cancelled(0, 1, (PAID,)),
+    ],
+)
+def test_every_way_to_close_a_hop_keeps_its_attempts(closing: Entry) -> None:
+    """
+    However a hop ended, its calls are on the record.
+    """
+    assert [PAID] == list(record(closing).attempts())
+
+
+def test_answer_is_the_node_whose_reply_was_served() -> None:
+    """
+    The finishing wish names the hop, and the path its node.
+    """
+    reply = Replied(1, 5, {})
+
+    assert "small" == record(reply).answer_node
+    assert "" == record(reply, finish=Finish(Outcome.REFUSED)).answer_node
+
+
+def test_repr_shows_the_way_and_the_end() -> None:
+    """
+    A record's window shows its path and its outcome.
+    """
+    assert "<Traversal t-1 triage: intake > small, answered>" == repr(record(Replied(1, 5, {})))
+
+
+@given(traversals())
+def test_record_begins_and_ends(traversal: Traversal) -> None:
+    """
+    Every record gives the entry it began with and the wish it ended with.
+    """
+    assert traversal.steps[0][0] is traversal.began
+    assert traversal.finish.outcome is traversal.outcome
+
+
+@given(st.lists(st.sampled_from(get_args(Basis))))
+def test_a_cost_is_as_sure_as_its_weakest_part(bases: list[Basis]) -> None:
+    """
+    Assumed outweighs estimated, estimated outweighs reported, and nothing was paid without a call.
+    """
+    order = ["none", "reported", "estimated", "assumed"]
+    expected = max(bases, key=order.index, default="none")
+
+    assert expected == weakest(iter(bases))
+
+
+@given(st.lists(st.builds(Usage, st.integers(0, 9), st.integers(0, 9))))
+def test_usage_adds_up(usages: list[Usage]) -> None:
+    """
+    Tokens in and tokens out are summed apart.
+    """
+    total = total_usage(PAID._replace(usage=usage) for usage in usages)
+
+    assert Usage(sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages)) == total
+
+
+def test_request_without_attributes_has_none() -> None:
+    """
+    A request's attributes can be read even if the caller sent none.
+    """
+    assert {} == Request((Message("user", "why?"),)).attributes
