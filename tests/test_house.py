@@ -61,9 +61,9 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "store": (*_GROUND, "plan", "hops"),
     # the library: looking back
     "replay": (*_GROUND, "loader", "plan", "hops", "walk", "store"),
-    "evaluate": (*_GROUND, "outcomes", "loader", "plan", "hops", "backends", "engine"),
     # the doors
     "mesh": (*_GROUND, "budgets", "outcomes", "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay"),
+    "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
     "server": (*_GROUND, "loader", "topology", "plan", "draw", "hops", *_WORKSHOP, "replay", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),
     "cli": (

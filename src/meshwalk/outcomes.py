@@ -187,7 +187,9 @@ def _response(place: _Place, fields: dict[str, Any]) -> str | None:
 
 
 def _turns(fields: dict[str, Any]) -> int:
-    return len(fields.get("responses") or ()) or 1
+    turns = fields.get("responses")
+
+    return len(turns) if isinstance(turns, list) and turns else 1
 
 
 def _usage(place: _Place, fields: dict[str, Any]) -> Usage | None:
