@@ -1,0 +1,95 @@
+"""
+What a list shows of a traversal without opening its record: the columns beside the body.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from meshwalk.trace import Traversal
+
+
+# Node names are identifiers, so no name holds it.
+_ARROW = " > "
+
+
+class Summary(NamedTuple):
+    """
+    Show one stored traversal; the fields are the columns of its row.
+
+    Args:
+        cause: Why it failed; empty if it did not.
+        answer: The node whose reply was served, or nothing.
+        route: The nodes visited, in order, joined by ` > `.
+    """
+
+    traversal_id: str
+    began_unix_us: int
+    graph: str
+    version: str
+    plan_digest: str
+    shape_digest: str
+    session: str
+    workflow: str
+    outcome: str
+    cause: str
+    answer: str
+    route: str
+    cost_nano_usd: int
+    latency_us: int
+    engine_us: int
+    trace_id: str
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """
+        Name the nodes visited, in order.
+        """
+        return tuple(self.route.split(_ARROW))
+
+    @property
+    def cost_usd(self) -> float:
+        """
+        Return what all calls cost, in dollars.
+        """
+        return self.cost_nano_usd / 1e9
+
+
+COLUMNS = Summary._fields
+
+
+class StoredPlan(NamedTuple):
+    """
+    Name a plan that a store holds.
+    """
+
+    plan_digest: str
+    shape_digest: str
+    graph: str
+
+
+def summarise(traversal: Traversal) -> Summary:
+    """
+    Return the row of *traversal*.
+    """
+    scopes = traversal.began.facts.scopes
+    finish = traversal.finish
+
+    return Summary(
+        traversal_id=traversal.traversal_id,
+        began_unix_us=traversal.began_unix_us,
+        graph=traversal.graph,
+        version=traversal.version,
+        plan_digest=traversal.plan_digest,
+        shape_digest=traversal.shape_digest,
+        session=scopes.session,
+        workflow=scopes.workflow,
+        outcome=finish.outcome.value,
+        cause=finish.cause,
+        answer=traversal.answer_node,
+        route=_ARROW.join(traversal.path),
+        cost_nano_usd=traversal.cost_nano_usd,
+        latency_us=traversal.latency_us,
+        engine_us=traversal.engine_us,
+        trace_id=traversal.trace_id,
+    )
