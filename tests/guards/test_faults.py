@@ -57,6 +57,8 @@ def _marked(marked: str) -> tuple[str, int, int]:
         ("request.size == ^1u^", "not-in-subset", "an unsigned number"),
         ("^{'a': 1}^ == 1", "not-in-subset", "a map or a message"),
         ("^request.Task{size: 1}^ == 1", "not-in-subset", "a map or a message"),
+        ("^'a'(1)^ == 1", "not-in-subset", "a call of what is no function"),
+        ("request.team.^'a'(1)^ == 1", "not-in-subset", "a call of what is no function"),
         ("^[1]^ == 1", "not-in-subset", "a list, except"),
         ("request.task in ^request.team^", "not-in-subset", "`in` without a list"),
         ("request.team == ^'a' + 'b'^", "not-in-subset", "texts joined"),

@@ -25,6 +25,7 @@ from meshwalk.guards.tree import (
     Probe,
     canonical,
     names,
+    parts,
     span,
     worded,
 )
@@ -135,11 +136,9 @@ def _why(leaf: Expr, lookup: Lookup) -> str:
         case In(needle=needle, items=items):
             listed = ", ".join(_value(item, lookup) for item in items)
             return f"{_value(needle, lookup)} {'in' if verdict else 'not in'} [{listed}]"
-        case Has(name=name):
-            return f"it is {_value(name, lookup)}"
-        case Probe(subject=subject, argument=argument):
-            values = _value(subject, lookup)
-            return f"in {values}" if isinstance(argument, Literal) else f"{_value(argument, lookup)} in {values}"
+        case Has() | Probe():
+            read = [part for part in parts(leaf) if not isinstance(part, Literal)]
+            return " and ".join(f"{canonical(part)} is {_value(part, lookup)}" for part in read)
         case _:
             return ""
 

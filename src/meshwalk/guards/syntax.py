@@ -255,6 +255,9 @@ class _Reader:
     def _call(self, call: Any, at: int) -> Form:
         target = [call.target] if call.HasField("target") else []
         operands = tuple(self._form(operand) for operand in (*target, *call.args))
+        if call.function == "x":
+            # A literal is a word like a name in a shape, so `'a'(1)` gets as far as here.
+            return Foreign(at - 1, self._closing[at], "a call of what is no function")
         if call.function != "f":
             first, last = self._wide(operands[0])[0], self._wide(operands[-1])[1]
             if call.function == "_[_]":

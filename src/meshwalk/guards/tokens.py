@@ -210,11 +210,15 @@ def _joined(raw: Sequence[Token]) -> Iterator[Token]:
             continue
         after_dot = at > 0 and raw[at - 1].text == "."
         end = at + 1
-        while not after_dot and end + 1 < len(raw) and raw[end].text == "." and raw[end + 1].sort is not Sort.MARK:
+        while not after_dot and end + 1 < len(raw) and raw[end].text == "." and _is_field(raw[end + 1]):
             end += 2
         called = end < len(raw) and raw[end].text == "("
         yield from _named(raw[at:end], after_dot=after_dot, called=called)
         at = end
+
+
+def _is_field(token: Token) -> bool:
+    return token.text.isidentifier() and token.text != "in"
 
 
 def _named(chain: Sequence[Token], *, after_dot: bool, called: bool) -> Iterator[Token]:

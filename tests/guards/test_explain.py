@@ -1,0 +1,143 @@
+"""
+An explanation names the condition that decided, its values and how far it was from flipping.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+
+from guards.guard_samples import OPEN, VISIBLE, contexts, trees
+from meshwalk.guards import Explanation, Expr, check, evaluate, explain
+from meshwalk.model import Value
+
+
+def _explain(text: str, **known: Value) -> Explanation:
+    slots = {slot.replace("__", "."): value for slot, value in known.items()}
+
+    return explain(check(text, VISIBLE).tree, slots.get)
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "expected"),
+    [
+        (
+            "output.confidence >= thresholds.confident",
+            {"hop__small__confidence": 0.31},
+            "output.confidence >= thresholds.confident: not held (0.31 < 0.8)",
+        ),
+        (
+            "output.confidence >= thresholds.confident",
+            {"hop__small__confidence": 0.9},
+            "output.confidence >= thresholds.confident: held (0.9 >= 0.8)",
+        ),
+        (
+            "output.confidence >= thresholds.confident",
+            {},
+            "output.confidence >= thresholds.confident: undetermined (output.confidence has no value)",
+        ),
+        (
+            "signals.tokens > signals.depth",
+            {},
+            "signals.tokens > signals.depth: undetermined (signals.depth and signals.tokens have no value)",
+        ),
+        (
+            "request.team == 'a'",
+            {"request__team": "b"},
+            "request.team == 'a': not held ('b' != 'a')",
+        ),
+        (
+            "request.team in ['a']",
+            {"request__team": "b"},
+            "request.team in ['a']: not held ('b' not in ['a'])",
+        ),
+        (
+            "request.team in ['a']",
+            {"request__team": "a"},
+            "request.team in ['a']: held ('a' in ['a'])",
+        ),
+        ("request.team.contains('a')", {"request__team": "bc"}, "request.team.contains('a'): not held (request.team is 'bc')"),
+        ("elapsed > duration('4s')", {"elapsed": 250_000}, "elapsed > duration('4s'): not held (0.25s <= 4s)"),
+        ("request.urgent", {"request__urgent": False}, "request.urgent: not held"),
+        ("!request.urgent", {"request__urgent": False}, "!request.urgent: held"),
+        ("!(request.size > 1)", {"request__size": 3.0}, "!(request.size > 1): not held (3 > 1)"),
+        ("has(output.confidence)", {}, "has(output.confidence): not held (output.confidence has no value)"),
+        ("has(output.confidence)", {"hop__small__confidence": 0.5}, "has(output.confidence): held (output.confidence is 0.5)"),
+        ("true", {}, "true: held"),
+    ],
+)
+def test_text(text: str, known: dict[str, Value], expected: str) -> None:
+    """
+    The text says the leaf, its verdict, and what its names stood for.
+    """
+    assert expected == str(_explain(text, **known))
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "leaf"),
+    [
+        ("request.size > 1 && request.size > 2", {"request__size": 0.0}, "request.size > 1"),
+        ("request.size > 1 && request.size > 2", {"request__size": 1.5}, "request.size > 2"),
+        ("request.size > 1 && request.size > 2", {"request__size": 3.0}, "request.size > 2"),
+        ("request.size > 1 || request.size > 2", {"request__size": 3.0}, "request.size > 1"),
+        ("request.size > 1 || request.size > 2", {"request__size": 0.0}, "request.size > 2"),
+        ("request.size > 1 && hop.small.agree", {"request__size": 3.0}, "hop.small.agree"),
+        ("hop.small.agree && request.size > 1", {"request__size": 0.0}, "request.size > 1"),
+        ("!(request.size > 1 || request.size > 2)", {"request__size": 3.0}, "!(request.size > 1)"),
+        (
+            "request.urgent ? request.size > 1 : request.size > 2",
+            {"request__urgent": False, "request__size": 3.0},
+            "request.size > 2",
+        ),
+        ("request.urgent ? request.size > 1 : false", {"request__urgent": False}, "request.urgent"),
+        ("request.urgent ? true : false", {"request__urgent": False}, "request.urgent"),
+        ("request.urgent ? false : true", {"request__urgent": False}, "!request.urgent"),
+        ("hop.small.agree ? true : false", {}, "hop.small.agree"),
+    ],
+)
+def test_leaf(text: str, known: dict[str, Value], leaf: str) -> None:
+    """
+    The leaf is the condition at which reading from left to right makes the verdict certain.
+    """
+    assert leaf == _explain(text, **known).leaf
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "distance"),
+    [
+        ("output.confidence >= thresholds.confident", {"hop__small__confidence": 0.55}, 0.25),
+        ("output.confidence < thresholds.confident", {"hop__small__confidence": 0.55}, 0.25),
+        ("elapsed > duration('4s')", {"elapsed": 250_000}, 3_750_000.0),
+        ("request.size == 3", {"request__size": 3.0}, 0.0),
+        ("request.size * 1e300 * 1e300 > 3", {"request__size": 3.0}, None),
+        ("output.confidence >= thresholds.confident", {}, None),
+        ("request.team == 'a'", {"request__team": "b"}, None),
+        ("request.urgent", {"request__urgent": True}, None),
+    ],
+)
+def test_distance(text: str, known: dict[str, Value], distance: float | None) -> None:
+    """
+    A comparison of quantities tells how far apart its sides are; nothing else has a distance.
+    """
+    assert pytest.approx(distance) == _explain(text, **known).distance
+
+
+def test_values_by_name() -> None:
+    """
+    Values stand under the names as written, thresholds included.
+    """
+    explanation = _explain("output.confidence >= thresholds.confident || hop.small.agree", hop__small__confidence=0.31)
+
+    assert {"output.confidence": 0.31, "thresholds.confident": 0.8, "hop.small.agree": None} == explanation.values
+
+
+@settings(max_examples=500, deadline=None)
+@given(tree=trees(), context=contexts())
+def test_leaf_has_the_verdict_of_the_guard(tree: Expr, context: dict[str, Value | None]) -> None:
+    """
+    Asked alone, the leaf that is shown says what the whole guard said.
+    """
+    explanation = explain(tree, context.get)
+
+    assert evaluate(tree, context.get) is explanation.verdict
+    assert evaluate(check(explanation.leaf, OPEN).tree, context.get) is explanation.verdict

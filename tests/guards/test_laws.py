@@ -1,0 +1,237 @@
+"""
+Laws that hold for every guard: one spelling, one meaning, and no text that breaks the checker.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+import pytest
+from cel_expr_python import cel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guards.guard_samples import OPEN, SLOTS, VISIBLE, contexts, trees
+from meshwalk.guards import Expr, GuardFault, GuardFaults, canonical, check, compile_test
+from meshwalk.guards.tokens import Sort, Token, tokenise
+from meshwalk.model import Value
+from meshwalk.signals import Kind
+
+
+CODES = {
+    "guard-syntax",
+    "guard-too-long",
+    "guard-too-deep",
+    "not-in-subset",
+    "unknown-signal",
+    "unknown-member",
+    "type-mismatch",
+    "bad-duration",
+    "not-a-condition",
+}
+
+
+@settings(max_examples=600, deadline=None)
+@given(tree=trees())
+def test_canonical_text_gives_the_same_tree(tree: Expr) -> None:
+    """
+    What `canonical` writes is taken by both checkers, means the same tree, and is written the same again.
+    """
+    text = canonical(tree)
+    checked = check(text, OPEN)
+
+    assert tree == checked.tree
+    assert text == checked.canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("request.size>1", "request.size > 1"),
+        ("request . size\n > // how much\n 1.0", "request.size > 1"),
+        ("request.size > 1e0", "request.size > 1"),
+        ("request.size > 0x1F", "request.size > 31"),
+        ("request.size > .5e-7", "request.size > 5e-08"),
+        ("request.size > -(-1)", "request.size > 1"),
+        ("request.size > - -1", "request.size > 1"),
+        ("!(!(request.urgent))", "request.urgent"),
+        ("((request.urgent)) && (true && (false))", "request.urgent && true && false"),
+        ("(request.urgent || true) && false", "(request.urgent || true) && false"),
+        ("request.urgent ? true : (false ? true : false)", "request.urgent ? true : false ? true : false"),
+        ("(request.urgent ? true : false) ? true : false", "(request.urgent ? true : false) ? true : false"),
+        ("1 - (2 - 3) * 4 < 0", "1 - (2 - 3) * 4 < 0"),
+        ("(1 < 2) == (2 < 3)", "1 < 2 == (2 < 3)"),
+        ("!(request.size > 1)", "!(request.size > 1)"),
+        ('request.team == "it\'s"', "request.team == 'it\\'s'"),
+        ("request.team in ['a','b',]", "request.team in ['a', 'b']"),
+        ("request.team.size() > 1", "size(request.team) > 1"),
+        ("(request.urgent ? 'a' : 'b').contains('a')", "(request.urgent ? 'a' : 'b').contains('a')"),
+        ("elapsed > duration('1m0.5s')", "elapsed > duration('60.5s')"),
+        ("elapsed > duration('-250ms')", "elapsed > duration('-0.25s')"),
+    ],
+)
+def test_one_spelling(text: str, expected: str) -> None:
+    """
+    Spacing, needless parentheses and ways to write a number are no part of a guard.
+    """
+    assert expected == check(text, VISIBLE).canonical
+
+
+def test_what_a_guard_reads() -> None:
+    """
+    A checked guard lists its slots and its names; a threshold has a name and no slot.
+    """
+    checked = check("output.confidence >= thresholds.confident && has(elapsed) && elapsed > duration('1s')", VISIBLE)
+
+    assert ("elapsed", "hop.small.confidence") == checked.reads
+    assert ("elapsed", "output.confidence", "thresholds.confident") == checked.names
+
+
+def test_nodes_know_their_place() -> None:
+    """
+    A node points at its own characters, brackets of its operands included, in code points.
+    """
+    text = "request.team == '😀' && (request.size + 1) > 2"
+    second = check(text, VISIBLE).tree.parts[1]  # type: ignore[union-attr]
+
+    assert "(request.size + 1) > 2" == text[second.offset : second.offset + second.length]
+
+
+def test_same_guard_is_checked_once() -> None:
+    """
+    The same text over the same signals is the same checked guard.
+    """
+    assert check("request.size > 77", dict(VISIBLE)) is check("request.size > 77", dict(VISIBLE))
+
+
+@lru_cache(maxsize=1)
+def _library() -> Any:
+    types = {
+        Kind.NUMBER: cel.Type.DOUBLE,
+        Kind.TEXT: cel.Type.STRING,
+        Kind.BOOL: cel.Type.BOOL,
+        Kind.DURATION: cel.Type.DURATION,
+    }
+    size = cel.Overload("size_t", cel.Type.DOUBLE, [cel.Type.STRING], impl=lambda text: float(len(text)))
+
+    return cel.NewEnv(
+        variables={name: types[signal.kind] for name, signal in OPEN.items()}, functions=[cel.FunctionDecl("size_", [size])]
+    )
+
+
+def _bound(context: dict[str, Value | None]) -> dict[str, Any]:
+    """
+    Give the library each determined signal's value under its name; an undetermined one is left unbound.
+    """
+    bound: dict[str, Any] = {}
+    for name, signal in OPEN.items():
+        value = context.get(signal.slot) if signal.constant is None else signal.constant
+        if value is not None:
+            bound[name] = timedelta(microseconds=int(value)) if signal.kind is Kind.DURATION else value
+
+    return bound
+
+
+def _for_library(text: str, bound: dict[str, Any]) -> str:
+    """
+    Rewrite a guard as CEL proper: numbers as doubles, `size` as a double, `has(x)` as its answer.
+    """
+
+    def word(token: Token) -> str:
+        if token.sort is Sort.NUMBER:
+            return repr(token.value)
+        return "size_" if token.text == "size" else token.text
+
+    tokens = tokenise(text).tokens
+    words, at = [], 0
+    while at < len(tokens):
+        if tokens[at].text == "has":
+            words.append("true" if tokens[at + 2].text in bound else "false")
+            at += 4
+        else:
+            words.append(word(tokens[at]))
+            at += 1
+
+    return " ".join(words)
+
+
+@settings(max_examples=600, deadline=None)
+@given(tree=trees(), context=contexts() | contexts(determined=True))
+def test_compiled_agrees_with_the_library(tree: Expr, context: dict[str, Value | None]) -> None:
+    """
+    The CEL library's own evaluator says the same; its error, from an unbound name, is our undetermined.
+    """
+    bound = _bound(context)
+    said = _library().compile(_for_library(canonical(tree), bound)).eval(data=bound)
+    expected = said.value() if said.type() == cel.Type.BOOL else None
+
+    assert expected is compile_test(tree, SLOTS)([context[slot] for slot in SLOTS])
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        r"'a\n\t\r\\\'\"\?\`'",
+        r"'\a\b\f\v'",
+        r"'\x41\u00e9\U0001f600\101'",
+        r"r'\n'",
+        r'R"\d"',
+        "'''it's\n\"here\"'''",
+        '"""a\\"b"""',
+        "''",
+        '"é😀"',
+    ],
+)
+def test_text_means_what_the_library_says(literal: str) -> None:
+    """
+    Every way to write a text gives the text that the CEL library reads.
+    """
+    (token,) = tokenise(literal).tokens
+
+    assert _library().compile(literal).eval().value() == token.value
+
+
+_WORDS = [*VISIBLE, "size", "has", "duration", "startsWith", "all", "in", "null", "1", "2.5", "3u", "'a'", "'4s'", "b'x'", "//"]
+_MARKS = ["&&", "||", "==", *"!-+*/%<?:.,()[]{}='\n"]
+_TOKENS = st.lists(st.sampled_from(_WORDS + _MARKS), max_size=30)
+_REPEATED = st.builds(
+    str.__mul__, st.sampled_from(["(", "[", "!", "-", "1+", "1?1:", "f(", "a.", "'", "\\"]), st.integers(1, 2000)
+)
+
+
+def _found(text: str) -> tuple[GuardFault, ...]:
+    try:
+        check(text, VISIBLE)
+    except GuardFaults as caught:
+        return caught.faults
+
+    return ()
+
+
+@settings(max_examples=1500, deadline=None)
+@given(text=st.one_of(st.text(max_size=60), _TOKENS.map(" ".join), _TOKENS.map("".join), _REPEATED))
+def test_any_text_is_checked_or_refused(text: str) -> None:
+    """
+    Whatever an author writes is a guard or a list of faults, each with a known code and a place in the text.
+    """
+    for fault in _found(text):
+        assert fault.code in CODES
+        assert 0 <= fault.offset <= fault.offset + fault.length <= len(text) + 1
+
+
+@settings(max_examples=500, deadline=None)
+@given(tree=trees(), cut=st.integers(0, 200), put=st.sampled_from(_WORDS + _MARKS))
+def test_damaged_guard_is_checked_or_refused(tree: Expr, cut: int, put: str) -> None:
+    """
+    A guard with a word thrown in somewhere is a guard in its one spelling, or its faults lie in its text.
+    """
+    whole = canonical(tree)
+    text = f"{whole[:cut]} {put} {whole[cut:]}"
+    found = _found(text)
+
+    assert all(fault.offset + fault.length <= len(text) + 1 for fault in found)
+    if not found:
+        spelt = check(text, VISIBLE).canonical
+        assert spelt == check(spelt, VISIBLE).canonical
