@@ -342,11 +342,11 @@ class HopStarted(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    INDEX_FIELD_NUMBER: _builtins.int
+    HOP_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     STARTED_US_FIELD_NUMBER: _builtins.int
-    index: _builtins.int
+    hop: _builtins.int
     """Its place in the path, from 0."""
     node: _builtins.str
     """The node."""
@@ -357,14 +357,14 @@ class HopStarted(_message.Message):
     def __init__(
         self,
         *,
-        index: _builtins.int = ...,
+        hop: _builtins.int = ...,
         node: _builtins.str = ...,
         role: _common_pb2.Role.ValueType = ...,
         started_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "node", b"node", "role", b"role", "started_us", b"started_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hop", b"hop", "node", b"node", "role", b"role", "started_us", b"started_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,10 +457,13 @@ class DecideResponse(_message.Message):
     NEXT_FIELD_NUMBER: _builtins.int
     NEED_FIELD_NUMBER: _builtins.int
     CONSIDERED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     outcome: _common_pb2.Outcome.ValueType
     """How the walk would end, if it would without any call."""
     next: _builtins.str
     """The node that would be called first, empty if none would."""
+    reason: _builtins.str
+    """Why there would be no answer: the refusal's reason, or what would go wrong and the remedy; empty if neither."""
     @_builtins.property
     def plan(self) -> _common_pb2.PlanRef:
         """The plan that decided."""
@@ -479,7 +482,7 @@ class DecideResponse(_message.Message):
 
     @_builtins.property
     def considered(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewEdge]:
-        """The edges that leave it, and what each needs to know."""
+        """The edges that leave it when it works, and what each needs to know."""
 
     def __init__(
         self,
@@ -491,10 +494,11 @@ class DecideResponse(_message.Message):
         next: _builtins.str = ...,
         need: Global___Need | None = ...,
         considered: _abc.Iterable[Global___PreviewEdge] | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["need", b"need", "plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["considered", b"considered", "hops", b"hops", "need", b"need", "next", b"next", "outcome", b"outcome", "path", b"path", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["considered", b"considered", "hops", b"hops", "need", b"need", "next", b"next", "outcome", b"outcome", "path", b"path", "plan", b"plan", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -607,7 +611,7 @@ class PreviewEdge(_message.Message):
     guard: _builtins.str
     """Its condition, as its author wrote it."""
     verdict: _common_pb2.Verdict.ValueType
-    """What is known of it already."""
+    """What is known of it already; UNDETERMINED until the call tells more."""
     @_builtins.property
     def needs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The signals in it that only the call would tell."""

@@ -145,28 +145,36 @@ class TraversalSummary(_message.Message):
 
     TRAVERSAL_ID_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
-    GRAPH_FIELD_NUMBER: _builtins.int
-    PLAN_DIGEST_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    ANSWER_NODE_FIELD_NUMBER: _builtins.int
     BEGAN_FIELD_NUMBER: _builtins.int
     LATENCY_US_FIELD_NUMBER: _builtins.int
+    ENGINE_US_FIELD_NUMBER: _builtins.int
     COST_NANO_USD_FIELD_NUMBER: _builtins.int
     traversal_id: _builtins.str
     """Its id."""
     trace_id: _builtins.str
     """Its W3C trace id, 32 hex digits."""
-    graph: _builtins.str
-    """The graph's name."""
-    plan_digest: _builtins.str
-    """SHA-256 in hex of the plan that decided."""
     outcome: _common_pb2.Outcome.ValueType
     """How the walk ended."""
+    cause: _builtins.str
+    """Why it failed: an error class, `hops`, `visits` or `no_answer`; empty if it did not."""
+    answer_node: _builtins.str
+    """The node whose reply was served, empty if none was."""
     latency_us: _builtins.int
-    """How long it took, in microseconds."""
+    """From the request's arrival in the engine to the end of the walk, in microseconds."""
+    engine_us: _builtins.int
+    """The part of the latency not spent in calls, in microseconds."""
     cost_nano_usd: _builtins.int
     """What all its calls cost, in nano-dollars."""
+    @_builtins.property
+    def plan(self) -> _common_pb2.PlanRef:
+        """The plan that decided."""
+
     @_builtins.property
     def scopes(self) -> _common_pb2.Scopes:
         """What the request belonged to."""
@@ -184,18 +192,20 @@ class TraversalSummary(_message.Message):
         *,
         traversal_id: _builtins.str = ...,
         trace_id: _builtins.str = ...,
-        graph: _builtins.str = ...,
-        plan_digest: _builtins.str = ...,
+        plan: _common_pb2.PlanRef | None = ...,
         scopes: _common_pb2.Scopes | None = ...,
         outcome: _common_pb2.Outcome.ValueType = ...,
+        cause: _builtins.str = ...,
         path: _abc.Iterable[_builtins.str] | None = ...,
+        answer_node: _builtins.str = ...,
         began: _timestamp_pb2.Timestamp | None = ...,
         latency_us: _builtins.int = ...,
+        engine_us: _builtins.int = ...,
         cost_nano_usd: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "scopes", b"scopes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "plan", b"plan", "scopes", b"scopes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "cost_nano_usd", b"cost_nano_usd", "graph", b"graph", "latency_us", b"latency_us", "outcome", b"outcome", "path", b"path", "plan_digest", b"plan_digest", "scopes", b"scopes", "trace_id", b"trace_id", "traversal_id", b"traversal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_node", b"answer_node", "began", b"began", "cause", b"cause", "cost_nano_usd", b"cost_nano_usd", "engine_us", b"engine_us", "latency_us", b"latency_us", "outcome", b"outcome", "path", b"path", "plan", b"plan", "scopes", b"scopes", "trace_id", b"trace_id", "traversal_id", b"traversal_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

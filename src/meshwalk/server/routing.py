@@ -1,0 +1,150 @@
+"""
+`RoutingService`: one request, one walk, one reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from meshwalk.engine import Walked
+from meshwalk.hops import Hop
+from meshwalk.plan import Plan
+from meshwalk.problems import RequestError, Violation
+from meshwalk.server.calls import Context, answers, deadline_us, traceparent
+from meshwalk.server.served import Seat, Served
+from meshwalk.trace import (
+    Call,
+    Cancelled,
+    Denied,
+    Entry,
+    Failed,
+    Granted,
+    Replied,
+    Request,
+    Reserve,
+    TimedOut,
+    Wish,
+)
+from meshwalk.wire import convert
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
+from meshwalk.wire.words import HopFinished, HopStarted
+
+
+_FULL = routing_pb2.DETAIL_FULL
+_WITH_RECORD = frozenset({routing_pb2.DETAIL_HOPS, routing_pb2.DETAIL_FULL})
+_DETAILS = frozenset(routing_pb2.Detail.values())
+
+
+class Routing(routing_pb2_grpc.RoutingServiceServicer):
+    """
+    Route requests over the meshes that are served.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    @answers
+    async def Route(self, request: routing_pb2.RouteRequest, context: Context) -> routing_pb2.RouteResponse:  # noqa: N802
+        """
+        Walk a request to its end.
+        """
+        seat, asked = self._taken(request, context)
+
+        return _reply(seat, await seat.mesh.walk(asked), request)
+
+    @answers
+    async def RouteStream(self, message: routing_pb2.RouteStreamRequest, context: Context) -> None:  # type: ignore[override] # noqa: N802
+        """
+        Walk a request to its end, and tell of each hop on the way.
+
+        It writes instead of yielding: a cancelled coroutine runs its `finally` at once, a generator when it is collected.
+        """
+        request = message.request
+        seat, asked = self._taken(request, context)
+        teller = _Teller(seat.mesh.plan)
+        walk = asyncio.create_task(seat.mesh.walk(asked, teller))
+        walk.add_done_callback(lambda _: teller.events.put_nowait(None))
+        try:
+            while (event := await teller.events.get()) is not None:
+                await context.write(_pack_event(event, request))
+        finally:
+            walk.cancel()
+            await asyncio.wait([walk])
+        walked = walk.result()
+        reply = _reply(seat, walked, request)
+        if (hop := walked.traversal.finish.answer_hop) is not None:
+            for delta in convert.pack_deltas(hop, walked.answer):
+                await context.write(delta)
+        await context.write(convert.pack_final(reply))
+
+    @answers
+    async def Decide(self, message: routing_pb2.DecideRequest, context: Context) -> routing_pb2.DecideResponse:  # noqa: N802
+        """
+        Say where a request would go, without calling a model.
+        """
+        seat, asked = self._taken(message.request, context)
+
+        return convert.pack_decided(seat.mesh.decide(asked), seat.mesh.plan)
+
+    def _taken(self, request: routing_pb2.RouteRequest, context: Context) -> tuple[Seat, Request]:
+        seat = self._served.pick(request.graph)
+        if request.detail not in _DETAILS:
+            raise RequestError([Violation("detail", f"is {request.detail}, and this server knows NONE, HOPS and FULL")])
+
+        return seat, convert.unpack_request(request, deadline_us(context), traceparent(context))
+
+
+def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
+    if error := walked.error():
+        raise error
+    traversal, detail = walked.traversal, request.detail
+    record = convert.pack_record(traversal, seat.mesh.plan, full=detail == _FULL) if detail in _WITH_RECORD else None
+
+    return convert.pack_reply(traversal, walked.answer, walked.finish_reason, seat.plan, record)
+
+
+def _pack_event(event: HopStarted | HopFinished, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
+    if isinstance(event, HopStarted):
+        return convert.pack_started(event)
+
+    return convert.pack_finished(event.hop, full=request.detail == _FULL)
+
+
+class _Teller:
+    """
+    Watch a walk, and put what a stream tells of it into `events`, where None says that the walk is over.
+
+    A node that is never asked for anything (a refusal, one that is skipped for want of time) is in the final reply only.
+    """
+
+    __slots__ = ("_hop", "_plan", "_visits", "events")
+
+    def __init__(self, plan: Plan) -> None:
+        self.events: asyncio.Queue[HopStarted | HopFinished | None] = asyncio.Queue()
+        self._plan = plan
+        self._visits: dict[str, int] = {}
+        self._hop: Hop | None = None
+
+    def __call__(self, entry: Entry, wishes: tuple[Wish, ...]) -> None:
+        if self._hop is not None:
+            self._tell(self._hop, entry)
+        for wish in wishes:
+            if isinstance(wish, Reserve):
+                self._start(wish.hop, wish.node, entry.at).reserved_nano_usd = wish.cost_nano_usd or 0
+            elif isinstance(wish, Call) and self._hop is None:
+                self._start(wish.hop, wish.node, entry.at)
+
+    def _tell(self, hop: Hop, entry: Entry) -> None:
+        if isinstance(entry, Granted):
+            hop.views = entry.views
+        elif isinstance(entry, Replied | Failed | TimedOut | Cancelled | Denied):
+            hop.close(entry)
+            self._hop = None
+            self.events.put_nowait(HopFinished(hop))
+
+    def _start(self, index: int, node: str, at: int) -> Hop:
+        visit = self._visits[node] = self._visits.get(node, 0) + 1
+        self._hop = hop = Hop(index, visit, node, self._plan.node(node).role, at)
+        self.events.put_nowait(HopStarted(index, node, hop.role, at))
+
+        return hop

@@ -1,0 +1,130 @@
+"""
+A server's life: it listens, it serves, it stops without breaking off what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from meshwalk.mesh import Mesh
+from meshwalk.model import DEFAULT_INPUT_BYTES
+from meshwalk.problems import SetupError
+from meshwalk.server.graphs import Graphs
+from meshwalk.server.health import Health
+from meshwalk.server.routing import Routing
+from meshwalk.server.served import Served
+from meshwalk.server.traces import Traces
+from meshwalk.store import Shelf
+from meshwalk.wire.gen.meshwalk.v1 import (
+    graph_pb2,
+    graph_pb2_grpc,
+    routing_pb2,
+    routing_pb2_grpc,
+    trace_pb2,
+    trace_pb2_grpc,
+)
+
+
+SERVICES = (
+    routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name,
+    trace_pb2.DESCRIPTOR.services_by_name["TraceService"].full_name,
+    graph_pb2.DESCRIPTOR.services_by_name["GraphService"].full_name,
+)
+
+# What gRPC itself allows for a message if nobody says otherwise.
+_USUAL_MESSAGE_BYTES = 4 << 20
+
+DEFAULT_GRACE_SECONDS = 10.0
+
+
+class Server:
+    """
+    Serve meshes at an address, see `serve`.
+    """
+
+    def __init__(self, server: grpc.aio.Server, health: Health, port: int) -> None:
+        self._server = server
+        self._health = health
+        self.port = port
+
+    async def wait(self) -> None:
+        """
+        Wait until the server has stopped.
+        """
+        await self._server.wait_for_termination()
+
+    async def stop(self, grace: float = DEFAULT_GRACE_SECONDS) -> None:
+        """
+        Take no more calls, wait up to *grace* seconds for those that run, and cancel the rest.
+        """
+        await self._health.stop()
+        await self._server.stop(grace)
+
+
+@asynccontextmanager
+async def serve(
+    meshes: Iterable[Mesh],
+    *,
+    listen: str = "127.0.0.1:0",
+    shelf: Shelf | None = None,
+    grace: float = DEFAULT_GRACE_SECONDS,
+) -> AsyncIterator[Server]:
+    """
+    Serve open *meshes* over gRPC until the context is left.
+
+    Args:
+        listen: `host:port`; port 0 takes a free one, see `Server.port`.
+        shelf: Where TraceService reads; the caller closes it.
+        grace: How many seconds running calls have to end when the context is left.
+
+    Raises:
+        SetupError: If the address cannot be listened at, or two graphs have one name.
+    """
+    served = Served(meshes)
+    server = grpc.aio.server(options=_options(served))
+    health = Health()
+    routing_pb2_grpc.add_RoutingServiceServicer_to_server(Routing(served), server)
+    trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, shelf), server)
+    graph_pb2_grpc.add_GraphServiceServicer_to_server(Graphs(served), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection(
+        (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME), server
+    )
+    running = Server(server, health, _bind(server, listen))
+    await server.start()
+    await health.start(SERVICES)
+    try:
+        yield running
+    finally:
+        await running.stop(grace)
+
+
+def _bind(server: grpc.aio.Server, listen: str) -> int:
+    try:
+        return server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise SetupError(
+            f"cannot listen at {listen!r}: it is no address of this machine, or something listens there already"
+        ) from error
+
+
+def _options(served: Served) -> tuple[tuple[str, int], ...]:
+    largest = max(mesh.plan.limits.input_bytes or DEFAULT_INPUT_BYTES for mesh in served)
+
+    return (
+        # Twice the messages' own limit, so that a request past it is told so with the field named, and not cut off by gRPC.
+        ("grpc.max_receive_message_length", max(_USUAL_MESSAGE_BYTES, 2 * largest)),
+        ("grpc.max_send_message_length", -1),
+        # Two servers on one port would share its calls without a word.
+        ("grpc.so_reuseport", 0),
+        # A caller that is gone without a word is noticed, so that its walks are cancelled.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    )

@@ -1,0 +1,139 @@
+"""
+`TraceService`: the records of walks, read from the shelf beside the server's own meshes.
+
+Reading waits for a disk, so it is done in a worker thread.
+"""
+
+from __future__ import annotations
+
+from anyio import to_thread
+
+from meshwalk.plan import Plan
+from meshwalk.problems import RequestError, SetupError, TraceError, Violation
+from meshwalk.server.calls import Context, answers
+from meshwalk.server.served import Served
+from meshwalk.store import Shelf
+from meshwalk.store import Summary as Row
+from meshwalk.trace import Outcome, Scopes, Traversal
+from meshwalk.wire import convert
+from meshwalk.wire.errors import NotFound
+from meshwalk.wire.gen.meshwalk.v1 import common_pb2, trace_pb2, trace_pb2_grpc
+from meshwalk.wire.words import PlanRef, Summary
+
+
+DEFAULT_PAGE = 50
+LARGEST_PAGE = 1_000
+
+
+class Traces(trace_pb2_grpc.TraceServiceServicer):
+    """
+    Read the records on *shelf*; None keeps no records.
+    """
+
+    def __init__(self, served: Served, shelf: Shelf | None) -> None:
+        self._served = served
+        self._shelf = shelf
+
+    @answers
+    async def GetTraversal(  # noqa: N802
+        self, request: trace_pb2.GetTraversalRequest, context: Context
+    ) -> trace_pb2.GetTraversalResponse:
+        """
+        Return one record.
+        """
+        del context
+
+        return await to_thread.run_sync(self._get, self._opened(), request.traversal_id)
+
+    @answers
+    async def ListTraversals(  # noqa: N802
+        self, request: trace_pb2.ListTraversalsRequest, context: Context
+    ) -> trace_pb2.ListTraversalsResponse:
+        """
+        List records, newest first.
+        """
+        del context
+        shelf = self._opened()
+        size, outcome = _page_size(request), _outcome(request)
+
+        return await to_thread.run_sync(_list, shelf, request, size, outcome)
+
+    def _opened(self) -> Shelf:
+        if self._shelf is None:
+            raise SetupError("this server keeps no records of walks; start it with `--traces DIR`")
+
+        return self._shelf
+
+    def _get(self, shelf: Shelf, traversal_id: str) -> trace_pb2.GetTraversalResponse:
+        traversal = shelf.get(traversal_id)
+        if traversal is None:
+            raise NotFound([Violation("traversal_id", f"there is no record {traversal_id[:80]!r} here")])
+
+        return trace_pb2.GetTraversalResponse(traversal=convert.pack_record(traversal, self._plan(shelf, traversal), full=True))
+
+    def _plan(self, shelf: Shelf, traversal: Traversal) -> Plan:
+        """
+        Return the plan that *traversal* walked: one that is served, or one of an earlier day from the shelf.
+        """
+        digest = traversal.plan_digest
+        plan = next((mesh.plan for mesh in self._served if mesh.plan.plan_digest == digest), None) or shelf.plan(digest)
+        if plan is None:
+            raise TraceError(f"the plan {digest} that this record walked is not here", plan_digest=digest)
+
+        return plan
+
+
+def _page_size(request: trace_pb2.ListTraversalsRequest) -> int:
+    if not 0 <= request.page_size <= LARGEST_PAGE:
+        raise RequestError([Violation("page_size", f"is {request.page_size}, and it lies in 0 to {LARGEST_PAGE}")])
+
+    return request.page_size or DEFAULT_PAGE
+
+
+def _outcome(request: trace_pb2.ListTraversalsRequest) -> Outcome | None:
+    if request.outcome == common_pb2.OUTCOME_UNSPECIFIED:
+        return None
+    if request.outcome not in common_pb2.Outcome.values():
+        raise RequestError([Violation("outcome", f"is {request.outcome}, and this server knows no such outcome")])
+
+    return convert.OUTCOMES.word(request.outcome)
+
+
+def _list(
+    shelf: Shelf, request: trace_pb2.ListTraversalsRequest, size: int, outcome: Outcome | None
+) -> trace_pb2.ListTraversalsResponse:
+    token = request.page_token
+    if token and shelf.get(token) is None:
+        raise RequestError([Violation("page_token", "names no page of this server; start again without one")])
+    # One more than was asked for tells whether there is a next page.
+    rows = shelf.list(
+        graph=request.graph,
+        session=request.session,
+        workflow=request.workflow,
+        outcome="" if outcome is None else outcome.value,
+        limit=size + 1,
+        before=token,
+    )
+    page = rows[:size]
+
+    return trace_pb2.ListTraversalsResponse(
+        traversals=[convert.pack_summary(_summary(row)) for row in page],
+        next_page_token=page[-1].traversal_id if len(rows) > size else "",
+    )
+
+
+def _summary(row: Row) -> Summary:
+    return Summary(
+        traversal_id=row.traversal_id,
+        trace_id=row.trace_id,
+        plan=PlanRef(row.graph, row.version, row.shape_digest, row.plan_digest),
+        scopes=Scopes(row.session, row.workflow),
+        outcome=Outcome(row.outcome),
+        cause=row.cause,
+        path=row.path,
+        answer_node=row.answer,
+        began_unix_us=row.began_unix_us,
+        latency_us=row.latency_us,
+        engine_us=row.engine_us,
+        cost_nano_usd=row.cost_nano_usd,
+    )

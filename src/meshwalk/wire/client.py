@@ -1,0 +1,287 @@
+"""
+The typed client: what `Mesh` is in process, over gRPC.
+
+It takes and gives house words, and raises what `Mesh` raises: a `RequestError` that names the fields, a child of `WalkStopped`
+with the id of the record.  What only a wire can do wrong is a `CallFailed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc.aio
+
+from meshwalk.model import Limits, Sampling, Value
+from meshwalk.trace import Message, Outcome, Request, Scopes
+from meshwalk.wire import convert
+from meshwalk.wire.errors import CallFailed, NotFound, unpack_error
+from meshwalk.wire.gen.meshwalk.v1 import (
+    common_pb2,
+    graph_pb2,
+    graph_pb2_grpc,
+    routing_pb2,
+    routing_pb2_grpc,
+    trace_pb2,
+    trace_pb2_grpc,
+)
+from meshwalk.wire.words import (
+    AnswerDelta,
+    Decided,
+    Described,
+    Detail,
+    Event,
+    GraphCard,
+    HopFinished,
+    HopStarted,
+    Page,
+    Record,
+    Routed,
+    Summary,
+)
+
+
+# What a user of the client needs stands here, so that nobody looks for it in three rooms.
+__all__ = [
+    "AnswerDelta",
+    "CallFailed",
+    "Client",
+    "Decided",
+    "Described",
+    "Detail",
+    "Event",
+    "GraphCard",
+    "HopFinished",
+    "HopStarted",
+    "NotFound",
+    "Page",
+    "Record",
+    "Routed",
+    "Summary",
+]
+
+
+_Given = TypeVar("_Given")
+
+Metadata = tuple[tuple[str, str], ...]
+
+_OPTIONS = (
+    # A reply may be as long as a model makes it; the server bounds what it takes.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A connection that broke without a word is noticed before the next request needs it.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+
+class Client:
+    """
+    Call the meshwalk server at *target* (`host:port`), inside `async with`.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        channel = grpc.aio.insecure_channel(self.target, options=_OPTIONS)
+        self._routing = routing_pb2_grpc.RoutingServiceStub(channel)
+        self._traces = trace_pb2_grpc.TraceServiceStub(channel)
+        self._graphs = graph_pb2_grpc.GraphServiceStub(channel)
+        self._channel = channel
+
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    # ---- asking -------------------------------------------------------------------------------------------------
+
+    async def route(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        graph: str = "",
+        session: str = "",
+        workflow: str = "",
+        limits: Limits = Limits(),
+        sampling: Sampling = Sampling(),
+        traceparent: str = "",
+        timeout: float | None = None,
+        detail: Detail = "NONE",
+        **attributes: Value,
+    ) -> Routed:
+        """
+        Route one prompt, or one conversation, to its answer or its declared refusal.
+
+        Args:
+            graph: May be left out where the server serves just one.
+            timeout: Seconds until nobody waits any more; the server plans with them.
+
+        Raises:
+            RequestError: If the request cannot begin a walk; each field is named.
+            WalkStopped: If the walk failed; its children say of what.
+            CallFailed: If there is no server, or it failed.
+        """
+        request = _request(prompt, session, workflow, limits, sampling, attributes)
+
+        return await self.ask(request, graph=graph, timeout=timeout, detail=detail, traceparent=traceparent)
+
+    async def ask(
+        self,
+        request: Request,
+        *,
+        graph: str = "",
+        traceparent: str = "",
+        timeout: float | None = None,
+        detail: Detail = "NONE",
+    ) -> Routed:
+        """
+        Route *request*, as `route` does.
+        """
+        message = convert.pack_request(request, graph, detail)
+        metadata = _metadata(traceparent or request.traceparent)
+
+        return convert.unpack_reply(await self._call(self._routing.Route(message, timeout=timeout, metadata=metadata)))
+
+    async def stream(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        graph: str = "",
+        session: str = "",
+        workflow: str = "",
+        limits: Limits = Limits(),
+        sampling: Sampling = Sampling(),
+        traceparent: str = "",
+        timeout: float | None = None,
+        detail: Detail = "NONE",
+        **attributes: Value,
+    ) -> AsyncGenerator[Event, None]:
+        """
+        Route as `route` does, and tell of each hop as it starts and ends; the last event is the reply.
+
+        Leaving the loop early cancels the walk once the iterator is closed (`contextlib.aclosing` does that at once).
+        """
+        request = _request(prompt, session, workflow, limits, sampling, attributes)
+        message = routing_pb2.RouteStreamRequest(request=convert.pack_request(request, graph, detail))
+        call = self._routing.RouteStream(message, timeout=timeout, metadata=_metadata(traceparent))
+        try:
+            async for said in call:
+                if (event := convert.unpack_event(said)) is not None:
+                    yield event
+        except grpc.aio.AioRpcError as error:
+            raise unpack_error(error, self.target) from error
+        finally:
+            call.cancel()
+
+    async def decide(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        graph: str = "",
+        session: str = "",
+        workflow: str = "",
+        limits: Limits = Limits(),
+        sampling: Sampling = Sampling(),
+        timeout: float | None = None,
+        **attributes: Value,
+    ) -> Decided:
+        """
+        Ask where a prompt would go, without calling a model.
+        """
+        request = _request(prompt, session, workflow, limits, sampling, attributes)
+        message = routing_pb2.DecideRequest(request=convert.pack_request(request, graph))
+
+        return convert.unpack_decided(await self._call(self._routing.Decide(message, timeout=timeout)))
+
+    # ---- looking back -------------------------------------------------------------------------------------------
+
+    async def traversal(self, traversal_id: str, *, timeout: float | None = None) -> Record:
+        """
+        Fetch one record.
+
+        Raises:
+            NotFound: If there is none of this id.
+            SetupError: If the server keeps no records.
+        """
+        message = trace_pb2.GetTraversalRequest(traversal_id=traversal_id)
+        reply = await self._call(self._traces.GetTraversal(message, timeout=timeout))
+
+        return convert.unpack_record(reply.traversal)
+
+    async def traversals(
+        self,
+        *,
+        graph: str = "",
+        session: str = "",
+        workflow: str = "",
+        outcome: Outcome | None = None,
+        size: int = 0,
+        page: str = "",
+        timeout: float | None = None,
+    ) -> Page:
+        """
+        List records, newest first; 0 leaves the page's size to the server.
+
+        Args:
+            page: The `next` of the page before.
+        """
+        message = trace_pb2.ListTraversalsRequest(
+            graph=graph,
+            session=session,
+            workflow=workflow,
+            outcome=common_pb2.OUTCOME_UNSPECIFIED if outcome is None else convert.OUTCOMES.number[outcome],
+            page_size=size,
+            page_token=page,
+        )
+        reply = await self._call(self._traces.ListTraversals(message, timeout=timeout))
+
+        return Page(tuple(convert.unpack_summary(summary) for summary in reply.traversals), reply.next_page_token)
+
+    # ---- graphs -------------------------------------------------------------------------------------------------
+
+    async def graphs(self, *, timeout: float | None = None) -> tuple[GraphCard, ...]:
+        """
+        List the graphs that the server serves.
+        """
+        reply = await self._call(self._graphs.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=timeout))
+
+        return tuple(convert.unpack_card(card) for card in reply.graphs)
+
+    async def describe(self, graph: str = "", *, timeout: float | None = None) -> Described:
+        """
+        Fetch all that a caller may know of a graph.
+        """
+        message = graph_pb2.DescribeGraphRequest(graph=graph)
+
+        return convert.unpack_described(await self._call(self._graphs.DescribeGraph(message, timeout=timeout)))
+
+    async def _call(self, call: Awaitable[_Given]) -> _Given:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            raise unpack_error(error, self.target) from error
+
+
+def _request(
+    prompt: str | Sequence[Message],
+    session: str,
+    workflow: str,
+    limits: Limits,
+    sampling: Sampling,
+    attributes: dict[str, Value],
+) -> Request:
+    messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+
+    return Request(messages, attributes=attributes, sampling=sampling, scopes=Scopes(session, workflow), limits=limits)
+
+
+def _metadata(traceparent: str) -> Metadata:
+    return (("traceparent", traceparent),) if traceparent else ()

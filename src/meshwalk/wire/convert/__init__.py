@@ -1,0 +1,62 @@
+"""
+House words to protobuf and back: the one place where both are known.
+
+`pack_…` makes a message of house words, `unpack_…` reads one.  A message from outside is only read here, not judged:
+`Mesh` says what cannot be taken, for every door alike.  What the wire can say and the house cannot (a value without
+a kind, a duration out of its range) is a `RequestError` with the field.
+"""
+
+from __future__ import annotations
+
+from meshwalk.wire.convert.graphs import pack_card, pack_described, unpack_card, unpack_described
+from meshwalk.wire.convert.previews import Previewed, pack_decided, unpack_decided
+from meshwalk.wire.convert.records import (
+    pack_hop,
+    pack_record,
+    pack_summary,
+    unpack_hop,
+    unpack_record,
+    unpack_summary,
+)
+from meshwalk.wire.convert.replies import (
+    pack_deltas,
+    pack_final,
+    pack_finished,
+    pack_reply,
+    pack_started,
+    unpack_event,
+    unpack_reply,
+)
+from meshwalk.wire.convert.requests import pack_request, unpack_request
+from meshwalk.wire.convert.values import DETAILS, OUTCOMES, ROLES, pack_plan, unpack_plan
+
+
+__all__ = [
+    "DETAILS",
+    "OUTCOMES",
+    "ROLES",
+    "Previewed",
+    "pack_card",
+    "pack_decided",
+    "pack_deltas",
+    "pack_described",
+    "pack_final",
+    "pack_finished",
+    "pack_hop",
+    "pack_plan",
+    "pack_record",
+    "pack_reply",
+    "pack_request",
+    "pack_started",
+    "pack_summary",
+    "unpack_card",
+    "unpack_decided",
+    "unpack_described",
+    "unpack_event",
+    "unpack_hop",
+    "unpack_plan",
+    "unpack_record",
+    "unpack_reply",
+    "unpack_request",
+    "unpack_summary",
+]

@@ -1,0 +1,233 @@
+"""
+Descriptions of graphs, to the wire and from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshwalk import signals
+from meshwalk.model import (
+    AnyBackendSpec,
+    Attribute,
+    Edge,
+    LocalSpec,
+    Node,
+    OpenAISpec,
+    Price,
+    PythonSpec,
+    RecordedSpec,
+    SimulatedSpec,
+    Threshold,
+    ValueType,
+)
+from meshwalk.plan import Plan
+from meshwalk.wire.convert.values import (
+    ROLES,
+    Words,
+    pack_limits,
+    pack_plan,
+    pack_value,
+    unpack_limits,
+    unpack_plan,
+    unpack_value,
+)
+from meshwalk.wire.gen.meshwalk.v1 import graph_pb2 as wire
+from meshwalk.wire.words import AttributeCard, BackendCard, Described, EdgeCard, GraphCard, NodeCard, ThresholdCard
+
+
+TYPES: Words[ValueType, wire.AttributeType.ValueType] = Words(
+    "AttributeType",
+    {
+        "string": wire.ATTRIBUTE_TYPE_STRING,
+        "number": wire.ATTRIBUTE_TYPE_NUMBER,
+        "bool": wire.ATTRIBUTE_TYPE_BOOL,
+    },
+)
+
+
+def pack_card(plan: Plan) -> wire.GraphSummary:
+    """
+    Make a message of what a list says of *plan*.
+    """
+    return wire.GraphSummary(plan=pack_plan(plan), description=plan.graph.description)
+
+
+def unpack_card(message: wire.GraphSummary) -> GraphCard:
+    """
+    Read what a list says of a graph.
+    """
+    return GraphCard(unpack_plan(message.plan), message.description)
+
+
+def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
+    """
+    Make a message of all that a caller may know of *plan*, with its drawing.
+    """
+    graph = plan.graph
+
+    return wire.DescribeGraphResponse(
+        plan=pack_plan(plan),
+        description=graph.description,
+        start=graph.start,
+        nodes=[_pack_node(node) for node in graph.nodes.values()],
+        backends=[_pack_backend(backend) for backend in graph.backends.values()],
+        attributes=[_pack_attribute(attribute) for attribute in signals.attributes(graph).values()],
+        thresholds=[_pack_threshold(threshold) for threshold in graph.thresholds.values()],
+        limits=pack_limits(graph.limits),
+        params=graph.allowed_sampling,
+        canonical=plan.canonical,
+        mermaid=mermaid,
+    )
+
+
+def unpack_described(message: wire.DescribeGraphResponse) -> Described:
+    """
+    Read all that a server tells of a graph.
+    """
+    return Described(
+        plan=unpack_plan(message.plan),
+        description=message.description,
+        start=message.start,
+        nodes=tuple(_unpack_node(node) for node in message.nodes),
+        backends=tuple(_unpack_backend(backend) for backend in message.backends),
+        attributes=tuple(_unpack_attribute(attribute) for attribute in message.attributes),
+        thresholds=tuple(_unpack_threshold(threshold) for threshold in message.thresholds),
+        limits=unpack_limits(message.limits),
+        params=tuple(message.params),
+        canonical=message.canonical,
+        mermaid=message.mermaid,
+    )
+
+
+def _pack_node(node: Node) -> wire.Node:
+    return wire.Node(
+        name=node.name,
+        role=ROLES.number[node.role],
+        backend=node.backend or "",
+        description=node.description,
+        next=[_pack_edge(edge) for edge in node.next],
+        on_error=[_pack_edge(edge) for edge in node.on_error],
+        deadline_us=node.deadline_us,
+        retries=node.retries,
+        visits=node.visits,
+    )
+
+
+def _unpack_node(message: wire.Node) -> NodeCard:
+    return NodeCard(
+        message.name,
+        ROLES.word(message.role),
+        message.backend,
+        message.description,
+        _unpack_edges(message.next),
+        _unpack_edges(message.on_error),
+        message.deadline_us if message.HasField("deadline_us") else None,
+        message.retries,
+        message.visits,
+    )
+
+
+def _pack_edge(edge: Edge) -> wire.Edge:
+    return wire.Edge(
+        id=edge.id or "",
+        to=edge.to,
+        guard=edge.when or "",
+        classes=edge.classes,
+        answer=edge.answer or "",
+        otherwise=edge.otherwise or "",
+    )
+
+
+def _unpack_edges(messages: Iterable[wire.Edge]) -> tuple[EdgeCard, ...]:
+    return tuple(EdgeCard(edge.id, edge.to, edge.guard, tuple(edge.classes), edge.answer, edge.otherwise) for edge in messages)
+
+
+def _pack_backend(spec: AnyBackendSpec) -> wire.Backend:
+    kind, model = _kind(spec)
+    price = spec.price
+
+    return wire.Backend(
+        name=spec.name,
+        kind=kind,
+        model=model,
+        description=spec.description,
+        price=None
+        if price is None
+        else wire.Price(input_nano_usd_per_mtok=price.input_nano_per_mtok, output_nano_usd_per_mtok=price.output_nano_per_mtok),
+        context_tokens=spec.context_tokens,
+    )
+
+
+def _kind(spec: AnyBackendSpec) -> tuple[str, str]:
+    """
+    Return a backend's kind, as a graph says it, and its model.  Addresses and functions stay with the server.
+    """
+    match spec:
+        case OpenAISpec():
+            return "openai", spec.model
+        case LocalSpec():
+            return "local", spec.model or ""
+        case RecordedSpec():
+            return "recorded", spec.model
+        case SimulatedSpec():
+            return "simulated", ""
+        case PythonSpec():
+            return "python", ""
+
+
+def _unpack_backend(message: wire.Backend) -> BackendCard:
+    price = message.price
+
+    return BackendCard(
+        message.name,
+        message.kind,
+        message.model,
+        message.description,
+        Price(price.input_nano_usd_per_mtok, price.output_nano_usd_per_mtok) if message.HasField("price") else None,
+        message.context_tokens if message.HasField("context_tokens") else None,
+    )
+
+
+def _pack_attribute(attribute: Attribute) -> wire.Attribute:
+    return wire.Attribute(
+        name=attribute.name,
+        type=TYPES.number[attribute.type],
+        members=attribute.enum,
+        range=_pack_range(attribute.range),
+        default=None if attribute.default is None else pack_value(attribute.default),
+        description=attribute.description,
+    )
+
+
+def _unpack_attribute(message: wire.Attribute) -> AttributeCard:
+    return AttributeCard(
+        message.name,
+        TYPES.word(message.type),
+        tuple(message.members),
+        (message.range.low, message.range.high) if message.HasField("range") else None,
+        unpack_value(message.default) if message.HasField("default") else None,
+        message.description,
+    )
+
+
+def _pack_threshold(threshold: Threshold) -> wire.Threshold:
+    return wire.Threshold(
+        name=threshold.name,
+        value=threshold.value,
+        range=_pack_range(threshold.range),
+        description=threshold.description,
+    )
+
+
+def _unpack_threshold(message: wire.Threshold) -> ThresholdCard:
+    return ThresholdCard(
+        message.name,
+        message.value,
+        (message.range.low, message.range.high) if message.HasField("range") else None,
+        message.description,
+    )
+
+
+def _pack_range(bounds: tuple[float, float] | None) -> wire.Range | None:
+    return None if bounds is None else wire.Range(low=bounds[0], high=bounds[1])

@@ -1,0 +1,86 @@
+"""
+Requests, to the wire and from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meshwalk.model import Limits, Sampling, Value
+from meshwalk.problems import RequestError, Violation
+from meshwalk.trace import Request, Scopes
+from meshwalk.wire.convert.values import (
+    DETAILS,
+    pack_limits,
+    pack_messages,
+    pack_params,
+    pack_scopes,
+    pack_values,
+    unpack_limits,
+    unpack_messages,
+    unpack_params,
+    unpack_scopes,
+    unpack_values,
+)
+from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
+from meshwalk.wire.words import Detail
+
+
+_UNLIMITED = Limits()
+_UNSAMPLED = Sampling()
+_UNSCOPED = Scopes()
+
+
+def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> routing.RouteRequest:
+    """
+    Make a message of *request*; its traceparent travels as metadata.
+
+    Raises:
+        RequestError: If a value does not fit the wire.
+    """
+    try:
+        return routing.RouteRequest(
+            graph=graph,
+            messages=pack_messages(request.messages),
+            params=None if request.sampling == _UNSAMPLED else pack_params(request.sampling),
+            attributes=pack_values(request.attributes),
+            scopes=None if request.scopes == _UNSCOPED else pack_scopes(request.scopes),
+            limits=None if request.limits == _UNLIMITED else pack_limits(request.limits),
+            detail=DETAILS.number[detail],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RequestError([Violation("request", f"does not fit the wire: {type(error).__name__}")]) from error
+
+
+def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None, traceparent: str = "") -> Request:
+    """
+    Read a request.
+
+    Args:
+        deadline_us: The time that the call itself has left; it tightens what the request says.
+
+    Raises:
+        RequestError: If a value or a duration is none.
+    """
+    limits = unpack_limits(message.limits) if message.HasField("limits") else _UNLIMITED
+    if deadline_us is not None and (limits.deadline_us is None or deadline_us < limits.deadline_us):
+        limits = limits._replace(deadline_us=deadline_us)
+
+    return Request(
+        unpack_messages(message.messages),
+        attributes=_unpack_attributes(message.attributes),
+        sampling=unpack_params(message.params) if message.HasField("params") else _UNSAMPLED,
+        scopes=unpack_scopes(message.scopes) if message.HasField("scopes") else _UNSCOPED,
+        limits=limits,
+        traceparent=traceparent,
+    )
+
+
+def _unpack_attributes(messages: Mapping[str, common.Value]) -> dict[str, Value]:
+    values = unpack_values(messages)
+    if len(values) < len(messages):
+        empty = sorted(messages.keys() - values.keys())
+        raise RequestError(Violation(f"attributes.{name}", "has no value; set string, double or bool") for name in empty)
+
+    return values

@@ -1,0 +1,230 @@
+"""
+Errors on the wire: a `MeshwalkError` as a rich gRPC status, and back to the same class in the client.
+
+The status code is the class's `hint`.  A `google.rpc.ErrorInfo` names the class (its `reason`) and what it knows (its
+`metadata`), a `google.rpc.BadRequest` the fields that cannot be taken, and a `google.rpc.RetryInfo` says that trying again
+may help.
+
+A status travels in HTTP/2 trailers, which peers bound (8 KiB is common), and a caller can name an attribute a megabyte
+long.  So everything here is clipped: an error must not turn into another one because it is long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message as ProtobufMessage
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from meshwalk.problems import (
+    BackendFailed,
+    BudgetSpent,
+    DeadlineMissed,
+    DeadlineSpent,
+    HopsSpent,
+    InputTooLarge,
+    MeshwalkError,
+    RequestError,
+    SetupError,
+    TraceError,
+    Violation,
+    WalkStopped,
+)
+
+
+DOMAIN = "meshwalk"
+DETAILS_KEY = "grpc-status-details-bin"
+
+# Together well below 8 KiB of trailers, in which a message that is not ASCII takes three bytes for each of its own.
+_MESSAGE_BYTES = 600
+_FIELD_BYTES = 120
+_DESCRIPTION_BYTES = 240
+_VIOLATIONS = 8
+
+# What went wrong at a provider rarely lasts less; a caller in a hurry may of course try earlier.
+_RETRY_SECONDS = 1
+_RETRIABLE = frozenset({"rate_limited", "overloaded", "unreachable"})
+
+
+class NotFound(RequestError):
+    """
+    Say that a server has nothing of the name that a field gives.
+    """
+
+    hint = "NOT_FOUND"
+
+
+class CallFailed(MeshwalkError):
+    """
+    Say that a call failed and the server did not say of what: it could not be reached, or something else answered.
+
+    Args:
+        code: The gRPC status code, as text.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class Internal(CallFailed):
+    """
+    Say that a server failed in a way it should not; its log says more.
+    """
+
+    hint = "INTERNAL"
+    stable: ClassVar[str] = "the server failed in a way it should not; its log says more"
+
+
+_REASONS: Mapping[str, type[MeshwalkError]] = {
+    "REQUEST_INVALID": RequestError,
+    "INPUT_TOO_LARGE": InputTooLarge,
+    "DEADLINE_SPENT": DeadlineSpent,
+    "NOT_FOUND": NotFound,
+    "WALK_STOPPED": WalkStopped,
+    "BUDGET_SPENT": BudgetSpent,
+    "HOPS_SPENT": HopsSpent,
+    "DEADLINE_MISSED": DeadlineMissed,
+    "BACKEND_FAILED": BackendFailed,
+    "SETUP_LACKS": SetupError,
+    "TRACE_UNUSABLE": TraceError,
+    "INTERNAL": Internal,
+}
+_NAMES = {kind: reason for reason, kind in _REASONS.items()}
+
+
+# ---- to the wire ----------------------------------------------------------------------------------------------------
+
+
+def speakable(error: Exception) -> bool:
+    """
+    Tell whether a caller may be told what *error* says; any other is a fault of ours.
+    """
+    return type(error) in _NAMES
+
+
+def pack_error(error: MeshwalkError) -> status_pb2.Status:
+    """
+    Make a status of an error that is speakable.
+    """
+    details: list[ProtobufMessage] = []
+    if isinstance(error, RequestError):
+        details.append(_bad_request(error.violations))
+    if isinstance(error, WalkStopped) and error.error_class in _RETRIABLE:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromSeconds(_RETRY_SECONDS)
+        details.append(retry)
+    info = error_details_pb2.ErrorInfo(reason=_NAMES[type(error)], domain=DOMAIN, metadata=_metadata(error))
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.hint), message=_clipped(str(error), _MESSAGE_BYTES))
+    for detail in [info, *details]:
+        status.details.add().Pack(detail)
+
+    return status
+
+
+def internal() -> status_pb2.Status:
+    """
+    Make the status that stands for every fault of ours; what it was is in the log only.
+    """
+    return pack_error(Internal(Internal.stable, code="INTERNAL"))
+
+
+def _metadata(error: MeshwalkError) -> dict[str, str]:
+    if isinstance(error, WalkStopped):
+        known = {
+            "traversal_id": error.traversal_id,
+            "node": error.node,
+            "cause": error.error_class,
+            "scope": error.scope,
+        }
+    elif isinstance(error, TraceError):
+        known = {"plan_digest": error.plan_digest}
+    else:
+        known = {}
+
+    return {name: _clipped(value, _FIELD_BYTES) for name, value in known.items() if value}
+
+
+def _bad_request(violations: Iterable[Violation]) -> error_details_pb2.BadRequest:
+    fields = [
+        error_details_pb2.BadRequest.FieldViolation(
+            field=_clipped(field, _FIELD_BYTES), description=_clipped(description, _DESCRIPTION_BYTES)
+        )
+        for field, description in violations
+    ]
+
+    return error_details_pb2.BadRequest(field_violations=fields[:_VIOLATIONS])
+
+
+def _clipped(text: str, size: int) -> str:
+    """
+    Return *text* in at most *size* bytes of UTF-8.
+    """
+    encoded = text[: size + 1].encode(errors="replace")
+
+    return encoded.decode() if len(encoded) <= size else encoded[: size - 3].decode(errors="ignore") + "…"
+
+
+# ---- and back -------------------------------------------------------------------------------------------------------
+
+
+def unpack_error(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
+    """
+    Return the error that a failed call stands for.
+
+    Args:
+        target: The server's address, for an error that only the transport knows of.
+    """
+    try:
+        status = rpc_status.from_call(call)
+    except ValueError:  # someone between us and the server changed the code or the message
+        status = None
+    if status is not None:
+        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        for detail in status.details:
+            _ = detail.Unpack(info) or detail.Unpack(bad_request)
+        kind = _REASONS.get(info.reason) if info.domain == DOMAIN else None
+        if kind is not None:
+            return _rebuilt(kind, status.message, info.metadata, bad_request)
+
+    return _unsaid(call, target)
+
+
+def _rebuilt(
+    kind: type[MeshwalkError], message: str, known: Mapping[str, str], bad_request: error_details_pb2.BadRequest
+) -> MeshwalkError:
+    if issubclass(kind, RequestError):
+        return kind(Violation(violation.field, violation.description) for violation in bad_request.field_violations)
+    if issubclass(kind, WalkStopped):
+        return kind(
+            message,
+            traversal_id=known.get("traversal_id", ""),
+            node=known.get("node", ""),
+            error_class=known.get("cause", ""),
+            scope=known.get("scope", ""),
+        )
+    if issubclass(kind, TraceError):
+        return kind(message, plan_digest=known.get("plan_digest", ""))
+    if issubclass(kind, CallFailed):
+        return kind(message, code=kind.hint)
+
+    return kind(message)
+
+
+def _unsaid(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
+    code, said = call.code(), call.details() or "no details"
+    match code:
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineMissed(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
+        case grpc.StatusCode.UNAVAILABLE:
+            message = f"no meshwalk server answers at {target} ({said}); is `meshwalk serve` running there?"
+        case grpc.StatusCode.UNIMPLEMENTED:
+            message = f"what answers at {target} does not know this call ({said}); is it a meshwalk server of this version?"
+        case _:
+            message = f"the call to {target} failed: {code.name}, {said}"
+
+    return CallFailed(message, code=code.name)

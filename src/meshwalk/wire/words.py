@@ -1,0 +1,342 @@
+"""
+What a client is given: replies, records and graphs as plain data, as far as the wire tells of them.
+
+A `Routed` is what `Mesh.route` gives in process, and a `Record` is a traversal put together as hops; the entries
+themselves stay on the server.  Where the house has a word already (`Hop`, `Usage`, `Facts`, `Limits`, `Attribute`), it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from meshwalk.hops import Considered, Hop
+from meshwalk.model import Limits, Price, Role, Value, ValueType
+from meshwalk.trace import Basis, Content, Facts, Outcome, Scopes, Usage
+
+
+# How much of the record a reply carries: the answer and path alone, hops with decisions too, or everything.
+Detail = Literal["NONE", "HOPS", "FULL"]
+
+
+class PlanRef(NamedTuple):
+    """
+    Name the plan that decided.
+    """
+
+    graph: str
+    version: str = ""
+    shape_digest: str = ""
+    plan_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """
+    Hold the record of a walk as hops; see `Traversal` for the fields it shares with that.
+
+    Args:
+        cause: Why it failed: an error class, `hops`, `visits` or `no_answer`; empty if it did not.
+        facts: None below detail FULL, as for *limits*; *content* only where the graph records it, too.
+    """
+
+    traversal_id: str
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    plan: PlanRef
+    began_unix_us: int
+    outcome: Outcome
+    cause: str
+    message: str
+    node: str
+    scope: str
+    path: tuple[str, ...]
+    answer_hop: int | None
+    hops: tuple[Hop, ...]
+    usage: Usage
+    cost_nano_usd: int
+    basis: Basis
+    latency_us: int
+    engine_us: int
+    facts: Facts | None = None
+    limits: Limits | None = None
+    content: Content | None = None
+
+    @property
+    def cost_usd(self) -> float:
+        """
+        Return what all calls cost, in dollars.
+        """
+        return self.cost_nano_usd / 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """
+    Hold what a server gave for one request.
+
+    Args:
+        node: Whose reply was served; if the graph refused, the refusal node.
+        reason: Why the graph refused; empty if it answered.
+        simulated: Whether no model made the answer.
+        record: None with detail NONE.
+    """
+
+    traversal_id: str
+    trace_id: str
+    plan: PlanRef
+    outcome: Outcome
+    answer: str
+    node: str
+    finish_reason: str
+    reason: str
+    simulated: bool
+    path: tuple[str, ...]
+    usage: Usage
+    cost_nano_usd: int
+    basis: Basis
+    latency_us: int
+    engine_us: int
+    record: Record | None = None
+
+    @property
+    def cost_usd(self) -> float:
+        """
+        Return what all calls cost, in dollars.
+        """
+        return self.cost_nano_usd / 1e9
+
+    @property
+    def hops(self) -> tuple[Hop, ...]:
+        """
+        Return every hop, if the request asked for them.
+        """
+        return self.record.hops if self.record is not None else ()
+
+
+class HopStarted(NamedTuple):
+    """
+    Tell that a hop started.
+    """
+
+    hop: int
+    node: str
+    role: Role
+    started_us: int
+
+
+class HopFinished(NamedTuple):
+    """
+    Tell that a hop ended; its decision is in the final reply's record.
+    """
+
+    hop: Hop
+
+
+class AnswerDelta(NamedTuple):
+    """
+    Give a piece of the answer.
+    """
+
+    hop: int
+    text: str
+
+
+Event = HopStarted | HopFinished | AnswerDelta | Routed
+
+
+# ---- decisions before the first call --------------------------------------------------------------------------------
+
+
+class Need(NamedTuple):
+    """
+    Bound a call; None where nothing declared bounds it.
+    """
+
+    cost_nano_usd: int | None
+    input_tokens: int
+    output_tokens: int | None
+
+
+class FreeHop(NamedTuple):
+    """
+    Show a hop that was made without calling a model, and how the walk went on (empty *edge* if it ended).
+    """
+
+    node: str
+    outputs: Mapping[str, Value]
+    edge: str
+    considered: tuple[Considered, ...]
+
+
+class PreviewEdge(NamedTuple):
+    """
+    Show an edge of the node that would be called first; a *verdict* of None waits for the signals in *needs*.
+    """
+
+    to: str
+    guard: str
+    needs: tuple[str, ...]
+    verdict: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """
+    Show where a request would go as far as that can be told without calling a model.
+
+    Args:
+        outcome: How the walk would end, if it would end without a call.
+        next: The node that would be called first, or nothing.
+    """
+
+    plan: PlanRef
+    path: tuple[str, ...]
+    outcome: Outcome | None
+    reason: str
+    hops: tuple[FreeHop, ...]
+    next: str
+    need: Need | None
+    edges: tuple[PreviewEdge, ...]
+
+
+# ---- records in a list ----------------------------------------------------------------------------------------------
+
+
+class Summary(NamedTuple):
+    """
+    Say of a record what a list says of it.
+    """
+
+    traversal_id: str
+    trace_id: str
+    plan: PlanRef
+    scopes: Scopes
+    outcome: Outcome
+    cause: str
+    path: tuple[str, ...]
+    answer_node: str
+    began_unix_us: int
+    latency_us: int
+    engine_us: int
+    cost_nano_usd: int
+
+    @property
+    def cost_usd(self) -> float:
+        """
+        Return what all calls cost, in dollars.
+        """
+        return self.cost_nano_usd / 1e9
+
+
+class Page(NamedTuple):
+    """
+    Hold a page of a list; an empty *next* says that it is the last.
+    """
+
+    traversals: tuple[Summary, ...]
+    next: str
+
+
+# ---- graphs ---------------------------------------------------------------------------------------------------------
+
+
+class GraphCard(NamedTuple):
+    """
+    Name a graph that a server serves.
+    """
+
+    plan: PlanRef
+    description: str
+
+
+class EdgeCard(NamedTuple):
+    """
+    Describe an edge; empty texts are left out in the graph.
+    """
+
+    id: str
+    to: str
+    guard: str
+    classes: tuple[str, ...]
+    answer: str
+    otherwise: str
+
+
+class NodeCard(NamedTuple):
+    """
+    Describe a node.
+    """
+
+    name: str
+    role: Role
+    backend: str
+    description: str
+    next: tuple[EdgeCard, ...]
+    on_error: tuple[EdgeCard, ...]
+    deadline_us: int | None
+    retries: int
+    visits: int
+
+
+class BackendCard(NamedTuple):
+    """
+    Describe a backend.
+    """
+
+    name: str
+    kind: str
+    model: str
+    description: str
+    price: Price | None
+    context_tokens: int | None
+
+
+class AttributeCard(NamedTuple):
+    """
+    Describe an attribute that callers may send.
+    """
+
+    name: str
+    type: ValueType
+    members: tuple[str, ...]
+    range: tuple[float, float] | None
+    default: Value | None
+    description: str
+
+
+class ThresholdCard(NamedTuple):
+    """
+    Describe a threshold.
+    """
+
+    name: str
+    value: float
+    range: tuple[float, float] | None
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """
+    Describe a graph that a server serves.
+
+    Args:
+        params: The sampling parameters that callers may set.
+        canonical: The canonical plan as JSON text, which the plan digest is taken over.
+        mermaid: The graph as a Mermaid flowchart.
+    """
+
+    plan: PlanRef
+    description: str
+    start: str
+    nodes: tuple[NodeCard, ...]
+    backends: tuple[BackendCard, ...]
+    attributes: tuple[AttributeCard, ...]
+    thresholds: tuple[ThresholdCard, ...]
+    limits: Limits
+    params: tuple[str, ...]
+    canonical: bytes
+    mermaid: str
