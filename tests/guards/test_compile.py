@@ -68,7 +68,7 @@ def test_meaning(text: str, known: dict[str, Value], verdict: bool | None) -> No
     assert _run(text, **known) is verdict
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(tree=trees(), context=contexts())
 def test_compiled_agrees_with_evaluated(tree: Expr, context: dict[str, Value | None]) -> None:
     """

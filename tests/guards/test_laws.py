@@ -33,7 +33,7 @@ CODES = {
 }
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(tree=trees())
 def test_canonical_text_gives_the_same_tree(tree: Expr) -> None:
     """
@@ -157,7 +157,7 @@ def _for_library(text: str, bound: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(tree=trees(), context=contexts() | contexts(determined=True))
 def test_compiled_agrees_with_the_library(tree: Expr, context: dict[str, Value | None]) -> None:
     """
@@ -210,7 +210,7 @@ def _found(text: str) -> tuple[GuardFault, ...]:
     return ()
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(text=st.one_of(st.text(max_size=60), _TOKENS.map(" ".join), _TOKENS.map("".join), _REPEATED))
 def test_any_text_is_checked_or_refused(text: str) -> None:
     """

@@ -114,6 +114,9 @@ class Checker(Protocol):
 # The words that shapes are made of, by kind, for `judge`.  `size` is an int in CEL, which does not compare with a double.
 _KINDS: Mapping[Kind, str] = {Kind.NUMBER: "n", Kind.TEXT: "t", Kind.BOOL: "b", Kind.DURATION: "d"}
 _ALIASES: Mapping[str, str] = {"has": "has_", "size": "size_"}
+_OPERATORS = {"!_", "-_", "_?_:_", "@in", "_[_]"} | {
+    f"_{op}_" for op in ("&&", "||", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%")
+}
 _CALLS = {Sort.FUNCTION, Sort.METHOD}
 
 
@@ -255,14 +258,14 @@ class _Reader:
     def _call(self, call: Any, at: int) -> Form:
         target = [call.target] if call.HasField("target") else []
         operands = tuple(self._form(operand) for operand in (*target, *call.args))
-        if call.function == "x":
-            # A literal is a word like a name in a shape, so `'a'(1)` gets as far as here.
-            return Foreign(at - 1, self._closing[at], "a call of what is no function")
-        if call.function != "f":
+        if call.function in _OPERATORS:
             first, last = self._wide(operands[0])[0], self._wide(operands[-1])[1]
             if call.function == "_[_]":
                 last = self._closing[at]
             return Apply(min(first, at), last, call.function, at, operands)
+        if call.function != "f":
+            # A literal is a word like a name in a shape, so `'a'(1)` gets as far as here; so does `.size('a')`.
+            return Foreign(at - 1, self._closing[at], "a call of what is no function's name")
         if target:
             return Apply(self._wide(operands[0])[0], self._closing[at], ".f()", at - 1, operands)
 
