@@ -1,5 +1,5 @@
 # From a bare clone, with Python 3.11 or newer and make: each target makes the environment it needs in .venv or .venvs, and
-# makes it again when its pins change.  Nothing outside this folder is written.
+# brings it up to date when its pins change.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -86,12 +86,12 @@ define make-environment
 		"Install one (on Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3"; exit 1; } >&2
 	@'$(PYTHON)' -c '$(FITS)' || { echo "$(PYTHON) is not a Python from 3.11 to 3.14 with venv and ensurepip" \
 		"(on Debian: apt-get install python3-venv)"; exit 1; } >&2
+	$(say) "environment: $(@D) with $(PYTHON)"
 	@rm -rf $(@D)
 	@'$(PYTHON)' -m venv $(@D)
 endef
 
 .venv/.made:
-	$(say) "environment: $(@D) with $(PYTHON)"
 	$(make-environment)
 	@touch $@
 
@@ -108,7 +108,6 @@ endef
 	@touch $@
 
 .venvs/%/.made: constraints/%.txt
-	$(say) "environment: $(@D)"
 	$(make-environment)
 	@$(@D)/bin/python $(INSTALL) $<
 	@touch $@
