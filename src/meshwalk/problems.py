@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple
 
 
@@ -96,9 +97,12 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     Return the candidate that *word* was most likely meant to be, or None if none is near.
     """
     # Matching takes time quadratic in the lengths, and nobody mistypes a name of a hundred characters.
-    near = get_close_matches(word, candidates, n=1, cutoff=0.6) if len(word) <= 100 else []
+    return _nearest(word, tuple(candidates)) if len(word) <= 100 else None
 
-    return near[0] if near else None
+
+@lru_cache(maxsize=4096)
+def _nearest(word: str, candidates: tuple[str, ...]) -> str | None:
+    return next(iter(get_close_matches(word, candidates, n=1, cutoff=0.6)), None)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -9,6 +9,8 @@ A single brace means itself; two that open something else than a placeholder are
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
@@ -25,6 +27,8 @@ _PROMPT = "prompt"
 _CONVERSATION = "conversation"
 _REQUEST = "request."
 _SHOWN = 40
+# A template with more of them is no template with slips in it.
+_MOST_FAULTS = 100
 
 
 class Fault(NamedTuple):
@@ -52,7 +56,9 @@ def faults(template: str, attributes: Collection[str]) -> list[Fault]:
     Args:
         attributes: What may be spoken of as `request.<attribute>`.
     """
-    return sorted([*_malformed(template), *_unknown(template, attributes)])
+    found = heapq.merge(_malformed(template), _unknown(template, attributes))
+
+    return list(itertools.islice(found, _MOST_FAULTS))
 
 
 def _malformed(template: str) -> Iterator[Fault]:
@@ -63,8 +69,8 @@ def _malformed(template: str) -> Iterator[Fault]:
         position = sound.get(start, start + 2)
         if start in sound:
             continue
-        end = template.find("}}", start)
-        stop = end + 2 if 0 <= end < start + _SHOWN else start + 2
+        end = template.find("}}", start, start + _SHOWN)
+        stop = start + 2 if end < 0 else end + 2
         shown = template[start:stop].replace("\n", " ")
         yield Fault(
             start,
@@ -75,7 +81,7 @@ def _malformed(template: str) -> Iterator[Fault]:
 
 
 def _unknown(template: str, attributes: Collection[str]) -> Iterator[Fault]:
-    known = [_PROMPT, _CONVERSATION, *(_REQUEST + attribute for attribute in attributes)]
+    known = dict.fromkeys([_PROMPT, _CONVERSATION, *(_REQUEST + attribute for attribute in attributes)])
     for found in _PLACEHOLDER.finditer(template):
         if found[1] not in known:
             remedy = did_you_mean(found[1], known) or f"there are: {', '.join(known)}"

@@ -53,21 +53,16 @@ def check(graph: Graph) -> list[Problem]:
     Find what is wrong with the shape of *graph*, in file order.
     """
     ways = tuple(_ways(graph))
-    problems = [*_names(graph, ways), *_roles(graph), *_costs(graph), *_error_cycles(graph, ways), *_next_cycles(graph, ways)]
-    reachable = _reachable(graph, ways)
-    problems += _unreachable(graph, reachable)
-    if not graph.broken and reachable:
-        problems += _unused_backends(graph)
-        problems += _Replies(graph, [way for way in ways if way.origin in reachable]).problems()
+    net = _net(graph, ways)
+    problems = [*_names(graph, ways), *_roles(graph), *_costs(graph), *_error_cycles(net, ways), *_next_cycles(graph, ways)]
+    if graph.start in graph.nodes:
+        reachable = {graph.start, *nx.descendants(net, graph.start)}
+        problems += _unreachable(graph, reachable)
+        if not graph.broken:
+            problems += _unused_backends(graph)
+            problems += _Replies(graph, net, [way for way in ways if way.origin in reachable]).problems()
 
     return list(in_file_order(problems))
-
-
-def _reachable(graph: Graph, ways: Iterable[_Way]) -> set[str]:
-    if graph.start not in graph.nodes:
-        return set()
-
-    return {graph.start, *nx.descendants(_net(graph, ways), graph.start)}
 
 
 def _ways(graph: Graph) -> Iterator[_Way]:
@@ -212,8 +207,7 @@ def _components(net: Any) -> dict[str, int]:
     return {name: number for number, names in enumerate(nx.strongly_connected_components(net)) for name in names}
 
 
-def _error_cycles(graph: Graph, ways: Iterable[_Way]) -> Iterator[Problem]:
-    net = _net(graph, ways)
+def _error_cycles(net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
     component = _components(net)
     found = 0
     for way in ways:
@@ -262,7 +256,7 @@ def _cycle(net: Any, first: str) -> tuple[str, str]:
 
 def _unreachable(graph: Graph, reachable: Collection[str]) -> Iterator[Problem]:
     # A broken node on the way may have lost the edge that leads there.
-    if not reachable or any(name in graph.broken for name in reachable):
+    if any(name in graph.broken for name in reachable):
         return
     for node in graph.nodes.values():
         if node.name not in reachable and node.name not in graph.broken:
@@ -277,65 +271,76 @@ class _Replies:
     """
     Know which nodes have certainly replied, and which may have, wherever a walk is.
 
-    Sets of nodes are bits of whole numbers, so that a thousand nodes meet in one operation.  The bit past the last stands
-    for "some answer or primary".
+    Sets of nodes are bits of whole numbers, so that many nodes meet in one operation.  Only nodes that some text names have
+    a bit; the lowest bit stands for "some answer or primary".
     """
 
-    def __init__(self, graph: Graph, ways: Iterable[_Way]) -> None:
+    _SERVED = 1
+
+    def __init__(self, graph: Graph, net: Any, ways: Iterable[_Way]) -> None:
         self.graph = graph
         self.ways = tuple(ways)
-        self.bits = {name: 1 << position for position, name in enumerate(graph.nodes)}
-        self.served = 1 << len(graph.nodes)
-        self.certain = self._spread(meet=True)
-        self.possible = self._spread(meet=False)
+        named = {way.edge.answer for way in self.ways} | {name for node in graph.nodes.values() for name in node.of}
+        self.bits = {name: 2 << position for position, name in enumerate(name for name in graph.nodes if name in named)}
+        # Cycles aside, a node comes after all from which a walk may come to it, so that one sweep is nearly enough.
+        self.order = list(nx.dfs_postorder_nodes(net, graph.start))[::-1]
+        self.shown = 0
 
     def problems(self) -> Iterator[Problem]:
+        certain = self._spread(meet=True)
         for way in self.ways:
             if way.to == DONE:
-                yield from self._at_done(way)
-        for name in self.certain:
-            node = self.graph.nodes[name]
-            for position, compared in enumerate(node.of):
-                if not self.possible[name] & self.bits.get(compared, -1):
-                    span = node.places.get(f"of.{position}", node.span)
-                    message = f"no walk has been at '{compared}' when it comes to '{name}'"
-                    yield Problem(span, "no-reply", message, "compare nodes that come before")
+                yield from self._at_done(way, certain[way.origin])
+        if any(node.of for node in self.graph.nodes.values()):
+            possible = self._spread(meet=False)
+            for name in self.order:
+                yield from self._at_verifier(self.graph.nodes[name], possible[name])
 
     def _after(self, way: _Way, before: int) -> int:
         role = self.graph.nodes[way.origin].role
         if way.section == "on_error" or role not in _REPLYING:
             return before
 
-        return before | self.bits[way.origin] | (self.served if role in _SERVING else 0)
+        return before | self.bits.get(way.origin, 0) | (self._SERVED if role in _SERVING else 0)
 
     def _spread(self, *, meet: bool) -> dict[str, int]:
-        leaving: dict[str, list[_Way]] = {}
+        leaving: dict[str, list[_Way]] = {name: [] for name in self.order}
         for way in self.ways:
-            if way.to in self.bits:
-                leaving.setdefault(way.origin, []).append(way)
+            if way.to in leaving:
+                leaving[way.origin].append(way)
         known = {self.graph.start: 0}
-        waiting = [self.graph.start]
-        while waiting:
-            name = waiting.pop()
-            for way in leaving.get(name, ()):
-                brought = self._after(way, known[name])
-                had = known.get(way.to)
-                has = brought if had is None else had & brought if meet else had | brought
-                if has != had:
-                    known[way.to] = has
-                    waiting.append(way.to)
+        changed = True
+        while changed:
+            changed = False
+            for name in self.order:
+                for way in leaving[name]:
+                    brought = self._after(way, known[name])
+                    had = known.get(way.to)
+                    has = brought if had is None else had & brought if meet else had | brought
+                    if has != had:
+                        known[way.to] = has
+                        changed = True
 
         return known
 
-    def _at_done(self, way: _Way) -> Iterator[Problem]:
+    def _at_verifier(self, node: Node, possible: int) -> Iterator[Problem]:
+        for position, name in enumerate(node.of):
+            if name in self.bits and not possible & self.bits[name]:
+                span = node.places.get(f"of.{position}", node.span)
+                message = f"no walk has been at '{name}' when it comes to '{node.name}'"
+                yield Problem(span, "no-reply", message, "compare nodes that come before")
+
+    def _at_done(self, way: _Way, certain: int) -> Iterator[Problem]:
         if way.edge.otherwise is not None and not way.otherwise:
             return  # where there is no answer, its 'else' is taken
         answer = None if way.otherwise else way.edge.answer
-        needed = self.served if answer is None else self.bits.get(answer, -1)
-        if self._after(way, self.certain[way.origin]) & needed:
+        needed = self._SERVED if answer is None else self.bits.get(answer, 0)
+        if not needed or self._after(way, certain) & needed:
             return
         whose = "no answer or primary node has" if answer is None else f"'{answer}' has not"
-        message = f"on the way {' → '.join([*self._witness(way, needed), DONE])}, {whose} replied"
+        self.shown += 1
+        path = [*self._witness(way, needed), DONE] if self.shown <= _MOST_PATHS else [way.origin, DONE]
+        message = f"on the way {' → '.join(path)}, {whose} replied"
         remedy = "add else: with a node that takes over" if way.section == "on_error" else "lead it to a node that answers"
         yield Problem(way.span, "no-answer", message, remedy)
 

@@ -24,6 +24,10 @@ from meshwalk.problems import Problem, SetupError
 __all__ = ["json_schema", "load_graph", "read_graph", "source_lines"]
 
 
+# What stands at these places may be a secret that does not belong there.
+_SECRET = ("secret-in-graph", "bad-variable")
+
+
 def load_graph(path: str | Path) -> Graph:
     """
     Read the graph in the file at *path*, with the hashes of the files it names.
@@ -60,7 +64,7 @@ def source_lines(path: str | Path, problems: Sequence[Problem] = ()) -> list[str
     """
     lines = split_lines(decode(_bytes(path), str(path)))
     for problem in problems:
-        if problem.code == "secret-in-graph" and 0 < problem.span.line <= len(lines):
+        if problem.code in _SECRET and 0 < problem.span.line <= len(lines):
             line, start = lines[problem.span.line - 1], problem.span.column - 1
             stop = start + problem.span.length
             lines[problem.span.line - 1] = line[:start] + "*" * len(line[start:stop]) + line[stop:]

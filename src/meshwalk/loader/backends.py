@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from meshwalk.loader import faults
-from meshwalk.loader.document import Piece, Table, plain
-from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit
+from meshwalk.loader.document import Piece, Table
+from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
 from meshwalk.loader.shapes import (
     BACKEND_SHAPES,
     AnyBackendShape,
@@ -34,23 +34,25 @@ _USER_INFO = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
+_KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()))
+
+
 def read_backend(name: str, span: Span, piece: Piece, findings: Findings) -> AnyBackendSpec | None:
     """
     Read one backend, or say why there is nothing to read; its name is then noted as broken.
     """
     problems = findings.problems
-    subject = f"backend '{name}'"
-    if not isinstance(piece, Table):
-        problems.append(faults.wrong_type(piece.span, subject, plain(piece), "a table of keys"))
+    part = part_of(piece, f"backend '{name}'", span, problems)
+    if part is None:
         findings.broken.add(name)
         return None
-    part = Part(_without_secrets(piece, subject, problems), subject, span)
+    part = respelt(part._replace(table=_without_secrets(part.table, part.subject, problems)), _KEYS, problems)
     kind = choose(part, "kind", BACKEND_SHAPES, problems)
     if kind is None:
         findings.broken.add(name)
         return None
     shape = BACKEND_SHAPES[kind]
-    fitted = fit(shape, part, problems, given={"kind": kind}, elsewhere=_whose(piece, shape))
+    fitted = fit(shape, part, problems, given={"kind": kind}, elsewhere=_whose(part.table, shape))
     _check(fitted, part, problems)
     if fitted.lost:
         findings.broken.add(name)

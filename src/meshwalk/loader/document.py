@@ -249,11 +249,9 @@ class _Builder:
         self.documents = 0
 
     def feed(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.DocumentStartEvent):
-            self._start_document(event)
-        elif self.documents > 1:
+        if self.documents > 1:
             return
-        elif isinstance(event, yaml.ScalarEvent):
+        if isinstance(event, yaml.ScalarEvent):
             self._finish(self._scalar(event), event.anchor)
         elif isinstance(event, yaml.AliasEvent):
             anchored = self._alias(event)
@@ -264,6 +262,8 @@ class _Builder:
             opened = self.stack.pop()
             opened.piece.span = self._closed(opened.piece.span, event)
             self._finish(opened.piece, opened.anchor)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self._start_document(event)
 
     def _start_document(self, event: yaml.DocumentStartEvent) -> None:
         self.documents += 1

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from meshwalk.loader import faults
 from meshwalk.loader.document import Piece, Scalar, Series, Table, plain
-from meshwalk.loader.fit import Part, fit
+from meshwalk.loader.fit import Part, fit, respelt
 from meshwalk.loader.shapes import EdgeShape, ErrorEdgeShape
 from meshwalk.model import Edge
 from meshwalk.problems import Problem, Span
@@ -24,34 +24,37 @@ class Edges(NamedTuple):
     whole: bool = True
 
 
-_ReadOne = Callable[[Table, str, list[Problem]], Edge | None]
+class _Read(NamedTuple):
+    """
+    Hold one edge with the table it was read from, its keys spelt right.
+    """
+
+    edge: Edge
+    table: Table
+
+
+_OF_NEXT = {"when": "an error edge is chosen by its 'class'; guards are for edges of 'next'"}
+_OF_ERRORS = {"class": "classes are for edges of 'on_error'", "else": "'else' is for edges of 'on_error'"}
+
+_ReadOne = Callable[[Part, list[Problem]], _Read | None]
+_Check = Callable[[str, Sequence[_Read], list[Problem]], None]
 
 
 def read_next(node: str, table: Table, problems: list[Problem]) -> Edges:
     """
     Read the edges under `next`.
     """
-    found = _read(node, table, "next", _next_edge, problems)
-    piece = table.entries.get("next")
-    if found.whole and isinstance(piece, Series):
-        _check_guards(node, piece, found.edges, problems)
-
-    return found
+    return _read(node, table, "next", _next_edge, _check_guards, problems)
 
 
 def read_on_error(node: str, table: Table, problems: list[Problem]) -> Edges:
     """
     Read the edges under `on_error`.
     """
-    found = _read(node, table, "on_error", _error_edge, problems)
-    piece = table.entries.get("on_error")
-    if found.whole and isinstance(piece, Series):
-        _check_classes(node, piece, found.edges, problems)
-
-    return found
+    return _read(node, table, "on_error", _error_edge, _check_classes, problems)
 
 
-def _read(node: str, table: Table, section: str, read_one: _ReadOne, problems: list[Problem]) -> Edges:
+def _read(node: str, table: Table, section: str, read_one: _ReadOne, check: _Check, problems: list[Problem]) -> Edges:
     piece = table.entries.get(section)
     match piece:
         case None:
@@ -59,8 +62,11 @@ def _read(node: str, table: Table, section: str, read_one: _ReadOne, problems: l
         case Scalar(value=str() as to) if to.strip():
             return Edges((Edge(to, piece.span, piece.span),))
         case Series(items=[_, *_]):
-            edges = [_item(node, section, index, item, read_one, problems) for index, item in enumerate(piece.items)]
-            return Edges(tuple(edge for edge in edges if edge is not None), None not in edges)
+            found = [_item(node, section, index, item, read_one, problems) for index, item in enumerate(piece.items)]
+            known = [read for read in found if read is not None]
+            if len(known) == len(found):
+                check(node, known, problems)
+            return Edges(tuple(read.edge for read in known), len(known) == len(found))
         case Scalar(value=None):
             problems.append(faults.no_value(table.key_spans[section], f"node '{node}'", section))
         case _:
@@ -69,23 +75,24 @@ def _read(node: str, table: Table, section: str, read_one: _ReadOne, problems: l
     return Edges(whole=False)
 
 
-def _item(node: str, section: str, index: int, item: Piece, read_one: _ReadOne, problems: list[Problem]) -> Edge | None:
+def _item(node: str, section: str, index: int, item: Piece, read_one: _ReadOne, problems: list[Problem]) -> _Read | None:
     subject = f"edge {index + 1} of '{node}'" if section == "next" else f"error edge {index + 1} of '{node}'"
     if isinstance(item, Table):
-        return read_one(item, subject, problems)
+        return read_one(Part(item, subject, item.span), problems)
     problems.append(faults.no_edge(item.span, subject, plain(item)))
 
     return None
 
 
-def _next_edge(table: Table, subject: str, problems: list[Problem]) -> Edge | None:
-    fitted = fit(EdgeShape, Part(table, subject, table.span), problems)
+def _next_edge(part: Part, problems: list[Problem]) -> _Read | None:
+    part = respelt(part, EdgeShape.known_keys(), problems)
+    table = part.table
+    fitted = fit(EdgeShape, part, problems, elsewhere=_OF_ERRORS)
     if "to" in fitted.lost or "to" not in table.entries:
         return None
     shape = fitted.shape
     when = table.scalar("when") if shape.when is not None else None
-
-    return Edge(
+    edge = Edge(
         to=shape.to,
         span=table.span,
         to_span=table.place("to"),
@@ -97,15 +104,17 @@ def _next_edge(table: Table, subject: str, problems: list[Problem]) -> Edge | No
         id=shape.id,
     )
 
+    return _Read(edge, table)
 
-def _error_edge(table: Table, subject: str, problems: list[Problem]) -> Edge | None:
-    known = " ('when' is for edges of 'next': an error edge is chosen by 'class')" if "when" in table.entries else ""
-    fitted = fit(ErrorEdgeShape, Part(table, subject + known, table.span), problems)
+
+def _error_edge(part: Part, problems: list[Problem]) -> _Read | None:
+    part = respelt(part, ErrorEdgeShape.known_keys(), problems)
+    table = part.table
+    fitted = fit(ErrorEdgeShape, part, problems, elsewhere=_OF_NEXT)
     if "to" in fitted.lost or "to" not in table.entries:
         return None
     shape = fitted.shape
-
-    return Edge(
+    edge = Edge(
         to=shape.to,
         span=table.span,
         to_span=table.place("to"),
@@ -117,39 +126,37 @@ def _error_edge(table: Table, subject: str, problems: list[Problem]) -> Edge | N
         id=shape.id,
     )
 
+    return _Read(edge, table)
+
 
 def _place_if(table: Table, key: str, value: str | None) -> Span | None:
     return None if value is None else table.place(key)
 
 
-def _written(items: Sequence[Piece], key: str) -> list[Span | None]:
-    # What counts is what the author wrote: a faulty guard is a guard all the same.
-    return [item.key_spans.get(key) if isinstance(item, Table) else None for item in items]
+# What counts below is what the author wrote: a faulty guard is a guard all the same.
 
 
-def _check_guards(node: str, piece: Series, edges: tuple[Edge, ...], problems: list[Problem]) -> None:
-    guards = _written(piece.items, "when")
-    if guards[-1] is not None:
-        problems.append(faults.guarded_last_edge(guards[-1], node))
-    for index, edge in enumerate(edges[:-1]):
-        if guards[index] is None:
-            problems.append(faults.unguarded_edge_not_last(edge.span, node, len(edges) - 1 - index))
+def _check_guards(node: str, read: Sequence[_Read], problems: list[Problem]) -> None:
+    last = read[-1].table.key_spans.get("when")
+    if last is not None:
+        problems.append(faults.guarded_last_edge(last, node))
+    for index, (edge, table) in enumerate(read[:-1]):
+        if "when" not in table.key_spans:
+            problems.append(faults.unguarded_edge_not_last(edge.span, node, len(read) - 1 - index))
 
 
-def _check_classes(node: str, piece: Series, edges: tuple[Edge, ...], problems: list[Problem]) -> None:
-    written = _written(piece.items, "class")
+def _check_classes(node: str, read: Sequence[_Read], problems: list[Problem]) -> None:
     taken: set[str] = set()
-    for index, (edge, item) in enumerate(zip(edges, piece.items, strict=True)):
-        if written[index] is None and index < len(edges) - 1:
+    for index, (edge, table) in enumerate(read):
+        if "class" not in table.key_spans and index < len(read) - 1:
             problems.append(faults.catch_all_not_last(edge.span, node))
         for place, word in enumerate(edge.classes):
             if word in taken:
-                problems.append(faults.class_taken(_class_span(item, place), node, word))
+                problems.append(faults.class_taken(_class_span(table, place), node, word))
             taken.add(word)
 
 
-def _class_span(item: Piece, place: int) -> Span:
-    assert isinstance(item, Table)
-    classes = item.entries["class"]
+def _class_span(table: Table, place: int) -> Span:
+    classes = table.entries["class"]
 
     return classes.items[place].span if isinstance(classes, Series) else classes.span

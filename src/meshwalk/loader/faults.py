@@ -121,7 +121,7 @@ def unknown_key(span: Span, subject: str, key: str, known: Iterable[str], elsewh
     if key == "<<":
         remedy = "merge keys are no part of YAML 1.2; write the keys out"
     else:
-        remedy = elsewhere or did_you_mean(key, known) or f"it takes: {_list(known)}"
+        remedy = elsewhere or did_you_mean(key, known) or (f"it takes: {_list(known)}" if known else "")
 
     return Problem(span, "unknown-key", f"{subject} takes no key {quoted(key)}", remedy)
 
@@ -137,6 +137,8 @@ def no_value(span: Span, subject: str, key: str) -> Problem:
 def wrong_type(span: Span, what: str, value: Any, wanted: str, remedy: str = "") -> Problem:
     if not remedy and wanted == "text" and isinstance(value, bool | int | float):
         remedy = "put it in quotes"
+    if wanted == "true or false" and value in ("yes", "no", "on", "off"):
+        remedy = f"YAML 1.2 reads '{value}' as text; write {'true' if value in ('yes', 'on') else 'false'}"
 
     return Problem(span, "wrong-type", f"{what} is {worded(value)}, and takes {wanted}", remedy)
 
@@ -172,12 +174,14 @@ _KINDS_OF_WORD = {
 }
 
 
-def unknown_word(span: Span, key: str, word: str, known: Iterable[str]) -> Problem:
+def unknown_word(span: Span, what: str, key: str, word: str, known: Iterable[str]) -> Problem:
     known = tuple(known)
     kind = _KINDS_OF_WORD[key]
     takes = f"'{known[0]}' is the only one" if len(known) == 1 else f"there are: {_list(known)}"
 
-    return Problem(span, f"unknown-{kind}", f"there is no {kind} {quoted(word)}", did_you_mean(word, known) or takes)
+    return Problem(
+        span, f"unknown-{kind}", f"{what} is {quoted(word)}, and there is no such {kind}", did_you_mean(word, known) or takes
+    )
 
 
 # What pydantic calls a fault, what we call it, and what the value should have been.
@@ -214,11 +218,11 @@ def from_pydantic(error: Mapping[str, Any], span: Span, what: str, key: str) -> 
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
         if isinstance(value, str):
-            return unknown_word(span, key, value, known)
+            return unknown_word(span, what, key, value, known)
         return wrong_type(span, what, value, f"one of: {_list(known)}")
     if kind in _BOUNDS:
         word, bound = _BOUNDS[kind]
-        return out_of_range(span, what, value, f"{word} {context[bound]:,}")
+        return out_of_range(span, what, value, f"{word} {_number(context[bound])}")
     if kind == "finite_number":
         return out_of_range(span, what, value, "a finite number")
     if kind == "too_short":
@@ -236,8 +240,12 @@ def _too_few(context: Mapping[str, Any]) -> str:
     return "nothing in it" if actual == 0 else f"{actual} item, and needs at least {least}"
 
 
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
 def out_of_range(span: Span, what: str, value: Any, wanted: str, remedy: str = "") -> Problem:
-    shown = f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else quoted(value)
+    shown = quoted(value) if isinstance(value, str) else _number(value)
 
     return Problem(span, "out-of-range", f"{what} is {shown}, and takes {wanted}", remedy)
 

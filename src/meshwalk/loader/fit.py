@@ -22,6 +22,10 @@ from meshwalk.problems import Problem, Span, nearest
 ShapeT = TypeVar("ShapeT", bound=Shape)
 
 
+# A table with more keys that nobody knows is no table with slips in it.
+_MOST_STRANGERS = 50
+
+
 class Part(NamedTuple):
     """
     Name a part of the tree.
@@ -54,6 +58,26 @@ class Fitted(NamedTuple, Generic[ShapeT]):
     lost: frozenset[str]
 
 
+def respelt(part: Part, known: Sequence[str], problems: list[Problem]) -> Part:
+    """
+    Take each misspelt key of *part* for the one it was meant to be, and say so.
+    """
+    missing = [key for key in known if key not in part.table.entries]
+    strange = [key for key in part.table.entries if key not in known]
+    if not missing or not 0 < len(strange) <= _MOST_STRANGERS:
+        return part
+    table = Table(part.table.span)
+    for key, piece in part.table.entries.items():
+        meant = nearest(key, missing) if key in strange else None
+        if meant is not None:
+            problems.append(faults.unknown_key(part.table.key_spans[key], part.subject, key, missing))
+            missing.remove(meant)
+        table.entries[meant or key] = piece
+        table.key_spans[meant or key] = part.table.key_spans[key]
+
+    return part._replace(table=table)
+
+
 def fit(
     shape: type[ShapeT],
     part: Part,
@@ -61,14 +85,12 @@ def fit(
     *,
     given: Mapping[str, Any] = MappingProxyType({}),
     elsewhere: Mapping[str, str] = MappingProxyType({}),
-    known: Sequence[str] = (),
 ) -> Fitted[ShapeT]:
     """
     Fit *part* to *shape*, adding each fault to *problems*.
 
     Args:
         given: What is taken for the value of a key that is there, because it is read elsewhere.
-        known: The keys that an unknown one may have been meant to be, where they are more than the shape's.
         elsewhere: The remedy for a key that is known, but not here.
     """
     data = {key: given[key] if key in given else plain(piece) for key, piece in part.table.entries.items()}
@@ -77,11 +99,29 @@ def fit(
         try:
             return Fitted(shape.model_validate(data), frozenset(lost))
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                problem = _problem(detail, shape, part, known or shape.known_keys(), elsewhere)
+            for position, detail in enumerate(error.errors(include_url=False)):
+                problem = _problem(detail, shape, part, elsewhere, suggest=position < _MOST_STRANGERS)
                 if problem is not None:
                     problems.append(problem)
                 lost |= _prune(detail, shape, data)
+
+
+def part_of(piece: Piece, subject: str, span: Span, problems: list[Problem]) -> Part | None:
+    """
+    Return *piece* as a part, or say that it is no table of keys.
+
+    Args:
+        span: The place of its name.
+    """
+    match piece:
+        case Table():
+            return Part(piece, subject, span)
+        case Scalar(value=None):
+            problems.append(faults.nothing_said(span, subject))
+        case _:
+            problems.append(faults.wrong_type(piece.span, subject, plain(piece), "a table of keys"))
+
+    return None
 
 
 def choose(part: Part, key: str, shapes: Mapping[str, type[ShapeT]], problems: list[Problem]) -> str | None:
@@ -102,7 +142,7 @@ def choose(part: Part, key: str, shapes: Mapping[str, type[ShapeT]], problems: l
         return None
     if value in shapes:
         return value
-    problems.append(faults.unknown_word(piece.span, key, value, shapes))
+    problems.append(faults.unknown_word(piece.span, f"'{key}' of {part.subject}", key, value, shapes))
 
     return nearest(value, shapes)
 
@@ -135,20 +175,25 @@ def _nothings(span: Span, key: str, piece: Piece) -> list[tuple[Span, str]]:
             return []
 
 
-def _problem(detail: Any, shape: type[Shape], part: Part, top: Sequence[str], elsewhere: Mapping[str, str]) -> Problem | None:
+def _problem(detail: Any, shape: type[Shape], part: Part, elsewhere: Mapping[str, str], *, suggest: bool) -> Problem | None:
     path = detail["loc"]
     key = str(path[-1])
     if detail["type"] == "missing":
         table, subject, span = _holder(part, path)
-        # A key that is there and empty, or there and wrong, has been spoken of already.
-        return None if key in table.entries else faults.missing_key(span, subject, key)
+        # A key that is there and empty, there and wrong, or there and misspelt is spoken of elsewhere.
+        there = key in table.entries or _misspelt(key, table)
+        return None if there else faults.missing_key(span, subject, key)
     if detail["type"] == "extra_forbidden":
         table, subject, _ = _holder(part, path)
-        known = top if len(path) == 1 else _inner_keys(shape, path)
+        known = _keys_at(shape, path) if suggest else ()
         return faults.unknown_key(table.key_spans[key], subject, key, known, elsewhere.get(key, "") if len(path) == 1 else "")
     named = [step for step in path if isinstance(step, str)]
 
     return faults.from_pydantic(detail, _value_span(part.table, path), f"'{'.'.join(named)}' of {part.subject}", named[-1])
+
+
+def _misspelt(key: str, table: Table) -> bool:
+    return len(table.entries) <= _MOST_STRANGERS and any(nearest(other, [key]) for other in table.entries)
 
 
 def _holder(part: Part, path: Sequence[Any]) -> Part:
@@ -161,7 +206,7 @@ def _holder(part: Part, path: Sequence[Any]) -> Part:
     return Part(table, subject, span)
 
 
-def _inner_keys(shape: type[Shape], path: Sequence[Any]) -> tuple[str, ...]:
+def _keys_at(shape: type[Shape], path: Sequence[Any]) -> tuple[str, ...]:
     for step in path[:-1]:
         field = next(field for name, field in shape.model_fields.items() if (field.alias or name) == step)
         inner = [kind for kind in _members(field.annotation) if isinstance(kind, type) and issubclass(kind, Shape)]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from meshwalk.loader import faults
 from meshwalk.loader.backends import hash_files, read_backend
 from meshwalk.loader.document import Document, Piece, Scalar, Table, plain
-from meshwalk.loader.fit import Findings, Fitted, Part, fit
+from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
 from meshwalk.loader.nodes import read_node
 from meshwalk.loader.shapes import AttributeShape, GraphShape, HeaderShape, LimitsShape, RecordShape, ThresholdShape
 from meshwalk.loader.values import why_no_identifier
@@ -46,6 +46,8 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         raise GraphError([*document.problems, faults.not_a_graph(root.span)])
     findings = Findings(document.problems, set())
     problems = findings.problems
+    top = root.span._replace(length=1)
+    root = respelt(Part(root, _GRAPH, top), GraphShape.known_keys(), problems).table
     header, lost = _header(root, problems)
     attributes = _attributes(root, findings)
     thresholds = _thresholds(root, findings)
@@ -87,7 +89,7 @@ def _header(root: Table, problems: list[Problem]) -> Fitted[HeaderShape]:
     if "nodes" not in root.entries:
         problems.append(faults.missing_key(top, _GRAPH, "nodes"))
 
-    return fit(HeaderShape, Part(table, _GRAPH, top), problems, known=GraphShape.known_keys())
+    return fit(HeaderShape, Part(table, _GRAPH, top), problems)
 
 
 def _section(root: Table, key: str, problems: list[Problem]) -> Table | None:
@@ -126,10 +128,11 @@ def _attributes(root: Table, findings: Findings) -> dict[str, Attribute]:
         if name in _BUILT_IN:
             findings.problems.append(faults.built_in(span, name))
             continue
-        part = _part(piece, f"attribute '{name}'", span, findings)
+        part = part_of(piece, f"attribute '{name}'", span, findings.problems)
         if part is None:
             findings.broken.add(name)
             continue
+        part = respelt(part, AttributeShape.known_keys(), findings.problems)
         fitted = fit(AttributeShape, part, findings.problems)
         if fitted.lost:
             findings.broken.add(name)
@@ -141,17 +144,6 @@ def _attributes(root: Table, findings: Findings) -> dict[str, Attribute]:
             _check_attribute(found[name], part, findings.problems)
 
     return found
-
-
-def _part(piece: Piece, subject: str, span: Span, findings: Findings) -> Part | None:
-    if isinstance(piece, Table):
-        return Part(piece, subject, span)
-    if isinstance(piece, Scalar) and piece.value is None:
-        findings.problems.append(faults.nothing_said(span, subject))
-    else:
-        findings.problems.append(faults.wrong_type(piece.span, subject, plain(piece), "a table of keys"))
-
-    return None
 
 
 def _check_attribute(attribute: Attribute, part: Part, problems: list[Problem]) -> None:
@@ -167,10 +159,11 @@ def _check_attribute(attribute: Attribute, part: Part, problems: list[Problem]) 
 def _thresholds(root: Table, findings: Findings) -> dict[str, Threshold]:
     found = {}
     for name, span, piece in _named(root, "thresholds", "a threshold", findings):
-        part = _part(_spelt_out(piece), f"threshold '{name}'", span, findings)
+        part = part_of(_spelt_out(piece), f"threshold '{name}'", span, findings.problems)
         if part is None:
             findings.broken.add(name)
             continue
+        part = respelt(part, ThresholdShape.known_keys(), findings.problems)
         fitted = fit(ThresholdShape, part, findings.problems)
         if fitted.lost:
             findings.broken.add(name)

@@ -5,13 +5,13 @@ Nodes: from shapes to the model, with the places that later rooms point at.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, get_args
 
 from meshwalk import prompts
 from meshwalk.loader import faults
-from meshwalk.loader.document import Piece, Scalar, Series, Table, plain
+from meshwalk.loader.document import Piece, Scalar, Series, Table
 from meshwalk.loader.edges import read_next, read_on_error
-from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit
+from meshwalk.loader.fit import Findings, Fitted, choose, fit, part_of, respelt
 from meshwalk.loader.patterns import check_pattern
 from meshwalk.loader.shapes import (
     NODE_SHAPES,
@@ -24,8 +24,12 @@ from meshwalk.loader.shapes import (
     RefusalShape,
     VerifierShape,
 )
-from meshwalk.model import DONE, Confidence, Node, Sampling
+from meshwalk.model import DONE, Confidence, ConfidenceSource, Node, Sampling
 from meshwalk.problems import Problem, Span
+
+
+# Of all roles: a key that this role does not take is no misspelling of one it does.
+_KEYS = tuple(dict.fromkeys(key for shape in NODE_SHAPES.values() for key in shape.known_keys()))
 
 
 def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], findings: Findings) -> Node | None:
@@ -36,33 +40,34 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
         attributes: What a prompt may speak of as `request.<attribute>`.
     """
     problems = findings.problems
-    subject = f"node '{name}'"
-    if not isinstance(piece, Table):
-        problems.append(faults.wrong_type(piece.span, subject, plain(piece), "a table of keys"))
+    part = part_of(piece, f"node '{name}'", span, findings.problems)
+    if part is None:
         findings.broken.add(name)
         return None
-    part = Part(piece, subject, span)
+    part = respelt(part, _KEYS, problems)
     role = choose(part, "role", NODE_SHAPES, problems)
-    following = read_next(name, piece, problems)
-    handling = read_on_error(name, piece, problems)
+    following = read_next(name, part.table, problems)
+    handling = read_on_error(name, part.table, problems)
     if role is None:
         findings.broken.add(name)
         return None
     shape = NODE_SHAPES[role]
-    fitted = fit(shape, part, problems, given={"role": role, "next": DONE, "on_error": DONE}, elsewhere=_whose(piece, shape))
+    fitted = fit(
+        shape, part, problems, given={"role": role, "next": DONE, "on_error": DONE}, elsewhere=_whose(part.table, shape)
+    )
     taken = set(shape.known_keys())
     if not (following.whole and handling.whole) or fitted.lost:
         findings.broken.add(name)
-    _check(fitted, name, piece, attributes, problems)
+    _check(fitted, name, part.table, attributes, problems)
 
     return Node(
         name=name,
         span=span,
         next=following.edges if "next" in taken else (),
         on_error=handling.edges if "on_error" in taken else (),
-        places=_places(piece),
+        places=_places(part.table),
         description=fitted.shape.description or "",
-        **_fields(fitted, piece),
+        **_fields(fitted, part.table),
     )
 
 
@@ -140,8 +145,7 @@ def _check(fitted: Fitted[AnyNodeShape], name: str, table: Table, attributes: Co
         prompt = table.scalar("prompt")
         if shape.prompt is not None and prompt is not None:
             _check_prompt(name, shape.prompt, prompt, attributes, problems)
-        if shape.confidence is not None:
-            _check_confidence(name, shape.confidence, table, problems)
+        _check_confidence(name, table, problems)
         _check_times(name, shape, table, problems)
     if isinstance(shape, PrescreenShape) and "qualified" not in fitted.lost:
         qualified = table.entries["qualified"]
@@ -158,16 +162,18 @@ def _check_prompt(name: str, template: str, scalar: Scalar, attributes: Collecti
         problems.append(faults.bad_placeholder(span, name, found.message, found.help))
 
 
-def _check_confidence(name: str, shape: ConfidenceShape, table: Table, problems: list[Problem]) -> None:
-    inner = table.entries["confidence"]
-    assert isinstance(inner, Table)
+def _check_confidence(name: str, table: Table, problems: list[Problem]) -> None:
+    inner = table.entries.get("confidence")
+    source = inner.scalar("from") if isinstance(inner, Table) else None
+    if not isinstance(inner, Table) or source is None:
+        return
     pattern = inner.scalar("pattern")
-    if shape.from_ != "stated":
+    if source.value != "stated" and source.value in get_args(ConfidenceSource):
         if "pattern" in inner.entries:
-            problems.append(faults.pattern_without_stated(inner.key_spans["pattern"], name, shape.from_))
-    elif "pattern" not in inner.entries:
-        problems.append(faults.stated_without_pattern(inner.place("from"), name))
-    elif shape.pattern is not None and pattern is not None:
+            problems.append(faults.pattern_without_stated(inner.key_spans["pattern"], name, source.raw))
+    elif source.value == "stated" and "pattern" not in inner.entries:
+        problems.append(faults.stated_without_pattern(source.span, name))
+    elif pattern is not None and isinstance(pattern.value, str) and pattern.value:
         check_pattern(pattern, f"'confidence.pattern' of node '{name}'", problems, groups=1)
 
 

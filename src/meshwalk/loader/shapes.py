@@ -8,6 +8,7 @@ here: what needs two values to judge (`the last edge has no guard`) is said by `
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -45,6 +46,7 @@ class Shape(BaseModel):
     stand_ins: ClassVar[dict[str, Any]] = {}
 
     @classmethod
+    @cache
     def known_keys(cls) -> tuple[str, ...]:
         """
         List the keys as an author writes them.
