@@ -1,0 +1,68 @@
+"""
+Every name that spans carry.
+
+The `gen_ai.*` names are those of the OpenTelemetry GenAI conventions as of 2026-11, written out here because their
+constants are deprecated where they stand and the convention is moving to a repository of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+# Spans and events.
+ROUTE: Final = "meshwalk.route"
+HOP: Final = "meshwalk.hop"
+DENIED: Final = "meshwalk.attempt.denied"
+
+# The conventions'.
+ERROR_TYPE: Final = "error.type"
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+USAGE_INPUT: Final = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT: Final = "gen_ai.usage.output_tokens"
+CHAT: Final = "chat"
+
+# The walk's.
+TRAVERSAL_ID: Final = "meshwalk.traversal_id"
+GRAPH: Final = "meshwalk.graph"
+VERSION: Final = "meshwalk.version"
+PLAN_DIGEST: Final = "meshwalk.plan_digest"
+SHAPE_DIGEST: Final = "meshwalk.shape_digest"
+SESSION: Final = "meshwalk.session"
+WORKFLOW: Final = "meshwalk.workflow"
+URGENCY: Final = "meshwalk.request.urgency"
+CORRECTNESS: Final = "meshwalk.request.correctness"
+OUTCOME: Final = "meshwalk.outcome"
+ANSWER_NODE: Final = "meshwalk.answer_node"
+PATH: Final = "meshwalk.path"
+
+# The hop's.
+HOP_INDEX: Final = "meshwalk.hop.index"
+NODE: Final = "meshwalk.node"
+ROLE: Final = "meshwalk.role"
+VISIT: Final = "meshwalk.visit"
+STATUS: Final = "meshwalk.status"
+EDGE: Final = "meshwalk.edge"
+CONSIDERED: Final = "meshwalk.considered"
+OUTPUT: Final = "meshwalk.output."  # and the output's name
+
+# The attempt's.
+ATTEMPT: Final = "meshwalk.attempt"
+BACKEND: Final = "meshwalk.backend"
+SIMULATED: Final = "meshwalk.simulated"
+
+# What several levels have.
+COST_USD: Final = "meshwalk.cost_usd"
+COST_BASIS: Final = "meshwalk.cost_basis"
+RESERVED_USD: Final = "meshwalk.reserved_usd"
+INPUT_TOKENS: Final = "meshwalk.input_tokens"
+OUTPUT_TOKENS: Final = "meshwalk.output_tokens"
+ENGINE_US: Final = "meshwalk.engine_us"
+QUEUE_US: Final = "meshwalk.queue_us"
+CONNECT_US: Final = "meshwalk.connect_us"
+FIRST_BYTE_US: Final = "meshwalk.first_byte_us"
