@@ -1,0 +1,184 @@
+"""
+Meshwalk inside a process: opening, routing, and what is left behind.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+import meshwalk
+from helpers import plan_of
+from meshwalk.mesh import Mesh
+from meshwalk.plan import Plan
+from meshwalk.problems import BackendFailed, RequestError, SetupError
+from meshwalk.store import Shelf
+from meshwalk.trace import Outcome, Traversal
+
+
+pytestmark = pytest.mark.anyio
+
+PLAN = plan_of(
+    """
+    meshwalk: 1
+    name: desk
+    start: intake
+    request:
+      task: {type: string, enum: [prose, proof], default: prose}
+    backends:
+      little: {kind: simulated, output_tokens: 12, confidence: 0.9, usd_per_mtok: {input: 1, output: 2}}
+      broken: {kind: simulated, failure: {rate: 1, class: malformed}}
+    nodes:
+      intake:
+        role: classifier
+        use: features
+        next:
+          - {to: sorry, when: "request.task == 'proof'"}
+          - {to: large, when: "signals.complexity > 0.99 || request.correctness == 'strict'"}
+          - {to: small}
+      small: {role: answer, backend: little, confidence: {from: recorded}, next: done}
+      large: {role: primary, backend: broken, next: done}
+      sorry: {role: refusal, reason: we do not prove}
+    """
+)
+
+
+class Listing:
+    def __init__(self) -> None:
+        self.traversals: list[Traversal] = []
+
+    def record(self, traversal: Traversal, plan: Plan) -> None:
+        assert plan.plan_digest == traversal.plan_digest
+        self.traversals.append(traversal)
+
+
+class Raising:
+    def record(self, traversal: Traversal, plan: Plan) -> None:
+        raise OSError(f"no room for {traversal} of {plan}")
+
+
+class TestRoute:
+    async def test_answers(self) -> None:
+        """
+        A prompt goes in, and the answer, its path and its cost come out.
+        """
+        async with Mesh(PLAN) as mesh:
+            done = await mesh.route("Say hello.", task="prose", session="s-17")
+
+        assert ("intake", "small") == done.path
+        assert "simulated" in done.answer
+        assert 0 < done.cost_usd
+        assert "s-17" == done.traversal.began.facts.scopes.session
+
+    async def test_a_declared_refusal_is_an_answer(self) -> None:
+        """
+        A refusal that the graph decided is returned with its reason.
+        """
+        async with Mesh(PLAN) as mesh:
+            done = await mesh.route("Prove it.", task="proof")
+
+        assert (Outcome.REFUSED, "we do not prove", "") == (done.outcome, done.reason, done.answer)
+
+    async def test_a_failed_walk_raises(self) -> None:
+        """
+        A walk that failed raises the error that names what failed and its record.
+        """
+        async with Mesh(PLAN) as mesh:
+            with pytest.raises(BackendFailed) as caught:
+                await mesh.route("Prove it.", correctness="strict")
+
+        assert ("large", "malformed") == (caught.value.node, caught.value.error_class)
+        assert 32 == len(caught.value.traversal_id)
+
+    async def test_an_unknown_attribute_is_refused(self) -> None:
+        """
+        What the graph does not declare is named.
+        """
+        async with Mesh(PLAN) as mesh:
+            with pytest.raises(RequestError, match=r"attributes\.tsk"):
+                await mesh.route("Hello", tsk="prose")
+
+
+class TestOpening:
+    async def test_a_closed_mesh_says_how_to_open_it(self) -> None:
+        """
+        Routing outside `async with` is refused with the remedy.
+        """
+        with pytest.raises(SetupError, match="async with"):
+            await Mesh(PLAN).route("Hello")
+
+    async def test_a_missing_environment_variable_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        A backend whose address is not set does not open, and says which variable is missing.
+        """
+        monkeypatch.delenv("LITTLE_URL", raising=False)
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: remote
+            start: ask
+            backends: {little: {kind: openai, model: m, base_url: "${LITTLE_URL}"}}
+            nodes: {ask: {role: answer, backend: little, next: done}}
+            """
+        )
+
+        with pytest.raises(SetupError, match="LITTLE_URL"):
+            async with Mesh(plan):
+                pass
+
+    async def test_load_is_the_front_door(self, tmp_path: Path) -> None:
+        """
+        `meshwalk.load` takes a file, and the mesh it gives stores its traces.
+        """
+        file = tmp_path / "g.yaml"
+        file.write_text(
+            "{meshwalk: 1, name: g, start: a, backends: {b: {kind: simulated}}, "
+            "nodes: {a: {role: answer, backend: b, next: done}}}",
+            encoding="utf-8",
+        )
+        async with meshwalk.load(file, traces=tmp_path / "traces") as mesh:
+            done = await mesh.route("Hello")
+        stored = Shelf(tmp_path / "traces").get(done.traversal_id)
+
+        assert stored is not None
+        assert done.traversal.steps == stored.steps
+
+
+class TestSinks:
+    async def test_get_every_walk(self) -> None:
+        """
+        Answered, refused and failed walks are handed over, each once, by the time the mesh is closed.
+        """
+        listing = Listing()
+        async with Mesh(PLAN, sinks=[listing]) as mesh:
+            await mesh.route("Hello")
+            await mesh.route("Hello", task="proof")
+            with pytest.raises(BackendFailed):
+                await mesh.route("Hello", correctness="strict")
+
+        assert ["answered", "refused", "failed"] == [traversal.outcome.value for traversal in listing.traversals]
+
+    async def test_are_fed_after_the_reply(self) -> None:
+        """
+        The caller has its answer before a sink sees the walk.
+        """
+        listing = Listing()
+        async with Mesh(PLAN, sinks=[listing]) as mesh:
+            await mesh.route("Hello")
+            seen = len(listing.traversals)
+            await anyio.wait_all_tasks_blocked()
+
+            assert (0, 1) == (seen, len(listing.traversals))
+
+    async def test_one_sinks_fault_is_its_own(self, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        A sink that raises stops neither the walk nor the other sinks.
+        """
+        listing = Listing()
+        async with Mesh(PLAN, sinks=[Raising(), listing]) as mesh:
+            await mesh.route("Hello")
+
+        assert 1 == len(listing.traversals)
+        assert "a sink did not take a traversal" in caplog.text
