@@ -230,7 +230,8 @@ class _GuardSheet:
         except guards.GuardFaults as faults:
             for fault in faults.faults:
                 # A name that stands in a broken part of the graph is not also unknown here.
-                if not _in_broken_part(graph, edge.when[fault.offset : fault.offset + fault.length]):
+                name = edge.when[fault.offset : fault.offset + fault.length]
+                if fault.code != "unknown-signal" or not _in_broken_part(graph, node, name):
                     self.problems.append(_placed(fault, node, edge))
 
     def reads(self) -> set[str]:
@@ -240,12 +241,16 @@ class _GuardSheet:
         return {slot for checked in self.checked.values() for slot in checked.reads}
 
 
-def _in_broken_part(graph: Graph, name: str) -> bool:
-    parts = name.split(".")
-    if parts[0] in {"signals", "output"}:
-        return bool(graph.broken)
+def _in_broken_part(graph: Graph, node: Node, name: str) -> bool:
+    head, _, rest = name.partition(".")
+    if head == "signals":
+        # Any classifier writes all of them, so one that is whole tells which there are.
+        sound = any(other.role == "classifier" and other.name not in graph.broken for other in graph.nodes.values())
+        return bool(graph.broken) and not sound
+    if head == "output":
+        return node.name in graph.broken
 
-    return len(parts) > 1 and parts[1] in graph.broken
+    return rest.partition(".")[0] in graph.broken
 
 
 def _placed(fault: guards.GuardFault, node: Node, edge: Edge) -> Problem:
