@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 
@@ -15,7 +14,6 @@ from meshwalk.backends.base import Backend, ChatRequest
 from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan
 from meshwalk.server import Server, serve
-from meshwalk.store import Shelf, TraceStore
 from meshwalk.trace import Reply, Traversal, Usage
 from meshwalk.wire.client import Client
 
@@ -134,7 +132,7 @@ class Gate(Scripted):
             self.left.set()
             raise
 
-        return Reply("at last", usage=Usage(1, 2))
+        return Reply("at last", usage=Usage(1, 2), confidence=0.9)
 
 
 class Listing:
@@ -171,22 +169,3 @@ async def desk(
         Client(f"127.0.0.1:{server.port}") as client,
     ):
         yield client, server
-
-
-@asynccontextmanager
-async def stored_desk(folder: Path) -> AsyncIterator[tuple[Client, TraceStore]]:
-    """
-    Serve the desk with its traces on disk.
-    """
-    backends = {"little": saying("small talk"), "big": saying("large words")}
-    store = TraceStore(folder)
-    try:
-        with Shelf(folder) as shelf:
-            async with (
-                Mesh(DESK, backends=backends, sinks=[store]) as mesh,
-                serve([mesh], shelf=shelf) as server,
-                Client(f"127.0.0.1:{server.port}") as client,
-            ):
-                yield client, store
-    finally:
-        await store.aclose()

@@ -14,7 +14,8 @@ import grpc.aio
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from meshwalk.problems import MeshwalkError
+from meshwalk.problems import MeshwalkError, RequestError, Violation
+from meshwalk.server.reading import Unreadable
 from meshwalk.wire import errors
 
 
@@ -66,6 +67,8 @@ def answers(
     @functools.wraps(handler)
     async def answered(service: _Service, request: _Request, context: Context) -> _Reply:
         try:
+            if isinstance(request, Unreadable):
+                raise RequestError([Violation("request", f"cannot be read: {request.why}")])  # noqa: TRY301
             return await handler(service, request, context)
         except Exception as error:  # noqa: BLE001 (no input makes the server die)
             status = _status(handler.__name__, error)

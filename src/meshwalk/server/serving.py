@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -16,6 +17,7 @@ from meshwalk.model import DEFAULT_INPUT_BYTES
 from meshwalk.problems import SetupError
 from meshwalk.server.graphs import Graphs
 from meshwalk.server.health import Health
+from meshwalk.server.reading import Registrar
 from meshwalk.server.routing import Routing
 from meshwalk.server.served import Served
 from meshwalk.server.traces import Traces
@@ -88,9 +90,10 @@ async def serve(
     served = Served(meshes)
     server = grpc.aio.server(options=_options(served))
     health = Health()
-    routing_pb2_grpc.add_RoutingServiceServicer_to_server(Routing(served), server)
-    trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, shelf), server)
-    graph_pb2_grpc.add_GraphServiceServicer_to_server(Graphs(served), server)
+    registrar: Any = Registrar(server)
+    routing_pb2_grpc.add_RoutingServiceServicer_to_server(Routing(served), registrar)
+    trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, shelf), registrar)
+    graph_pb2_grpc.add_GraphServiceServicer_to_server(Graphs(served), registrar)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(
         (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME), server

@@ -49,7 +49,7 @@ def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> 
             limits=None if request.limits == _UNLIMITED else pack_limits(request.limits),
             detail=DETAILS.number[detail],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise RequestError([Violation("request", f"does not fit the wire: {type(error).__name__}")]) from error
 
 

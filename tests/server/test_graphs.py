@@ -1,0 +1,96 @@
+"""
+GraphService: which graphs are served, and what a caller may send to them.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from meshwalk.mesh import Mesh
+from meshwalk.model import Price
+from meshwalk.problems import RequestError
+from meshwalk.server import serve
+from meshwalk.wire.client import Client, NotFound
+from meshwalk.wire.words import AttributeCard, BackendCard, EdgeCard, ThresholdCard
+from serving import ALONE, DESK, desk
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_list() -> None:
+    """
+    Every graph is listed, in the order it was given, with its digests.
+    """
+    async with (
+        Mesh(DESK) as first,
+        Mesh(ALONE) as second,
+        serve([first, second]) as server,
+        Client(f"127.0.0.1:{server.port}") as client,
+    ):
+        cards = await client.graphs()
+
+    assert [("desk", "A desk with two clerks."), ("alone", "")] == [(card.plan.graph, card.description) for card in cards]
+    assert DESK.shape_digest == cards[0].plan.shape_digest
+
+
+class TestDescribe:
+    async def test_what_a_caller_may_send(self) -> None:
+        """
+        Attributes are described with type, members, range and default, the built-in ones too; so are parameters and limits.
+        """
+        async with desk() as (client, _):
+            described = await client.describe()
+        attributes = {attribute.name: attribute for attribute in described.attributes}
+
+        assert {"urgency", "correctness", "task", "weight", "polite"} == attributes.keys()
+        assert AttributeCard("task", "string", ("prose", "proof"), None, "prose", "what is asked for") == attributes["task"]
+        assert AttributeCard("weight", "number", (), (0.0, 1.0), None, "") == attributes["weight"]
+        assert True is attributes["polite"].default
+        assert ("max_tokens", "temperature") == described.params
+        assert (500_000_000, 2000, None) == described.limits[2:]
+
+    async def test_how_it_decides(self) -> None:
+        """
+        Nodes are described with their edges and guards, thresholds with their values, backends with their prices.
+        """
+        async with desk() as (client, _):
+            described = await client.describe("desk")
+        nodes = {node.name: node for node in described.nodes}
+
+        assert ("intake", ["intake", "small", "large", "sorry"]) == (described.start, list(nodes))
+        assert EdgeCard("hard", "large", "request.correctness == 'strict'", (), "", "") == nodes["intake"].next[1]
+        assert EdgeCard("", "large", "", ("overloaded",), "", "") == nodes["small"].on_error[0]
+        assert ("primary", "big", 15_000_000) == (nodes["large"].role, nodes["large"].backend, nodes["large"].deadline_us)
+        assert (ThresholdCard("sure", 0.5, (0.0, 1.0), ""),) == described.thresholds
+        assert (
+            BackendCard("little", "simulated", "", "quick", Price(1_000_000_000, 2_000_000_000), 4096) == described.backends[0]
+        )
+
+    async def test_the_plan_itself(self) -> None:
+        """
+        The canonical plan comes as the bytes that its digest is taken over, and as a drawing.
+        """
+        async with desk() as (client, _):
+            described = await client.describe("desk")
+
+        assert DESK.canonical == described.canonical
+        assert "desk" == json.loads(described.canonical)["graph"]["name"]
+        assert "flowchart" in described.mermaid
+
+    async def test_unknown(self) -> None:
+        """
+        A graph that is not served is NOT_FOUND, and with several a name is needed.
+        """
+        async with (
+            Mesh(DESK) as first,
+            Mesh(ALONE) as second,
+            serve([first, second]) as server,
+            Client(f"127.0.0.1:{server.port}") as client,
+        ):
+            with pytest.raises(NotFound, match="'dusk' is not served here"):
+                await client.describe("dusk")
+            with pytest.raises(RequestError, match="graph: must be said"):
+                await client.describe()

@@ -1,0 +1,288 @@
+"""
+House words survive the wire: laws over random words, and the fields where the two sides differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import plan_of
+from meshwalk.hops import VERDICTS as HOUSE_VERDICTS
+from meshwalk.hops import Considered, Hop, HopStatus
+from meshwalk.mesh import Mesh
+from meshwalk.model import Limits, Role, Sampling, Value, ValueType
+from meshwalk.problems import MeshwalkError, RequestError
+from meshwalk.signals import Section
+from meshwalk.trace import Attempt, AttemptStatus, Basis, Content, Facts, Message, Outcome, Request, Scopes, Timing, Usage, View
+from meshwalk.wire import convert
+from meshwalk.wire.convert import graphs, records, replies, values
+from meshwalk.wire.gen.meshwalk.v1 import common_pb2, graph_pb2, routing_pb2, traversal_pb2
+from meshwalk.wire.words import AnswerDelta, Detail, HopFinished, HopStarted, Summary
+from serving import DESK, saying
+from strategies import VALUES, WORDS, filled
+
+
+WHOLE = st.integers(-(2**63), 2**63 - 1)
+
+# A duration on the wire ends at ten thousand years, and an empty list of stops cannot be told from none.
+LIMITS = st.builds(Limits._replace, filled(Limits), deadline_us=st.none() | st.integers(-(10**17), 10**17))
+STOPS = st.none() | st.lists(WORDS, min_size=1, max_size=2).map(tuple)
+SAMPLING = st.builds(Sampling._replace, filled(Sampling), stop=STOPS)
+ATTRIBUTES: st.SearchStrategy[dict[str, Value]] = st.dictionaries(WORDS, VALUES, max_size=3)
+MESSAGES = st.lists(st.builds(Message, WORDS, WORDS, WORDS), max_size=3).map(tuple)
+SCOPES = st.builds(Scopes, WORDS, WORDS)
+
+
+class TestEnums:
+    @pytest.mark.parametrize(
+        ("words", "house", "wire"),
+        [
+            (values.OUTCOMES, set(Outcome), common_pb2.Outcome),
+            (values.ROLES, set(get_args(Role)), common_pb2.Role),
+            (values.BASES, set(get_args(Basis)), common_pb2.CostBasis),
+            (values.VERDICTS, set(HOUSE_VERDICTS.values()), common_pb2.Verdict),
+            (values.SECTIONS, set(get_args(Section)), common_pb2.Section),
+            (values.DETAILS, set(get_args(Detail)), routing_pb2.Detail),
+            (records.HOP_STATUSES, set(get_args(HopStatus)), traversal_pb2.HopStatus),
+            (records.ATTEMPT_STATUSES, set(get_args(AttemptStatus)), traversal_pb2.AttemptStatus),
+            (graphs.TYPES, set(get_args(ValueType)), graph_pb2.AttributeType),
+        ],
+    )
+    def test_every_word_has_a_number(self, words: values.Words[Any, Any], house: set[object], wire: Any) -> None:
+        """
+        Each word of the house has a number of its own, and each number but 0 a word.
+        """
+        assert house == words.number.keys()
+        assert set(wire.values()) - {0} == set(words.number.values())
+
+    def test_a_later_peer(self) -> None:
+        """
+        A number that we do not know is said to be one.
+        """
+        with pytest.raises(MeshwalkError, match="knows no Role 99; the other side may be a later version"):
+            values.ROLES.word(99)
+
+
+class TestRequests:
+    @given(messages=MESSAGES, attributes=ATTRIBUTES, sampling=SAMPLING, scopes=SCOPES, limits=LIMITS)
+    def test_survive(
+        self,
+        messages: tuple[Message, ...],
+        attributes: dict[str, Value],
+        sampling: Sampling,
+        scopes: Scopes,
+        limits: Limits,
+    ) -> None:
+        """
+        What a client asks is what a mesh is asked, also through bytes.
+        """
+        request = Request(messages, attributes=attributes, sampling=sampling, scopes=scopes, limits=limits)
+        packed = convert.pack_request(request, "desk", "HOPS")
+        back = convert.unpack_request(routing_pb2.RouteRequest.FromString(packed.SerializeToString()))
+
+        assert (messages, attributes, sampling) == (back.messages, back.attributes, back.sampling)
+        assert (scopes, limits) == (back.scopes, back.limits)
+        assert ("desk", routing_pb2.DETAIL_HOPS) == (packed.graph, packed.detail)
+
+    def test_numbers_are_doubles(self) -> None:
+        """
+        A whole number and a double are one kind of number; a truth value is none.
+        """
+        packed = convert.pack_request(Request((), attributes={"whole": 3, "real": 3.0, "truth": True}))
+
+        assert ["double", "double", "bool"] == [
+            packed.attributes[name].WhichOneof("kind") for name in ("whole", "real", "truth")
+        ]
+
+    @pytest.mark.parametrize(
+        ("asked", "left", "expected"), [(5, 3, 3), (3, 5, 3), (None, 3, 3), (3, None, 3), (None, None, None)]
+    )
+    def test_the_tighter_deadline(self, asked: int | None, left: int | None, expected: int | None) -> None:
+        """
+        Of the deadline asked for and the time the call has left, the shorter one counts.
+        """
+        packed = convert.pack_request(Request((), limits=Limits(deadline_us=asked)))
+
+        assert expected == convert.unpack_request(packed, left).limits.deadline_us
+
+    def test_a_value_without_a_kind(self) -> None:
+        """
+        The wire can say a value that is none; each such attribute is named.
+        """
+        packed = routing_pb2.RouteRequest(
+            attributes={"a": common_pb2.Value(), "b": common_pb2.Value(bool=True), "c": common_pb2.Value()}
+        )
+        with pytest.raises(RequestError) as caught:
+            convert.unpack_request(packed)
+
+        assert ["attributes.a", "attributes.c"] == [violation.field for violation in caught.value.violations]
+
+    @pytest.mark.parametrize(("seconds", "nanos"), [(315_576_000_001, 0), (1, -1), (-1, 1), (0, 1_000_000_000)])
+    def test_a_duration_that_is_none(self, seconds: int, nanos: int) -> None:
+        """
+        A duration out of its range is named before anyone computes with it.
+        """
+        packed = routing_pb2.RouteRequest()
+        packed.limits.deadline.seconds, packed.limits.deadline.nanos = seconds, nanos
+
+        with pytest.raises(RequestError, match=r"limits\.deadline: is no google\.protobuf\.Duration"):
+            convert.unpack_request(packed)
+
+    @pytest.mark.parametrize(
+        "request_",
+        [Request((), limits=Limits(hops=2**63)), Request((Message("user", "\ud800"),)), Request((), attributes={"a": 10**400})],
+    )
+    def test_what_does_not_fit(self, request_: Request) -> None:
+        """
+        A number or a text that the wire cannot hold is a fault of the request, not of protobuf.
+        """
+        with pytest.raises(RequestError, match="request: does not fit the wire"):
+            convert.pack_request(request_)
+
+
+@st.composite
+def hops(draw: st.DrawFn) -> Hop:
+    hop = Hop(draw(WHOLE), draw(WHOLE), draw(WORDS), draw(st.sampled_from(get_args(Role))), draw(WHOLE))
+    hop.status = draw(st.sampled_from(get_args(HopStatus)))
+    hop.latency_us, hop.engine_us, hop.reserved_nano_usd, hop.cost_nano_usd = draw(st.tuples(WHOLE, WHOLE, WHOLE, WHOLE))
+    hop.timing = draw(filled(Timing))
+    hop.attempts = tuple(draw(st.lists(filled(Attempt), max_size=2)))
+    hop.usage = draw(filled(Usage))
+    hop.basis = draw(st.sampled_from(get_args(Basis)))
+    hop.outputs = draw(ATTRIBUTES)
+    hop.views = tuple(draw(st.lists(filled(View), max_size=2)))
+    hop.error_class, hop.message = draw(WORDS), draw(WORDS)
+
+    return hop
+
+
+def words_of(hop: Hop) -> dict[str, object]:
+    return {
+        name: [(edge.to, edge.guard, edge.verdict) for edge in hop.considered] if name == "considered" else getattr(hop, name)
+        for name in hop.__slots__
+    }
+
+
+class TestHops:
+    @given(hops())
+    def test_survive(self, hop: Hop) -> None:
+        """
+        Every field of a hop, its attempts and its budget views come back.
+        """
+        packed = traversal_pb2.Hop.FromString(convert.pack_hop(hop, full=True).SerializeToString())
+
+        assert words_of(hop) == words_of(convert.unpack_hop(packed))
+
+    @given(hops())
+    def test_less_than_full(self, hop: Hop) -> None:
+        """
+        Below FULL only attempts and budget views are left out.
+        """
+        back = convert.unpack_hop(convert.pack_hop(hop, full=False))
+        hop.attempts, hop.views = (), ()
+
+        assert words_of(hop) == words_of(back)
+
+    @given(st.lists(st.tuples(WORDS, WORDS, st.sampled_from(list(HOUSE_VERDICTS.values()))), max_size=3))
+    def test_verdicts_survive(self, edges: list[tuple[str, str, str]]) -> None:
+        """
+        What was considered comes back in order.
+        """
+        from meshwalk.trace import Decision
+
+        decision = Decision(0, "next", -1, "", "")
+        packed = records.pack_decision(decision, [Considered(*edge) for edge in edges])
+        back = records.unpack_considered(packed.considered)
+
+        assert edges == [(edge.to, edge.guard, edge.verdict) for edge in back]
+        assert not packed.HasField("edge")
+
+
+class TestRecords:
+    @pytest.mark.anyio
+    async def test_content_where_the_graph_records_it(self) -> None:
+        """
+        With FULL, and only then, a record carries what was said.
+        """
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: open
+            start: only
+            record: {content: true}
+            backends:
+              one: {kind: simulated}
+            nodes:
+              only: {role: primary, backend: one, next: done}
+            """
+        )
+        async with Mesh(plan, backends={"one": saying("one word")}) as mesh:
+            walked = await mesh.route("hi")
+        full, brief = (convert.unpack_record(convert.pack_record(walked.traversal, plan, full=full)) for full in (True, False))
+
+        assert Content((Message("user", "hi"),), "one word") == full.content
+        assert (None, None, None) == (brief.content, brief.facts, brief.limits)
+
+    @pytest.mark.anyio
+    async def test_is_the_traversal(self) -> None:
+        """
+        A record says what its traversal says, and its facts are whole.
+        """
+        async with Mesh(DESK, backends={"little": saying("hm", confidence=0.1), "big": saying("yes")}) as mesh:
+            traversal = (await mesh.route("hi", session="s-17", weight=0.25)).traversal
+        record = convert.unpack_record(convert.pack_record(traversal, DESK, full=True))
+        same = ("traversal_id", "trace_id", "span_id", "parent_span_id", "began_unix_us", "outcome", "usage", "basis")
+        facts, began = record.facts, traversal.began
+        assert facts is not None
+
+        for name in (*same, "cost_nano_usd", "latency_us", "engine_us"):
+            assert getattr(traversal, name) == getattr(record, name), name
+        assert (tuple(traversal.path), traversal.finish.answer_hop) == (record.path, record.answer_hop)
+        assert began.facts == Facts(**{**facts._asdict(), "attributes": began.facts.attributes})
+        assert dict(began.facts.attributes) == dict(facts.attributes)
+        assert began.limits == record.limits
+
+    @given(filled(Summary))
+    def test_summaries_survive(self, summary: Summary) -> None:
+        """
+        What a list says of a record comes back.
+        """
+        fitting = summary._replace(began_unix_us=summary.began_unix_us % 10**17)
+
+        assert fitting == convert.unpack_summary(convert.pack_summary(fitting))
+
+
+class TestEvents:
+    @given(st.text(max_size=20), st.integers(0, 3))
+    def test_pieces_are_the_answer(self, text: str, times: int) -> None:
+        """
+        The pieces together are the answer, none is empty and none is longer than its bound.
+        """
+        answer = text * times * 800
+        pieces = [piece.answer_delta.text for piece in convert.pack_deltas(2, answer)]
+
+        assert answer == "".join(pieces)
+        assert all(0 < len(piece) <= replies.DELTA_CHARACTERS for piece in pieces)
+
+    @given(hops())
+    def test_hops_survive(self, hop: Hop) -> None:
+        """
+        A hop's start, its end and a piece of an answer come back.
+        """
+        started = HopStarted(hop.index, hop.node, hop.role, hop.started_us)
+        ended = convert.unpack_event(convert.pack_finished(hop, full=True))
+        assert isinstance(ended, HopFinished)
+
+        assert started == convert.unpack_event(convert.pack_started(started))
+        assert words_of(hop) == words_of(ended.hop)
+        assert [AnswerDelta(2, "hm")] == [convert.unpack_event(piece) for piece in convert.pack_deltas(2, "hm")]
+
+    def test_an_event_of_a_later_version(self) -> None:
+        """
+        An event that we do not know is passed over.
+        """
+        assert convert.unpack_event(routing_pb2.RouteStreamResponse()) is None

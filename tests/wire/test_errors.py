@@ -1,0 +1,213 @@
+"""
+Errors cross the wire as themselves, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwalk.problems import (
+    BackendFailed,
+    BudgetSpent,
+    DeadlineMissed,
+    DeadlineSpent,
+    GraphError,
+    HopsSpent,
+    InputTooLarge,
+    MeshwalkError,
+    OutOfTurn,
+    RequestError,
+    SetupError,
+    TraceError,
+    Unreachable,
+    Violation,
+    WalkStopped,
+)
+from meshwalk.wire.errors import DETAILS_KEY, CallFailed, Internal, NotFound, internal, pack_error, speakable, unpack_error
+
+
+TARGET = "127.0.0.1:50051"
+KNOWN = {"traversal_id": "0198", "node": "small", "error_class": "overloaded", "scope": "request"}
+VIOLATIONS = (Violation("messages", "there is no message"), Violation("attributes.task", "is 'poem'"))
+
+ERRORS: list[MeshwalkError] = [
+    *(kind(VIOLATIONS) for kind in (RequestError, InputTooLarge, DeadlineSpent, NotFound)),
+    *(kind("it stopped", **KNOWN) for kind in (WalkStopped, BudgetSpent, HopsSpent, DeadlineMissed, BackendFailed)),
+    SetupError("start it with `--traces DIR`"),
+    TraceError("no such plan", plan_digest="ab" * 32),
+    Internal("it broke", code="INTERNAL"),
+]
+
+
+def called(status: status_pb2.Status) -> grpc.aio.AioRpcError:
+    """
+    Fail as a call does that a server ended with *status*.
+    """
+    said = rpc_status.to_status(status)
+
+    return grpc.aio.AioRpcError(
+        said.code, grpc.aio.Metadata(), grpc.aio.Metadata(*said.trailing_metadata), details=said.details
+    )
+
+
+def detail_of(status: status_pb2.Status, kind: type[Message]) -> Message | None:
+    for detail in status.details:
+        message: Message = kind()
+        if detail.Unpack(message):
+            return message
+
+    return None
+
+
+class TestThereAndBack:
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    def test_is_the_same(self, error: MeshwalkError) -> None:
+        """
+        The client raises what the server caught: class, text and all that it knows.
+        """
+        back = unpack_error(called(pack_error(error)), TARGET)
+
+        assert (type(error), str(error), vars(error)) == (type(back), str(back), vars(back))
+
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    def test_the_code_is_the_hint(self, error: MeshwalkError) -> None:
+        """
+        A caller without our client sees the status that fits.
+        """
+        assert error.hint == called(pack_error(error)).code().name
+
+
+class TestDetails:
+    def test_fields(self) -> None:
+        """
+        A request's faults are google.rpc.BadRequest field violations.
+        """
+        found = detail_of(pack_error(RequestError(VIOLATIONS)), error_details_pb2.BadRequest)
+        assert isinstance(found, error_details_pb2.BadRequest)
+
+        assert list(VIOLATIONS) == [(violation.field, violation.description) for violation in found.field_violations]
+
+    def test_what_a_walk_knows(self) -> None:
+        """
+        A stopped walk's google.rpc.ErrorInfo names reason, domain, scope, node, record and cause.
+        """
+        found = detail_of(pack_error(BudgetSpent("too dear", **KNOWN)), error_details_pb2.ErrorInfo)
+        assert isinstance(found, error_details_pb2.ErrorInfo)
+
+        assert ("BUDGET_SPENT", "meshwalk") == (found.reason, found.domain)
+        assert {"traversal_id": "0198", "node": "small", "cause": "overloaded", "scope": "request"} == dict(found.metadata)
+
+    @pytest.mark.parametrize(
+        ("error_class", "expected"),
+        [
+            ("overloaded", True),
+            ("rate_limited", True),
+            ("unreachable", True),
+            ("malformed", False),
+            ("timeout", False),
+            ("", False),
+        ],
+    )
+    def test_retrying(self, error_class: str, expected: bool) -> None:
+        """
+        A google.rpc.RetryInfo is there where trying again may help, and only there.
+        """
+        status = pack_error(BackendFailed("it stopped", error_class=error_class))
+
+        assert expected == (detail_of(status, error_details_pb2.RetryInfo) is not None)
+
+
+class TestLength:
+    @given(st.text(st.characters(), max_size=2_000), st.integers(1, 400), st.integers(1, 40))
+    def test_it_fits_the_trailers(self, text: str, times: int, count: int) -> None:
+        """
+        Whatever an error quotes, surrogates too, its status fits 8 KiB of trailers: message escaped, details in base64.
+        """
+        long = text * times
+        for error in (
+            RequestError([Violation(long, long)] * count),
+            BudgetSpent(long, traversal_id=long, node=long, error_class=long, scope=long),
+        ):
+            said = rpc_status.to_status(pack_error(error))
+            details = dict(said.trailing_metadata)[DETAILS_KEY]
+
+            assert 3 * len(said.details.encode()) + 4 * len(details) // 3 < 8_000
+
+    def test_a_clipped_text_says_so(self) -> None:
+        """
+        What was cut ends in an ellipsis, and never inside a character.
+        """
+        message = pack_error(SetupError("é" * 1_000)).message
+
+        assert message.endswith("é…")
+        assert 597 <= len(message.encode()) <= 600
+
+
+class TestUnspeakable:
+    @pytest.mark.parametrize("error", [GraphError([]), OutOfTurn("no", "new"), Unreachable("no", backend="b"), KeyError("x")])
+    def test_faults_of_ours(self, error: Exception) -> None:
+        """
+        What a caller cannot have caused is not told to it.
+        """
+        assert not speakable(error)
+
+    def test_one_sentence_for_all(self) -> None:
+        """
+        A fault of ours is always the same INTERNAL.
+        """
+        back = unpack_error(called(internal()), TARGET)
+
+        assert (Internal, Internal.stable) == (type(back), str(back))
+
+
+class TestOtherServers:
+    @pytest.mark.parametrize(
+        ("code", "says"),
+        [
+            (grpc.StatusCode.UNAVAILABLE, f"no meshwalk server answers at {TARGET} (oh)"),
+            (grpc.StatusCode.UNIMPLEMENTED, "does not know this call (oh)"),
+            (grpc.StatusCode.PERMISSION_DENIED, f"the call to {TARGET} failed: PERMISSION_DENIED, oh"),
+        ],
+    )
+    def test_a_status_without_details(self, code: grpc.StatusCode, says: str) -> None:
+        """
+        What the transport or another server says is a CallFailed with its code.
+        """
+        back = unpack_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details="oh"), TARGET)
+        assert isinstance(back, CallFailed)
+
+        assert says in str(back)
+        assert code.name == back.code
+
+    def test_time_is_up(self) -> None:
+        """
+        The caller's own deadline is a missed deadline, as in process.
+        """
+        bare = grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+        assert isinstance(unpack_error(bare, TARGET), DeadlineMissed)
+
+    def test_details_of_another_domain(self) -> None:
+        """
+        A rich status that is not ours is not taken for ours.
+        """
+        status = status_pb2.Status(code=3, message="no")
+        status.details.add().Pack(error_details_pb2.ErrorInfo(reason="BUDGET_SPENT", domain="elsewhere"))
+
+        assert CallFailed is type(unpack_error(called(status), TARGET))
+
+    def test_a_status_that_was_changed_on_the_way(self) -> None:
+        """
+        Where code and details disagree the code counts.
+        """
+        metadata = grpc.aio.Metadata((DETAILS_KEY, pack_error(RequestError(VIOLATIONS)).SerializeToString()))
+        changed = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, details="upstream reset")
+
+        assert CallFailed is type(unpack_error(changed, TARGET))
