@@ -1,0 +1,27 @@
+"""
+The server that is measured: three hops behind `Route`, with its store on and its spans built.
+
+Prints its port, and serves until its input ends; the first argument is the folder for its traces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from meshwalk.server import serve
+from three_hops import open_mesh
+
+
+async def main() -> None:
+    """
+    Serve until standard input ends.
+    """
+    async with open_mesh(Path(sys.argv[1])) as mesh, serve([mesh]) as server:
+        print(server.port, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

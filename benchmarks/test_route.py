@@ -1,0 +1,74 @@
+"""
+`Route` over gRPC, beside a bare grpc.aio echo of the same messages: same client, same run, each server in its own process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from harness import Arm, Compare, Goal, at_most
+from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2, routing_pb2_grpc
+
+
+HERE = Path(__file__).parent
+QUESTION = routing_pb2.RouteRequest(messages=[common_pb2.Message(role="user", content="Why?")], detail=routing_pb2.DETAIL_HOPS)
+
+
+@contextmanager
+def served(script: str, *arguments: str, first_line: str = "") -> Iterator[int]:
+    """
+    Run a server until its input ends, and give its port.
+    """
+    with subprocess.Popen(
+        [sys.executable, HERE / script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(first_line)
+        process.stdin.flush()
+        yield int(process.stdout.readline())
+        process.stdin.close()
+
+
+def calls(stub: routing_pb2_grpc.RoutingServiceAsyncStub, in_flight: int) -> Arm:
+    """
+    Ask *n* times, *in_flight* at a time.
+    """
+
+    async def ask(n: int) -> None:
+        for _ in range(n):
+            await stub.Route(QUESTION)
+
+    async def arm(n: int) -> None:
+        each = -(-n // in_flight)
+        await asyncio.gather(*(ask(each) for _ in range(in_flight)))
+
+    return arm
+
+
+@pytest.mark.parametrize(("in_flight", "goal"), [(1, at_most(1.15)), (32, at_most(1 / 0.80))], ids=["alone", "32 in flight"])
+def test_route(compare: Compare, tmp_path: Path, in_flight: int, goal: Goal) -> None:
+    """
+    How much longer does `Route` take, three hops, detail HOPS, store on and spans built, than a bare echo of its messages?
+    """
+
+    async def stub_at(port: int) -> routing_pb2_grpc.RoutingServiceAsyncStub:
+        return routing_pb2_grpc.RoutingServiceStub(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+
+    async def one_reply(stub: routing_pb2_grpc.RoutingServiceAsyncStub) -> routing_pb2.RouteResponse:
+        return await stub.Route(QUESTION)
+
+    with served("route_server.py", str(tmp_path)) as routed_port:
+        routed = compare.run(stub_at(routed_port))
+        reply = compare.run(one_reply(routed))
+        with served("echo_server.py", first_line=reply.SerializeToString().hex() + "\n") as echo_port:
+            echo = compare.run(stub_at(echo_port))
+            compare(calls(routed, in_flight), calls(echo, in_flight), goal, seconds=0.2)
