@@ -79,6 +79,15 @@ class TestConfidence:
         """
         assert expected == confidence("stated", Reply(text), pattern=r"CONF: ([0-9.]+%?)")
 
+    def test_a_pattern_sees_the_end_of_a_long_reply_only(self) -> None:
+        """
+        A pattern that backtracks does not meet a megabyte.
+        """
+        stated = "CONF: 0.9"
+
+        assert 0.9 == confidence("stated", Reply("x" * 10**6 + stated), pattern=r"CONF: ([0-9.]+)")
+        assert confidence("stated", Reply(stated + "x" * 10**6), pattern=r"CONF: ([0-9.]+)") is None
+
     def test_a_pattern_without_a_group_is_read_whole(self) -> None:
         """
         The whole match counts where there is no group.

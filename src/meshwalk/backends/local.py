@@ -10,10 +10,14 @@ key made for the occasion.
 One call runs at a time; others wait in our own queue, where the latency split can see them and a cancelled one costs
 nothing.  Decoding is greedy unless the request says otherwise, and no prompt's cache is kept for the next, so that the same
 request gives the same answer.
+
+It uses half of the cores unless the graph says otherwise.  llama.cpp's threads wait for each other at every step, so where
+there are as many as cores, any other work stops them all: on two busy cores two threads took eight times as long as one.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,6 +103,11 @@ def _packaged(backend: str) -> Path:
     return files[0]
 
 
+def _fair_threads() -> int:
+    # llama.cpp's threads wait for each other by spinning: on a core they have to share, all of them stand still.
+    return max(1, (os.cpu_count() or 2) // 2)
+
+
 def _serve(path: Path, spec: LocalSpec, key: str) -> Any:
     import xllamacpp  # noqa: PLC0415 (an extra)
 
@@ -119,7 +128,6 @@ def _serve(path: Path, spec: LocalSpec, key: str) -> Any:
     params.verbosity = -1
     params.ui = False
     params.endpoint_slots = False
-    if spec.threads is not None:
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = spec.threads
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = spec.threads or _fair_threads()
 
     return xllamacpp.Server(params)

@@ -29,17 +29,13 @@ READ_CHARACTERS = 8192
 _ASCII_LETTERS = string.ascii_letters.encode()
 _ASCII_DIGITS = string.digits.encode()
 _ASCII_PUNCTUATION = string.punctuation.encode()
-_ASCII_SPACE = string.whitespace.encode()
 _ASCII = bytes(range(128))
 
-_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d[\d,.]*")
+# One pass over the text, then everything is counting: a classifier stands before every call.
+_TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|\d[\d,.]*|[.!?;:,\n()\"*]")
 _QUESTION = re.compile(r"[?\uff1f\u061f]+")  # full width and Arabic too
-# Spaces are bounded so that a megabyte of line ends costs no more than other text.
-_CLAUSE_START = re.compile(
-    r"(?:\A|[.!?;:,\n]|\b(?:and|then|also|please|to|you|or))[ \t\"'*(\n]{0,4}"
-    r"(?:(?:and|then|please|also|now|first|next|finally)[ ,]{1,2}){0,3}([a-z]+)"
-)
-_ITEM = re.compile(r"(?:\A|\n)[ \t]{0,8}(?:\d{1,3}[.)]|[-*•])[ \t]")
+_QUANTITY = re.compile(r"\d[\d,.]*")
+_ITEM = re.compile(r"\n[ \t]{0,8}(?:\d{1,3}[.)]|[-*\u2022])[ \t]")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -78,6 +74,16 @@ _VAGUE = _words(
     somebody somehow someone something sometime sometimes somewhat soon sorta stuff thing things various whatever
     """
 )
+_MARKS = '.!?;:,\n()"*'
+# After one of these, or at the very beginning, a verb of command gives an order.
+_STARTERS = _words("also and finally first next now or please then to you") | frozenset(_MARKS)
+_KINDS = {
+    **dict.fromkeys(_COMMANDS, "command"),
+    **dict.fromkeys(_LINKS, "link"),
+    **dict.fromkeys(_NUMBER_WORDS, "quantity"),
+    **dict.fromkeys(_VAGUE, "vague"),
+    **dict.fromkeys(_MARKS, "mark"),
+}
 
 # How much of the way to certainty each sign of ambiguity goes by itself.
 _SHORT, _NO_TASK, _DANGLING, _VAGUENESS = 0.5, 0.4, 0.5, 0.7
@@ -87,21 +93,24 @@ _ENOUGH_TOKENS = 8
 _HALF_TOKENS, _HALF_DEPTH = 200.0, 2.0
 _TOKENS_WEIGHT, _DEPTH_WEIGHT, _AMBIGUITY_WEIGHT = 0.25, 0.6, 0.15
 
+_NOTHING = (Message("user", ""),)
+
 
 def features(messages: Sequence[Message]) -> dict[str, Value]:
     """
     Compute the signals of a `use: features` classifier for *messages*, as `signals.FEATURES` declares them.
     """
-    tokens = float(sum(estimate_tokens(message.content) for message in messages))
+    if not messages:
+        messages = _NOTHING
     asked, earlier = _asked(messages)
-    text = asked if len(asked) <= 2 * READ_CHARACTERS else asked[:READ_CHARACTERS] + "\n" + asked[-READ_CHARACTERS:]
-    lowered = text.lower()
-    words = _WORD.findall(lowered)
-    tasks = _tasks(lowered)
-    deep = _depth(lowered, words, tasks)
-    vague = _ambiguity(asked, words, tasks, earlier=earlier)
+    tokens = own = estimate_tokens(messages[asked].content)
+    if len(messages) > 1:
+        tokens = sum(estimate_tokens(message.content) for message in messages)
+    seen = _Seen(messages[asked].content)
+    deep = _depth(seen)
+    vague = _ambiguity(seen, own, earlier=earlier)
 
-    return {"tokens": tokens, "depth": deep, "ambiguity": vague, "complexity": complexity(tokens, deep, vague)}
+    return {"tokens": float(tokens), "depth": deep, "ambiguity": vague, "complexity": complexity(tokens, deep, vague)}
 
 
 def estimate_tokens(text: str) -> int:
@@ -147,41 +156,57 @@ def _count(data: bytes, kind: bytes) -> int:
     return len(data) - len(data.translate(None, kind))
 
 
-def _asked(messages: Sequence[Message]) -> tuple[str, bool]:
+def _asked(messages: Sequence[Message]) -> tuple[int, bool]:
     """
-    Return the last user message, or the last one of all, and whether any turn came before it.
+    Return which message is the last of the user, or the last of all, and whether any turn came before it.
     """
     for index in range(len(messages) - 1, -1, -1):
         if messages[index].role == "user":
-            return messages[index].content, any(message.role != "system" for message in messages[:index])
+            return index, any(message.role != "system" for message in messages[:index])
 
-    return (messages[-1].content, len(messages) > 1) if messages else ("", False)
+    return len(messages) - 1, len(messages) > 1
 
 
-def _tasks(lowered: str) -> int:
+class _Seen:
     """
-    Count what is asked for: questions, and clauses that begin with a verb of command.
+    Hold what was counted in a text.
     """
-    commands = sum(1 for word in _CLAUSE_START.findall(lowered) if word in _COMMANDS)
 
-    return commands + sum(1 for _ in _QUESTION.finditer(lowered))
+    __slots__ = ("items", "links", "quantities", "tasks", "vague", "words")
+
+    def __init__(self, text: str) -> None:
+        if len(text) > 2 * READ_CHARACTERS:
+            text = text[:READ_CHARACTERS] + "\n" + text[-READ_CHARACTERS:]
+        text = "\n" + text.lower()
+        tokens = _TOKEN.findall(text)
+        kinds = list(map(_KINDS.get, tokens))
+        commands = 0
+        if "command" in kinds:
+            commands = sum(kind == "command" and _starts(tokens[at - 1]) for at, kind in enumerate(kinds))
+        self.words = [token for token, kind in zip(tokens, kinds, strict=True) if kind != "mark"]
+        self.links = kinds.count("link")
+        self.vague = kinds.count("vague")
+        self.quantities = kinds.count("quantity") + len(_QUANTITY.findall(text))
+        self.items = len(_ITEM.findall(text))
+        self.tasks = commands + len(_QUESTION.findall(text))
 
 
-def _depth(lowered: str, words: Sequence[str], tasks: int) -> float:
+def _starts(before: str) -> bool:
+    return before in _STARTERS or before.endswith(".")  # the number of an item, "2."
+
+
+def _depth(seen: _Seen) -> float:
     """
     Estimate how many steps an answer takes.
 
     One for each thing asked (at least one), half of one for each listed item and each word that links clauses, a quarter
-    for each quantity.
+    for each quantity that is not the number of an item.  Asked is what ends in a question mark, and a verb of command at
+    the beginning of a clause.
     """
-    links = sum(1 for word in words if word in _LINKS)
-    quantities = sum(1 for word in words if word[0].isdigit() or word in _NUMBER_WORDS)
-    items = sum(1 for _ in _ITEM.finditer(lowered))
-
-    return max(1, tasks) + 0.5 * items + 0.5 * links + 0.25 * max(0, quantities - items)
+    return max(1, seen.tasks) + 0.5 * seen.items + 0.5 * seen.links + 0.25 * max(0, seen.quantities - seen.items)
 
 
-def _ambiguity(asked: str, words: Sequence[str], tasks: int, *, earlier: bool) -> float:
+def _ambiguity(seen: _Seen, tokens: int, *, earlier: bool) -> float:
     """
     Combine four signs that a request leaves open what is wanted.
 
@@ -189,13 +214,13 @@ def _ambiguity(asked: str, words: Sequence[str], tasks: int, *, earlier: bool) -
     signs: it is very short; nothing is asked or ordered; it begins with "it", "they" or the like, or ends with "this", and
     no earlier turn says what that is; a share of its words is vague ("something", "maybe", "better").
     """
-    tokens = estimate_tokens(asked[: 8 * _ENOUGH_TOKENS])
-    short = max(0.0, 1.0 - tokens / _ENOUGH_TOKENS)
-    dangling = not earlier and not (_PRONOUNS.isdisjoint(words[:3]) and _DEMONSTRATIVES.isdisjoint(words[-1:]))
-    vague = sum(1 for word in words if word in _VAGUE) / len(words) if words else 0.0
-    clear = 1.0 - _SHORT * short
-    clear *= 1.0 - _NO_TASK * (tasks == 0)
-    clear *= 1.0 - _DANGLING * dangling
-    clear *= 1.0 - _VAGUENESS * min(1.0, 5 * vague)
+    words = seen.words
+    clear = 1.0 - _SHORT * max(0.0, 1.0 - tokens / _ENOUGH_TOKENS)
+    if not seen.tasks:
+        clear *= 1.0 - _NO_TASK
+    if not earlier and not (_PRONOUNS.isdisjoint(words[:3]) and _DEMONSTRATIVES.isdisjoint(words[-1:])):
+        clear *= 1.0 - _DANGLING
+    if seen.vague:
+        clear *= 1.0 - _VAGUENESS * min(1.0, 5 * seen.vague / len(words))
 
     return 1.0 - clear

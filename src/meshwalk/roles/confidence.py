@@ -2,7 +2,8 @@
 How sure a reply is, by the source its node names.
 
 Whatever the source, a confidence lies in 0 to 1.  A number outside that, or one that is no number, says nothing we
-could act on and counts as absent; clamping it would turn a misread "85" into certainty.
+could act on and counts as absent; clamping it would turn a misread "85" into certainty.  A stated confidence stands at the
+end of a reply, so that is all its pattern sees.
 """
 
 from __future__ import annotations
@@ -10,13 +11,8 @@ from __future__ import annotations
 import re
 
 from meshwalk.model import Confidence
-from meshwalk.roles.extract import last_match
+from meshwalk.roles.extract import PATTERN_CHARACTERS, last_match
 from meshwalk.trace import Reply
-
-
-# A graph's author writes the pattern, and one that backtracks takes time that grows with the text, squared or worse.
-# A stated confidence stands at the end of a reply, so that is all that is read.
-SEARCHED_CHARACTERS = 4096
 
 
 def confidence_of(source: Confidence, reply: Reply) -> float | None:
@@ -46,7 +42,7 @@ def _found(source: Confidence, reply: Reply) -> float | None:
 
 def _stated(pattern: str, text: str) -> float | None:
     # The last one counts: a model that reconsiders states its confidence again.
-    last = last_match(re.compile(pattern), text[-SEARCHED_CHARACTERS:])
+    last = last_match(re.compile(pattern), text[-PATTERN_CHARACTERS:])
     if last is None:
         return None
     said = (last[1] if last.re.groups else last[0]) or ""

@@ -1,5 +1,7 @@
 """
 The outputs of a `prescreen` node: does this request qualify for what comes next?
+
+A verdict stands at the beginning of a reply, so that is all its pattern sees.
 """
 
 from __future__ import annotations
@@ -8,11 +10,9 @@ import re
 
 from meshwalk.model import Node, Value
 from meshwalk.roles.confidence import confidence_of
+from meshwalk.roles.extract import PATTERN_CHARACTERS
 from meshwalk.trace import Reply
 
-
-# A verdict stands at the beginning of a reply; see `confidence.SEARCHED_CHARACTERS` for why there is a bound.
-SEARCHED_CHARACTERS = 4096
 
 _FIRST_WORD = re.compile(r"\w[\w'-]*")
 
@@ -24,7 +24,7 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     The label is the text that qualified, or else the first word of the reply, without regard to case.  A node that declares
     no pattern qualifies nothing: a filter without a rule must not let everything through.
     """
-    text = reply.text[:SEARCHED_CHARACTERS].strip()
+    text = reply.text[:PATTERN_CHARACTERS].strip()
     match = re.search(node.qualified, text, re.IGNORECASE) if node.qualified else None
     word = match or _FIRST_WORD.search(text)
     found: dict[str, Value] = {"qualified": match is not None, "label": word[0].casefold() if word else ""}
