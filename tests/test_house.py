@@ -60,7 +60,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "telemetry": (*_GROUND, "plan", "hops"),
     "store": (*_GROUND, "plan", "hops"),
     # the library: looking back
-    "replay": (*_GROUND, "loader", "plan", "hops", "walk", "store"),
+    "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
     # the doors
     "mesh": (*_GROUND, "budgets", "outcomes", "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay"),
     "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
