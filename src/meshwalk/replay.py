@@ -1,0 +1,216 @@
+"""
+Decide again: feed a record's entries to its plan, and see whether the walk wants the same.
+
+A walk is pure, so the same plan fed the same entries wants the same, wish by wish; where it does not, the plan, the record
+or this meshwalk is not what it was.  The first difference of a traversal is reported and the rest is not looked at, since it
+only follows from the first.  An entry that the replayed walk will not take is such a difference, and no error.
+
+What the record does not hold because it follows from it is worked out here when someone asks: why each edge of a decision
+held or did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from meshwalk import guards
+from meshwalk.hops import considered
+from meshwalk.model import Value
+from meshwalk.plan import EdgePlan, Plan
+from meshwalk.problems import OutOfTurn, TraceError
+from meshwalk.store import Shelf
+from meshwalk.trace import Decision, Entry, Traversal, Wish
+from meshwalk.walk import Walk
+
+
+class Mismatch(NamedTuple):
+    """
+    Show where a replay first differs from its record.
+
+    Args:
+        step: The position of *entry* in the record.
+        what: `wishes`, `decisions`, `path`, or `turn` if the replayed walk did not take the entry.
+        recorded: What the record holds for this step.
+        replayed: What the replayed walk came to; for `turn`, why it did not take the entry.
+    """
+
+    traversal_id: str
+    step: int
+    entry: Entry
+    what: str
+    recorded: tuple[Wish | Decision | str, ...]
+    replayed: tuple[Wish | Decision | str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.traversal_id} at step {self.step} ({type(self.entry).__name__}): {self.what} differ: "
+            f"recorded {_listed(self.recorded)}; replayed {_listed(self.replayed)}"
+        )
+
+
+class Unidentified(NamedTuple):
+    """
+    Name a traversal whose plan is not at hand, and why.
+    """
+
+    traversal_id: str
+    plan_digest: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Report:
+    """
+    Count what replays came to; every traversal is unchanged, mismatched or unidentified.
+    """
+
+    unchanged: int = 0
+    mismatches: list[Mismatch] = field(default_factory=list)
+    unknown: list[Unidentified] = field(default_factory=list)
+
+    @property
+    def mismatched(self) -> int:
+        """
+        Count the traversals that a replay decides differently.
+        """
+        return len(self.mismatches)
+
+    @property
+    def unidentified(self) -> int:
+        """
+        Count the traversals whose plan is not at hand.
+        """
+        return len(self.unknown)
+
+    @property
+    def total(self) -> int:
+        """
+        Count all traversals.
+        """
+        return self.unchanged + self.mismatched + self.unidentified
+
+
+class Explained(NamedTuple):
+    """
+    Show one edge of a decision, and why its guard said what it said.
+
+    Args:
+        verdict: In the words of `hops.VERDICTS`, as recorded.
+        why: None where the edge has no guard.  For an edge that was not looked at, it tells what its guard would have said.
+    """
+
+    to: str
+    guard: str
+    verdict: str
+    why: guards.Explanation | None
+
+
+def replay(traversal: Traversal, plan: Plan) -> Mismatch | None:
+    """
+    Walk *traversal* again over *plan*, and return the first difference, or None if every wish and decision agrees.
+    """
+    walk = Walk(plan)
+    end = len(traversal.steps) - 1
+    for step, (entry, recorded) in enumerate(traversal.steps):
+        made, gone = len(walk.decisions), len(walk.path)
+        try:
+            replayed = walk.feed(entry)
+        except OutOfTurn as error:
+            return Mismatch(traversal.traversal_id, step, entry, "turn", recorded, (str(error),))
+        # The last step answers for all that the record holds.
+        decisions = traversal.decisions[made : None if step == end else len(walk.decisions)]
+        path = traversal.path[gone : None if step == end else len(walk.path)]
+        for what, theirs, ours in (
+            ("wishes", recorded, replayed),
+            ("decisions", tuple(decisions), tuple(walk.decisions[made:])),
+            ("path", tuple(path), tuple(walk.path[gone:])),
+        ):
+            if theirs != ours:
+                return Mismatch(traversal.traversal_id, step, entry, what, theirs, ours)
+
+    return None
+
+
+def replay_all(shelf: Shelf, traversals: Iterable[Traversal] | None = None) -> Report:
+    """
+    Replay *traversals*, each over the plan that *shelf* holds for it; None means everything on the shelf, oldest first.
+
+    Raises:
+        TraceError: If a record cannot be read.
+    """
+    report = Report()
+    plans: dict[str, Plan | str] = {}
+    for traversal in shelf.traversals() if traversals is None else traversals:
+        digest = traversal.plan_digest
+        if digest not in plans:
+            plans[digest] = _plan_or_reason(shelf, digest)
+        plan = plans[digest]
+        if isinstance(plan, str):
+            report.unknown.append(Unidentified(traversal.traversal_id, digest, plan))
+        elif mismatch := replay(traversal, plan):
+            report.mismatches.append(mismatch)
+        else:
+            report.unchanged += 1
+
+    return report
+
+
+def explain_decision(traversal: Traversal, plan: Plan, hop: int) -> tuple[Explained, ...]:
+    """
+    Explain every edge of the decision by which *hop* was left; a hop at which the walk ended has none.
+
+    Raises:
+        TraceError: If there is no such hop, or *plan* does not decide as was recorded.
+    """
+    if not 0 <= hop < len(traversal.path):
+        raise TraceError(f"traversal {traversal.traversal_id} has the hops 0 to {len(traversal.path) - 1}, and no hop {hop}")
+    if mismatch := replay(traversal, plan):
+        message = f"this plan does not decide as was recorded, so it explains nothing: {mismatch}"
+        raise TraceError(message, plan_digest=plan.plan_digest)
+    decision = next((decision for decision in traversal.decisions if decision.hop == hop), None)
+    if decision is None:
+        return ()
+    walk = _Watched(plan, hop)
+    for entry, _ in traversal.steps:
+        walk.feed(entry)
+    node = plan.node(traversal.path[hop])
+    edges = node.next if decision.section == "next" else node.on_error
+
+    return tuple(
+        Explained(shown.to, shown.guard, shown.verdict, _why(edge, walk.seen))
+        for edge, shown in zip(edges, considered(decision, node), strict=True)
+    )
+
+
+class _Watched(Walk):
+    """
+    Keep the values that the guards behind one hop were asked over; later ones may change as the walk goes on.
+    """
+
+    def __init__(self, plan: Plan, hop: int) -> None:
+        super().__init__(plan)
+        self.seen: dict[str, Value | None] = {}
+        self._watched = hop
+
+    def verdict(self, edge: EdgePlan) -> bool | None:
+        if len(self.path) - 1 == self._watched:
+            self.seen = {slot: self.value(slot) for slot in self.plan.slots}
+
+        return super().verdict(edge)
+
+
+def _why(edge: EdgePlan, values: Mapping[str, Value | None]) -> guards.Explanation | None:
+    return None if edge.checked is None else guards.explain(edge.checked.tree, values.get)
+
+
+def _plan_or_reason(shelf: Shelf, plan_digest: str) -> Plan | str:
+    try:
+        return shelf.plan(plan_digest) or "it is not stored beside the traces"
+    except TraceError as error:
+        return str(error)
+
+
+def _listed(things: Iterable[object]) -> str:
+    return ", ".join(str(thing) for thing in things) or "nothing"
