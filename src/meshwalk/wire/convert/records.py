@@ -19,6 +19,7 @@ from meshwalk.trace import (
     Timing,
     Traversal,
     View,
+    weakest,
 )
 from meshwalk.wire.convert.values import (
     BASES,
@@ -45,6 +46,7 @@ from meshwalk.wire.convert.values import (
     unpack_usage,
     unpack_values,
 )
+from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import trace_pb2 as trace
 from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
 from meshwalk.wire.words import Record, Summary
@@ -75,6 +77,24 @@ ATTEMPT_STATUSES: Words[AttemptStatus, wire.AttemptStatus.ValueType] = Words(
 )
 
 
+class Totals:
+    """
+    Add up the calls of *traversal*, in one pass over its entries; its own properties would make one each.
+    """
+
+    __slots__ = ("basis", "cost_nano_usd", "engine_us", "usage")
+
+    def __init__(self, traversal: Traversal) -> None:
+        calls = list(traversal.attempts())
+        self.usage = common.Usage(
+            input_tokens=sum([call.usage.input_tokens for call in calls]),
+            output_tokens=sum([call.usage.output_tokens for call in calls]),
+        )
+        self.cost_nano_usd = sum([call.cost_nano_usd for call in calls])
+        self.basis = BASES.number[weakest(call.basis for call in calls)]
+        self.engine_us = traversal.latency_us - sum([call.latency_us for call in calls])
+
+
 # ---- the whole record -----------------------------------------------------------------------------------------------
 
 
@@ -85,7 +105,7 @@ def pack_record(traversal: Traversal, plan: Plan, *, full: bool) -> wire.Travers
     Args:
         full: With attempts, budget views, facts, limits and content.
     """
-    finish = traversal.finish
+    finish, totals = traversal.finish, Totals(traversal)
     message = wire.Traversal(
         traversal_id=traversal.traversal_id,
         trace_id=traversal.trace_id,
@@ -101,11 +121,11 @@ def pack_record(traversal: Traversal, plan: Plan, *, full: bool) -> wire.Travers
         path=traversal.path,
         answer_hop=finish.answer_hop,
         hops=_pack_hops(traversal, plan, full=full),
-        usage=pack_usage(traversal.usage),
-        cost_nano_usd=traversal.cost_nano_usd,
-        cost_basis=BASES.number[traversal.basis],
+        usage=totals.usage,
+        cost_nano_usd=totals.cost_nano_usd,
+        cost_basis=totals.basis,
         latency_us=traversal.latency_us,
-        engine_us=traversal.engine_us,
+        engine_us=totals.engine_us,
     )
     # The name of a version is no part of the plan's digest, so the record's own is the true one.
     message.plan.version = traversal.version
@@ -184,19 +204,17 @@ def _unpack_content(message: wire.Content) -> Content:
 
 
 def _pack_hops(traversal: Traversal, plan: Plan, *, full: bool) -> list[wire.Hop]:
-    hops = hops_of(traversal, plan)
-    packed = [pack_hop(hop, full=full) for hop in hops]
-    for decision in traversal.decisions:
-        packed[decision.hop].decision.CopyFrom(pack_decision(decision, hops[decision.hop].considered))
+    left = {decision.hop: decision for decision in traversal.decisions}
 
-    return packed
+    return [pack_hop(hop, left.get(hop.index), full=full) for hop in hops_of(traversal, plan)]
 
 
-def pack_hop(hop: Hop, *, full: bool) -> wire.Hop:
+def pack_hop(hop: Hop, left: Decision | None = None, *, full: bool) -> wire.Hop:
     """
-    Make a message of *hop*, without the decision that left it.
+    Make a message of *hop*.
 
     Args:
+        left: The decision that left it, if it is told.
         full: With attempts and budget views.
     """
     queue_us, connect_us, first_byte_us = hop.timing
@@ -217,6 +235,7 @@ def pack_hop(hop: Hop, *, full: bool) -> wire.Hop:
         cost_basis=BASES.number[hop.basis],
         usage=pack_usage(hop.usage),
         outputs=pack_values(hop.outputs),
+        decision=None if left is None else pack_decision(left, hop.considered),
         error_class=hop.error_class,
         message=hop.message,
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from meshwalk.hops import Hop
-from meshwalk.trace import Attempt, Outcome, Replied, Traversal, weakest
-from meshwalk.wire.convert.records import pack_hop, unpack_hop, unpack_record
+from meshwalk.trace import Attempt, Outcome, Replied, Traversal
+from meshwalk.wire.convert.records import Totals, pack_hop, unpack_hop, unpack_record
 from meshwalk.wire.convert.values import BASES, OUTCOMES, ROLES, unpack_plan, unpack_usage
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
@@ -32,21 +32,17 @@ def pack_reply(
     """
     Make the reply to a request whose walk did not fail.
     """
-    calls = list(traversal.attempts())
-    finish = traversal.finish
+    finish, totals = traversal.finish, Totals(traversal)
     message = routing.RouteResponse(
         traversal_id=traversal.traversal_id,
         plan=plan,
         outcome=OUTCOMES.number[finish.outcome],
         path=traversal.path,
-        usage=common.Usage(
-            input_tokens=sum([call.usage.input_tokens for call in calls]),
-            output_tokens=sum([call.usage.output_tokens for call in calls]),
-        ),
-        cost_nano_usd=sum([call.cost_nano_usd for call in calls]),
-        cost_basis=BASES.number[weakest(call.basis for call in calls)],
+        usage=totals.usage,
+        cost_nano_usd=totals.cost_nano_usd,
+        cost_basis=totals.basis,
         latency_us=traversal.latency_us,
-        engine_us=traversal.latency_us - sum([call.latency_us for call in calls]),
+        engine_us=totals.engine_us,
         trace_id=traversal.trace_id,
         traversal=record,
     )
