@@ -167,6 +167,8 @@ class TestAccepts:
     TASK = Attribute("task", "string", HERE, enum=("reasoning", "formatting"))
     SHARE = Attribute("share", "number", HERE, range=(0, 1))
     FINAL = Attribute("final", "bool", HERE)
+    PAGES = Attribute("pages", "number", HERE)
+    NOTE = Attribute("note", "string", HERE)
 
     @pytest.mark.parametrize(
         ("attribute", "value", "why"),
@@ -181,6 +183,10 @@ class TestAccepts:
             (SHARE, "0.5", "is text, and 'share' takes a number"),
             (SHARE, True, "is true or false, and 'share' takes a number"),
             (SHARE, math.nan, "is not a number (NaN), and 'share' takes a number"),
+            (PAGES, (1 << 63) - 1, ""),
+            (PAGES, 1 << 63, "is a whole number of more than 64 bits, and 'pages' takes a smaller one"),
+            (PAGES, -math.inf, "is infinite, and 'pages' takes a finite number"),
+            (NOTE, "\ud800", "holds characters that are not Unicode text (lone surrogates), and 'note' takes text"),
             (FINAL, False, ""),
             (FINAL, 0, "is a number, and 'final' takes true or false"),
             (FINAL, "no", "is text, and 'final' takes true or false"),

@@ -200,13 +200,20 @@ def accepts(attribute: Attribute, value: Value) -> str:
         case "string":
             if not isinstance(value, str):
                 return f"is {_worded(value)}, and '{attribute.name}' takes text"
+            if not _is_unicode(value):
+                return f"holds characters that are not Unicode text (lone surrogates), and '{attribute.name}' takes text"
             if attribute.enum and value not in attribute.enum:
                 return f"is {value!r}, and '{attribute.name}' takes one of: {', '.join(attribute.enum)}"
         case "number":
             if isinstance(value, bool) or not isinstance(value, int | float):
                 return f"is {_worded(value)}, and '{attribute.name}' takes a number"
+            # A record holds numbers as JSON does: no NaN, no infinity, and no more than 64 bits of a whole number.
+            if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+                return f"is a whole number of more than 64 bits, and '{attribute.name}' takes a smaller one"
             if math.isnan(value):
                 return f"is not a number (NaN), and '{attribute.name}' takes a number"
+            if math.isinf(value):
+                return f"is infinite, and '{attribute.name}' takes a finite number"
             if attribute.range and not attribute.range[0] <= value <= attribute.range[1]:
                 return f"is {value:g}, and '{attribute.name}' lies in {attribute.range[0]:g} to {attribute.range[1]:g}"
         case "bool":
@@ -214,6 +221,15 @@ def accepts(attribute: Attribute, value: Value) -> str:
                 return f"is {_worded(value)}, and '{attribute.name}' takes true or false"
 
     return ""
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+
+    return True
 
 
 def _worded(value: Value) -> str:
