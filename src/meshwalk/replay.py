@@ -11,8 +11,8 @@ held or did not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from meshwalk import guards
@@ -172,33 +172,40 @@ def explain_decision(traversal: Traversal, plan: Plan, hop: int) -> tuple[Explai
     decision = next((decision for decision in traversal.decisions if decision.hop == hop), None)
     if decision is None:
         return ()
-    walk = _Watched(plan, hop)
-    for entry, _ in traversal.steps:
-        walk.feed(entry)
+    values = _values_at(traversal, plan, hop)
     node = plan.node(traversal.path[hop])
     edges = node.next if decision.section == "next" else node.on_error
 
     return tuple(
-        Explained(shown.to, shown.guard, shown.verdict, _why(edge, walk.seen))
+        Explained(shown.to, shown.guard, shown.verdict, _why(edge, values))
         for edge, shown in zip(edges, considered(decision, node), strict=True)
     )
 
 
-class _Watched(Walk):
+def _values_at(traversal: Traversal, plan: Plan, hop: int) -> dict[str, Value | None]:
     """
-    Keep the values that the guards behind one hop were asked over; later ones may change as the walk goes on.
+    Return every slot's value as the guards behind *hop* saw it; some change right after, as the walk goes on.
     """
+    seen: dict[str, Value | None] = {}
 
-    def __init__(self, plan: Plan, hop: int) -> None:
-        super().__init__(plan)
-        self.seen: dict[str, Value | None] = {}
-        self._watched = hop
+    def watched(edge: EdgePlan) -> EdgePlan:
+        if edge.test is None:
+            return edge
+        test = edge.test
 
-    def verdict(self, edge: EdgePlan) -> bool | None:
-        if len(self.path) - 1 == self._watched:
-            self.seen = {slot: self.value(slot) for slot in self.plan.slots}
+        def look(values: Sequence[Value | None]) -> bool | None:
+            if len(walk.path) - 1 == hop:
+                seen.update((slot, values[position]) for slot, position in plan.slots.items())
+            return test(values)
 
-        return super().verdict(edge)
+        return replace(edge, test=look)
+
+    nodes = tuple(replace(node, next=tuple(watched(edge) for edge in node.next)) for node in plan.nodes)
+    walk = Walk(replace(plan, nodes=nodes))
+    for entry, _ in traversal.steps:
+        walk.feed(entry)
+
+    return seen
 
 
 def _why(edge: EdgePlan, values: Mapping[str, Value | None]) -> guards.Explanation | None:
