@@ -387,7 +387,7 @@ def _baselines(walks: Sequence[_Walk], alone: Mapping[str, Sequence[_Walk]]) -> 
             backend="",
             share=share,
             quality=share * quality[best] + (1 - share) * quality[cheapest],
-            cost_usd=share * cost[best] + (1 - share) * cost[cheapest],
+            cost_usd=round(share * cost[best] + (1 - share) * cost[cheapest], 9),
         ),
     )
 

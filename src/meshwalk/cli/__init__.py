@@ -1,0 +1,76 @@
+"""
+The command line: one file a command, every one a thin door to a room that does the work.
+
+`--help` must be quick, so heavy rooms are imported inside commands; what stands at the top of these files is light.
+`output` holds the laws of exit codes and of stdout.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from meshwalk.cli.check import check
+from meshwalk.cli.draw import draw
+from meshwalk.cli.evaluate import evaluate
+from meshwalk.cli.output import Misuse, report
+from meshwalk.cli.replay import replay
+from meshwalk.cli.route import route
+from meshwalk.cli.schema import schema
+from meshwalk.cli.serve import serve
+from meshwalk.cli.traces import traces
+from meshwalk.problems import MeshwalkError
+
+
+# What a shell says of a program that Ctrl-C or a closed pipe ended.
+_INTERRUPTED, _PIPE_CLOSED = 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run the command that *argv* (or the process's own command line) asks for, and return its exit code.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    as_json = "--json" in words
+    try:
+        code: int | None = app()(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return report(Misuse(f"{' '.join(str(error).split())} (`meshwalk --help` says more)"), as_json=as_json)
+    except MeshwalkError as error:
+        return report(error, as_json=as_json)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has enough; the interpreter's last flush must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+
+    return code or 0
+
+
+def app() -> App:
+    """
+    Put the commands together.
+    """
+    commands = App(
+        name="meshwalk",
+        help="Walk inference requests over a declared graph of models.",
+        version=_version,
+        default_parameter=Parameter(show_default=False),
+    )
+    for command in (check, draw, schema, serve, evaluate, replay):
+        commands.command(command)
+    commands.command(route, usage="Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT")
+    commands.command(traces())
+
+    return commands
+
+
+def _version() -> str:
+    from meshwalk import __version__
+
+    return __version__

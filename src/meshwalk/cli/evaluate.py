@@ -1,0 +1,198 @@
+"""
+`meshwalk evaluate`: what a graph makes of a labelled file, beside the dull ways to route.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from meshwalk.cli.options import Json
+from meshwalk.cli.output import OK, Misuse, complain, emit
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from meshwalk.evaluate import Baseline, Evaluation, Progress
+
+
+def evaluate(
+    graph: str,
+    data: str,
+    /,
+    *,
+    traces: Annotated[str | None, Parameter(name="--traces")] = None,
+    limit: Annotated[int | None, Parameter(name="--limit")] = None,
+    json: Json = False,
+) -> int:
+    """
+    Walk every row of a labelled file: quality, cost, latency and paths, against the dull baselines.
+
+    Costs are sums over all rows.  Always-best asks the model whose own answers score highest on the file, always-cheapest the
+    one that costs least, and the random mix asks the best as often as the graph did.
+
+    Parameters
+    ----------
+    graph
+        The graph's YAML file; its answers come from `recorded` backends.
+    data
+        The outcomes file, JSON lines, gzipped or not.
+    traces
+        A folder to store every walk in, so that it can be shown and replayed.
+    limit
+        Look at the first rows only.
+    """
+    import anyio
+
+    if limit is not None and limit < 1:
+        raise Misuse(f"--limit takes a whole number from 1, and {limit} is none")
+    evaluation = anyio.run(_evaluate, graph, data, traces, limit)
+    if json:
+        emit(_document(evaluation))
+    else:
+        _show(evaluation)
+
+    return OK
+
+
+async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None) -> Evaluation:
+    from meshwalk.evaluate import evaluate as walk_file
+    from meshwalk.loader import load_graph
+    from meshwalk.plan import compile_plan
+    from meshwalk.store import TraceStore
+
+    plan = compile_plan(load_graph(graph))
+    async with AsyncExitStack() as stack:
+        sinks = []
+        if traces is not None:
+            # A replay of what was evaluated is only worth something if nothing is missing.
+            sinks.append(TraceStore(traces, on_full="block"))
+            stack.push_async_callback(sinks[0].aclose)
+        with _progress_bar() as progress:
+            evaluation = await walk_file(plan, data, sinks=sinks, limit=limit, progress=progress)
+    for store in sinks:
+        if lost := store.dropped + store.failed:
+            complain(f"warning: {lost} of {evaluation.n} walks could not be stored in '{traces}'")
+
+    return evaluation
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("walking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("walking", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _document(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "graph": evaluation.graph,
+        "plan_digest": evaluation.plan_digest,
+        "n": evaluation.n,
+        "skipped": dict(evaluation.skipped),
+        "contaminated": evaluation.contaminated,
+        "outcomes": dict(evaluation.outcomes),
+        "failures": dict(evaluation.failures),
+        "quality": evaluation.quality,
+        "quality_interval": list(evaluation.quality_interval),
+        "cost_usd": evaluation.cost_usd,
+        "cost_basis": evaluation.cost_basis,
+        "baselines": {
+            "always_best": _baseline(evaluation.always_best),
+            "always_cheapest": _baseline(evaluation.always_cheapest),
+            "random_mix": _baseline(evaluation.random_mix),
+        },
+        "against_best": {
+            "quality": evaluation.gain,
+            "quality_interval": list(evaluation.gain_interval),
+            "cost_ratio": evaluation.cost_ratio,
+        },
+        "paths": [
+            {"path": list(path.path), "n": path.n, "share": path.share, "quality": path.quality, "cost_usd": path.cost_usd}
+            for path in evaluation.paths
+        ],
+        "latency_ms": {name: us / 1000 for name, us in evaluation.latency_us._asdict().items()},
+    }
+
+
+def _baseline(baseline: Baseline) -> dict[str, Any]:
+    named = {"backend": baseline.backend} if baseline.backend else {"share": baseline.share}
+
+    return named | {"quality": baseline.quality, "cost_usd": baseline.cost_usd}
+
+
+def _show(evaluation: Evaluation) -> None:
+    from meshwalk.cli.show import console, table
+
+    best, cheapest, mix = evaluation.always_best, evaluation.always_cheapest, evaluation.random_mix
+    low, high = evaluation.quality_interval
+    screen = console()
+    rows = (
+        ("this graph", evaluation.quality, evaluation.cost_usd),
+        (f"always the best ({best.backend})", best.quality, best.cost_usd),
+        (f"always the cheapest ({cheapest.backend})", cheapest.quality, cheapest.cost_usd),
+        (f"a random mix ({mix.share:.1%} the best)", mix.quality, mix.cost_usd),
+    )
+    screen.print(
+        table(
+            f"Graph {evaluation.graph} on {evaluation.n} rows",
+            ("", "quality", "USD", "USD per 1000", "of the best's cost"),
+            (
+                (name, f"{quality:.4f}", f"{cost:.4f}", f"{1000 * cost / evaluation.n:.4f}", _ratio(cost, best.cost_usd))
+                for name, quality, cost in rows
+            ),
+            right=(1, 2, 3, 4),
+        )
+    )
+    gain_low, gain_high = evaluation.gain_interval
+    screen.print(
+        f"Quality {evaluation.quality:.4f}, 95 % interval {low:.4f} to {high:.4f}; "
+        f"above the best by {evaluation.gain:+.4f}, row by row {gain_low:+.4f} to {gain_high:+.4f}.\n"
+    )
+    screen.print(
+        table(
+            "Paths",
+            ("path", "walks", "share", "quality", "USD"),
+            (
+                (
+                    " > ".join(path.path) or "(rejected)",
+                    str(path.n),
+                    f"{path.share:.1%}",
+                    f"{path.quality:.4f}",
+                    f"{path.cost_usd:.4f}",
+                )
+                for path in evaluation.paths
+            ),
+            right=(1, 2, 3, 4),
+        )
+    )
+    p50, p95, p99 = (us / 1000 for us in evaluation.latency_us)
+    screen.print(f"Latency: p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms; recorded answers come at once.")
+    for note in _notes(evaluation):
+        screen.print(note, markup=False)
+
+
+def _ratio(cost: float, best: float) -> str:
+    return f"{cost / best:.3f}" if best else ""
+
+
+def _notes(evaluation: Evaluation) -> Iterator[str]:
+    ends = ", ".join(f"{count} {outcome}" for outcome, count in evaluation.outcomes.items())
+    causes = ", ".join(f"{count} of {cause}" for cause, count in evaluation.failures.items())
+    yield f"Walks: {ends}{f' ({causes})' if causes else ''}."
+    if evaluation.contaminated:
+        yield f"Rows marked as known to the models: {evaluation.contaminated}; published figures leave them out."
+    for reason, count in evaluation.skipped.items():
+        yield f"Left out: {count} rows ({reason})."

@@ -1,0 +1,149 @@
+"""
+What leaves a command: one JSON document or text for people on stdout, what went wrong on stderr, and the exit code.
+
+Exit codes: 0 is yes, 1 is no (a graph with errors, a walk without an answer, a replay that differs), 2 is wrong use (a
+command line, a file, a graph or a server that cannot be used).  With `--json`, what went wrong is a document, too, so that
+whoever reads stdout always finds exactly one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from meshwalk.problems import GraphError, MeshwalkError, Problem, RequestError, SetupError, WalkStopped
+
+
+OK, NO, WRONG_USE = 0, 1, 2
+
+
+class Misuse(MeshwalkError):
+    """
+    Say that a command line cannot be taken.
+    """
+
+    hint = "INVALID_ARGUMENT"
+
+
+def emit(document: Mapping[str, Any], *, on_one_line: bool = False) -> None:
+    """
+    Print *document* as the one JSON document of a command.
+
+    Args:
+        on_one_line: For who reads line by line while the command still runs.
+    """
+    say(line(document) if on_one_line else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    sys.stdout.flush()
+
+
+def line(document: Mapping[str, Any]) -> str:
+    """
+    Return *document* as one line of JSON.
+    """
+    return orjson.dumps(document).decode()
+
+
+def say(text: str) -> None:
+    """
+    Print *text* for people; what the terminal cannot show is escaped.
+    """
+    _write(sys.stdout, text)
+
+
+def complain(text: str) -> None:
+    """
+    Print *text* where it does not mix with what the command gives.
+    """
+    sys.stdout.flush()
+    _write(sys.stderr, text)
+
+
+def _write(stream: Any, text: str) -> None:
+    # A prompt may hold half a character pair, and a terminal may know no UTF-8; neither is a reason to die.
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def write_lines(path: str, lines: Iterable[str]) -> int:
+    """
+    Write *lines* to the file at *path*, and return how many they were.
+
+    Raises:
+        SetupError: If it cannot be written.
+    """
+    count = 0
+    try:
+        with Path(path).open("w", encoding="utf-8") as file:
+            for count, text in enumerate(lines, start=1):  # noqa: B007 (counted to the end)
+                file.write(text + "\n")
+    except OSError as error:
+        raise SetupError(f"'{path}' cannot be written: {error.strerror or error}") from error
+
+    return count
+
+
+def report(error: MeshwalkError, *, as_json: bool) -> int:
+    """
+    Say what went wrong, and return the exit code for it.
+    """
+    if as_json:
+        emit({"error": error_document(error)})
+    if isinstance(error, GraphError):
+        complain(rendered(error.problems))
+    else:
+        complain(f"error: {error}")
+
+    return NO if isinstance(error, WalkStopped) else WRONG_USE
+
+
+def error_document(error: MeshwalkError) -> dict[str, Any]:
+    """
+    Return *error* with what it knows besides its sentence.
+    """
+    document: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+    match error:
+        case GraphError():
+            document["problems"] = [problem_document(problem) for problem in error.problems]
+        case RequestError():
+            document["violations"] = [violation._asdict() for violation in error.violations]
+        case WalkStopped():
+            document |= {"traversal_id": error.traversal_id, "node": error.node, "cause": error.error_class}
+
+    return document
+
+
+def problem_document(problem: Problem) -> dict[str, Any]:
+    """
+    Return *problem* in the shape that editors and CI read.
+    """
+    return {
+        "file": problem.span.file,
+        "line": problem.span.line,
+        "column": problem.span.column,
+        "code": problem.code,
+        "severity": problem.severity,
+        "message": problem.message,
+        "help": problem.help,
+    }
+
+
+def rendered(problems: Sequence[Problem]) -> str:
+    """
+    Print *problems* with the lines they are about, as far as those can be read.
+    """
+    from meshwalk.loader import source_lines
+    from meshwalk.problems import render
+
+    sources: dict[str, list[str]] = {}
+    for file in {problem.span.file for problem in problems}:
+        try:
+            sources[file] = source_lines(file, problems)
+        except MeshwalkError:
+            # A graph that is no text, or a plan from a store, has no lines to quote.
+            sources[file] = []
+
+    return "\n".join(render(problem, sources) for problem in problems)

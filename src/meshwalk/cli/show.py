@@ -1,0 +1,150 @@
+"""
+Walks as people read them: tables of hops, and a whole trace with what decided at each of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from meshwalk.cli.shapes import wall_time
+from meshwalk.hops import Hop
+from meshwalk.model import Value
+from meshwalk.plan import Plan
+from meshwalk.problems import TraceError
+from meshwalk.replay import Explained, explain_decision
+from meshwalk.trace import Traversal
+
+
+# Where nobody looks at the width, nothing is cut off.
+_WIDE = 240
+
+
+def console() -> Console:
+    """
+    Return a console on stdout, as wide as the terminal, or wide enough if there is none.
+    """
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> Table:
+    """
+    Make a table of plain texts; nothing in a cell is read as markup.
+
+    Args:
+        right: The columns of numbers.
+    """
+    made = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, heading in enumerate(headings):
+        made.add_column(Text(heading), justify="right" if position in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+
+    return made
+
+
+def hops_table(hops: Iterable[Hop]) -> Table:
+    """
+    Show a row a hop: what it took, what it cost, what it gave, and where the walk went.
+    """
+    return table(
+        "Hops",
+        (
+            "node",
+            "role",
+            "status",
+            "start ms",
+            "ms",
+            "queue",
+            "connect",
+            "first byte",
+            "engine",
+            "tokens",
+            "USD",
+            "outputs",
+            "next",
+        ),
+        (_hop_row(hop) for hop in hops),
+        right=range(3, 11),
+    )
+
+
+def _hop_row(hop: Hop) -> tuple[str, ...]:
+    times = (hop.started_us, hop.latency_us, *hop.timing, hop.engine_us)
+    status = f"{hop.status} ({hop.error_class})" if hop.error_class else hop.status
+
+    return (
+        hop.node if hop.visit == 1 else f"{hop.node} #{hop.visit}",
+        hop.role,
+        status,
+        *(f"{us / 1000:.2f}" for us in times),
+        f"{hop.usage.input_tokens} > {hop.usage.output_tokens}" if hop.attempts else "",
+        f"{hop.cost_nano_usd / 1e9:.6f}" if hop.attempts else "",
+        outputs_text(hop),
+        hop.edge,
+    )
+
+
+def trace_table(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Group:
+    """
+    Show a whole walk: what came of it, its hops, and for each decision why every edge was taken or not.
+    """
+    finish = traversal.finish
+    ending = (
+        f"{finish.outcome.value}{f' ({finish.cause})' if finish.cause else ''}{f': {finish.message}' if finish.message else ''}"
+    )
+    head = (
+        f"Walk {traversal.traversal_id} over graph {traversal.graph}, plan {traversal.plan_digest[:12]}\n"
+        f"{wall_time(traversal.began_unix_us)}, {ending}\n"
+        f"{' > '.join(traversal.path)}\n"
+        f"{traversal.latency_us / 1000:.2f} ms, of which {traversal.engine_us / 1000:.2f} in the engine; "
+        f"{traversal.cost_usd:.6f} USD ({traversal.basis})\n"
+    )
+
+    return Group(Text(head), hops_table(hops), _decisions(traversal, hops, plan))
+
+
+def _decisions(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Table | Text:
+    try:
+        explained = [(hop, explain_decision(traversal, plan, hop.index)) for hop in hops]
+    except TraceError as error:
+        return Text(f"Its decisions cannot be explained: {error}")
+    rows = (
+        (hop.node if edge is edges[0] else "", edge.to, edge.guard, edge.verdict, *_why_cells(edge))
+        for hop, edges in explained
+        for edge in edges
+    )
+
+    return table("Why", ("at", "edge to", "guard", "verdict", "what decided", "distance", "values"), rows, right=(5,))
+
+
+def _why_cells(edge: Explained) -> tuple[str, str, str]:
+    if edge.why is None:
+        return "", "", ""
+    values = ", ".join(f"{name} {value_text(value)}" for name, value in edge.why.values.items())
+
+    return edge.why.text, "" if edge.why.distance is None else f"{edge.why.distance:.4g}", values
+
+
+def outputs_text(hop: Hop) -> str:
+    """
+    Print what a hop wrote, or what went wrong.
+    """
+    return ", ".join(f"{name} {value_text(value)}" for name, value in hop.outputs.items()) or hop.message
+
+
+def value_text(value: Value | None) -> str:
+    """
+    Print a signal's value.
+    """
+    if value is None:
+        return "undetermined"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

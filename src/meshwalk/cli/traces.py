@@ -1,0 +1,220 @@
+"""
+`meshwalk traces`: what was walked, from a list down to why an edge was taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from meshwalk.cli.options import Json, TracesFolder
+from meshwalk.cli.output import OK, Misuse, emit, line, say, write_lines
+from meshwalk.problems import TraceError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshwalk.plan import Plan
+    from meshwalk.store import Shelf, Summary
+    from meshwalk.trace import Traversal
+
+
+Ending = Literal["answered", "refused", "failed", "cancelled"]
+
+GraphFilter = Annotated[str, Parameter(name="--graph", help="Only walks of this graph.")]
+SessionFilter = Annotated[str, Parameter(name="--session", help="Only walks of this session.")]
+WorkflowFilter = Annotated[str, Parameter(name="--workflow", help="Only walks of this workflow.")]
+OutcomeFilter = Annotated[Ending | None, Parameter(name="--outcome", help="Only walks that ended so.")]
+
+
+def traces() -> App:
+    """
+    Put the commands below `meshwalk traces` together.
+    """
+    commands = App(name="traces", help="List, show and export the walks that were stored.")
+    commands.command(list_traces, name="list")
+    commands.command(show)
+    commands.command(export)
+
+    return commands
+
+
+def list_traces(
+    *,
+    traces: TracesFolder,
+    graph: GraphFilter = "",
+    session: SessionFilter = "",
+    workflow: WorkflowFilter = "",
+    outcome: OutcomeFilter = None,
+    limit: Annotated[int, Parameter(name="--limit")] = 50,
+    before: Annotated[str, Parameter(name="--before")] = "",
+    json: Json = False,
+) -> int:
+    """
+    List what was walked, newest first.
+
+    Parameters
+    ----------
+    limit
+        How many to list.
+    before
+        The id of the last walk listed before: go on behind it.
+    """
+    from meshwalk.store import Shelf
+
+    if limit < 1:
+        raise Misuse(f"--limit takes a whole number from 1, and {limit} is none")
+    with Shelf(traces) as shelf:
+        rows = shelf.list(graph=graph, session=session, workflow=workflow, outcome=outcome or "", limit=limit, before=before)
+    if json:
+        emit({"traversals": [_summary(row) for row in rows]})
+    else:
+        _show_list(rows)
+
+    return OK
+
+
+def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> int:
+    """
+    Show one walk: its hops, where the time went, and why each edge was taken or not.
+
+    Parameters
+    ----------
+    traversal_id
+        The walk's id, or a beginning of it that no other has.
+    """
+    from meshwalk.cli.shapes import explained_document
+    from meshwalk.cli.show import console, trace_table
+    from meshwalk.hops import hops_of
+    from meshwalk.store import Shelf
+
+    with Shelf(traces) as shelf:
+        traversal = find(shelf, traversal_id)
+        plan = _plan_of(shelf, traversal)
+    if json:
+        emit(explained_document(traversal, plan))
+    else:
+        console().print(trace_table(traversal, hops_of(traversal, plan), plan))
+
+    return OK
+
+
+def export(
+    *,
+    traces: TracesFolder,
+    graph: GraphFilter = "",
+    session: SessionFilter = "",
+    workflow: WorkflowFilter = "",
+    outcome: OutcomeFilter = None,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    json: Json = False,
+) -> int:
+    """
+    Print walks as JSON lines, oldest first, each as `show --json` prints it but without explanations.
+
+    Parameters
+    ----------
+    output
+        The file to write; stdout without it.
+    json
+        One JSON document that holds them all, in place of a line each.
+    """
+    from meshwalk.cli.shapes import record_document
+    from meshwalk.store import Shelf
+
+    with Shelf(traces) as shelf:
+        records = (
+            record_document(traversal, _plan_of(shelf, traversal))
+            for traversal in shelf.traversals(graph=graph, session=session, workflow=workflow, outcome=outcome or "")
+        )
+        if output is not None:
+            count = write_lines(output, (line(record) for record in records))
+            _say_written(output, count, json)
+        elif json:
+            emit({"traversals": list(records)})
+        else:
+            for record in records:
+                say(line(record))
+
+    return OK
+
+
+def _say_written(output: str, count: int, as_json: bool) -> None:
+    if as_json:
+        emit({"file": output, "traversals": count})
+    else:
+        say(f"{output}: {count} walks")
+
+
+def find(shelf: Shelf, traversal_id: str) -> Traversal:
+    """
+    Return a walk by its id, or by a beginning of it.
+
+    Raises:
+        Misuse: If there is none.
+        TraceError: If several ids begin so.
+    """
+    traversal = shelf.get(traversal_id)
+    if traversal is None:
+        raise Misuse(f"there is no walk {traversal_id!r} in '{shelf.folder}'; `meshwalk traces list` names those there are")
+
+    return traversal
+
+
+def _plan_of(shelf: Shelf, traversal: Traversal) -> Plan:
+    plan = shelf.plan(traversal.plan_digest)
+    if plan is None:
+        raise TraceError(
+            f"the plan {traversal.plan_digest} that walk {traversal.traversal_id} took is not in '{shelf.folder}'",
+            plan_digest=traversal.plan_digest,
+        )
+
+    return plan
+
+
+def _summary(row: Summary) -> dict[str, Any]:
+    from meshwalk.cli.shapes import wall_time
+
+    return {
+        "traversal_id": row.traversal_id,
+        "trace_id": row.trace_id,
+        "began": wall_time(row.began_unix_us),
+        "graph": row.graph,
+        "version": row.version,
+        "plan_digest": row.plan_digest,
+        "session": row.session,
+        "workflow": row.workflow,
+        "outcome": row.outcome,
+        "cause": row.cause,
+        "path": list(row.path),
+        "cost_usd": row.cost_usd,
+        "latency_us": row.latency_us,
+        "engine_us": row.engine_us,
+    }
+
+
+def _show_list(rows: Sequence[Summary]) -> None:
+    from meshwalk.cli.shapes import wall_time
+    from meshwalk.cli.show import console, table
+
+    console().print(
+        table(
+            "Walks, newest first",
+            ("traversal", "began", "graph", "outcome", "path", "USD", "ms"),
+            (
+                (
+                    row.traversal_id,
+                    wall_time(row.began_unix_us),
+                    row.graph,
+                    f"{row.outcome} ({row.cause})" if row.cause else row.outcome,
+                    " > ".join(row.path),
+                    f"{row.cost_usd:.6f}",
+                    f"{row.latency_us / 1000:.2f}",
+                )
+                for row in rows
+            ),
+            right=(5, 6),
+        )
+    )

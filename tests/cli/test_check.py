@@ -1,0 +1,134 @@
+"""
+`meshwalk check`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Run
+from conftest import Golden
+
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Places are printed with the path that was given, which must not be one machine's.
+    monkeypatch.chdir(HERE)
+
+
+def test_every_fault_is_printed_with_its_place(run: Run, golden: Golden) -> None:
+    """
+    A graph with more than ten different faults gets each of them, its line and its remedy, in one run.
+    """
+    checked = run("check", "faulty.yaml")
+
+    assert 1 == checked.code
+    assert "" == checked.err
+    golden(HERE / "faulty.txt", checked.out)
+
+
+def test_json_holds_every_fault(run: Run) -> None:
+    """
+    The document says of each fault where it is, what it is, and how it is mended.
+    """
+    checked = run("check", "faulty.yaml", "--json")
+    problems = checked.json["problems"]
+
+    assert 1 == checked.code
+    assert checked.json["ok"] is False
+    assert {"file", "line", "column", "code", "severity", "message", "help"} == problems[0].keys()
+    assert [
+        ("unknown-key", 4, 1),
+        ("out-of-range", 7, 17),
+        ("bad-duration", 9, 29),
+        ("wrong-type", 12, 50),
+        ("duplicate-key", 14, 3),
+        ("unknown-signal", 21, 29),
+        ("unknown-node", 22, 14),
+        ("type-mismatch", 22, 29),
+        ("guard-syntax", 29, 54),
+        ("guarded-last-edge", 30, 23),
+        ("unknown-member", 30, 49),
+        ("unknown-backend", 33, 14),
+        ("out-of-range", 34, 17),
+        ("unreachable-node", 36, 3),
+    ] == [(problem["code"], problem["line"], problem["column"]) for problem in problems]
+    assert {"faulty.yaml"} == {problem["file"] for problem in problems}
+    assert {"error"} == {problem["severity"] for problem in problems}
+
+
+def test_sound_graph(run: Run, desk: Path) -> None:
+    """
+    A graph without faults is said to be one, with its digests.
+    """
+    checked = run("check", desk, "--json")
+    card = checked.json["graphs"][0]
+
+    assert 0 == checked.code
+    assert (True, []) == (checked.json["ok"], checked.json["problems"])
+    assert ("desk", True, 4, 6) == (card["graph"], card["ok"], card["nodes"], card["edges"])
+    assert 64 == len(card["plan_digest"])
+    assert "ok, graph 'desk' with 4 nodes and 6 edges" in run("check", desk).out
+
+
+def test_several_graphs_are_checked_in_one_run(run: Run, desk: Path) -> None:
+    """
+    One faulty graph among several makes the answer no, and each is told of.
+    """
+    checked = run("check", desk, "faulty.yaml", "--json")
+
+    assert 1 == checked.code
+    assert [True, False] == [card["ok"] for card in checked.json["graphs"]]
+    assert " errors and 0 warnings in 2 graphs" in run("check", desk, "faulty.yaml").out
+
+
+def test_warnings_leave_the_answer_yes(run: Run, tmp_path: Path) -> None:
+    """
+    A warning is printed and counted, and the graph is still sound.
+    """
+    path = tmp_path / "spare.yaml"
+    path.write_text(
+        "meshwalk: 1\nname: spare\nstart: only\nbackends: {big: {kind: simulated}, idle: {kind: simulated}}\n"
+        "nodes: {only: {role: primary, backend: big, next: done}}\n",
+        encoding="utf-8",
+    )
+    checked = run("check", path, "--json")
+
+    assert 0 == checked.code
+    assert [("unused-backend", "warning")] == [(found["code"], found["severity"]) for found in checked.json["problems"]]
+    assert checked.json["ok"] is True
+    assert "0 errors and 1 warning in 1 graph" in run("check", path).out
+
+
+def test_text_that_is_no_graph(run: Run, tmp_path: Path) -> None:
+    """
+    A file that is not a table of keys has one fault, which is an answer and not a crash.
+    """
+    path = tmp_path / "list.yaml"
+    path.write_text("- one\n- two\n", encoding="utf-8")
+
+    assert 1 == run("check", path).code
+
+
+def test_file_that_is_not_there(run: Run) -> None:
+    """
+    Nothing to check is wrong use, said in one sentence.
+    """
+    checked = run("check", "nowhere.yaml")
+
+    assert (2, "") == (checked.code, checked.out)
+    assert "error: the graph 'nowhere.yaml' cannot be read: No such file or directory\n" == checked.err
+
+
+def test_shipped_graphs_are_sound(run: Run, graphs: Path) -> None:
+    """
+    Every graph that ships has no errors and no warnings.
+    """
+    checked = run("check", *sorted(graphs.glob("*.yaml")), "--json")
+
+    assert (0, []) == (checked.code, checked.json["problems"])

@@ -1,0 +1,82 @@
+"""
+How the texts of options become values, and how texts leave.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwalk.budgets import usd
+from meshwalk.cli.options import attribute_values, duration_us, nano_usd
+from meshwalk.cli.output import Misuse, say
+
+
+class TestDuration:
+    @pytest.mark.parametrize(
+        ("text", "us"),
+        [("1us", 1), ("300ms", 300_000), ("1.5s", 1_500_000), ("2m", 120_000_000), ("1h", 3_600_000_000), ("0s", 0)],
+    )
+    def test_units(self, text: str, us: int) -> None:
+        """
+        A duration is a number with a unit, as in a graph.
+        """
+        assert us == duration_us("--deadline", text)
+
+    @pytest.mark.parametrize("text", ["", "20", "s", "-1s", "1 s", "1d", "١s"])
+    def test_no_durations(self, text: str) -> None:
+        """
+        Anything else is refused, and the option is named.
+        """
+        with pytest.raises(Misuse, match="--deadline takes a duration"):
+            duration_us("--deadline", text)
+
+
+class TestMoney:
+    @given(st.integers(0, 10**15))
+    def test_dollars_are_read_exactly(self, nano: int) -> None:
+        """
+        What is printed of an amount reads back as that amount, as far as a double goes.
+        """
+        assert nano == nano_usd("--max-cost-usd", float(usd(nano)))
+
+    @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf")])
+    def test_no_amounts(self, amount: float) -> None:
+        """
+        Less than nothing, and what is no number, is refused.
+        """
+        with pytest.raises(Misuse, match="takes an amount in USD"):
+            nano_usd("--max-cost-usd", amount)
+
+
+class TestAttributes:
+    @given(st.text())
+    def test_any_text_is_a_string(self, text: str) -> None:
+        """
+        What stands behind the first `=` is the value, further ones too.
+        """
+        assert {"note": text} == attribute_values([f"note={text}"], "desk", {"note": "string"})
+
+    @given(st.floats(allow_nan=False))
+    def test_numbers_are_read_whole(self, number: float) -> None:
+        """
+        A number is the double that its text says.
+        """
+        assert {"size": number} == attribute_values([f"size={number!r}"], "desk", {"size": "number"})
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "né \\ud800"), ("ascii", "n\\xe9 \\ud800")])
+def test_what_a_terminal_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str) -> None:
+    """
+    A character that the terminal has no place for does not end the command.
+    """
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    say("né \ud800")
+    sys.stdout.flush()
+
+    assert f"{shown}\n" == raw.getvalue().decode(encoding)

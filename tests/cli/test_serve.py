@@ -1,0 +1,208 @@
+"""
+`meshwalk serve`, and `meshwalk route --target`: real processes that talk to each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.conftest import DESK, Ran, Run
+
+
+COMMAND = (sys.executable, "-m", "meshwalk")
+
+# A server under test exports nowhere, whatever the machine it runs on is set up for.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+
+def ran(*words: str | Path) -> Ran:
+    """
+    Run a command in a process of its own.
+    """
+    done = subprocess.run(
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, encoding="utf-8", env=ENVIRONMENT, check=False
+    )
+
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def serving(*words: str | Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """
+    Run a server until the block is left, and give what it said when it was ready.
+    """
+    command = [*COMMAND, "serve", *map(str, words), "--listen", "127.0.0.1:0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            yield process, json.loads(line)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """
+    Serve two graphs, and give the address and the folder of traces.
+    """
+    folder = tmp_path_factory.mktemp("served")
+    for name in ("desk", "other"):
+        (folder / f"{name}.yaml").write_text(DESK.replace("name: desk", f"name: {name}"), encoding="utf-8")
+    with serving(folder / "desk.yaml", folder / "other.yaml", "--traces", folder / "traces") as (_, ready):
+        assert {"ready", "address", "port", "graphs", "traces"} == ready.keys()
+        assert ["desk", "other"] == ready["graphs"]
+
+        yield ready["address"], folder / "traces"
+
+
+class TestServe:
+    def test_walks_are_seen_by_another_process(self, served: tuple[str, Path], run: Run) -> None:
+        """
+        A prompt routed through the server is answered, and its record is there to list, show and replay while it serves.
+        """
+        target, traces = served
+        routed = ran("route", "--target", target, "--graph", "desk", "Say hello.", "--session", "s-9", "--json")
+        traversal_id = routed.json["traversal_id"]
+
+        assert (0, "") == (routed.code, routed.err)
+
+        # What goes out is stored within a second; the server's own answer says when that is.
+        while traversal_id not in (listed := ran("traces", "list", "--traces", traces, "--session", "s-9")).out:
+            assert 0 == listed.code
+
+        shown = run("traces", "show", traversal_id, "--traces", traces, "--json").json
+
+        assert routed.json["path"] == shown["path"]
+        assert routed.json["plan_digest"] == shown["plan_digest"]
+        assert [hop["considered"] for hop in routed.json["hops"]] == [
+            [{key: value for key, value in edge.items() if key != "why"} for edge in hop["considered"]] for hop in shown["hops"]
+        ]
+        assert 0 == run("replay", "--traces", traces, traversal_id).code
+
+    def test_same_shape_as_in_process(self, served: tuple[str, Path], run: Run, desk: Path) -> None:
+        """
+        A walk made by a server is told like one made here, and decides alike.
+        """
+        here = run("route", desk, "Say hello.", "--json").json
+        there = run("route", "--target", served[0], "--graph", "desk", "Say hello.", "--json").json
+
+        assert here.keys() == there.keys()
+        assert [hop.keys() for hop in here["hops"]] == [hop.keys() for hop in there["hops"]]
+        assert here["plan_digest"] == there["plan_digest"]
+        assert (here["path"], here["cost_usd"], here["answer"]) == (there["path"], there["cost_usd"], there["answer"])
+        assert [hop["outputs"] for hop in here["hops"]] == [hop["outputs"] for hop in there["hops"]]
+
+    @pytest.mark.parametrize(
+        ("words", "code", "said"),
+        [
+            (("--set", "task=proof"), 1, "refused: we do not prove"),
+            (("--set", "correctness=strict"), 1, "error: "),
+            (("--set", "task=rhyme"), 2, "attributes.task: is 'rhyme'"),
+            (("--set", "patience=much"), 2, "'patience' takes a number"),
+            (("--set", "tasks=proof"), 2, "did you mean 'task'?"),
+            (("--deadline", "0s"), 2, "limits.deadline: is spent already"),
+        ],
+    )
+    def test_what_is_no_answer(self, served: tuple[str, Path], run: Run, words: tuple[str, ...], code: int, said: str) -> None:
+        """
+        Exit codes and sentences are those of a walk made here.
+        """
+        routed = run("route", "--target", served[0], "--graph", "desk", "Say hello.", *words)
+
+        assert code == routed.code
+        assert said in routed.out + routed.err
+
+    def test_failed_walk_in_json(self, served: tuple[str, Path], run: Run) -> None:
+        """
+        A walk that failed on a server is one document, with the id of its record.
+        """
+        routed = run("route", "--target", served[0], "--graph", "desk", "Hi.", "--set", "correctness=strict", "--json")
+
+        assert 1 == routed.code
+        assert ("BackendFailed", "large", "malformed") == tuple(routed.json["error"][key] for key in ("kind", "node", "cause"))
+        assert 32 == len(routed.json["error"]["traversal_id"])
+
+    @pytest.mark.parametrize(
+        ("words", "said"), [((), "this server serves several: desk, other"), (("--graph", "dsk"), "did you mean 'desk'?")]
+    )
+    def test_which_graph(self, served: tuple[str, Path], run: Run, words: tuple[str, ...], said: str) -> None:
+        """
+        A server of several graphs wants to know which, and says which it has.
+        """
+        routed = run("route", "--target", served[0], "Hi.", *words)
+
+        assert 2 == routed.code
+        assert said in routed.err
+
+
+class TestLife:
+    @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+    def test_stops_gracefully(self, desk: Path, tmp_path: Path, stop: signal.Signals) -> None:
+        """
+        A signal ends the server with 0 and without a word, and what it walked is stored.
+        """
+        with serving(desk, "--traces", tmp_path / "traces") as (process, ready):
+            routed = ran("route", "--target", ready["address"], "Say hello.", "--json")
+            process.send_signal(stop)
+            out, err = process.communicate()
+
+        assert (0, "", "") == (process.returncode, out, err)
+        assert routed.json["traversal_id"] in ran("traces", "list", "--traces", tmp_path / "traces").out
+
+    def test_says_when_it_is_ready(self, desk: Path) -> None:
+        """
+        People are told on one line what is served and where; the port is the real one.
+        """
+        command = [*COMMAND, "serve", str(desk), "--listen", "127.0.0.1:0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            process.terminate()
+
+        host, port = line.removeprefix("Serving desk at ").partition(";")[0].split(":")
+
+        assert ("127.0.0.1", True) == (host, 0 < int(port) < 65536)
+        assert line.endswith("; Ctrl-C stops.\n")
+
+    def test_address_in_use(self, run: Run, desk: Path) -> None:
+        """
+        An address that is taken is wrong use, said in a sentence.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            served = run("serve", desk, "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+
+        assert (2, "") == (served.code, served.out)
+        assert "cannot listen at" in served.err
+
+    def test_two_graphs_of_one_name(self, run: Run, desk: Path) -> None:
+        """
+        Two graphs that requests could not tell apart are not served.
+        """
+        served = run("serve", desk, desk, "--listen", "127.0.0.1:0")
+
+        assert 2 == served.code
+        assert "two graphs are called 'desk'" in served.err
+
+    def test_faulty_graph(self, run: Run) -> None:
+        """
+        A graph with faults is not served; they are printed.
+        """
+        served = run("serve", Path(__file__).parent / "faulty.yaml", "--listen", "127.0.0.1:0", "--json")
+
+        assert 2 == served.code
+        assert "[unknown-key]" in served.err
+        assert "problems" in served.json["error"]
