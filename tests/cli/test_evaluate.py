@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,23 @@ def test_people_get_tables(run: Run, pair: Path, data: Path) -> None:
     assert "" == ran.err
     for said in ("Graph pair on 4 rows", "always the best (big)", "a random mix (25.0% the best)", "first > second", "0.350"):
         assert said in ran.out
+
+
+def test_progress_where_somebody_watches(run: Run, pair: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    On a terminal a bar counts the walks on stderr, and stdout is as it would be without.
+    """
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    ran = run("evaluate", pair, data, "--json")
+
+    assert "4/4" in terminal.getvalue()
+    assert 4 == ran.json["n"]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_what_was_left_out_is_said(run: Run, pair: Path, data: Path) -> None:

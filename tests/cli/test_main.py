@@ -134,6 +134,19 @@ def test_an_error_of_any_kind_is_a_sentence(run: Run, desk: Path, monkeypatch: p
     assert (2, "", "error: not now\n") == run("draw", desk)
 
 
+def test_ctrl_c_leaves_no_traceback(run: Run, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Who interrupts a command gets the shell's usual code and no more.
+    """
+
+    def interrupted(_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meshwalk.draw.mermaid", interrupted)
+
+    assert (130, "", "") == run("draw", desk)
+
+
 def test_module_runs_as_a_program(desk: Path) -> None:
     """
     `python -m meshwalk` is the command, and its exit code the process's.

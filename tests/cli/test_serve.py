@@ -151,17 +151,17 @@ class TestServe:
 
 class TestLife:
     @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-    def test_stops_gracefully(self, desk: Path, tmp_path: Path, stop: signal.Signals) -> None:
+    def test_stops_gracefully(self, run: Run, desk: Path, tmp_path: Path, stop: signal.Signals) -> None:
         """
         A signal ends the server with 0 and without a word, and what it walked is stored.
         """
         with serving(desk, "--traces", tmp_path / "traces") as (process, ready):
-            routed = ran("route", "--target", ready["address"], "Say hello.", "--json")
+            routed = run("route", "--target", ready["address"], "Say hello.", "--json")
             process.send_signal(stop)
             out, err = process.communicate()
 
         assert (0, "", "") == (process.returncode, out, err)
-        assert routed.json["traversal_id"] in ran("traces", "list", "--traces", tmp_path / "traces").out
+        assert routed.json["traversal_id"] in run("traces", "list", "--traces", tmp_path / "traces").out
 
     def test_says_when_it_is_ready(self, desk: Path) -> None:
         """

@@ -60,6 +60,7 @@ def app() -> App:
         name="meshwalk",
         help="Walk inference requests over a declared graph of models.",
         version=_version,
+        suppress_keyboard_interrupt=False,
         default_parameter=Parameter(show_default=False),
     )
     for command in (check, draw, schema, serve, evaluate, replay):
