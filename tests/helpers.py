@@ -7,6 +7,7 @@ from __future__ import annotations
 from textwrap import dedent
 
 from meshwalk.budgets import REQUEST, Ledger, Need
+from meshwalk.hops import Hop
 from meshwalk.loader import read_graph
 from meshwalk.model import Limits, Value
 from meshwalk.plan import Plan, compile_plan
@@ -20,7 +21,6 @@ from meshwalk.trace import (
     Granted,
     Replied,
     Reserve,
-    Scopes,
     Traversal,
     View,
     Wish,
@@ -143,4 +143,11 @@ def need_of(wish: Wish) -> Need:
     return Need(wish.cost_nano_usd, wish.output_tokens)
 
 
-SCOPES = Scopes("s-17", "w-3")
+def words_of(hop: Hop) -> dict[str, object]:
+    """
+    Return all that *hop* says, to compare it with another.
+    """
+    return {
+        name: [(edge.to, edge.guard, edge.verdict) for edge in hop.considered] if name == "considered" else getattr(hop, name)
+        for name in hop.__slots__
+    }

@@ -26,7 +26,7 @@ ADMISSION = Admission(
           weight: {type: number, range: [0, 10]}
           vip: {type: bool, default: false}
         limits: {hops: 4, deadline: 20s, cost_usd: 0.5, input_bytes: 40, output_tokens: 1000}
-        sampling: [temperature, max_tokens]
+        sampling: [temperature, max_tokens, seed, stop]
         backends: {little: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 1}}}
         nodes:
           ask: {role: answer, backend: little, max_tokens: 9, next: done}
@@ -94,9 +94,15 @@ class TestAdmit:
             (asking(sampling=Sampling(temperature=2.5)), "params.temperature"),
             (asking(sampling=Sampling(temperature=math.inf)), "params.temperature"),
             (asking(sampling=Sampling(max_tokens=0)), "params.max_tokens"),
+            (asking(sampling=Sampling(seed=2**63)), "params.seed"),
+            (asking(sampling=Sampling(stop=("",))), "params.stop"),
+            (asking(sampling=Sampling(stop=("\ud800",))), "params.stop"),
             (asking(limits=Limits(hops=0)), "limits.hops"),
-            (asking(limits=Limits(cost_nano_usd=-1)), "limits.cost_usd"),
+            (asking(limits=Limits(cost_nano_usd=-1)), "limits.cost_nano_usd"),
+            (asking(limits=Limits(hops=2**63)), "limits.hops"),
+            (asking(limits=Limits(deadline_us=2**63)), "limits.deadline"),
             (asking(scopes=Scopes(session="s" * 257)), "scopes.session"),
+            (asking(scopes=Scopes(workflow="\ud800")), "scopes.workflow"),
         ],
     )
     def test_names_the_field(self, request_: Request, field: str) -> None:

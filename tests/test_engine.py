@@ -197,14 +197,16 @@ class TestErrors:
         assert [cost] == list({attempt.cost_nano_usd for attempt in attempts})
         assert [basis] == list({attempt.basis for attempt in attempts})
 
-    async def test_any_exception_is_recorded(self) -> None:
+    async def test_any_exception_is_recorded(self, caplog: pytest.LogCaptureFixture) -> None:
         """
-        A backend that raises what it should not does not break the walk's record, and its words stay out of it.
+        A backend that raises what it should not does not break the walk's record, and its words stay out of it and of the log.
         """
         done = await walked([RuntimeError("a secret prompt")])
 
         assert Outcome.FAILED is done.outcome
         assert "node 'small': the backend raised RuntimeError" == done.reason
+        assert "RuntimeError" in caplog.text
+        assert "a secret prompt" not in caplog.text
 
     async def test_a_timeout_cancels_the_call(self) -> None:
         """
@@ -342,6 +344,32 @@ class TestDecide:
             (edge.to, edge.needs, edge.verdict) for edge in preview.edges
         ]
         assert ([], []) == (little.asked, records)
+
+    async def test_says_what_is_still_open(self) -> None:
+        """
+        A guard that reads an output with a declared `missing:` needs that output, too, as long as nobody was asked.
+        """
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: strict
+            start: ask
+            backends: {little: {kind: simulated}}
+            nodes:
+              ask:
+                role: answer
+                backend: little
+                confidence: {from: recorded, missing: 0}
+                next:
+                  - {to: done, when: "request.urgency == 'batch' || output.confidence > 0.5"}
+                  - {to: done}
+            """
+        )
+        engine, _ = engine_of(plan, Scripted())
+        hurried, patient = engine.decide(asking()), engine.decide(asking(attributes={"urgency": "batch"}))
+
+        assert (("output.confidence",), None) == (hurried.edges[0].needs, hurried.edges[0].verdict)
+        assert ((), True) == (patient.edges[0].needs, patient.edges[0].verdict)
 
 
 class TestTimes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from helpers import NO_LIMITS, WalkPair, began, plan_of, traversal_of
-from meshwalk.hops import VERDICTS, Hop, assemble, considered, hops_of
+from meshwalk.hops import VERDICTS, Assembly, Hop, considered, hops_of
 from meshwalk.plan import Plan
 from meshwalk.trace import Replied, TimedOut, Timing, Usage, View
 from records import (
@@ -260,6 +260,16 @@ class TestSkipped:
         assert (30_000_005, 0, ()) == (large.started_us, large.latency_us, large.attempts)
 
 
+def under_way(pair: WalkPair, plan: Plan) -> list[Hop]:
+    assembly = Assembly(plan)
+    for entry, wishes in pair.steps:
+        assembly.feed(entry, wishes, pair.live.path)
+    for decision in pair.live.decisions:
+        assembly.decide(decision)
+
+    return assembly.hops
+
+
 class TestUnderWay:
     def test_open_hop_is_shown(self, plan: Plan) -> None:
         """
@@ -269,7 +279,7 @@ class TestUnderWay:
         pair.feed(began(task="any"))
         classified(pair)
         granted(pair, 120)
-        classify, small = assemble(pair.live.path, pair.steps, pair.live.decisions, plan)
+        classify, small = under_way(pair, plan)
 
         assert ("ok", "small") == (classify.status, classify.edge)
         assert (100, 0, "") == (small.started_us, small.latency_us, small.edge)
@@ -284,6 +294,6 @@ class TestUnderWay:
         classified(pair)
         granted(pair, 120)
         pair.feed(TimedOut(1, 500, "too slow", (attempt(150, 300, status="timeout"),)))
-        small = assemble(pair.live.path, pair.steps, pair.live.decisions, plan)[1]
+        small = under_way(pair, plan)[1]
 
         assert ("timeout", "timeout", "too slow", 400) == (small.status, small.error_class, small.message, small.latency_us)

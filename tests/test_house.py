@@ -56,15 +56,15 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "wire": (*_GROUND, "plan", "hops"),
     "backends": (*_GROUND, "outcomes"),
     "roles": _GROUND,
-    "engine": (*_GROUND, "budgets", "prompts", "plan", "admission", "walk", "attempts", "backends.base", "roles"),
+    "engine": (*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts", "backends.base", "roles"),
     "telemetry": (*_GROUND, "plan", "hops"),
     "store": (*_GROUND, "plan", "hops"),
     # the library: looking back
     "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
     # the doors
-    "mesh": (*_GROUND, "budgets", "outcomes", "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay"),
+    "mesh": (*_GROUND, "loader", "plan", "engine", "store", "backends"),
     "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
-    "server": (*_GROUND, "loader", "topology", "plan", "draw", "hops", *_WORKSHOP, "replay", "mesh"),
+    "server": (*_GROUND, "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),
     "cli": (
         *(*_GROUND, "outcomes", "loader", "guards", "topology", "plan", "draw", "hops", "walk"),

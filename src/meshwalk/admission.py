@@ -25,6 +25,9 @@ MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
 # A scope's name becomes a key in records and vaults; a longer one is a mistake.
 SCOPE_CHARACTERS = 256
 
+# Records hold whole numbers of 64 bits.
+MOST = 2**63 - 1
+
 
 class Admission:
     """
@@ -105,7 +108,7 @@ class Admission:
         try:
             size = sum(len(message.content.encode()) + len(message.name.encode()) for message in request.messages)
         except UnicodeEncodeError:
-            raise RequestError([Violation("messages", "hold characters that are not Unicode text (lone surrogates)")]) from None
+            raise RequestError([Violation("messages", _NOT_UNICODE)]) from None
         assert limits.input_bytes is not None
         if size > limits.input_bytes:
             why = f"are {size} bytes of UTF-8 and limits.input_bytes is {limits.input_bytes}; shorten them or raise the limit"
@@ -115,6 +118,16 @@ class Admission:
 
 
 _UNSET = Sampling()
+_NOT_UNICODE = "holds characters that are not Unicode text (lone surrogates)"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+
+    return True
 
 
 def _asks(message: Message) -> bool:
@@ -131,25 +144,32 @@ def _least(mine: int | None, theirs: int | None) -> int | None:
 def _in_limits(limits: Limits) -> Iterator[Violation]:
     for name, value, least in (
         ("hops", limits.hops, 1),
-        ("cost_usd", limits.cost_nano_usd, 0),
+        ("cost_nano_usd", limits.cost_nano_usd, 0),
         ("input_bytes", limits.input_bytes, 1),
         ("output_tokens", limits.output_tokens, 0),
+        ("deadline", limits.deadline_us, -MOST),  # one that is spent has an error of its own
     ):
-        if value is not None and value < least:
-            yield Violation(f"limits.{name}", f"is {value}, and the least is {least}")
+        if value is not None and not least <= value <= MOST:
+            yield Violation(f"limits.{name}", f"is {value}, and it lies in {least} to {MOST}")
 
 
 def _in_scopes(request: Request) -> Iterator[Violation]:
     for name, value in request.scopes._asdict().items():
         if len(value) > SCOPE_CHARACTERS:
             yield Violation(f"scopes.{name}", f"is {len(value)} characters long, and the most is {SCOPE_CHARACTERS}")
+        elif not _is_unicode(value):
+            yield Violation(f"scopes.{name}", _NOT_UNICODE)
 
 
 def _out_of_range(name: str, value: float | tuple[str, ...]) -> str:
     if isinstance(value, tuple):
+        if not all(_is_unicode(text) for text in value):
+            return _NOT_UNICODE
         return "" if 0 < len(value) <= 16 and all(value) else "takes 1 to 16 texts that are not empty"
     if not math.isfinite(value):
         return "is not a finite number"
+    if abs(value) > MOST:
+        return f"is {value:g}, and the most is {MOST}"
     match name:
         case "max_tokens" if value < 1:
             return f"is {value:g}, and the least is 1"

@@ -20,18 +20,19 @@ from meshwalk.trace import (
     Cancelled,
     Decision,
     Denied,
+    Entry,
     Failed,
     Finish,
     Granted,
     Outcome,
     Replied,
     Reserve,
-    Settle,
     TimedOut,
     Timing,
     Traversal,
     Usage,
     View,
+    Wish,
     total_usage,
     weakest,
 )
@@ -71,12 +72,14 @@ class Hop:
         latency_us: From the decision to come here to the entry that closed the hop.
         engine_us: The part of it that was not spent in calls.
         edge: Where the walk went from here; empty if it ended here.
+        decision: How it was left, as recorded; None if the walk ended here.
         considered: Every edge of the section that decided, in order.
     """
 
     __slots__ = (
-        "attempts", "basis", "considered", "cost_nano_usd", "edge", "engine_us", "error_class", "index", "latency_us",
-        "message", "node", "outputs", "reserved_nano_usd", "role", "started_us", "status", "timing", "usage", "views", "visit",
+        "attempts", "basis", "considered", "cost_nano_usd", "decision", "edge", "engine_us", "error_class", "index",
+        "latency_us", "message", "node", "outputs", "reserved_nano_usd", "role", "started_us", "status", "timing", "usage",
+        "views", "visit",
     )  # fmt: skip
 
     def __init__(self, index: int, visit: int, node: str, role: Role, started_us: int) -> None:
@@ -100,6 +103,7 @@ class Hop:
         self.message = ""
         self.edge = ""
         self.considered: tuple[Considered, ...] = ()
+        self.decision: Decision | None = None
 
     def close(self, entry: Replied | Failed | TimedOut | Cancelled | Denied) -> None:
         """
@@ -131,57 +135,67 @@ class Hop:
         self.basis = weakest(attempt.basis for attempt in attempts)
 
 
+class Assembly:
+    """
+    Put hops together as entries come in, for a walk that is over or one that is under way.
+    """
+
+    __slots__ = ("_plan", "_visits", "hops")
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._visits: dict[str, int] = {}
+        self.hops: list[Hop] = []
+
+    def feed(self, entry: Entry, wishes: Sequence[Wish], path: Sequence[str]) -> None:
+        """
+        Take what happened and what the walk then wanted; *path* names the nodes as far as they are known.
+        """
+        if isinstance(entry, Granted):
+            self.hops[entry.hop].views = entry.views
+        elif not isinstance(entry, Began):
+            self.hops[entry.hop].close(entry)
+        for wish in wishes:
+            if isinstance(wish, Reserve):
+                self._open(path[: wish.hop + 1], entry.at)
+                self.hops[wish.hop].reserved_nano_usd = wish.cost_nano_usd or 0
+            elif isinstance(wish, Call):
+                self._open(path[: wish.hop + 1], entry.at)
+            elif isinstance(wish, Finish):
+                self._open(path, entry.at)
+                if wish.outcome is Outcome.REFUSED:
+                    self.hops[-1].status, self.hops[-1].message = "refused", wish.message
+
+    def decide(self, decision: Decision) -> None:
+        """
+        Take how a hop was left.
+        """
+        hop = self.hops[decision.hop]
+        hop.decision = decision
+        hop.considered = considered(decision, self._plan.node(hop.node))
+        hop.edge = decision.to
+        if hop.status == "skipped":
+            hop.error_class = decision.error_class
+
+    def _open(self, path: Sequence[str], at: int) -> None:
+        # Hops that were skipped for want of time have no wish of their own; they open with the next.
+        for index in range(len(self.hops), len(path)):
+            node = path[index]
+            visit = self._visits[node] = self._visits.get(node, 0) + 1
+            self.hops.append(Hop(index, visit, node, self._plan.node(node).role, at))
+
+
 def hops_of(traversal: Traversal, plan: Plan) -> list[Hop]:
     """
     Put *traversal* together as hops, in order; *plan* is the plan it walked.
     """
-    return assemble(traversal.path, traversal.steps, traversal.decisions, plan)
+    assembly = Assembly(plan)
+    for entry, wishes in traversal.steps:
+        assembly.feed(entry, wishes, traversal.path)
+    for decision in traversal.decisions:
+        assembly.decide(decision)
 
-
-def assemble(
-    path: Sequence[str],
-    steps: Sequence[tuple[object, Sequence[object]]],
-    decisions: Sequence[Decision],
-    plan: Plan,
-) -> list[Hop]:
-    """
-    Put the hops of a walk together, which may still be under way.
-    """
-    hops: list[Hop] = []
-    seen: dict[str, int] = {}
-
-    def open_up_to(index: int, at: int) -> None:
-        while len(hops) <= index:
-            node = path[len(hops)]
-            seen[node] = seen.get(node, 0) + 1
-            hops.append(Hop(len(hops), seen[node], node, plan.node(node).role, at))
-
-    for entry, wishes in steps:
-        match entry:
-            case Granted():
-                hops[entry.hop].views = entry.views
-            case Denied() | Replied() | Failed() | TimedOut() | Cancelled():
-                hops[entry.hop].close(entry)
-            case Began():
-                pass
-        at: int = entry.at  # type: ignore[attr-defined]
-        for wish in wishes:
-            match wish:
-                case Reserve():
-                    open_up_to(wish.hop, at)
-                    hops[wish.hop].reserved_nano_usd = wish.cost_nano_usd or 0
-                case Call():
-                    open_up_to(wish.hop, at)
-                case Finish():
-                    open_up_to(len(path) - 1, at)
-                    if wish.outcome is Outcome.REFUSED:
-                        hops[-1].status, hops[-1].message = "refused", wish.message
-                case Settle():
-                    pass
-    for decision in decisions:
-        _decide(hops[decision.hop], decision, plan)
-
-    return hops
+    return assembly.hops
 
 
 def considered(decision: Decision, node: NodePlan) -> tuple[Considered, ...]:
@@ -194,13 +208,6 @@ def considered(decision: Decision, node: NodePlan) -> tuple[Considered, ...]:
         Considered(edge.edge.to, _condition(edge), VERDICTS[verdict])
         for edge, verdict in zip(edges, decision.verdicts, strict=True)
     )
-
-
-def _decide(hop: Hop, decision: Decision, plan: Plan) -> None:
-    hop.considered = considered(decision, plan.node(hop.node))
-    hop.edge = decision.to
-    if hop.status == "skipped":
-        hop.error_class = decision.error_class
 
 
 def _condition(edge: EdgePlan) -> str:

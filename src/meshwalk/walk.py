@@ -109,12 +109,6 @@ class Walk:
 
         return None if position is None else self._values[position]
 
-    def verdict(self, edge: EdgePlan) -> bool | None:
-        """
-        Ask the guard of *edge* now; None is undetermined.
-        """
-        return True if edge.test is None else edge.test(self._values)
-
     def __repr__(self) -> str:
         hops = f"{len(self.path)} hop{'' if len(self.path) == 1 else 's'}"
         view = self._views[0] if self._views else View("request")
@@ -172,7 +166,7 @@ class Walk:
         spent = False
         verdicts = ""
         for edge in node.next:
-            verdict = self.verdict(edge)
+            verdict = True if edge.test is None else edge.test(values)
             if verdict and self._spent(edge.to):
                 verdicts, spent = verdicts + "s", True
                 continue

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import plan_of
+from helpers import plan_of, words_of
 from meshwalk.hops import VERDICTS as HOUSE_VERDICTS
 from meshwalk.hops import Considered, Hop, HopStatus
 from meshwalk.mesh import Mesh
@@ -158,13 +158,6 @@ def hops(draw: st.DrawFn) -> Hop:
     hop.error_class, hop.message = draw(WORDS), draw(WORDS)
 
     return hop
-
-
-def words_of(hop: Hop) -> dict[str, object]:
-    return {
-        name: [(edge.to, edge.guard, edge.verdict) for edge in hop.considered] if name == "considered" else getattr(hop, name)
-        for name in hop.__slots__
-    }
 
 
 class TestHops:

@@ -42,7 +42,7 @@ class Engine:
         Walk *request* to its end, and record it whatever that end is.
 
         Args:
-            observe: Told of every entry and the wishes it led to, as they come.
+            observe: Told of every entry, the wishes it led to and the walk that made them, as they come.
 
         Raises:
             RequestError: If the request cannot begin a walk.

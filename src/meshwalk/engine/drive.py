@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Mapping
 
 from anyio import get_cancelled_exc_class, move_on_after
@@ -49,7 +50,8 @@ from meshwalk.walk import Walk
 
 _log = logging.getLogger(__name__)
 
-Observer = Callable[[Entry, tuple[Wish, ...]], None]
+# Told of each entry, the wishes it led to, and the walk that made them.
+Observer = Callable[[Entry, tuple[Wish, ...], Walk], None]
 
 _REPORTED: Basis = "reported"
 _UNSET = Sampling()
@@ -117,7 +119,7 @@ class Drive:
         wishes = self._walk.feed(entry)
         self._steps.append((entry, wishes))
         if self._observe is not None:
-            self._observe(entry, wishes)
+            self._observe(entry, wishes, self._walk)
 
         return wishes
 
@@ -186,7 +188,7 @@ class Drive:
         try:
             outputs = roles.outputs_of(node.node, reply)
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
-            _log.exception("the outputs of a reply could not be read", extra={"meshwalk.node": node.name})
+            _log_unforeseen("the outputs of a reply could not be read", node, error)
             message = f"the reply of node '{node.name}' could not be read ({type(error).__name__})"
             return Failed(hop, self._now(), "malformed", message, attempts)
         self._replies[hop] = reply
@@ -197,7 +199,7 @@ class Drive:
         if node.role == "classifier":
             outputs = roles.features(self._request.messages)
         else:
-            outputs = roles.agreement(node.node, self._texts(node))
+            outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
 
         return Replied(hop, self._now(), outputs)
 
@@ -208,6 +210,14 @@ class Drive:
         path = self._walk.path
 
         return {path[hop]: reply.text for hop, reply in self._replies.items() if path[hop] in node.node.of}
+
+    def _stated_in(self, node: NodePlan) -> dict[str, str]:
+        """
+        Return how each node a verifier looks at states its confidence, so that it is not taken for its answer.
+        """
+        confidences = {name: self._plan.node(name).node.confidence for name in node.node.of}
+
+        return {name: stated.pattern for name, stated in confidences.items() if stated is not None and stated.pattern}
 
     async def _attempt(self, node: NodePlan, step: Try) -> tuple[Reply | None, ErrorClass | None, str]:
         assert node.node.backend is not None
@@ -233,7 +243,7 @@ class Drive:
                 self._note(node, "failed", error.error_class, message)
             return None, error.error_class, message
         except Exception as error:  # noqa: BLE001 (whatever a backend raises, the walk goes on and is recorded)
-            _log.exception("a backend raised what is not a BackendError", extra={"meshwalk.node": node.name})
+            _log_unforeseen("a backend raised what is not a BackendError", node, error)
             message = f"node '{node.name}': the backend raised {type(error).__name__}"
             self._note(node, "failed", "malformed", message, cost=self._reserved, basis="assumed")
             return None, "malformed", message
@@ -328,3 +338,9 @@ class Drive:
         self._record(traversal)
 
         return Walked(traversal, answer, served.finish_reason if served else "")
+
+
+def _log_unforeseen(what: str, node: NodePlan, error: Exception) -> None:
+    # Its type and its places, and not its words: an exception may quote the prompt.
+    places = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s: %s\n%s", what, type(error).__name__, places, extra={"meshwalk.node": node.name})

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshwalk import roles
+from meshwalk import guards, roles
 from meshwalk.budgets import Ledger
 from meshwalk.engine.results import Preview, PreviewEdge
 from meshwalk.model import Limits, Value
@@ -44,7 +44,11 @@ def preview(plan: Plan, request: Request, facts: Facts, limits: Limits) -> Previ
 
 
 def _edge(walk: Walk, name: str, edge: EdgePlan) -> PreviewEdge:
-    unknown = [slot for slot in edge.checked.reads if walk.value(slot) is None] if edge.checked else []
+    if edge.checked is None:
+        return PreviewEdge(edge.edge.to, "otherwise", (), True)
+    # Compiled guards trust that a node which was left has given its outputs; this one was never asked.
+    verdict = guards.evaluate(edge.checked.tree, walk.value)
+    unknown = [slot for slot in edge.checked.reads if walk.value(slot) is None] if verdict is None else []
     needs = tuple(sorted(slot.replace(f"hop.{name}.", "output.", 1) for slot in unknown))
 
-    return PreviewEdge(edge.edge.to, edge.edge.when or "otherwise", needs, walk.verdict(edge))
+    return PreviewEdge(edge.edge.to, edge.checked.text, needs, None if verdict is None else bool(verdict))

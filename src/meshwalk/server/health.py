@@ -62,5 +62,6 @@ class _Watcher:
 
     async def write(self, change: Any) -> None:
         await self._context.write(change)
-        if self._health.stopping:
+        # A stop may begin while an earlier change is on its way; that one is not the last.
+        if self._health.stopping and change.status != health_pb2.HealthCheckResponse.SERVING:
             raise _LetGo

@@ -7,24 +7,13 @@ from __future__ import annotations
 import asyncio
 
 from meshwalk.engine import Walked
-from meshwalk.hops import Hop
+from meshwalk.hops import Assembly
 from meshwalk.plan import Plan
 from meshwalk.problems import RequestError, Violation
 from meshwalk.server.calls import Context, answers, deadline_us, traceparent
 from meshwalk.server.served import Seat, Served
-from meshwalk.trace import (
-    Call,
-    Cancelled,
-    Denied,
-    Entry,
-    Failed,
-    Granted,
-    Replied,
-    Request,
-    Reserve,
-    TimedOut,
-    Wish,
-)
+from meshwalk.trace import Began, Entry, Granted, Request, Wish
+from meshwalk.walk import Phase, Walk
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
 from meshwalk.wire.words import HopFinished, HopStarted
@@ -113,38 +102,25 @@ def _pack_event(event: HopStarted | HopFinished, request: routing_pb2.RouteReque
 class _Teller:
     """
     Watch a walk, and put what a stream tells of it into `events`, where None says that the walk is over.
-
-    A node that is never asked for anything (a refusal, one that is skipped for want of time) is in the final reply only.
     """
 
-    __slots__ = ("_hop", "_plan", "_visits", "events")
+    __slots__ = ("_assembly", "_decided", "events")
 
     def __init__(self, plan: Plan) -> None:
         self.events: asyncio.Queue[HopStarted | HopFinished | None] = asyncio.Queue()
-        self._plan = plan
-        self._visits: dict[str, int] = {}
-        self._hop: Hop | None = None
+        self._assembly = Assembly(plan)
+        self._decided = 0
 
-    def __call__(self, entry: Entry, wishes: tuple[Wish, ...]) -> None:
-        if self._hop is not None:
-            self._tell(self._hop, entry)
-        for wish in wishes:
-            if isinstance(wish, Reserve):
-                self._start(wish.hop, wish.node, entry.at).reserved_nano_usd = wish.cost_nano_usd or 0
-            elif isinstance(wish, Call) and self._hop is None:
-                self._start(wish.hop, wish.node, entry.at)
-
-    def _tell(self, hop: Hop, entry: Entry) -> None:
-        if isinstance(entry, Granted):
-            hop.views = entry.views
-        elif isinstance(entry, Replied | Failed | TimedOut | Cancelled | Denied):
-            hop.close(entry)
-            self._hop = None
-            self.events.put_nowait(HopFinished(hop))
-
-    def _start(self, index: int, node: str, at: int) -> Hop:
-        visit = self._visits[node] = self._visits.get(node, 0) + 1
-        self._hop = hop = Hop(index, visit, node, self._plan.node(node).role, at)
-        self.events.put_nowait(HopStarted(index, node, hop.role, at))
-
-        return hop
+    def __call__(self, entry: Entry, wishes: tuple[Wish, ...], walk: Walk) -> None:
+        assembly, known = self._assembly, len(self._assembly.hops)
+        assembly.feed(entry, wishes, walk.path)
+        for decision in walk.decisions[self._decided :]:
+            assembly.decide(decision)
+        self._decided = len(walk.decisions)
+        if not isinstance(entry, Began | Granted):
+            self.events.put_nowait(HopFinished(assembly.hops[entry.hop]))
+        for hop in assembly.hops[known:]:
+            self.events.put_nowait(HopStarted(hop.index, hop.node, hop.role, hop.started_us))
+            under_way = hop.index == len(walk.path) - 1 and walk.phase is not Phase.OVER
+            if not under_way:
+                self.events.put_nowait(HopFinished(hop))

@@ -129,7 +129,7 @@ class HopStarted(NamedTuple):
 
 class HopFinished(NamedTuple):
     """
-    Tell that a hop ended; its decision is in the final reply's record.
+    Tell that a hop ended, and how it was left.
     """
 
     hop: Hop

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from meshwalk.hops import VERDICTS as MARKED
 from meshwalk.hops import Considered, Hop, HopStatus, hops_of
 from meshwalk.plan import Plan
 from meshwalk.trace import (
@@ -64,6 +65,8 @@ HOP_STATUSES: Words[HopStatus, wire.HopStatus.ValueType] = Words(
         "refused": wire.HOP_STATUS_REFUSED,
     },
 )
+
+_MARKS = {word: mark for mark, word in MARKED.items()}
 
 ATTEMPT_STATUSES: Words[AttemptStatus, wire.AttemptStatus.ValueType] = Words(
     "AttemptStatus",
@@ -204,17 +207,14 @@ def _unpack_content(message: wire.Content) -> Content:
 
 
 def _pack_hops(traversal: Traversal, plan: Plan, *, full: bool) -> list[wire.Hop]:
-    left = {decision.hop: decision for decision in traversal.decisions}
-
-    return [pack_hop(hop, left.get(hop.index), full=full) for hop in hops_of(traversal, plan)]
+    return [pack_hop(hop, full=full) for hop in hops_of(traversal, plan)]
 
 
-def pack_hop(hop: Hop, left: Decision | None = None, *, full: bool) -> wire.Hop:
+def pack_hop(hop: Hop, *, full: bool) -> wire.Hop:
     """
     Make a message of *hop*.
 
     Args:
-        left: The decision that left it, if it is told.
         full: With attempts and budget views.
     """
     queue_us, connect_us, first_byte_us = hop.timing
@@ -235,7 +235,7 @@ def pack_hop(hop: Hop, left: Decision | None = None, *, full: bool) -> wire.Hop:
         cost_basis=BASES.number[hop.basis],
         usage=pack_usage(hop.usage),
         outputs=pack_values(hop.outputs),
-        decision=None if left is None else pack_decision(left, hop.considered),
+        decision=None if hop.decision is None else pack_decision(hop.decision, hop.considered),
         error_class=hop.error_class,
         message=hop.message,
     )
@@ -264,8 +264,10 @@ def unpack_hop(message: wire.Hop) -> Hop:
     hop.views = tuple(_unpack_view(view) for view in message.views)
     hop.error_class = message.error_class
     hop.message = message.message
-    hop.edge = message.decision.to
     hop.considered = unpack_considered(message.decision.considered)
+    if message.HasField("decision"):
+        hop.decision = _unpack_decision(message)
+        hop.edge = hop.decision.to
 
     return hop
 
@@ -281,6 +283,20 @@ def pack_decision(decision: Decision, considered: Iterable[Considered]) -> wire.
         considered=[
             wire.ConsideredEdge(to=edge.to, guard=edge.guard, verdict=VERDICTS.number[edge.verdict]) for edge in considered
         ],
+    )
+
+
+def _unpack_decision(hop: wire.Hop) -> Decision:
+    left = hop.decision
+    section = SECTIONS.word(left.section)
+
+    return Decision(
+        hop=hop.index,
+        section=section,
+        edge=left.edge if left.HasField("edge") else -1,
+        to=left.to,
+        verdicts="".join(_MARKS[VERDICTS.word(edge.verdict)] for edge in left.considered),
+        error_class=hop.error_class if section == "on_error" else "",
     )
 
 

@@ -379,7 +379,7 @@ class HopFinished(_message.Message):
     HOP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hop(self) -> _traversal_pb2.Hop:
-        """The hop, without its decision: that is in the final reply, with detail HOPS."""
+        """The hop, with the decision that left it."""
 
     def __init__(
         self,

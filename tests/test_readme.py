@@ -1,0 +1,69 @@
+"""
+The README does what it says: its blocks are run from the repository's root, in order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshwalk.loader import read_graph
+from meshwalk.plan import compile_plan
+
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def blocks(language: str) -> list[str]:
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+def run(*command: str, folder: Path) -> None:
+    environment = {
+        **os.environ,
+        "TMPDIR": str(folder),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("text", blocks("sh"), ids=lambda text: text.split("\n")[0])
+def test_shell_block(text: str, tmp_path: Path) -> None:
+    """
+    Each line of a shell block succeeds.
+    """
+    run("bash", "-euo", "pipefail", "-c", text, folder=tmp_path)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("text", blocks("python"), ids=lambda text: text.split("\n")[2])
+def test_python_block(text: str, tmp_path: Path) -> None:
+    """
+    Each Python block runs as a program of its own.
+    """
+    run(sys.executable, "-W", "error", "-c", text, folder=tmp_path)
+
+
+@pytest.mark.parametrize("text", blocks("yaml"), ids=["graph"])
+def test_yaml_block(text: str) -> None:
+    """
+    The graph that is shown compiles without a warning.
+    """
+    assert () == compile_plan(read_graph(text.encode(), file="README.md")).warnings
+
+
+def test_there_are_blocks() -> None:
+    """
+    The blocks are found, so that a change of fences cannot empty these tests.
+    """
+    assert {"sh": 3, "python": 2, "yaml": 1} == {kind: len(blocks(kind)) for kind in ("sh", "python", "yaml")}
