@@ -1,0 +1,160 @@
+"""
+The main job, shown: serve a graph, route prompts to it over gRPC, and see where each went and what that saved.
+
+    python -m meshwalk.demo [GRAPH]
+
+The small model is real and runs in this process; the primary is simulated and says so.  The comparison with always asking the
+primary comes from walking the same prompts over a graph that has nothing else, so that both figures come out of the
+engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+from rich.table import Table
+
+from meshwalk.cli.show import table, trace_table
+from meshwalk.hops import hops_of
+from meshwalk.loader import load_graph
+from meshwalk.mesh import Mesh
+from meshwalk.model import DONE, Edge, Graph
+from meshwalk.plan import Plan, compile_plan
+from meshwalk.server import serve
+from meshwalk.store import Shelf, TraceStore
+from meshwalk.trace import Message, Request
+from meshwalk.wire.client import Client, Routed
+
+
+# Our own, easy and hard, short and long.
+PROMPTS = (
+    "What is the capital of France?",
+    "Name a colour.",
+    "How many days are in a week?",
+    "Translate 'good morning' into Spanish.",
+    "What is 2 + 2?",
+    "Write one sentence about rain.",
+    "Is water wet?",
+    "What do bees make?",
+    "Which planet is closest to the sun?",
+    "Give me a synonym for 'happy'.",
+    "What is the opposite of cold?",
+    "Say hello.",
+    "Who wrote Hamlet?",
+    "What colour is the sky on a clear day?",
+    "List three fruits.",
+    "What is the largest ocean?",
+    "Finish the sentence: the early bird",
+    "What does a thermometer measure?",
+    "Prove that the square root of 2 is irrational, and say where the proof would fail for 4.",
+    "A train leaves at 9:40 and covers 210 km in 2 h 20 min. If it then waits 15 minutes and returns at 70 km/h, when?",
+    "Compare merge sort and quicksort: worst case, memory, stability, and which you would choose for linked lists, and why.",
+    "Explain step by step why a balanced binary tree of n nodes has height about log2(n), then derive the cost of a lookup.",
+    "Our cache evicts by LRU and the hit rate fell after we doubled its size. Explain two causes and how to test each.",
+    "Write a function that merges overlapping intervals, explain its complexity, and give three edge cases it must handle.",
+    "If 3 machines make 3 parts in 3 minutes, how many minutes do 100 machines need for 100 parts? Explain each step.",
+    "Draft a contract clause that limits liability to direct damages, then list two cases where a court may not enforce it.",
+)
+
+
+async def show(graph_path: Path, console: Console) -> None:
+    """
+    Serve the graph in *graph_path*, route every prompt, and print what came of it.
+    """
+    plan = compile_plan(load_graph(graph_path))
+    with tempfile.TemporaryDirectory(prefix="meshwalk-demo-") as folder:
+        store = TraceStore(folder)
+        async with Mesh(plan, sinks=[store]) as mesh, serve([mesh], listen="127.0.0.1:0", shelf=Shelf(folder)) as server:
+            address = f"127.0.0.1:{server.port}"
+            console.print(f"Serving graph [bold]{plan.name}[/] on {address}; routing {len(PROMPTS)} prompts over gRPC.\n")
+            async with Client(address) as client:
+                routed = [await client.route(prompt, detail="HOPS") for prompt in PROMPTS]
+        await store.aclose()
+        console.print(paths_table(routed))
+        await compare(plan, routed, console)
+        explain(Shelf(folder), routed, console)
+
+
+def paths_table(routed: Sequence[Routed]) -> Table:
+    """
+    Show a row a prompt: its path, what each hop took, what it cost.
+    """
+    return table(
+        "Where each prompt went",
+        ("prompt", "path", "milliseconds a hop", "USD", "answer"),
+        (
+            (
+                prompt[:34],
+                " > ".join(done.path),
+                " ".join(f"{hop.latency_us / 1000:.1f}" for hop in done.hops),
+                f"{done.cost_usd:.6f}",
+                " ".join(done.answer.split())[:48],
+            )
+            for prompt, done in zip(PROMPTS, routed, strict=True)
+        ),
+        right=[3],
+    )
+
+
+async def compare(plan: Plan, routed: Sequence[Routed], console: Console) -> None:
+    """
+    Walk the same prompts over the primary alone, and print both bills.
+    """
+    async with Mesh(compile_plan(primary_alone(plan.graph))) as mesh:
+        walked = [await mesh.walk(Request((Message("user", prompt),))) for prompt in PROMPTS]
+    always, spent = sum(walk.cost_usd for walk in walked), sum(done.cost_usd for done in routed)
+    asked = sum("primary" in done.path for done in routed)
+    console.print(
+        f"\nThe primary was asked for {asked} of {len(PROMPTS)} prompts. "
+        f"Routed: {spent:.6f} USD. Always the primary: {always:.6f} USD. Share: {spent / always:.2f}.\n"
+    )
+
+
+def primary_alone(graph: Graph) -> Graph:
+    """
+    Return a graph that asks the primary of *graph* and nothing else.
+    """
+    primary = next(node for node in graph.nodes.values() if node.role == "primary")
+    done = Edge(DONE, primary.span, primary.span)
+    alone = replace(primary, next=(done,), on_error=())
+    assert primary.backend is not None
+
+    return replace(
+        graph,
+        name="always-primary",
+        start=primary.name,
+        nodes={primary.name: alone},
+        backends={primary.backend: graph.backends[primary.backend]},
+    )
+
+
+def explain(shelf: Shelf, routed: Sequence[Routed], console: Console) -> None:
+    """
+    Print the longest walk's trace, with what decided at each hop.
+    """
+    longest = max(routed, key=lambda done: len(done.path))
+    traversal = shelf.get(longest.traversal_id)
+    assert traversal is not None
+    plan = shelf.plan(traversal.plan_digest)
+    assert plan is not None
+    console.print(trace_table(traversal, hops_of(traversal, plan), plan))
+
+
+def main() -> None:
+    """
+    Run the demo on the graph named on the command line, or on the quickstart.
+    """
+    logging.basicConfig(level=logging.WARNING)
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("graphs/quickstart.yaml")
+    anyio.run(show, path, Console(width=160))
+
+
+if __name__ == "__main__":
+    main()
