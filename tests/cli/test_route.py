@@ -158,7 +158,7 @@ class TestLimits:
             ("--deadline", "0s", "limits.deadline: is spent already"),
             ("--max-cost-usd", "-1", "--max-cost-usd takes an amount in USD of 0 or more, and -1 is none"),
             ("--max-cost-usd", "nan", "--max-cost-usd takes an amount"),
-            ("--max-hops", "0", "limits.hops: is 0, and the least is 1"),
+            ("--max-hops", "0", "limits.hops: is 0"),
         ],
     )
     def test_limits_that_are_none(self, run: Run, desk: Path, option: str, value: str, said: str) -> None:
