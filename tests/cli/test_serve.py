@@ -178,15 +178,16 @@ class TestLife:
         assert ("127.0.0.1", True) == (host, 0 < int(port) < 65536)
         assert line.endswith("; Ctrl-C stops.\n")
 
-    def test_address_in_use(self, run: Run, desk: Path) -> None:
+    def test_address_in_use(self, desk: Path) -> None:
         """
         An address that is taken is wrong use, said in a sentence.
         """
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            served = run("serve", desk, "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+            served = ran("serve", desk, "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
 
         assert (2, "") == (served.code, served.out)
-        assert "cannot listen at" in served.err
+        assert served.err.startswith("error: cannot listen at")
+        assert 1 == served.err.count("\n")
 
     def test_two_graphs_of_one_name(self, run: Run, desk: Path) -> None:
         """

@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     as_json = "--json" in words
+    # gRPC's C core writes lines of its own to stderr beside the error it raises, which we say in a sentence.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         code: int | None = app()(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
