@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 # Long enough for a busy machine, short enough to see a wait that should have been awaited.
-BLOCKED_SECONDS = 1.0
+BLOCKED_SECONDS = 5.0
 
 Golden = Callable[[Path, str], None]
 
