@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import networkx as nx
 
 from meshwalk.model import DONE, Edge, Graph, Node
-from meshwalk.problems import Problem, Span, did_you_mean, in_file_order
+from meshwalk.problems import Problem, Span, did_you_mean, in_file_order, nearest
 from meshwalk.signals import Section
 
 
@@ -55,12 +55,12 @@ def check(graph: Graph) -> list[Problem]:
     ways = tuple(_ways(graph))
     net = _net(graph, ways)
     problems = [*_names(graph, ways), *_roles(graph), *_costs(graph), *_error_cycles(net, ways), *_next_cycles(graph, ways)]
-    if graph.start in graph.nodes:
-        reachable = {graph.start, *nx.descendants(net, graph.start)}
-        problems += _unreachable(graph, reachable)
-        if not graph.broken:
-            problems += _unused_backends(graph)
-            problems += _Replies(graph, net, [way for way in ways if way.origin in reachable]).problems()
+    if not graph.broken:
+        problems += _unused_backends(graph)
+        if graph.start in graph.nodes:
+            reached = {graph.start, *nx.descendants(net, graph.start)}
+            problems += _Replies(graph, net, [way for way in ways if way.origin in reached]).problems()
+    problems += _unreachable(graph, net, ways)
 
     return list(in_file_order(problems))
 
@@ -128,7 +128,9 @@ def _backend_span(node: Node) -> Span:
 
 
 def _unused_backends(graph: Graph) -> Iterator[Problem]:
-    used = {node.backend for node in graph.nodes.values()}
+    named = {node.backend for node in graph.nodes.values() if node.backend is not None}
+    # A misspelt name is said to be unknown already; here it stands for what it was meant to be.
+    used = {name if name in graph.backends else nearest(name, graph.backends) for name in named}
     for backend in graph.backends.values():
         if backend.name not in used:
             message = f"no node calls backend '{backend.name}'"
@@ -254,13 +256,21 @@ def _cycle(net: Any, first: str) -> tuple[str, str]:
     return back[-1], ": " + " → ".join([*back, first])
 
 
-def _unreachable(graph: Graph, reachable: Collection[str]) -> Iterator[Problem]:
+def _unreachable(graph: Graph, net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
+    strays = {way.to for way in ways if way.to != DONE and way.to not in net}
+    start = graph.start if graph.start in net else nearest(graph.start, graph.nodes)
+    if start is None or len(strays) > _MOST_SUGGESTIONS:
+        return
+    # A misspelt name is said to be unknown already; here it leads where it was meant to.
+    meant = {name: nearest(name, graph.nodes) for name in strays}
+    net.add_edges_from((way.origin, meant[way.to]) for way in ways if meant.get(way.to) is not None)
+    reached = {start, *nx.descendants(net, start)}
     # A broken node on the way may have lost the edge that leads there.
-    if any(name in graph.broken for name in reachable):
+    if not reached.isdisjoint(graph.broken):
         return
     for node in graph.nodes.values():
-        if node.name not in reachable and node.name not in graph.broken:
-            message = f"node '{node.name}' cannot be reached from start '{graph.start}'"
+        if node.name not in reached and node.name not in graph.broken:
+            message = f"node '{node.name}' cannot be reached from start '{start}'"
             yield Problem(node.span, "unreachable-node", message, "lead an edge to it, or remove it")
 
 
@@ -281,7 +291,8 @@ class _Replies:
         self.graph = graph
         self.ways = tuple(ways)
         named = {way.edge.answer for way in self.ways} | {name for node in graph.nodes.values() for name in node.of}
-        self.bits = {name: 2 << position for position, name in enumerate(name for name in graph.nodes if name in named)}
+        replying = (node.name for node in graph.nodes.values() if node.name in named and node.role in _REPLYING)
+        self.bits = {name: 2 << position for position, name in enumerate(replying)}
         # Cycles aside, a node comes after all from which a walk may come to it, so that one sweep is nearly enough.
         self.order = list(nx.dfs_postorder_nodes(net, graph.start))[::-1]
         self.shown = 0

@@ -67,6 +67,7 @@ def _without_secrets(table: Table, subject: str, problems: list[Problem]) -> Tab
     kept = Table(table.span)
     kept.entries = {key: piece for key, piece in table.entries.items() if key not in secret}
     kept.key_spans = table.key_spans
+    kept.merged = table.merged
     for key in secret:
         remedy = "put it into an environment variable and name that: key_env: NAME"
         problems.append(faults.secret_in_graph(table.place(key), subject, f"a secret under '{key}'", remedy))

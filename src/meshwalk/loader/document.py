@@ -23,6 +23,7 @@ import yaml
 from meshwalk.loader.faults import (
     already_there,
     key_is_no_text,
+    merge_key,
     nested_too_deep,
     not_utf8,
     not_yaml,
@@ -80,14 +81,18 @@ class Scalar:
 class Table:
     """
     Hold keys with their values, in the author's order.
+
+    Args:
+        merged: Whether a merge key stands in it, so that nobody knows what is missing.
     """
 
-    __slots__ = ("entries", "height", "key_spans", "size", "span")
+    __slots__ = ("entries", "height", "key_spans", "merged", "size", "span")
 
     def __init__(self, span: Span) -> None:
         self.span = span
         self.entries: dict[str, Piece] = {}
         self.key_spans: dict[str, Span] = {}
+        self.merged = False
         self.size = 1
         self.height = 1
 
@@ -186,7 +191,7 @@ def read_document(text: bytes, file: str) -> Document:
         for event in yaml.parse(source, Loader=yaml.CSafeLoader):
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
-        raise GraphError([*builder.problems, _marked(error, file)]) from error
+        raise GraphError([*builder.problems, _marked(error, file, builder.lines)]) from error
     except yaml.reader.ReaderError as error:
         raise GraphError([_unreadable(source, file)]) from error
     if builder.root is None:
@@ -195,9 +200,12 @@ def read_document(text: bytes, file: str) -> Document:
     return Document(builder.root, builder.problems)
 
 
-def _marked(error: yaml.MarkedYAMLError, file: str) -> Problem:
+def _marked(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> Problem:
     mark = error.problem_mark or error.context_mark
-    span = Span(file, mark.line + 1, mark.column + 1) if mark else Span(file, 1, 1)
+    # Text that ends without a line break still ends on a line of its own to libyaml.
+    span = Span(file, len(lines), len(lines[-1]) + 1)
+    if mark is not None and mark.line < len(lines):
+        span = Span(file, mark.line + 1, mark.column + 1)
     context = error.context or ""
     if error.context_mark is not None and context:
         context += f" that starts at line {error.context_mark.line + 1}"
@@ -274,10 +282,9 @@ class _Builder:
         start, end = event.start_mark, event.end_mark
         assert start is not None
         assert end is not None
-        if isinstance(event, yaml.CollectionStartEvent) or start.line != end.line:
+        stop = end.column
+        if start.line != end.line:
             stop = len(self.lines[start.line].rstrip()) if start.line < len(self.lines) else 0
-        else:
-            stop = end.column
 
         return Span(self.file, start.line + 1, start.column + 1, max(1, stop - start.column))
 
@@ -326,9 +333,7 @@ class _Builder:
                 raise GraphError([*self.problems, nested_too_deep(span, MAX_DEPTH)])
             return anchored
         inside = any(opened.anchor == event.anchor for opened in self.stack)
-        self.problems.append((refers_to_itself if inside else unknown_alias)(span, event.anchor))
-
-        return Scalar(None, "", span, span, exact=False)
+        raise GraphError([*self.problems, (refers_to_itself if inside else unknown_alias)(span, event.anchor)])
 
     def _finish(self, piece: Piece, anchor: str | None, weight: int = 1) -> None:
         if anchor is not None:
@@ -342,6 +347,8 @@ class _Builder:
         opened = self.stack[-1]
         opened.piece.size += piece.size
         opened.piece.height = max(opened.piece.height, piece.height + 1)
+        if piece.span.line == opened.piece.span.line:
+            opened.piece.span = _covering(opened.piece.span, piece.span)
         if isinstance(opened.piece, Series):
             opened.piece.items.append(piece)
         elif opened.awaits_value:
@@ -359,11 +366,19 @@ class _Builder:
         opened.key = None
         if not isinstance(piece, Scalar):
             self.problems.append(key_is_no_text(piece.span))
+        elif piece.raw == "<<":
+            self.problems.append(merge_key(piece.span))
+            table.merged = True
         elif piece.raw in table.key_spans:
             self.problems.append(already_there(piece.span, piece.raw, table.key_spans[piece.raw]))
         else:
             opened.key = piece.raw
             table.key_spans[piece.raw] = piece.span
+
+
+def _covering(span: Span, inner: Span) -> Span:
+    # A block has no end mark of use; on its first line it goes as far as what stands there.
+    return span._replace(length=max(span.length, inner.column + inner.length - span.column))
 
 
 def resolve(text: str) -> Any:

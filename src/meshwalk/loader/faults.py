@@ -104,6 +104,10 @@ def already_there(span: Span, key: str, first: Span) -> Problem:
     )
 
 
+def merge_key(span: Span) -> Problem:
+    return Problem(span, "merge-key", "merge keys are no part of YAML 1.2", "write the keys out")
+
+
 def not_a_graph(span: Span) -> Problem:
     return Problem(
         span,
@@ -118,10 +122,7 @@ def not_a_graph(span: Span) -> Problem:
 
 def unknown_key(span: Span, subject: str, key: str, known: Iterable[str], elsewhere: str = "") -> Problem:
     known = tuple(known)
-    if key == "<<":
-        remedy = "merge keys are no part of YAML 1.2; write the keys out"
-    else:
-        remedy = elsewhere or did_you_mean(key, known) or (f"it takes: {_list(known)}" if known else "")
+    remedy = elsewhere or did_you_mean(key, known) or (f"it takes: {_list(known)}" if known else "")
 
     return Problem(span, "unknown-key", f"{subject} takes no key {quoted(key)}", remedy)
 
@@ -226,7 +227,7 @@ def from_pydantic(error: Mapping[str, Any], span: Span, what: str, key: str) -> 
     if kind == "finite_number":
         return out_of_range(span, what, value, "a finite number")
     if kind == "too_short":
-        return Problem(span, "empty-list", f"{what} has {_too_few(context)}")
+        return Problem(span, "list-too-short", f"{what} has {_too_few(context)}")
     if kind == "too_long":
         return Problem(span, "list-too-long", f"{what} has more than {context['max_length']} items")
 
@@ -364,7 +365,7 @@ def missing_file(span: Span, name: str, folder: str, why: str) -> Problem:
 def no_edges(span: Span, node: str, section: str, value: Any) -> Problem:
     what = f"'{section}' of node '{node}'"
     if value == []:
-        return Problem(span, "empty-list", f"{what} has nothing in it", "name a node, or leave the key out")
+        return Problem(span, "list-too-short", f"{what} has nothing in it", "name a node, or leave the key out")
     remedy = "put it in a list: - {to: …}" if isinstance(value, dict) else ""
     if value == "" or (isinstance(value, str) and not value.strip()):
         return Problem(span, "empty-text", f"{what} is empty", "name a node")

@@ -67,6 +67,7 @@ def respelt(part: Part, known: Sequence[str], problems: list[Problem]) -> Part:
     if not missing or not 0 < len(strange) <= _MOST_STRANGERS:
         return part
     table = Table(part.table.span)
+    table.merged = part.table.merged
     for key, piece in part.table.entries.items():
         meant = nearest(key, missing) if key in strange else None
         if meant is not None:
@@ -129,6 +130,8 @@ def choose(part: Part, key: str, shapes: Mapping[str, type[ShapeT]], problems: l
     Return which of *shapes* the value of *key* names; a misspelt one is a fault and taken for what it was meant to be.
     """
     piece = part.table.entries.get(key)
+    if piece is None and part.table.merged:
+        return None
     if piece is None:
         remedy = f"there are: {', '.join(shapes)}"
         problems.append(faults.missing_key(part.span, part.subject, key, remedy))
@@ -181,7 +184,7 @@ def _problem(detail: Any, shape: type[Shape], part: Part, elsewhere: Mapping[str
     if detail["type"] == "missing":
         table, subject, span = _holder(part, path)
         # A key that is there and empty, there and wrong, or there and misspelt is spoken of elsewhere.
-        there = key in table.entries or _misspelt(key, table)
+        there = key in table.entries or table.merged or _misspelt(key, table)
         return None if there else faults.missing_key(span, subject, key)
     if detail["type"] == "extra_forbidden":
         table, subject, _ = _holder(part, path)

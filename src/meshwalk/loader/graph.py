@@ -85,8 +85,9 @@ def _header(root: Table, problems: list[Problem]) -> Fitted[HeaderShape]:
     top = root.span._replace(length=1)
     table = Table(root.span)
     table.key_spans = root.key_spans
+    table.merged = root.merged
     table.entries = {key: piece for key, piece in root.entries.items() if key not in _SECTIONS}
-    if "nodes" not in root.entries:
+    if "nodes" not in root.entries and not root.merged:
         problems.append(faults.missing_key(top, _GRAPH, "nodes"))
 
     return fit(HeaderShape, Part(table, _GRAPH, top), problems)

@@ -56,7 +56,7 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
         shape, part, problems, given={"role": role, "next": DONE, "on_error": DONE}, elsewhere=_whose(part.table, shape)
     )
     taken = set(shape.known_keys())
-    if not (following.whole and handling.whole) or fitted.lost:
+    if not (following.whole and handling.whole) or "next" in fitted.lost:
         findings.broken.add(name)
     _check(fitted, name, part.table, attributes, problems)
 

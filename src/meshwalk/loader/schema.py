@@ -26,6 +26,11 @@ class _Generator(GenerateJsonSchema):
 
         return super().default_schema(schema)
 
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        made = super().dict_schema(schema)
+
+        return made | {"additionalProperties": False} if "patternProperties" in made else made
+
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the signature is pydantic's
         return False
 

@@ -14,12 +14,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from meshwalk.loader.values import (
+    Classes,
     Fraction,
     FreeText,
     Function,
     Identifier,
     Interval,
-    Listed,
     Money,
     Name,
     Number,
@@ -28,6 +28,8 @@ from meshwalk.loader.values import (
     Time,
     TimeOrNone,
     Variable,
+    Verbatim,
+    Verbatims,
     Version,
     Whole,
 )
@@ -81,8 +83,8 @@ class ErrorEdgeShape(Shape):
 
     stand_ins = {"to": "done"}
 
-    class_: Annotated[list[ErrorClass], Listed] | None = Field(
-        None, alias="class", min_length=1, description="The error classes that take this edge; without it, all."
+    class_: Annotated[list[ErrorClass], Field(min_length=1), Classes] | None = Field(
+        None, alias="class", description="The error classes that take this edge; without it, all."
     )
     to: Text = Field(description="The next node, or done to serve an answer.")
     answer: Text | None = Field(None, description="With `to: done`, the node whose reply is served.")
@@ -128,7 +130,7 @@ class _NodeShape(Shape):
 
 
 class _HoppingShape(_NodeShape):
-    visits: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+    visits: Annotated[int, Field(ge=1, le=1000), Whole] = Field(
         1, description="How often one walk may come here; cycles need 2 or more."
     )
     next: _Next = Field(description="The node that follows, or edges in order: the first whose guard holds is taken.")
@@ -145,19 +147,23 @@ class _CallingShape(_HoppingShape):
             "{{ prompt }}, {{ conversation }} and {{ request.<attribute> }} are filled in."
         ),
     )
-    max_tokens: Annotated[Whole, Field(ge=1, le=10_000_000)] | None = Field(None, description="The longest reply, in tokens.")
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000), Whole] | None = Field(
+        None, description="The longest reply, in tokens."
+    )
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = Field(
         None, description="Sampling temperature."
     )
     top_p: Fraction | None = Field(None, description="Nucleus sampling.")
-    seed: Annotated[Whole, Field(ge=-(2**63), le=2**63 - 1)] | None = Field(None, description="The sampling seed.")
-    stop: Annotated[list[Text], Listed, Field(min_length=1, max_length=16)] | None = Field(
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1), Whole] | None = Field(None, description="The sampling seed.")
+    stop: Annotated[list[Verbatim], Field(min_length=1, max_length=16), Verbatims] | None = Field(
         None, description="Texts that end a reply."
     )
     deadline: Time | None = Field(None, description="The time for all attempts together.")
     attempt_timeout: Time | None = Field(None, description="The time for one attempt.")
     min_time: TimeOrNone = Field(0, description="A call that has less time left is not started.")
-    retries: Annotated[Whole, Field(ge=0, le=10)] = Field(0, description="How many further attempts a failed one may have.")
+    retries: Annotated[int, Field(ge=0, le=10), Whole] = Field(
+        0, description="How many further attempts a failed one may have."
+    )
     confidence: ConfidenceShape | None = Field(None, description="Where the reply's confidence comes from.")
     on_error: _OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
 
@@ -251,7 +257,7 @@ class PriceShape(Shape):
 
 class _BackendShape(Shape):
     usd_per_mtok: PriceShape | None = Field(None, description="The price of a million tokens.")
-    context_tokens: Annotated[Whole, Field(ge=1, le=1_000_000_000)] | None = Field(
+    context_tokens: Annotated[int, Field(ge=1, le=1_000_000_000), Whole] | None = Field(
         None, description="The most tokens a call may have."
     )
     description: FreeText | None = Field(None, description="What the backend is.")
@@ -279,7 +285,7 @@ class LocalShape(_BackendShape):
 
     kind: Literal["local"]
     model: Text | None = Field(None, description="A GGUF file; without it, the packaged SmolLM2-135M.")
-    threads: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(None, description="How many threads it may use.")
+    threads: Annotated[int, Field(ge=1, le=1024), Whole] | None = Field(None, description="How many threads it may use.")
 
 
 class RecordedShape(_BackendShape):
@@ -319,10 +325,10 @@ class SimulatedShape(_BackendShape):
 
     kind: Literal["simulated"]
     latency: LatencyShape | None = Field(None, description="How long calls take.")
-    output_tokens: Annotated[Whole, Field(ge=1, le=10_000_000)] = Field(32, description="How long replies are.")
+    output_tokens: Annotated[int, Field(ge=1, le=10_000_000), Whole] = Field(32, description="How long replies are.")
     failure: FailureShape | None = Field(None, description="How often and how calls fail.")
     confidence: Fraction | None = Field(None, description="The confidence replies report.")
-    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = Field(0, description="Where its chance starts.")
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1), Whole] = Field(0, description="Where its chance starts.")
 
 
 class PythonShape(_BackendShape):
@@ -380,13 +386,13 @@ class LimitsShape(Shape):
     What bounds one walk.
     """
 
-    hops: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(None, description="The most nodes a walk may visit.")
+    hops: Annotated[int, Field(ge=1, le=1000), Whole] | None = Field(None, description="The most nodes a walk may visit.")
     deadline: Time | None = Field(None, description="The most time a walk may take.")
     cost_usd: Money | None = Field(None, description="The most a walk may cost, in USD.")
-    input_bytes: Annotated[Whole, Field(ge=1, le=1 << 30)] | None = Field(
+    input_bytes: Annotated[int, Field(ge=1, le=1 << 30), Whole] | None = Field(
         None, description="The most bytes the messages may have."
     )
-    output_tokens: Annotated[Whole, Field(ge=1, le=1_000_000_000)] | None = Field(
+    output_tokens: Annotated[int, Field(ge=1, le=1_000_000_000), Whole] | None = Field(
         None, description="The most tokens that all replies together may have."
     )
 

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from meshwalk.loader.faults import quoted, worded
+from meshwalk.problems import ErrorClass
 
 
 # CEL's literals, operators and reserved words: none can be a part of a guard's names.
@@ -76,10 +77,18 @@ def fault(code: str, message: str, help: str = "") -> PydanticCustomError:
     return PydanticCustomError(code, "{message}", {"message": message, "help": help})
 
 
-def _text(value: Any, wanted: str = "text", help: str = "") -> str:
+def _text(value: Any, wanted: str = "text") -> str:
+    if not _verbatim(value, wanted).strip():
+        raise fault("empty-text", "is empty")
+
+    return str(value)
+
+
+def _verbatim(value: Any, wanted: str = "text") -> str:
     if not isinstance(value, str):
-        raise fault("wrong-type", f"is {worded(value)}, and takes {wanted}", help or "put it in quotes")
-    if not value.strip():
+        quotable = wanted == "text" and isinstance(value, bool | int | float)
+        raise fault("wrong-type", f"is {worded(value)}, and takes {wanted}", "put it in quotes" if quotable else "")
+    if not value:
         raise fault("empty-text", "is empty")
 
     return value
@@ -208,6 +217,7 @@ _IDENTIFIER_SCHEMA = {
 }
 
 Text = Annotated[str, *_plain(_text, type="string", minLength=1)]
+Verbatim = Annotated[str, *_plain(_verbatim, type="string", minLength=1)]  # blanks count
 FreeText = Annotated[str, *_plain(_free_text, type=["string", "number"])]
 Name = Annotated[str, *_plain(_name, type="string", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", maxLength=_LONGEST_NAME)]
 Identifier = Annotated[str, WithJsonSchema(_IDENTIFIER_SCHEMA)]
@@ -220,6 +230,9 @@ ScalarValue = Annotated[str | float | bool, *_plain(_scalar, type=["string", "nu
 Function = Annotated[str, *_plain(_function, type="string", pattern=r"^[\w.]+:[\w.]+$")]
 Version = Annotated[int, *_plain(_version, const=1)]
 Variable = Annotated[str, *_plain(_variable, type="string", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Whole = Annotated[int, BeforeValidator(_whole)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Listed = BeforeValidator(_listed)
+
+# These stand last in a type, so that its bounds still reach the JSON Schema.
+Whole = BeforeValidator(_whole)
+Classes = BeforeValidator(_listed, json_schema_input_type=ErrorClass | list[ErrorClass])
+Verbatims = BeforeValidator(_listed, json_schema_input_type=Verbatim | list[Verbatim])

@@ -1,0 +1,186 @@
+"""
+The JSON Schema says to an editor what the loader says to an author.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshwalk.loader import json_schema, read_graph
+from meshwalk.loader.document import Table, plain, read_document
+from meshwalk.loader.fit import Part, fit
+from meshwalk.loader.shapes import (
+    BACKEND_SHAPES,
+    NODE_SHAPES,
+    AttributeShape,
+    EdgeShape,
+    ErrorEdgeShape,
+    HeaderShape,
+    Shape,
+    ThresholdShape,
+)
+from meshwalk.problems import Problem, Span
+
+
+ROOT = Path(__file__).resolve().parents[2]
+SOUND = [*sorted((ROOT / "graphs").glob("*.yaml")), ROOT / "tests" / "graphs" / "good" / "support-desk.yaml"]
+SCHEMA = json_schema()
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def faults(schema: dict[str, Any], value: Any) -> Iterator[str]:
+    """
+    Check *value* against the part of JSON Schema that our own schema uses.
+    """
+    if "$ref" in schema:
+        yield from faults(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], value)
+    for word in ("anyOf", "oneOf"):
+        fitting = [option for option in schema.get(word, ()) if not list(faults(option, value))]
+        if word in schema and (not fitting or (word == "oneOf" and len(fitting) > 1)):
+            yield f"{value!r} fits {len(fitting)} of {word}"
+    if "type" in schema and not _is(schema["type"], value):
+        yield f"{value!r} is no {schema['type']}"
+        return
+    if value not in schema.get("enum", [value]) or value != schema.get("const", value):
+        yield f"{value!r} is none of those"
+    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        yield f"{value!r} has another form"
+    if isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        yield f"{value!r} is out of range"
+    if isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            yield f"{len(value)} items"
+        for item in value:
+            yield from faults(schema.get("items", {}), item)
+    if isinstance(value, dict):
+        yield from _in_object(schema, value)
+
+
+def _is(kinds: str | list[str], value: Any) -> bool:
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        if kind == "integer" and isinstance(value, int | float) and value == int(value):
+            return True
+        if kind != "integer" and isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool)):
+            return True
+
+    return False
+
+
+def _in_object(schema: dict[str, Any], value: dict[str, Any]) -> Iterator[str]:
+    yield from (f"no {key}" for key in schema.get("required", ()) if key not in value)
+    for key, inner in value.items():
+        patterns = [part for pattern, part in schema.get("patternProperties", {}).items() if re.search(pattern, key)]
+        if key in schema.get("properties", {}):
+            patterns.append(schema["properties"][key])
+        if not patterns and schema.get("additionalProperties") is False:
+            yield f"unknown {key}"
+        for part in patterns:
+            yield from faults(part, inner)
+
+
+class TestSchema:
+    @pytest.mark.parametrize("path", SOUND, ids=lambda path: path.stem)
+    def test_sound_graphs_fit(self, path: Path) -> None:
+        """
+        Every graph that ships fits the schema.
+        """
+        assert [] == list(faults(SCHEMA, plain(read_document(path.read_bytes(), str(path)).root)))
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("meshwalk: 1", "meshwalk: 2"),
+            ("start: intake", "strat: intake"),
+            ("role: classifier", "role: wizard"),
+            ("retries: 2", "retries: 99"),
+            ("deadline: 4s", "deadline: 4"),
+            ("backend: small", "backend: 5"),
+            ("kind: local", "kind: lokal"),
+            ("  spare:", "  while:"),
+            ("class: timeout", "class: late"),
+            ("range: [0, 1]", "range: [0]"),
+        ],
+    )
+    def test_faulty_graphs_do_not(self, old: str, new: str) -> None:
+        """
+        What the loader refuses for its shape, the schema refuses too.
+        """
+        text = SOUND[-1].read_text(encoding="utf-8")
+        assert old in text
+        changed = text.replace(old, new).encode()
+
+        assert read_graph(changed, file="g.yaml").problems
+        assert list(faults(SCHEMA, plain(read_document(changed, "g.yaml").root)))
+
+    def test_every_key_is_described(self) -> None:
+        """
+        An editor can say what each key is for; only the words that name a shape speak for themselves.
+        """
+        bare = [
+            f"{name}.{key}"
+            for name, shape in SCHEMA["$defs"].items()
+            for key, value in shape["properties"].items()
+            if "description" not in value and "$ref" not in value and key not in {"role", "kind"}
+        ]
+
+        assert [] == bare
+
+    def test_nothing_is_never_offered(self) -> None:
+        """
+        A key is left out or has a value; the schema offers no null.
+        """
+        assert "null" not in json.dumps(SCHEMA).replace("|null|", "")
+
+    def test_it_is_json(self) -> None:
+        """
+        The schema survives a trip through JSON.
+        """
+        assert SCHEMA == json.loads(json.dumps(SCHEMA))
+
+
+class TestStandIns:
+    @pytest.mark.parametrize(
+        "shape",
+        [
+            *NODE_SHAPES.values(),
+            *BACKEND_SHAPES.values(),
+            HeaderShape,
+            AttributeShape,
+            ThresholdShape,
+            EdgeShape,
+            ErrorEdgeShape,
+        ],
+    )
+    def test_every_required_key_has_one(self, shape: type[Shape]) -> None:
+        """
+        A part without any key is still fitted, with one fault for each key it needs.
+        """
+        span = Span("g.yaml", 1, 1)
+        given = {key: word for key, word in (("role", _word(shape)), ("kind", _word(shape))) if key in shape.known_keys()}
+        table = Table(span)
+        problems: list[Problem] = []
+        for key, word in given.items():
+            table.entries |= read_document(f"{key}: {word}".encode(), "g.yaml").root.entries  # type: ignore[union-attr]
+            table.key_spans[key] = span
+        fitted = fit(shape, Part(table, "it", span), problems)
+        required = {field.alias or name for name, field in shape.model_fields.items() if field.is_required()}
+
+        assert required - set(given) == fitted.lost
+        assert len(fitted.lost) == len(problems)
+
+
+def _word(shape: type[Shape]) -> str:
+    return next((name for name, other in {**NODE_SHAPES, **BACKEND_SHAPES}.items() if other is shape), "")
