@@ -231,7 +231,7 @@ class Node:
         prompt: A template; None sends the caller's messages as they are.
         qualified: For a prescreen: a regular expression that a qualifying reply matches (ignoring case).
         visits: How often one walk may come here.
-        places: The place of each key the author wrote, by its name.
+        places: The place of each value the author wrote, by its key; of a list's items by key and position (`of.0`).
     """
 
     name: str
@@ -274,7 +274,8 @@ class Graph:
     Args:
         allowed_sampling: The sampling parameters that callers may set.
         hashes: SHA-256 of each file that the graph names, by the key that names it (`backends.replayed.data`).
-        broken: Names of nodes and backends whose own text is at fault; others may still refer to them.
+        broken: Names of parts (nodes, backends, attributes, thresholds) that are not fully known because their own text is at
+            fault; others may still refer to them.
         problems: What the loader found; a graph with errors here never becomes a plan.
         folder: Where relative paths start.
     """
