@@ -25,6 +25,9 @@ ShapeT = TypeVar("ShapeT", bound=Shape)
 # A table with more keys that nobody knows is no table with slips in it.
 _MOST_STRANGERS = 50
 
+# Enough for two letters swapped in a key of four (`nxet`), too much for another word.
+_LIKENESS = 0.75
+
 
 class Part(NamedTuple):
     """
@@ -69,7 +72,7 @@ def respelt(part: Part, known: Sequence[str], problems: list[Problem]) -> Part:
     table = Table(part.table.span)
     table.merged = part.table.merged
     for key, piece in part.table.entries.items():
-        meant = nearest(key, missing) if key in strange else None
+        meant = nearest(key, missing, _LIKENESS) if key in strange else None
         if meant is not None:
             problems.append(faults.unknown_key(part.table.key_spans[key], part.subject, key, missing))
             missing.remove(meant)
