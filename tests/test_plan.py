@@ -4,10 +4,13 @@ From graph to plan: all faults at once, digests that see what decides, and a can
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers import began, plan_of
 from meshwalk.loader import load_graph, read_graph
@@ -128,6 +131,30 @@ class TestCanonical:
 
         assert (plan.plan_digest, plan.shape_digest) == (again.plan_digest, again.shape_digest)
         assert plan.canonical == again.canonical
+
+    def test_callers_who_may_set_nothing(self) -> None:
+        """
+        An empty list of sampling parameters stays empty, and is not the list of all.
+        """
+        plan = plan_of(TEXT.replace("name: desk", "name: desk\nsampling: []"))
+
+        assert PLAN.plan_digest != plan.plan_digest
+        assert () == restore(plan.canonical).graph.allowed_sampling
+
+    @given(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: "{{" not in text and "}}" not in text)
+    )
+    def test_holds_any_text(self, words: str) -> None:
+        """
+        A prompt of any characters comes back as it was.
+        """
+        graph = PLAN.graph
+        small = replace(graph.nodes["small"], prompt=words)
+        plan = compile_plan(replace(graph, nodes={**graph.nodes, "small": small}))
+        again = restore(plan.canonical)
+
+        assert words == again.graph.nodes["small"].prompt
+        assert plan.plan_digest == again.plan_digest
 
     def test_is_not_anything_else(self) -> None:
         """

@@ -11,6 +11,7 @@ recorded, the version's name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,12 +48,12 @@ def form(graph: Graph, guard_texts: GuardTexts) -> dict[str, Any]:
         "request": {name: _attribute(attribute) for name, attribute in graph.attributes.items()},
         "thresholds": {name: _threshold(threshold) for name, threshold in graph.thresholds.items()},
         "limits": _limits(graph),
-        "sampling": sorted(graph.allowed_sampling),
         "backends": {name: _backend(spec) for name, spec in graph.backends.items()},
         "nodes": {name: _node(node, guard_texts) for name, node in graph.nodes.items()},
     }
 
-    return {"graph": _said(body), "hashes": dict(graph.hashes)}
+    # An empty list says that callers may set nothing, which is not what leaving it out says.
+    return {"graph": {**_said(body), "sampling": sorted(graph.allowed_sampling)}, "hashes": dict(graph.hashes)}
 
 
 def shape(whole: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def text(whole: Mapping[str, Any]) -> bytes:
     """
     Print a form as JSON with sorted keys.
     """
-    return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
+    return _escaped(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS))
 
 
 def parts(text: bytes) -> tuple[bytes, dict[str, str]]:
@@ -87,7 +88,15 @@ def parts(text: bytes) -> tuple[bytes, dict[str, str]]:
     if not isinstance(whole, dict) or whole.keys() != {"graph", "hashes"}:
         raise ValueError("this is not the canonical form of a graph")
 
-    return orjson.dumps(whole["graph"]), whole["hashes"]
+    return _escaped(orjson.dumps(whole["graph"])), whole["hashes"]
+
+
+# JSON takes these raw and YAML does not, or takes them for ends of lines; all are in the Basic Multilingual Plane.
+_NOT_RAW = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def _escaped(text: bytes) -> bytes:
+    return _NOT_RAW.sub(lambda match: f"\\u{ord(match[0]):04x}", text.decode()).encode()
 
 
 def _said(entries: Mapping[str, Any]) -> dict[str, Any]:
