@@ -23,7 +23,7 @@ from cli.conftest import DESK, Ran, Run
 COMMAND = (sys.executable, "-m", "meshwalk")
 
 # A server under test exports nowhere, whatever the machine it runs on is set up for.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTHONUNBUFFERED"))}
 
 
 def ran(*words: str | Path) -> Ran:

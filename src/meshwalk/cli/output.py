@@ -37,7 +37,6 @@ def emit(document: Mapping[str, Any], *, on_one_line: bool = False) -> None:
         on_one_line: For who reads line by line while the command still runs.
     """
     say(line(document) if on_one_line else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-    sys.stdout.flush()
 
 
 def line(document: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,3 +91,5 @@ def _announce(plans: Sequence[Plan], address: str, port: int, traces: str | None
     else:
         kept = f", traces in {traces}" if traces is not None else ""
         say(f"Serving {', '.join(names)} at {address}{kept}; Ctrl-C stops.")
+    # Whoever waits for this line may read it through a pipe, which Python would hold back.
+    sys.stdout.flush()
