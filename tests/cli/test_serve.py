@@ -170,8 +170,10 @@ class TestLife:
         command = [*COMMAND, "serve", str(desk), "--listen", "127.0.0.1:0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
             assert process.stdout is not None
-            line = process.stdout.readline()
-            process.terminate()
+            try:
+                line = process.stdout.readline()
+            finally:
+                process.terminate()
 
         host, port = line.removeprefix("Serving desk at ").partition(";")[0].split(":")
 
