@@ -40,6 +40,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "budgets": _GROUND,
     "prompts": _GROUND,
     "outcomes": _GROUND,
+    "imports": _GROUND,
     # the drawing room: text becomes a plan, once
     "loader": (*_GROUND, "prompts"),
     "guards": _GROUND,
@@ -54,7 +55,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "attempts": (*_GROUND, "budgets"),
     # the workshop: the only rooms that touch the world during a request
     "wire": (*_GROUND, "plan", "hops"),
-    "backends": (*_GROUND, "outcomes"),
+    "backends": (*_GROUND, "outcomes", "imports"),
     "roles": _GROUND,
     "engine": (*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts", "backends.base", "roles"),
     "telemetry": (*_GROUND, "plan", "hops"),
@@ -62,7 +63,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     # the library: looking back
     "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
     # the doors
-    "mesh": (*_GROUND, "loader", "plan", "engine", "store", "backends"),
+    "mesh": (*_GROUND, "imports", "loader", "plan", "engine", "store", "backends"),
     "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
     "server": (*_GROUND, "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),

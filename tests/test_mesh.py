@@ -4,6 +4,7 @@ Meshwalk inside a process: opening, routing, and what is left behind.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import anyio
@@ -182,3 +183,77 @@ class TestSinks:
 
         assert 1 == len(listing.traversals)
         assert "a sink did not take a traversal" in caplog.text
+
+
+def without_digits(text: str) -> str:
+    """
+    Redact digits.
+    """
+    return "".join("#" if char.isdigit() else char for char in text)
+
+
+def failing(text: str) -> str:
+    """
+    Fail on everything.
+    """
+    raise ValueError(text)
+
+
+def recording(text: str) -> Plan:
+    return plan_of(
+        f"""
+        meshwalk: 1
+        name: recording
+        start: ask
+        record: {text}
+        backends: {{little: {{kind: simulated}}}}
+        nodes: {{ask: {{role: answer, backend: little, next: done}}}}
+        """
+    )
+
+
+class TestContent:
+    @pytest.fixture(autouse=True)
+    def _importable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "redacting", sys.modules[__name__])
+
+    async def walked(self, text: str) -> Traversal:
+        listing = Listing()
+        async with Mesh(recording(text), sinks=[listing]) as mesh:
+            await mesh.route("Call 555-0199")
+
+        return listing.traversals[0]
+
+    async def test_is_not_recorded_unless_the_graph_says_so(self) -> None:
+        """
+        By default a record holds no words of anyone.
+        """
+        assert (await self.walked("{content: false}")).content is None
+
+    async def test_is_redacted_first(self) -> None:
+        """
+        Where content is recorded, each text has been through the graph's functions.
+        """
+        content = (await self.walked("{content: true, redact: ['redacting:without_digits']}")).content
+
+        assert content is not None
+        assert "Call ###-####" == content.messages[0].content
+        assert "simulated" in content.answer
+        assert not any(char.isdigit() for char in content.answer)
+
+    async def test_that_cannot_be_redacted_is_not_recorded(self, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        A function that fails costs the record its words, and its own words stay out of the log.
+        """
+        traversal = await self.walked("{content: true, redact: ['redacting:failing']}")
+
+        assert traversal.content is None
+        assert "ValueError" in caplog.text
+        assert "555" not in caplog.text
+
+    async def test_a_missing_function_is_named(self) -> None:
+        """
+        A mesh whose redacting function is not there does not open.
+        """
+        with pytest.raises(SetupError, match=r"record\.redact: 'redacting:nothing' cannot be found"):
+            await self.walked("{content: true, redact: ['redacting:nothing']}")

@@ -3,14 +3,16 @@ A plan wired to its backends and sinks: meshwalk inside a process.
 
 A mesh is opened and closed as an async context, since its backends hold connections and models.  What a walk leaves behind
 is handed to the sinks by a task of the mesh's own, after the caller has its answer; closing the mesh waits until every
-record is handed over.
+record is handed over.  Where a graph records content, its redacting functions see every text first; content that
+one of them fails on is not recorded.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -21,15 +23,19 @@ from anyio.abc import TaskGroup
 from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
 from meshwalk.engine import Engine, Observer, Preview, Walked
+from meshwalk.imports import import_named
 from meshwalk.loader import load_graph
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import SetupError
 from meshwalk.store import TraceStore
-from meshwalk.trace import Message, Request, Scopes, Traversal
+from meshwalk.trace import Content, Message, Request, Scopes, Traversal
 
 
 _log = logging.getLogger(__name__)
+
+
+Redactor = Callable[[str], str]
 
 
 class Sink(Protocol):
@@ -72,6 +78,7 @@ class Mesh:
         self._own: list[Backend] = []
         self._store: TraceStore | None = None
         self._sinks: tuple[Sink, ...] = ()
+        self._redactors: tuple[Redactor, ...] = ()
         self._outbox: deque[Traversal] = deque()
         self._filled = anyio.Event()
         self._tasks: TaskGroup | None = None
@@ -80,6 +87,7 @@ class Mesh:
     async def __aenter__(self) -> Self:
         if self._engine is not None:
             raise SetupError(f"the mesh of graph '{self.plan.name}' is open already")
+        self._redactors = tuple(_redactor(name) for name in self.plan.graph.recording.redact)
         try:
             backends = await self._open_backends()
             self._store = None if self._traces is None else TraceStore(self._traces)
@@ -193,14 +201,40 @@ class Mesh:
             self._filled = anyio.Event()
             self._hand_over()
 
+    def _redacted(self, content: Content) -> Content | None:
+        try:
+            messages = tuple(message._replace(content=self._redacted_text(message.content)) for message in content.messages)
+            return Content(messages, self._redacted_text(content.answer))
+        except Exception as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
+            _log.error("content is not recorded: a redacting function raised %s", type(error).__name__)
+            return None
+
+    def _redacted_text(self, text: str) -> str:
+        for redact in self._redactors:
+            text = redact(text)
+            if not isinstance(text, str):
+                raise TypeError("a redacting function returns text")
+
+        return text
+
     def _hand_over(self) -> None:
         while self._outbox:
             traversal = self._outbox.popleft()
+            if traversal.content is not None:
+                traversal.content = self._redacted(traversal.content)
             for sink in self._sinks:
                 try:
                     sink.record(traversal, self.plan)
                 except Exception:  # noqa: BLE001 (one sink's fault is not another's, nor the caller's)
                     _log.exception("a sink did not take a traversal", extra={"meshwalk.traversal_id": traversal.traversal_id})
+
+
+def _redactor(name: str) -> Redactor:
+    found = import_named(name, "record.redact")
+    if not callable(found) or inspect.iscoroutinefunction(found):
+        raise SetupError(f"record.redact: '{name}' is not a plain function from text to text")
+
+    return found
 
 
 def load(

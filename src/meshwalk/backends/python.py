@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from importlib import import_module
 
 from meshwalk.backends.base import ChatRequest
+from meshwalk.imports import import_named
 from meshwalk.model import PythonSpec
 from meshwalk.problems import BackendError, Malformed, SetupError, Unreachable
 from meshwalk.trace import Reply
@@ -72,20 +72,11 @@ def open_python(spec: PythonSpec) -> PythonBackend:
     Raises:
         SetupError: If it cannot be imported, or is not an async function.
     """
-    module_name, _, path = spec.function.partition(":")
-    where = f"backend '{spec.name}': '{spec.function}'"
-    try:
-        found: object = import_module(module_name)
-    except Exception as error:
-        raise SetupError(
-            f"{where} cannot be imported ({type(error).__name__}: {error}); "
-            f"its module must be installed or lie in a folder of PYTHONPATH"
-        ) from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise SetupError(f"{where} cannot be found: module '{module_name}' has no '{path}'")
-        found = getattr(found, part)
+    whose = f"backend '{spec.name}'"
+    found = import_named(spec.function, whose)
     if not callable(found) or not (inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__call__)):
-        raise SetupError(f"{where} is not an async function; write 'async def', so that a walk can be cancelled while it waits")
+        raise SetupError(
+            f"{whose}: '{spec.function}' is not an async function; write 'async def', so that a walk can cancel it"
+        )
 
     return PythonBackend(spec.name, found)
