@@ -12,11 +12,12 @@ import pytest
 
 import meshwalk
 from helpers import plan_of
+from meshwalk.backends.base import ChatRequest
 from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan
 from meshwalk.problems import BackendFailed, RequestError, SetupError
 from meshwalk.store import Shelf
-from meshwalk.trace import Outcome, Traversal
+from meshwalk.trace import Outcome, Reply, Traversal
 
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +54,28 @@ class Listing:
     def record(self, traversal: Traversal, plan: Plan) -> None:
         assert plan.plan_digest == traversal.plan_digest
         self.traversals.append(traversal)
+
+
+class Gate:
+    """
+    Answer when the gate is opened.
+    """
+
+    waits = True
+
+    def __init__(self) -> None:
+        self.called = anyio.Event()
+        self.opened = anyio.Event()
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        assert request.messages
+        self.called.set()
+        await self.opened.wait()
+
+        return Reply("at last")
+
+    async def aclose(self) -> None:
+        pass
 
 
 class Raising:
@@ -145,6 +168,26 @@ class TestOpening:
 
         assert stored is not None
         assert done.traversal.steps == stored.steps
+
+    async def test_closing_waits_for_walks_under_way(self) -> None:
+        """
+        A walk that began before the mesh was closed ends and is recorded; none begins after.
+        """
+        listing, gate = Listing(), Gate()
+
+        async def late(mesh: Mesh) -> None:
+            # By now the mesh is being closed, and waits for the walk that is held up.
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(SetupError, match="is not open"):
+                await mesh.route("Hello")
+            gate.opened.set()
+
+        async with anyio.create_task_group() as tasks, Mesh(PLAN, backends={"little": gate}, sinks=[listing]) as mesh:
+            tasks.start_soon(mesh.route, "Hello")
+            await gate.called.wait()
+            tasks.start_soon(late, mesh)
+
+        assert ["answered"] == [traversal.outcome.value for traversal in listing.traversals]
 
 
 class TestSinks:

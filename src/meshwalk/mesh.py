@@ -2,9 +2,9 @@
 A plan wired to its backends and sinks: meshwalk inside a process.
 
 A mesh is opened and closed as an async context, since its backends hold connections and models.  What a walk leaves behind
-is handed to the sinks by a task of the mesh's own, after the caller has its answer; closing the mesh waits until every
-record is handed over.  Where a graph records content, its redacting functions see every text first; content that
-one of them fails on is not recorded.
+is handed to the sinks by a task of the mesh's own, after the caller has its answer; closing the mesh waits for the walks
+under way and until every record is handed over.  Where a graph records content, its redacting functions see every text
+first; content that one of them fails on is not recorded.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class Mesh:
         self._redactors: tuple[Redactor, ...] = ()
         self._outbox: deque[Traversal] = deque()
         self._filled = anyio.Event()
+        self._under_way = 0
+        self._idle = anyio.Event()
         self._tasks: TaskGroup | None = None
         self._engine: Engine | None = None
 
@@ -106,9 +108,13 @@ class Mesh:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._tasks is not None
+        # No walk begins any more; those under way have deadlines, so waiting for them ends.
         self._engine = None
-        self._tasks.cancel_scope.cancel()
         try:
+            if self._under_way:
+                self._idle = anyio.Event()
+                await self._idle.wait()
+            self._tasks.cancel_scope.cancel()
             await self._tasks.__aexit__(None, None, None)
         finally:
             with anyio.CancelScope(shield=True):
@@ -158,7 +164,14 @@ class Mesh:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        return await self._opened().walk(request, observe)
+        engine = self._opened()
+        self._under_way += 1
+        try:
+            return await engine.walk(request, observe)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
     def decide(self, request: Request) -> Preview:
         """
