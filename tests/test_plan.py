@@ -141,9 +141,7 @@ class TestCanonical:
         assert PLAN.plan_digest != plan.plan_digest
         assert () == restore(plan.canonical).graph.allowed_sampling
 
-    @given(
-        st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: "{{" not in text and "}}" not in text)
-    )
+    @given(st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: text.strip() and not set("{}") & set(text)))
     def test_holds_any_text(self, words: str) -> None:
         """
         A prompt of any characters comes back as it was.

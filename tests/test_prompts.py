@@ -142,7 +142,7 @@ class TestBound:
         """
         (message,) = render(template, tuple(messages), {"task": task})
         said = sum(len(one.content.encode()) for one in messages)
-        bound = bound_bytes(template, said, len(str(task).encode()), len(messages))
+        bound = bound_bytes(template, said, len(messages), {"task": task})
 
         assert len(message.content.encode()) <= bound
 
@@ -150,10 +150,10 @@ class TestBound:
         """
         A template without placeholders is bounded exactly, whatever the caller sends.
         """
-        assert len("é".encode()) == bound_bytes("é", 1_000, 1_000, 10)
+        assert len("é".encode()) == bound_bytes("é", 1_000, 10, {"task": "t" * 1_000})
 
     def test_each_mention_counts(self) -> None:
         """
         What is mentioned twice may be there twice.
         """
-        assert 200 == bound_bytes("{{ prompt }}{{ prompt }}", 100, 0, 1)
+        assert 200 == bound_bytes("{{ prompt }}{{ prompt }}", 100, 1, {})

@@ -83,8 +83,8 @@ class NodePlan:
         """
         input_bytes, messages = facts.input_bytes, facts.messages
         if self.node.prompt is not None:
-            attribute_bytes = sum(len(str(value).encode()) for _, value in facts.attributes)
-            input_bytes, messages = prompts.bound_bytes(self.node.prompt, input_bytes, attribute_bytes, messages), 1
+            input_bytes = prompts.bound_bytes(self.node.prompt, input_bytes, messages, dict(facts.attributes))
+            messages = 1
         inputs = input_bytes + messages * OVERHEAD_TOKENS_PER_MESSAGE
         outputs = self.max_tokens(facts.sampling.max_tokens)
         if outputs is None:

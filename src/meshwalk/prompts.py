@@ -101,7 +101,7 @@ def render(template: str, messages: tuple[Message, ...], attributes: Mapping[str
         elif part.name == _CONVERSATION:
             fillings.append(_conversation(messages))
         else:
-            fillings.append(_spoken(attributes.get(part.name.removeprefix(_REQUEST), "")))
+            fillings.append(_attribute(part.name, attributes))
 
     return (Message("user", "".join(fillings)),)
 
@@ -132,7 +132,8 @@ def _conversation(messages: tuple[Message, ...]) -> str:
     return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
 
 
-def _spoken(value: Value) -> str:
+def _attribute(name: str, attributes: Mapping[str, Value]) -> str:
+    value = attributes.get(name.removeprefix(_REQUEST), "")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -145,14 +146,9 @@ def _spoken(value: Value) -> str:
 _AROUND_MESSAGE = len("developer: ") + len("\n\n")
 
 
-def bound_bytes(template: str, input_bytes: int, attribute_bytes: int, messages: int) -> int:
+def bound_bytes(template: str, input_bytes: int, messages: int, attributes: Mapping[str, Value]) -> int:
     """
-    Bound the UTF-8 bytes of what `render` makes.
-
-    Args:
-        input_bytes: Of all messages.
-        attribute_bytes: Of all attribute values, as `str` prints them.
-        messages: How many there are.
+    Bound the UTF-8 bytes of what `render` makes of *messages* messages that hold *input_bytes*, and of *attributes*.
     """
     total = 0
     for part in _parts(template):
@@ -163,6 +159,6 @@ def bound_bytes(template: str, input_bytes: int, attribute_bytes: int, messages:
         elif part.name == _CONVERSATION:
             total += input_bytes + messages * _AROUND_MESSAGE
         else:
-            total += attribute_bytes
+            total += len(_attribute(part.name, attributes).encode())
 
     return total

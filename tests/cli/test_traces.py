@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def doctored(traces: Path, traversal_id: str, change: Change) -> None:
     """
     Change a stored record behind meshwalk's back.
     """
-    with sqlite3.connect(traces / "traces.sqlite") as connection:
+    with closing(sqlite3.connect(traces / "traces.sqlite")) as connection, connection:
         (body,) = connection.execute("SELECT body FROM traversals WHERE traversal_id = ?", (traversal_id,)).fetchone()
         record = orjson.loads(body)
         change(record)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -202,7 +203,7 @@ class TestGet:
         A record that was tampered with is an error of its own.
         """
         fill(tmp_path, [walked(plan=plan, number=1)], plan)
-        with sqlite3.connect(tmp_path / "traces.sqlite") as connection:
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
             connection.execute("UPDATE traversals SET body = x'7b7d'")
         connection.close()
 
@@ -252,7 +253,7 @@ class TestPlan:
         """
         other = plan_of(TRIAGE.replace("value: 0.6", "value: 0.61")).canonical
         fill(tmp_path, [walked(plan=plan)], plan)
-        with sqlite3.connect(tmp_path / "traces.sqlite") as connection:
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
             connection.execute("UPDATE plans SET canonical = ?", (canonical or other,))
         connection.close()
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from textwrap import dedent
 
@@ -278,7 +278,7 @@ class TestFaults:
         """
         A file that a newer meshwalk wrote is refused for writing and for reading.
         """
-        with sqlite3.connect(tmp_path / "traces.sqlite") as connection:
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
             connection.execute("PRAGMA user_version = 2")
         connection.close()
 
@@ -415,7 +415,7 @@ class TestProcesses:
         with Shelf(tmp_path) as shelf:
             there = {number_of(traversal.traversal_id) for traversal in shelf.traversals()}
             plans = [shelf.plan(stored.plan_digest) for stored in shelf.plans()]
-        with sqlite3.connect(tmp_path / "traces.sqlite") as connection:
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
             verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
         connection.close()
 

@@ -18,6 +18,7 @@ from meshwalk.trace import (
     Began,
     Content,
     Facts,
+    Failed,
     Finish,
     Message,
     Outcome,
@@ -104,6 +105,17 @@ def test_other_format_is_named() -> None:
     document = orjson.loads(encode(shortest())) | {"format": FORMAT + 1}
     with pytest.raises(TraceError, match=f"has format {FORMAT + 1}, and this meshwalk reads format {FORMAT}"):
         decode(orjson.dumps(document))
+
+
+def test_what_is_not_text_is_replaced() -> None:
+    """
+    Lone surrogates, which only a backend of the user's own can give, do not cost the record.
+    """
+    traversal = shortest()
+    traversal.steps.append((Failed(0, 5, "malformed", "it said \ud800"), ()))
+    entry, _ = decode(encode(traversal)).steps[-1]
+
+    assert Failed(0, 5, "malformed", "it said ?") == entry
 
 
 def test_value_that_is_no_value_is_refused() -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,9 @@ import anyio
 
 from meshwalk.backends.base import ChatRequest
 from meshwalk.backends.openai import OpenAIBackend
-from meshwalk.model import LocalSpec
-from meshwalk.problems import SetupError
-from meshwalk.trace import Reply
+from meshwalk.model import LocalSpec, Sampling
+from meshwalk.problems import RefusedByModel, SetupError
+from meshwalk.trace import Message, Reply
 
 
 BATCH_TOKENS = 64
@@ -89,7 +90,12 @@ async def open_local(spec: LocalSpec, *, folder: str) -> LocalBackend:
     except RuntimeError as error:
         raise SetupError(f"backend '{spec.name}': llama.cpp cannot load '{path}' ({error}); is it a GGUF file?") from error
 
-    return LocalBackend(spec.name, path.stem, server, key)
+    backend = LocalBackend(spec.name, path.stem, server, key)
+    # llama.cpp's loop misses a stop that comes before it runs, and closing would then wait for ever: see it answer first.
+    with suppress(RefusedByModel):
+        await backend.chat(ChatRequest((Message("user", "."),), Sampling(max_tokens=1)))
+
+    return backend
 
 
 def _packaged(backend: str) -> Path:

@@ -1,8 +1,7 @@
 """
 A record as JSON text and back, whole: `decode(encode(traversal))` says what *traversal* said.
 
-Every NamedTuple travels as the list of its fields behind a tag, so a field that is added goes last and has a default, or
-`FORMAT` goes up.
+Every NamedTuple travels as the list of its fields behind a tag; where a field comes, goes or moves, `FORMAT` goes up.
 """
 
 from __future__ import annotations
@@ -49,7 +48,11 @@ def encode(traversal: Traversal) -> bytes:
         "content": traversal.content,
     }
 
-    return orjson.dumps(document, default=_plain)
+    try:
+        return orjson.dumps(document, default=_plain)
+    except TypeError:
+        # A backend of the user's own may say what is not text; a record without those characters is better than none.
+        return orjson.dumps(_as_text(document), default=_plain)
 
 
 def decode(text: bytes) -> Traversal:
@@ -79,6 +82,17 @@ def decode(text: bytes) -> Traversal:
 
 
 _PLAIN = tuple(name for name in Traversal.__slots__ if name not in {"steps", "decisions", "content"})
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(item) for item in value]
+
+    return value
 
 
 def _plain(value: Any) -> Any:
