@@ -55,6 +55,8 @@ def _marked(marked: str) -> tuple[str, int, int]:
         ("request.team == ^null^", "not-in-subset", "null"),
         ("request.team == ^b'a'^", "not-in-subset", "bytes"),
         ("request.size == ^1u^", "not-in-subset", "an unsigned number"),
+        ("request.size == ^9007199254740993^", "not-in-subset", "a whole number that a double cannot hold"),
+        ("request.size == ^0x20000000000001^", "not-in-subset", "a whole number that a double cannot hold"),
         ("^{'a': 1}^ == 1", "not-in-subset", "a map or a message"),
         ("^request.Task{size: 1}^ == 1", "not-in-subset", "a map or a message"),
         ("^'a'(1)^ == 1", "not-in-subset", "a call of what is no function's name"),
@@ -139,7 +141,12 @@ def test_fault_has_place_code_and_words(marked: str, code: str, words: str) -> N
         ("request.size = 1", "write == to compare"),
         ("(request.urgent", "the '(' at character 1 is never closed"),
         ("error.class == 'timeout'", "error.class exists on the edges of `on_error` only"),
-        ("request.size / 2 > 1", "guards have && || !"),
+        ("request.size / 2 > 1", "multiply: x * 0.5"),
+        ("request.team.matches('a')", "its patterns are RE2's"),
+        ("request.team in request.team", "write in ['a', 'b'], or text.contains('a')"),
+        ("startsWith(request.team)", "write text.startsWith(...)"),
+        ("9007199254740993 == request.size", "the nearest that it can is 9007199254740992"),
+        ("'a'.length == 1", "guards have && || !"),
     ],
 )
 def test_help_names_the_remedy(text: str, help: str) -> None:

@@ -99,7 +99,7 @@ def _shallow_faults(text: str, tokens: Sequence[Token]) -> tuple[GuardFault, ...
 
     # The library's report of these has no place in it.
     return tuple(
-        faults.foreign(token.place, "optional values; ask has(name)")
+        faults.foreign(token.place, "optional values")
         for before, token in pairwise(tokens)
         if token.text == "?" and before.text in {".", "["}
     )

@@ -45,8 +45,7 @@ _TESTS: Mapping[str, TextTest] = {name: name for name in get_args(TextTest)}
 
 _LITERALS: Mapping[Sort, Kind] = {Sort.NUMBER: Kind.NUMBER, Sort.TEXT: Kind.TEXT, Sort.BOOL: Kind.BOOL}
 
-_FOREIGN_OPERATORS = {"_/_": "division; multiply instead", "_%_": "the remainder %", "_[_]": "indexing"}
-_MACROS = {"all", "exists", "exists_one", "map", "filter"}
+_FOREIGN_OPERATORS = {"_/_": "division", "_%_": "the remainder %", "_[_]": "indexing"}
 
 
 class Elaboration:
@@ -103,7 +102,7 @@ class Elaboration:
             case Sort.FOREIGN:
                 self.faults.append(faults.foreign(token.place, token.text))
             case _:
-                self.faults.append(faults.foreign(token.place, "a leading dot; names are always whole"))
+                self.faults.append(faults.foreign(token.place, "a leading dot"))
         return None
 
     def _name(self, index: int, token: Token) -> Name | None:
@@ -208,7 +207,7 @@ class Elaboration:
         needle = self._expr(form.operands[0])
         listing = form.operands[1]
         if not isinstance(listing, Listing):
-            self.faults.append(faults.foreign(self._place(listing), "`in` without a list", "write in ['a', 'b']"))
+            self.faults.append(faults.foreign(self._place(listing), "`in` without a list"))
             return None
         items = [self._expr(item) for item in listing.items]
         if needle is None:
@@ -247,9 +246,7 @@ class Elaboration:
             return self._has(form, place)
         if name == "duration" and not is_method:
             return self._duration(form, place)
-        at = self._tokens[form.at].place
-        what = "the macro" if name in _MACROS else "the method" if is_method else "the function"
-        self.faults.append(faults.foreign(at, f"{what} {name}()", f"write text.{name}(...)" if name in _TESTS else ""))
+        self.faults.append(faults.foreign_call(self._tokens[form.at].place, name, is_method=is_method))
         return None
 
     def _arity(self, form: Apply, count: int, usage: str) -> bool:

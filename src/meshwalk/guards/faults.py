@@ -20,9 +20,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from meshwalk.guards.tree import Compare, Comparison, Expr, Literal, Name, canonical, worded
+from meshwalk.guards.tree import Compare, Comparison, Expr, Literal, Name, TextTest, canonical, worded
 from meshwalk.signals import Kind, Signal
 
 
@@ -47,6 +47,33 @@ _HINTS: Mapping[str, str] = {
     "is": "write == to compare",
     "True": "write true",
     "False": "write false",
+}
+
+# What to write instead of CEL that guards do not have.
+_INSTEAD: Mapping[str, str] = {
+    "division": "multiply: x * 0.5 for x / 2",
+    "the remainder %": "let the caller send what it says as an attribute",
+    "indexing": "a signal holds one value; give each value a name of its own",
+    "null": "ask has(name)",
+    "optional values": "ask has(name)",
+    "an unsigned number": "every number has one type; leave the u out",
+    "bytes": "write a text without the b",
+    "texts joined with +": "compare the parts: a == 'x' && b == 'y'",
+    "a list, except to the right of `in`": "a list stands only in name in ['a', 'b']",
+    "`in` without a list": "write in ['a', 'b'], or text.contains('a')",
+    "a map or a message": "give each value a signal of its own",
+    "a leading dot": "names are always whole; leave the dot out",
+}
+_MACROS = ("all", "exists", "exists_one", "map", "filter")
+_CONVERSIONS = ("bool", "bytes", "double", "dyn", "int", "string", "type", "uint")
+_TIMES = ("getHours", "getMinutes", "getSeconds", "getMilliseconds")
+_INSTEAD_OF_CALL: Mapping[str, str] = {
+    # The meaning of `matches` is RE2's.  Python's `re` differs from it and can take exponential time, so it is no stand-in.
+    "matches": "its patterns are RE2's, which is not here; write startsWith(), endsWith(), contains() or in ['a', 'b']",
+    "timestamp": "the times a guard can read are elapsed and deadline.left",
+    **dict.fromkeys(_MACROS, "write the cases out with && or ||, or ask name in ['a', 'b']"),
+    **dict.fromkeys(_CONVERSIONS, "every signal has one type; compare it as it is"),
+    **dict.fromkeys(_TIMES, "compare it with duration('4s')"),
 }
 
 
@@ -119,9 +146,26 @@ def too_deep(place: Place) -> GuardFault:
 
 def foreign(place: Place, construct: str, help: str = "") -> GuardFault:
     """
-    Say that *construct* is CEL that guards do not have.
+    Say that *construct* is CEL that guards do not have, and what to write instead.
     """
-    return GuardFault(*place, "not-in-subset", f"a guard cannot use {construct}", help or _SUBSET)
+    return GuardFault(*place, "not-in-subset", f"a guard cannot use {construct}", help or _INSTEAD.get(construct, _SUBSET))
+
+
+def foreign_call(place: Place, name: str, *, is_method: bool) -> GuardFault:
+    """
+    Say that guards do not have the function, method or macro called *name*.
+    """
+    what = "the macro" if name in _MACROS else "the method" if is_method else "the function"
+    help = f"write text.{name}(...)" if name in get_args(TextTest) else _INSTEAD_OF_CALL.get(name, "")
+
+    return foreign(place, f"{what} {name}()", help)
+
+
+def inexact(place: Place, nearest: float) -> GuardFault:
+    """
+    Say that a whole number lies between two doubles, so that a comparison with it would ask for another one.
+    """
+    return foreign(place, "a whole number that a double cannot hold", f"the nearest that it can is {nearest:.0f}")
 
 
 def mismatch(place: Place, message: str, help: str = "") -> GuardFault:

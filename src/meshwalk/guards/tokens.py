@@ -148,13 +148,15 @@ def _bad(text: str, place: Place) -> GuardFault:
 def _number(match: re.Match[str], place: Place, found: list[GuardFault]) -> Token:
     digits, tail = match["number"], match["tail"]
     if tail in {"u", "U"}:
-        return Token(Sort.FOREIGN, "an unsigned number; every number has one type", *place)
+        return Token(Sort.FOREIGN, "an unsigned number", *place)
     if tail:
         help = f"write duration('{match[0]}')" if tail in _UNITS else "put a space or an operator between them"
         found.append(faults.syntax(place, f"the number {digits} runs into '{tail}'", help))
     value = _double(digits)
     if math.isinf(value):
         found.append(faults.syntax(place, "this number is too large", "the largest is about 1.8e308"))
+    elif _is_between(digits, value):
+        found.append(faults.inexact(place, value))
 
     return Token(Sort.NUMBER, digits, *place, value)
 
@@ -164,6 +166,16 @@ def _double(digits: str) -> float:
         return float(int(digits, 16)) if digits.startswith("0x") else float(digits)
     except OverflowError:
         return math.inf
+
+
+def _is_between(digits: str, value: float) -> bool:
+    """
+    Tell whether *digits* write a whole number that lies between two doubles.
+    """
+    if digits.startswith("0x"):
+        return int(digits, 16) != value
+
+    return digits.isdigit() and int(digits) != value
 
 
 def _text(text: str, opening: re.Match[str], found: list[GuardFault]) -> Token | None:
@@ -176,7 +188,7 @@ def _text(text: str, opening: re.Match[str], found: list[GuardFault]) -> Token |
         return None
     place = Place(start, body.end() - start)
     if "b" in prefix:
-        return Token(Sort.FOREIGN, "bytes; write a text without the b", *place)
+        return Token(Sort.FOREIGN, "bytes", *place)
     value = body[1] if "r" in prefix else _unescaped(body[1], body.start(), found)
 
     return Token(Sort.TEXT, text[start : body.end()], *place, value)
