@@ -64,7 +64,7 @@ def _suite(*tests: str) -> str:
         'expr: "1 < 2"',
         'expr: "1 < 2" value { bool_value: true }',
         "expr: \"size('abc')\" value: { int64_value: 3 }",
-        "expr: \"'a' == x ? 'y' : 'n'\" bindings { key: 'x' value: { value: { string_value: 'a' } } } value { string_value: 'y' }",
+        "expr: \"x == 'a' ? 1 : 2\" bindings { key: 'x' value: { value: { string_value: 'a' } } } value { int64_value: 1 }",
         'expr: "x || true" disable_check: true value { bool_value: true }',
         'expr: "x" disable_check: true eval_error { errors { message: "undeclared" } }',
         'expr: "!0 && \'a\'" eval_error { errors { message: "no matching overload" } }',
