@@ -29,7 +29,7 @@ class TestDraw:
         """
         assert draw.dot(load_graph(desk)) == run("draw", desk, "--format", "dot").out
 
-    @pytest.mark.parametrize(("ending", "first"), [("mmd", "flowchart TD"), ("dot", 'digraph "desk" {')])
+    @pytest.mark.parametrize(("ending", "first"), [("mmd", "flowchart TD"), ("dot", 'digraph "desk" {'), ("svg", "<svg ")])
     def test_the_ending_chooses(self, run: Run, desk: Path, tmp_path: Path, ending: str, first: str) -> None:
         """
         A file's ending says in which language it is written.
@@ -37,7 +37,7 @@ class TestDraw:
         drawn = run("draw", desk, "-o", tmp_path / f"desk.{ending}")
 
         assert 0 == drawn.code
-        assert first == (tmp_path / f"desk.{ending}").read_text(encoding="utf-8").splitlines()[0]
+        assert (tmp_path / f"desk.{ending}").read_text(encoding="utf-8").startswith(first)
         assert f"desk.{ending}: graph 'desk' as" in drawn.out
 
     def test_an_ending_that_says_nothing(self, run: Run, desk: Path, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ class TestDraw:
         drawn = run("draw", desk, "-o", tmp_path / "desk.png")
 
         assert 2 == drawn.code
-        assert "end it in .mmd or .dot" in drawn.err
+        assert "end it in .svg, .mmd or .dot" in drawn.err
         assert not (tmp_path / "desk.png").exists()
 
     def test_json(self, run: Run, desk: Path) -> None:
@@ -77,6 +77,57 @@ class TestDraw:
 
         assert (2, "") == (drawn.code, drawn.out)
         assert drawn.err.endswith("cannot be written: No such file or directory\n")
+
+
+class TestWalked:
+    def test_a_walk_is_drawn_over_its_graph(self, run: Run, desk: Path, traces: Path, tmp_path: Path) -> None:
+        """
+        `--traces` and `--traversal` mark the path that a walk took.
+        """
+        walk = run("traces", "list", "--traces", traces, "--outcome", "refused", "--json").json["traversals"][0]["traversal_id"]
+        drawn = run("draw", desk, "-o", tmp_path / "desk.svg", "--traces", traces, "--traversal", walk)
+        text = (tmp_path / "desk.svg").read_text(encoding="utf-8")
+
+        assert (0, f"{tmp_path}/desk.svg: graph 'desk' as svg, walk {walk}\n") == (drawn.code, drawn.out)
+        assert 'class="edge taken" data-from="intake" data-to="sorry"' in text
+        assert 'class="edge taken" data-from="small"' not in text
+
+    def test_another_graph_is_refused(self, run: Run, desk: Path, traces: Path) -> None:
+        """
+        A walk is not drawn over a graph whose edges may be others.
+        """
+        walk = run("traces", "list", "--traces", traces, "--json").json["traversals"][0]["traversal_id"]
+        desk.write_text(desk.read_text(encoding="utf-8").replace("== 'proof'", "!= 'prose'"), encoding="utf-8")
+        drawn = run("draw", desk, "--format", "svg", "--traces", traces, "--traversal", walk)
+
+        assert 2 == drawn.code
+        assert "draw the graph as it was then" in drawn.err
+
+    def test_another_threshold_is_no_other_path(self, run: Run, desk: Path, traces: Path) -> None:
+        """
+        A walk is drawn over its graph however that has been tuned since.
+        """
+        walk = run("traces", "list", "--traces", traces, "--json").json["traversals"][0]["traversal_id"]
+        desk.write_text(desk.read_text(encoding="utf-8").replace("value: 0.8", "value: 0.7"), encoding="utf-8")
+
+        assert 0 == run("draw", desk, "--format", "svg", "--traces", traces, "--traversal", walk).code
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--format", "svg", "--traversal", "abcdef"), "a path needs both"),
+            (("--format", "svg", "--traces", "."), "a path needs both"),
+            (("--format", "dot", "--traces", ".", "--traversal", "abcdef"), "a walk is drawn in SVG only"),
+        ],
+    )
+    def test_wrong_use(self, run: Run, desk: Path, options: tuple[str, ...], said: str) -> None:
+        """
+        A walk needs its folder, its id, and a language that shows it.
+        """
+        drawn = run("draw", desk, *options)
+
+        assert 2 == drawn.code
+        assert said in drawn.err
 
 
 class TestSchema:

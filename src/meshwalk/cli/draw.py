@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,9 +13,14 @@ from meshwalk.cli.options import Json
 from meshwalk.cli.output import OK, Misuse, complain, emit, say, write_lines
 
 
-Format = Literal["mermaid", "dot"]
+if TYPE_CHECKING:
+    from meshwalk.plan import Plan
+    from meshwalk.trace import Traversal
 
-_BY_SUFFIX: dict[str, Format] = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot"}
+
+Format = Literal["mermaid", "dot", "svg"]
+
+_BY_SUFFIX: dict[str, Format] = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot", ".svg": "svg"}
 
 
 def draw(
@@ -24,28 +29,40 @@ def draw(
     *,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     format: Annotated[Format | None, Parameter(name="--format")] = None,
+    traces: Annotated[str | None, Parameter(name="--traces")] = None,
+    traversal: Annotated[str | None, Parameter(name="--traversal")] = None,
     json: Json = False,
 ) -> int:
     """
-    Draw a graph as a Mermaid flowchart, or in Graphviz' DOT.
+    Draw a graph as SVG, as a Mermaid flowchart, or in Graphviz' DOT.
 
     Parameters
     ----------
     graph
         The graph's YAML file; one with faults is drawn as far as it can be read.
     output
-        The file to write, `.mmd` or `.dot`; the terminal without it.
+        The file to write, `.svg`, `.mmd` or `.dot`; the terminal without it.
     format
         The language; without it the file's ending says so, and else it is Mermaid.
+    traces
+        The folder that traces are kept in, for --traversal.
+    traversal
+        A walk over this graph, whose path is drawn over the rest (SVG only): its id, or a beginning that no other has.
     """
     from meshwalk import draw as drawing
     from meshwalk.loader import load_graph
     from meshwalk.plan import examine
 
     language = format or _language(output)
+    if traversal is not None and language != "svg":
+        raise Misuse(f"a walk is drawn in SVG only, and this is {language}; end the file in .svg, or say --format svg")
     drawn = load_graph(graph)
     plan, problems = examine(drawn)
-    text = drawing.dot(drawn) if language == "dot" else drawing.mermaid(drawn)
+    walked = _walked(graph, plan, traces, traversal)
+    if language == "svg":
+        text = drawing.svg(drawn, walked)
+    else:
+        text = drawing.dot(drawn) if language == "dot" else drawing.mermaid(drawn)
     if output is not None:
         write_lines(output, text.splitlines())
     if plan is None:
@@ -56,7 +73,7 @@ def draw(
     elif output is None:
         say(text.rstrip("\n"))
     else:
-        say(f"{output}: graph '{drawn.name}' as {language}")
+        say(f"{output}: graph '{drawn.name}' as {language}{f', walk {walked.traversal_id}' if walked else ''}")
 
     return OK
 
@@ -67,7 +84,27 @@ def _language(output: str | None) -> Format:
     suffix = PurePath(output).suffix
     if suffix not in _BY_SUFFIX:
         raise Misuse(
-            f"cannot tell from '{output}' what to draw; end it in .mmd or .dot, or say --format mermaid or --format dot"
+            f"cannot tell from '{output}' what to draw; end it in .svg, .mmd or .dot, or say --format svg, mermaid or dot"
         )
 
     return _BY_SUFFIX[suffix]
+
+
+def _walked(graph: str, plan: Plan | None, traces: str | None, traversal_id: str | None) -> Traversal | None:
+    if traces is None and traversal_id is None:
+        return None
+    if traces is None or traversal_id is None:
+        raise Misuse("--traces names the folder and --traversal the walk in it; a path needs both")
+    from meshwalk.cli.traces import find
+    from meshwalk.store import Shelf
+
+    with Shelf(traces) as shelf:
+        found = find(shelf, traversal_id)
+    # Thresholds may have been tuned since: the edges are the same, and so is the path.
+    if plan is None or plan.shape_digest != found.shape_digest:
+        raise Misuse(
+            f"walk {found.traversal_id} was over graph '{found.graph}' of shape {found.shape_digest[:12]}, and '{graph}' "
+            f"{f'has shape {plan.shape_digest[:12]}' if plan else 'has errors'}; draw the graph as it was then"
+        )
+
+    return found

@@ -20,7 +20,7 @@ from meshwalk.loader import load_graph
 from meshwalk.model import Graph
 
 
-FOLDER = Path(__file__).resolve().parent / "graphs"
+FOLDER = Path(__file__).resolve().parents[1] / "graphs"
 DESK = load_graph(FOLDER / "good" / "support-desk.yaml")
 
 NASTY = st.text(alphabet=st.sampled_from('ab"\\|<>{}[]()#&;%`:-\n\r\t\x00\x7f\u2028é🙂 ')) | st.text()
