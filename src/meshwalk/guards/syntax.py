@@ -117,6 +117,7 @@ _ALIASES: Mapping[str, str] = {"has": "has_", "size": "size_"}
 _OPERATORS = {"!_", "-_", "_?_:_", "@in", "_[_]"} | {
     f"_{op}_" for op in ("&&", "||", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%")
 }
+_LED = "a leading dot"
 _CALLS = {Sort.FUNCTION, Sort.METHOD}
 
 
@@ -250,10 +251,17 @@ class _Reader:
             case "call":
                 return self._call(expr.call, at)
             case "select":
-                return Foreign(self._wide(self._form(expr.select.operand))[0], at + 1, "a field of a value")
+                return self._select(self._form(expr.select.operand), at)
             case _:
                 brace = self._words.index("{", at)
                 return Foreign(at, self._closing[brace], "a map or a message")
+
+    def _select(self, operand: Form, at: int) -> Form:
+        led = isinstance(operand, Leaf) and operand.first > 0 and self._words[operand.first - 1] == "."
+        if led or (isinstance(operand, Foreign) and operand.construct == _LED):
+            return Foreign(operand.first, at + 1, _LED)
+
+        return Foreign(self._wide(operand)[0], at + 1, "a field of a value")
 
     def _call(self, call: Any, at: int) -> Form:
         target = [call.target] if call.HasField("target") else []
