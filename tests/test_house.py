@@ -46,7 +46,8 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "guards": _GROUND,
     "canonical": (*_GROUND, "guards"),
     "topology": (*_GROUND, "guards"),
-    "plan": (*_GROUND, "prompts", "loader", "guards", "canonical", "topology"),
+    "assignment": (*_GROUND, "guards"),
+    "plan": (*_GROUND, "prompts", "loader", "guards", "canonical", "topology", "assignment"),
     "draw": (*_GROUND, "topology", "plan"),
     "hops": (*_GROUND, "guards", "plan"),
     # the stair: pure decision
@@ -108,6 +109,7 @@ PURE = (
     "guards",
     "canonical",
     "topology",
+    "assignment",
     "plan",
     "draw",
     "hops",

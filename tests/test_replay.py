@@ -111,7 +111,7 @@ class TestReplay:
         """
         Another verdict is a difference even where the walk goes where it went.
         """
-        other = plan_of(TRIAGE.replace("signals.complexity >= thresholds.complex", "hop.small.confidence > 0.5"))
+        other = plan_of(TRIAGE.replace("signals.complexity >= thresholds.complex", "budget.request.left_tokens > 1"))
         mismatch = replay(record(answered, plan), other)
 
         assert mismatch is not None

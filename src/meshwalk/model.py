@@ -219,6 +219,14 @@ class Edge:
     otherwise_span: Span | None = None
     id: str | None = None
 
+    def place(self, offset: int, length: int) -> Span:
+        """
+        Return the place of a part of the guard's text in the graph's.
+        """
+        start = self.when_span or self.span
+
+        return start._replace(column=start.column + offset, length=length) if self.exact else start
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from meshwalk import canonical, guards, loader, prompts, signals, topology
+from meshwalk import assignment, canonical, guards, loader, prompts, signals, topology
 from meshwalk.model import DONE, Edge, Graph, Limits, Node, Price, Role, Value
 from meshwalk.problems import GraphError, Problem, in_file_order
 from meshwalk.trace import Facts
@@ -188,7 +188,8 @@ def examine(graph: Graph) -> tuple[Plan | None, tuple[Problem, ...]]:
     Find everything wrong with *graph*, and compile it if that is nothing worse than warnings.
     """
     guard_sheet = _GuardSheet(graph)
-    problems = in_file_order([*graph.problems, *topology.check(graph), *guard_sheet.problems])
+    unassigned = assignment.check(graph, guard_sheet.checked)
+    problems = in_file_order([*graph.problems, *topology.check(graph), *guard_sheet.problems, *unassigned])
     if any(problem.severity == "error" for problem in problems):
         return None, problems
 
@@ -254,10 +255,9 @@ def _in_broken_part(graph: Graph, node: Node, name: str) -> bool:
 
 
 def _placed(fault: guards.GuardFault, node: Node, edge: Edge) -> Problem:
-    start = edge.when_span or edge.span
-    span = start._replace(column=start.column + fault.offset, length=fault.length) if edge.exact else start
+    message = f"{fault.message} in the guard on edge {node.name} → {edge.to}"
 
-    return Problem(span, fault.code, f"{fault.message} in the guard on edge {node.name} → {edge.to}", fault.help)
+    return Problem(edge.place(fault.offset, fault.length), fault.code, message, fault.help)
 
 
 def _assemble(graph: Graph, guard_sheet: _GuardSheet, problems: Sequence[Problem]) -> Plan:

@@ -55,7 +55,7 @@ nodes:
     role: answer
     backend: little
     max_tokens: 64
-    confidence: {from: recorded}
+    confidence: {from: recorded, missing: 0}
     next:
       - {to: done, when: output.confidence >= thresholds.sure}
       - {to: large}

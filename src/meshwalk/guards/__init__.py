@@ -3,7 +3,8 @@ The front door of the guard language: a checked subset of CEL.
 
 `check` turns an author's text into a typed tree or says everything that is wrong with it, `compile_test` turns the tree into
 a fast function of a walk's values, `evaluate` is the slow meaning it must agree with, and `explain` says on demand why a
-guard held or did not.  It is `compile_test` and not `compile`, which is Python's own word for something near.
+guard held or did not.  `outcomes` says what can become of a guard where a signal has no value.  It is `compile_test` and not
+`compile`, which is Python's own word for something near.
 """
 
 from __future__ import annotations
@@ -13,20 +14,28 @@ from meshwalk.guards.compile import Test, compile_test
 from meshwalk.guards.evaluate import Lookup, evaluate
 from meshwalk.guards.explain import Explanation, explain
 from meshwalk.guards.faults import GuardFault, GuardFaults
-from meshwalk.guards.tree import Expr, canonical
+from meshwalk.guards.suppose import LACKING, OWED, TRUE, Supposition, outcomes, reads
+from meshwalk.guards.tree import Expr, Name, canonical
 
 
 __all__ = [
+    "LACKING",
+    "OWED",
+    "TRUE",
     "Checked",
     "Explanation",
     "Expr",
     "GuardFault",
     "GuardFaults",
     "Lookup",
+    "Name",
+    "Supposition",
     "Test",
     "canonical",
     "check",
     "compile_test",
     "evaluate",
     "explain",
+    "outcomes",
+    "reads",
 ]
