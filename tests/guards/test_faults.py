@@ -140,7 +140,7 @@ def test_fault_has_place_code_and_words(marked: str, code: str, words: str) -> N
         ("not request.urgent", "write ! for 'not'"),
         ("request.size = 1", "write == to compare"),
         ("(request.urgent", "the '(' at character 1 is never closed"),
-        ("error.class == 'timeout'", "error.class exists on the edges of `on_error` only"),
+        ("error.class == 'timeout'", "edges of `on_error` are chosen by their `class:`"),
         ("request.size / 2 > 1", "multiply: x * 0.5"),
         ("request.team.matches('a')", "its patterns are RE2's"),
         ("request.team in request.team", "write in ['a', 'b'], or text.contains('a')"),

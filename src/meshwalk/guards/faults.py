@@ -308,7 +308,7 @@ def _elsewhere(name: str, visible: Mapping[str, Signal]) -> str:
     room = name.partition(".")[0]
     here = {known.partition(".")[0] for known in visible}
     if name == "error.class" and "error" not in here:
-        return "error.class exists on the edges of `on_error` only; on `next` the node has just succeeded"
+        return "edges of `on_error` are chosen by their `class:`; guards stand on `next`, where the node has just succeeded"
     if room == "output" and "error" in here:
         return "output exists on the edges of `next` only; on `on_error` the node has given no reply"
     if room == "output" and "output" not in here:
