@@ -52,6 +52,13 @@ def graphs() -> Path:
     return ROOT / "graphs"
 
 
+def shipped(folder: Path) -> list[Path]:
+    """
+    List the graphs in *folder*, without the cases that stand beside them.
+    """
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(".cases.yaml"))
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """

@@ -5,6 +5,7 @@ The engine against backends that do as they are told: what it calls, settles and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count, pairwise
 
 import anyio
 import pytest
@@ -383,3 +384,39 @@ class TestTimes:
         assert (0, first.latency_us) == (first.started_us, second.started_us)
         assert done.traversal.latency_us == second.started_us + second.latency_us
         assert done.traversal.engine_us == first.engine_us + second.engine_us
+
+
+class TestInstruments:
+    async def test_classifiers_use_the_given_features(self) -> None:
+        """
+        What signals are can be replaced, in walks and in previews alike.
+        """
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: asked
+            start: intake
+            nodes:
+              intake:
+                role: classifier
+                use: features
+                next: [{to: hard, when: signals.depth > 90}, {to: easy}]
+              hard: {role: refusal, reason: too hard}
+              easy: {role: refusal, reason: too easy}
+            """
+        )
+        engine = Engine(plan, {}, lambda _: None, features=lambda _: {"depth": 91.0})
+
+        assert ("intake", "hard") == (await engine.walk(asking())).path
+        assert ("intake", "hard") == engine.decide(asking()).path
+
+    async def test_walks_are_timed_by_the_given_clock(self) -> None:
+        """
+        A walk's times are what the clock says, from its beginning on.
+        """
+        ticks = count(5_000_000, 1_000_000)
+        engine = Engine(CASCADE, {"little": Scripted(SURE), "great": Scripted()}, lambda _: None, clock_ns=lambda: next(ticks))
+        done = await engine.walk(asking())
+
+        assert [0, 1000] == [entry.at for entry, _ in done.traversal.steps][:2]
+        assert all(earlier.at < later.at for (earlier, _), (later, _) in pairwise(done.traversal.steps))

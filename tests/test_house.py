@@ -41,8 +41,9 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "prompts": _GROUND,
     "outcomes": _GROUND,
     "imports": _GROUND,
+    "casebook": _GROUND,
     # the drawing room: text becomes a plan, once
-    "loader": (*_GROUND, "prompts"),
+    "loader": (*_GROUND, "casebook", "prompts"),
     "guards": _GROUND,
     "canonical": (*_GROUND, "guards"),
     "topology": (*_GROUND, "guards"),
@@ -63,14 +64,15 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "store": (*_GROUND, "plan", "hops"),
     # the library: looking back
     "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
+    "cases": (*_GROUND, "casebook", "plan", "hops", "walk", "backends.base", "roles", "engine", "replay"),
     # the doors
     "mesh": (*_GROUND, "imports", "loader", "plan", "engine", "store", "backends"),
     "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
     "server": (*_GROUND, "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),
     "cli": (
-        *(*_GROUND, "outcomes", "loader", "guards", "topology", "plan", "draw", "hops", "walk"),
-        *(*_WORKSHOP, "replay", "evaluate", "mesh", "server", "meshwalk"),
+        *(*_GROUND, "outcomes", "casebook", "loader", "guards", "topology", "plan", "draw", "hops", "walk"),
+        *(*_WORKSHOP, "replay", "cases", "evaluate", "mesh", "server", "meshwalk"),
     ),
     "demo": (*_GROUND, "outcomes", "loader", "plan", "draw", "hops", "store", "wire", "mesh", "server", "cli", "meshwalk"),
     "__main__": ("cli",),

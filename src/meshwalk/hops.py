@@ -205,12 +205,15 @@ def considered(decision: Decision, node: NodePlan) -> tuple[Considered, ...]:
     edges = node.next if decision.section == "next" else node.on_error
 
     return tuple(
-        Considered(edge.edge.to, _condition(edge), VERDICTS[verdict])
+        Considered(edge.edge.to, condition(edge), VERDICTS[verdict])
         for edge, verdict in zip(edges, decision.verdicts, strict=True)
     )
 
 
-def _condition(edge: EdgePlan) -> str:
+def condition(edge: EdgePlan) -> str:
+    """
+    Say when *edge* is taken: its guard, its classes, or `otherwise`.
+    """
     if edge.edge.when is not None:
         return edge.edge.when
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from conftest import shipped
 from meshwalk.loader import json_schema, read_graph
 from meshwalk.loader.document import Table, plain, read_document
 from meshwalk.loader.fit import Part, fit
@@ -29,7 +30,7 @@ from meshwalk.problems import Problem, Span
 
 
 ROOT = Path(__file__).resolve().parents[2]
-SOUND = [*sorted((ROOT / "graphs").glob("*.yaml")), ROOT / "tests" / "graphs" / "good" / "support-desk.yaml"]
+SOUND = [*shipped(ROOT / "graphs"), ROOT / "tests" / "graphs" / "good" / "support-desk.yaml"]
 SCHEMA = json_schema()
 
 _TYPES: dict[str, tuple[type, ...]] = {

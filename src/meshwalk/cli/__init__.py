@@ -21,6 +21,7 @@ from meshwalk.cli.replay import replay
 from meshwalk.cli.route import route
 from meshwalk.cli.schema import schema
 from meshwalk.cli.serve import serve
+from meshwalk.cli.test import test
 from meshwalk.cli.traces import traces
 from meshwalk.problems import MeshwalkError
 
@@ -65,7 +66,7 @@ def app() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(show_default=False),
     )
-    for command in (check, draw, schema, serve, evaluate, replay):
+    for command in (check, test, draw, schema, serve, evaluate, replay):
         commands.command(command)
     commands.command(route, usage="Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT")
     commands.command(traces())

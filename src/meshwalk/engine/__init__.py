@@ -11,11 +11,13 @@ Cancelling needs no shield: what has to be done on the way out (settle, close th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
+from meshwalk import roles
 from meshwalk.admission import Admission
 from meshwalk.backends.base import Backend
-from meshwalk.engine.drive import Drive, Observer
+from meshwalk.engine.drive import Clock, Drive, Features, Observer
 from meshwalk.engine.preview import preview
 from meshwalk.engine.results import Preview, PreviewEdge, Walked
 from meshwalk.plan import Plan
@@ -29,12 +31,24 @@ class Engine:
     Args:
         backends: An open backend for each that the plan's nodes name.
         record: Takes each finished traversal; it must not block and must not raise.
+        features: What classifiers make of messages.
+        clock_ns: What walks are timed by; it never goes back.
     """
 
-    def __init__(self, plan: Plan, backends: Mapping[str, Backend], record: Callable[[Traversal], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        backends: Mapping[str, Backend],
+        record: Callable[[Traversal], None],
+        *,
+        features: Features = roles.features,
+        clock_ns: Clock = time.perf_counter_ns,
+    ) -> None:
         self.plan = plan
         self.backends = backends
         self.record = record
+        self.features = features
+        self.clock_ns = clock_ns
         self.admission = Admission(plan)
 
     async def walk(self, request: Request, observe: Observer | None = None) -> Walked:
@@ -49,7 +63,17 @@ class Engine:
         """
         facts, limits = self.admission.admit(request)
 
-        return await Drive(self.plan, self.backends, self.record, request, facts, limits, observe).run()
+        return await Drive(
+            self.plan,
+            self.backends,
+            self.record,
+            request,
+            facts,
+            limits,
+            observe,
+            features=self.features,
+            clock_ns=self.clock_ns,
+        ).run()
 
     def decide(self, request: Request) -> Preview:
         """
@@ -60,7 +84,7 @@ class Engine:
         """
         facts, limits = self.admission.admit(request)
 
-        return preview(self.plan, request, facts, limits)
+        return preview(self.plan, request, facts, limits, self.features)
 
 
-__all__ = ["Engine", "Observer", "Preview", "PreviewEdge", "Walked"]
+__all__ = ["Clock", "Engine", "Features", "Observer", "Preview", "PreviewEdge", "Walked"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from anyio import get_cancelled_exc_class, move_on_after
 
@@ -17,7 +17,7 @@ from meshwalk.backends.base import Backend, ChatRequest
 from meshwalk.budgets import REQUEST, Ledger, Need
 from meshwalk.engine.context import random_hex, trace_context
 from meshwalk.engine.results import Walked
-from meshwalk.model import Limits, Sampling
+from meshwalk.model import Limits, Sampling, Value
 from meshwalk.plan import NodePlan, Plan
 from meshwalk.problems import BackendError, ErrorClass
 from meshwalk.trace import (
@@ -34,6 +34,7 @@ from meshwalk.trace import (
     Failed,
     Finish,
     Granted,
+    Message,
     Replied,
     Reply,
     Request,
@@ -52,6 +53,10 @@ _log = logging.getLogger(__name__)
 
 # Told of each entry, the wishes it led to, and the walk that made them.
 Observer = Callable[[Entry, tuple[Wish, ...], Walk], None]
+
+# What a classifier makes of messages, and what time it is, in nanoseconds.
+Features = Callable[[Sequence[Message]], dict[str, Value]]
+Clock = Callable[[], int]
 
 _REPORTED: Basis = "reported"
 _UNSET = Sampling()
@@ -72,7 +77,12 @@ class Drive:
         facts: Facts,
         limits: Limits,
         observe: Observer | None,
+        *,
+        features: Features,
+        clock_ns: Clock,
     ) -> None:
+        self._features = features
+        self._clock_ns = clock_ns
         self._plan = plan
         self._backends = backends
         self._record = record
@@ -87,13 +97,13 @@ class Drive:
         self._sent_at: int | None = None
         self._span_id = ""
         self._reserved = 0
-        self._began_ns = time.perf_counter_ns()
+        self._began_ns = clock_ns()
         self._began_unix_us = time.time_ns() // 1000
         self._context = trace_context(request.traceparent)
         self._began = Began(0, facts, limits, (self._ledger.view(),))
 
     def _now(self) -> int:
-        return (time.perf_counter_ns() - self._began_ns) // 1000
+        return (self._clock_ns() - self._began_ns) // 1000
 
     async def run(self) -> Walked:
         """
@@ -197,7 +207,7 @@ class Drive:
 
     def _free(self, hop: int, node: NodePlan) -> Replied:
         if node.role == "classifier":
-            outputs = roles.features(self._request.messages)
+            outputs = self._features(self._request.messages)
         else:
             outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from meshwalk import guards, roles
 from meshwalk.budgets import Ledger
+from meshwalk.engine.drive import Features
 from meshwalk.engine.results import Preview, PreviewEdge
 from meshwalk.model import Limits, Value
 from meshwalk.plan import EdgePlan, Plan
@@ -15,7 +16,7 @@ from meshwalk.trace import Began, Call, Entry, Facts, Finish, Replied, Request, 
 from meshwalk.walk import Walk
 
 
-def preview(plan: Plan, request: Request, facts: Facts, limits: Limits) -> Preview:
+def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features: Features) -> Preview:
     """
     Walk *request* without its calls; no time passes on the way.
     """
@@ -25,7 +26,7 @@ def preview(plan: Plan, request: Request, facts: Facts, limits: Limits) -> Previ
     while isinstance(wish := walk.feed(entry)[-1], Call):
         node = plan.node(wish.node)
         # Before the first call there is no reply that a verifier could look at.
-        given = roles.features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
+        given = features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
         outputs[wish.node] = given
         entry = Replied(wish.hop, 0, given)
     finish = wish if isinstance(wish, Finish) else None

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from meshwalk.casebook import Case
+from meshwalk.loader.cases import build_cases
 from meshwalk.loader.document import MAX_BYTES, decode, read_document, split_lines
 from meshwalk.loader.graph import build
 from meshwalk.loader.schema import json_schema
@@ -21,7 +23,7 @@ from meshwalk.model import Graph
 from meshwalk.problems import Problem, SetupError
 
 
-__all__ = ["json_schema", "load_graph", "read_graph", "source_lines"]
+__all__ = ["cases_path", "json_schema", "load_cases", "load_graph", "read_cases", "read_graph", "source_lines"]
 
 
 # What stands at these places may be a secret that does not belong there.
@@ -54,6 +56,36 @@ def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str
     return build(read_document(text, file), file=file, folder=folder, hashes=hashes)
 
 
+def cases_path(graph: str | Path) -> Path:
+    """
+    Return where the cases of the graph at *graph* stand: beside it, as `<name>.cases.yaml`.
+    """
+    return Path(graph).with_suffix(".cases.yaml")
+
+
+def load_cases(graph: Graph) -> tuple[Case, ...]:
+    """
+    Read the cases that stand beside *graph*, which has no errors.
+
+    Raises:
+        GraphError: With every fault of the cases, in file order.
+        SetupError: If there is no such file, or it cannot be read.
+    """
+    path = cases_path(graph.file)
+
+    return read_cases(_bytes(path, f"the cases of '{graph.file}' in"), graph, file=str(path))
+
+
+def read_cases(text: bytes, graph: Graph, *, file: str) -> tuple[Case, ...]:
+    """
+    Read the cases in *text*, which are about *graph*.
+
+    Raises:
+        GraphError: With every fault found, in file order.
+    """
+    return build_cases(text, graph, file=file)
+
+
 def source_lines(path: str | Path, problems: Sequence[Problem] = ()) -> list[str]:
     """
     Return the lines of the graph at *path*, for `problems.render`; a secret that *problems* point at is blotted out.
@@ -72,11 +104,11 @@ def source_lines(path: str | Path, problems: Sequence[Problem] = ()) -> list[str
     return lines
 
 
-def _bytes(path: str | Path) -> bytes:
+def _bytes(path: str | Path, what: str = "the graph") -> bytes:
     try:
         with Path(path).open("rb") as file:
             # One byte more than may be there tells that there is more.
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise SetupError(f"the graph '{path}' cannot be read: {why}") from error
+        raise SetupError(f"{what} '{path}' cannot be read: {why}") from error

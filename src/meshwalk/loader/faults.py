@@ -172,6 +172,9 @@ _KINDS_OF_WORD = {
     "type": "type",
     "from": "source",
     "sampling": "parameter",
+    "error": "error",
+    "outcome": "outcome",
+    "cause": "cause",
 }
 
 

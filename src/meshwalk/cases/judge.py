@@ -1,0 +1,133 @@
+"""
+Expected and actual: every difference as a sentence, with the decision that led elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from meshwalk.casebook import Case, EdgeName, Taking
+from meshwalk.cases.results import Failure
+from meshwalk.model import DONE
+from meshwalk.plan import Plan
+from meshwalk.replay import Explained, explain_decision
+from meshwalk.trace import Decision, Traversal
+
+
+class End(NamedTuple):
+    """
+    Hold how a case's walk ended.
+    """
+
+    outcome: str
+    path: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    reason: str = ""
+    cause: str = ""
+    served: str = ""
+    cost_nano_usd: int = 0
+    traversal: Traversal | None = None
+
+    def __str__(self) -> str:
+        return _arrows((*self.path, DONE) if self.outcome == "answered" else self.path)
+
+
+def edge_name(end: End, decision: Decision) -> EdgeName:
+    """
+    Name the edge that *decision* took.
+    """
+    return EdgeName(end.path[decision.hop], decision.section, decision.edge)
+
+
+def failures_of(plan: Plan, case: Case, end: End) -> Iterator[Failure]:
+    """
+    Hold *end* against everything that *case* expects.
+    """
+    expect = case.expect
+    if expect.path is not None and not _same_path(expect.path, end):
+        message = f"the path is {end}, expected {_arrows(expect.path)}{_because(end)}"
+        yield Failure("path", message, expect.spans["path"], _why(plan, end, _parting(expect.path, end)))
+    for taking in expect.takes:
+        if not _takes(taking, end):
+            yield _not_taken(plan, taking, end)
+    if expect.outcome is not None and expect.outcome != end.outcome:
+        message = f"the outcome is {end.outcome}, expected {expect.outcome}{_because(end)}"
+        yield Failure("outcome", message, expect.spans["outcome"])
+    if expect.served is not None and expect.served != end.served:
+        served = f"'{end.served}' is served" if end.served else "nothing is served"
+        yield Failure("served", f"{served}, expected '{expect.served}'{_because(end)}", expect.spans["served"])
+    if expect.reason is not None and expect.reason not in end.reason:
+        said = f"the reason is {end.reason!r}" if end.reason else "there is an answer and no reason"
+        yield Failure("reason", f"{said}, expected one that holds {expect.reason!r}", expect.spans["reason"])
+    if expect.cause is not None and expect.cause != end.cause:
+        failed = f"the walk failed of {end.cause}" if end.cause else f"the walk did not fail, it is {end.outcome}"
+        yield Failure("cause", f"{failed}, expected {expect.cause}", expect.spans["cause"])
+    most = expect.cost_nano_usd_at_most
+    if most is not None and end.cost_nano_usd > most:
+        message = f"the calls cost {_usd(end.cost_nano_usd)} USD, expected at most {_usd(most)}"
+        yield Failure("cost_usd_at_most", message, expect.spans["cost_usd_at_most"])
+
+
+def _nodes(path: tuple[str, ...]) -> tuple[str, ...]:
+    return path[:-1] if path[-1] == DONE else path
+
+
+def _same_path(expected: tuple[str, ...], end: End) -> bool:
+    return _nodes(expected) == end.path and (expected[-1] != DONE or end.outcome == "answered")
+
+
+def _parting(expected: tuple[str, ...], end: End) -> int:
+    """
+    Return the last hop that both have, which is where they part; -1 if they begin differently.
+    """
+    nodes = _nodes(expected)
+    together = 0
+    while together < min(len(nodes), len(end.path)) and nodes[together] == end.path[together]:
+        together += 1
+
+    return together - 1
+
+
+def _takes(taking: Taking, end: End) -> bool:
+    return any(edge_name(end, decision) in taking.edges and taking.to in ("", decision.to) for decision in end.decisions)
+
+
+def _not_taken(plan: Plan, taking: Taking, end: End) -> Failure:
+    node = taking.edges[0].node
+    left = [decision for decision in end.decisions if end.path[decision.hop] == node]
+    ways = ", then ".join(f"by {edge_name(end, decision)} to {decision.to}" for decision in left if decision.edge >= 0)
+    # The author's own words may name the edge by its ends, its place or its id.
+    what = f"'{taking.text}' is not taken: "
+    if node not in end.path:
+        what += f"the walk does not come to '{node}' ({str(end) or 'it does not begin'}){_because(end)}"
+    else:
+        what += f"'{node}' is left {ways}" if ways else f"the walk ends at '{node}'{_because(end)}"
+
+    return Failure("takes", what, taking.span, tuple(line for decision in left for line in _why(plan, end, decision.hop)))
+
+
+def _why(plan: Plan, end: End, hop: int) -> tuple[str, ...]:
+    if end.traversal is None or hop < 0:
+        return ()
+
+    return tuple(f"{end.path[hop]} → {_explained(edge)}" for edge in explain_decision(end.traversal, plan, hop))
+
+
+def _explained(edge: Explained) -> str:
+    if edge.why is None or edge.verdict in ("not looked at", "visits spent"):
+        return f"{edge.to}: {edge.verdict} ({edge.guard})"
+
+    return f"{edge.to}: {edge.why}"
+
+
+def _because(end: End) -> str:
+    return f" ({end.reason})" if end.reason else ""
+
+
+def _arrows(path: Sequence[str]) -> str:
+    return " > ".join(path)
+
+
+def _usd(nano: int) -> str:
+    return f"{nano / 1e9:.9f}".rstrip("0").rstrip(".")

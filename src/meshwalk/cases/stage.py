@@ -1,0 +1,144 @@
+"""
+The pretended world of one case: its models and its clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from meshwalk import roles
+from meshwalk.backends.base import ChatRequest
+from meshwalk.casebook import Case, Scripted
+from meshwalk.model import Value
+from meshwalk.plan import Plan
+from meshwalk.problems import (
+    BackendError,
+    ErrorClass,
+    Malformed,
+    Overloaded,
+    RateLimited,
+    RefusedByModel,
+    Unreachable,
+)
+from meshwalk.trace import Call, Decision, Entry, Message, Reply, TokenProbabilities, Wish
+from meshwalk.walk import Walk
+
+
+class Unscripted(BaseException):
+    """
+    Stop a walk at a call that its case says nothing of.
+
+    Not an `Exception`: the engine takes each of those for a backend's failure, and would walk on.
+    """
+
+
+class _Late(BackendError):
+    """
+    Say that a call took longer than it had.
+    """
+
+    error_class: ClassVar[ErrorClass] = "timeout"
+
+
+_FAILURES: Mapping[str, type[BackendError]] = {
+    "rate_limited": RateLimited,
+    "overloaded": Overloaded,
+    "unreachable": Unreachable,
+    "malformed": Malformed,
+    "refused_by_model": RefusedByModel,
+}
+
+
+class Stage:
+    """
+    Be every backend of a walk, and its clock.
+
+    It is told of each call before the call is made, so it knows which node is asking; a walk makes one call at a time.
+    """
+
+    waits = False
+
+    def __init__(self, plan: Plan, case: Case) -> None:
+        self.path: list[str] = []
+        self.decisions: list[Decision] = []
+        self._plan = plan
+        self._case = case
+        self._now_us = 0
+        self._calls: Counter[str] = Counter()
+        self._wish = Call(0, "", 0)
+
+    def clock_ns(self) -> int:
+        """
+        Tell the pretended time.
+        """
+        return self._now_us * 1000
+
+    def features(self, messages: Sequence[Message]) -> dict[str, Value]:
+        """
+        Give what the case says of signals, and compute the rest.
+        """
+        return {**roles.features(messages), **self._case.signals}
+
+    def watch(self, entry: Entry, wishes: tuple[Wish, ...], walk: Walk) -> None:  # noqa: ARG002 (an observer's signature)
+        """
+        Learn where the walk is, and which call it wants.
+        """
+        self.path, self.decisions = walk.path, walk.decisions
+        for wish in wishes:
+            if isinstance(wish, Call):
+                self._wish = wish
+
+    async def chat(self, request: ChatRequest) -> Reply:  # noqa: ARG002 (what is asked does not change what was scripted)
+        """
+        Give what the case says the node under way is given.
+        """
+        node = self._plan.node(self._wish.node).node
+        scripted = self._next(node.name)
+        until = self._wish.deadline_at
+        if node.attempt_timeout_us is not None:
+            until = min(until, self._now_us + node.attempt_timeout_us)
+        if scripted.error == "timeout" or self._now_us + scripted.latency_us > until:
+            started, self._now_us = self._now_us, until
+            # As with a real one, nobody knows what a call that was cut off did, so it may cost its worst.
+            raise _Late(f"no answer within {(until - started) / 1e6:.3g} s", backend=node.backend or "", billable=True)
+        self._now_us += scripted.latency_us
+        if scripted.error is not None:
+            raise _FAILURES[scripted.error](f"scripted to fail as {scripted.error}", backend=node.backend or "")
+
+        return _reply(scripted)
+
+    async def aclose(self) -> None:
+        """
+        Do nothing.
+        """
+
+    def _next(self, node: str) -> Scripted:
+        script = self._case.scripts.get(node)
+        if script is None:
+            raise Unscripted(
+                f"node '{node}' is called, and the case does not say what it replies; "
+                f"add `{node}: {{text: …}}` or `{node}: {{error: …}}` under given.replies"
+            )
+        number = 0 if script.endless else self._calls[node]
+        self._calls[node] += 1
+        if number >= len(script.replies):
+            has = f"{number} repl{'y' if number == 1 else 'ies'}"
+            raise Unscripted(f"node '{node}' is called {number + 1} times, and given.replies.{node} has {has}; add another")
+
+        return script.replies[number]
+
+
+def _reply(scripted: Scripted) -> Reply:
+    sure = scripted.confidence
+
+    return Reply(
+        scripted.text,
+        finish_reason=scripted.finish_reason,
+        usage=scripted.usage,
+        cost_nano_usd=scripted.cost_nano_usd,
+        confidence=sure,
+        probabilities=None if sure is None else TokenProbabilities(sure, sure, sure),
+        simulated=True,
+    )
