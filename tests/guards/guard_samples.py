@@ -60,7 +60,7 @@ OPEN: Mapping[str, Signal] = {name: replace(signal, members=()) for name, signal
 SLOTS = {signal.slot: index for index, signal in enumerate(one for one in VISIBLE.values() if one.constant is None)}
 
 # Few values, so that random comparisons are often equal.
-_NUMBERS = st.sampled_from([0.0, 0.25, 0.8, 1.0, 3.0, 800.0, 1e-7, 1e300])
+_NUMBERS = st.sampled_from([0.0, 0.25, 0.8, 1.0, 3.0, 800.0, 1e-7, 9.1e15, 1e300])
 _TEXTS = st.sampled_from(["", "a", "ab", "reasoning", "it's", 'say "x"', "é\n\\", "\U0001f600\x00"])
 _MICROS = st.sampled_from([0, 1, 250_000, 4_000_000, 5_400_000_000])
 _BY_KIND: Mapping[Kind, st.SearchStrategy[Any]] = {

@@ -46,6 +46,8 @@ def test_canonical_text_gives_the_same_tree(tree: Expr) -> None:
         ("request.size > 1e0", "request.size > 1"),
         ("request.size > 0x1F", "request.size > 31"),
         ("request.size > .5e-7", "request.size > 5e-08"),
+        ("request.size > 9.1e15", "request.size > 9100000000000000"),
+        ("request.size > 18014398509481984", "request.size > 1.8014398509481984e+16"),
         ("request.size > -(-1)", "request.size > 1"),
         ("request.size > - -1", "request.size > 1"),
         ("!(!(request.urgent))", "request.urgent"),
