@@ -16,7 +16,7 @@ from cli.conftest import Run
 from meshwalk.problems import OutOfTurn
 
 
-COMMANDS = ("check", "test", "draw", "schema", "serve", "route", "evaluate", "traces", "replay")
+COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "route", "evaluate", "traces", "replay")
 
 # Each of these takes longer to import than the help to print.
 HEAVY = ("aiohttp", "anyio", "cel_expr_python", "grpc", "networkx", "opentelemetry", "pydantic", "sqlite3", "yaml")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from meshwalk.cli.check import check
+from meshwalk.cli.diff import diff
 from meshwalk.cli.draw import draw
 from meshwalk.cli.evaluate import evaluate
 from meshwalk.cli.output import Misuse, report
@@ -66,7 +67,7 @@ def app() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(show_default=False),
     )
-    for command in (check, test, draw, schema, serve, evaluate, replay):
+    for command in (check, test, draw, diff, schema, serve, evaluate, replay):
         commands.command(command)
     commands.command(route, usage="Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT")
     commands.command(traces())
