@@ -130,8 +130,26 @@ class TestExpectations:
         )
 
         assert failure.message.startswith("the path is intake > primary, expected intake > primary > done (node 'primary': ")
-        assert 2 == len(failure.why)
-        assert "primary → done: another class (class in [overloaded, timeout])" == failure.why[0]
+        assert (
+            "primary fails of malformed: node 'primary': scripted to fail as malformed",
+            "primary → done: another class (class in [overloaded, timeout])",
+            "primary → sorry: another class (class in [budget])",
+        ) == failure.why
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ("limits: {cost_usd: 0.001}", "primary fails of budget: may cost "),
+            ("replies: {primary: {error: timeout}}", "primary fails of timeout: node 'primary': no answer within 10 s"),
+        ],
+    )
+    async def test_trouble_is_told(self, given: str, said: str) -> None:
+        """
+        Where a node was left because it failed, what went wrong stands before its edges.
+        """
+        failure = await missed(f"signals: {{complexity: 1}}\n{given}", "takes: edge 1 of primary")
+
+        assert failure.why[0].startswith(said)
 
     async def test_path_that_begins_otherwise(self) -> None:
         """

@@ -10,7 +10,7 @@ import pytest
 
 from cli.conftest import Run
 from meshwalk import draw
-from meshwalk.loader import json_schema, load_graph
+from meshwalk.loader import cases_schema, json_schema, load_graph
 
 
 class TestDraw:
@@ -140,3 +140,11 @@ class TestSchema:
 
         assert 0 == printed.code
         assert json_schema() == printed.json
+
+    def test_prints_the_schema_of_cases(self, run: Run) -> None:
+        """
+        `--cases` asks for the schema of files of cases.
+        """
+        printed = run("schema", "--cases")
+
+        assert (0, cases_schema()) == (printed.code, printed.json)

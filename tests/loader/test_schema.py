@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import shipped
-from meshwalk.loader import json_schema, read_graph
+from meshwalk.loader import cases_schema, json_schema, read_graph
 from meshwalk.loader.document import Table, plain, read_document
 from meshwalk.loader.fit import Part, fit
 from meshwalk.loader.shapes import (
@@ -32,6 +32,10 @@ from meshwalk.problems import Problem, Span
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = [*shipped(ROOT / "graphs"), ROOT / "tests" / "graphs" / "good" / "support-desk.yaml"]
 SCHEMA = json_schema()
+CASES = sorted((ROOT / "graphs").glob("*.cases.yaml"))
+CASES_SCHEMA = cases_schema()
+# A name means the same in both.
+DEFINITIONS = SCHEMA["$defs"] | CASES_SCHEMA["$defs"]
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -47,7 +51,7 @@ def faults(schema: dict[str, Any], value: Any) -> Iterator[str]:
     Check *value* against the part of JSON Schema that our own schema uses.
     """
     if "$ref" in schema:
-        yield from faults(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], value)
+        yield from faults(DEFINITIONS[schema["$ref"].rpartition("/")[2]], value)
     for word in ("anyOf", "oneOf"):
         fitting = [option for option in schema.get(word, ()) if not list(faults(option, value))]
         if word in schema and (not fitting or (word == "oneOf" and len(fitting) > 1)):
@@ -185,3 +189,43 @@ class TestStandIns:
 
 def _word(shape: type[Shape]) -> str:
     return next((name for name, other in {**NODE_SHAPES, **BACKEND_SHAPES}.items() if other is shape), "")
+
+
+class TestCasesSchema:
+    @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+    def test_sound_cases_fit(self, path: Path) -> None:
+        """
+        The cases of every graph that ships fit the schema.
+        """
+        assert [] == list(faults(CASES_SCHEMA, plain(read_document(path.read_bytes(), str(path)).root)))
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("cases:", "case:"),
+            ("name: a confident", "nmae: a confident"),
+            ("messages: What", "message: What"),
+            ("outcome: answered", "outcome: anwsered"),
+            ("confidence: 0.9", "confidence: 9"),
+            ("error: malformed", "error: budget"),
+            ("path: [intake, screen, done]", "path: intake"),
+            ("cost_usd_at_most: 0", "cost_usd_at_most: cheap"),
+        ],
+    )
+    def test_faulty_cases_do_not(self, old: str, new: str) -> None:
+        """
+        What the loader refuses for its shape, the schema refuses too.
+        """
+        text = re.sub(r"(?m)^ *#.*$", "", (ROOT / "graphs" / "quickstart.cases.yaml").read_text(encoding="utf-8"))
+
+        assert old in text
+        assert list(faults(CASES_SCHEMA, plain(read_document(text.replace(old, new, 1).encode(), "x.yaml").root)))
+
+    def test_names_mean_the_same(self) -> None:
+        """
+        A part that both schemas define is the same part.
+        """
+        shared = SCHEMA["$defs"].keys() & CASES_SCHEMA["$defs"].keys()
+
+        assert {"LimitsShape"} == shared
+        assert all(SCHEMA["$defs"][name] == CASES_SCHEMA["$defs"][name] for name in shared)

@@ -12,7 +12,7 @@ from meshwalk.cases.results import Failure
 from meshwalk.model import DONE
 from meshwalk.plan import Plan
 from meshwalk.replay import Explained, explain_decision
-from meshwalk.trace import Decision, Traversal
+from meshwalk.trace import Decision, Denied, Failed, TimedOut, Traversal
 
 
 class End(NamedTuple):
@@ -111,7 +111,16 @@ def _why(plan: Plan, end: End, hop: int) -> tuple[str, ...]:
     if end.traversal is None or hop < 0:
         return ()
 
-    return tuple(f"{end.path[hop]} → {_explained(edge)}" for edge in explain_decision(end.traversal, plan, hop))
+    edges = (f"{end.path[hop]} → {_explained(edge)}" for edge in explain_decision(end.traversal, plan, hop))
+
+    return (*_trouble(end.traversal, hop), *edges)
+
+
+def _trouble(traversal: Traversal, hop: int) -> Iterator[str]:
+    for entry, _ in traversal.steps:
+        if isinstance(entry, Denied | Failed | TimedOut) and entry.hop == hop:
+            error_class = "budget" if isinstance(entry, Denied) else getattr(entry, "error_class", "timeout")
+            yield f"{traversal.path[hop]} fails of {error_class}: {entry.message}"
 
 
 def _explained(edge: Explained) -> str:

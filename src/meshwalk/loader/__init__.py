@@ -18,12 +18,12 @@ from meshwalk.casebook import Case
 from meshwalk.loader.cases import build_cases
 from meshwalk.loader.document import MAX_BYTES, decode, read_document, split_lines
 from meshwalk.loader.graph import build
-from meshwalk.loader.schema import json_schema
+from meshwalk.loader.schema import cases_schema, json_schema
 from meshwalk.model import Graph
 from meshwalk.problems import Problem, SetupError
 
 
-__all__ = ["cases_path", "json_schema", "load_cases", "load_graph", "read_cases", "read_graph", "source_lines"]
+__all__ = ["cases_path", "cases_schema", "json_schema", "load_cases", "load_graph", "read_cases", "read_graph", "source_lines"]
 
 
 # What stands at these places may be a secret that does not belong there.

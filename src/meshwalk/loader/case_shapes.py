@@ -74,7 +74,7 @@ class ReplyShape(Shape):
     latency: TimeOrNone = Field(0, description="How long the call is pretended to take.")
 
 
-class FailureShape(Shape):
+class FailedReplyShape(Shape):
     """
     How a call fails.
     """
@@ -85,7 +85,7 @@ class FailureShape(Shape):
     latency: TimeOrNone = Field(0, description="How long the call is pretended to take.")
 
 
-_OneReply = ReplyShape | FailureShape
+_OneReply = ReplyShape | FailedReplyShape
 
 
 class GivenShape(Shape):

@@ -17,7 +17,7 @@ from meshwalk.loader.case_shapes import (
     CaseShape,
     CasesShape,
     ExpectShape,
-    FailureShape,
+    FailedReplyShape,
     GivenShape,
     MessageShape,
     ReplyShape,
@@ -229,9 +229,9 @@ class _Reader:
     def reply(self, node: Node, part: Part | None) -> Scripted:
         if part is None:
             return Scripted()
-        part = respelt(part, tuple(dict.fromkeys((*ReplyShape.known_keys(), *FailureShape.known_keys()))), self.problems)
+        part = respelt(part, tuple(dict.fromkeys((*ReplyShape.known_keys(), *FailedReplyShape.known_keys()))), self.problems)
         if "error" in part.table.entries:
-            failed = fit(FailureShape, part, self.problems, elsewhere=_OF_REPLIES).shape
+            failed = fit(FailedReplyShape, part, self.problems, elsewhere=_OF_REPLIES).shape
             return Scripted(error=failed.error, latency_us=failed.latency)
         shape = fit(ReplyShape, part, self.problems).shape
         stated = node.confidence is not None and node.confidence.source == "stated"

@@ -1,5 +1,5 @@
 """
-The JSON Schema of a graph, for editors: made of the same shapes that the loader fits.
+The JSON Schemas of a graph and of its cases, for editors: made of the same shapes that the loader fits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from meshwalk.loader.shapes import GraphShape
+from meshwalk.loader.case_shapes import CasesShape
+from meshwalk.loader.shapes import GraphShape, Shape
 
 
 class _Generator(GenerateJsonSchema):
@@ -39,6 +40,17 @@ def json_schema() -> dict[str, Any]:
     """
     Return the JSON Schema (draft 2020-12) of a graph.
     """
-    schema = GraphShape.model_json_schema(schema_generator=_Generator, mode="validation")
+    return _schema(GraphShape, "meshwalk.schema.json")
 
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "meshwalk.schema.json"} | schema
+
+def cases_schema() -> dict[str, Any]:
+    """
+    Return the JSON Schema (draft 2020-12) of a file of cases.
+    """
+    return _schema(CasesShape, "meshwalk-cases.schema.json")
+
+
+def _schema(shape: type[Shape], id: str) -> dict[str, Any]:
+    schema = shape.model_json_schema(schema_generator=_Generator, mode="validation")
+
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": id} | schema
