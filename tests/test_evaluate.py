@@ -171,7 +171,7 @@ class TestFigures:
         """
         A walk that fails scores the least of its scale, costs what it cost, and is counted by its cause.
         """
-        text = CASCADE.format(missing="").replace("input_bytes: 40", "cost_usd: 0.003")
+        text = CASCADE.format(missing="").replace("input_bytes: 40", "cost_usd: 0.006")
         text = text.replace("model: large", "model: large, usd_per_mtok: {input: 50, output: 500}")
         text = text.replace("backend: big", "backend: big, max_tokens: 10").replace(
             "backend: little", "backend: little\n        max_tokens: 10"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conftest import Golden
 from helpers import NO_LIMITS, WalkPair, began, plan_of
-from meshwalk.model import Limits
+from meshwalk.model import Limits, Sampling
 from meshwalk.plan import Plan
 from meshwalk.problems import OutOfTurn
 from meshwalk.trace import (
@@ -255,3 +255,43 @@ def test_every_walk_ends_within_its_hops(plan: Plan, data: st.DataObject) -> Non
         pair.feed(data.draw(happenings(pair.hop, pair.live.phase)))
 
     assert len(pair.live.path) <= (limits.hops or 0)
+
+
+class TestFits:
+    PLAN = plan_of(
+        """
+        meshwalk: 1
+        name: windows
+        start: look
+        backends:
+          little: {kind: simulated, context_tokens: 200}
+          great: {kind: simulated}
+        nodes:
+          look: {role: classifier, use: features, next: [{to: small, when: fits.little}, {to: large}]}
+          small: {role: answer, backend: little, max_tokens: 50, next: done}
+          other: {role: answer, backend: little, max_tokens: 20, prompt: "Briefly: {{ prompt }}", next: done}
+          large: {role: primary, backend: great, next: [{to: other, when: "request.urgency == 'batch'"}, {to: done}]}
+        """
+    )
+
+    @pytest.mark.parametrize(
+        ("input_bytes", "messages", "asked", "taken"),
+        [
+            (134, 1, None, "small"),  # 134 and 16, and 50 to write
+            (135, 1, None, "large"),
+            (118, 2, None, "small"),
+            (119, 2, None, "large"),
+            (155, 1, 20, "small"),  # with the other's prompt 155, 9 and 16, and 20 to write
+            (156, 1, 20, "large"),
+        ],
+    )
+    def test_what_surely_fits(self, input_bytes: int, messages: int, asked: int | None, taken: str) -> None:
+        """
+        A window is fit where each node that calls the backend has room for the input's bound and its reply, to the last token.
+        """
+        pair = WalkPair(self.PLAN)
+        entry = began(input_bytes=input_bytes)
+        pair.feed(entry._replace(facts=entry.facts._replace(messages=messages, sampling=Sampling(max_tokens=asked))))
+        pair.reply()
+
+        assert ["look", taken] == pair.live.path

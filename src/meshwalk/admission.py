@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from meshwalk import signals
+from meshwalk import needs, signals
 from meshwalk.model import DEFAULT_HOPS, DEFAULT_INPUT_BYTES, URGENCY_DEADLINES_US, Limits, Sampling, Value
 from meshwalk.plan import Plan
 from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError, Violation
@@ -110,14 +110,17 @@ class Admission:
         except UnicodeEncodeError:
             raise RequestError([Violation("messages", _NOT_UNICODE)]) from None
         assert limits.input_bytes is not None
-        if size > limits.input_bytes:
-            why = f"are {size} bytes of UTF-8 and limits.input_bytes is {limits.input_bytes}; shorten them or raise the limit"
+        counted = needs.counted_bytes(size, len(request.messages))
+        if counted > limits.input_bytes:
+            more = "" if counted == size else f" ({counted} counted, {_PER_MESSAGE} more for each message after the first)"
+            why = f"are {size} bytes of UTF-8{more} and limits.input_bytes is {limits.input_bytes}; shorten them or raise it"
             raise InputTooLarge([Violation("messages", why)])
 
         return size
 
 
 _UNSET = Sampling()
+_PER_MESSAGE = needs.OVERHEAD_TOKENS_PER_MESSAGE
 _NOT_UNICODE = "holds characters that are not Unicode text (lone surrogates)"
 
 

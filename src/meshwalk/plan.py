@@ -12,19 +12,16 @@ are taken over the canonical form (`canonical`), which the loader reads back: a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from meshwalk import assignment, canonical, guards, loader, prompts, signals, topology
+from meshwalk import assignment, bounds, canonical, ceilings, control, guards, loader, needs, never, signals, topology
 from meshwalk.model import DONE, Edge, Graph, Limits, Node, Price, Role, Value
 from meshwalk.problems import GraphError, Problem, in_file_order
 from meshwalk.trace import Facts
 
 
 DONE_INDEX = -1
-
-# What a chat template may add round a message (role markers, separators), in tokens; the widest we know adds about ten.
-OVERHEAD_TOKENS_PER_MESSAGE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +75,14 @@ class NodePlan:
     def need(self, facts: Facts) -> tuple[int | None, int, int | None]:
         """
         Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
-
-        No tokenizer we know makes more tokens than a text has UTF-8 bytes, so bytes bound tokens from above.
         """
-        input_bytes, messages = facts.input_bytes, facts.messages
-        if self.node.prompt is not None:
-            input_bytes = prompts.bound_bytes(self.node.prompt, input_bytes, messages, dict(facts.attributes))
-            messages = 1
-        inputs = input_bytes + messages * OVERHEAD_TOKENS_PER_MESSAGE
-        outputs = self.max_tokens(facts.sampling.max_tokens)
-        if outputs is None:
-            outputs = self.context_tokens
-        if self.context_tokens is not None:
-            inputs = min(inputs, self.context_tokens)
-        cost = None if self.price is None or outputs is None else self.price.cost(inputs, outputs)
-
-        return cost, inputs, outputs
+        return needs.need(self.node, self.price, self.context_tokens, facts)
 
     def max_tokens(self, asked: int | None) -> int | None:
         """
         Return how many tokens a reply may have; what a caller asked for may only tighten what the node says.
         """
-        own = self.node.sampling.max_tokens
-        if own is None or asked is None:
-            return asked if own is None else own
-
-        return min(own, asked)
+        return needs.max_tokens(self.node, asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +94,8 @@ class Plan:
         slots: Where a walk keeps each signal that a guard reads.
         template: The values a walk starts from.
         canonical: The canonical form, as JSON text.
+        bounds: The worst that a walk can come to.
+        fits: For each backend whose `fits.<backend>` some guard reads: the slot, its window, and the nodes that call it.
         warnings: What `check` says besides errors.
     """
 
@@ -127,6 +108,8 @@ class Plan:
     canonical: bytes
     plan_digest: str
     shape_digest: str
+    bounds: bounds.Bounds
+    fits: tuple[tuple[int, int, tuple[Node, ...]], ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -151,6 +134,13 @@ class Plan:
             KeyError: If there is none.
         """
         return self.nodes[self.index[name]]
+
+    def fitting(self, facts: Facts) -> Iterator[tuple[int, bool]]:
+        """
+        Tell of each window that some guard asks about, by its slot, whether a request surely fits it.
+        """
+        for slot, context_tokens, callers in self.fits:
+            yield slot, all(needs.window(node, facts) <= context_tokens for node in callers)
 
     def __repr__(self) -> str:
         return f"<Plan {self.name}: {len(self.nodes)} nodes, {self.plan_digest[:12]}>"
@@ -183,17 +173,32 @@ def restore(text: bytes) -> Plan:
     return compile_plan(loader.read_graph(graph, file="stored plan", hashes=hashes))
 
 
-def examine(graph: Graph) -> tuple[Plan | None, tuple[Problem, ...]]:
+def examine(graph: Graph, *, prove: bool = False) -> tuple[Plan | None, tuple[Problem, ...]]:
     """
     Find everything wrong with *graph*, and compile it if that is nothing worse than warnings.
+
+    Args:
+        prove: Also look for what never happens (`never`), which takes up to five seconds and an extra.
     """
     guard_sheet = _GuardSheet(graph)
     unassigned = assignment.check(graph, guard_sheet.checked)
     problems = in_file_order([*graph.problems, *topology.check(graph), *guard_sheet.problems, *unassigned])
-    if any(problem.severity == "error" for problem in problems):
+    if _has_errors(problems):
         return None, problems
+    # What a walk can come to is asked of a graph only once every name in it leads somewhere.
+    worst = bounds.bound(graph)
+    named = {place: checked.names for place, checked in guard_sheet.checked.items()}
+    problems = in_file_order([*problems, *ceilings.check(graph, worst, named), *control.check(graph)])
+    if _has_errors(problems):
+        return None, problems
+    if prove:
+        problems = in_file_order([*problems, *never.check(graph, guard_sheet.checked)])
 
-    return _assemble(graph, guard_sheet, problems), problems
+    return _assemble(graph, guard_sheet, worst, problems), problems
+
+
+def _has_errors(problems: Iterable[Problem]) -> bool:
+    return any(problem.severity == "error" for problem in problems)
 
 
 def with_thresholds(graph: Graph, values: Mapping[str, float]) -> Graph:
@@ -260,7 +265,7 @@ def _placed(fault: guards.GuardFault, node: Node, edge: Edge) -> Problem:
     return Problem(edge.place(fault.offset, fault.length), fault.code, message, fault.help)
 
 
-def _assemble(graph: Graph, guard_sheet: _GuardSheet, problems: Sequence[Problem]) -> Plan:
+def _assemble(graph: Graph, guard_sheet: _GuardSheet, worst: bounds.Bounds, problems: Sequence[Problem]) -> Plan:
     slots = {name: position for position, name in enumerate(sorted(guard_sheet.reads()))}
     index = {name: position for position, name in enumerate(graph.nodes)}
     form = canonical.form(graph, {place: checked.canonical for place, checked in guard_sheet.checked.items()})
@@ -276,8 +281,17 @@ def _assemble(graph: Graph, guard_sheet: _GuardSheet, problems: Sequence[Problem
         canonical=text,
         plan_digest=hashlib.sha256(text).hexdigest(),
         shape_digest=hashlib.sha256(canonical.text(canonical.shape(form))).hexdigest(),
+        bounds=worst,
+        fits=tuple(_fits(graph, slots)),
         warnings=tuple(problems),
     )
+
+
+def _fits(graph: Graph, slots: Mapping[str, int]) -> Iterator[tuple[int, int, tuple[Node, ...]]]:
+    for backend in graph.backends.values():
+        slot = slots.get(f"fits.{backend.name}")
+        if slot is not None and backend.context_tokens is not None:
+            yield slot, backend.context_tokens, tuple(node for node in graph.nodes.values() if node.backend == backend.name)
 
 
 def _template(graph: Graph, slots: Mapping[str, int]) -> tuple[Value | None, ...]:

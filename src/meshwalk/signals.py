@@ -10,12 +10,18 @@ left has just had its latest successful visit.
 | `request.<attribute>` | as declared | the caller, or the default |
 | `signals.tokens .depth .ambiguity .complexity` | number | a `classifier` |
 | `thresholds.<name>` | number | the author |
+| `fits.<backend>` | true or false | the walk, when it begins |
 | `elapsed`, `deadline.left` | duration | the engine's clock, at each decision |
 | `budget.request.left_usd .left_fraction .left_tokens` | number | the ledger, at this walk's last reservation or settlement |
 | `hop.<node>.visits`, `hop.<node>.status` | number, text | the walk |
 | `hop.<node>.<output>` | by role | the latest successful visit of that node |
 | `output.<output>` | by role | the node being left, on `next` only |
 | `error.class` | text | the node being left, on `on_error` only |
+
+`fits.<backend>` exists for each backend that declares `context_tokens`.  It holds where the request surely fits that window
+in every node that calls the backend: the bound of its input (the UTF-8 bytes of the messages, or of the node's prompt filled
+in, and 16 tokens for each message) plus the reply's `max_tokens` (the node's, tightened by the caller's; one token if
+nobody says) is at most `context_tokens`.  Bytes bound tokens from above, so a request that does not surely fit may still do so.
 """
 
 from __future__ import annotations
@@ -152,6 +158,10 @@ def _everywhere(graph: Graph) -> Iterator[Signal]:
         writer = "node " + " or ".join(f"'{name}'" for name in classifiers)
         for feature, span in FEATURES.items():
             yield Signal(f"signals.{feature}", Kind.NUMBER, f"signals.{feature}", writer, range=span, optional=True)
+    for backend in graph.backends.values():
+        if backend.context_tokens is not None:
+            name = f"fits.{backend.name}"
+            yield Signal(name, Kind.BOOL, name, "the walk")
     yield Signal("elapsed", Kind.DURATION, "elapsed", "the engine's clock")
     yield Signal("deadline.left", Kind.DURATION, "deadline.left", "the engine's clock")
     ledger = "the ledger"

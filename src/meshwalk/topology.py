@@ -65,6 +65,16 @@ def check(graph: Graph) -> list[Problem]:
     return list(in_file_order(problems))
 
 
+def knots(graph: Graph) -> dict[str, int]:
+    """
+    Number the nodes that lie on cycles: those that a walk can go to and fro between have the same number.
+    """
+    net = _net(graph, tuple(_ways(graph)))
+    cyclic = (names for names in nx.strongly_connected_components(net) if _is_cyclic(net, names))
+
+    return {name: number for number, names in enumerate(cyclic) for name in names}
+
+
 def _ways(graph: Graph) -> Iterator[_Way]:
     sections: tuple[Section, Section] = ("next", "on_error")
     for node in graph.nodes.values():

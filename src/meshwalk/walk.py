@@ -131,6 +131,8 @@ class Walk:
             slot = slots.get(f"request.{name}")
             if slot is not None:
                 self._values[slot] = value
+        for slot, fits in self.plan.fitting(entry.facts):
+            self._values[slot] = fits
         self._see(entry.views)
 
         return self._enter(self.plan.start, entry.at, ())

@@ -94,7 +94,7 @@ def test_warnings_leave_the_answer_yes(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "spare.yaml"
     path.write_text(
         "meshwalk: 1\nname: spare\nstart: only\nbackends: {big: {kind: simulated}, idle: {kind: simulated}}\n"
-        "nodes: {only: {role: primary, backend: big, next: done}}\n",
+        "nodes: {only: {role: answer, backend: big, next: done}}\n",
         encoding="utf-8",
     )
     checked = run("check", path, "--json")
@@ -103,6 +103,40 @@ def test_warnings_leave_the_answer_yes(run: Run, tmp_path: Path) -> None:
     assert [("unused-backend", "warning")] == [(found["code"], found["severity"]) for found in checked.json["problems"]]
     assert checked.json["ok"] is True
     assert "0 errors and 1 warning in 1 graph" in run("check", path).out
+
+
+def test_bounds(run: Run, desk: Path) -> None:
+    """
+    The worst that a walk can come to is told with the paths that come to it, costliest first.
+    """
+    checked = run("check", desk, "--json").json
+    bounds = checked["bounds"]
+    # Two calls of 1 MiB and 16 tokens in, at 1 USD a million, and 64 tokens out, at 2.
+    cost = 2 * ((1 << 20) + 16 + 2 * 64) / 1e6
+
+    assert bounds == checked["graphs"][0]["bounds"]
+    assert (3, 600_000, 128, cost) == tuple(bounds[name] for name in ("hops", "latency_ms", "output_tokens", "cost_usd"))
+    assert ["intake", "small", "large"] == bounds["paths"][0]["path"] == bounds["witness"]["cost_usd"]
+    assert {} == bounds["unbounded"]
+    assert "at most 3 hops, 600 s, 128 output tokens, 2.09744 USD (intake → small → large)" in run("check", desk).out
+
+
+def test_unbounded(run: Run, tmp_path: Path) -> None:
+    """
+    What nothing bounds is null, with the reason; a graph that does not compile has no bounds.
+    """
+    path = tmp_path / "free.yaml"
+    path.write_text(
+        "meshwalk: 1\nname: free\nstart: only\nbackends: {big: {kind: simulated}}\n"
+        "nodes: {only: {role: answer, backend: big, next: done}}\n",
+        encoding="utf-8",
+    )
+    bounds = run("check", path, "--json").json["bounds"]
+
+    assert (None, None) == (bounds["cost_usd"], bounds["output_tokens"])
+    assert "backend 'big' of node 'only' has no usd_per_mtok" == bounds["unbounded"]["cost_usd"]
+    assert "any number of output tokens, any cost (node 'only' has no max_tokens" in run("check", path).out
+    assert run("check", "faulty.yaml", "--json").json["bounds"] is None
 
 
 def test_text_that_is_no_graph(run: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from meshwalk.bounds import Bounds
 from meshwalk.guards import Explanation
 from meshwalk.hops import Hop, hops_of
 from meshwalk.plan import Plan
@@ -138,6 +139,40 @@ def hop_document(hop: Hop) -> dict[str, Any]:
         "edge": hop.edge,
         "considered": [{"to": edge.to, "guard": edge.guard, "verdict": edge.verdict} for edge in hop.considered],
     }
+
+
+def bounds_document(bounds: Bounds) -> dict[str, Any]:
+    """
+    Return the worst that a walk can come to, null where nothing bounds it, each with the path that does it.
+    """
+    worst = {
+        "hops": bounds.hops,
+        "latency_ms": bounds.latency_us,
+        "output_tokens": bounds.output_tokens,
+        "cost_usd": bounds.cost_nano_usd,
+    }
+
+    return {
+        "hops": bounds.hops.value,
+        "latency_ms": _in_units(bounds.latency_us.value, 1e3),
+        "output_tokens": bounds.output_tokens.value,
+        "cost_usd": _in_units(bounds.cost_nano_usd.value, 1e9),
+        "witness": {name: list(one.path) for name, one in worst.items()},
+        "unbounded": {name: one.reason for name, one in worst.items() if one.value is None},
+        "paths": [
+            {
+                "path": list(one.path),
+                "cost_usd": _in_units(one.cost_nano_usd, 1e9),
+                "output_tokens": one.output_tokens,
+                "latency_ms": one.latency_us / 1e3,
+            }
+            for one in bounds.paths
+        ],
+    }
+
+
+def _in_units(value: int | None, unit: float) -> float | None:
+    return None if value is None else value / unit
 
 
 def wall_time(unix_us: int) -> str:

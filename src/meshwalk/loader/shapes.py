@@ -390,7 +390,7 @@ class LimitsShape(Shape):
     deadline: Time | None = Field(None, description="The most time a walk may take.")
     cost_usd: Money | None = Field(None, description="The most a walk may cost, in USD.")
     input_bytes: Annotated[int, Field(ge=1, le=1 << 30), Whole] | None = Field(
-        None, description="The most bytes the messages may have."
+        None, description="The most bytes the messages may have; each after the first counts 16 more."
     )
     output_tokens: Annotated[int, Field(ge=1, le=1_000_000_000), Whole] | None = Field(
         None, description="The most tokens that all replies together may have."

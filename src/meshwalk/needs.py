@@ -1,0 +1,119 @@
+"""
+What one call may need at most: input tokens, output tokens, money.
+
+The ledger reserves these figures before a call, and `check` bounds a whole walk with them, so both ask here.  No tokenizer we
+know makes more tokens than a text has UTF-8 bytes, so bytes bound tokens from above.  The largest request a graph
+admits is one message of all its bytes: `limits.input_bytes` counts a further message as heavy as the tokens a chat template
+may add to it (`counted_bytes`), so that many empty messages need no more than one full one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshwalk import prompts, signals
+from meshwalk.model import DEFAULT_INPUT_BYTES, Attribute, Graph, Node, Price, Sampling, Value
+from meshwalk.trace import Facts
+
+
+# What a chat template may add round a message (role markers, separators), in tokens; the widest we know adds about ten.
+OVERHEAD_TOKENS_PER_MESSAGE = 16
+
+# A number as a prompt writes it: whole ones in full, and the largest double has 309 digits and a sign.
+_NUMBER_LENGTH = 310
+
+
+def counted_bytes(input_bytes: int, messages: int) -> int:
+    """
+    Count a request against `limits.input_bytes`: its bytes, and what each message after the first adds to a prompt.
+    """
+    return input_bytes + (messages - 1) * OVERHEAD_TOKENS_PER_MESSAGE
+
+
+def input_tokens(node: Node, facts: Facts) -> int:
+    """
+    Bound the tokens that a call of *node* sends, whatever window its backend has.
+    """
+    input_bytes, messages = facts.input_bytes, facts.messages
+    if node.prompt is not None:
+        input_bytes = prompts.bound_bytes(node.prompt, input_bytes, messages, dict(facts.attributes))
+        messages = 1
+
+    return input_bytes + messages * OVERHEAD_TOKENS_PER_MESSAGE
+
+
+def max_tokens(node: Node, asked: int | None) -> int | None:
+    """
+    Return how many tokens a reply may have; what a caller asked for may only tighten what the node says.
+    """
+    own = node.sampling.max_tokens
+    if own is None or asked is None:
+        return asked if own is None else own
+
+    return min(own, asked)
+
+
+def need(node: Node, price: Price | None, context_tokens: int | None, facts: Facts) -> tuple[int | None, int, int | None]:
+    """
+    Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
+
+    A window holds input and output together, so neither is ever larger than it, whatever a caller asks for.
+    """
+    inputs = input_tokens(node, facts)
+    outputs = max_tokens(node, facts.sampling.max_tokens)
+    if context_tokens is not None:
+        inputs = min(inputs, context_tokens)
+        outputs = context_tokens if outputs is None else min(outputs, context_tokens)
+    cost = None if price is None or outputs is None else price.cost(inputs, outputs)
+
+    return cost, inputs, outputs
+
+
+def window(node: Node, facts: Facts) -> int:
+    """
+    Bound the context that a call of *node* may fill; a reply that nothing bounds has room for one token at least.
+    """
+    outputs = max_tokens(node, facts.sampling.max_tokens)
+
+    return input_tokens(node, facts) + (1 if outputs is None else outputs)
+
+
+def largest_facts(graph: Graph) -> Facts:
+    """
+    Return the request that needs most of all that *graph* admits, from a caller who leaves `max_tokens` to the graph.
+
+    Attributes whose text nothing bounds are left out; `unbounded_words` names them.
+    """
+    limit = DEFAULT_INPUT_BYTES if graph.limits.input_bytes is None else graph.limits.input_bytes
+    longest = ((name, _longest(attribute)) for name, attribute in signals.attributes(graph).items())
+
+    return Facts(tuple((name, value) for name, value in longest if value is not None), limit, 1)
+
+
+def least_facts(graph: Graph, node: Node) -> Facts:
+    """
+    Return the request that needs least of *node*, from a caller who leaves a `max_tokens` that the node states as it is.
+    """
+    asks = node.sampling.max_tokens is None and "max_tokens" in graph.allowed_sampling
+
+    return Facts((), 1, 1, Sampling(max_tokens=1) if asks else Sampling())
+
+
+def unbounded_words(graph: Graph, node: Node) -> tuple[str, ...]:
+    """
+    Name what the prompt of *node* quotes although nothing bounds its length.
+    """
+    spoken: Iterable[str] = (name for name, _ in prompts.placeholders(node.prompt or ""))
+    free = {f"request.{name}" for name, attribute in signals.attributes(graph).items() if _longest(attribute) is None}
+
+    return tuple(name for name in dict.fromkeys(spoken) if name in free)
+
+
+def _longest(attribute: Attribute) -> Value | None:
+    match attribute.type:
+        case "bool":
+            return False
+        case "number":
+            return "0" * _NUMBER_LENGTH
+
+    return max(attribute.enum, key=lambda text: len(text.encode())) if attribute.enum else None
