@@ -82,12 +82,13 @@ def _misfits(graph: Graph, callers: Sequence[Node], named: Named) -> Iterator[Pr
     if graph.limits.input_bytes is None:
         return
     facts = needs.largest_facts(graph)
+    seen_to = _seen_to(graph, named)
     for node in callers:
         backend = graph.backends[node.backend or ""]
         filled = needs.window(node, facts)
         if backend.context_tokens is None or filled <= backend.context_tokens:
             continue
-        if not _is_asked(graph, node.name, f"fits.{backend.name}", named):
+        if f"fits.{backend.name}" not in seen_to.get(node.name, ()):
             message = (
                 f"node '{node.name}' may need {filled} tokens (limits.input_bytes is {graph.limits.input_bytes}; its prompt "
                 f"and its reply add to it), and context_tokens of backend '{backend.name}' is {backend.context_tokens}"
@@ -96,19 +97,19 @@ def _misfits(graph: Graph, callers: Sequence[Node], named: Named) -> Iterator[Pr
             yield Problem(node.places.get("backend", node.span), "may-not-fit", message, remedy, "warning")
 
 
-def _is_asked(graph: Graph, name: str, signal: str, named: Named) -> bool:
+def _seen_to(graph: Graph, named: Named) -> dict[str, frozenset[str]]:
     """
-    Tell whether every edge to the node called *name* is decided by, or after, a guard that reads *signal*.
+    Return the windows that are asked about by, or before, the guard of every edge that leads to a node.
     """
-    if name == graph.start:
-        return False
+    found: dict[str, frozenset[str]] = {graph.start: frozenset()}
     for node in graph.nodes.values():
-        asked = False
+        asked: frozenset[str] = frozenset()
         for position, edge in enumerate(node.next):
-            asked = asked or signal in named.get((node.name, position), ())
-            if name in (edge.to, edge.otherwise) and not asked:
-                return False
-        if any(name in (edge.to, edge.otherwise) for edge in node.on_error):
-            return False
+            asked |= {name for name in named.get((node.name, position), ()) if name.startswith("fits.")}
+            for to in (edge.to, edge.otherwise):
+                if to is not None:
+                    found[to] = found.get(to, asked) & asked
+        for edge in node.on_error:
+            found |= {to: frozenset() for to in (edge.to, edge.otherwise) if to is not None}
 
-    return True
+    return found
