@@ -57,7 +57,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
         *(*_GROUND, "needs", "bounds", "ceilings", "control", "loader", "guards", "canonical", "topology"),
         *("assignment", "never"),
     ),
-    "draw": (*_GROUND, "topology", "plan"),
+    "draw": (*_GROUND, "bounds", "plan"),
     "differences": (*_GROUND, "plan"),
     "hops": (*_GROUND, "guards", "plan"),
     # the stair: pure decision

@@ -40,6 +40,12 @@ class TestDraw:
         assert (tmp_path / f"desk.{ending}").read_text(encoding="utf-8").startswith(first)
         assert f"desk.{ending}: graph 'desk' as" in drawn.out
 
+    def test_svg_tells_the_bounds(self, run: Run, desk: Path) -> None:
+        """
+        The picture of a graph without errors says what a walk can come to.
+        """
+        assert "A walk comes to 3 hops, " in run("draw", desk, "--format", "svg").out
+
     def test_an_ending_that_says_nothing(self, run: Run, desk: Path, tmp_path: Path) -> None:
         """
         A file whose ending names no language is wrong use, and the remedy is named.

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import WalkPair, began, plan_of, traversal_of
+from meshwalk.bounds import Worst
 from meshwalk.draw import svg
 from meshwalk.draw.arrows import arrows
 from meshwalk.loader import load_graph
@@ -149,6 +150,30 @@ class TestContents:
         assert {"next": {False}, "on_error": {True}} == dashes
         assert "rate_limited, overloaded" in {words(label) for label in groups(drawn, "label")}
 
+    def test_bounds_stand_at_the_foot(self) -> None:
+        """
+        The worst that a walk can come to is told with its way, and what is not bounded with the reason.
+        """
+        plan = plan_of(LADDER)
+        drawn = svg(plan.graph, bounds=plan.bounds)
+        boundless = svg(plan.graph, bounds=replace(plan.bounds, cost_nano_usd=Worst(None, ("large",), "nobody priced 'large'")))
+
+        assert f"A walk comes to {plan.bounds.hops.value} hops, " in drawn
+        assert f"Costliest: {' → '.join(plan.bounds.cost_nano_usd.path)}" in drawn
+        assert "any cost at most." in boundless
+        assert "Unbounded: nobody priced &#x27;large&#x27;" in boundless
+        assert "A walk comes to" not in svg(plan.graph)
+
+    def test_only_what_is_drawn_is_explained(self) -> None:
+        """
+        The legend names the kinds of lines that there are.
+        """
+        (plain,) = groups(svg(replace(DESK, nodes={"sorry": DESK.nodes["sorry"]}, start="sorry")), "legend")
+        (looped,) = groups(svg(plan_of(LADDER).graph), "legend")
+
+        assert "" == words(plain)
+        assert "next, in the order tried on error, by class back to where a walk has been" == words(looped)
+
     @pytest.mark.parametrize("name", ["dangling", "ten-faults", "nodes", "cycles"])
     def test_faulty_graph_is_drawn_too(self, name: str) -> None:
         """
@@ -184,14 +209,18 @@ class TestReading:
     @given(NASTY)
     def test_all_text_lies_on_the_paper(self, text: str) -> None:
         """
-        Every text begins inside the picture, and what is long is cut.
+        Every text begins and ends inside the picture, by the width of its letters, and what is long is cut.
         """
         root = ET.fromstring(svg(replace(guarded_by(text), name=text * 20, description=text * 50)))
         _, _, width, height = map(float, root.attrib["viewBox"].split())
 
-        assert all(
-            0 < float(label.attrib["x"]) < width and 0 < float(label.attrib["y"]) < height for label in root.iter(f"{SVG}text")
-        )
+        for label in root.iter(f"{SVG}text"):
+            x, length = float(label.attrib["x"]), len("".join(label.itertext())) * float(label.attrib["font-size"]) * 0.55
+            left = x - length / 2 if label.get("text-anchor") else x
+
+            assert 0 < float(label.attrib["y"]) < height
+            assert left >= 0
+            assert left + length <= width
 
     def test_dark_and_light(self) -> None:
         """

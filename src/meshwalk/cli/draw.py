@@ -60,7 +60,7 @@ def draw(
     plan, problems = examine(drawn)
     walked = _walked(graph, plan, traces, traversal)
     if language == "svg":
-        text = drawing.svg(drawn, walked)
+        text = drawing.svg(drawn, walked, bounds=plan.bounds if plan else None)
     else:
         text = drawing.dot(drawn) if language == "dot" else drawing.mermaid(drawn)
     if output is not None:

@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from meshwalk.bounds import Bounds
 from meshwalk.draw.arrows import Arrow, arrows, lines, printable, strangers
 from meshwalk.draw.layout import MARGIN, Box, Layout, Route, Step, arrange
 from meshwalk.draw.palette import STYLE, Kind, Tone, number, outline, paint
@@ -27,6 +28,7 @@ from meshwalk.trace import Traversal
 _START = "\u25b6"  # no node can have this name, which is no identifier
 
 _NAME_CHARS, _DETAIL_CHARS = 28, 36
+_FOOT_CHARS = 130
 _LABEL_CHARS, _LABEL_LINES = 26, 4
 _WORD_CHARS = 36
 
@@ -37,13 +39,13 @@ _HEAD_PX = 64.0
 _FOOT_PX = 44.0
 
 
-def svg(graph: Graph, traversal: Traversal | None = None, *, notes: Mapping[str, str] | None = None) -> str:
+def svg(graph: Graph, traversal: Traversal | None = None, *, bounds: Bounds | None = None) -> str:
     """
     Draw *graph* as SVG.
 
     Args:
         traversal: A walk over this graph, whose path is drawn over the rest.
-        notes: A line for the foot of the picture by its name, such as the graph's bounds.
+        bounds: The worst that a walk can come to, told at the foot.
     """
     taken = _Taken.of(traversal)
     cards = _cards(graph)
@@ -54,7 +56,7 @@ def svg(graph: Graph, traversal: Traversal | None = None, *, notes: Mapping[str,
         links.append(Link(_START, graph.start))
     layout = arrange({name: card.size for name, card in cards.items()} | {_START: Size(14, 14)}, links, _START)
 
-    return "\n".join(_document(graph, _Picture(cards, ways, labels, layout, taken), notes or {})) + "\n"
+    return "\n".join(_document(graph, _Picture(cards, ways, labels, layout, taken), list(_foot(bounds)))) + "\n"
 
 
 class _Taken(NamedTuple):
@@ -123,7 +125,7 @@ def _cards(graph: Graph) -> dict[str, _Card]:
 
 
 def _price(price: Price) -> str:
-    given, made = (f"{nano / 1e9:.10f}".rstrip("0").rstrip(".") for nano in price)
+    given, made = (_decimal(nano) for nano in price)
 
     return "free" if (given, made) == ("0", "0") else f"{given} in, {made} out USD/Mtok"
 
@@ -188,13 +190,11 @@ class _Picture(NamedTuple):
     taken: _Taken
 
 
-def _document(graph: Graph, picture: _Picture, notes: Mapping[str, str]) -> Iterator[str]:
-    foot = [f"{name}: {text}" for name, text in notes.items()]
+def _document(graph: Graph, picture: _Picture, foot: Sequence[str]) -> Iterator[str]:
     subtitle = _cut(graph.description, 110)
-    words = [_wide(_cut(graph.name, 60)) * 20 * _NAME_EM, _wide(subtitle) * 12 * _TEXT_EM, _LEGEND_PX]
-    width = max(
-        picture.layout.width, *(word + 2 * MARGIN for word in words), *(_wide(row) * 12 * _TEXT_EM + 60 for row in foot)
-    )
+    texts = [_wide(_cut(graph.name, 60)) * 20 * _NAME_EM, *(_wide(row) * 12 * _TEXT_EM for row in (subtitle, *foot))]
+    legend = sum(_legend_width(words) for _, _, words in _legend(picture))
+    width = max(picture.layout.width, max(*texts, legend) + 2 * MARGIN)
     left = (width - picture.layout.width) / 2
     height = _HEAD_PX + picture.layout.height + _FOOT_PX + 18 * len(foot)
     yield (
@@ -212,11 +212,30 @@ def _document(graph: Graph, picture: _Picture, notes: Mapping[str, str]) -> Iter
     yield from _labels_drawn(picture)
     yield from _nodes_drawn(picture)
     yield "</g>"
-    yield from _legend(picture.taken, _HEAD_PX + picture.layout.height + 14)
+    yield from _legend_drawn(picture, _HEAD_PX + picture.layout.height + 14)
     for position, row in enumerate(foot):
         y = _HEAD_PX + picture.layout.height + 48 + 18 * position
         yield _text(row, MARGIN, y, size=12, tone="faint", middle=False)
     yield "</svg>"
+
+
+def _foot(bounds: Bounds | None) -> Iterator[str]:
+    if bounds is None:
+        return
+    tokens, cost = bounds.output_tokens, bounds.cost_nano_usd
+    figures = [
+        f"{bounds.hops.value} hops",
+        f"{(bounds.latency_us.value or 0) / 1e6:g} s",
+        "any number of output tokens" if tokens.value is None else f"{tokens.value} output tokens",
+        "any cost" if cost.value is None else f"{_decimal(cost.value)} USD",
+    ]
+    yield f"A walk comes to {', '.join(figures)} at most."
+    why = "; ".join(dict.fromkeys(reason for reason in (tokens.reason, cost.reason) if reason))
+    yield _cut(f"Unbounded: {why}" if why else f"Costliest: {' → '.join(cost.path)}", _FOOT_CHARS)
+
+
+def _decimal(nano_usd: int) -> str:
+    return f"{nano_usd / 1e9:.9f}".rstrip("0").rstrip(".")
 
 
 def _faded(picture: _Picture, *, taken: bool) -> str:
@@ -349,25 +368,30 @@ def _badge(hops: Sequence[int], box: Box) -> Iterator[str]:
         yield _text(numbers, box.x - 8 + width / 2, box.y + 4, size=11, tone="paper", weight=True)
 
 
-_LEGEND_PX = 760
-
-
-def _legend(taken: _Taken, y: float) -> Iterator[str]:
+def _legend(picture: _Picture) -> list[tuple[Tone, bool, str]]:
+    routes = picture.layout.routes
+    shades = {_line_tone(way, route, taken=False) for way, route in zip(picture.ways, routes, strict=False)}
     entries: list[tuple[Tone, bool, str]] = [
         ("next", False, "next, in the order tried"),
         ("error", True, "on error, by class"),
         ("back", False, "back to where a walk has been"),
+        ("taken", False, f"walk {picture.taken.name[:12]}, hops numbered"),
     ]
-    if taken.name:
-        entries.append(("taken", False, f"walk {taken.name[:12]}, hops numbered"))
+
+    return [entry for entry in entries if entry[0] in shades or (entry[0] == "taken" and picture.taken.name)]
+
+
+def _legend_width(words: str) -> float:
+    return 60 + _wide(words) * _TEXT_PX * _TEXT_EM
+
+
+def _legend_drawn(picture: _Picture, y: float) -> Iterator[str]:
     x = MARGIN
     yield '<g class="legend">'
-    for shade, dashed, words in entries:
-        dash = ' stroke-dasharray="6 4"' if dashed else ""
-        thick = "3" if shade == "taken" else "1.6"
-        yield f'<path d="M{number(x)} {number(y)}h28" {paint(None, shade)} stroke-width="{thick}"{dash}/>'
-        yield _text(words, x + 36, y + 4, size=11, tone="faint", middle=False)
-        x += 36 + len(words) * _TEXT_PX * _TEXT_EM + 24
+    for shade, dashed, words in _legend(picture):
+        yield _stroke([Step((x, y), (x, y), (x + 28, y), (x + 28, y))], shade, dashed=dashed, loop=True)
+        yield _text(words, x + 36, y + 4, size=_TEXT_PX, tone="faint", middle=False)
+        x += _legend_width(words)
     yield "</g>"
 
 
