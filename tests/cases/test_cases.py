@@ -136,6 +136,33 @@ class TestExpectations:
             "primary → sorry: another class (class in [budget])",
         ) == failure.why
 
+    async def test_guard_of_several_conditions(self) -> None:
+        """
+        Where a guard has several conditions, all that it reads is shown beside the one that decided.
+        """
+        plan = plan_of("""\
+            meshwalk: 1
+            name: g
+            start: a
+            backends: {s: {kind: simulated}}
+            nodes:
+              a:
+                role: answer
+                backend: s
+                confidence: {from: recorded}
+                next:
+                  - {to: done, when: "output.confidence > 0.5 && elapsed < duration('2s') && request.urgency == 'batch'"}
+                  - {to: sorry}
+              sorry: {role: refusal, reason: no}
+            """)
+        result = await ran("replies: {a: {confidence: 0.75, latency: 1s}}", "path: [a, done]", plan)
+
+        assert (
+            "a → done: request.urgency == 'batch': not held ('interactive' != 'batch') "
+            "in output.confidence > 0.5 && elapsed < duration('2s') && request.urgency == 'batch', "
+            "with output.confidence 0.75, elapsed 1 s, request.urgency 'interactive'"
+        ) == result.failures[0].why[0]
+
     @pytest.mark.parametrize(
         ("given", "said"),
         [

@@ -152,6 +152,16 @@ class TestFailing:
         assert ("path", str(wrong), 10, 12) == tuple(failure[key] for key in ("expectation", "file", "line", "column"))
         assert "small → large: held (otherwise)" == failure["why"][1]
 
+    def test_one_decision_is_explained_once(self, run: Run, desk: Path, wrong: Path) -> None:
+        """
+        What several failures of a case come of is told under the first.
+        """
+        wrong.write_text(CASES + WRONG.replace("small, done]", "small, done], takes: small -> done"), encoding="utf-8")
+        tested = run("test", desk)
+
+        assert f"{wrong}:10:48: 'small -> done' is not taken: 'small' is left by edge 2 of small to large" in tested.out
+        assert 1 == tested.out.count("small → large: held (otherwise)")
+
 
 class TestWrongUse:
     def test_faulty_cases(self, run: Run, desk: Path, cases: Path) -> None:

@@ -9,10 +9,14 @@ from typing import NamedTuple
 
 from meshwalk.casebook import Case, EdgeName, Taking
 from meshwalk.cases.results import Failure
-from meshwalk.model import DONE
+from meshwalk.model import DONE, Value
 from meshwalk.plan import Plan
 from meshwalk.replay import Explained, explain_decision
 from meshwalk.trace import Decision, Denied, Failed, TimedOut, Traversal
+
+
+# The signals that are durations, in microseconds.
+_TIMES = ("elapsed", "deadline.left")
 
 
 class End(NamedTuple):
@@ -127,7 +131,23 @@ def _explained(edge: Explained) -> str:
     if edge.why is None or edge.verdict in ("not looked at", "visits spent"):
         return f"{edge.to}: {edge.verdict} ({edge.guard})"
 
-    return f"{edge.to}: {edge.why}"
+    # Where one condition of several decided, the others are what an author looks at next.
+    values = ", ".join(f"{name} {_shown(name, value)}" for name, value in edge.why.values.items())
+    several = any(name not in edge.why.leaf for name in edge.why.values)
+
+    return f"{edge.to}: {edge.why}" + (f" in {edge.guard}, with {values}" if several else "")
+
+
+def _shown(name: str, value: Value | None) -> str:
+    match value:
+        case None:
+            return "undetermined"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return repr(value)
+        case _:
+            return f"{value / 1e6:g} s" if name in _TIMES else f"{value:g}"
 
 
 def _because(end: End) -> str:

@@ -152,9 +152,12 @@ def _lines(tested: _Tested) -> Iterator[str]:
     failed = [result for result in tested.results if not result.ok]
     for result in failed:
         yield f"FAILED {result.name}"
+        told: set[str] = set()
         for failure in result.failures:
             yield f"  {failure.span}: {failure.message}"
-            yield from (f"      {line}" for line in failure.why)
+            # One decision often explains several failures.
+            yield from (f"      {line}" for line in failure.why if line not in told)
+            told |= set(failure.why)
     coverage = tested.coverage
     passed = len(tested.results) - len(failed)
     yield (
