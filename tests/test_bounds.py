@@ -7,17 +7,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import plan_of
 from meshwalk import bounds, needs
+from meshwalk.backends.base import ChatRequest
 from meshwalk.bounds import COSTLIEST, Bounds, bound
+from meshwalk.engine import Engine
 from meshwalk.model import DONE, Edge, Graph, Node, Price, Sampling, SimulatedSpec
 from meshwalk.plan import Plan
-from meshwalk.problems import Span
-from randomly import Worst, plans, requests
+from meshwalk.problems import Overloaded, Span
+from meshwalk.trace import Reply, Traversal, Usage
+from randomly import REASONS, Worst, plans, requests
 
 
 SPAN = Span("g.yaml", 1, 1)
@@ -278,6 +282,48 @@ class TestLaws:
             costs = [one.cost_nano_usd or 0 for one in found.paths]
             assert sorted(costs, reverse=True) == costs
             assert found.cost_nano_usd.value == costs[0]
+
+
+class Dear:
+    """
+    Read and write as many tokens as a call may, or fail in a way that may be billed, as it is told.
+    """
+
+    waits = False
+
+    def __init__(self, context_tokens: int | None, data: st.DataObject) -> None:
+        self._window = 1 << 40 if context_tokens is None else context_tokens
+        self._data = data
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        if self._data.draw(st.integers(0, 2)) == 0:
+            raise Overloaded("no", backend="b", billable=True)
+        read = sum(len(message.content.encode()) + needs.OVERHEAD_TOKENS_PER_MESSAGE for message in request.messages)
+        written = min(request.sampling.max_tokens or self._window, self._window)
+
+        return Reply(
+            "yes", finish_reason=self._data.draw(st.sampled_from(REASONS)), usage=Usage(min(read, self._window), written)
+        )
+
+    async def aclose(self) -> None:
+        pass
+
+
+class TestEngine:
+    @given(plan=plans(), data=st.data())
+    def test_no_record_shows_more_than_the_bounds(self, plan: Plan, data: st.DataObject) -> None:
+        """
+        What the engine itself calls, retries, assumes and charges stays inside the bounds, too.
+        """
+        records: list[Traversal] = []
+        backends = {name: Dear(spec.context_tokens, data) for name, spec in plan.graph.backends.items()}
+        anyio.run(Engine(plan, backends, records.append).walk, data.draw(requests(plan)))
+        (traversal,) = records
+        cost, tokens = plan.bounds.cost_nano_usd.value, plan.bounds.output_tokens.value
+
+        assert len(traversal.path) <= (plan.bounds.hops.value or 0)
+        assert cost is None or traversal.cost_nano_usd <= cost
+        assert tokens is None or traversal.usage.output_tokens <= tokens
 
 
 class TestScale:
