@@ -8,15 +8,20 @@ import sys
 from typing import Any
 
 import pytest
+import z3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guards.guard_samples import contexts, trees
 from helpers import began
 from meshwalk import guards, never
+from meshwalk.guards.evaluate import evaluate
+from meshwalk.guards.tree import Expr
 from meshwalk.loader import read_graph
-from meshwalk.model import Graph
+from meshwalk.model import Graph, Node, Value
+from meshwalk.never.encoding import Formulas, _exact
 from meshwalk.plan import Plan, examine
-from meshwalk.problems import Problem
+from meshwalk.problems import Problem, Span
 from meshwalk.signals import everywhere, visible
 from meshwalk.trace import Attempt, Granted, Replied, View
 from meshwalk.walk import Walk
@@ -44,6 +49,7 @@ NODE = """\
     confidence: {from: recorded, missing: 0}
     next:
 """
+NODE_A = Node(name="a", role="answer", span=Span("g.yaml", 1, 1))
 FOUND = ("never-taken", "always-holds", "never-reached", "not-proved")
 
 
@@ -325,6 +331,29 @@ def test_no_walk_disproves_a_finding(conditions: list[str], requests: list[tuple
         for position, verdict in enumerate(verdicts):
             assert not ((position, "never-taken") in reported and verdict == "y"), (conditions[position], attributes)
             assert not ((position, "always-holds") in reported and verdict in "nu"), (conditions[position], attributes)
+
+
+@given(tree=trees(), context=contexts())
+@settings(deadline=None)
+def test_formulas_allow_what_guards_mean(tree: Expr, context: dict[str, Value | None]) -> None:
+    """
+    With every signal at some request's value, the formulas allow the verdict that the guard has.
+    """
+    formulas = Formulas(NODE_A, (), {})
+    condition = formulas.condition(tree)
+    for slot, value in context.items():
+        held = formulas._signals.get(slot)
+        if held is not None and value is None:
+            formulas.suppose(z3.Not(held.known), slot)
+        elif held is not None:
+            term = _exact(value) if isinstance(value, float) else formulas._whole(value)
+            formulas.suppose(z3.And(held.known, held.term == term), slot)
+    formulas.seal()
+    verdict = evaluate(tree, context.get)
+    undetermined = z3.Not(z3.Or(condition.true, condition.false))
+    expected = undetermined if verdict is None else condition.true if verdict else condition.false
+
+    assert formulas.reasons(expected, 20_000) is None
 
 
 def test_large_graph_keeps_to_its_time() -> None:

@@ -8,8 +8,8 @@ A condition becomes two formulas, when it is true and when it is false; where ne
 - Arithmetic on numbers rounds, so its result is any number between the bounds that the operands' ranges give (rounding is
   monotone, so bounds worked out in doubles hold), and may be NaN where something could overflow.
 - Durations are whole microseconds, and exact.
-- Texts are whole numbers that stand for them; what `startsWith` and the like say is known for the texts that the guards and
-  the declarations name, and open for all others.
+- Texts are whole numbers that stand for them; what `<`, `startsWith` and the like say is known for the texts that the
+  guards and the declarations name, and open for all others.
 
 Each declared fact is an assumption with a sentence, so that a proof can say what it rests on.
 """
@@ -52,6 +52,7 @@ _HOW: Mapping[str, Callable[[str, str], bool]] = {
     "startsWith": str.startswith,
     "endsWith": str.endswith,
     "contains": str.__contains__,
+    "<": str.__lt__,
 }
 # Past this many texts in the guards of one node, what one says of another stays open.
 _MOST_TEXTS = 60
@@ -190,6 +191,10 @@ class Formulas:
                 return read.known, read.term
             case Compare(op=op, left=left, right=right):
                 one, two = self._value(left), self._value(right)
+                if left.kind is Kind.TEXT and op not in ("==", "!="):
+                    first, second = (one, two) if op in ("<", ">=") else (two, one)
+                    before = self._probe("<", first.term, second.term)
+                    return z3.And(one.known, two.known), before if op in ("<", ">") else z3.Not(before)
                 nan = z3.Or(one.nan, two.nan)
                 holds = _COMPARE[op](one.term, two.term)
                 return z3.And(one.known, two.known), z3.Or(nan, holds) if op == "!=" else z3.And(z3.Not(nan), holds)
@@ -199,10 +204,14 @@ class Formulas:
                 return known, z3.Or([z3.And(z3.Not(z3.Or(sought.nan, item.nan)), sought.term == item.term) for item in listed])
             case Probe(method=method, subject=subject, argument=argument):
                 one, two = self._value(subject), self._value(argument)
-                probe = self._probes.setdefault(method, z3.Function(method, z3.IntSort(), z3.IntSort(), z3.BoolSort()))
-                return z3.And(one.known, two.known), probe(one.term, two.term)
+                return z3.And(one.known, two.known), self._probe(method, one.term, two.term)
             case _:
                 raise AssertionError(f"{canonical(tree)} is not a condition")
+
+    def _probe(self, method: str, subject: Any, argument: Any) -> Any:
+        probe = self._probes.setdefault(method, z3.Function(method, z3.IntSort(), z3.IntSort(), z3.BoolSort()))
+
+        return probe(subject, argument)
 
     def _value(self, tree: Expr) -> _Value:
         if tree.kind is Kind.BOOL:
