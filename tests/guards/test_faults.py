@@ -192,6 +192,26 @@ def test_long_lists_are_cut() -> None:
     assert caught.value.faults[0].help.endswith("a10, a11 and 3 more")
 
 
+@pytest.mark.parametrize(
+    ("name", "help"),
+    [
+        ("hop.n7.confidense", "did you mean 'hop.n7.confidence'?"),
+        ("hup.n7.confidence", "did you mean 'hop.n7.confidence'?"),
+        ("n7.confidence", "did you mean 'hop.n7.confidence'?"),
+    ],
+)
+def test_misspelling_is_understood_among_thousands(name: str, help: str) -> None:
+    """
+    A large graph's names are narrowed to the room or the last word before they are compared; the meant one is still found.
+    """
+    many = signals(*(Signal(slot, Kind.NUMBER, slot, "it") for slot in (f"hop.n{index}.confidence" for index in range(3000))))
+
+    with pytest.raises(GuardFaults) as caught:
+        check(f"has({name})", many)
+
+    assert caught.value.faults[0].help.startswith(help)
+
+
 def test_all_faults_of_one_guard() -> None:
     """
     Every fault of a guard is found at once and said in the order of the text.

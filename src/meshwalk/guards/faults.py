@@ -20,6 +20,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, get_args
 
 from meshwalk.guards.tree import Compare, Comparison, Expr, Literal, Name, TextTest, canonical, worded
@@ -287,26 +288,26 @@ def unknown_signal(place: Place, name: str, visible: Mapping[str, Signal]) -> Gu
     """
     Say that a guard cannot read *name* where it stands, and what it can read near there.
     """
-    remark = _elsewhere(name, visible)
+    names = _names(tuple(visible))
+    remark = _elsewhere(name, names)
     if remark:
         return GuardFault(*place, "unknown-signal", f"'{name}' cannot be read here", remark)
 
-    return GuardFault(*place, "unknown-signal", f"unknown signal '{name}'", _unknown_help(name, visible))
+    return GuardFault(*place, "unknown-signal", f"unknown signal '{name}'", _unknown_help(name, names, visible))
 
 
-def _unknown_help(name: str, visible: Mapping[str, Signal]) -> str:
+def _unknown_help(name: str, names: _Names, visible: Mapping[str, Signal]) -> str:
     if hint(name):
         return hint(name)
     members = sorted(signal.name for signal in visible.values() if name in signal.members)
     if members:
         return f"write text in quotes: '{name}' is a value of {', '.join(members)}"
 
-    return _meant(name, visible) + _readable(name, visible)
+    return _meant(name, names.like(name)) + _readable(name, names, visible)
 
 
-def _elsewhere(name: str, visible: Mapping[str, Signal]) -> str:
-    room = name.partition(".")[0]
-    here = {known.partition(".")[0] for known in visible}
+def _elsewhere(name: str, names: _Names) -> str:
+    room, here = name.partition(".")[0], names.tops
     if name == "error.class" and "error" not in here:
         return "edges of `on_error` are chosen by their `class:`; guards stand on `next`, where the node has just succeeded"
     if room == "output" and "error" in here:
@@ -323,21 +324,61 @@ def _elsewhere(name: str, visible: Mapping[str, Signal]) -> str:
 
 def _meant(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, 1, 0.7) or [one for one in known if one.endswith(f".{word}")]
+    close = _closest(word, tuple(known)) or next((one for one in known if one.endswith(f".{word}")), "")
 
-    return f"did you mean '{close[0]}'? " if close else ""
+    return f"did you mean '{close}'? " if close else ""
 
 
-def _readable(name: str, visible: Mapping[str, Signal]) -> str:
+@lru_cache(maxsize=256)
+def _closest(word: str, known: tuple[str, ...]) -> str:
+    # The same misspelling is often found a thousand times over.
+    return next(iter(difflib.get_close_matches(word, known, 1, 0.7)), "")
+
+
+class _Names(NamedTuple):
+    """
+    Hold what can be read somewhere by room and by last word.
+
+    A large graph has thousands of names, and the nodes of one role read the same: to go through them all, or compare them
+    all, for every misspelt one would take minutes.
+    """
+
+    every: tuple[str, ...]
+    tops: frozenset[str]
+    rooms: Mapping[str, list[str]]
+    endings: Mapping[str, list[str]]
+
+    def like(self, name: str) -> Sequence[str]:
+        """
+        Narrow what *name* may mean: to its own room, or to what ends as it does.
+        """
+        room, _, last = name.rpartition(".")
+
+        return self.rooms.get(room) or self.endings.get(last) or self.every
+
+
+@lru_cache(maxsize=8)
+def _names(every: tuple[str, ...]) -> _Names:
+    rooms: dict[str, list[str]] = {}
+    endings: dict[str, list[str]] = {}
+    for name in every:
+        room, _, last = name.rpartition(".")
+        endings.setdefault(last, []).append(name)
+        while room:
+            rooms.setdefault(room, []).append(name)
+            room = room.rpartition(".")[0]
+
+    return _Names(every, frozenset(name.partition(".")[0] for name in every), rooms, endings)
+
+
+def _readable(name: str, names: _Names, visible: Mapping[str, Signal]) -> str:
     room = name.rpartition(".")[0]
     while room:
-        near = [signal for known, signal in visible.items() if known.startswith(f"{room}.")]
-        if near:
-            return _listed(room, near)
+        if room in names.rooms:
+            return _listed(room, [visible[known] for known in names.rooms[room]])
         room = room.rpartition(".")[0]
-    rooms = {known.partition(".")[0] for known in visible}
 
-    return f"names here start with: {_few(rooms)}" if rooms else "no name can be read here"
+    return f"names here start with: {_few(names.tops)}" if names.tops else "no name can be read here"
 
 
 def _listed(room: str, near: Sequence[Signal]) -> str:
