@@ -1,11 +1,13 @@
 """
 Every fault at its place: a corpus of bad graphs, whose comments say what must be found where.
 
-A line ends with `# expect code@column …` for each fault on it; the golden files beside hold what is printed.
+A line ends with `# expect code@column …` for each fault on it; the golden files beside hold what is printed.  Together they
+hold every code that a graph can be told of, so that no check stands without a graph that fails it.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,22 +15,61 @@ from pathlib import Path
 import pytest
 
 from conftest import Golden
-from meshwalk import topology
 from meshwalk.loader import load_graph, source_lines
-from meshwalk.model import Graph
-from meshwalk.problems import Problem, in_file_order, render
+from meshwalk.loader.faults import _KINDS_OF_WORD
+from meshwalk.plan import Plan, examine
+from meshwalk.problems import GraphError, Problem, render
 
 
-BAD = Path(__file__).resolve().parents[1] / "graphs" / "bad"
+ROOT = Path(__file__).resolve().parents[2]
+BAD = ROOT / "tests" / "graphs" / "bad"
 CORPUS = sorted(path.stem for path in BAD.glob("*.yaml"))
 
 _EXPECTED = re.compile(r"# expect (.+)$")
 
 
-def found_in(path: Path) -> tuple[Graph, tuple[Problem, ...]]:
-    graph = load_graph(path)
+# Where the codes of graphs stand; files of cases have their own.
+SAYING = [
+    *(path for path in (ROOT / "src/meshwalk/loader").glob("*.py") if not path.name.startswith("case")),
+    *(ROOT / "src/meshwalk/guards").glob("*.py"),
+    *(ROOT / "src/meshwalk" / f"{room}.py" for room in ("topology", "assignment", "bounds", "ceilings", "control", "plan")),
+]
+NO_CODES = {"utf-8-sig"}
 
-    return graph, in_file_order([*graph.problems, *topology.check(graph)])
+# What no small text file can show; the tests of these rooms ask for it.
+NOT_HERE = {
+    "file-too-large": "takes four megabytes",
+    "not-utf8": "is no text that could be quoted",
+    "guard-too-long": "takes four thousand characters",
+}
+
+
+def found_in(path: Path) -> tuple[Plan | None, tuple[Problem, ...]]:
+    try:
+        return examine(load_graph(path))
+    except GraphError as error:
+        return None, error.problems
+
+
+def codes_in(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", node.value)
+        ):
+            yield node.value
+
+
+def known_codes() -> set[str]:
+    """
+    Collect the codes as the source spells them, and those that it puts together.
+    """
+    spelt = {code for path in SAYING for code in codes_in(path)}
+    put_together = {f"unknown-{kind}" for kind in (*_KINDS_OF_WORD.values(), "node", "backend")}
+    of_cases = {"unknown-error", "unknown-outcome", "unknown-cause"}
+
+    return (spelt | put_together) - of_cases - NO_CODES
 
 
 def expected_in(path: Path) -> Iterator[tuple[str, int, int]]:
@@ -66,9 +107,36 @@ class TestCorpus:
         """
         A code is words in lower case, joined by hyphens, so that scripts can hold on to it.
         """
-        codes = {problem.code for name in CORPUS for problem in found_in(BAD / f"{name}.yaml")[1]}
+        codes = {code for name in CORPUS for code, _, _ in expected_in(BAD / f"{name}.yaml")}
 
         assert [] == [code for code in codes if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)]
+
+    def test_none_is_accepted(self) -> None:
+        """
+        No graph here passes without a word, and at least sixty are refused.
+        """
+        found = [found_in(BAD / f"{name}.yaml") for name in CORPUS]
+        refused = [problems for plan, problems in found if plan is None]
+
+        assert len(refused) >= 60
+        assert all(any(problem.severity == "error" for problem in problems) for problems in refused)
+        assert all(problems for _, problems in found)
+
+    def test_every_code_is_here(self) -> None:
+        """
+        Each code that a graph can be told of is expected by some graph, but for a few with their reasons.
+        """
+        expected = {code for name in CORPUS for code, _, _ in expected_in(BAD / f"{name}.yaml")}
+
+        assert known_codes() - set(NOT_HERE) == expected
+
+    def test_each_has_an_idea_of_its_own(self) -> None:
+        """
+        No two graphs are the same but for their names.
+        """
+        texts = {name: (BAD / f"{name}.yaml").read_text(encoding="utf-8") for name in CORPUS}
+
+        assert len(CORPUS) == len({text.replace(name, "") for name, text in texts.items()})
 
     def test_ten_faults_in_one_run(self) -> None:
         """

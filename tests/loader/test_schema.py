@@ -8,13 +8,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from conftest import shipped
 from meshwalk.loader import cases_schema, json_schema, read_graph
-from meshwalk.loader.document import Table, plain, read_document
+from meshwalk.loader.document import Scalar, Series, Table, plain, read_document
 from meshwalk.loader.fit import Part, fit
 from meshwalk.loader.shapes import (
     BACKEND_SHAPES,
@@ -32,6 +32,87 @@ from meshwalk.problems import Problem, Span
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = [*shipped(ROOT / "graphs"), ROOT / "tests" / "graphs" / "good" / "support-desk.yaml"]
 SCHEMA = json_schema()
+BAD = ROOT / "tests" / "graphs" / "bad"
+
+# What a shape says of one key; what needs two values, a file or a look into a text is the loader's alone.
+IN_SHAPE = [
+    *(
+        "attribute-of-unknown-type",
+        "class-on-next-edge",
+        "classifier-of-unknown-use",
+    ),
+    *(
+        "confidence-of-unknown-source",
+        "duration-of-two-units",
+        "duration-without-unit",
+        "edge-without-to",
+    ),
+    *(
+        "empty-values",
+        "error-class-unknown",
+        "failure-of-unknown-class",
+        "function-without-colon",
+    ),
+    *(
+        "guard-on-error-edge",
+        "guard-starts-with-exclamation",
+        "guard-that-is-true",
+        "hops-of-zero",
+    ),
+    *(
+        "indent-of-node-keys",
+        "indent-of-nodes",
+        "key-misspelt",
+        "key-of-another-kind",
+        "key-of-another-role",
+    ),
+    *(
+        "key-without-value",
+        "kind-missing",
+        "kind-unknown",
+        "limit-misspelt",
+        "max-tokens-of-words",
+    ),
+    *(
+        "model-missing",
+        "money-with-currency",
+        "name-with-space",
+        "next-missing",
+        "node-named-by-keyword",
+    ),
+    *(
+        "node-with-hyphen",
+        "null-for-default",
+        "prescreen-without-pattern",
+        "price-without-output",
+    ),
+    *(
+        "redact-without-function",
+        "retries-negative",
+        "role-missing",
+        "role-unknown",
+        "sampling-unknown",
+    ),
+    *(
+        "secret-as-key",
+        "secret-for-variable",
+        "section-is-a-list",
+        "section-misspelt",
+        "sixty-based-number",
+    ),
+    *(
+        "stop-of-nothing",
+        "temperature-too-high",
+        "threshold-in-quotes",
+        "underscore-in-number",
+        "verifier-of-one",
+    ),
+    *(
+        "verifier-of-unknown-extract",
+        "version-unknown",
+        "yes-for-true",
+    ),
+]
 CASES = sorted((ROOT / "graphs").glob("*.cases.yaml"))
 CASES_SCHEMA = cases_schema()
 # A name means the same in both.
@@ -46,32 +127,57 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def faults(schema: dict[str, Any], value: Any) -> Iterator[str]:
+class Fault(NamedTuple):
+    """
+    Say where a value does not fit the schema, by the keys that lead there.
+    """
+
+    path: tuple[str | int, ...]
+    why: str
+
+
+def faults(schema: dict[str, Any], value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Fault]:
     """
     Check *value* against the part of JSON Schema that our own schema uses.
     """
     if "$ref" in schema:
-        yield from faults(DEFINITIONS[schema["$ref"].rpartition("/")[2]], value)
+        yield from faults(DEFINITIONS[schema["$ref"].rpartition("/")[2]], value, path)
     for word in ("anyOf", "oneOf"):
-        fitting = [option for option in schema.get(word, ()) if not list(faults(option, value))]
-        if word in schema and (not fitting or (word == "oneOf" and len(fitting) > 1)):
-            yield f"{value!r} fits {len(fitting)} of {word}"
+        if word in schema:
+            yield from _among(schema, word, value, path)
     if "type" in schema and not _is(schema["type"], value):
-        yield f"{value!r} is no {schema['type']}"
+        yield Fault(path, f"{value!r} is no {schema['type']}")
         return
     if value not in schema.get("enum", [value]) or value != schema.get("const", value):
-        yield f"{value!r} is none of those"
-    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
-        yield f"{value!r} has another form"
+        yield Fault(path, f"{value!r} is none of those")
+    if isinstance(value, str) and (len(value) < schema.get("minLength", 0) or not re.search(schema.get("pattern", ""), value)):
+        yield Fault(path, f"{value!r} has another form")
     if isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
-        yield f"{value!r} is out of range"
+        yield Fault(path, f"{value!r} is out of range")
     if isinstance(value, list):
         if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-            yield f"{len(value)} items"
-        for item in value:
-            yield from faults(schema.get("items", {}), item)
+            yield Fault(path, f"{len(value)} items")
+        for position, item in enumerate(value):
+            yield from faults(schema.get("items", {}), item, (*path, position))
     if isinstance(value, dict):
-        yield from _in_object(schema, value)
+        yield from _in_object(schema, value, path)
+
+
+def _among(schema: dict[str, Any], word: str, value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
+    key = schema.get("discriminator", {}).get("propertyName")
+    if key is not None and isinstance(value, dict):
+        # The key that tells the parts apart chooses the one to be looked at, as an editor does.
+        chosen = schema["discriminator"]["mapping"].get(value.get(key))
+        why = f"{value.get(key)!r} is none of those"
+        yield from faults({"$ref": chosen}, value, path) if chosen else [Fault((*path, key) if key in value else path, why)]
+        return
+    found = [list(faults(option, value, path)) for option in schema[word]]
+    fitting = found.count([])
+    if not fitting:
+        # The option that the value comes furthest with is the one that was meant.
+        yield from max(found, key=lambda those: max(len(fault.path) for fault in those))
+    elif word == "oneOf" and fitting > 1:
+        yield Fault(path, f"{value!r} fits {fitting} of {word}")
 
 
 def _is(kinds: str | list[str], value: Any) -> bool:
@@ -84,16 +190,30 @@ def _is(kinds: str | list[str], value: Any) -> bool:
     return False
 
 
-def _in_object(schema: dict[str, Any], value: dict[str, Any]) -> Iterator[str]:
-    yield from (f"no {key}" for key in schema.get("required", ()) if key not in value)
+def _in_object(schema: dict[str, Any], value: dict[str, Any], path: tuple[str | int, ...]) -> Iterator[Fault]:
+    yield from (Fault(path, f"no {key}") for key in schema.get("required", ()) if key not in value)
     for key, inner in value.items():
         patterns = [part for pattern, part in schema.get("patternProperties", {}).items() if re.search(pattern, key)]
         if key in schema.get("properties", {}):
             patterns.append(schema["properties"][key])
         if not patterns and schema.get("additionalProperties") is False:
-            yield f"unknown {key}"
+            yield Fault((*path, key), "unknown")
         for part in patterns:
-            yield from faults(part, inner)
+            yield from faults(part, inner, (*path, key))
+
+
+def paths(part: Table | Series | Scalar, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Span, tuple[str | int, ...]]]:
+    """
+    List the places of a document's keys and values, with the keys that lead there; a value comes before the key it has.
+    """
+    yield part.span, path
+    if isinstance(part, Table):
+        for key, inner in part.entries.items():
+            yield from paths(inner, (*path, key))
+            yield part.key_spans[key], (*path, key)
+    if isinstance(part, Series):
+        for position, inner in enumerate(part.items):
+            yield from paths(inner, (*path, position))
 
 
 class TestSchema:
@@ -129,6 +249,19 @@ class TestSchema:
 
         assert read_graph(changed, file="g.yaml").problems
         assert list(faults(SCHEMA, plain(read_document(changed, "g.yaml").root)))
+
+    @pytest.mark.parametrize("name", IN_SHAPE)
+    def test_faults_lie_where_the_loader_finds_them(self, name: str) -> None:
+        """
+        Where a graph's shape is at fault, the schema fails at the very keys that the loader points at.
+        """
+        text = (BAD / f"{name}.yaml").read_bytes()
+        root = read_document(text, "g.yaml").root
+        keys = dict(paths(root))
+        refused = {keys[problem.span] for problem in read_graph(text, file="g.yaml").problems}
+
+        assert refused
+        assert refused == {fault.path for fault in faults(SCHEMA, plain(root))}
 
     def test_every_key_is_described(self) -> None:
         """
