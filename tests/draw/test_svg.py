@@ -194,7 +194,7 @@ class TestContents:
 
 
 class TestReading:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(NASTY, NASTY)
     def test_no_text_breaks_the_markup(self, guard: str, name: str) -> None:
         """
@@ -205,7 +205,7 @@ class TestReading:
         assert len(groups(svg(DESK), "node")) == len(groups(drawn, "node"))
         assert len(groups(svg(DESK), "edge")) == len(groups(drawn, "edge"))
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(NASTY)
     def test_all_text_lies_on_the_paper(self, text: str) -> None:
         """

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 GAP = 26.0  # between boxes of a row
 LABEL_GAP = 13.0
-BEND_GAP = 7.0  # between two lines that pass a row
+BEND_GAP = 15.0  # between two lines that pass a row
 
 LOOP = 30.0  # how far to the side of its box a loop goes
 LOOP_GAP = 8.0
