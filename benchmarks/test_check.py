@@ -13,6 +13,7 @@ from functools import _lru_cache_wrapper
 from importlib import import_module
 from typing import Any
 
+import pytest
 import yaml
 
 from harness import Compare, at_most, each
@@ -89,7 +90,7 @@ def forget() -> None:
     """
     Empty every memory of the guards' room, as in a process that has just begun.
     """
-    rooms: list[Any] = [import_module(f"meshwalk.guards.{name}") for name in ("tokens", "check", "compile")]
+    rooms: list[Any] = [import_module(f"meshwalk.guards.{name}") for name in ("tokens", "check", "compile", "faults")]
     for room in rooms:
         for known in vars(room).values():
             if isinstance(known, _lru_cache_wrapper):
@@ -99,6 +100,7 @@ def forget() -> None:
     checker.judge.cache_clear()
 
 
+@pytest.mark.timeout(300)  # one round takes seconds
 def test_check(compare: Compare) -> None:
     """
     How much longer does it take to check and compile a graph of 1,000 nodes and 5,000 edges than to parse its YAML?
@@ -112,4 +114,21 @@ def test_check(compare: Compare) -> None:
         assert made is not None, problems[:3]
         assert (NODES, EDGES) == (len(made.nodes), sum(len(node.next) for node in made.nodes))
 
-    compare(each(checked), each(lambda: yaml.load(text, yaml.CSafeLoader)), at_most(25), rounds=7)
+    compare(each(checked), each(lambda: yaml.load(text, yaml.CSafeLoader)), at_most(25), rounds=5)
+
+
+@pytest.mark.timeout(300)  # one round takes seconds
+def test_refuse(compare: Compare) -> None:
+    """
+    How much longer than to parse its YAML does it take to refuse that graph where hundreds of guards misspell a signal?
+    """
+    text = large_graph(NODES, EDGES).replace(b"signals.complexity", b"hop.n500.confidense")
+
+    def refused() -> None:
+        forget()
+        made, problems = plan.examine(loader.read_graph(text, file="large.yaml"))
+
+        assert made is None
+        assert text.count(b"confidense") == sum(problem.code == "unknown-signal" for problem in problems)
+
+    compare(each(refused), each(lambda: yaml.load(text, yaml.CSafeLoader)), at_most(25), rounds=5)
