@@ -113,6 +113,7 @@ class Plan:
 
     Args:
         slots: Where a walk keeps each signal that a guard reads.
+        reads_budget: Whether any guard reads what is left of a budget.
         template: The values a walk starts from.
         canonical: The canonical form, as JSON text.
         warnings: What `check` says besides errors.
@@ -123,6 +124,7 @@ class Plan:
     index: Mapping[str, int]
     start: int
     slots: Mapping[str, int]
+    reads_budget: bool
     template: tuple[Value | None, ...]
     canonical: bytes
     plan_digest: str
@@ -272,6 +274,7 @@ def _assemble(graph: Graph, guard_sheet: _GuardSheet, problems: Sequence[Problem
         index=index,
         start=index[graph.start],
         slots=slots,
+        reads_budget=any(slot.startswith("budget.") for slot in slots),
         template=_template(graph, slots),
         canonical=text,
         plan_digest=hashlib.sha256(text).hexdigest(),

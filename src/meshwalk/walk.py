@@ -306,6 +306,8 @@ class Walk:
 
     def _see(self, views: tuple[View, ...]) -> None:
         self._views = views
+        if not self.plan.reads_budget:
+            return
         slots, values = self.plan.slots, self._values
         for view in views:
             for name, value in _readings(view):
