@@ -164,7 +164,8 @@ class TestOpening:
         )
         async with meshwalk.load(file, traces=tmp_path / "traces") as mesh:
             done = await mesh.route("Hello")
-        stored = Shelf(tmp_path / "traces").get(done.traversal_id)
+        with Shelf(tmp_path / "traces") as shelf:
+            stored = shelf.get(done.traversal_id)
 
         assert stored is not None
         assert done.traversal.steps == stored.steps
