@@ -14,7 +14,16 @@ import math
 from collections.abc import Iterator
 
 from meshwalk import signals
-from meshwalk.model import DEFAULT_HOPS, DEFAULT_INPUT_BYTES, URGENCY_DEADLINES_US, Limits, Sampling, Value
+from meshwalk.model import (
+    DEFAULT_HOPS,
+    DEFAULT_INPUT_BYTES,
+    NOT_UNICODE,
+    URGENCY_DEADLINES_US,
+    Limits,
+    Sampling,
+    Value,
+    is_unicode,
+)
 from meshwalk.plan import Plan
 from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError, Violation
 from meshwalk.trace import Facts, Message, Request
@@ -108,7 +117,7 @@ class Admission:
         try:
             size = sum(len(message.content.encode()) + len(message.name.encode()) for message in request.messages)
         except UnicodeEncodeError:
-            raise RequestError([Violation("messages", _NOT_UNICODE)]) from None
+            raise RequestError([Violation("messages", NOT_UNICODE)]) from None
         assert limits.input_bytes is not None
         if size > limits.input_bytes:
             why = f"are {size} bytes of UTF-8 and limits.input_bytes is {limits.input_bytes}; shorten them or raise the limit"
@@ -118,16 +127,6 @@ class Admission:
 
 
 _UNSET = Sampling()
-_NOT_UNICODE = "holds characters that are not Unicode text (lone surrogates)"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-
-    return True
 
 
 def _asks(message: Message) -> bool:
@@ -157,14 +156,14 @@ def _in_scopes(request: Request) -> Iterator[Violation]:
     for name, value in request.scopes._asdict().items():
         if len(value) > SCOPE_CHARACTERS:
             yield Violation(f"scopes.{name}", f"is {len(value)} characters long, and the most is {SCOPE_CHARACTERS}")
-        elif not _is_unicode(value):
-            yield Violation(f"scopes.{name}", _NOT_UNICODE)
+        elif not is_unicode(value):
+            yield Violation(f"scopes.{name}", NOT_UNICODE)
 
 
 def _out_of_range(name: str, value: float | tuple[str, ...]) -> str:
     if isinstance(value, tuple):
-        if not all(_is_unicode(text) for text in value):
-            return _NOT_UNICODE
+        if not all(is_unicode(text) for text in value):
+            return NOT_UNICODE
         return "" if 0 < len(value) <= 16 and all(value) else "takes 1 to 16 texts that are not empty"
     if not math.isfinite(value):
         return "is not a finite number"
