@@ -24,6 +24,7 @@ async def number(request): return 7
 async def slow(request): raise RateLimited("later", backend="mine")
 async def broken(request): raise ValueError(request.prompt)
 async def gone(request): raise ConnectionResetError(request.prompt)
+async def leaving(request): raise SystemExit(3)
 def plain(request): return "sync"
 
 class Callable:
@@ -75,6 +76,7 @@ class TestChat:
         [
             ("broken", "malformed", "the function of backend 'mine' raised ValueError"),
             ("gone", "unreachable", "the function of backend 'mine' raised ConnectionResetError"),
+            ("leaving", "malformed", "the function of backend 'mine' raised SystemExit"),
             ("number", "malformed", "the function of backend 'mine' returned int, not a Reply or a text"),
         ],
     )
