@@ -70,7 +70,13 @@ def test_help_is_quick() -> None:
         (("draw", "x.yaml", "--format", "png"), "png"),
         (("evaluate", "x.yaml"), "DATA"),
         (("traces", "list"), "--traces"),
-        (("evaluate", "x.yaml", "y.jsonl", "--limit", "0"), "--limit takes a whole number from 1, and 0 is none"),
+        (("evaluate", "x.yaml", "y.jsonl", "--limit", "0"), "--limit takes a whole number from 1 to"),
+        (("traces", "list", "--traces", "t", "--limit", "9" * 23), f"and '{'9' * 23}' is none"),
+        (("traces", "list", "--traces", "t", "--limit", "1.5"), "and '1.5' is none"),
+        (("traces", "list", "--traces", "t", "--limit", "9" * 5000), "9…' is none"),
+        (("traces", "list", "--traces", ""), "--traces takes a folder, and '' names none"),
+        (("evaluate", "x.yaml", "y.jsonl", "--traces", ""), "--traces takes a folder, and '' names none"),
+        (("serve", "x.yaml", "--data", "nowhere.jsonl"), "--data takes a file, and there is none called 'nowhere.jsonl'"),
     ],
 )
 def test_wrong_use_is_2(run: Run, words: tuple[str, ...], said: str) -> None:

@@ -44,10 +44,10 @@ class TestMoney:
         """
         assert nano == nano_usd("--max-cost-usd", float(usd(nano)))
 
-    @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf")])
+    @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf"), 1e10])
     def test_no_amounts(self, amount: float) -> None:
         """
-        Less than nothing, and what is no number, is refused.
+        Less than nothing, more than a record holds, and what is no number, is refused.
         """
         with pytest.raises(Misuse, match="takes an amount in USD"):
             nano_usd("--max-cost-usd", amount)

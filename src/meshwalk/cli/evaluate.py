@@ -8,10 +8,8 @@ import sys
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
-from meshwalk.cli.options import Json
-from meshwalk.cli.output import OK, Misuse, complain, emit
+from meshwalk.cli.options import Json, NewTraces, Whole
+from meshwalk.cli.output import OK, complain, emit
 
 
 if TYPE_CHECKING:
@@ -25,8 +23,8 @@ def evaluate(
     data: str,
     /,
     *,
-    traces: Annotated[str | None, Parameter(name="--traces")] = None,
-    limit: Annotated[int | None, Parameter(name="--limit")] = None,
+    traces: NewTraces = None,
+    limit: Annotated[int | None, Whole] = None,
     json: Json = False,
 ) -> int:
     """
@@ -48,8 +46,6 @@ def evaluate(
     """
     import anyio
 
-    if limit is not None and limit < 1:
-        raise Misuse(f"--limit takes a whole number from 1, and {limit} is none")
     evaluation = anyio.run(_evaluate, graph, data, traces, limit)
     if json:
         emit(_document(evaluation))

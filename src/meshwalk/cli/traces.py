@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from meshwalk.cli.options import Json, TracesFolder
+from meshwalk.cli.options import Json, TracesFolder, Whole
 from meshwalk.cli.output import OK, Misuse, emit, line, say, write_lines
 from meshwalk.problems import TraceError
 
@@ -48,7 +48,7 @@ def list_traces(
     session: SessionFilter = "",
     workflow: WorkflowFilter = "",
     outcome: OutcomeFilter = None,
-    limit: Annotated[int, Parameter(name="--limit")] = 50,
+    limit: Annotated[int, Whole] = 50,
     before: Annotated[str, Parameter(name="--before")] = "",
     json: Json = False,
 ) -> int:
@@ -64,8 +64,6 @@ def list_traces(
     """
     from meshwalk.store import Shelf
 
-    if limit < 1:
-        raise Misuse(f"--limit takes a whole number from 1, and {limit} is none")
     with Shelf(traces) as shelf:
         rows = shelf.list(graph=graph, session=session, workflow=workflow, outcome=outcome or "", limit=limit, before=before)
     if json:
