@@ -133,22 +133,27 @@ class TestOpening:
         with pytest.raises(SetupError, match="async with"):
             await Mesh(PLAN).route("Hello")
 
-    async def test_a_missing_environment_variable_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_missing_environment_variables_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
-        A backend whose address is not set does not open, and says which variable is missing.
+        Backends whose addresses are not set do not open, and the error says for each which variable is missing.
         """
         monkeypatch.delenv("LITTLE_URL", raising=False)
+        monkeypatch.delenv("BIG_URL", raising=False)
         plan = plan_of(
             """
             meshwalk: 1
             name: remote
             start: ask
-            backends: {little: {kind: openai, model: m, base_url: "${LITTLE_URL}"}}
-            nodes: {ask: {role: answer, backend: little, next: done}}
+            backends:
+              little: {kind: openai, model: m, base_url: "${LITTLE_URL}"}
+              big: {kind: openai, model: m, base_url: "${BIG_URL}"}
+            nodes:
+              ask: {role: answer, backend: little, next: ask_more}
+              ask_more: {role: primary, backend: big, next: done}
             """
         )
 
-        with pytest.raises(SetupError, match="LITTLE_URL"):
+        with pytest.raises(SetupError, match=r"'big' needs the environment variable BIG_URL.*'little' needs .* LITTLE_URL"):
             async with Mesh(plan):
                 pass
 
