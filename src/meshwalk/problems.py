@@ -19,6 +19,10 @@ from typing import ClassVar, Literal, NamedTuple
 
 Severity = Literal["error", "warning"]
 
+# What is quoted of a line, and how much of that may stand before the place.
+_LONGEST_LINE = 240
+_BEFORE = 80
+
 # The classes that `on_error` edges choose by, in the words of a graph.
 ErrorClass = Literal[
     "rate_limited",
@@ -80,16 +84,29 @@ def render(problem: Problem, sources: Mapping[str, Sequence[str]]) -> str:
     rows = [f"{problem.span}: {warning}{problem.message} [{problem.code}]"]
     lines = sources.get(problem.span.file, ())
     if 0 < problem.span.line <= len(lines):
+        line, column = _excerpt(lines[problem.span.line - 1], problem.span.column)
         # A tab stays a tab under the text, so that the caret lines up however wide it is shown.
-        line = lines[problem.span.line - 1]
-        before = "".join("\t" if char == "\t" else " " for char in line[: problem.span.column - 1])
-        carets = "^" * max(1, min(problem.span.length, len(line) - problem.span.column + 1))
+        before = "".join("\t" if char == "\t" else " " for char in line[: column - 1])
+        carets = "^" * max(1, min(problem.span.length, len(line) - column + 1))
         number = f"{problem.span.line:5}"
         rows += [f"{number} | {line}", f"{' ' * len(number)} | {before}{carets}"]
     if problem.help:
         rows.append(f"      help: {problem.help}")
 
     return "\n".join(rows)
+
+
+def _excerpt(line: str, column: int) -> tuple[str, int]:
+    """
+    Return what is shown of *line*, and the column of the place in it.
+
+    Nobody reads a line of megabytes to its end, and the place may be at its end.
+    """
+    start = max(0, min(column - 1, len(line)) - _BEFORE) if len(line) > _LONGEST_LINE else 0
+    head = "…" if start else ""
+    shown = f"{head}{line[start + len(head) :]}"
+
+    return (shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + "…"), column - start
 
 
 def nearest(word: str, candidates: Iterable[str], likeness: float = 0.6) -> str | None:
