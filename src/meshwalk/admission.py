@@ -26,7 +26,7 @@ from meshwalk.model import (
 )
 from meshwalk.plan import Plan
 from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError, Violation
-from meshwalk.trace import Facts, Message, Request
+from meshwalk.trace import Facts, Message, Request, Scopes
 
 
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -46,6 +46,8 @@ class Admission:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._attributes = signals.attributes(plan.graph)
+        # What most requests walk under: nothing of their own, and one of three urgencies.
+        self._usual = {urgency: self._tightened(_NO_LIMITS, urgency) for urgency in URGENCY_DEADLINES_US}
         self._defaults: dict[str, Value] = {
             name: attribute.default for name, attribute in self._attributes.items() if attribute.default is not None
         }
@@ -64,7 +66,8 @@ class Admission:
         if violations:
             raise RequestError(violations)
         attributes = self._defaults | dict(request.attributes) if request.attributes else self._defaults
-        limits = self._tightened(request.limits, str(attributes["urgency"]))
+        urgency = str(attributes["urgency"])
+        limits = self._usual[urgency] if request.limits == _NO_LIMITS else self._tightened(request.limits, urgency)
         size = self._sized(request, limits)
 
         return Facts(tuple(attributes.items()), size, len(request.messages), request.sampling, request.scopes), limits
@@ -127,6 +130,7 @@ class Admission:
 
 
 _UNSET = Sampling()
+_NO_LIMITS = Limits()
 
 
 def _asks(message: Message) -> bool:
@@ -141,6 +145,8 @@ def _least(mine: int | None, theirs: int | None) -> int | None:
 
 
 def _in_limits(limits: Limits) -> Iterator[Violation]:
+    if limits == _NO_LIMITS:
+        return
     for name, value, least in (
         ("hops", limits.hops, 1),
         ("cost_nano_usd", limits.cost_nano_usd, 0),
@@ -153,7 +159,7 @@ def _in_limits(limits: Limits) -> Iterator[Violation]:
 
 
 def _in_scopes(request: Request) -> Iterator[Violation]:
-    for name, value in request.scopes._asdict().items():
+    for name, value in zip(Scopes._fields, request.scopes, strict=True):
         if len(value) > SCOPE_CHARACTERS:
             yield Violation(f"scopes.{name}", f"is {len(value)} characters long, and the most is {SCOPE_CHARACTERS}")
         elif not is_unicode(value):
