@@ -166,6 +166,19 @@ def test_module_runs_as_a_program(desk: Path) -> None:
     assert "Traceback" not in bad.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
+@pytest.mark.parametrize("words", [("--help",), ("schema",), ("traces", "list", "--traces", "{traces}")])
+def test_a_full_disk_behind_stdout(traces: Path, words: tuple[str, ...]) -> None:
+    """
+    What cannot be printed is said in a sentence.
+    """
+    command = [sys.executable, "-m", "meshwalk", *(word.format(traces=traces) for word in words)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (2, "error: stdout cannot be written: No space left on device\n") == (done.returncode, done.stderr)
+
+
 def test_a_reader_that_has_enough(traces: Path) -> None:
     """
     A pipe that is closed early ends the command without a word.

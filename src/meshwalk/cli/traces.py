@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from meshwalk.cli.options import Json, TracesFolder, Whole
-from meshwalk.cli.output import OK, Misuse, emit, line, say, write_lines
+from meshwalk.cli.output import OK, Misuse, counted, emit, line, say, write_lines
 from meshwalk.problems import TraceError
 
 
@@ -143,7 +143,7 @@ def _say_written(output: str, count: int, as_json: bool) -> None:
     if as_json:
         emit({"file": output, "traversals": count})
     else:
-        say(f"{output}: {count} walks")
+        say(f"{output}: {counted(count, 'walk')}")
 
 
 def find(shelf: Shelf, traversal_id: str) -> Traversal:
