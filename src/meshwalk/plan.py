@@ -259,7 +259,18 @@ def _placed(fault: guards.GuardFault, node: Node, edge: Edge) -> Problem:
     start = edge.when_span or edge.span
     span = start._replace(column=start.column + fault.offset, length=fault.length) if edge.exact else start
 
-    return Problem(span, fault.code, f"{fault.message} in the guard on edge {node.name} → {edge.to}", fault.help)
+    return Problem(span, fault.code, _sentence(fault.message, f"the guard on edge {node.name} → {edge.to}"), fault.help)
+
+
+def _sentence(message: str, guard: str) -> str:
+    """
+    Say in *message* which guard it is about: as its subject if it has a guard for one, else where it is.
+    """
+    for subject in ("this guard ", "a guard "):
+        if message.startswith(subject):
+            return f"{guard} {message.removeprefix(subject)}"
+
+    return f"{message} in {guard}"
 
 
 def _assemble(graph: Graph, guard_sheet: _GuardSheet, problems: Sequence[Problem]) -> Plan:
