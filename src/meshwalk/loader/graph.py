@@ -204,6 +204,7 @@ def _nodes(root: Table, attributes: set[str], findings: Findings) -> dict[str, N
     for name, span, piece in _named(root, "nodes", "a node", findings):
         if name == DONE:
             findings.problems.append(faults.node_named_done(span))
+            findings.broken.add(name)
             continue
         node = read_node(name, span, piece, attributes, findings)
         if node is not None:

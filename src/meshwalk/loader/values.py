@@ -191,9 +191,21 @@ def _variable(value: Any) -> str:
 
 def _version(value: Any) -> int:
     if value != 1 or isinstance(value, bool):
-        raise fault("unsupported-version", f"is {quoted(value)}, and this meshwalk reads version 1", "write meshwalk: 1")
+        raise fault("unsupported-version", f"is {_said(value)}, and this meshwalk reads version 1", "write meshwalk: 1")
 
     return 1
+
+
+def _said(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"{value:g}"
+        case str():
+            return f"the text {quoted(value)}"
+        case _:
+            return worded(value)
 
 
 def _whole(value: Any) -> Any:
