@@ -52,7 +52,7 @@ class Mismatch(NamedTuple):
 
 class Unidentified(NamedTuple):
     """
-    Name a traversal whose plan is not at hand, and why.
+    Name a traversal whose record cannot be read or whose plan is not at hand, and why.
     """
 
     traversal_id: str
@@ -80,7 +80,7 @@ class Report:
     @property
     def unidentified(self) -> int:
         """
-        Count the traversals whose plan is not at hand.
+        Count the traversals whose record cannot be read or whose plan is not at hand.
         """
         return len(self.unknown)
 
@@ -137,12 +137,15 @@ def replay_all(shelf: Shelf, traversals: Iterable[Traversal] | None = None) -> R
     """
     Replay *traversals*, each over the plan that *shelf* holds for it; None means everything on the shelf, oldest first.
 
+    A record that cannot be read is counted as unidentified, and the others are still looked at.
+
     Raises:
-        TraceError: If a record cannot be read.
+        TraceError: If the file cannot be read.
     """
     report = Report()
     plans: dict[str, Plan | str] = {}
-    for traversal in shelf.traversals() if traversals is None else traversals:
+    everything = shelf.traversals(damaged=lambda found: report.unknown.append(Unidentified(*found)))
+    for traversal in everything if traversals is None else traversals:
         digest = traversal.plan_digest
         if digest not in plans:
             plans[digest] = _plan_or_reason(shelf, digest)

@@ -22,7 +22,7 @@ def replay(*ids: Annotated[str, Parameter(name="ID")], traces: TracesFolder, jso
     """
     Decide stored walks again, each over the plan stored beside it, and compare every wish and decision.
 
-    Exits with 1 if a walk decides differently now, and with 2 if the plan of one is not there.
+    Exits with 1 if a walk decides differently now, and with 2 if a record cannot be read or its plan is not there.
 
     Parameters
     ----------
