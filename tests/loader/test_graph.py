@@ -107,6 +107,16 @@ class TestHeader:
 
         assert f"'meshwalk' of the graph is {said}, and this meshwalk reads version 1" == problem.message
 
+    @pytest.mark.parametrize("name", ["!own", "!own [a]", "!!int x y", '"\\0"'])
+    def test_a_text_that_cannot_be_taken_is_one_fault(self, name: str) -> None:
+        """
+        What becomes of a value under a tag or without its control characters is not complained about.
+        """
+        graph = read(HEAD.replace("name: small", f"name: {name}") + BACKENDS + NODES)
+
+        assert 1 == len(graph.problems)
+        assert graph.problems[0].code in ("yaml-tag", "control-character")
+
 
 class TestBackends:
     def test_each_kind(self, desk: Graph) -> None:
