@@ -126,6 +126,17 @@ class TestRender:
         assert column - 1 == carets.index("^")
         assert len(carets) <= max(column, len(SOURCES["a.yaml"][0]))
 
+    def test_an_endless_word_is_cut(self) -> None:
+        """
+        What the author wrote is named, in the sentence and in the remedy, as far as anybody reads it.
+        """
+        problem = Problem(Span("b.yaml", 1, 1), "x", f"there is no '{'n' * 5000}' here", f"write {'m' * 240} or {'m' * 241}")
+
+        assert [
+            f"b.yaml:1:1: there is no '{'n' * 238}… here [x]",
+            f"      help: write {'m' * 240} or {'m' * 239}…",
+        ] == render(problem, SOURCES).splitlines()
+
     @pytest.mark.parametrize("column", [1, 2, 81, 82, 100, 5000, 9999, 10_000, 10_001])
     def test_of_a_long_line_an_excerpt_is_shown(self, column: int) -> None:
         """

@@ -483,6 +483,15 @@ class TestRecovery:
 
 
 class TestValues:
+    @pytest.mark.parametrize(("number", "help"), [("20", "did you mean 20s?"), ("-1", ""), ("9" * 400, "")])
+    def test_a_number_is_no_duration(self, number: str, help: str) -> None:
+        """
+        Seconds are suggested where they would be taken.
+        """
+        (problem,) = read(HEAD + f"limits: {{deadline: {number}}}\n" + BACKENDS + NODES).problems
+
+        assert ("bad-duration", help) == (problem.code, problem.help)
+
     @pytest.mark.parametrize(
         ("text", "microseconds"),
         [

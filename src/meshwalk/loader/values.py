@@ -115,7 +115,8 @@ def _name(value: Any) -> str:
 def _duration_us(value: Any, least: int) -> int:
     wanted = "a duration such as 300ms, 4s, 1.5s, 2m or 1h"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", f"did you mean {value:g}s?")
+        meant = f"did you mean {value:g}s?" if least <= value <= _LONGEST_DURATION_US // _UNITS_US["s"] else ""
+        raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", meant)
     found = _DURATION.fullmatch(_text(value, wanted))
     if found is None:
         raise fault("bad-duration", f"is {quoted(value)}, and takes {wanted}")
