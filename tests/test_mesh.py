@@ -248,6 +248,13 @@ def failing(text: str) -> str:
     raise ValueError(text)
 
 
+def leaving(text: str) -> str:
+    """
+    Ask to exit.
+    """
+    raise SystemExit(text)
+
+
 def recording(text: str) -> Plan:
     return plan_of(
         f"""
@@ -290,14 +297,17 @@ class TestContent:
         assert "simulated" in content.answer
         assert not any(char.isdigit() for char in content.answer)
 
-    async def test_that_cannot_be_redacted_is_not_recorded(self, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize(("function", "raised"), [("failing", "ValueError"), ("leaving", "SystemExit")])
+    async def test_that_cannot_be_redacted_is_not_recorded(
+        self, caplog: pytest.LogCaptureFixture, function: str, raised: str
+    ) -> None:
         """
         A function that fails costs the record its words, and its own words stay out of the log.
         """
-        traversal = await self.walked("{content: true, redact: ['redacting:failing']}")
+        traversal = await self.walked(f"{{content: true, redact: ['redacting:{function}']}}")
 
         assert traversal.content is None
-        assert "ValueError" in caplog.text
+        assert raised in caplog.text
         assert "555" not in caplog.text
 
     async def test_a_missing_function_is_named(self) -> None:

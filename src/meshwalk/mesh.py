@@ -226,7 +226,7 @@ class Mesh:
         try:
             messages = tuple(message._replace(content=self._redacted_text(message.content)) for message in content.messages)
             return Content(messages, self._redacted_text(content.answer))
-        except Exception as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
             _log.error("content is not recorded: a redacting function raised %s", type(error).__name__)
             return None
 
