@@ -128,6 +128,16 @@ class TestList:
         assert (2, "") == (listed.code, listed.out)
         assert said in listed.err
 
+    def test_a_time_past_the_calendar(self, run: Run, traces: Path) -> None:
+        """
+        A row whose time was damaged is listed with its number.
+        """
+        with closing(sqlite3.connect(traces / "traces.sqlite")) as connection, connection:
+            connection.execute(f"UPDATE traversals SET began_unix_us = {2**62} WHERE outcome = 'refused'")
+        connection.close()
+
+        assert f"{2**62} us" == run("traces", "list", "--traces", traces, "--json").json["traversals"][1]["began"]
+
     @pytest.mark.parametrize("column", ["route", "outcome", "cost_nano_usd", "body"])
     def test_a_damaged_row_hides_no_other(self, run: Run, traces: Path, column: str) -> None:
         """
@@ -338,6 +348,19 @@ class TestReplay:
         assert f"unidentified: {middle}" in replayed.err
         assert 2 == alone.code
         assert alone.err.startswith(f"error: the record of walk {middle} cannot be read")
+
+    def test_a_record_of_impossible_things(self, run: Run, traces: Path) -> None:
+        """
+        Where a record has the right shape and says what no walk says, nothing but that record is lost.
+        """
+        middle = ids(run, traces)[1]
+        doctored(traces, middle, lambda record: record["steps"][1][0][1].__setitem__(2, 5))
+        commands = (("replay",), ("traces", "export"), ("traces", "show", middle))
+        told = [run(*words, "--traces", traces) for words in commands]
+
+        assert [2, 2, 2] == [one.code for one in told]
+        assert [1, 1, 1] == [one.err.count(f"the record of walk {middle} says what no walk says") for one in told]
+        assert "3 walks: 2 unchanged, 0 mismatched, 1 unidentified\n" == told[0].out
 
     def test_unknown_walk(self, run: Run, traces: Path) -> None:
         """

@@ -86,6 +86,7 @@ def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> i
     from meshwalk.cli.shapes import explained_document
     from meshwalk.cli.show import console, trace_table
     from meshwalk.hops import hops_of
+    from meshwalk.replay import legible
     from meshwalk.store import Shelf
 
     with Shelf(traces) as shelf:
@@ -94,7 +95,9 @@ def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> i
     if json:
         emit(explained_document(traversal, plan))
     else:
-        console().print(trace_table(traversal, hops_of(traversal, plan), plan))
+        with legible(traversal):
+            shown = trace_table(traversal, hops_of(traversal, plan), plan)
+        console().print(shown)
 
     return OK
 
