@@ -353,13 +353,13 @@ class TestReplay:
         """
         Where a record has the right shape and says what no walk says, nothing but that record is lost.
         """
-        middle = ids(run, traces)[1]
-        doctored(traces, middle, lambda record: record["steps"][1][0][1].__setitem__(2, 5))
-        commands = (("replay",), ("traces", "export"), ("traces", "show", middle))
+        answered = ids(run, traces)[-1]
+        doctored(traces, answered, lambda record: record["steps"][3][0][1].__setitem__(2, 5))
+        commands = (("replay",), ("traces", "export"), ("traces", "show", answered))
         told = [run(*words, "--traces", traces) for words in commands]
 
         assert [2, 2, 2] == [one.code for one in told]
-        assert [1, 1, 1] == [one.err.count(f"the record of walk {middle} says what no walk says") for one in told]
+        assert [1, 1, 1] == [one.err.count(f"the record of walk {answered} says what no walk says") for one in told]
         assert "3 walks: 2 unchanged, 0 mismatched, 1 unidentified\n" == told[0].out
 
     def test_unknown_walk(self, run: Run, traces: Path) -> None:
