@@ -4,6 +4,8 @@ The ledger of one walk: what is promised counts at once, and what was not needed
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,17 +134,26 @@ class LedgerMachine(RuleBasedStateMachine):
         self.token_limit = 100
         self.ledger = ledger_of(self.cost_limit, self.token_limit)
         self.next_key = 0
+        self.held_cost: dict[Hashable, int] = {}
 
     @rule(cost=st.integers(0, 700), tokens=st.integers(0, 70))
     def reserve(self, cost: int, tokens: int) -> None:
-        self.ledger.reserve(self.next_key, Need(cost, tokens))
+        if not self.ledger.reserve(self.next_key, Need(cost, tokens)):
+            self.held_cost[self.next_key] = cost
         self.next_key += 1
 
     @precondition(lambda self: self.ledger.open)
     @rule(cost=st.integers(0, 900), tokens=st.integers(0, 90), which=st.integers(0))
     def settle(self, cost: int, tokens: int, which: int) -> None:
         held = self.ledger.open
-        self.ledger.settle(held[which % len(held)], cost, tokens)
+        key = held[which % len(held)]
+        self.ledger.settle(key, cost, tokens)
+        del self.held_cost[key]
+
+    @invariant()
+    def what_is_used_is_spent_or_held(self) -> None:
+        assert self.ledger.used_nano_usd == self.ledger.spent_nano_usd + sum(self.held_cost.values())
+        assert set(self.ledger.open) == set(self.held_cost)
 
     @invariant()
     def the_limit_holds(self) -> None:

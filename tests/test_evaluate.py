@@ -383,6 +383,13 @@ class TestStatistics:
         """
         assert Interval(0.0, 1.0) == _interval([0.4], 0.0, 1.0)
 
+    def test_interval_holds_its_mean(self) -> None:
+        """
+        Where scores lie past their scale, it is not the scale's end that cuts the interval off.
+        """
+        assert Interval(-0.5, -0.5) == _interval([-0.5, -0.5], 0.0, 1.0)
+        assert Interval(1.5, 1.5) == _interval([1.5, 1.5], -1.0, 1.0)
+
     def test_percentiles_are_values_that_were_measured(self) -> None:
         """
         A percentile is the smallest value that so many do not exceed.

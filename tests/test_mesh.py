@@ -133,22 +133,27 @@ class TestOpening:
         with pytest.raises(SetupError, match="async with"):
             await Mesh(PLAN).route("Hello")
 
-    async def test_a_missing_environment_variable_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_missing_environment_variables_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
-        A backend whose address is not set does not open, and says which variable is missing.
+        Backends whose addresses are not set do not open, and the error says for each which variable is missing.
         """
         monkeypatch.delenv("LITTLE_URL", raising=False)
+        monkeypatch.delenv("BIG_URL", raising=False)
         plan = plan_of(
             """
             meshwalk: 1
             name: remote
             start: ask
-            backends: {little: {kind: openai, model: m, base_url: "${LITTLE_URL}"}}
-            nodes: {ask: {role: answer, backend: little, next: done}}
+            backends:
+              little: {kind: openai, model: m, base_url: "${LITTLE_URL}"}
+              big: {kind: openai, model: m, base_url: "${BIG_URL}"}
+            nodes:
+              ask: {role: answer, backend: little, next: ask_more}
+              ask_more: {role: primary, backend: big, next: done}
             """
         )
 
-        with pytest.raises(SetupError, match="LITTLE_URL"):
+        with pytest.raises(SetupError, match=r"'big' needs the environment variable BIG_URL.*'little' needs .* LITTLE_URL"):
             async with Mesh(plan):
                 pass
 
@@ -164,7 +169,8 @@ class TestOpening:
         )
         async with meshwalk.load(file, traces=tmp_path / "traces") as mesh:
             done = await mesh.route("Hello")
-        stored = Shelf(tmp_path / "traces").get(done.traversal_id)
+        with Shelf(tmp_path / "traces") as shelf:
+            stored = shelf.get(done.traversal_id)
 
         assert stored is not None
         assert done.traversal.steps == stored.steps
@@ -242,6 +248,13 @@ def failing(text: str) -> str:
     raise ValueError(text)
 
 
+def leaving(text: str) -> str:
+    """
+    Ask to exit.
+    """
+    raise SystemExit(text)
+
+
 def recording(text: str) -> Plan:
     return plan_of(
         f"""
@@ -284,14 +297,17 @@ class TestContent:
         assert "simulated" in content.answer
         assert not any(char.isdigit() for char in content.answer)
 
-    async def test_that_cannot_be_redacted_is_not_recorded(self, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize(("function", "raised"), [("failing", "ValueError"), ("leaving", "SystemExit")])
+    async def test_that_cannot_be_redacted_is_not_recorded(
+        self, caplog: pytest.LogCaptureFixture, function: str, raised: str
+    ) -> None:
         """
         A function that fails costs the record its words, and its own words stay out of the log.
         """
-        traversal = await self.walked("{content: true, redact: ['redacting:failing']}")
+        traversal = await self.walked(f"{{content: true, redact: ['redacting:{function}']}}")
 
         assert traversal.content is None
-        assert "ValueError" in caplog.text
+        assert raised in caplog.text
         assert "555" not in caplog.text
 
     async def test_a_missing_function_is_named(self) -> None:

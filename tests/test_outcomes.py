@@ -82,7 +82,12 @@ class TestRows:
             ({"score_scale": [10, 1]}, "'score_scale' must be two numbers, the lower one first"),
             (outcome(score="1"), "large: 'score' must be a number"),
             (outcome(score=True), "large: 'score' must be a number"),
-            (outcome(cost_usd=-1), "large: 'cost_usd' is -1 and must lie in 0 to inf"),
+            (outcome(cost_usd=-1), "large: 'cost_usd' is -1 and must lie in 0 to 1,000,000"),
+            (outcome(cost_usd=1e300), "large: 'cost_usd' is 1e+300 and must lie in 0 to 1,000,000"),
+            (outcome(output_tokens=2**63), "large: 'output_tokens' is 9.22337e+18 and must lie in 0 to 1,000,000,000"),
+            (outcome(score=50), "large: 'score' is 50 and must lie in -1 to 1"),
+            (outcome(score=-0.5) | {"score_scale": [1, 2]}, "large: 'score' is -0.5 and must lie in 0 to 2"),
+            ({"score_scale": [0, 1e300]}, "'high' is 1e+300 and must lie in -1,000,000,000 to 1,000,000,000"),
             (outcome(confidence=85), "large: 'confidence' is 85 and must lie in 0 to 1"),
             (outcome(input_tokens=1.5), "large: 'input_tokens' and 'output_tokens' must be whole numbers"),
             (outcome(response=["a"]), "large: 'response' must be text"),
@@ -102,8 +107,45 @@ class TestRows:
 
         assert f"{path}:2: {message}" == str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ('{"id": "a", "id": "b"}', "the key 'id' stands twice in one object"),
+            ('{"outcomes": {"large": {"score": 1, "score": 0}}}', "the key 'score' stands twice in one object"),
+            ('{"more": ' + "[" * 1000 + "]" * 1000 + "}", "this is nested too deeply"),
+        ],
+    )
+    def test_a_row_says_everything_once(self, tmp_path: Path, line: str, message: str) -> None:
+        """
+        A key that stands twice is refused and not decided by chance, however deep it stands.
+        """
+        path = tmp_path / "some.jsonl"
+        path.write_text(line, encoding="utf-8")
+
+        with pytest.raises(SetupError) as caught:
+            load_outcomes(path)
+
+        assert f"{path}:1: {message}" == str(caught.value)
+
+    def test_a_score_may_lie_below_its_scale(self, tmp_path: Path) -> None:
+        """
+        A correlation under zero is a score like others.
+        """
+        path = write(tmp_path / "some.jsonl", row(**outcome(score=-0.033019)))
+
+        assert -0.033019 == load_outcomes(path).rows[0].outcomes["large"].score
+
 
 class TestFile:
+    def test_a_byte_order_mark_is_passed_over(self, tmp_path: Path) -> None:
+        """
+        What some editors write before the first row is no part of it.
+        """
+        path = write(tmp_path / "some.jsonl", row())
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+        assert "q:1" == load_outcomes(path).rows[0].id
+
     @pytest.mark.parametrize(
         ("content", "words"),
         [

@@ -190,6 +190,24 @@ class TestExamine:
         assert line[fault.span.column - 1 :].startswith("output.confidense")
         assert len("output.confidense") == fault.span.length
 
+    @pytest.mark.parametrize(
+        ("guard", "message"),
+        [
+            ("output.confidence >", "the guard on edge small → done ends where more is expected"),
+            ("output.confidence", "the guard on edge small → done is a number, and a guard must be true or false"),
+            ("output.confidence == null", "the guard on edge small → done cannot use null"),
+            ("output.confidence > 'a", "this text is never closed in the guard on edge small → done"),
+        ],
+    )
+    def test_a_guard_fault_names_its_guard_once(self, guard: str, message: str) -> None:
+        """
+        A fault of the guard as a whole has the guard for its subject, and others say which guard they are in.
+        """
+        text = TEXT.replace("output.confidence >= thresholds.confident", guard)
+        _, problems = examine(read_graph(text.encode(), file="desk.yaml"))
+
+        assert message in [problem.message for problem in problems]
+
     def test_errors_stop_compilation(self) -> None:
         """
         A graph with errors does not become a plan.

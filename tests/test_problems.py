@@ -126,6 +126,30 @@ class TestRender:
         assert column - 1 == carets.index("^")
         assert len(carets) <= max(column, len(SOURCES["a.yaml"][0]))
 
+    def test_an_endless_word_is_cut(self) -> None:
+        """
+        What the author wrote is named, in the sentence and in the remedy, as far as anybody reads it.
+        """
+        problem = Problem(Span("b.yaml", 1, 1), "x", f"there is no '{'n' * 5000}' here", f"write {'m' * 240} or {'m' * 241}")
+
+        assert [
+            f"b.yaml:1:1: there is no '{'n' * 238}… here [x]",
+            f"      help: write {'m' * 240} or {'m' * 239}…",
+        ] == render(problem, SOURCES).splitlines()
+
+    @pytest.mark.parametrize("column", [1, 2, 81, 82, 100, 5000, 9999, 10_000, 10_001])
+    def test_of_a_long_line_an_excerpt_is_shown(self, column: int) -> None:
+        """
+        A line that nobody would read is cut on both sides, and the caret still stands under its character.
+        """
+        line = "".join(chr(0x4E00 + position) for position in range(10_000))
+        shown = render(Problem(Span("a.yaml", 1, column, 9000), "x", "this"), {"a.yaml": [line]}).splitlines()
+        excerpt, carets = (row[8:] for row in shown[1:])
+
+        assert len(carets) <= max(len(excerpt), carets.index("^") + 1) <= 240
+        assert line[column - 1 : column] == excerpt[carets.index("^") : carets.index("^") + 1]
+        assert [column > 81, column < 9800] == [excerpt.startswith("…"), excerpt.endswith("…")]
+
 
 class TestDidYouMean:
     def test_near_name_is_suggested(self) -> None:

@@ -25,12 +25,11 @@ def blocks(language: str) -> list[str]:
     return [text for kind, text in BLOCKS if kind == language]
 
 
-def run(*command: str, folder: Path) -> None:
-    environment = {
-        **os.environ,
-        "TMPDIR": str(folder),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
+def run(*words: str, folder: Path) -> None:
+    # What the README puts into /tmp goes into the test's own folder.
+    *command, text = words
+    command.append(text.replace("/tmp/", f"{folder}/"))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr

@@ -103,6 +103,18 @@ class TestNames:
         assert ["wrong-type"] == [problem.code for problem in graph.problems]
         assert [] == check(graph)
 
+    def test_a_node_named_done_calls_its_backend(self) -> None:
+        """
+        A node that may not have its name is a fault, and what it leads to and calls is not complained about.
+        """
+        graph = read_graph(
+            b"meshwalk: 1\nname: g\nstart: a\nbackends: {big: {kind: simulated}, cheap: {kind: simulated}}\n"
+            b"nodes:\n  a: {role: primary, backend: big, next: done}\n  done: {role: answer, backend: cheap, next: a}\n",
+            file="g.yaml",
+        )
+
+        assert ["reserved-name"] == [problem.code for problem in (*graph.problems, *check(graph))]
+
     def test_unreachable_node_is_found_beside_a_misspelt_edge(self) -> None:
         """
         A misspelt name leads where it was meant to, so that only what is truly cut off is unreachable.

@@ -185,7 +185,8 @@ class Stage:
             case Call():
                 return _row("call", wish.node, f"within {(wish.deadline_at - self._at) / 1e6:g} s")
             case Finish():
-                said = f"{len(self._pair.live.path)} hops, {usd(self._ledger.used_nano_usd)} USD"
+                hops = len(self._pair.live.path)
+                said = f"{hops} hop{'' if hops == 1 else 's'}, {usd(self._ledger.used_nano_usd)} USD"
                 who = self._pair.live.path[wish.answer_hop] if wish.answer_hop is not None else wish.node
                 because = f" ({wish.cause})" if wish.cause else ""
                 return _row(wish.outcome.value + because, who, said) + (f"\n  {wish.message}" if wish.message else "")

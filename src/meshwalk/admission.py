@@ -14,10 +14,19 @@ import math
 from collections.abc import Iterator
 
 from meshwalk import needs, signals
-from meshwalk.model import DEFAULT_HOPS, DEFAULT_INPUT_BYTES, URGENCY_DEADLINES_US, Limits, Sampling, Value
+from meshwalk.model import (
+    DEFAULT_HOPS,
+    DEFAULT_INPUT_BYTES,
+    NOT_UNICODE,
+    URGENCY_DEADLINES_US,
+    Limits,
+    Sampling,
+    Value,
+    is_unicode,
+)
 from meshwalk.plan import Plan
 from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError, Violation
-from meshwalk.trace import Facts, Message, Request
+from meshwalk.trace import Facts, Message, Request, Scopes
 
 
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -37,6 +46,8 @@ class Admission:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._attributes = signals.attributes(plan.graph)
+        # What most requests walk under: nothing of their own, and one of three urgencies.
+        self._usual = {urgency: self._tightened(_NO_LIMITS, urgency) for urgency in URGENCY_DEADLINES_US}
         self._defaults: dict[str, Value] = {
             name: attribute.default for name, attribute in self._attributes.items() if attribute.default is not None
         }
@@ -55,7 +66,8 @@ class Admission:
         if violations:
             raise RequestError(violations)
         attributes = self._defaults | dict(request.attributes) if request.attributes else self._defaults
-        limits = self._tightened(request.limits, str(attributes["urgency"]))
+        urgency = str(attributes["urgency"])
+        limits = self._usual[urgency] if request.limits == _NO_LIMITS else self._tightened(request.limits, urgency)
         size = self._sized(request, limits)
 
         return Facts(tuple(attributes.items()), size, len(request.messages), request.sampling, request.scopes), limits
@@ -108,7 +120,7 @@ class Admission:
         try:
             size = sum(len(message.content.encode()) + len(message.name.encode()) for message in request.messages)
         except UnicodeEncodeError:
-            raise RequestError([Violation("messages", _NOT_UNICODE)]) from None
+            raise RequestError([Violation("messages", NOT_UNICODE)]) from None
         assert limits.input_bytes is not None
         counted = needs.counted_bytes(size, len(request.messages))
         if counted > limits.input_bytes:
@@ -121,16 +133,7 @@ class Admission:
 
 _UNSET = Sampling()
 _PER_MESSAGE = needs.OVERHEAD_TOKENS_PER_MESSAGE
-_NOT_UNICODE = "holds characters that are not Unicode text (lone surrogates)"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-
-    return True
+_NO_LIMITS = Limits()
 
 
 def _asks(message: Message) -> bool:
@@ -145,6 +148,8 @@ def _least(mine: int | None, theirs: int | None) -> int | None:
 
 
 def _in_limits(limits: Limits) -> Iterator[Violation]:
+    if limits == _NO_LIMITS:
+        return
     for name, value, least in (
         ("hops", limits.hops, 1),
         ("cost_nano_usd", limits.cost_nano_usd, 0),
@@ -157,17 +162,17 @@ def _in_limits(limits: Limits) -> Iterator[Violation]:
 
 
 def _in_scopes(request: Request) -> Iterator[Violation]:
-    for name, value in request.scopes._asdict().items():
+    for name, value in zip(Scopes._fields, request.scopes, strict=True):
         if len(value) > SCOPE_CHARACTERS:
             yield Violation(f"scopes.{name}", f"is {len(value)} characters long, and the most is {SCOPE_CHARACTERS}")
-        elif not _is_unicode(value):
-            yield Violation(f"scopes.{name}", _NOT_UNICODE)
+        elif not is_unicode(value):
+            yield Violation(f"scopes.{name}", NOT_UNICODE)
 
 
 def _out_of_range(name: str, value: float | tuple[str, ...]) -> str:
     if isinstance(value, tuple):
-        if not all(_is_unicode(text) for text in value):
-            return _NOT_UNICODE
+        if not all(is_unicode(text) for text in value):
+            return NOT_UNICODE
         return "" if 0 < len(value) <= 16 and all(value) else "takes 1 to 16 texts that are not empty"
     if not math.isfinite(value):
         return "is not a finite number"

@@ -37,9 +37,14 @@ class Ledger:
 
     Args:
         limits: Its `cost_nano_usd` and `output_tokens` are the caps; None is no cap.
+
+    `used_nano_usd` and `used_tokens` count what is spent and what is reserved.
     """
 
-    __slots__ = ("_cost_limit", "_held", "_token_limit", "overrun_nano_usd", "overrun_tokens", "spent_nano_usd", "spent_tokens")
+    __slots__ = (
+        "_cost_limit", "_held", "_token_limit", "overrun_nano_usd", "overrun_tokens", "spent_nano_usd", "spent_tokens",
+        "used_nano_usd", "used_tokens",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._cost_limit = limits.cost_nano_usd
@@ -47,6 +52,8 @@ class Ledger:
         self._held: dict[Hashable, tuple[int, int]] = {}
         self.spent_nano_usd = 0
         self.spent_tokens = 0
+        self.used_nano_usd = 0
+        self.used_tokens = 0
         self.overrun_nano_usd = 0
         self.overrun_tokens = 0
 
@@ -61,7 +68,9 @@ class Ledger:
             raise ValueError(f"{key!r} holds a reservation already; settle it first")
         refusal = self._refusal(need)
         if not refusal:
-            self._held[key] = (need.cost_nano_usd or 0, need.output_tokens or 0)
+            cost, tokens = self._held[key] = (need.cost_nano_usd or 0, need.output_tokens or 0)
+            self.used_nano_usd += cost
+            self.used_tokens += tokens
 
         return refusal
 
@@ -75,24 +84,18 @@ class Ledger:
         held_cost, held_tokens = self._held.pop(key)
         self.spent_nano_usd += cost_nano_usd
         self.spent_tokens += output_tokens
+        self.used_nano_usd += cost_nano_usd - held_cost
+        self.used_tokens += output_tokens - held_tokens
         if self._cost_limit is not None:
             self.overrun_nano_usd += max(0, cost_nano_usd - held_cost)
         if self._token_limit is not None:
             self.overrun_tokens += max(0, output_tokens - held_tokens)
 
-    @property
-    def used_nano_usd(self) -> int:
+    def holds(self, key: Hashable) -> bool:
         """
-        Return what is spent and what is reserved.
+        Tell whether *key* holds a reservation.
         """
-        return self.spent_nano_usd + sum(cost for cost, _ in self._held.values())
-
-    @property
-    def used_tokens(self) -> int:
-        """
-        Return the output tokens spent and reserved.
-        """
-        return self.spent_tokens + sum(tokens for _, tokens in self._held.values())
+        return key in self._held
 
     @property
     def open(self) -> tuple[Hashable, ...]:

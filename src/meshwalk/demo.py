@@ -71,7 +71,7 @@ async def show(graph_path: Path, console: Console) -> None:
     plan = compile_plan(load_graph(graph_path))
     with tempfile.TemporaryDirectory(prefix="meshwalk-demo-") as folder:
         store = TraceStore(folder)
-        async with Mesh(plan, sinks=[store]) as mesh, serve([mesh], listen="127.0.0.1:0", shelf=Shelf(folder)) as server:
+        async with Mesh(plan, sinks=[store]) as mesh, serve([mesh], listen="127.0.0.1:0") as server:
             address = f"127.0.0.1:{server.port}"
             console.print(f"Serving graph [bold]{plan.name}[/] on {address}; routing {len(PROMPTS)} prompts over gRPC.\n")
             async with Client(address) as client:
@@ -79,7 +79,8 @@ async def show(graph_path: Path, console: Console) -> None:
         await store.aclose()
         console.print(paths_table(routed))
         await compare(plan, routed, console)
-        explain(Shelf(folder), routed, console)
+        with Shelf(folder) as shelf:
+            explain(shelf, routed, console)
 
 
 def paths_table(routed: Sequence[Routed]) -> Table:

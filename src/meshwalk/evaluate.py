@@ -14,9 +14,10 @@ everywhere: what the file records, else the declared price of the recorded token
   p · best + (1 - p) · cheapest, for quality and for cost.  A graph that decides anything beats it.
 * *Latency* percentiles are nearest-rank.  Recorded answers come at once, so this is the mesh's own time.
 
-Intervals are 95 % and normal, mean ± 1.96 standard errors cut off at the scale's ends: scores need not be 0 or 1, so Wilson's
-interval for proportions does not fit them.  The difference from always-best is taken row by row, which takes out how
-hard the rows are (both as in Miller, "Adding Error Bars to Evals", arXiv 2411.00640).
+Intervals are 95 % and normal, mean ± 1.96 standard errors cut off at the ends of the scale, or of the scores if some lie
+past it: scores need not be 0 or 1, so Wilson's interval for proportions does not fit them.  The difference from always-best
+is taken row by row, which takes out how hard the rows are (both as in Miller, "Adding Error Bars to Evals", arXiv
+2411.00640).
 
 A row that cannot be judged is left out, counted under its reason: an unscored or missing outcome of a model the graph uses
 (a walk might need it), a conversation of several turns (its score judges all of them), a prompt that an earlier row has
@@ -419,7 +420,8 @@ def _interval(values: Sequence[float], low: float, high: float) -> Interval:
         return Interval(low, high)
     mean, reach = fmean(values), _Z * stdev(values) / math.sqrt(len(values))
 
-    return Interval(max(low, mean - reach), min(high, mean + reach))
+    # No end may cut the mean itself off.
+    return Interval(max(min(low, *values), mean - reach), min(max(high, *values), mean + reach))
 
 
 def _percentiles(latencies: Sequence[int]) -> Percentiles:

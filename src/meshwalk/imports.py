@@ -22,7 +22,7 @@ def import_named(name: str, whose: str) -> object:
     module_name, _, path = name.partition(":")
     try:
         found: object = import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SetupError(
             f"{whose}: '{name}' cannot be imported ({type(error).__name__}: {error}); "
             f"its module must be installed or lie in a folder of PYTHONPATH"

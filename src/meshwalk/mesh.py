@@ -191,10 +191,18 @@ class Mesh:
     async def _open_backends(self) -> dict[str, Backend]:
         used = {node.node.backend for node in self.plan.nodes if node.node.backend is not None}
         backends = dict(self._given)
+        lacking: list[SetupError] = []
         for name in sorted(used - backends.keys()):
             spec = self.plan.graph.backends[name]
-            backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data)
-            self._own.append(backends[name])
+            try:
+                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data)
+            except SetupError as error:
+                # What the others lack is told in the same run.
+                lacking.append(error)
+            else:
+                self._own.append(backends[name])
+        if lacking:
+            raise SetupError("; ".join(map(str, lacking))) from lacking[0]
 
         return backends
 
@@ -218,7 +226,7 @@ class Mesh:
         try:
             messages = tuple(message._replace(content=self._redacted_text(message.content)) for message in content.messages)
             return Content(messages, self._redacted_text(content.answer))
-        except Exception as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
             _log.error("content is not recorded: a redacting function raised %s", type(error).__name__)
             return None
 

@@ -30,6 +30,21 @@ DEFAULT_HOPS = 16
 DEFAULT_INPUT_BYTES = 1 << 20
 
 
+NOT_UNICODE = "holds characters that are not Unicode text (lone surrogates)"
+
+
+def is_unicode(text: str) -> bool:
+    """
+    Tell whether *text* can be written as UTF-8, which every record and message is.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+
+    return True
+
+
 class Limits(NamedTuple):
     """
     Bound one walk; None means that nobody said so.

@@ -7,13 +7,16 @@ A file is JSON lines, gzipped or not, a row a prompt:
 `responses`, a list with an answer a turn, may stand for `response`; the first turn is the one that has `prompt`.
 
 A file is read whole and checked whole: a row that cannot be right is refused with its line, since a number that is
-silently dropped would show up as quality or cost somewhere else.  Backends that name the same file share one copy.
+silently dropped would show up as quality or cost somewhere else.  So is a row that says a thing twice, and a number no
+model or judge can have meant.  Some metrics go below their scale (a correlation under zero), so a score may lie as far
+below its scale as that is wide; none goes above it.  Backends that name the same file share one copy.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
-import math
+import json
 import zlib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -30,6 +33,11 @@ from meshwalk.trace import Usage
 _FILES_KEPT = 4
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNIT = (0.0, 1.0)
+
+# Far above what one call costs and counts, and far below where sums of them leave 64 bits.
+_COSTS = (0.0, 1e6)
+_COUNTS = (0.0, 1e9)
+_SCALES = (-1e9, 1e9)
 
 
 class Outcome(NamedTuple):
@@ -115,7 +123,8 @@ def _load(path: str, resolved: str, _changed: int, _size: int) -> Outcomes:
         packed = file.read(2) == _GZIP_MAGIC
     rows: dict[str, Row] = {}
     with gzip.open(resolved) if packed else Path(resolved).open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, given in enumerate(lines, start=1):
+            line = given.removeprefix(codecs.BOM_UTF8) if number == 1 else given
             if not line.strip():
                 continue
             row = _row(_Place(path, number), line)
@@ -144,30 +153,59 @@ def _row(place: _Place, line: bytes) -> Row:
         raise place.fault(f"this is not JSON ({error})") from error
     if not isinstance(fields, dict):
         raise place.fault("a row is a JSON object")
+    _said_once(place, line)
     outcomes = fields.get("outcomes")
     if not isinstance(outcomes, dict) or not outcomes:
         raise place.fault("'outcomes' must be an object with at least one model")
+    scale = _scale(place, fields)
 
     return Row(
         id=_text(place, fields, "id") or _missing(place, "id"),
         prompt=_text(place, fields, "prompt") or _missing(place, "prompt"),
-        outcomes={model: _outcome(place._replace(inside=f"{model}: "), given) for model, given in outcomes.items()},
+        outcomes={model: _outcome(place._replace(inside=f"{model}: "), given, scale) for model, given in outcomes.items()},
         category=_text(place, fields, "category") or "",
         reference=_text(place, fields, "reference") or "",
         contaminated=fields.get("contaminated") is True,
-        score_scale=_scale(place, fields),
+        score_scale=scale,
         turns=max(_turns(given) for given in outcomes.values()),
     )
 
 
-def _outcome(place: _Place, fields: Any) -> Outcome:
+class _Repeated(Exception):
+    """
+    Say that an object has a key twice.
+    """
+
+
+def _said_once(place: _Place, line: bytes) -> None:
+    """
+    Refuse an object that has a key twice, of which orjson silently keeps the last.
+    """
+    try:
+        json.loads(line, object_pairs_hook=_distinct)
+    except _Repeated as error:
+        raise place.fault(f"the key {str(error)!r} stands twice in one object") from None
+    except RecursionError:
+        raise place.fault("this is nested too deeply") from None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Repeated(next(key for position, key in enumerate(keys) if key in keys[:position]))
+
+    return found
+
+
+def _outcome(place: _Place, fields: Any, scale: tuple[float, float]) -> Outcome:
     if not isinstance(fields, dict):
         raise place.fault("an outcome is a JSON object")
-    cost = _number(place, fields, "cost_usd", (0.0, math.inf))
+    cost = _number(place, fields, "cost_usd", _COSTS)
+    low, high = scale
 
     return Outcome(
-        # Some metrics go past the ends of their scale (a correlation below zero), so that is no fault of the row.
-        score=_number(place, fields, "score", (-math.inf, math.inf)),
+        score=_number(place, fields, "score", (low - (high - low), high)),
         text=_response(place, fields),
         usage=_usage(place, fields),
         # Costs are recorded as decimals, so they are rounded as decimals, not as the doubles nearest to them.
@@ -193,7 +231,7 @@ def _turns(fields: dict[str, Any]) -> int:
 
 
 def _usage(place: _Place, fields: dict[str, Any]) -> Usage | None:
-    counts = [_number(place, fields, key, (0.0, math.inf)) for key in ("input_tokens", "output_tokens")]
+    counts = [_number(place, fields, key, _COUNTS) for key in ("input_tokens", "output_tokens")]
     incoming, outgoing = counts
     if incoming is None or outgoing is None:
         return None
@@ -208,7 +246,7 @@ def _scale(place: _Place, fields: dict[str, Any]) -> tuple[float, float]:
     if scale is None:
         return _UNIT
     ends = {"low": scale[0], "high": scale[1]} if isinstance(scale, list) and len(scale) == 2 else {}
-    low, high = (_number(place, ends, end, (-math.inf, math.inf)) for end in ("low", "high"))
+    low, high = (_number(place, ends, end, _SCALES) for end in ("low", "high"))
     if low is None or high is None or low >= high:
         raise place.fault("'score_scale' must be two numbers, the lower one first")
 
@@ -229,10 +267,15 @@ def _number(place: _Place, fields: dict[str, Any], key: str, span: tuple[float, 
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise place.fault(f"'{key}' must be a number")
-    if not span[0] <= value <= span[1] or math.isinf(value):
-        raise place.fault(f"'{key}' is {value:g} and must lie in {span[0]:g} to {span[1]:g}")
+    low, high = span
+    if not low <= value <= high:
+        raise place.fault(f"'{key}' is {value:g} and must lie in {_bound(low)} to {_bound(high)}")
 
     return float(value)
+
+
+def _bound(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:g}"
 
 
 def _missing(place: _Place, key: str) -> Any:

@@ -92,6 +92,7 @@ class Plan:
 
     Args:
         slots: Where a walk keeps each signal that a guard reads.
+        reads_budget: Whether any guard reads what is left of a budget.
         template: The values a walk starts from.
         canonical: The canonical form, as JSON text.
         bounds: The worst that a walk can come to.
@@ -104,6 +105,7 @@ class Plan:
     index: Mapping[str, int]
     start: int
     slots: Mapping[str, int]
+    reads_budget: bool
     template: tuple[Value | None, ...]
     canonical: bytes
     plan_digest: str
@@ -260,9 +262,20 @@ def _in_broken_part(graph: Graph, node: Node, name: str) -> bool:
 
 
 def _placed(fault: guards.GuardFault, node: Node, edge: Edge) -> Problem:
-    message = f"{fault.message} in the guard on edge {node.name} → {edge.to}"
+    message = _sentence(fault.message, f"the guard on edge {node.name} → {edge.to}")
 
     return Problem(edge.place(fault.offset, fault.length), fault.code, message, fault.help)
+
+
+def _sentence(message: str, guard: str) -> str:
+    """
+    Say in *message* which guard it is about: as its subject if it has a guard for one, else where it is.
+    """
+    for subject in ("this guard ", "a guard "):
+        if message.startswith(subject):
+            return f"{guard} {message.removeprefix(subject)}"
+
+    return f"{message} in {guard}"
 
 
 def _assemble(graph: Graph, guard_sheet: _GuardSheet, worst: bounds.Bounds, problems: Sequence[Problem]) -> Plan:
@@ -277,6 +290,7 @@ def _assemble(graph: Graph, guard_sheet: _GuardSheet, worst: bounds.Bounds, prob
         index=index,
         start=index[graph.start],
         slots=slots,
+        reads_budget=any(slot.startswith("budget.") for slot in slots),
         template=_template(graph, slots),
         canonical=text,
         plan_digest=hashlib.sha256(text).hexdigest(),

@@ -10,6 +10,7 @@ Each class names in `hint` the gRPC status that fits it, as text, so that this r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,11 @@ from typing import ClassVar, Literal, NamedTuple
 
 
 Severity = Literal["error", "warning"]
+
+# What is quoted of a line, and how much of that may stand before the place.
+_LONGEST_LINE = 240
+_BEFORE = 80
+_LONGER_WORD = re.compile(rf"(\S{{{_LONGEST_LINE - 1}}})\S{{2,}}")
 
 # The classes that `on_error` edges choose by, in the words of a graph.
 ErrorClass = Literal[
@@ -77,19 +83,37 @@ def render(problem: Problem, sources: Mapping[str, Sequence[str]]) -> str:
         sources: The lines of each file by the name that spans use; a file that is not there is not quoted.
     """
     warning = "warning: " if problem.severity == "warning" else ""
-    rows = [f"{problem.span}: {warning}{problem.message} [{problem.code}]"]
+    rows = [f"{problem.span}: {warning}{_shortened(problem.message)} [{problem.code}]"]
     lines = sources.get(problem.span.file, ())
     if 0 < problem.span.line <= len(lines):
+        line, column = _excerpt(lines[problem.span.line - 1], problem.span.column)
         # A tab stays a tab under the text, so that the caret lines up however wide it is shown.
-        line = lines[problem.span.line - 1]
-        before = "".join("\t" if char == "\t" else " " for char in line[: problem.span.column - 1])
-        carets = "^" * max(1, min(problem.span.length, len(line) - problem.span.column + 1))
+        before = "".join("\t" if char == "\t" else " " for char in line[: column - 1])
+        carets = "^" * max(1, min(problem.span.length, len(line) - column + 1))
         number = f"{problem.span.line:5}"
         rows += [f"{number} | {line}", f"{' ' * len(number)} | {before}{carets}"]
     if problem.help:
-        rows.append(f"      help: {problem.help}")
+        rows.append(f"      help: {_shortened(problem.help)}")
 
     return "\n".join(rows)
+
+
+def _shortened(sentence: str) -> str:
+    # It names what the author wrote, and that may be a number of thousands of digits.
+    return _LONGER_WORD.sub(r"\1…", sentence)
+
+
+def _excerpt(line: str, column: int) -> tuple[str, int]:
+    """
+    Return what is shown of *line*, and the column of the place in it.
+
+    Nobody reads a line of megabytes to its end, and the place may be at its end.
+    """
+    start = max(0, min(column - 1, len(line)) - _BEFORE) if len(line) > _LONGEST_LINE else 0
+    head = "…" if start else ""
+    shown = f"{head}{line[start + len(head) :]}"
+
+    return (shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + "…"), column - start
 
 
 def nearest(word: str, candidates: Iterable[str], likeness: float = 0.6) -> str | None:

@@ -11,7 +11,8 @@ held or did not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class Mismatch(NamedTuple):
 
 class Unidentified(NamedTuple):
     """
-    Name a traversal whose plan is not at hand, and why.
+    Name a traversal whose record cannot be read or whose plan is not at hand, and why.
     """
 
     traversal_id: str
@@ -80,7 +81,7 @@ class Report:
     @property
     def unidentified(self) -> int:
         """
-        Count the traversals whose plan is not at hand.
+        Count the traversals whose record cannot be read or whose plan is not at hand.
         """
         return len(self.unknown)
 
@@ -107,10 +108,37 @@ class Explained(NamedTuple):
     why: guards.Explanation | None
 
 
+# What reading on leads to where a record has the right shape and impossible things in it.
+_NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@contextmanager
+def legible(traversal: Traversal) -> Iterator[None]:
+    """
+    Tell of a record that says impossible things as of any other that cannot be used.
+
+    Raises:
+        TraceError: In place of what such a record leads to.
+    """
+    try:
+        yield
+    except _NONSENSE as error:
+        why = f"the record of walk {traversal.traversal_id} says what no walk says ({type(error).__name__}: {error})"
+        raise TraceError(why, plan_digest=traversal.plan_digest) from error
+
+
 def replay(traversal: Traversal, plan: Plan) -> Mismatch | None:
     """
     Walk *traversal* again over *plan*, and return the first difference, or None if every wish and decision agrees.
+
+    Raises:
+        TraceError: If the record says what no walk says.
     """
+    with legible(traversal):
+        return _first_difference(traversal, plan)
+
+
+def _first_difference(traversal: Traversal, plan: Plan) -> Mismatch | None:
     walk = Walk(plan)
     end = len(traversal.steps) - 1
     for step, (entry, recorded) in enumerate(traversal.steps):
@@ -137,24 +165,36 @@ def replay_all(shelf: Shelf, traversals: Iterable[Traversal] | None = None) -> R
     """
     Replay *traversals*, each over the plan that *shelf* holds for it; None means everything on the shelf, oldest first.
 
+    A record that cannot be read is counted as unidentified, and the others are still looked at.
+
     Raises:
-        TraceError: If a record cannot be read.
+        TraceError: If the file cannot be read.
     """
     report = Report()
     plans: dict[str, Plan | str] = {}
-    for traversal in shelf.traversals() if traversals is None else traversals:
+    everything = shelf.traversals(damaged=lambda found: report.unknown.append(Unidentified(*found)))
+    for traversal in everything if traversals is None else traversals:
         digest = traversal.plan_digest
         if digest not in plans:
             plans[digest] = _plan_or_reason(shelf, digest)
-        plan = plans[digest]
-        if isinstance(plan, str):
-            report.unknown.append(Unidentified(traversal.traversal_id, digest, plan))
-        elif mismatch := replay(traversal, plan):
-            report.mismatches.append(mismatch)
-        else:
-            report.unchanged += 1
+        _count(report, traversal, plans[digest])
 
     return report
+
+
+def _count(report: Report, traversal: Traversal, plan: Plan | str) -> None:
+    if isinstance(plan, str):
+        report.unknown.append(Unidentified(traversal.traversal_id, traversal.plan_digest, plan))
+        return
+    try:
+        mismatch = replay(traversal, plan)
+    except TraceError as error:
+        report.unknown.append(Unidentified(traversal.traversal_id, traversal.plan_digest, str(error)))
+    else:
+        if mismatch is None:
+            report.unchanged += 1
+        else:
+            report.mismatches.append(mismatch)
 
 
 def explain_decision(traversal: Traversal, plan: Plan, hop: int) -> tuple[Explained, ...]:
@@ -172,14 +212,14 @@ def explain_decision(traversal: Traversal, plan: Plan, hop: int) -> tuple[Explai
     decision = next((decision for decision in traversal.decisions if decision.hop == hop), None)
     if decision is None:
         return ()
-    values = _values_at(traversal, plan, hop)
-    node = plan.node(traversal.path[hop])
-    edges = node.next if decision.section == "next" else node.on_error
-
-    return tuple(
-        Explained(shown.to, shown.guard, shown.verdict, _why(edge, values))
-        for edge, shown in zip(edges, considered(decision, node), strict=True)
-    )
+    with legible(traversal):
+        values = _values_at(traversal, plan, hop)
+        node = plan.node(traversal.path[hop])
+        edges = node.next if decision.section == "next" else node.on_error
+        return tuple(
+            Explained(shown.to, shown.guard, shown.verdict, _why(edge, values))
+            for edge, shown in zip(edges, considered(decision, node), strict=True)
+        )
 
 
 def _values_at(traversal: Traversal, plan: Plan, hop: int) -> dict[str, Value | None]:

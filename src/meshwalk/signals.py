@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, get_args
 
-from meshwalk.model import Attribute, Graph, Node, Value, ValueType
+from meshwalk.model import NOT_UNICODE, Attribute, Graph, Node, Value, ValueType, is_unicode
 from meshwalk.problems import ErrorClass
 
 
@@ -210,8 +210,8 @@ def accepts(attribute: Attribute, value: Value) -> str:
         case "string":
             if not isinstance(value, str):
                 return f"is {_worded(value)}, and '{attribute.name}' takes text"
-            if not _is_unicode(value):
-                return f"holds characters that are not Unicode text (lone surrogates), and '{attribute.name}' takes text"
+            if not is_unicode(value):
+                return f"{NOT_UNICODE}, and '{attribute.name}' takes text"
             if attribute.enum and value not in attribute.enum:
                 return f"is {value!r}, and '{attribute.name}' takes one of: {', '.join(attribute.enum)}"
         case "number":
@@ -231,15 +231,6 @@ def accepts(attribute: Attribute, value: Value) -> str:
                 return f"is {_worded(value)}, and '{attribute.name}' takes true or false"
 
     return ""
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-
-    return True
 
 
 def _worded(value: Value) -> str:

@@ -196,7 +196,8 @@ class Walk:
     def _enter(self, to: int, at: int, wishes: tuple[Wish, ...]) -> tuple[Wish, ...]:
         node = self.plan.nodes[to]
         if len(self.path) >= self._hops:
-            message = f"the walk may make {self._hops} hops and wants to go on to '{node.name}'; raise limits.hops"
+            most = f"{self._hops} hop{'' if self._hops == 1 else 's'}"
+            message = f"the walk may make {most} and wants to go on to '{node.name}'; raise limits.hops"
             return self._finish(wishes, Finish(Outcome.FAILED, cause="hops", message=message, node=node.name))
         hop = len(self.path)
         self.path.append(node.name)
@@ -308,6 +309,8 @@ class Walk:
 
     def _see(self, views: tuple[View, ...]) -> None:
         self._views = views
+        if not self.plan.reads_budget:
+            return
         slots, values = self.plan.slots, self._values
         for view in views:
             for name, value in _readings(view):

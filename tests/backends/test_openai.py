@@ -406,6 +406,18 @@ class TestConnection:
         assert ("unreachable", False) == (error.error_class, error.billable)
         assert "cannot be resolved" in str(error)
 
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/v1", "http://a..b/v1"])
+    async def test_an_address_that_cannot_be_called_is_free(self, url: str) -> None:
+        """
+        Nothing was sent, so nothing is assumed to have been spent.
+        """
+        backend = OpenAIBackend("large", "large-1", url, key=KEY)
+        error = await fails(backend)
+        await backend.aclose()
+
+        assert (Unreachable, False) == (type(error), error.billable)
+        assert "backend 'large' cannot be reached: its address is none that can be called" == str(error)
+
     @pytest.mark.parametrize(
         ("sent", "words", "error_class"),
         [
@@ -512,6 +524,43 @@ class TestOpen:
 
         with pytest.raises(SetupError, match=f"backend 'large' needs the environment variable {variable}, which is not set"):
             await open_backend(self.spec(**changes))
+
+    async def test_all_missing_variables_are_named_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Who sets one variable is not told of the next one only then.
+        """
+        monkeypatch.delenv("LARGE_URL", raising=False)
+        monkeypatch.delenv("LARGE_KEY", raising=False)
+
+        with pytest.raises(
+            SetupError, match="needs the environment variables LARGE_URL, LARGE_KEY, which are not set; set them"
+        ):
+            await open_backend(self.spec(base_url="${LARGE_URL}", key_env="LARGE_KEY"))
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("http://user:hidden@127.0.0.1:1/v1", "has a user or a password in it"),
+            ("http://hidden@127.0.0.1:1/v1", "has a user or a password in it"),
+            ("http://127.0.0.1:99999/hidden", "has a host or a port that cannot be one"),
+            ("http://127.0.0.1:0/hidden", "has a host or a port that cannot be one"),
+            ("http://[::1/hidden", "has a host or a port that cannot be one"),
+            ("http://:80/hidden", "has a host or a port that cannot be one"),
+            ("http://a..b/hidden", "has a host or a port that cannot be one"),
+        ],
+    )
+    async def test_an_address_that_cannot_be_called_does_not_open(
+        self, monkeypatch: pytest.MonkeyPatch, url: str, words: str
+    ) -> None:
+        """
+        What would fail at every call is refused before the first, and what the variable holds is not shown.
+        """
+        monkeypatch.setenv("LARGE_URL", url)
+
+        with pytest.raises(SetupError, match=f"backend 'large': its base_url {words}") as caught:
+            await open_backend(self.spec(base_url="${LARGE_URL}"))
+
+        assert "hidden" not in str(caught.value)
 
     async def test_a_bad_address_is_not_repeated(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """

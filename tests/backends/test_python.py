@@ -24,6 +24,7 @@ async def number(request): return 7
 async def slow(request): raise RateLimited("later", backend="mine")
 async def broken(request): raise ValueError(request.prompt)
 async def gone(request): raise ConnectionResetError(request.prompt)
+async def leaving(request): raise SystemExit(3)
 def plain(request): return "sync"
 
 class Callable:
@@ -37,6 +38,7 @@ class holder:
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "users_models.py").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "users_script.py").write_text("raise SystemExit(1)", encoding="utf-8")
     (tmp_path / "users_broken.py").write_text("import no_such_module_anywhere", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     yield
@@ -75,6 +77,7 @@ class TestChat:
         [
             ("broken", "malformed", "the function of backend 'mine' raised ValueError"),
             ("gone", "unreachable", "the function of backend 'mine' raised ConnectionResetError"),
+            ("leaving", "malformed", "the function of backend 'mine' raised SystemExit"),
             ("number", "malformed", "the function of backend 'mine' returned int, not a Reply or a text"),
         ],
     )
@@ -96,6 +99,7 @@ class TestOpen:
             ("users_models:holder", "is not an async function"),
             ("users_models:none", "module 'users_models' has no 'none'"),
             ("no_such_module:f", r"cannot be imported \(ModuleNotFoundError: No module named 'no_such_module'\)"),
+            ("users_script:f", r"cannot be imported \(SystemExit: 1\)"),
             ("users_broken:f", "cannot be imported .*no_such_module_anywhere"),
         ],
     )

@@ -159,6 +159,20 @@ def test_file_that_is_not_there(run: Run) -> None:
     assert "error: the graph 'nowhere.yaml' cannot be read: No such file or directory\n" == checked.err
 
 
+def test_a_missing_file_does_not_hide_the_others(run: Run, desk: Path) -> None:
+    """
+    What can be read is checked, and the exit code says that something could not.
+    """
+    checked = run("check", "nowhere.yaml", desk)
+    documents = run("check", "nowhere.yaml", desk, "--json").json["graphs"]
+
+    assert 2 == checked.code
+    assert checked.out.startswith(f"{desk}: ok")
+    assert "nowhere.yaml" in checked.err
+    assert [False, True] == [document["ok"] for document in documents]
+    assert "SetupError" == documents[0]["error"]["kind"]
+
+
 def test_shipped_graphs_are_sound(run: Run, graphs: Path) -> None:
     """
     Every graph that ships has no errors and no warnings.

@@ -115,7 +115,7 @@ def test_what_was_left_out_is_said(run: Run, pair: Path, data: Path) -> None:
         file.write(json.dumps({"id": "x", "prompt": "new", "outcomes": {"small": {"score": 1, "cost_usd": 1}}}) + "\n")
 
     assert {"no outcome of 'large'": 1} == run("evaluate", pair, data, "--json").json["skipped"]
-    assert "Left out: 1 rows (no outcome of 'large')." in run("evaluate", pair, data).out
+    assert "Left out: 1 row (no outcome of 'large')." in run("evaluate", pair, data).out
 
 
 def test_limit(run: Run, pair: Path, data: Path) -> None:

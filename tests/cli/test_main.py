@@ -70,7 +70,13 @@ def test_help_is_quick() -> None:
         (("draw", "x.yaml", "--format", "png"), "png"),
         (("evaluate", "x.yaml"), "DATA"),
         (("traces", "list"), "--traces"),
-        (("evaluate", "x.yaml", "y.jsonl", "--limit", "0"), "--limit takes a whole number from 1, and 0 is none"),
+        (("evaluate", "x.yaml", "y.jsonl", "--limit", "0"), "--limit takes a whole number from 1 to"),
+        (("traces", "list", "--traces", "t", "--limit", "9" * 23), f"and '{'9' * 23}' is none"),
+        (("traces", "list", "--traces", "t", "--limit", "1.5"), "and '1.5' is none"),
+        (("traces", "list", "--traces", "t", "--limit", "9" * 5000), "9…' is none"),
+        (("traces", "list", "--traces", ""), "--traces takes a folder, and '' names none"),
+        (("evaluate", "x.yaml", "y.jsonl", "--traces", ""), "--traces takes a folder, and '' names none"),
+        (("serve", "x.yaml", "--data", "nowhere.jsonl"), "--data takes a file, and there is none called 'nowhere.jsonl'"),
     ],
 )
 def test_wrong_use_is_2(run: Run, words: tuple[str, ...], said: str) -> None:
@@ -158,6 +164,19 @@ def test_module_runs_as_a_program(desk: Path) -> None:
     assert (0, "") == (good.returncode, good.stderr)
     assert (2, "") == (bad.returncode, bad.stdout)
     assert "Traceback" not in bad.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
+@pytest.mark.parametrize("words", [("--help",), ("schema",), ("traces", "list", "--traces", "{traces}")])
+def test_a_full_disk_behind_stdout(traces: Path, words: tuple[str, ...]) -> None:
+    """
+    What cannot be printed is said in a sentence.
+    """
+    command = [sys.executable, "-m", "meshwalk", *(word.format(traces=traces) for word in words)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (2, "error: stdout cannot be written: No space left on device\n") == (done.returncode, done.stderr)
 
 
 def test_a_reader_that_has_enough(traces: Path) -> None:

@@ -5,6 +5,7 @@ How the texts of options become values, and how texts leave.
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from meshwalk.budgets import usd
 from meshwalk.cli.options import attribute_values, duration_us, nano_usd
-from meshwalk.cli.output import Misuse, say
+from meshwalk.cli.output import Misuse, complain, emit, rendered, say
+from meshwalk.cli.show import console, table
+from meshwalk.problems import Problem, Span
 
 
 class TestDuration:
@@ -44,10 +47,10 @@ class TestMoney:
         """
         assert nano == nano_usd("--max-cost-usd", float(usd(nano)))
 
-    @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf")])
+    @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf"), 1e10])
     def test_no_amounts(self, amount: float) -> None:
         """
-        Less than nothing, and what is no number, is refused.
+        Less than nothing, more than a record holds, and what is no number, is refused.
         """
         with pytest.raises(Misuse, match="takes an amount in USD"):
             nano_usd("--max-cost-usd", amount)
@@ -67,6 +70,34 @@ class TestAttributes:
         A number is the double that its text says.
         """
         assert {"size": number} == attribute_values([f"size={number!r}"], "desk", {"size": "number"})
+
+
+def test_what_a_terminal_would_obey_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Text from a model or a file moves no cursor and colours nothing; lines and tabs stay.
+    """
+    text = "a\n\tb\x1b[31m\r\x00\x7f\x9b"
+    say(text)
+    complain(text)
+    console().print(table("\x1b]0;", ("",), [("\x1b[1m",)]))
+    emit({"text": text})
+    out, err = capsys.readouterr()
+    shown = "a\n\tb\\u001b[31m\\u000d\\u0000\\u007f\\u009b\n"
+
+    assert out.startswith(shown)
+    assert shown == err
+    assert "\x1b" not in out
+    assert {"text": text} == json.loads(out[out.index("{") :])
+
+
+def test_very_many_faults_are_counted() -> None:
+    """
+    Of hundreds of faults the first are printed, and how many more there are.
+    """
+    text = rendered([Problem(Span("x.yaml", line, 1), "odd", "this is odd") for line in range(250)])
+
+    assert 101 == len(text.splitlines())
+    assert "150 more faults; mend these first" in text
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "né \\ud800"), ("ascii", "n\\xe9 \\ud800")])

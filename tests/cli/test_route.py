@@ -140,6 +140,15 @@ class TestAttributes:
 
         assert (2, "error: --set gives 'task' twice\n") == (ran.code, ran.err)
 
+    def test_every_fault_is_named(self, run: Run, desk: Path) -> None:
+        """
+        Several values that do not fit are told of at once.
+        """
+        ran = run("route", desk, "Hi.", "--set", "draft=yes", "--set", "patience=much", "--set", "task")
+
+        assert 2 == ran.code
+        assert [] == [name for name in ("--set draft=yes", "--set patience=much", "has no '='") if name not in ran.err]
+
 
 class TestLimits:
     def test_cost_limit_is_held(self, run: Run, desk: Path) -> None:
@@ -156,14 +165,17 @@ class TestLimits:
         [
             ("--deadline", "soon", "--deadline takes a duration such as 300ms, 4s or 2m, and 'soon' is none"),
             ("--deadline", "0s", "limits.deadline: is spent already"),
-            ("--max-cost-usd", "-1", "--max-cost-usd takes an amount in USD of 0 or more, and -1 is none"),
+            ("--max-cost-usd", "-1", "--max-cost-usd takes an amount in USD from 0 to 9223372036, and -1 is none"),
             ("--max-cost-usd", "nan", "--max-cost-usd takes an amount"),
-            ("--max-hops", "0", "limits.hops: is 0"),
+            ("--max-cost-usd", "1e300", "and 1e+300 is none"),
+            ("--max-hops", "0", "--max-hops takes a whole number from 1 to 9223372036854775807, and '0' is none"),
+            ("--max-hops", "1.5", "and '1.5' is none"),
+            ("--max-output-tokens", "9" * 20, "--max-output-tokens takes a whole number"),
         ],
     )
     def test_limits_that_are_none(self, run: Run, desk: Path, option: str, value: str, said: str) -> None:
         """
-        A limit that cannot be one is wrong use, with the field named.
+        A limit that cannot be one is wrong use, with the option or the field named.
         """
         ran = run("route", desk, "Hi.", f"{option}={value}")
 
@@ -179,6 +191,7 @@ class TestWrongUse:
             (("desk.yaml", "say", "hello"), "quote a prompt of several words"),
             (("--target", "127.0.0.1:1", "desk.yaml", "hi"), "route takes PROMPT with --target"),
             (("--target", "127.0.0.1:1", "hi", "--traces", "t"), "are the server's to choose"),
+            (("desk.yaml", "hi", "--data", "nowhere.jsonl"), "there is none called 'nowhere.jsonl'"),
             (("desk.yaml", "hi", "--graph", "desk"), "--graph names a graph of a server"),
         ],
     )

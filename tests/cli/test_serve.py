@@ -106,6 +106,17 @@ class TestServe:
         assert (here["path"], here["cost_usd"], here["answer"]) == (there["path"], there["cost_usd"], there["answer"])
         assert [hop["outputs"] for hop in here["hops"]] == [hop["outputs"] for hop in there["hops"]]
 
+    def test_people_see_tokens_and_cost(self, served: tuple[str, Path], run: Run, desk: Path) -> None:
+        """
+        The table of a walk made by a server has the same tokens and dollars a hop.
+        """
+        here = run("route", desk, "Say hello.").out
+        there = run("route", "--target", served[0], "--graph", "desk", "Say hello.").out
+        cells = [[line.split()[9:13] for line in out.splitlines() if line.strip().startswith("small")] for out in (here, there)]
+
+        assert ["3", ">", "12", "0.000027"] in cells[0]
+        assert cells[0] == cells[1]
+
     @pytest.mark.parametrize(
         ("words", "code", "said"),
         [

@@ -39,6 +39,16 @@ def doctored(traces: Path, traversal_id: str, change: Change) -> None:
     connection.close()
 
 
+def damage(traces: Path, column: str, traversal_id: str) -> None:
+    """
+    Put bytes that are no text into a column of a stored record.
+    """
+    with closing(sqlite3.connect(traces / "traces.sqlite")) as connection, connection:
+        change = f"UPDATE traversals SET {column} = CAST(x'1bff00' AS TEXT) WHERE traversal_id = ?"
+        connection.execute(change, (traversal_id,))
+    connection.close()
+
+
 def other_confidence(record: dict[str, Any]) -> None:
     """
     Let the small model have been in doubt, which the recorded decision does not fit.
@@ -118,6 +128,30 @@ class TestList:
         assert (2, "") == (listed.code, listed.out)
         assert said in listed.err
 
+    def test_a_time_past_the_calendar(self, run: Run, traces: Path) -> None:
+        """
+        A row whose time was damaged is listed with its number.
+        """
+        with closing(sqlite3.connect(traces / "traces.sqlite")) as connection, connection:
+            connection.execute(f"UPDATE traversals SET began_unix_us = {2**62} WHERE outcome = 'refused'")
+        connection.close()
+
+        assert f"{2**62} us" == run("traces", "list", "--traces", traces, "--json").json["traversals"][1]["began"]
+
+    @pytest.mark.parametrize("column", ["route", "outcome", "cost_nano_usd", "body"])
+    def test_a_damaged_row_hides_no_other(self, run: Run, traces: Path, column: str) -> None:
+        """
+        What is no text or number any more is shown as far as it can be, and never raw.
+        """
+        names = ids(run, traces)
+        damage(traces, column, names[1])
+        listed = run("traces", "list", "--traces", traces)
+
+        assert 0 == listed.code
+        assert [] == [name for name in names if name not in listed.out]
+        assert "\x1b" not in listed.out
+        assert names == ids(run, traces)
+
     def test_no_traces(self, run: Run, tmp_path: Path) -> None:
         """
         A folder without traces is wrong use, and none is made of it.
@@ -175,6 +209,16 @@ class TestShow:
         newest = ids(run, traces)[0]
 
         assert newest == run("traces", "show", newest[:-2], "--traces", traces, "--json").json["traversal_id"]
+        assert newest == run("traces", "show", newest[:-2].upper(), "--traces", traces, "--json").json["traversal_id"]
+
+    def test_too_short_a_beginning(self, run: Run, traces: Path) -> None:
+        """
+        How much of an id is needed is told to who gives less.
+        """
+        shown = run("traces", "show", ids(run, traces)[0][:5], "--traces", traces)
+
+        assert 2 == shown.code
+        assert "a beginning of an id has at least 6 characters" in shown.err
 
     def test_unknown_id(self, run: Run, traces: Path) -> None:
         """
@@ -226,7 +270,25 @@ class TestExport:
 
         assert f"{file}: 3 walks\n" == exported.out
         assert 3 == len(file.read_text(encoding="utf-8").splitlines())
-        assert {"file": str(file), "traversals": 3} == run("traces", "export", "--traces", traces, "-o", file, "--json").json
+        assert {"file": str(file), "traversals": 3, "damaged": []} == run(
+            "traces", "export", "--traces", traces, "-o", file, "--json"
+        ).json
+
+    def test_a_damaged_record_hides_no_other(self, run: Run, traces: Path) -> None:
+        """
+        What cannot be read is named, and the others are exported.
+        """
+        newest, middle, oldest = ids(run, traces)
+        damage(traces, "body", middle)
+        doctored(traces, newest, lambda record: record.update(plan_digest="0" * 64))
+        exported = run("traces", "export", "--traces", traces)
+        document = run("traces", "export", "--traces", traces, "--json").json
+
+        assert 2 == exported.code
+        assert [oldest] == [json.loads(line)["traversal_id"] for line in exported.out.splitlines()]
+        assert f"left out: {middle}: the record of walk {middle} cannot be read" in exported.err
+        assert f"left out: {newest}: the plan {'0' * 64}" in exported.err
+        assert [middle, newest] == [damaged["traversal_id"] for damaged in document["damaged"]]
 
 
 class TestReplay:
@@ -272,6 +334,33 @@ class TestReplay:
         assert (2, 1) == (replayed.json["unchanged"], replayed.json["unidentified"])
         assert "0" * 64 == replayed.json["unknown"][0]["plan_digest"]
         assert f"walked plan {'0' * 64}" in run("replay", "--traces", traces).err
+
+    def test_damaged_record_is_2(self, run: Run, traces: Path) -> None:
+        """
+        A record that cannot be read is counted and named, and the others are replayed.
+        """
+        middle = ids(run, traces)[1]
+        damage(traces, "body", middle)
+        replayed = run("replay", "--traces", traces)
+        alone = run("replay", "--traces", traces, middle)
+
+        assert (2, "3 walks: 2 unchanged, 0 mismatched, 1 unidentified\n") == (replayed.code, replayed.out)
+        assert f"unidentified: {middle}" in replayed.err
+        assert 2 == alone.code
+        assert alone.err.startswith(f"error: the record of walk {middle} cannot be read")
+
+    def test_a_record_of_impossible_things(self, run: Run, traces: Path) -> None:
+        """
+        Where a record has the right shape and says what no walk says, nothing but that record is lost.
+        """
+        answered = ids(run, traces)[-1]
+        doctored(traces, answered, lambda record: record["steps"][3][0][1].__setitem__(2, 5))
+        commands = (("replay",), ("traces", "export"), ("traces", "show", answered))
+        told = [run(*words, "--traces", traces) for words in commands]
+
+        assert [2, 2, 2] == [one.code for one in told]
+        assert [1, 1, 1] == [one.err.count(f"the record of walk {answered} says what no walk says") for one in told]
+        assert "3 walks: 2 unchanged, 0 mismatched, 1 unidentified\n" == told[0].out
 
     def test_unknown_walk(self, run: Run, traces: Path) -> None:
         """

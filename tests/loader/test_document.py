@@ -277,8 +277,8 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            (b"", ("bad-yaml", 1, 1)),
-            (b"# nothing\n", ("bad-yaml", 1, 1)),
+            (b"", ("not-a-graph", 1, 1)),
+            (b"# nothing\n", ("not-a-graph", 1, 1)),
             (b"a: [1, 2\nb: 3\n", ("bad-yaml", 2, 2)),
             (b"a: 'open\n", ("bad-yaml", 2, 1)),
             (b"a: 1\n\tb: 2\n", ("bad-yaml", 2, 1)),
@@ -295,6 +295,29 @@ class TestFaults:
         Text that cannot be read is refused with the place where reading ended.
         """
         assert expected == refusal(text)
+
+    @pytest.mark.parametrize("char", ["\0", "\x08", "\x1b", "\r", "\x7f", "\x85", "\x9b"])
+    def test_escaped_control_characters_are_refused(self, char: str) -> None:
+        """
+        What would reach a terminal as a command is one fault at the text that holds it, in a key and in a value.
+        """
+        escaped = f'"one\\x{ord(char):02x}two\\x00"'
+        document = read_document(f"a: {escaped}\n{escaped}: 1\n".encode(), "g.yaml")
+
+        assert [("control-character", 1, 4), ("control-character", 2, 1)] == [
+            (problem.code, problem.span.line, problem.span.column) for problem in document.problems
+        ]
+        assert {"a": "onetwo", "onetwo": 1} == plain(document.root)
+        assert f"U+{ord(char):04X}" in document.problems[0].message
+
+    def test_tabs_and_line_breaks_are_text(self) -> None:
+        """
+        Escaped as well as written out, they are no fault.
+        """
+        document = read_document(b'a: "one\\ttwo\\n"\nb: |\r\n  three\r\n', "g.yaml")
+
+        assert [] == document.problems
+        assert {"a": "one\ttwo\n", "b": "three\n"} == plain(document.root)
 
     def test_faults_before_the_end_are_kept(self) -> None:
         """

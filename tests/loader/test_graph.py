@@ -95,6 +95,28 @@ class TestHeader:
         assert Threshold("complex", 0.62, hard.span, (0.0, 1.0), "From here on a request is hard.") == hard
         assert Threshold("confident", 0.8, confident.span) == confident
 
+    @pytest.mark.parametrize(
+        ("version", "said"),
+        [("2", "2"), ('"1"', "the text '1'"), ("true", "true"), ("[1]", "a list"), ("9" * 5000, "inf")],
+    )
+    def test_another_version_is_said_as_it_stands(self, version: str, said: str) -> None:
+        """
+        Text is told from a number, and no number is repeated at any length.
+        """
+        (problem,) = [problem for problem in read(f"meshwalk: {version}").problems if problem.code == "unsupported-version"]
+
+        assert f"'meshwalk' of the graph is {said}, and this meshwalk reads version 1" == problem.message
+
+    @pytest.mark.parametrize("name", ["!own", "!own [a]", "!!int x y", '"\\0"'])
+    def test_a_text_that_cannot_be_taken_is_one_fault(self, name: str) -> None:
+        """
+        What becomes of a value under a tag or without its control characters is not complained about.
+        """
+        graph = read(HEAD.replace("name: small", f"name: {name}") + BACKENDS + NODES)
+
+        assert 1 == len(graph.problems)
+        assert graph.problems[0].code in ("yaml-tag", "control-character")
+
 
 class TestBackends:
     def test_each_kind(self, desk: Graph) -> None:
@@ -352,7 +374,7 @@ class TestFiles:
 
         assert [("missing-file", 5, 39)] == places(graph.problems)
 
-    @pytest.mark.parametrize("name", ["data", '"a\\0b"', "g.yaml/x"])
+    @pytest.mark.parametrize("name", ["data", "x" * 300, "g.yaml/x"])
     def test_what_is_no_file(self, tmp_path: Path, name: str) -> None:
         """
         A folder, a path through a file and a name that no file can have are faults too.
@@ -361,6 +383,16 @@ class TestFiles:
         graph = load_graph(self.graph(tmp_path, f"kind: recorded, model: m, data: {name}"))
 
         assert ["missing-file"] == [problem.code for problem in graph.problems]
+
+    def test_a_file_past_the_limit_has_more(self, tmp_path: Path) -> None:
+        """
+        It is not read to its end, so nobody says how much there is.
+        """
+        path = tmp_path / "g.yaml"
+        path.write_bytes(b"#" * (5 << 20))
+
+        with pytest.raises(GraphError, match="at most 4,194,304 bytes, and this file has more"):
+            load_graph(path)
 
     def test_given_hashes_leave_files_alone(self) -> None:
         """
@@ -451,6 +483,15 @@ class TestRecovery:
 
 
 class TestValues:
+    @pytest.mark.parametrize(("number", "help"), [("20", "did you mean 20s?"), ("-1", ""), ("9" * 400, "")])
+    def test_a_number_is_no_duration(self, number: str, help: str) -> None:
+        """
+        Seconds are suggested where they would be taken.
+        """
+        (problem,) = read(HEAD + f"limits: {{deadline: {number}}}\n" + BACKENDS + NODES).problems
+
+        assert ("bad-duration", help) == (problem.code, problem.help)
+
     @pytest.mark.parametrize(
         ("text", "microseconds"),
         [

@@ -5,6 +5,7 @@ RoutingService: one request, one walk, one reply, through a real server and a re
 from __future__ import annotations
 
 from contextlib import aclosing
+from typing import Any
 
 import anyio
 import pytest
@@ -602,6 +603,16 @@ async def test_an_unbounded_call_under_a_cap() -> None:
     async with desk(plan=plan) as (client, _):
         with pytest.raises(BudgetSpent, match="cannot be bounded"):
             await client.route("hi", limits=Limits(cost_nano_usd=1_000))
+
+
+@pytest.mark.parametrize("prompt", [None, 7, ["hi"], [("user", "hi")]])
+async def test_no_prompt(prompt: Any) -> None:
+    """
+    What is neither a text nor messages is refused by name before anything is sent.
+    """
+    async with Client("127.0.0.1:1") as client:
+        with pytest.raises(RequestError, match="messages: takes a text or a sequence of Message, and got"):
+            await client.route(prompt)
 
 
 async def test_no_server() -> None:

@@ -50,6 +50,16 @@ class TestListening:
                 async with serve([mesh], listen=f"127.0.0.1:{server.port}"):
                     pass
 
+    @pytest.mark.parametrize("listen", ["127.0.0.1:99999", "127.0.0.1", "127.0.0.1:abc"])
+    async def test_no_address(self, listen: str) -> None:
+        """
+        A port that has no 16 bits is refused, not cut to some other.
+        """
+        async with Mesh(ALONE) as mesh:
+            with pytest.raises(SetupError, match=f"'{listen}' is no address: write HOST:PORT"):
+                async with serve([mesh], listen=listen):
+                    pass
+
     async def test_two_graphs_of_one_name(self) -> None:
         """
         Requests name graphs, so two of one name are refused.

@@ -4,15 +4,16 @@ TraceService: records, read from disk while the server writes.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
 from meshwalk.backends.base import ChatRequest
 from meshwalk.mesh import Mesh
-from meshwalk.problems import BackendFailed, RequestError, SetupError, Unreachable
+from meshwalk.problems import BackendFailed, RequestError, SetupError, TraceError, Unreachable
 from meshwalk.server import serve
 from meshwalk.store import Shelf, TraceStore
 from meshwalk.trace import Outcome, Reply
@@ -45,6 +46,20 @@ async def stored(folder: Path) -> AsyncIterator[tuple[Client, TraceStore]]:
                 yield client, store
     finally:
         await store.aclose()
+
+
+async def test_a_damaged_row_is_named(tmp_path: Path) -> None:
+    """
+    A list that cannot say how a walk ended says which walk that is.
+    """
+    async with stored(tmp_path) as (client, store):
+        done = await client.route("Say hello.")
+        await store.flush()
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
+            connection.execute("UPDATE traversals SET outcome = 'lost'")
+        connection.close()
+        with pytest.raises(TraceError, match=f"the row of walk {done.traversal_id} is damaged: its outcome is 'lost'"):
+            await client.traversals()
 
 
 class TestGetTraversal:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from helpers import plan_of
 from meshwalk.plan import Plan
 from meshwalk.problems import TraceError
-from meshwalk.store import Shelf, Summary, TraceStore
+from meshwalk.store import Damaged, Shelf, Summary, TraceStore
 from meshwalk.trace import Traversal, encode
 from records import TRIAGE, cancelled, climbed, failed, number_of, numbered, refused, triage, walked
 
@@ -113,6 +113,12 @@ class TestList:
         """
         assert ["timeout"] == [summary.cause for summary in shelf.list(outcome="failed")]
 
+    def test_any_limit(self, shelf: Shelf) -> None:
+        """
+        A limit past what SQLite counts to is no limit.
+        """
+        assert [5, 4, 3, 2, 1] == numbers(shelf.list(limit=10**30))
+
     def test_unknown_cursor(self, shelf: Shelf) -> None:
         """
         A page after a traversal that is not there is an error, not the first page again.
@@ -207,8 +213,15 @@ class TestGet:
             connection.execute("UPDATE traversals SET body = x'7b7d'")
         connection.close()
 
-        with Shelf(tmp_path) as shelf, pytest.raises(TraceError, match="not a record of a traversal"):
-            shelf.get(f"{1:032x}")
+        told: list[Damaged] = []
+        with Shelf(tmp_path) as shelf:
+            with pytest.raises(TraceError, match=f"walk {1:032x} cannot be read: this is not a record of a traversal"):
+                shelf.get(f"{1:032x}")
+            with pytest.raises(TraceError, match="not a record of a traversal"):
+                list(shelf.traversals())
+
+            assert [] == list(shelf.traversals(damaged=told.append))
+            assert [(f"{1:032x}", plan.plan_digest)] == [(one.traversal_id, one.plan_digest) for one in told]
 
 
 class TestPlan:

@@ -225,7 +225,8 @@ class TestFaults:
 
         assert [0, 2] == kept(tmp_path)
         assert (0, 1) == (store.dropped, store.failed)
-        assert ["traversals cannot be stored"] == [record.message for record in caplog.records]
+        assert 1 == len(caplog.records)
+        assert caplog.records[0].message.startswith("traversals cannot be stored: 'utf-8' codec can't encode")
 
     async def test_full_disk_is_outlived(
         self, store: TraceStore, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture
@@ -251,7 +252,9 @@ class TestFaults:
         assert 80 == lost == store.failed
         assert [80] == kept(tmp_path)
         assert [plan.plan_digest] == plans
-        assert [(logging.WARNING, "traversals cannot be stored")] == [(r.levelno, r.message) for r in caplog.records]
+        assert [(logging.WARNING, "traversals cannot be stored: database or disk is full", None)] == [
+            (record.levelno, record.message, record.exc_info) for record in caplog.records
+        ]
 
     async def test_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
         """

@@ -133,15 +133,36 @@ class TestRequests:
             convert.unpack_request(packed)
 
     @pytest.mark.parametrize(
-        "request_",
-        [Request((), limits=Limits(hops=2**63)), Request((Message("user", "\ud800"),)), Request((), attributes={"a": 10**400})],
+        ("misfit", "said"),
+        [
+            (Request((), limits=Limits(hops=2**63)), "limits.hops: is a number too large"),
+            (Request((), limits=Limits(deadline_us=10**30)), "limits.deadline: is a number too large"),
+            (Request((Message("user", "a"), Message("user", "\ud800"))), "messages[1]: holds characters that are not Unicode"),
+            (Request((), attributes={"a": 10**400}), "attributes.a: is a number too large"),
+            (Request((), attributes={"a": [1]}), "attributes.a: is of a type"),  # type: ignore[dict-item]
+            (Request((), attributes={"\ud800": 1.0}), "holds characters that are not Unicode"),
+            (Request((), sampling=Sampling(seed=2**63)), "params.seed: is a number too large"),
+            (Request((), scopes=Scopes("\ud800")), "scopes.session: holds characters"),
+        ],
     )
-    def test_what_does_not_fit(self, request_: Request) -> None:
+    def test_what_does_not_fit(self, misfit: Request, said: str) -> None:
         """
-        A number or a text that the wire cannot hold is a fault of the request, not of protobuf.
+        A value that the wire cannot hold is a fault of the request, not of protobuf, and is named.
         """
-        with pytest.raises(RequestError, match="request: does not fit the wire"):
-            convert.pack_request(request_)
+        with pytest.raises(RequestError) as caught:
+            convert.pack_request(misfit)
+
+        assert 1 == len(caught.value.violations)
+        assert said in str(caught.value)
+
+    def test_every_misfit_is_named(self) -> None:
+        """
+        Of several values that do not fit, none is kept back.
+        """
+        with pytest.raises(RequestError) as caught:
+            convert.pack_request(Request((), limits=Limits(hops=2**63, cost_nano_usd=2**64)), "\ud800", "ALL")  # type: ignore[arg-type]
+
+        assert ["detail", "graph", "limits.hops", "limits.cost_nano_usd"] == [v.field for v in caught.value.violations]
 
 
 @st.composite

@@ -9,6 +9,7 @@ went.  Laws of this room:
 2. Nor does an address: it may come from the environment, and errors are recorded.
 3. Whatever the endpoint does ends as a reply or a `BackendError`.  `billable` is said of everything that happened after
    the request was on its way and that the provider may have worked for; an HTTP error status is an answer without work.
+   An address that no call can be made to is refused when the backend opens, and not once a walk.
 4. A call that is cancelled closes its connection at once, so that a server which notices stops working.
 
 aiohttp rather than a provider's SDK: about a tenth of the CPU time a call, and its trace hooks give the latency split.
@@ -20,9 +21,10 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -51,6 +53,8 @@ _STATUSES: tuple[tuple[range, type[BackendError]], ...] = (
 
 # By what aiohttp raised, the first that fits: the class's words, and whether nothing can have been sent.
 _FOREIGN: tuple[tuple[type[Exception], str, bool], ...] = (
+    (aiohttp.InvalidURL, "its address is none that can be called", True),
+    (UnicodeError, "its address is none that can be called", True),
     (aiohttp.ClientConnectorDNSError, "the name of its host cannot be resolved", True),
     (aiohttp.ClientConnectorCertificateError, "its certificate is not to be trusted", True),
     (aiohttp.ClientSSLError, "no TLS connection could be made", True),
@@ -170,7 +174,7 @@ class OpenAIBackend:
                 if response.status != 200:
                     raise self._refusal(response.status, await _read(response, _ERROR_BODY_BYTES))
                 body = await _read(response, RESPONSE_BYTES + 1)
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise self._broken(error, clock) from error
         if len(body) > RESPONSE_BYTES:
             raise self._malformed(f"it is longer than {RESPONSE_BYTES >> 20} MiB")
@@ -221,7 +225,7 @@ class OpenAIBackend:
     def _broken(self, error: Exception, clock: _Clock) -> BackendError:
         words, unsent = next(((words, unsent) for kind, words, unsent in _FOREIGN if isinstance(error, kind)), ("", False))
         if not words:
-            return self._malformed(f"it does not speak HTTP ({type(error).__name__})")
+            return self._malformed(f"it does not speak HTTP ({type(error).__name__})", billable=clock.sent)
         # The system's words by number, since aiohttp's own texts hold the address.
         number = getattr(getattr(error, "os_error", error), "errno", None)
         detail = f" ({os.strerror(number)})" if isinstance(number, int) and number > 0 else ""
@@ -248,8 +252,8 @@ class OpenAIBackend:
 
         return house(f"backend '{self.name}' answered HTTP {status}{f': {said}' if said else ''}{remedy}", backend=self.name)
 
-    def _malformed(self, why: str) -> Malformed:
-        return Malformed(f"the answer of backend '{self.name}' cannot be read: {why}", backend=self.name, billable=True)
+    def _malformed(self, why: str, *, billable: bool = True) -> Malformed:
+        return Malformed(f"the answer of backend '{self.name}' cannot be read: {why}", backend=self.name, billable=billable)
 
     def _quoted(self, body: bytes) -> str:
         """
@@ -370,10 +374,14 @@ def open_openai(spec: OpenAISpec) -> OpenAIBackend:
     Raises:
         SetupError: If a variable is not set, or what it holds cannot be an address or a key.
     """
-    url = _VARIABLE.sub(lambda match: _variable(spec.name, match[1]), spec.base_url or DEFAULT_BASE_URL)
-    if not re.fullmatch(r"https?://[^\s/$][^\s$]*", url):
-        raise SetupError(f"backend '{spec.name}': its base_url is no http:// or https:// address{_origin(spec)}")
-    key = _variable(spec.name, spec.key_env) if spec.key_env else ""
+    given = {variable: os.environ.get(variable, "").strip() for variable in _variables(spec)}
+    missing = [variable for variable, value in given.items() if not value]
+    if missing:
+        raise SetupError(f"backend '{spec.name}' needs {_unset(missing)} and start again")
+    url = _VARIABLE.sub(lambda match: given[match[1]], spec.base_url or DEFAULT_BASE_URL)
+    if why := _no_address(url):
+        raise SetupError(f"backend '{spec.name}': its base_url {why}{_origin(spec)}")
+    key = given[spec.key_env] if spec.key_env else ""
     if key and not re.fullmatch(r"[!-~]+", key):
         raise SetupError(
             f"backend '{spec.name}': what {spec.key_env} holds cannot be a key: it has a space or an odd character"
@@ -382,15 +390,41 @@ def open_openai(spec: OpenAISpec) -> OpenAIBackend:
     return OpenAIBackend(spec.name, spec.model, url, key=key, key_env=spec.key_env or "")
 
 
+def _variables(spec: OpenAISpec) -> list[str]:
+    named = _VARIABLE.findall(spec.base_url or DEFAULT_BASE_URL)
+
+    return [*dict.fromkeys([*named, spec.key_env] if spec.key_env else named)]
+
+
+def _unset(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"the environment variable {names[0]}, which is not set; set it"
+
+    return f"the environment variables {', '.join(names)}, which are not set; set them"
+
+
+def _no_address(url: str) -> str:
+    """
+    Say why nothing can be called at *url*, or nothing if it can; a part of it may be a secret, so it is not quoted.
+    """
+    if not re.fullmatch(r"https?://[^\s/$][^\s$]*", url):
+        return "is no http:// or https:// address"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        # A label that is empty or too long for the domain name system.
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        return "has a host or a port that cannot be one"
+    if parts.username is not None or parts.password is not None:
+        return "has a user or a password in it; name the variable of the key as 'key_env:'"
+    if not parts.hostname or port == 0:
+        return "has a host or a port that cannot be one"
+
+    return ""
+
+
 def _origin(spec: OpenAISpec) -> str:
     names = _VARIABLE.findall(spec.base_url or DEFAULT_BASE_URL)
 
     return f"; it is made of {', '.join(names)} from the environment" if names else f": {spec.base_url!r}"
-
-
-def _variable(backend: str, name: str) -> str:
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise SetupError(f"backend '{backend}' needs the environment variable {name}, which is not set; set it and start again")
-
-    return value

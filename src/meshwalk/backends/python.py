@@ -4,7 +4,8 @@ The user's own async function as a backend: `async def answer(request: ChatReque
 A text is a reply that says nothing of tokens, cost or confidence.  To fail with a class of its choice the function raises a
 `BackendError`.  Whatever else it raises is mapped here: connection errors to `Unreachable`, the rest to `Malformed`; both
 count as billable, since the function may have paid someone before it failed.  Errors name the type of what was raised
-and not its text, which may hold the prompt.
+and not its text, which may hold the prompt.  A function that asks to exit has failed too: it answers one call, and does
+not decide for the process that serves many.  Cancellation passes, as it must.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from meshwalk.trace import Reply
 Function = Callable[[ChatRequest], Awaitable[Reply | str]]
 
 # By what was raised, the first that fits.
-_FOREIGN: tuple[tuple[type[Exception], type[BackendError]], ...] = ((ConnectionError, Unreachable), (Exception, Malformed))
+_FOREIGN: tuple[tuple[type[BaseException], type[BackendError]], ...] = (
+    (ConnectionError, Unreachable),
+    (Exception, Malformed),
+    (SystemExit, Malformed),
+)
 
 
 class PythonBackend:
@@ -47,7 +52,7 @@ class PythonBackend:
             given: object = await self._function(request)
         except BackendError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             house = next(house for foreign, house in _FOREIGN if isinstance(error, foreign))
             message = f"the function of backend '{self.name}' raised {type(error).__name__}"
             raise house(message, backend=self.name, billable=True) from error

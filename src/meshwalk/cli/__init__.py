@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import TextIO, cast
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -17,7 +19,7 @@ from meshwalk.cli.check import check
 from meshwalk.cli.diff import diff
 from meshwalk.cli.draw import draw
 from meshwalk.cli.evaluate import evaluate
-from meshwalk.cli.output import Misuse, report
+from meshwalk.cli.output import WRONG_USE, Misuse, Stdout, Unwritten, complain, report
 from meshwalk.cli.replay import replay
 from meshwalk.cli.route import route
 from meshwalk.cli.schema import schema
@@ -40,6 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     # gRPC's C core writes lines of its own to stderr beside the error it raises, which we say in a sentence.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
+        with redirect_stdout(cast("TextIO", Stdout(sys.stdout))):
+            return _run(words, as_json=as_json)
+    except Unwritten as lost:
+        # The interpreter's last flush must not complain, either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(lost.error, BrokenPipeError):
+            return _PIPE_CLOSED
+        complain(f"error: {lost}")
+        return WRONG_USE
+
+
+def _run(words: Sequence[str], *, as_json: bool) -> int:
+    try:
         code: int | None = app()(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
@@ -48,10 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report(error, as_json=as_json)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has enough; the interpreter's last flush must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
 
     return code or 0
 

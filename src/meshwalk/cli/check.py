@@ -4,69 +4,86 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from meshwalk.cli.options import Json
-from meshwalk.cli.output import NO, OK, emit, problem_document, rendered, say
+from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, error_document, problem_document, rendered, say
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshwalk.problems import Problem
 
 
 def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /, *, json: Json = False) -> int:
     """
     Find everything that is wrong with graphs.
 
-    Exits with 1 if there is an error; warnings alone leave it at 0.
+    Exits with 1 if there is an error, and with 2 if a file cannot be read; warnings alone leave it at 0.
 
     Parameters
     ----------
     graphs
         The graphs' YAML files.
     """
-    from meshwalk.cli.shapes import bounds_document
-    from meshwalk.loader import load_graph
-    from meshwalk.plan import examine
-    from meshwalk.problems import GraphError, Problem
-
     found: list[Problem] = []
     cards: list[dict[str, Any]] = []
     for path in graphs:
-        try:
-            plan, problems = examine(load_graph(path), prove=True)
-        except GraphError as error:
-            plan, problems = None, error.problems
+        card, problems = _examined(path)
         found += problems
-        card: dict[str, Any] = {"file": path, "ok": plan is not None}
-        if plan is not None:
-            edges = sum(len(node.next) + len(node.on_error) for node in plan.nodes)
-            card |= {"graph": plan.name, "nodes": len(plan.nodes), "edges": edges}
-            card |= {"plan_digest": plan.plan_digest, "shape_digest": plan.shape_digest}
-            card["bounds"] = bounds_document(plan.bounds)
         cards.append(card)
     ok = all(card["ok"] for card in cards)
+    unread = [card for card in cards if "error" in card]
     if json:
         # Of one graph, the bounds stand where whoever reads a single answer looks for them.
         alone = {"bounds": cards[0].get("bounds")} if len(cards) == 1 else {}
         emit({"ok": ok, "problems": [problem_document(problem) for problem in found], **alone, "graphs": cards})
-    else:
-        if found:
-            say(rendered(found))
-        say(_summary(found, cards))
+    elif text := "\n".join(filter(None, (rendered(found), _summary(found, cards)))):
+        say(text)
+    for card in unread:
+        complain(f"error: {card['error']['message']}")
 
-    return OK if ok else NO
+    return WRONG_USE if unread else OK if ok else NO
+
+
+def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
+    from meshwalk.cli.shapes import bounds_document
+    from meshwalk.loader import load_graph
+    from meshwalk.plan import examine
+    from meshwalk.problems import GraphError, SetupError
+
+    try:
+        plan, problems = examine(load_graph(path), prove=True)
+    except GraphError as error:
+        plan, problems = None, error.problems
+    except SetupError as error:
+        # The other files can still be looked at.
+        return {"file": path, "ok": False, "error": error_document(error)}, ()
+    card: dict[str, Any] = {"file": path, "ok": plan is not None}
+    if plan is not None:
+        edges = sum(len(node.next) + len(node.on_error) for node in plan.nodes)
+        card |= {"graph": plan.name, "nodes": len(plan.nodes), "edges": edges}
+        card |= {"plan_digest": plan.plan_digest, "shape_digest": plan.shape_digest}
+        card["bounds"] = bounds_document(plan.bounds)
+
+    return card, problems
 
 
 def _summary(problems: list[Any], cards: list[dict[str, Any]]) -> str:
     rows = [
-        f"{card['file']}: ok, graph '{card['graph']}' with {_counted(card['nodes'], 'node')} and "
-        f"{_counted(card['edges'], 'edge')}, plan {card['plan_digest'][:12]}\n  {_bounded(card['bounds'])}"
+        f"{card['file']}: ok, graph '{card['graph']}' with {counted(card['nodes'], 'node')} and "
+        f"{counted(card['edges'], 'edge')}, plan {card['plan_digest'][:12]}\n  {_bounded(card['bounds'])}"
         for card in cards
         if card["ok"]
     ]
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
+    read = sum("error" not in card for card in cards)
     if problems:
-        rows.append(f"{_counted(errors, 'error')} and {_counted(warnings, 'warning')} in {_counted(len(cards), 'graph')}")
+        rows.append(f"{counted(errors, 'error')} and {counted(warnings, 'warning')} in {counted(read, 'graph')}")
 
     return "\n".join(rows)
 
@@ -74,7 +91,7 @@ def _summary(problems: list[Any], cards: list[dict[str, Any]]) -> str:
 def _bounded(bounds: dict[str, Any]) -> str:
     tokens, cost = bounds["output_tokens"], bounds["cost_usd"]
     figures = [
-        f"at most {_counted(bounds['hops'], 'hop')}",
+        f"at most {counted(bounds['hops'], 'hop')}",
         f"{bounds['latency_ms'] / 1000:g} s",
         "any number of output tokens" if tokens is None else f"{tokens} output tokens",
         "any cost" if cost is None else f"{cost:.9f}".rstrip("0").rstrip(".") + " USD",
@@ -83,7 +100,3 @@ def _bounded(bounds: dict[str, Any]) -> str:
     way = " → ".join(bounds["witness"]["cost_usd"])
 
     return ", ".join(figures) + (f" ({why})" if why else f" ({way})")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

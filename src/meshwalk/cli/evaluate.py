@@ -8,10 +8,8 @@ import sys
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
-from meshwalk.cli.options import Json
-from meshwalk.cli.output import OK, Misuse, complain, emit
+from meshwalk.cli.options import Json, NewTraces, Whole
+from meshwalk.cli.output import OK, complain, counted, emit, visible
 
 
 if TYPE_CHECKING:
@@ -25,8 +23,8 @@ def evaluate(
     data: str,
     /,
     *,
-    traces: Annotated[str | None, Parameter(name="--traces")] = None,
-    limit: Annotated[int | None, Parameter(name="--limit")] = None,
+    traces: NewTraces = None,
+    limit: Annotated[int | None, Whole] = None,
     json: Json = False,
 ) -> int:
     """
@@ -48,8 +46,6 @@ def evaluate(
     """
     import anyio
 
-    if limit is not None and limit < 1:
-        raise Misuse(f"--limit takes a whole number from 1, and {limit} is none")
     evaluation = anyio.run(_evaluate, graph, data, traces, limit)
     if json:
         emit(_document(evaluation))
@@ -76,7 +72,7 @@ async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None
             evaluation = await walk_file(plan, data, sinks=sinks, limit=limit, progress=progress)
     for store in sinks:
         if lost := store.dropped + store.failed:
-            complain(f"warning: {lost} of {evaluation.n} walks could not be stored in '{traces}'")
+            complain(f"warning: {lost} of {counted(evaluation.n, 'walk')} could not be stored in '{traces}'")
 
     return evaluation
 
@@ -147,7 +143,7 @@ def _show(evaluation: Evaluation) -> None:
     )
     screen.print(
         table(
-            f"Graph {evaluation.graph} on {evaluation.n} rows",
+            f"Graph {evaluation.graph} on {counted(evaluation.n, 'row')}",
             ("", "quality", "USD", "USD per 1000", "of the best's cost"),
             (
                 (name, f"{quality:.4f}", f"{cost:.4f}", f"{1000 * cost / evaluation.n:.4f}", _ratio(cost, best.cost_usd))
@@ -181,7 +177,7 @@ def _show(evaluation: Evaluation) -> None:
     p50, p95, p99 = (us / 1000 for us in evaluation.latency_us)
     screen.print(f"Latency: p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms; recorded answers come at once.")
     for note in _notes(evaluation):
-        screen.print(note, markup=False)
+        screen.print(visible(note), markup=False)
 
 
 def _ratio(cost: float, best: float) -> str:
@@ -195,4 +191,4 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.contaminated:
         yield f"Rows marked as known to the models: {evaluation.contaminated}; published figures leave them out."
     for reason, count in evaluation.skipped.items():
-        yield f"Left out: {count} rows ({reason})."
+        yield f"Left out: {counted(count, 'row')} ({reason})."

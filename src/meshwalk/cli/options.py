@@ -8,9 +8,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from meshwalk.cli.output import Misuse
 from meshwalk.problems import did_you_mean
@@ -20,8 +21,46 @@ if TYPE_CHECKING:
     from meshwalk.model import Value, ValueType
 
 
+# What records, the wire and the store can hold.
+_MOST = 2**63 - 1
+
+_WHOLE = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+def _whole(_: Any, tokens: Sequence[Token]) -> int:
+    # Read here, because cyclopts rounds 1.5 to a number that nobody wrote.
+    option, text = tokens[0].keyword, tokens[0].value
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= _MOST:
+        raise Misuse(f"{option} takes a whole number from 1 to {_MOST}, and {_clipped(text)} is none")
+
+    return int(text)
+
+
+def _folder(_: Any, tokens: Sequence[Token]) -> str:
+    # An empty text is what an unset variable of a shell leaves; the current folder is not what was meant.
+    if not tokens[0].value:
+        raise Misuse(f"{tokens[0].keyword} takes a folder, and '' names none; the current one is '.'")
+
+    return tokens[0].value
+
+
+def _file(_: Any, tokens: Sequence[Token]) -> str:
+    # A graph may not need the file; whoever names one that is not there has still made a mistake.
+    if not Path(tokens[0].value).exists():
+        raise Misuse(f"{tokens[0].keyword} takes a file, and there is none called {_clipped(tokens[0].value)}")
+
+    return tokens[0].value
+
+
+def _clipped(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:79] + "…")
+
+
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
-TracesFolder = Annotated[str, Parameter(name="--traces", help="The folder that traces are kept in.")]
+TracesFolder = Annotated[str, Parameter(name="--traces", converter=_folder, help="The folder that traces are kept in.")]
+NewTraces = Annotated[str | None, Parameter(name="--traces", converter=_folder)]
+DataFile = Annotated[str | None, Parameter(name="--data", converter=_file)]
+Whole = Parameter(converter=_whole)
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s|m|h)", re.ASCII)
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
@@ -46,10 +85,10 @@ def nano_usd(option: str, amount: float) -> int:
     Read an amount of dollars.
 
     Raises:
-        Misuse: If it is not a finite number, or less than nothing.
+        Misuse: If it is not a finite number, less than nothing, or more than a record can hold.
     """
-    if not math.isfinite(amount) or amount < 0:
-        raise Misuse(f"{option} takes an amount in USD of 0 or more, and {amount:g} is none")
+    if not math.isfinite(amount) or not 0 <= amount <= _MOST // 10**9:
+        raise Misuse(f"{option} takes an amount in USD from 0 to {_MOST // 10**9}, and {amount:g} is none")
 
     # The shortest decimal that reads back as the float is what was typed.
     return round(Decimal(repr(amount)) * 10**9)
@@ -60,35 +99,49 @@ def attribute_values(given: Sequence[str], graph: str, declared: Mapping[str, Va
     Read `NAME=VALUE` texts by the types that *graph* declares.
 
     Raises:
-        Misuse: At the first that is not such a text, names no attribute, or is not of its type.
+        Misuse: With every text that is none, names no attribute, gives one again, or is not of its type.
     """
     values: dict[str, Value] = {}
+    faults: list[str] = []
     for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise Misuse(f"--set takes NAME=VALUE, and {text!r} has no '='")
-        if name not in declared:
-            hint = did_you_mean(name, declared)
-            raise Misuse(
-                f"graph '{graph}' declares no attribute '{name}'; {hint + ' ' if hint else ''}it has: {', '.join(declared)}"
-            )
-        if name in values:
-            raise Misuse(f"--set gives '{name}' twice")
-        values[name] = _value(name, value, declared[name])
+        name, _, value = text.partition("=")
+        if fault := _fault(text, graph, declared):
+            faults.append(fault)
+        elif name in values:
+            faults.append(f"--set gives '{name}' twice")
+        else:
+            values[name] = _value(value, declared[name])
+    if faults:
+        raise Misuse("; ".join(dict.fromkeys(faults)))
 
     return values
 
 
-def _value(name: str, text: str, type: ValueType) -> Value:
+def _fault(text: str, graph: str, declared: Mapping[str, ValueType]) -> str:
+    name, equals, value = text.partition("=")
+    if not equals:
+        return f"--set takes NAME=VALUE, and {text!r} has no '='"
+    if name not in declared:
+        hint = did_you_mean(name, declared)
+        return f"graph '{graph}' declares no attribute '{name}'; {hint + ' ' if hint else ''}it has: {', '.join(declared)}"
+    try:
+        _value(value, declared[name])
+    except ValueError as error:
+        return f"--set {text}: '{name}' {error}"
+
+    return ""
+
+
+def _value(text: str, type: ValueType) -> Value:
     match type:
         case "string":
             return text
         case "bool":
             if text not in ("true", "false"):
-                raise Misuse(f"--set {name}={text}: '{name}' takes true or false")
+                raise ValueError("takes true or false")
             return text == "true"
         case "number":
             try:
                 return float(text)
             except ValueError:
-                raise Misuse(f"--set {name}={text}: '{name}' takes a number") from None
+                raise ValueError("takes a number") from None

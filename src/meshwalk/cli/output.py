@@ -8,10 +8,12 @@ whoever reads stdout always finds exactly one.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 
@@ -20,6 +22,12 @@ from meshwalk.problems import GraphError, MeshwalkError, Problem, RequestError, 
 
 OK, NO, WRONG_USE = 0, 1, 2
 
+# A graph with more faults than this has one that causes the rest.
+_SHOWN_FAULTS = 100
+
+# What a terminal obeys instead of showing it, and halves of character pairs.
+_UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 class Misuse(MeshwalkError):
     """
@@ -27,6 +35,46 @@ class Misuse(MeshwalkError):
     """
 
     hint = "INVALID_ARGUMENT"
+
+
+class Unwritten(Exception):
+    """
+    Say that stdout takes no more: a full disk, or a reader who has enough.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+        super().__init__(f"stdout cannot be written: {error.strerror or error}")
+
+
+class Stdout:
+    """
+    Be *stream*, but tell its own failures from those of every other file.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """
+        Write *text*.
+        """
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise Unwritten(error) from error
+
+    def flush(self) -> None:
+        """
+        Write what is held back.
+        """
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise Unwritten(error) from error
 
 
 def emit(document: Mapping[str, Any], *, on_one_line: bool = False) -> None:
@@ -48,7 +96,7 @@ def line(document: Mapping[str, Any]) -> str:
 
 def say(text: str) -> None:
     """
-    Print *text* for people; what the terminal cannot show is escaped.
+    Print *text*; what the terminal cannot show, or would obey, is escaped.
     """
     _write(sys.stdout, text)
 
@@ -58,13 +106,31 @@ def complain(text: str) -> None:
     Print *text* where it does not mix with what the command gives.
     """
     sys.stdout.flush()
-    _write(sys.stderr, text)
+    # Where not even that can be said, the exit code still says it.
+    with suppress(OSError):
+        _write(sys.stderr, text)
+
+
+def visible(text: str) -> str:
+    """
+    Return *text* with what a terminal would obey written out, in escapes that JSON knows, too.
+
+    Answers, names and reasons come from models and files; none of them may move a cursor or colour a line.
+    """
+    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def counted(count: int, noun: str) -> str:
+    """
+    Say how many of *noun* there are.
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _write(stream: Any, text: str) -> None:
-    # A prompt may hold half a character pair, and a terminal may know no UTF-8; neither is a reason to die.
+    # A terminal may know no UTF-8, which is no reason to die.
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(visible(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def write_lines(path: str, lines: Iterable[str]) -> int:
@@ -132,7 +198,7 @@ def problem_document(problem: Problem) -> dict[str, Any]:
 
 def rendered(problems: Sequence[Problem]) -> str:
     """
-    Print *problems* with the lines they are about, as far as those can be read.
+    Print *problems* with the lines they are about, as far as those can be read; of very many, the first.
     """
     from meshwalk.loader import source_lines
     from meshwalk.problems import render
@@ -145,4 +211,8 @@ def rendered(problems: Sequence[Problem]) -> str:
             # A graph that is no text, or a plan from a store, has no lines to quote.
             sources[file] = []
 
-    return "\n".join(render(problem, sources) for problem in problems)
+    rows = [render(problem, sources) for problem in problems[:_SHOWN_FAULTS]]
+    if more := len(problems) - len(rows):
+        rows.append(f"{counted(more, 'more fault')}; mend these first, or see all of them with `meshwalk check --json`")
+
+    return "\n".join(rows)

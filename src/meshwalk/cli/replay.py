@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from meshwalk.cli.options import Json, TracesFolder
-from meshwalk.cli.output import NO, OK, WRONG_USE, complain, emit, say
+from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, say
 
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def replay(*ids: Annotated[str, Parameter(name="ID")], traces: TracesFolder, jso
     """
     Decide stored walks again, each over the plan stored beside it, and compare every wish and decision.
 
-    Exits with 1 if a walk decides differently now, and with 2 if the plan of one is not there.
+    Exits with 1 if a walk decides differently now, and with 2 if a record cannot be read or its plan is not there.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def _texts(things: Iterable[object]) -> list[str]:
 
 def _show(report: Report) -> None:
     counts = f"{report.unchanged} unchanged, {report.mismatched} mismatched, {report.unidentified} unidentified"
-    say(f"{report.total} walks: {counts}")
+    say(f"{counted(report.total, 'walk')}: {counts}")
     for mismatch in report.mismatches:
         complain(f"mismatch: {mismatch}")
     for unknown in report.unknown:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import Json, attribute_values, duration_us, nano_usd
+from meshwalk.cli.options import DataFile, Json, NewTraces, Whole, attribute_values, duration_us, nano_usd
 from meshwalk.cli.output import NO, OK, Misuse, emit, say
 
 
@@ -32,11 +32,11 @@ def route(
     session: str = "",
     workflow: str = "",
     graph: Annotated[str, Parameter(name="--graph")] = "",
-    data: Annotated[str | None, Parameter(name="--data")] = None,
-    traces: Annotated[str | None, Parameter(name="--traces")] = None,
+    data: DataFile = None,
+    traces: NewTraces = None,
     max_cost_usd: float | None = None,
-    max_hops: int | None = None,
-    max_output_tokens: int | None = None,
+    max_hops: Annotated[int | None, Whole] = None,
+    max_output_tokens: Annotated[int | None, Whole] = None,
     deadline: str | None = None,
     json: Json = False,
 ) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import Json
+from meshwalk.cli.options import DataFile, Json, NewTraces
 from meshwalk.cli.output import OK, emit, say
 
 
@@ -26,8 +26,8 @@ def serve(
     /,
     *,
     listen: Annotated[str, Parameter(name="--listen")] = "127.0.0.1:50051",
-    traces: Annotated[str | None, Parameter(name="--traces")] = None,
-    data: Annotated[str | None, Parameter(name="--data")] = None,
+    traces: NewTraces = None,
+    data: DataFile = None,
     json: Json = False,
 ) -> int:
     """

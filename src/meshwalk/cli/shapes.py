@@ -13,10 +13,12 @@ from meshwalk.guards import Explanation
 from meshwalk.hops import Hop, hops_of
 from meshwalk.plan import Plan
 from meshwalk.problems import TraceError
-from meshwalk.replay import explain_decision
+from meshwalk.replay import explain_decision, legible
 from meshwalk.trace import Traversal
 from meshwalk.wire.words import Routed
 
+
+_END_OF_CALENDAR_US = 253_402_300_800_000_000
 
 # What a traversal and a server's reply have in common is enough for a document.
 Walk = Traversal | Routed
@@ -53,7 +55,15 @@ def walk_document(
 def record_document(traversal: Traversal, plan: Plan) -> dict[str, Any]:
     """
     Return a stored walk, with what it began from; its words where the graph records them.
+
+    Raises:
+        TraceError: If the record says what no walk says.
     """
+    with legible(traversal):
+        return _record_document(traversal, plan)
+
+
+def _record_document(traversal: Traversal, plan: Plan) -> dict[str, Any]:
     began, finish, content = traversal.began, traversal.finish, traversal.content
     document = walk_document(
         traversal,
@@ -177,6 +187,9 @@ def _in_units(value: int | None, unit: float) -> float | None:
 
 def wall_time(unix_us: int) -> str:
     """
-    Write a wall-clock time as RFC 3339 in UTC.
+    Write a wall-clock time as RFC 3339 in UTC; one past the calendar, which only a damaged row has, as its number.
     """
+    if not 0 <= unix_us < _END_OF_CALENDAR_US:
+        return f"{unix_us} us"
+
     return datetime.fromtimestamp(unix_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from meshwalk.cli.output import visible
 from meshwalk.cli.shapes import wall_time
 from meshwalk.hops import Hop
 from meshwalk.model import Value
@@ -34,16 +35,16 @@ def console() -> Console:
 
 def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> Table:
     """
-    Make a table of plain texts; nothing in a cell is read as markup.
+    Make a table of plain texts; nothing in a cell is read as markup, or by the terminal.
 
     Args:
         right: The columns of numbers.
     """
-    made = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(title=Text(visible(title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, heading in enumerate(headings):
         made.add_column(Text(heading), justify="right" if position in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(visible(cell)) for cell in row))
 
     return made
 
@@ -83,8 +84,9 @@ def _hop_row(hop: Hop) -> tuple[str, ...]:
         hop.role,
         status,
         *(f"{us / 1000:.2f}" for us in times),
-        f"{hop.usage.input_tokens} > {hop.usage.output_tokens}" if hop.attempts else "",
-        f"{hop.cost_nano_usd / 1e9:.6f}" if hop.attempts else "",
+        # Not by its attempts: a server keeps those to itself unless it is asked for everything.
+        f"{hop.usage.input_tokens} > {hop.usage.output_tokens}" if any(hop.usage) else "",
+        f"{hop.cost_nano_usd / 1e9:.6f}" if hop.basis != "none" else "",
         outputs_text(hop),
         hop.edge,
     )
@@ -106,14 +108,14 @@ def trace_table(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Group:
         f"{traversal.cost_usd:.6f} USD ({traversal.basis})\n"
     )
 
-    return Group(Text(head), hops_table(hops), _decisions(traversal, hops, plan))
+    return Group(Text(visible(head)), hops_table(hops), _decisions(traversal, hops, plan))
 
 
 def _decisions(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Table | Text:
     try:
         explained = [(hop, explain_decision(traversal, plan, hop.index)) for hop in hops]
     except TraceError as error:
-        return Text(f"Its decisions cannot be explained: {error}")
+        return Text(visible(f"Its decisions cannot be explained: {error}"))
     rows = (
         (hop.node if edge is edges[0] else "", edge.to, edge.guard, edge.verdict, *_why_cells(edge))
         for hop, edges in explained

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from meshwalk.cli.options import Json, TracesFolder
-from meshwalk.cli.output import OK, Misuse, emit, line, say, write_lines
+from meshwalk.cli.options import Json, TracesFolder, Whole
+from meshwalk.cli.output import OK, WRONG_USE, Misuse, complain, counted, emit, line, say, write_lines
 from meshwalk.problems import TraceError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from meshwalk.plan import Plan
-    from meshwalk.store import Shelf, Summary
+    from meshwalk.store import Damaged, Shelf, Summary
     from meshwalk.trace import Traversal
 
 
@@ -48,7 +48,7 @@ def list_traces(
     session: SessionFilter = "",
     workflow: WorkflowFilter = "",
     outcome: OutcomeFilter = None,
-    limit: Annotated[int, Parameter(name="--limit")] = 50,
+    limit: Annotated[int, Whole] = 50,
     before: Annotated[str, Parameter(name="--before")] = "",
     json: Json = False,
 ) -> int:
@@ -64,8 +64,6 @@ def list_traces(
     """
     from meshwalk.store import Shelf
 
-    if limit < 1:
-        raise Misuse(f"--limit takes a whole number from 1, and {limit} is none")
     with Shelf(traces) as shelf:
         rows = shelf.list(graph=graph, session=session, workflow=workflow, outcome=outcome or "", limit=limit, before=before)
     if json:
@@ -83,11 +81,12 @@ def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> i
     Parameters
     ----------
     traversal_id
-        The walk's id, or a beginning of it that no other has.
+        The walk's id, or a beginning of it (6 characters at least) that no other has.
     """
     from meshwalk.cli.shapes import explained_document
     from meshwalk.cli.show import console, trace_table
     from meshwalk.hops import hops_of
+    from meshwalk.replay import legible
     from meshwalk.store import Shelf
 
     with Shelf(traces) as shelf:
@@ -96,7 +95,9 @@ def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> i
     if json:
         emit(explained_document(traversal, plan))
     else:
-        console().print(trace_table(traversal, hops_of(traversal, plan), plan))
+        with legible(traversal):
+            shown = trace_table(traversal, hops_of(traversal, plan), plan)
+        console().print(shown)
 
     return OK
 
@@ -114,6 +115,8 @@ def export(
     """
     Print walks as JSON lines, oldest first, each as `show --json` prints it but without explanations.
 
+    Exits with 2 if a record cannot be read; the others are printed all the same.
+
     Parameters
     ----------
     output
@@ -121,31 +124,46 @@ def export(
     json
         One JSON document that holds them all, in place of a line each.
     """
-    from meshwalk.cli.shapes import record_document
     from meshwalk.store import Shelf
 
+    damaged: list[Damaged] = []
     with Shelf(traces) as shelf:
-        records = (
-            record_document(traversal, _plan_of(shelf, traversal))
-            for traversal in shelf.traversals(graph=graph, session=session, workflow=workflow, outcome=outcome or "")
-        )
+        walks = shelf.traversals(graph=graph, session=session, workflow=workflow, outcome=outcome or "", damaged=damaged.append)
+        records = _documents(shelf, walks, damaged)
         if output is not None:
             count = write_lines(output, (line(record) for record in records))
-            _say_written(output, count, json)
+            _say_written(output, count, damaged, json)
         elif json:
-            emit({"traversals": list(records)})
+            emit({"traversals": list(records), "damaged": _left_out(damaged)})
         else:
             for record in records:
                 say(line(record))
+    for one in damaged:
+        complain(f"left out: {one.traversal_id}: {one.reason}")
 
-    return OK
+    return WRONG_USE if damaged else OK
 
 
-def _say_written(output: str, count: int, as_json: bool) -> None:
+def _documents(shelf: Shelf, walks: Iterable[Traversal], damaged: list[Damaged]) -> Iterator[dict[str, Any]]:
+    from meshwalk.cli.shapes import record_document
+    from meshwalk.store import Damaged
+
+    for traversal in walks:
+        try:
+            yield record_document(traversal, _plan_of(shelf, traversal))
+        except TraceError as error:
+            damaged.append(Damaged(traversal.traversal_id, traversal.plan_digest, str(error)))
+
+
+def _left_out(damaged: Sequence[Damaged]) -> list[dict[str, str]]:
+    return [one._asdict() for one in damaged]
+
+
+def _say_written(output: str, count: int, damaged: Sequence[Damaged], as_json: bool) -> None:
     if as_json:
-        emit({"file": output, "traversals": count})
+        emit({"file": output, "traversals": count, "damaged": _left_out(damaged)})
     else:
-        say(f"{output}: {count} walks")
+        say(f"{output}: {counted(count, 'walk')}")
 
 
 def find(shelf: Shelf, traversal_id: str) -> Traversal:
@@ -154,11 +172,20 @@ def find(shelf: Shelf, traversal_id: str) -> Traversal:
 
     Raises:
         Misuse: If there is none.
-        TraceError: If several ids begin so.
+        TraceError: If several ids begin so, or the record cannot be read.
     """
+    from meshwalk.store import SHORTEST_PREFIX
+
     traversal = shelf.get(traversal_id)
     if traversal is None:
-        raise Misuse(f"there is no walk {traversal_id!r} in '{shelf.folder}'; `meshwalk traces list` names those there are")
+        short = (
+            f"a beginning of an id has at least {SHORTEST_PREFIX} characters, and "
+            if len(traversal_id) < SHORTEST_PREFIX
+            else ""
+        )
+        raise Misuse(
+            f"there is no walk {traversal_id!r} in '{shelf.folder}'; {short}`meshwalk traces list` names those there are"
+        )
 
     return traversal
 

@@ -39,7 +39,7 @@ def random_hex(bits: int) -> str:
     Make an id of *bits* random bits, as hexadecimal digits.
     """
     # Never all zeros: a zero id is no id in a trace context.
-    return f"{random.getrandbits(bits) or 1:0{bits // 4}x}"
+    return (random.getrandbits(bits) or 1).to_bytes(bits // 8, "big").hex()
 
 
 def trace_context(traceparent: str) -> TraceContext:

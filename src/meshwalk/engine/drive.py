@@ -159,7 +159,7 @@ class Drive:
 
     def _settle(self, hop: int) -> None:
         # A hop whose retry was denied has been settled before the retry asked.
-        if hop in self._ledger.open:
+        if self._ledger.holds(hop):
             last = self._attempts[-1]
             # What was sent and never answered is charged at its worst, tokens too.
             tokens = self._need.output_tokens or 0 if last.basis == "assumed" else last.usage.output_tokens

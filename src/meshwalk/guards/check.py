@@ -119,7 +119,7 @@ def _judge(text: str, tokens: Sequence[Token], kinds: Mapping[int, Kind]) -> Non
         syntax.checker().judge(syntax.typed_shape(tokens, kinds))
     except Refused as refused:
         place = Place(0, len(text)) if refused.index is None else tokens[refused.index].place
-        raise GuardFaults([faults.mismatch(place, f"the CEL checker does not take this guard: {refused}")]) from None
+        raise GuardFaults([faults.mismatch(place, f"this guard is not taken by the CEL checker: {refused}")]) from None
 
 
 def _syntax_fault(tokens: Sequence[Token], index: int) -> GuardFault:

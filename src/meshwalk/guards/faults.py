@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, get_args
 
-from meshwalk.guards.tree import Compare, Comparison, Expr, Literal, Name, TextTest, canonical, worded
+from meshwalk.guards.tree import Choice, Compare, Comparison, Expr, In, Literal, Logic, Name, TextTest, canonical, worded
 from meshwalk.signals import Kind, Signal
 
 
@@ -203,8 +203,14 @@ def not_a_condition(place: Place, expr: Expr) -> GuardFault:
     return GuardFault(*place, "not-a-condition", message, _as_condition(expr))
 
 
-def _as_condition(expr: Expr) -> str:
+def _operand(expr: Expr) -> str:
     text = canonical(expr)
+
+    return f"({text})" if isinstance(expr, Choice | Logic | In) else text
+
+
+def _as_condition(expr: Expr) -> str:
+    text = _operand(expr)
     match expr.kind:
         case Kind.NUMBER:
             return f"compare it: {text} > 0"
@@ -235,10 +241,10 @@ def _alike(op: Comparison, left: Expr, right: Expr) -> str:
         return "join two comparisons with &&"
     if isinstance(right, Literal):
         wanted, text = (right.type, left.kind), _recast(right, left.kind)
-        meant = f"{canonical(left)}{meant}{text}"
+        meant = f"{_operand(left)}{meant}{text}"
     elif isinstance(left, Literal):
         wanted, text = (left.type, right.kind), _recast(left, right.kind)
-        meant = f"{text}{meant}{canonical(right)}"
+        meant = f"{text}{meant}{_operand(right)}"
     else:
         return ""
 

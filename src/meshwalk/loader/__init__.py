@@ -53,7 +53,10 @@ def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str
     Raises:
         GraphError: If there is nothing to go on; any other fault is among the graph's problems.
     """
-    return build(read_document(text, file), file=file, folder=folder, hashes=hashes)
+    # Hashes come with a stored plan, which may be of a graph that no author wrote as text.
+    document = read_document(text, file, any_text=hashes is not None)
+
+    return build(document, file=file, folder=folder, hashes=hashes)
 
 
 def cases_path(graph: str | Path) -> Path:

@@ -10,6 +10,8 @@ Laws of this room:
 1. Nothing is built before its size and depth are known to be bounded; an alias counts as much as what it stands for.
 2. Text that cannot be read at all raises `GraphError`; everything else is one more problem, and reading goes on.
 3. A key is the text the author wrote, whatever a resolver would make of it.
+4. A character that YAML refuses where it stands as it is does not come in as an escape either: names and reasons are
+   printed on terminals and into logs.  A stored plan may hold it, since a graph that was made otherwise could.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import yaml
 
 from meshwalk.loader.faults import (
     already_there,
+    control_character,
+    empty_file,
     key_is_no_text,
     merge_key,
     nested_too_deep,
@@ -42,6 +46,8 @@ MAX_PARTS = 250_000
 MAX_DEPTH = 40
 
 _BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -170,7 +176,7 @@ def decode(text: bytes, file: str) -> str:
         GraphError: If it is too large or not UTF-8.
     """
     if len(text) > MAX_BYTES:
-        raise GraphError([too_large(file, len(text), MAX_BYTES)])
+        raise GraphError([too_large(file, MAX_BYTES)])
     try:
         return text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -178,15 +184,18 @@ def decode(text: bytes, file: str) -> str:
         raise GraphError([not_utf8(Span(file, len(before), len(before[-1]) + 1))]) from error
 
 
-def read_document(text: bytes, file: str) -> Document:
+def read_document(text: bytes, file: str, *, any_text: bool = False) -> Document:
     """
     Read the first document of *text*.
+
+    Args:
+        any_text: Whether escaped control characters are taken.
 
     Raises:
         GraphError: If there is nothing to go on: no UTF-8, no YAML, nothing in it, too large, nested too deep.
     """
     source = decode(text, file)
-    builder = _Builder(file, source)
+    builder = _Builder(file, source, any_text=any_text)
     try:
         for event in yaml.parse(source, Loader=yaml.CSafeLoader):
             builder.feed(event)
@@ -195,7 +204,7 @@ def read_document(text: bytes, file: str) -> Document:
     except yaml.reader.ReaderError as error:
         raise GraphError([_unreadable(source, file)]) from error
     if builder.root is None:
-        raise GraphError([not_yaml(Span(file, 1, 1), "there is nothing in it", "")])
+        raise GraphError([empty_file(Span(file, 1, 1))])
 
     return Document(builder.root, builder.problems)
 
@@ -245,8 +254,9 @@ class _Builder:
     Grow a tree event by event.
     """
 
-    def __init__(self, file: str, source: str) -> None:
+    def __init__(self, file: str, source: str, *, any_text: bool) -> None:
         self.file = file
+        self.any_text = any_text
         self.source = source
         self.lines = split_lines(source)
         self.problems: list[Problem] = []
@@ -316,13 +326,23 @@ class _Builder:
         if event.style in ("'", '"'):
             text_span = span._replace(column=span.column + 1, length=max(1, span.length - 2))
             source = source[1:-1]
-        value: Any = event.value
+        text = event.value if self.any_text else self._printable(event.value, span)
+        value: Any = text
         if event.tag is not None and event.tag not in _TEXT_TAGS:
             self.problems.append(tag_not_taken(span, event.tag))
         elif event.tag is None and event.implicit[0]:
-            value = resolve(event.value)
+            value = resolve(text)
 
-        return Scalar(value, event.value, span, text_span, exact=source == event.value)
+        return Scalar(value, text, span, text_span, exact=source == text)
+
+    def _printable(self, text: str, span: Span) -> str:
+        """
+        Return *text* without the characters it may not hold, so that they are one problem and not several.
+        """
+        if found := _CONTROLS.search(text):
+            self.problems.append(control_character(span, ord(found.group())))
+
+        return _CONTROLS.sub("", text) if found else text
 
     def _alias(self, event: yaml.AliasEvent) -> Piece:
         assert event.anchor is not None

@@ -34,11 +34,11 @@ def _list(words: Iterable[str]) -> str:
 # ---- the file -------------------------------------------------------------------------------------------------------
 
 
-def too_large(file: str, size: int, most: int) -> Problem:
+def too_large(file: str, most: int) -> Problem:
     return Problem(
         Span(file, 1, 1),
         "file-too-large",
-        f"a graph has at most {most:,} bytes, and this file has {'more' if size < 0 else f'{size:,}'}",
+        f"a graph has at most {most:,} bytes, and this file has more",
         "keep data in files of their own and name them in the graph",
     )
 
@@ -108,11 +108,24 @@ def merge_key(span: Span) -> Problem:
     return Problem(span, "merge-key", "merge keys are no part of YAML 1.2", "write the keys out")
 
 
-def not_a_graph(span: Span) -> Problem:
+def control_character(span: Span, code: int) -> Problem:
+    return Problem(
+        span,
+        "control-character",
+        f"this text holds the control character U+{code:04X}",
+        "of those, a graph takes tabs and line breaks only",
+    )
+
+
+def empty_file(span: Span) -> Problem:
+    return not_a_graph(span, "there is nothing in this file, and ")
+
+
+def not_a_graph(span: Span, why: str = "") -> Problem:
     return Problem(
         span,
         "not-a-graph",
-        "a graph is a table of keys",
+        f"{why}a graph is a table of keys",
         "start with 'meshwalk: 1', 'name:', 'start:', 'backends:' and 'nodes:'",
     )
 

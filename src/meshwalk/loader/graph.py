@@ -4,7 +4,7 @@ The whole graph: its header and sections, each part on its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from meshwalk.loader import faults
@@ -22,6 +22,7 @@ from meshwalk.signals import accepts
 _GRAPH = "the graph"
 _SECTIONS = frozenset(GraphShape.known_keys()) - frozenset(HeaderShape.known_keys())
 _BUILT_IN = ("urgency", "correctness")
+_OF_THE_TEXT = ("yaml-tag", "control-character")
 
 
 class _Named(NamedTuple):
@@ -76,9 +77,18 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         description=header.description or "",
         hashes=hashes,
         broken=frozenset(findings.broken),
-        problems=in_file_order(problems),
+        problems=in_file_order(_causes(problems)),
         folder=folder,
     )
+
+
+def _causes(problems: Sequence[Problem]) -> list[Problem]:
+    """
+    Leave out what is said of a value whose text cannot be taken as it stands.
+    """
+    unread = {problem.span[:3] for problem in problems if problem.code in _OF_THE_TEXT}
+
+    return [problem for problem in problems if problem.code in _OF_THE_TEXT or problem.span[:3] not in unread]
 
 
 def _header(root: Table, problems: list[Problem]) -> Fitted[HeaderShape]:
@@ -204,6 +214,7 @@ def _nodes(root: Table, attributes: set[str], findings: Findings) -> dict[str, N
     for name, span, piece in _named(root, "nodes", "a node", findings):
         if name == DONE:
             findings.problems.append(faults.node_named_done(span))
+            findings.broken.add(name)
             continue
         node = read_node(name, span, piece, attributes, findings)
         if node is not None:

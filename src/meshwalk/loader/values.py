@@ -115,7 +115,8 @@ def _name(value: Any) -> str:
 def _duration_us(value: Any, least: int) -> int:
     wanted = "a duration such as 300ms, 4s, 1.5s, 2m or 1h"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", f"did you mean {value:g}s?")
+        meant = f"did you mean {value:g}s?" if least <= value <= _LONGEST_DURATION_US // _UNITS_US["s"] else ""
+        raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", meant)
     found = _DURATION.fullmatch(_text(value, wanted))
     if found is None:
         raise fault("bad-duration", f"is {quoted(value)}, and takes {wanted}")
@@ -191,9 +192,21 @@ def _variable(value: Any) -> str:
 
 def _version(value: Any) -> int:
     if value != 1 or isinstance(value, bool):
-        raise fault("unsupported-version", f"is {quoted(value)}, and this meshwalk reads version 1", "write meshwalk: 1")
+        raise fault("unsupported-version", f"is {_said(value)}, and this meshwalk reads version 1", "write meshwalk: 1")
 
     return 1
+
+
+def _said(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"{value:g}"
+        case str():
+            return f"the text {quoted(value)}"
+        case _:
+            return worded(value)
 
 
 def _whole(value: Any) -> Any:

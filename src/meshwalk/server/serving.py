@@ -22,6 +22,7 @@ from meshwalk.server.routing import Routing
 from meshwalk.server.served import Served
 from meshwalk.server.traces import Traces
 from meshwalk.store import Shelf
+from meshwalk.wire.address import checked_address
 from meshwalk.wire.gen.meshwalk.v1 import (
     graph_pb2,
     graph_pb2_grpc,
@@ -85,8 +86,9 @@ async def serve(
         grace: How many seconds running calls have to end when the context is left.
 
     Raises:
-        SetupError: If the address cannot be listened at, or two graphs have one name.
+        SetupError: If the address is none or cannot be listened at, or two graphs have one name.
     """
+    checked_address(listen, first_port=0)
     served = Served(meshes)
     server = grpc.aio.server(options=_options(served))
     health = Health()

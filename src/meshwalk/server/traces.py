@@ -122,13 +122,20 @@ def _list(
     )
 
 
+def _stored_outcome(row: Row) -> Outcome:
+    try:
+        return Outcome(row.outcome)
+    except ValueError:
+        raise TraceError(f"the row of walk {row.traversal_id} is damaged: its outcome is {row.outcome[:80]!r}") from None
+
+
 def _summary(row: Row) -> Summary:
     return Summary(
         traversal_id=row.traversal_id,
         trace_id=row.trace_id,
         plan=PlanRef(row.graph, row.version, row.shape_digest, row.plan_digest),
         scopes=Scopes(row.session, row.workflow),
-        outcome=Outcome(row.outcome),
+        outcome=_stored_outcome(row),
         cause=row.cause,
         path=row.path,
         answer_node=row.answer,

@@ -13,9 +13,9 @@ power cut or a crash of the operating system may take back the last commits, nev
 
 from __future__ import annotations
 
-from meshwalk.store.shelf import Shelf
-from meshwalk.store.summary import StoredPlan, Summary
+from meshwalk.store.shelf import SHORTEST_PREFIX, Shelf
+from meshwalk.store.summary import Damaged, StoredPlan, Summary
 from meshwalk.store.writer import TraceStore
 
 
-__all__ = ["Shelf", "StoredPlan", "Summary", "TraceStore"]
+__all__ = ["SHORTEST_PREFIX", "Damaged", "Shelf", "StoredPlan", "Summary", "TraceStore"]

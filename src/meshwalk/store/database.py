@@ -98,6 +98,8 @@ def open_to_read(folder: str | Path) -> sqlite3.Connection:
         raise TraceError(f"there are no traces in {str(folder)!r} (no {FILE}); `meshwalk serve --traces {folder}` records some")
     try:
         with _closed_on_error(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
+            # What is no text any more is shown as far as it is; the error that SQLite would raise quotes the raw bytes.
+            connection.text_factory = lambda raw: raw.decode(errors="replace")
             version = _version(connection, path)
     except sqlite3.Error as error:
         raise TraceError(f"the traces in {str(path)!r} cannot be read ({error})") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from typing import Any, Self
 from meshwalk.plan import Plan, restore
 from meshwalk.problems import GraphError, TraceError
 from meshwalk.store.database import open_to_read
-from meshwalk.store.summary import COLUMNS, StoredPlan, Summary
+from meshwalk.store.summary import READABLE_COLUMNS, Damaged, StoredPlan, Summary
 from meshwalk.trace import Traversal, decode
 
 
@@ -26,6 +26,7 @@ SHORTEST_PREFIX = 6
 
 _Rows = list[tuple[Any, ...]]
 
+_MOST = 2**63 - 1
 _PAGE = 200
 _SHOWN = 5
 
@@ -73,7 +74,8 @@ class Shelf:
         if before:
             where.append("seq < ?")
             values.append(self._seq(before))
-        rows = self._ask(f"SELECT {_COLUMNS} FROM traversals{_all(where)} ORDER BY seq DESC LIMIT ?", *values, limit)  # noqa: S608
+        question = f"SELECT {_COLUMNS} FROM traversals{_all(where)} ORDER BY seq DESC LIMIT ?"  # noqa: S608
+        rows = self._ask(question, *values, min(limit, _MOST))
 
         return [Summary._make(row) for row in rows]
 
@@ -84,11 +86,13 @@ class Shelf:
         Raises:
             TraceError: If several ids begin so, or the record cannot be read.
         """
-        rows = self._ask("SELECT body FROM traversals WHERE traversal_id = ?", traversal_id)
-        if not rows and len(traversal_id) >= SHORTEST_PREFIX:
-            rows = self._unique(traversal_id)
+        # Ids are written in small letters; who copies one by hand may not know.
+        wanted = traversal_id.lower()
+        rows = self._ask(f"SELECT {_RECORD} FROM traversals WHERE traversal_id = ?", wanted)  # noqa: S608
+        if not rows and len(wanted) >= SHORTEST_PREFIX:
+            rows = self._unique(wanted)
 
-        return decode(rows[0][0]) if rows else None
+        return _decoded(*rows[0]) if rows else None
 
     def plan(self, plan_digest: str) -> Plan | None:
         """
@@ -114,21 +118,38 @@ class Shelf:
         return [StoredPlan._make(row) for row in rows]
 
     def traversals(
-        self, *, graph: str = "", session: str = "", workflow: str = "", outcome: str = "", plan_digest: str = ""
+        self,
+        *,
+        graph: str = "",
+        session: str = "",
+        workflow: str = "",
+        outcome: str = "",
+        plan_digest: str = "",
+        damaged: Callable[[Damaged], object] | None = None,
     ) -> Iterator[Traversal]:
         """
         Go through what is stored now, oldest first; what is added on the way is left out.
 
+        Args:
+            damaged: Is told of each record that cannot be read, and the others follow; without it the first is an error.
+
         Raises:
-            TraceError: At a record that cannot be read.
+            TraceError: At a record that cannot be read, or if the file cannot.
         """
         where, values = _filters(graph=graph, session=session, workflow=workflow, outcome=outcome, plan_digest=plan_digest)
-        question = f"SELECT seq, body FROM traversals{_all([*where, 'seq > ?', 'seq <= ?'])} ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
+        question = f"SELECT seq, {_RECORD} FROM traversals{_all([*where, 'seq > ?', 'seq <= ?'])} ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
         last = self._ask("SELECT coalesce(max(seq), 0) FROM traversals")[0][0]
         seq = 0
         while rows := self._ask(question, *values, seq, last):
-            for _, body in rows:
-                yield decode(body)
+            for _, traversal_id, digest, body in rows:
+                try:
+                    traversal = _decoded(traversal_id, digest, body)
+                except TraceError as error:
+                    if damaged is None:
+                        raise
+                    damaged(Damaged(traversal_id, digest, str(error)))
+                else:
+                    yield traversal
             seq = rows[-1][0]
 
     def _ask(self, question: str, *values: object) -> _Rows:
@@ -139,7 +160,7 @@ class Shelf:
                 raise TraceError(f"the traces in {str(self.folder)!r} cannot be read ({error})") from error
 
     def _seq(self, traversal_id: str) -> int:
-        rows = self._ask("SELECT seq FROM traversals WHERE traversal_id = ?", traversal_id)
+        rows = self._ask("SELECT seq FROM traversals WHERE traversal_id = ?", traversal_id.lower())
         if not rows:
             raise TraceError(f"there is no traversal {traversal_id!r} to list from; start again without `before`")
         seq: int = rows[0][0]
@@ -147,16 +168,26 @@ class Shelf:
         return seq
 
     def _unique(self, prefix: str) -> _Rows:
-        question = "SELECT body, traversal_id FROM traversals WHERE traversal_id >= ? AND traversal_id < ? ORDER BY 2 LIMIT ?"
+        question = f"SELECT {_RECORD} FROM traversals WHERE traversal_id >= ? AND traversal_id < ? ORDER BY 1 LIMIT ?"  # noqa: S608
         rows = self._ask(question, prefix, prefix + "\U0010ffff", _SHOWN + 1)
         if len(rows) > 1:
-            ids = ", ".join(found for _, found in rows[:_SHOWN]) + (", …" if len(rows) > _SHOWN else "")
+            ids = ", ".join(found for found, *_ in rows[:_SHOWN]) + (", …" if len(rows) > _SHOWN else "")
             raise TraceError(f"several traversals begin with {prefix!r}: {ids}; give more of the id")
 
         return rows
 
 
-_COLUMNS = ", ".join(COLUMNS)
+_COLUMNS = ", ".join(READABLE_COLUMNS)
+
+
+_RECORD = "CAST(traversal_id AS TEXT), CAST(plan_digest AS TEXT), CAST(body AS BLOB)"
+
+
+def _decoded(traversal_id: str, plan_digest: str, body: bytes) -> Traversal:
+    try:
+        return decode(body)
+    except TraceError as error:
+        raise TraceError(f"the record of walk {traversal_id} cannot be read: {error}", plan_digest=plan_digest) from error
 
 
 def _filters(**wanted: str) -> tuple[list[str], list[object]]:

@@ -57,6 +57,20 @@ class Summary(NamedTuple):
 
 COLUMNS = Summary._fields
 
+# A damaged file may hold anything anywhere; a cast makes of it something of the type, so that the other rows are shown.
+_NUMBERS = frozenset({"began_unix_us", "cost_nano_usd", "latency_us", "engine_us"})
+READABLE_COLUMNS = tuple(f"CAST({name} AS {'INTEGER' if name in _NUMBERS else 'TEXT'})" for name in COLUMNS)
+
+
+class Damaged(NamedTuple):
+    """
+    Name a stored traversal whose record cannot be read, and why.
+    """
+
+    traversal_id: str
+    plan_digest: str
+    reason: str
+
 
 class StoredPlan(NamedTuple):
     """

@@ -155,5 +155,8 @@ class _Burst:
     def tell(self, lost: int, error: Exception | None = None) -> None:
         new = lost > self._seen
         if new and not self._going:
-            _log.warning(self._message, exc_info=error, extra={"meshwalk.lost": lost})
+            why = "" if error is None else f": {error}"
+            # What SQLite says of its file is the whole story; anything else may be a fault of ours, and keeps its places.
+            places = None if isinstance(error, sqlite3.Error) else error
+            _log.warning("%s%s", self._message, why, exc_info=places, extra={"meshwalk.lost": lost})
         self._going, self._seen = new, lost

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc.aio
 
 from meshwalk.model import Limits, Sampling, Value
+from meshwalk.problems import RequestError, Violation
 from meshwalk.trace import Message, Outcome, Request, Scopes
 from meshwalk.wire import convert
+from meshwalk.wire.address import checked_address
 from meshwalk.wire.errors import CallFailed, NotFound, unpack_error
 from meshwalk.wire.gen.meshwalk.v1 import (
     common_pb2,
@@ -79,10 +81,13 @@ _OPTIONS = (
 class Client:
     """
     Call the meshwalk server at *target* (`host:port`), inside `async with`.
+
+    Raises:
+        SetupError: If *target* is no address.
     """
 
     def __init__(self, target: str) -> None:
-        self.target = target
+        self.target = checked_address(target, first_port=1)
         self._channel: grpc.aio.Channel | None = None
 
     async def __aenter__(self) -> Self:
@@ -278,9 +283,20 @@ def _request(
     sampling: Sampling,
     attributes: dict[str, Value],
 ) -> Request:
-    messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+    return Request(_messages(prompt), attributes=attributes, sampling=sampling, scopes=Scopes(session, workflow), limits=limits)
 
-    return Request(messages, attributes=attributes, sampling=sampling, scopes=Scopes(session, workflow), limits=limits)
+
+def _messages(prompt: Any) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    # Whoever calls this may have no type checker.
+    messages: tuple[Any, ...] = tuple(prompt) if isinstance(prompt, Sequence) else (prompt,)
+    for message in messages:
+        if not isinstance(message, Message):
+            why = f"takes a text or a sequence of Message, and got {type(message).__name__}"
+            raise RequestError([Violation("messages", why)])
+
+    return messages
 
 
 def _metadata(traceparent: str) -> Metadata:

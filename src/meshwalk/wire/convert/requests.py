@@ -4,7 +4,8 @@ Requests, to the wire and from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.problems import RequestError, Violation
@@ -37,7 +38,7 @@ def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> 
     Make a message of *request*; its traceparent travels as metadata.
 
     Raises:
-        RequestError: If a value does not fit the wire.
+        RequestError: If values do not fit the wire; each is named.
     """
     try:
         return routing.RouteRequest(
@@ -50,7 +51,43 @@ def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> 
             detail=DETAILS.number[detail],
         )
     except (KeyError, OverflowError, TypeError, ValueError) as error:
-        raise RequestError([Violation("request", f"does not fit the wire: {type(error).__name__}")]) from error
+        raise RequestError(_misfits(request, graph, detail)) from error
+
+
+def _misfits(request: Request, graph: str, detail: Detail) -> Iterator[Violation]:
+    """
+    Name what keeps *request* from the wire, by packing it piece by piece.
+    """
+    if detail not in DETAILS.number:
+        yield Violation("detail", f"is {detail!r}, and it is one of: {', '.join(DETAILS.number)}")
+    for field, pack in _pieces(request, graph):
+        try:
+            pack()
+        except UnicodeError:
+            yield Violation(field, "holds characters that are not Unicode text (lone surrogates)")
+        except (OverflowError, ValueError):
+            yield Violation(field, "is a number too large for the wire")
+        except TypeError:
+            yield Violation(field, "is of a type that the wire does not carry")
+
+
+def _pieces(request: Request, graph: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    yield "graph", partial(routing.RouteRequest, graph=graph)
+    for position, message in enumerate(request.messages):
+        yield f"messages[{position}]", partial(pack_messages, [message])
+    for name, value in request.attributes.items():
+        yield f"attributes.{name}", partial(_pack_attribute, name, value)
+    for name, value in request.sampling._asdict().items():
+        yield f"params.{name}", partial(pack_params, _UNSAMPLED._replace(**{name: value}))
+    for name, value in request.scopes._asdict().items():
+        yield f"scopes.{name}", partial(pack_scopes, _UNSCOPED._replace(**{name: value}))
+    for name, value in request.limits._asdict().items():
+        wire_name = "deadline" if name == "deadline_us" else name
+        yield f"limits.{wire_name}", partial(pack_limits, _UNLIMITED._replace(**{name: value}))
+
+
+def _pack_attribute(name: str, value: Value) -> routing.RouteRequest:
+    return routing.RouteRequest(attributes=pack_values({name: value}))
 
 
 def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None, traceparent: str = "") -> Request:
