@@ -22,7 +22,7 @@ request:
   pages: {type: number, range: [0, 100]}
   urgent: {type: bool, default: false}
 thresholds: {confident: {value: 0.8, range: [0, 1]}}
-backends: {model: {kind: simulated}}
+backends: {model: {kind: simulated, context_tokens: 32000}}
 nodes:
   intake: {role: classifier, use: features, next: filter}
   filter:
@@ -56,6 +56,7 @@ EVERYWHERE = [
     ("signals.depth", Kind.NUMBER, "node 'intake'", True),
     ("signals.ambiguity", Kind.NUMBER, "node 'intake'", True),
     ("signals.complexity", Kind.NUMBER, "node 'intake'", True),
+    ("fits.model", Kind.BOOL, "the walk", False),
     ("elapsed", Kind.DURATION, "the engine's clock", False),
     ("deadline.left", Kind.DURATION, "the engine's clock", False),
     ("budget.request.left_usd", Kind.NUMBER, "the ledger", True),
