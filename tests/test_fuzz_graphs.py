@@ -107,7 +107,7 @@ def drop(graph: Any, one: int, other: int) -> None:
 
 def double(graph: Any, one: int, other: int) -> None:
     table = _nth(tables(graph), one)
-    table.append(table[other % len(table)])
+    table.append(_copied(table[other % len(table)]))
 
 
 def move(graph: Any, one: int, other: int) -> None:
@@ -206,7 +206,7 @@ def spoilt(draw: st.DrawFn) -> bytes:
     for number, value in draw(st.lists(st.tuples(NUMBERS, ODD), max_size=3)):
         places = list(sites(graph))
         if places:
-            _nth(places, number).put(value)
+            _nth(places, number).put(_copied(value))
 
     return text_of(graph).encode(errors="replace")
 
