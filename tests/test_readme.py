@@ -30,18 +30,17 @@ def run(*words: str, folder: Path) -> None:
     *command, text = words
     command.append(text.replace("/tmp/", f"{folder}/"))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("text", blocks("sh"), ids=lambda text: text.split("\n")[0])
-def test_shell_block(text: str, tmp_path: Path) -> None:
+@pytest.mark.timeout(330)
+def test_shell_blocks(tmp_path: Path) -> None:
     """
-    Each line of a shell block succeeds.
+    Each line of the shell blocks succeeds, one after the other: later blocks build on earlier ones.
     """
-    run("bash", "-euo", "pipefail", "-c", text, folder=tmp_path)
+    run("bash", "-xeuo", "pipefail", "-c", "\n".join(blocks("sh")), folder=tmp_path)
 
 
 @pytest.mark.timeout(240)
@@ -65,4 +64,4 @@ def test_there_are_blocks() -> None:
     """
     The blocks are found, so that a change of fences cannot empty these tests.
     """
-    assert {"sh": 3, "python": 2, "yaml": 1} == {kind: len(blocks(kind)) for kind in ("sh", "python", "yaml")}
+    assert {"sh": 7, "python": 2, "yaml": 1} == {kind: len(blocks(kind)) for kind in ("sh", "python", "yaml")}
