@@ -180,3 +180,16 @@ def test_shipped_graphs_are_sound(run: Run, graphs: Path) -> None:
     checked = run("check", *shipped(graphs), "--json")
 
     assert (0, []) == (checked.code, checked.json["problems"])
+
+
+def test_cases_stand_for_their_graph(run: Run, graphs: Path) -> None:
+    """
+    A shell's `graphs/*.yaml` names cases too; each graph is checked once.
+    """
+    files = sorted(str(path) for path in graphs.glob("*.yaml"))
+    checked = run("check", *files, "--json")
+
+    assert [name for name in files if not name.endswith(".cases.yaml")] == sorted(
+        card["file"] for card in checked.json["graphs"]
+    )
+    assert 0 == checked.code

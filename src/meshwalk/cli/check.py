@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import Json
+from meshwalk.cli.options import Json, graph_files
 from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, error_document, problem_document, rendered, say
 
 
@@ -22,7 +22,8 @@ def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /,
     """
     Find everything that is wrong with graphs.
 
-    Exits with 1 if there is an error, and with 2 if a file cannot be read; warnings alone leave it at 0.
+    To name a graph's cases is to name the graph.  Exits with 1 if there is an error, and with 2 if a file cannot be read;
+    warnings alone leave it at 0.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /,
     """
     found: list[Problem] = []
     cards: list[dict[str, Any]] = []
-    for path in graphs:
+    for path in graph_files(graphs):
         card, problems = _examined(path)
         found += problems
         cards.append(card)

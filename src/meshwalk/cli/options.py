@@ -27,6 +27,16 @@ _MOST = 2**63 - 1
 _WHOLE = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
+_CASES = ".cases.yaml"
+
+
+def graph_files(paths: Sequence[str]) -> list[str]:
+    """
+    Return the graphs that *paths* name, once each; a file of cases stands for its graph, so that `graphs/*.yaml` works.
+    """
+    return list(dict.fromkeys(path.removesuffix(_CASES) + ".yaml" if path.endswith(_CASES) else path for path in paths))
+
+
 def _whole(_: Any, tokens: Sequence[Token]) -> int:
     # Read here, because cyclopts rounds 1.5 to a number that nobody wrote.
     option, text = tokens[0].keyword, tokens[0].value

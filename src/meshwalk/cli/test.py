@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import Json
+from meshwalk.cli.options import Json, graph_files
 from meshwalk.cli.output import NO, OK, Misuse, emit, say
 
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from meshwalk.casebook import Case
     from meshwalk.cases import CaseResult, Coverage
     from meshwalk.plan import Plan
-
-
-_CASES = ".cases.yaml"
 
 
 class _Tested(NamedTuple):
@@ -62,7 +59,7 @@ def test(
 
     if not 0 <= min_coverage <= 1:
         raise Misuse(f"--min-coverage takes a share from 0 to 1, and {min_coverage:g} is none")
-    files = dict.fromkeys(path.removesuffix(_CASES) + ".yaml" if path.endswith(_CASES) else path for path in graphs)
+    files = graph_files(graphs)
     loaded = _loaded(list(files))
     tested = anyio.run(_tested, loaded, min_coverage)
     ok = all(graph.ok for graph in tested)
