@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,12 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCKED_SECONDS = 5.0
 
 Golden = Callable[[Path, str], None]
+
+# The same examples in every run, however busy the machine, so that a run that fails fails again.  New ones are looked for
+# with `make unit ARGS=--hypothesis-profile=explore`.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
