@@ -118,7 +118,7 @@ def test_bounds(run: Run, desk: Path) -> None:
     assert (3, 600_000, 128, cost) == tuple(bounds[name] for name in ("hops", "latency_ms", "output_tokens", "cost_usd"))
     assert ["intake", "small", "large"] == bounds["paths"][0]["path"] == bounds["witness"]["cost_usd"]
     assert {} == bounds["unbounded"]
-    assert "at most 3 hops, 600 s, 128 output tokens, 2.09744 USD (intake → small → large)" in run("check", desk).out
+    assert "at most 3 hops, 600 s, 128 output tokens, 2.09744 USD (costliest: intake → small → large)" in run("check", desk).out
 
 
 def test_unbounded(run: Run, tmp_path: Path) -> None:

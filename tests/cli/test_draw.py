@@ -23,6 +23,17 @@ class TestDraw:
         assert (0, "") == (drawn.code, drawn.err)
         assert draw.mermaid(load_graph(desk)) == drawn.out
 
+    def test_never_writes_over_the_graph(self, run: Run, desk: Path) -> None:
+        """
+        A picture that would take the place of its own graph is refused, and the graph stays as it was.
+        """
+        before = desk.read_bytes()
+        drawn = run("draw", desk, "-o", desk, "--format", "svg")
+
+        assert 2 == drawn.code
+        assert "is the graph itself" in drawn.err
+        assert before == desk.read_bytes()
+
     def test_dot(self, run: Run, desk: Path) -> None:
         """
         `--format dot` is Graphviz' language.

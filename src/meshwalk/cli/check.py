@@ -100,4 +100,4 @@ def _bounded(bounds: dict[str, Any]) -> str:
     why = "; ".join(dict.fromkeys(bounds["unbounded"].values()))
     way = " → ".join(bounds["witness"]["cost_usd"])
 
-    return ", ".join(figures) + (f" ({why})" if why else f" ({way})")
+    return ", ".join(figures) + (f" ({why})" if why else f" (costliest: {way})")

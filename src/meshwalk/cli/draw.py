@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -64,6 +64,8 @@ def draw(
     else:
         text = drawing.dot(drawn) if language == "dot" else drawing.mermaid(drawn)
     if output is not None:
+        if Path(output).exists() and Path(output).samefile(graph):
+            raise Misuse(f"'{output}' is the graph itself, which a picture would write over; name another file")
         write_lines(output, text.splitlines())
     if plan is None:
         errors = sum(problem.severity == "error" for problem in problems)
