@@ -73,7 +73,7 @@ async def by_hand() -> str:
 
 def test_walk_against_bare_coroutines(compare: Compare, tmp_path: Path) -> None:
     """
-    How much longer do three hops take, recorded once the loop is free and so outside the timing, than the same coroutines awaited by hand?
+    How much longer do three hops take, their recording not timed, than the same coroutines awaited by hand?
     """
     with opened(compare, tmp_path) as mesh:
         compare(walks(mesh), each_awaited(by_hand), at_most(10))
@@ -81,7 +81,7 @@ def test_walk_against_bare_coroutines(compare: Compare, tmp_path: Path) -> None:
 
 def test_walk_against_langgraph(compare: Compare, langgraph: Worker, tmp_path: Path) -> None:
     """
-    How much longer does LangGraph take for the same graph than meshwalk, whose records are written outside the timing?
+    How much longer does LangGraph take for the same graph than meshwalk, its recording not timed?
     """
     with opened(compare, tmp_path) as mesh:
         compare(langgraph, walks(mesh), at_least(150))
