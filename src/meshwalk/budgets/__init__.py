@@ -1,0 +1,38 @@
+"""
+Budgets, purely: what may be spent, what is promised, what was spent, and whether one more call fits.
+
+A call's worst case is reserved before it is made and settled afterwards at what it really cost, so that a cap holds whatever
+the call turns out to cost.  Nothing here owns a clock or asks anybody; `vaults` keep these books for many processes.
+"""
+
+from __future__ import annotations
+
+from meshwalk.budgets.account import Account
+from meshwalk.budgets.judgement import Refusal, Standing, judge, refusal_of
+from meshwalk.budgets.ledger import Ledger
+from meshwalk.budgets.readings import pressure, used_share
+from meshwalk.budgets.scopes import Answer, Hold, Line, Need, Place, Scope, Settlement, Statement
+from meshwalk.budgets.wording import usd
+from meshwalk.signals import REQUEST
+
+
+__all__ = [
+    "REQUEST",
+    "Account",
+    "Answer",
+    "Hold",
+    "Ledger",
+    "Line",
+    "Need",
+    "Place",
+    "Refusal",
+    "Scope",
+    "Settlement",
+    "Standing",
+    "Statement",
+    "judge",
+    "pressure",
+    "refusal_of",
+    "usd",
+    "used_share",
+]

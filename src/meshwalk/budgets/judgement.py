@@ -1,0 +1,106 @@
+"""
+Whether a need fits: the one rule of granted, denied and contended.
+
+*Denied*: what is spent and the need exceed the cap, so waiting does not help.  *Contended*: the need fits beside what is spent
+and not beside what is reserved, so it may fit once others have settled.  Vaults that decide elsewhere (in Redis) are tested
+against this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from meshwalk.budgets.scopes import Need, Scope
+from meshwalk.budgets.wording import unbounded, unfitting
+from meshwalk.model import Amount, Caps
+
+
+class Standing(NamedTuple):
+    """
+    Show how one account stands under the caps that hold for the one who asks.
+
+    Args:
+        resets_in_us: What is left of its window; None if it counts for ever.
+        away: `open` or `local` where the vault did not answer and that policy holds.
+    """
+
+    caps: Caps
+    spent: Amount
+    held: Amount
+    resets_in_us: int | None = None
+    away: str = ""
+
+    @property
+    def used(self) -> Amount:
+        """
+        Return what is spent and what is reserved.
+        """
+        return Amount._make(map(int.__add__, self.spent, self.held))
+
+
+class Refusal(NamedTuple):
+    """
+    Say which scope did not grant a need, and why; *position* is its place among those asked.
+    """
+
+    position: int
+    scope: str
+    contended: bool
+    message: str
+    resets_in_us: int | None = None
+
+
+def judge(need: Need, standings: Sequence[Standing]) -> tuple[int, int, bool] | None:
+    """
+    Return None if *need* fits everywhere, else where it does not.
+
+    That is the scope's position, the part's, and whether it is contended.  A scope that denies comes before one that is only
+    contended.
+    """
+    contended: tuple[int, int, bool] | None = None
+    for position, standing in enumerate(standings):
+        caps, spent, held = standing.caps, standing.spent, standing.held
+        for part, cap in enumerate(caps):
+            if cap is None:
+                continue
+            asked = need[part]
+            if asked is None:
+                return position, part, False
+            # Asking for nothing always fits, even where an overrun has gone past the cap.
+            if asked and spent[part] + asked > cap:
+                return position, part, False
+            if contended is None and asked and spent[part] + held[part] + asked > cap:
+                contended = position, part, True
+
+    return contended
+
+
+def refusal_of(need: Need, scopes: Sequence[Scope | str], standings: Sequence[Standing]) -> Refusal | None:
+    """
+    Judge *need*, and say in words what is refused; *scopes* name the standings.
+    """
+    found = judge(need, standings)
+    if found is None:
+        return None
+    position, part, contended = found
+    scope, standing = scopes[position], standings[position]
+    asked, cap = need[part], standing.caps[part]
+    assert cap is not None
+    kind = scope if isinstance(scope, str) else scope.kind
+    name = "" if isinstance(scope, str) else scope.name
+    if asked is None:
+        message = unbounded(part, kind)
+    else:
+        message = unfitting(
+            part,
+            kind,
+            name,
+            asked=asked,
+            cap=cap,
+            spent=standing.spent[part],
+            held=standing.held[part],
+            resets_in_us=standing.resets_in_us,
+        )
+
+    return Refusal(position, kind, contended, message, standing.resets_in_us)

@@ -1,0 +1,244 @@
+"""
+The books of many accounts: holds with leases, in several scopes at once, all of it or none.
+
+This is the oracle that every vault is tested against, so what is said here holds for all of them:
+
+1. Times are given from outside, in microseconds since the Unix epoch.  Whatever is asked, leases that have ended by then are
+   charged first, each at its worst case.
+2. A hold is settled in the accounts it was taken in, even if their windows have ended since.
+3. An id is its tenant's.  A hold ends once: settled, charged, or expired; what comes later for it is passed over.
+4. Memory is bounded.  An account of a window is kept for an hour after the window's end, so that an operator can look at it,
+   and one that counts for ever until nobody has drawn on it for thirty days; with an open hold both are kept.  Ids that were
+   charged or have expired are known for a day, so that a charge that is sent again, or late, is not counted twice.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from meshwalk.budgets.account import Account
+from meshwalk.budgets.judgement import Standing, refusal_of
+from meshwalk.budgets.scopes import Answer, Hold, Need, Place, Scope, Settlement, Statement
+from meshwalk.model import Amount, Caps, ScopeKind
+
+
+KEPT_AFTER_WINDOW_US = 3_600_000_000
+KEPT_IDLE_US = 30 * 24 * 3_600_000_000
+KEPT_ID_US = 24 * 3_600_000_000
+
+# The tenant, the kind of scope, its name, the length of its window and the window's number.
+Key = tuple[str, ScopeKind, str, int | None, int]
+
+
+class _Held(NamedTuple):
+    keys: tuple[Key, ...]
+    need: Need
+    expires_at: int
+    place: Place
+
+
+class Ledger:
+    """
+    Keep accounts and holds.
+    """
+
+    def __init__(self) -> None:
+        self._accounts: dict[Key, Account] = {}
+        self._used_at: dict[Key, int] = {}
+        self._holds: dict[tuple[str, str], _Held] = {}
+        self._leases: list[tuple[int, str, str]] = []
+        # The ids that were charged or have expired, in order of the time until which they are known.
+        self._known: dict[tuple[str, str], int] = {}
+        self._caps: dict[tuple[str, ScopeKind, str], Caps] = {}
+        self._sweep_at = 1024
+
+    def look(self, now: int, scopes: Iterable[Scope]) -> tuple[Standing, ...]:
+        """
+        Show how *scopes* stand.
+        """
+        self.expire(now)
+
+        return tuple(self._standing(scope, now) for scope in scopes)
+
+    def exchange(self, now: int, settlement: Settlement | None, hold: Hold | None) -> Answer:
+        """
+        Settle one hold, then take another, if it fits in all its scopes.
+        """
+        self.expire(now)
+        if settlement is not None:
+            self._settle(settlement)
+        if hold is None or not hold.scopes:
+            return Answer(None, ())
+        if (hold.scopes[0].tenant, hold.id) not in self._holds:
+            standings = tuple(self._standing(scope, now) for scope in hold.scopes)
+            refusal = refusal_of(hold.need, hold.scopes, standings)
+            if refusal is not None:
+                return Answer(refusal, standings)
+            self._take(hold, now)
+
+        return Answer(None, tuple(self._standing(scope, now) for scope in hold.scopes))
+
+    def charge(
+        self, now: int, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False
+    ) -> None:
+        """
+        Count what was spent without having been held; what goes past a cap is an overrun.
+
+        Where *id_* is held after all, this settles it; where it was charged before, or has expired, this is passed over.
+        """
+        self.expire(now)
+        if not scopes:
+            return
+        key = scopes[0].tenant, id_
+        if key in self._holds:
+            self._settle(Settlement(*key, spent, assumed))
+        elif key in self._known:
+            return
+        else:
+            for scope in scopes:
+                self._account(key_of(scope, now), now).charge(self._caps_of(scope), spent, place, assumed=assumed)
+        self._remember(key, now)
+
+    def expire(self, now: int) -> int:
+        """
+        Charge every hold whose lease has ended at its worst case, and return how many there were.
+        """
+        while self._known and next(iter(self._known.values())) <= now:
+            del self._known[next(iter(self._known))]
+        count = 0
+        while self._leases and self._leases[0][0] <= now:
+            _, tenant, id_ = heapq.heappop(self._leases)
+            held = self._holds.get((tenant, id_))
+            if held is not None and held.expires_at <= now:
+                count += 1
+                self._settle(Settlement(tenant, id_, held.need.amount, assumed=True))
+                self._remember((tenant, id_), now)
+
+        return count
+
+    def set_caps(self, tenant: str, kind: ScopeKind, name: str, caps: Caps) -> None:
+        """
+        Put *caps* in place of what graphs say; None leaves a part to them.
+        """
+        if caps == Caps():
+            self._caps.pop((tenant, kind, name), None)
+        else:
+            self._caps[tenant, kind, name] = caps
+
+    def statements(self, now: int, tenant: str) -> Iterator[Statement]:
+        """
+        Show every account of *tenant*.
+        """
+        self.expire(now)
+        for key, account in self._accounts.items():
+            if key[0] != tenant:
+                continue
+            _, kind, name, window_us, number = key
+            yield Statement(
+                tenant=tenant,
+                kind=kind,
+                name=name,
+                caps=self._caps.get((tenant, kind, name), Caps()),
+                spent=Amount._make(account.spent),
+                held=Amount._make(account.held),
+                overrun=Amount._make(account.overrun),
+                assumed=Amount._make(account.assumed),
+                holds=account.holds,
+                window_us=window_us,
+                window_ends_unix_us=None if window_us is None else (number + 1) * window_us,
+                lines=account.lines(),
+            )
+
+    @property
+    def holds(self) -> int:
+        """
+        Count what is held.
+        """
+        return len(self._holds)
+
+    def _take(self, hold: Hold, now: int) -> None:
+        keys = tuple(key_of(scope, now) for scope in hold.scopes)
+        amount = hold.need.amount
+        for key in keys:
+            self._account(key, now).hold(amount)
+        tenant, expires_at = hold.scopes[0].tenant, now + hold.lease_us
+        self._holds[tenant, hold.id] = _Held(keys, hold.need, expires_at, hold.place)
+        if len(self._leases) >= 2 * len(self._holds) + 1024:
+            # Most of them were settled long before their lease ends.
+            self._leases = [(held.expires_at, *key) for key, held in self._holds.items()]
+            heapq.heapify(self._leases)
+        else:
+            heapq.heappush(self._leases, (expires_at, tenant, hold.id))
+
+    def _settle(self, settlement: Settlement) -> None:
+        held = self._holds.pop((settlement.tenant, settlement.id), None)
+        if held is None:
+            return
+        bounded = tuple(part is not None for part in held.need)
+        for key in held.keys:
+            self._accounts[key].settle(
+                held.need.amount, settlement.spent, held.place, bounded=bounded, assumed=settlement.assumed
+            )
+
+    def _remember(self, key: tuple[str, str], now: int) -> None:
+        # Taken out first, so that the oldest stays in front.
+        self._known.pop(key, None)
+        self._known[key] = now + KEPT_ID_US
+
+    def _standing(self, scope: Scope, now: int) -> Standing:
+        key = key_of(scope, now)
+        account = self._accounts.get(key, _EMPTY)
+        resets_in_us = None if scope.window_us is None else (key[4] + 1) * scope.window_us - now
+
+        return account.standing(self._caps_of(scope), resets_in_us)
+
+    def _caps_of(self, scope: Scope) -> Caps:
+        own = self._caps.get((scope.tenant, scope.kind, scope.name)) if self._caps else None
+
+        return scope.caps if own is None else effective(scope.caps, own)
+
+    def _account(self, key: Key, now: int) -> Account:
+        account = self._accounts.get(key)
+        if account is None:
+            if len(self._accounts) >= self._sweep_at:
+                self._sweep(now)
+            account = self._accounts[key] = Account()
+        self._used_at[key] = now
+
+        return account
+
+    def _sweep(self, now: int) -> None:
+        stale = [key for key, account in self._accounts.items() if not account.holds and now >= self._kept_until(key)]
+        for key in stale:
+            del self._accounts[key]
+            del self._used_at[key]
+        # Twice what is left, so that sweeping costs each new account no more than a constant.
+        self._sweep_at = max(1024, 2 * len(self._accounts))
+
+    def _kept_until(self, key: Key) -> int:
+        window_us, number = key[3], key[4]
+        if window_us is None:
+            return self._used_at[key] + KEPT_IDLE_US
+
+        return (number + 1) * window_us + KEPT_AFTER_WINDOW_US
+
+
+_EMPTY = Account()
+
+
+def key_of(scope: Scope, now: int) -> Key:
+    """
+    Name the account that *scope* means at *now*.
+    """
+    window_us = scope.window_us
+
+    return scope.tenant, scope.kind, scope.name, window_us, 0 if window_us is None else now // window_us
+
+
+def effective(caps: Caps, own: Caps) -> Caps:
+    """
+    Return the caps that hold: an operator's where set, else the graph's.
+    """
+    return Caps._make(theirs if mine is None else mine for theirs, mine in zip(caps, own, strict=True))

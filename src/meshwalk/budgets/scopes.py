@@ -1,0 +1,132 @@
+"""
+What is said between a walk and the books: which accounts it draws on, what it holds, what it spent, and what it is told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
+
+
+if TYPE_CHECKING:
+    from meshwalk.budgets.judgement import Refusal, Standing
+
+
+class Need(NamedTuple):
+    """
+    State a call's worst case; None cannot be bounded.
+    """
+
+    cost_nano_usd: int | None = 0
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
+    calls: int | None = 0
+    hops: int | None = 0
+
+    @property
+    def amount(self) -> Amount:
+        """
+        Return what is held for it: what cannot be bounded and is not capped holds nothing.
+        """
+        return Amount._make(part or 0 for part in self)
+
+
+class Scope(NamedTuple):
+    """
+    Name an account that a walk draws on, and the caps that its graph puts on it.
+
+    Two graphs that count over different windows count in different accounts.
+    """
+
+    tenant: str
+    kind: ScopeKind
+    name: str
+    window_us: int | None = None
+    caps: Caps = Caps()
+    away: AwayPolicy = "closed"
+
+
+class Place(NamedTuple):
+    """
+    Say where in a graph money goes: the nodes visited so far, the last being the one that spends.
+    """
+
+    graph: str = ""
+    path: str = ""
+
+
+class Hold(NamedTuple):
+    """
+    Ask to hold *need* in all of *scopes* at once, for *lease_us* from now at most.
+
+    Asking again with the same *id* while it holds is granted and holds nothing more, so that a lost answer can be asked for
+    again.  What is not settled before its lease ends is charged at *need*.
+    """
+
+    id: str
+    scopes: tuple[Scope, ...]
+    need: Need
+    lease_us: int
+    place: Place = Place()
+
+
+class Settlement(NamedTuple):
+    """
+    Replace what the hold *id* of *tenant* holds by what was really spent; one that holds nothing any more is passed over.
+
+    Args:
+        assumed: Whether *spent* is the worst case, because nobody knows.
+    """
+
+    tenant: str
+    id: str
+    spent: Amount
+    assumed: bool = False
+
+
+class Answer(NamedTuple):
+    """
+    Answer a hold: *refusal* is None if it was granted; *standings* are its scopes, in their order, as they now stand.
+    """
+
+    refusal: Refusal | None
+    standings: tuple[Standing, ...]
+
+
+class Line(NamedTuple):
+    """
+    Say what was spent at one place.
+    """
+
+    place: Place
+    spent: Amount
+
+
+class Statement(NamedTuple):
+    """
+    Show one account to its operator.
+
+    Args:
+        caps: What an operator set; None leaves a part to the graphs.
+        spent: With what was assumed.
+        held: What is reserved for calls under way.
+        overrun: What was charged beyond what was reserved.
+        assumed: What was charged at its worst, because nobody knows.
+        holds: How many reservations there are.
+        window_ends_unix_us: None if it counts for ever.
+        lines: Where it was spent, the dearest first.
+    """
+
+    tenant: str
+    kind: ScopeKind
+    name: str
+    caps: Caps
+    spent: Amount
+    held: Amount
+    overrun: Amount
+    assumed: Amount
+    holds: int
+    window_us: int | None
+    window_ends_unix_us: int | None
+    lines: tuple[Line, ...]

@@ -1,0 +1,56 @@
+"""
+Where walks wait until another one of this process has settled, so that nobody asks a vault again and again in vain.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+
+import anyio
+
+
+class WaitingRoom:
+    """
+    Let walks wait in line for a key.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[Hashable, deque[anyio.Event]] = {}
+
+    async def wait(self, key: Hashable, seconds: float) -> None:
+        """
+        Wait until it is this walk's turn, or *seconds* have passed.
+
+        Whoever is called and then finds what it waited for should `ring` for the next, since there may be more.
+        """
+        turn = anyio.Event()
+        line = self._lines.setdefault(key, deque())
+        line.append(turn)
+        taken = False
+        try:
+            with anyio.move_on_after(seconds):
+                await turn.wait()
+                taken = True
+        finally:
+            if not taken:
+                self._leave(key, line, turn)
+
+    def ring(self, key: Hashable) -> None:
+        """
+        Call the one who has waited longest for *key*, if anybody waits.
+        """
+        line = self._lines.get(key)
+        if line:
+            line.popleft().set()
+            if not line:
+                del self._lines[key]
+
+    def _leave(self, key: Hashable, line: deque[anyio.Event], turn: anyio.Event) -> None:
+        if turn.is_set():
+            # It was called and does not come: the turn is the next one's.
+            self.ring(key)
+            return
+        line.remove(turn)
+        if not line and self._lines.get(key) is line:
+            del self._lines[key]
