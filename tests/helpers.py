@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from textwrap import dedent
 
-from meshwalk.budgets import REQUEST, Ledger, Need
+from meshwalk.budgets import REQUEST, Account, Need, Place, refusal_of
 from meshwalk.hops import Hop
 from meshwalk.loader import read_graph
-from meshwalk.model import Limits, Value
+from meshwalk.model import Amount, Caps, Limits, Value
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.trace import (
     Attempt,
@@ -46,7 +46,51 @@ def began(limits: Limits = NO_LIMITS, *, input_bytes: int = 100, **attributes: V
     """
     facts = {"urgency": "interactive", "correctness": "standard"} | attributes
 
-    return Began(0, Facts(tuple(facts.items()), input_bytes, 1), limits, (Ledger(limits).view(),))
+    return Began(0, Facts(tuple(facts.items()), input_bytes, 1), limits, OwnScope(limits).views())
+
+
+class OwnScope:
+    """
+    Keep the budget of one walk alone, as the engine does.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
+        self._account = Account()
+        self._held: Need | None = None
+
+    def reserve(self, need: Need) -> str:
+        """
+        Hold *need*; return why not if it does not fit.
+        """
+        refusal = refusal_of(need, (REQUEST,), (self._account.standing(self._caps),))
+        if refusal is not None:
+            return refusal.message
+        self._account.hold(need.amount)
+        self._held = need
+
+        return ""
+
+    def settle(self, spent: Amount) -> None:
+        """
+        Replace what is held, if anything is.
+        """
+        if self._held is not None:
+            self._account.settle(self._held.amount, spent, Place(), bounded=(True,) * 5, assumed=False)
+            self._held = None
+
+    @property
+    def used(self) -> Amount:
+        """
+        Return what is spent and held.
+        """
+        return self._account.standing(self._caps).used
+
+    def views(self) -> tuple[View, ...]:
+        """
+        Show it as an entry does.
+        """
+        return (View(REQUEST, self._caps, self.used),)
 
 
 def traversal_of(steps: list[tuple[Entry, tuple[Wish, ...]]], walk: Walk) -> Traversal:
@@ -140,7 +184,7 @@ def need_of(wish: Wish) -> Need:
     """
     assert isinstance(wish, Reserve)
 
-    return Need(wish.cost_nano_usd, wish.output_tokens)
+    return Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
 
 
 def words_of(hop: Hop) -> dict[str, object]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from helpers import plan_of
+from helpers import OwnScope, need_of, plan_of
 from meshwalk.admission import Admission
 from meshwalk.attempts import Attempts, Closed, Try
-from meshwalk.budgets import REQUEST, Ledger, Need
+from meshwalk.budgets import REQUEST, Need
 from meshwalk.model import Value
 from meshwalk.plan import Plan
 from meshwalk.problems import ErrorClass
@@ -130,10 +130,10 @@ class Worst:
         self.plan = plan
         self.facts, limits = Admission(plan).admit(request)
         self.walk = Walk(plan)
-        self.ledger = Ledger(limits)
+        self.own = OwnScope(limits)
         self.at = 0
-        self._need = Need(0, 0)
-        entry: Entry | None = Began(0, self.facts, limits, (self.ledger.view(),))
+        self._need = Need()
+        entry: Entry | None = Began(0, self.facts, limits, self.own.views())
         while entry is not None:
             wishes = self.walk.feed(entry)
             entry = None
@@ -143,25 +143,21 @@ class Worst:
     def _obeyed(self, wish: Wish) -> Entry | None:
         match wish:
             case Reserve():
-                self._need = Need(wish.cost_nano_usd, wish.output_tokens)
+                self._need = need_of(wish)
                 if self._data.draw(st.integers(0, 9)) == 0:
-                    return Denied(wish.hop, self.at, REQUEST, "no", (self.ledger.view(),))
-                self.ledger.reserve(wish.hop, self._need)
-                return Granted(wish.hop, self.at, (self.ledger.view(),))
+                    return Denied(wish.hop, self.at, REQUEST, "no", self.own.views())
+                self.own.reserve(self._need)
+                return Granted(wish.hop, self.at, self.own.views())
             case Call():
                 return self._called(wish)
             case Settle():
-                self._charge(wish.hop)
+                self.own.settle(self._need.amount)
             case Finish():
                 pass
             case _:
                 raise AssertionError(wish)
 
         return None
-
-    def _charge(self, hop: int) -> None:
-        if hop in self.ledger.open:
-            self.ledger.settle(hop, self._need.cost_nano_usd or 0, self._need.output_tokens or 0)
 
     def _called(self, wish: Call) -> Entry:
         node = self.plan.node(wish.node)
@@ -171,8 +167,8 @@ class Worst:
         step: Try | Closed = machine.start(self.at)
         while isinstance(step, Try):
             if step.number:
-                self._charge(wish.hop)
-                self.ledger.reserve(wish.hop, self._need)
+                self.own.settle(self._need.amount)
+                self.own.reserve(self._need)
             self.at += self._data.draw(st.sampled_from([0, 1, max(0, step.deadline_at - self.at)]))
             failure = self._data.draw(st.sampled_from([None, None, *CLASSES]))
             step = machine.worked() if failure is None else machine.failed(self.at, failure, "no")

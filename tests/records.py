@@ -9,6 +9,7 @@ from copy import copy
 from typing import Any
 
 from helpers import NO_LIMITS, WalkPair, began, plan_of, traversal_of
+from meshwalk.model import Amount, Caps
 from meshwalk.plan import Plan
 from meshwalk.trace import (
     Attempt,
@@ -112,7 +113,7 @@ def granted(pair: WalkPair, at: int) -> None:
     """
     Grant what the walk asks for, with a view that says so.
     """
-    pair.feed(Granted(pair.hop, at, (View("request", 1_000_000_000, 90_000),)))
+    pair.feed(Granted(pair.hop, at, (View("request", Caps(1_000_000_000), Amount(90_000)),)))
 
 
 def answered(pair: WalkPair) -> None:
@@ -192,7 +193,8 @@ def denied(pair: WalkPair) -> None:
     classified(pair)
     granted(pair, 120)
     pair.feed(Replied(1, 600, {"confidence": 0.3, "finish_reason": "stop", "output_tokens": 8.0}, (attempt(150),)))
-    pair.feed(Denied(2, 620, "request", "may cost up to 0.02 USD and 0.01 are left", (View("request", 10_000_000, 5_600),)))
+    views = (View("request", Caps(10_000_000), Amount(5_600)),)
+    pair.feed(Denied(2, 620, "request", "may cost up to 0.02 USD and 0.01 are left", views))
 
 
 def retry_denied(pair: WalkPair) -> None:

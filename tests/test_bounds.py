@@ -21,6 +21,7 @@ from meshwalk.model import DONE, Edge, Graph, Node, Price, Sampling, SimulatedSp
 from meshwalk.plan import Plan
 from meshwalk.problems import Overloaded, Span
 from meshwalk.trace import Reply, Traversal, Usage
+from meshwalk.vaults import MemoryVault
 from randomly import REASONS, Worst, plans, requests
 
 
@@ -261,8 +262,8 @@ class TestLaws:
 
         assert len(done.walk.path) <= (found.hops.value or 0)
         assert done.at <= (found.latency_us.value or 0)
-        assert found.output_tokens.value is None or done.ledger.spent_tokens <= found.output_tokens.value
-        assert found.cost_nano_usd.value is None or done.ledger.spent_nano_usd <= found.cost_nano_usd.value
+        assert found.output_tokens.value is None or done.own.used.output_tokens <= found.output_tokens.value
+        assert found.cost_nano_usd.value is None or done.own.used.cost_nano_usd <= found.cost_nano_usd.value
 
     @given(plan=plans())
     def test_bounds_are_what_some_walk_comes_to(self, plan: Plan) -> None:
@@ -317,7 +318,7 @@ class TestEngine:
         """
         records: list[Traversal] = []
         backends = {name: Dear(spec.context_tokens, data) for name, spec in plan.graph.backends.items()}
-        anyio.run(Engine(plan, backends, records.append).walk, data.draw(requests(plan)))
+        anyio.run(Engine(plan, backends, records.append, vault=MemoryVault()).walk, data.draw(requests(plan)))
         (traversal,) = records
         cost, tokens = plan.bounds.cost_nano_usd.value, plan.bounds.output_tokens.value
 

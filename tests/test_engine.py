@@ -28,6 +28,7 @@ from meshwalk.problems import (
     Unreachable,
 )
 from meshwalk.trace import Message, Outcome, Reply, Request, Traversal, Usage, decode, encode
+from meshwalk.vaults import MemoryVault
 from meshwalk.walk import Walk
 
 
@@ -100,7 +101,7 @@ PARIS = Reply("Paris, on the Seine", usage=Usage(12, 50), model="large-1")
 def engine_of(plan: Plan, little: Scripted, great: Scripted | None = None) -> tuple[Engine, list[Traversal]]:
     records: list[Traversal] = []
 
-    return Engine(plan, {"little": little, "great": great or Scripted()}, records.append), records
+    return Engine(plan, {"little": little, "great": great or Scripted()}, records.append, vault=MemoryVault()), records
 
 
 def asking(text: str = "What is the capital of France?", **more: object) -> Request:
@@ -338,7 +339,7 @@ class TestDecide:
         """
         little = Scripted()
         engine, records = engine_of(CASCADE, little)
-        preview = engine.decide(asking())
+        preview = await engine.decide(asking())
 
         assert ("small", ("small",), None) == (preview.next, preview.path, preview.outcome)
         assert [("done", ("output.confidence",), None), ("large", (), True)] == [
@@ -367,7 +368,7 @@ class TestDecide:
             """
         )
         engine, _ = engine_of(plan, Scripted())
-        hurried, patient = engine.decide(asking()), engine.decide(asking(attributes={"urgency": "batch"}))
+        hurried, patient = await engine.decide(asking()), await engine.decide(asking(attributes={"urgency": "batch"}))
 
         assert (("output.confidence",), None) == (hurried.edges[0].needs, hurried.edges[0].verdict)
         assert ((), True) == (patient.edges[0].needs, patient.edges[0].verdict)
@@ -405,17 +406,18 @@ class TestInstruments:
               easy: {role: refusal, reason: too easy}
             """
         )
-        engine = Engine(plan, {}, lambda _: None, features=lambda _: {"depth": 91.0})
+        engine = Engine(plan, {}, lambda _: None, vault=MemoryVault(), features=lambda _: {"depth": 91.0})
 
         assert ("intake", "hard") == (await engine.walk(asking())).path
-        assert ("intake", "hard") == engine.decide(asking()).path
+        assert ("intake", "hard") == (await engine.decide(asking())).path
 
     async def test_walks_are_timed_by_the_given_clock(self) -> None:
         """
         A walk's times are what the clock says, from its beginning on.
         """
         ticks = count(5_000_000, 1_000_000)
-        engine = Engine(CASCADE, {"little": Scripted(SURE), "great": Scripted()}, lambda _: None, clock_ns=lambda: next(ticks))
+        backends = {"little": Scripted(SURE), "great": Scripted()}
+        engine = Engine(CASCADE, backends, lambda _: None, vault=MemoryVault(), clock_ns=lambda: next(ticks))
         done = await engine.walk(asking())
 
         assert [0, 1000] == [entry.at for entry, _ in done.traversal.steps][:2]

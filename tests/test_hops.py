@@ -4,6 +4,7 @@ import pytest
 
 from helpers import NO_LIMITS, WalkPair, began, plan_of, traversal_of
 from meshwalk.hops import VERDICTS, Assembly, Hop, considered, hops_of
+from meshwalk.model import Amount, Caps
 from meshwalk.plan import Plan
 from meshwalk.trace import Replied, TimedOut, Timing, Usage, View
 from records import (
@@ -124,7 +125,7 @@ class TestMoney:
         small = hops(answered, plan)[1]
 
         assert (plan.node("small").need(began(task="any").facts)[0], 5_600) == (small.reserved_nano_usd, small.cost_nano_usd)
-        assert (View("request", 1_000_000_000, 90_000),) == small.views
+        assert (View("request", Caps(1_000_000_000), Amount(90_000)),) == small.views
 
     def test_weakest_basis(self, plan: Plan) -> None:
         """
@@ -146,7 +147,7 @@ class TestMoney:
         large = hops(denied, plan)[2]
 
         assert (0, "none", ()) == (large.cost_nano_usd, large.basis, large.attempts)
-        assert (View("request", 10_000_000, 5_600),) == large.views
+        assert (View("request", Caps(10_000_000), Amount(5_600)),) == large.views
 
 
 class TestDecisions:
@@ -283,7 +284,7 @@ class TestUnderWay:
 
         assert ("ok", "small") == (classify.status, classify.edge)
         assert (100, 0, "") == (small.started_us, small.latency_us, small.edge)
-        assert (View("request", 1_000_000_000, 90_000),) == small.views
+        assert (View("request", Caps(1_000_000_000), Amount(90_000)),) == small.views
 
     def test_closed_hop_keeps_what_closed_it(self, plan: Plan) -> None:
         """

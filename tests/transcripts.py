@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers import WalkPair, need_of
+from helpers import OwnScope, WalkPair, need_of
 from meshwalk import guards
-from meshwalk.budgets import REQUEST, Ledger, usd
+from meshwalk.budgets import REQUEST, usd
 from meshwalk.loader import load_graph
-from meshwalk.model import Limits, Value
+from meshwalk.model import Amount, Limits, Value
 from meshwalk.plan import EdgePlan, Plan, compile_plan
 from meshwalk.trace import (
     Attempt,
@@ -55,7 +55,7 @@ class Stage:
         self._folder = folder
         self._plan: Plan
         self._pair: WalkPair
-        self._ledger: Ledger
+        self._own: OwnScope
         self._limits = Limits()
         self._at = 0
         self._told = 0
@@ -82,7 +82,7 @@ class Stage:
             cost_nano_usd=own.cost_nano_usd if cost is None else round(float(cost) * 1e9),
             output_tokens=own.output_tokens,
         )
-        self._ledger = Ledger(self._limits)
+        self._own = OwnScope(self._limits)
         self._pair = WalkPair(self._plan)
         self._at = self._told = 0
         yield repr(self._pair.live)
@@ -92,7 +92,7 @@ class Stage:
         size = int(asked.pop("bytes", 100))
         attributes = {"urgency": "interactive", "correctness": "standard", "task": "prose"} | asked
         facts = Facts(tuple(attributes.items()), size, 1)
-        yield from self._feed(Began(0, facts, self._limits, (self._ledger.view(),)))
+        yield from self._feed(Began(0, facts, self._limits, self._own.views()))
 
     def _reply(self, words: list[str]) -> Iterator[str]:
         outputs = _values(words)
@@ -133,8 +133,8 @@ class Stage:
                 yield from self._feed(self._verdict(wish))
 
     def _verdict(self, wish: Reserve) -> Granted | Denied:
-        refusal = self._ledger.reserve(wish.hop, need_of(wish))
-        views = (self._ledger.view(),)
+        refusal = self._own.reserve(need_of(wish))
+        views = self._own.views()
         if refusal:
             return Denied(wish.hop, self._at, REQUEST, refusal, views)
 
@@ -143,7 +143,7 @@ class Stage:
     def _settle(self, wish: Settle, entry: Entry) -> str:
         assert isinstance(entry, Replied | Failed | TimedOut | Cancelled)
         cost = entry.attempts[-1].cost_nano_usd
-        self._ledger.settle(wish.hop, cost, 0)
+        self._own.settle(Amount(cost, calls=1, hops=1))
 
         return _row("settle", self._pair.live.path[wish.hop], f"{usd(cost)} USD")
 
@@ -186,7 +186,7 @@ class Stage:
                 return _row("call", wish.node, f"within {(wish.deadline_at - self._at) / 1e6:g} s")
             case Finish():
                 hops = len(self._pair.live.path)
-                said = f"{hops} hop{'' if hops == 1 else 's'}, {usd(self._ledger.used_nano_usd)} USD"
+                said = f"{hops} hop{'' if hops == 1 else 's'}, {usd(self._own.used.cost_nano_usd)} USD"
                 who = self._pair.live.path[wish.answer_hop] if wish.answer_hop is not None else wish.node
                 because = f" ({wish.cause})" if wish.cause else ""
                 return _row(wish.outcome.value + because, who, said) + (f"\n  {wish.message}" if wish.message else "")

@@ -40,11 +40,13 @@ MOST = 2**63 - 1
 
 class Admission:
     """
-    Admit requests to *plan*.
+    Admit requests to *plan*; those that name no tenant are *tenant*'s.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, tenant: str = "") -> None:
         self._plan = plan
+        self._tenant = tenant
+        self._required = frozenset(budget.scope for budget in plan.graph.budgets.values() if budget.required)
         self._attributes = signals.attributes(plan.graph)
         # What most requests walk under: nothing of their own, and one of three urgencies.
         self._usual = {urgency: self._tightened(_NO_LIMITS, urgency) for urgency in URGENCY_DEADLINES_US}
@@ -62,7 +64,7 @@ class Admission:
             DeadlineSpent: If there is no time left.
         """
         violations = [*self._in_messages(request), *self._in_attributes(request), *self._in_sampling(request.sampling)]
-        violations += [*_in_limits(request.limits), *_in_scopes(request)]
+        violations += [*_in_limits(request.limits), *self._in_scopes(request)]
         if violations:
             raise RequestError(violations)
         attributes = self._defaults | dict(request.attributes) if request.attributes else self._defaults
@@ -70,7 +72,9 @@ class Admission:
         limits = self._usual[urgency] if request.limits == _NO_LIMITS else self._tightened(request.limits, urgency)
         size = self._sized(request, limits)
 
-        return Facts(tuple(attributes.items()), size, len(request.messages), request.sampling, request.scopes), limits
+        scopes = request.scopes if request.scopes.tenant else request.scopes._replace(tenant=self._tenant)
+
+        return Facts(tuple(attributes.items()), size, len(request.messages), request.sampling, scopes), limits
 
     def _in_messages(self, request: Request) -> Iterator[Violation]:
         if not request.messages:
@@ -103,6 +107,21 @@ class Admission:
                 yield Violation(f"params.{name}", f"graph '{self._plan.name}' does not let callers set it; see its `sampling:`")
             elif why := _out_of_range(name, value):
                 yield Violation(f"params.{name}", why)
+
+    def _in_scopes(self, request: Request) -> Iterator[Violation]:
+        for name, value in zip(Scopes._fields, request.scopes, strict=True):
+            if len(value) > SCOPE_CHARACTERS:
+                yield Violation(f"scopes.{name}", f"is {len(value)} characters long, and the most is {SCOPE_CHARACTERS}")
+            elif not is_unicode(value):
+                yield Violation(f"scopes.{name}", NOT_UNICODE)
+            elif not value and name in self._required:
+                why = f"is missing, and graph '{self._plan.name}' requires it (budgets.{name}.required): name the {name}"
+                yield Violation(f"scopes.{name}", why)
+        if len(request.idempotency_key) > SCOPE_CHARACTERS:
+            size = len(request.idempotency_key)
+            yield Violation("idempotency_key", f"is {size} characters long, and the most is {SCOPE_CHARACTERS}")
+        elif not is_unicode(request.idempotency_key):
+            yield Violation("idempotency_key", NOT_UNICODE)
 
     def _tightened(self, asked: Limits, urgency: str) -> Limits:
         own = self._plan.limits
@@ -155,18 +174,12 @@ def _in_limits(limits: Limits) -> Iterator[Violation]:
         ("cost_nano_usd", limits.cost_nano_usd, 0),
         ("input_bytes", limits.input_bytes, 1),
         ("output_tokens", limits.output_tokens, 0),
+        ("input_tokens", limits.input_tokens, 0),
+        ("calls", limits.calls, 0),
         ("deadline", limits.deadline_us, -MOST),  # one that is spent has an error of its own
     ):
         if value is not None and not least <= value <= MOST:
             yield Violation(f"limits.{name}", f"is {value}, and it lies in {least} to {MOST}")
-
-
-def _in_scopes(request: Request) -> Iterator[Violation]:
-    for name, value in zip(Scopes._fields, request.scopes, strict=True):
-        if len(value) > SCOPE_CHARACTERS:
-            yield Violation(f"scopes.{name}", f"is {len(value)} characters long, and the most is {SCOPE_CHARACTERS}")
-        elif not is_unicode(value):
-            yield Violation(f"scopes.{name}", NOT_UNICODE)
 
 
 def _out_of_range(name: str, value: float | tuple[str, ...]) -> str:

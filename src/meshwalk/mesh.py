@@ -12,7 +12,8 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -26,14 +27,19 @@ from meshwalk.engine import Engine, Observer, Preview, Walked
 from meshwalk.imports import import_named
 from meshwalk.loader import load_graph
 from meshwalk.model import Limits, Sampling, Value
+from meshwalk.once import Once
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import SetupError
 from meshwalk.store import TraceStore
 from meshwalk.trace import Content, Message, Request, Scopes, Traversal
+from meshwalk.vaults import DEFAULT_TENANT, Vault, open_vault
 
 
 _log = logging.getLogger(__name__)
 
+
+# How long a walk is kept for requests that repeat its idempotency key, if nobody says otherwise.
+RETRY_WINDOW_US = 600_000_000
 
 Redactor = Callable[[str], str]
 
@@ -59,6 +65,10 @@ class Mesh:
         backends: Open backends to use in place of those the graph declares, by name; the caller closes them.
         sinks: Fed with every traversal; the caller closes them.
         traces: A folder to store traces in; the mesh opens and closes that store.
+        vault: Where shared budgets are kept: an open vault, which the caller closes, or the address of one; None keeps them in
+            this process.
+        tenant: Whose walks these are.
+        retry_window_us: How long a walk is kept for requests that repeat its idempotency key.
     """
 
     def __init__(
@@ -69,8 +79,16 @@ class Mesh:
         backends: Mapping[str, Backend] | None = None,
         sinks: Sequence[Sink] = (),
         traces: str | Path | None = None,
+        vault: Vault | str | None = None,
+        tenant: str = DEFAULT_TENANT,
+        retry_window_us: int = RETRY_WINDOW_US,
     ) -> None:
         self.plan = plan
+        self.tenant = tenant
+        self._given_vault = vault
+        self._vault: Vault | None = None
+        self._retry_window_us = retry_window_us
+        self._once: Once | None = None
         self._data = None if data is None else str(data)
         self._given = dict(backends or {})
         self._given_sinks = tuple(sinks)
@@ -92,15 +110,18 @@ class Mesh:
         self._redactors = tuple(_redactor(name) for name in self.plan.graph.recording.redact)
         try:
             backends = await self._open_backends()
+            vault = self._vault = await self._open_vault()
             self._store = None if self._traces is None else TraceStore(self._traces)
         except BaseException:
             await self._close_backends()
+            await self._close_vault()
             raise
         self._sinks = self._given_sinks if self._store is None else (*self._given_sinks, self._store)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._deliver)
-        self._engine = Engine(self.plan, backends, self._record)
+        self._once = Once(self.plan.name, vault, self._retry_window_us, self._tasks.start_soon)
+        self._engine = Engine(self.plan, backends, self._record, vault=vault, tenant=self.tenant)
 
         return self
 
@@ -120,6 +141,7 @@ class Mesh:
             with anyio.CancelScope(shield=True):
                 self._hand_over()
                 await self._close_backends()
+                await self._close_vault()
                 if self._store is not None:
                     await self._store.aclose()
 
@@ -132,6 +154,7 @@ class Mesh:
         limits: Limits = Limits(),
         sampling: Sampling = Sampling(),
         traceparent: str = "",
+        idempotency_key: str = "",
         **attributes: Value,
     ) -> Walked:
         """
@@ -150,6 +173,7 @@ class Mesh:
                 scopes=Scopes(session, workflow),
                 limits=limits,
                 traceparent=traceparent,
+                idempotency_key=idempotency_key,
             )
         )
         if error := walked.error():
@@ -165,22 +189,47 @@ class Mesh:
             RequestError: If the request cannot begin a walk.
         """
         engine = self._opened()
+        if not request.idempotency_key:
+            with self._counted():
+                return await engine.walk(request, observe)
+        limits = engine.admission.admit(request)[1]
+        assert self._once is not None
+
+        async def start() -> Walked:
+            with self._counted():
+                return await engine.walk(request, observe)
+
+        with self._counted():
+            return await self._once.walk(request, self.tenant, limits, start)
+
+    @property
+    def vault(self) -> Vault:
+        """
+        Return where shared budgets are kept, while the mesh is open.
+        """
+        self._opened()
+        assert self._vault is not None
+
+        return self._vault
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         self._under_way += 1
         try:
-            return await engine.walk(request, observe)
+            yield
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
 
-    def decide(self, request: Request) -> Preview:
+    async def decide(self, request: Request) -> Preview:
         """
         Say where *request* would go, without calling a model.
 
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        return self._opened().decide(request)
+        return await self._opened().decide(request)
 
     def _opened(self) -> Engine:
         if self._engine is None:
@@ -205,6 +254,18 @@ class Mesh:
             raise SetupError("; ".join(map(str, lacking))) from lacking[0]
 
         return backends
+
+    async def _open_vault(self) -> Vault:
+        given = self._given_vault
+        if given is None or isinstance(given, str):
+            return await open_vault(given or "memory")
+
+        return given
+
+    async def _close_vault(self) -> None:
+        vault, self._vault = self._vault, None
+        if vault is not None and vault is not self._given_vault:
+            await vault.aclose()
 
     async def _close_backends(self) -> None:
         while self._own:

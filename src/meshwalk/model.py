@@ -21,6 +21,9 @@ ValueType = Literal["string", "number", "bool"]
 
 Value = str | float | bool
 
+ScopeKind = Literal["session", "workflow", "tenant"]
+AwayPolicy = Literal["closed", "open", "local"]
+
 # The target of an edge that serves an answer; no node may have this name.
 DONE = "done"
 
@@ -55,6 +58,59 @@ class Limits(NamedTuple):
     cost_nano_usd: int | None = None
     input_bytes: int | None = None
     output_tokens: int | None = None
+    input_tokens: int | None = None
+    calls: int | None = None
+
+
+class Amount(NamedTuple):
+    """
+    Count what calls use: money in whole nano-dollars, tokens, model calls, and hops.
+    """
+
+    cost_nano_usd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    calls: int = 0
+    hops: int = 0
+
+
+class Caps(NamedTuple):
+    """
+    Cap each part of an `Amount`; None is no cap.
+    """
+
+    cost_nano_usd: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    calls: int | None = None
+    hops: int | None = None
+
+
+# Where a soft limit begins if nobody says otherwise: guards see pressure from here on.
+PRESSURE_FROM = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """
+    Cap what all walks of one scope may use together; which scope a walk is in, its caller says.
+
+    Args:
+        window_us: How long one count lasts, aligned to the Unix epoch; None counts for ever.
+        pressure_from: The used share from which `budget.<scope>.pressure` rises above 0.
+        required: Whether a request must name the scope; one that need not, and does not, is not capped by it.
+        away: What holds while the vault does not answer: nothing is granted, everything is, or each server counts for itself.
+        places: The place of each value the author wrote, by its key.
+    """
+
+    scope: ScopeKind
+    span: Span
+    caps: Caps
+    window_us: int | None = None
+    pressure_from: float = PRESSURE_FROM
+    required: bool = False
+    away: AwayPolicy = "closed"
+    places: Mapping[str, Span] = field(default_factory=dict)
 
 
 class Sampling(NamedTuple):
@@ -118,12 +174,17 @@ class Price(NamedTuple):
 class BackendSpec:
     """
     Hold what every kind of backend may declare.
+
+    Args:
+        tokenizer: A `tokenizer.json`, relative to the graph's folder as the author wrote it, whose counts bound the input
+            more tightly than its bytes do.
     """
 
     name: str
     span: Span
     price: Price | None = None
     context_tokens: int | None = None
+    tokenizer: str | None = None
     description: str = ""
 
 
@@ -296,6 +357,8 @@ class Graph:
 
     Args:
         allowed_sampling: The sampling parameters that callers may set.
+        pressure_from: The used share of the walk's own limits from which `budget.request.pressure` rises above 0.
+        budgets: What many walks share, by scope.
         hashes: SHA-256 of each file that the graph names, by the key that names it (`backends.replayed.data`).
         broken: Names of parts (nodes, backends, attributes, thresholds) that are not fully known because their own text is at
             fault; others may still refer to them.
@@ -314,6 +377,8 @@ class Graph:
     thresholds: Mapping[str, Threshold]
     limits: Limits = Limits()
     limits_span: Span | None = None
+    pressure_from: float = PRESSURE_FROM
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
     allowed_sampling: tuple[str, ...] = Sampling._fields
     recording: Recording = Recording()
     version: str = ""

@@ -53,6 +53,7 @@ class NodePlan:
 
     Args:
         calls: Whether a backend is called, so that time and money are at stake.
+        reserves: Whether a visit is reserved: where it calls, and everywhere if the hops of a shared scope are capped.
         serves: Whether `to: done` may serve its reply without being told so.
         writes: (output, slot) for each output that some guard reads.
         visits_slot: -1 where no guard reads it, as for *status_slot*.
@@ -65,6 +66,7 @@ class NodePlan:
     next: tuple[EdgePlan, ...]
     on_error: tuple[EdgePlan, ...]
     calls: bool
+    reserves: bool
     serves: bool
     writes: tuple[tuple[str, int], ...]
     visits_slot: int
@@ -93,6 +95,7 @@ class Plan:
     Args:
         slots: Where a walk keeps each signal that a guard reads.
         reads_budget: Whether any guard reads what is left of a budget.
+        looks_first: Whether a guard may read a shared budget before anything is reserved in it.
         template: The values a walk starts from.
         canonical: The canonical form, as JSON text.
         bounds: The worst that a walk can come to.
@@ -106,6 +109,7 @@ class Plan:
     start: int
     slots: Mapping[str, int]
     reads_budget: bool
+    looks_first: bool
     template: tuple[Value | None, ...]
     canonical: bytes
     plan_digest: str
@@ -127,6 +131,14 @@ class Plan:
         Return what the graph allows one walk.
         """
         return self.graph.limits
+
+    def pressure_from(self, scope: str) -> float:
+        """
+        Return the used share from which *scope* is under pressure.
+        """
+        budget = self.graph.budgets.get(scope)
+
+        return self.graph.pressure_from if budget is None else budget.pressure_from
 
     def node(self, name: str) -> NodePlan:
         """
@@ -226,7 +238,7 @@ class _GuardSheet:
         common = signals.everywhere(graph)
         for node in graph.nodes.values():
             if any(edge.when is not None for edge in node.next):
-                visible = signals.visible(graph, node, "next", common)
+                visible = signals.visible(graph, node, common)
                 for position, edge in enumerate(node.next):
                     self._check(graph, node, position, edge, visible)
 
@@ -284,13 +296,19 @@ def _assemble(graph: Graph, guard_sheet: _GuardSheet, worst: bounds.Bounds, prob
     form = canonical.form(graph, {place: checked.canonical for place, checked in guard_sheet.checked.items()})
     text = canonical.text(form)
 
+    nodes = tuple(_node(graph, node, index, slots, guard_sheet) for node in graph.nodes.values())
+    start = index[graph.start]
+    reads = [slot for slot in slots if slot.startswith("budget.")]
+    reads_shared = any(not slot.startswith(f"budget.{signals.REQUEST}.") for slot in reads)
+
     return Plan(
         graph=graph,
-        nodes=tuple(_node(graph, node, index, slots, guard_sheet) for node in graph.nodes.values()),
+        nodes=nodes,
         index=index,
-        start=index[graph.start],
+        start=start,
         slots=slots,
-        reads_budget=any(slot.startswith("budget.") for slot in slots),
+        reads_budget=bool(reads),
+        looks_first=reads_shared and not nodes[start].reserves,
         template=_template(graph, slots),
         canonical=text,
         plan_digest=hashlib.sha256(text).hexdigest(),
@@ -314,6 +332,10 @@ def _template(graph: Graph, slots: Mapping[str, int]) -> tuple[Value | None, ...
         for name, value in ((f"hop.{node}.visits", 0.0), (f"hop.{node}.status", "none")):
             if name in slots:
                 values[slots[name]] = value
+    for scope in graph.budgets:
+        # Until it is seen, and where the request does not name it, a scope has no pressure.
+        if (pressure := f"budget.{scope}.pressure") in slots:
+            values[slots[pressure]] = 0.0
 
     return tuple(values)
 
@@ -331,6 +353,7 @@ def _node(graph: Graph, node: Node, index: Mapping[str, int], slots: Mapping[str
         ),
         on_error=tuple(_edge(edge, index, slots, None) for edge in node.on_error),
         calls=backend is not None,
+        reserves=backend is not None or any(budget.caps.hops is not None for budget in graph.budgets.values()),
         serves=node.role in ("answer", "primary"),
         writes=tuple(_writes(node, slots)),
         visits_slot=slots.get(f"hop.{node.name}.visits", -1),

@@ -243,6 +243,12 @@ class BudgetSpent(WalkStopped):
     hint = "RESOURCE_EXHAUSTED"
 
 
+class BudgetContended(BudgetSpent):
+    """
+    Say that a call would fit what is spent of a scope, and not what others have reserved; trying again may help.
+    """
+
+
 class HopsSpent(WalkStopped):
     """
     Say that the walk used up its hops, or the visits of every node it could go to.
@@ -320,6 +326,22 @@ class RefusedByModel(BackendError):
     """
 
     error_class = "refused_by_model"
+
+
+class StillUnderWay(MeshwalkError):
+    """
+    Say that the first request with an idempotency key has not ended yet.
+    """
+
+    hint = "ABORTED"
+
+
+class VaultAway(MeshwalkError):
+    """
+    Say that the vault of shared budgets did not answer.
+    """
+
+    hint = "UNAVAILABLE"
 
 
 class TraceError(MeshwalkError):

@@ -9,11 +9,13 @@ Laws of this room:
 
 1. Whatever changes a walk's phase stands in a method that `LEGAL` names, or in one that it calls.
 2. An entry that is refused leaves the walk as it was.
-3. A walk reads the budget views it was given; it owns no ledger and never adds up costs itself.
+3. A walk reads the budget views it was given; it owns no ledger and never adds up costs itself.  The views of an entry that
+   closes a hop show its cost in place of its reservation, which the walk's `Settle` then asks for.
 4. Hops are numbered in the order the walk decides to make them, so that a hop can be skipped, and hedged or
    streamed hops can later be told apart, without another name.
 
-A node with a backend is reserved, called and settled; a classifier or verifier is only called; a refusal ends the walk.
+A node with a backend is reserved, called and settled; a classifier or verifier is only called, unless the graph caps the hops
+of a shared scope, which every hop but a refusal then reserves; a refusal ends the walk.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, ClassVar
 
-from meshwalk.budgets import usd
+from meshwalk.budgets import pressure, usd, used_share
 from meshwalk.model import DONE, Value
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
 from meshwalk.problems import ErrorClass, OutOfTurn
@@ -67,8 +69,8 @@ class Walk:
     """
 
     __slots__ = (
-        "_deadline_at", "_facts", "_hops", "_last_answer", "_node", "_replies", "_values", "_views", "_visits",
-        "decisions", "path", "phase", "plan",
+        "_call_deadline_at", "_deadline_at", "_facts", "_hops", "_last_answer", "_node", "_replies", "_values", "_views",
+        "_visits", "decisions", "path", "phase", "plan",
     )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
@@ -84,6 +86,7 @@ class Walk:
         self._facts: Facts
         self._hops: int
         self._deadline_at: int
+        self._call_deadline_at: int
         self._node: NodePlan
 
     def feed(self, entry: Entry) -> tuple[Wish, ...]:
@@ -112,10 +115,11 @@ class Walk:
     def __repr__(self) -> str:
         hops = f"{len(self.path)} hop{'' if len(self.path) == 1 else 's'}"
         view = self._views[0] if self._views else View("request")
-        limit = "" if view.limit_nano_usd is None else f" of {usd(view.limit_nano_usd)}"
+        cap, used = view.caps.cost_nano_usd, view.used.cost_nano_usd
+        limit = "" if cap is None else f" of {usd(cap)}"
         waiting = f"waiting for '{self.path[-1]}'" if self.phase in _WAITING else self.phase.value
 
-        return f"<Walk {self.plan.name}: {waiting}, {hops}, {usd(view.used_nano_usd)}{limit} USD>"
+        return f"<Walk {self.plan.name}: {waiting}, {hops}, {usd(used)}{limit} USD>"
 
     # ---- what each entry does -----------------------------------------------------------------------------------
 
@@ -140,27 +144,26 @@ class Walk:
     def _granted(self, entry: Granted) -> tuple[Wish, ...]:
         self._see(entry.views)
         self.phase = Phase.CALLING
-        node = self._node.node
-        deadline_at = self._deadline_at
-        if node.deadline_us is not None:
-            deadline_at = min(deadline_at, entry.at + node.deadline_us)
 
-        return (Call(entry.hop, node.name, deadline_at),)
+        return (Call(entry.hop, self._node.name, self._call_deadline_at),)
 
     def _denied(self, entry: Denied) -> tuple[Wish, ...]:
         self._see(entry.views)
 
-        return self._leave_by_error("budget", f"node '{self._node.name}' {entry.message}", entry.at, (), entry.scope)
+        cause = "contended" if entry.contended else "budget"
+        message = f"node '{self._node.name}' {entry.message}"
+
+        return self._leave_by_error("budget", message, entry.at, (), Finish(Outcome.FAILED, cause=cause, scope=entry.scope))
 
     def _replied(self, entry: Replied) -> tuple[Wish, ...]:
+        self._see(entry.views)
         node, values, outputs = self._node, self._values, entry.outputs
         for name, slot in node.writes:
             values[slot] = outputs.get(name)
         if node.status_slot >= 0:
             values[node.status_slot] = "ok"
-        settled: tuple[Wish, ...] = ()
+        settled = self._settled(entry.hop)
         if node.calls:
-            settled = (Settle(entry.hop),)
             self._replies[node.index] = entry.hop
             if node.serves:
                 self._last_answer = entry.hop
@@ -180,9 +183,13 @@ class Walk:
         return self._stuck("next", verdicts, settled)
 
     def _failed(self, entry: Failed) -> tuple[Wish, ...]:
+        self._see(entry.views)
+
         return self._leave_by_error(entry.error_class, entry.message, entry.at, self._settled(entry.hop))
 
     def _timed_out(self, entry: TimedOut) -> tuple[Wish, ...]:
+        self._see(entry.views)
+
         return self._leave_by_error("timeout", entry.message, entry.at, self._settled(entry.hop))
 
     def _cancelled(self, entry: Cancelled) -> tuple[Wish, ...]:
@@ -207,18 +214,26 @@ class Walk:
             self._values[node.visits_slot] = float(self._visits[to])
         if node.role == "refusal":
             return self._finish(wishes, Finish(Outcome.REFUSED, message=node.node.reason, node=node.name))
-        if not node.calls:
+        if not node.reserves:
             self.phase = Phase.CALLING
             return (*wishes, Call(hop, node.name, self._deadline_at))
-
+        if not node.calls:
+            return self._ask(wishes, Reserve(hop, node.name, 0, 0, 0, calls=0, hops=1, deadline_at=self._deadline_at))
         late = self._too_late(node, at)
         if late is not None:
             return self._leave_by_error(*late, at, wishes)
-        self.phase = Phase.RESERVING
-        facts = self._facts
-        need = node.need(facts)
+        deadline_at, own = self._deadline_at, node.node.deadline_us
+        if own is not None:
+            deadline_at = min(deadline_at, at + own)
 
-        return (*wishes, Reserve(hop, node.name, *need))
+        return self._ask(wishes, Reserve(hop, node.name, *node.need(self._facts), calls=1, hops=1, deadline_at=deadline_at))
+
+    def _ask(self, wishes: tuple[Wish, ...], reserve: Reserve) -> tuple[Wish, ...]:
+        self.phase = Phase.RESERVING
+        # Waiting for a budget is part of a hop's time.
+        self._call_deadline_at = reserve.deadline_at
+
+        return (*wishes, reserve)
 
     def _too_late(self, node: NodePlan, at: int) -> tuple[ErrorClass, str] | None:
         left = self._deadline_at - at
@@ -262,7 +277,7 @@ class Walk:
         return DONE_INDEX, answer
 
     def _leave_by_error(
-        self, error_class: ErrorClass, message: str, at: int, wishes: tuple[Wish, ...], scope: str = ""
+        self, error_class: ErrorClass, message: str, at: int, wishes: tuple[Wish, ...], unhandled: Finish | None = None
     ) -> tuple[Wish, ...]:
         node = self._node
         if node.status_slot >= 0:
@@ -279,7 +294,9 @@ class Walk:
             return self._stuck("on_error", verdicts, wishes, error_class)
         self.decisions.append(Decision(len(self.path) - 1, "on_error", -1, "", verdicts, error_class))
 
-        return self._finish(wishes, Finish(Outcome.FAILED, cause=error_class, message=message, node=node.name, scope=scope))
+        finish = Finish(Outcome.FAILED, cause=error_class) if unhandled is None else unhandled
+
+        return self._finish(wishes, finish._replace(message=message, node=node.name))
 
     def _stuck(self, section: Section, verdicts: str, wishes: tuple[Wish, ...], by: str = "") -> tuple[Wish, ...]:
         self.decisions.append(Decision(len(self.path) - 1, section, -1, "", verdicts, by))
@@ -295,7 +312,7 @@ class Walk:
     # ---- small ones ---------------------------------------------------------------------------------------------
 
     def _settled(self, hop: int) -> tuple[Wish, ...]:
-        return (Settle(hop),) if self._node.calls else ()
+        return (Settle(hop),) if self._node.reserves else ()
 
     def _spent(self, to: int) -> bool:
         return to != DONE_INDEX and self._visits[to] >= self.plan.nodes[to].node.visits
@@ -308,12 +325,14 @@ class Walk:
             self._values[slots["deadline.left"]] = self._deadline_at - at
 
     def _see(self, views: tuple[View, ...]) -> None:
+        if not views:
+            return
         self._views = views
         if not self.plan.reads_budget:
             return
         slots, values = self.plan.slots, self._values
         for view in views:
-            for name, value in _readings(view):
+            for name, value in _readings(view, self.plan.pressure_from(view.scope)):
                 slot = slots.get(name)
                 if slot is not None:
                     values[slot] = value
@@ -330,14 +349,14 @@ class Walk:
 _WAITING = frozenset({Phase.RESERVING, Phase.CALLING})
 
 
-def _readings(view: View) -> tuple[tuple[str, float | None], ...]:
+def _readings(view: View, pressure_from: float) -> tuple[tuple[str, float | None], ...]:
     at = f"budget.{view.scope}"
-    left = None if view.limit_nano_usd is None else view.limit_nano_usd - view.used_nano_usd
-    fraction = None if left is None or not view.limit_nano_usd else left / view.limit_nano_usd
-    tokens = None if view.limit_output_tokens is None else float(view.limit_output_tokens - view.used_output_tokens)
+    caps, used = view.caps, view.used
+    share = used_share(caps, used)
 
     return (
-        (f"{at}.left_usd", None if left is None else left / 1e9),
-        (f"{at}.left_fraction", fraction),
-        (f"{at}.left_tokens", tokens),
+        (f"{at}.left_usd", None if caps.cost_nano_usd is None else (caps.cost_nano_usd - used.cost_nano_usd) / 1e9),
+        (f"{at}.left_fraction", None if share is None else 1 - share),
+        (f"{at}.left_tokens", None if caps.output_tokens is None else float(caps.output_tokens - used.output_tokens)),
+        (f"{at}.pressure", pressure(share, pressure_from)),
     )

@@ -8,10 +8,10 @@ the call turns out to cost.  Nothing here owns a clock or asks anybody; `vaults`
 from __future__ import annotations
 
 from meshwalk.budgets.account import Account
-from meshwalk.budgets.judgement import Refusal, Standing, judge, refusal_of
+from meshwalk.budgets.judgement import Answer, Refusal, Standing, judge, refusal_of
 from meshwalk.budgets.ledger import Ledger
 from meshwalk.budgets.readings import pressure, used_share
-from meshwalk.budgets.scopes import Answer, Hold, Line, Need, Place, Scope, Settlement, Statement
+from meshwalk.budgets.scopes import Hold, Line, Need, Place, Scope, Settlement, Statement
 from meshwalk.budgets.wording import usd
 from meshwalk.signals import REQUEST
 

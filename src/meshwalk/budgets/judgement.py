@@ -51,6 +51,15 @@ class Refusal(NamedTuple):
     resets_in_us: int | None = None
 
 
+class Answer(NamedTuple):
+    """
+    Answer a hold: *refusal* is None if it was granted; *standings* are its scopes, in their order, as they now stand.
+    """
+
+    refusal: Refusal | None
+    standings: tuple[Standing, ...]
+
+
 def judge(need: Need, standings: Sequence[Standing]) -> tuple[int, int, bool] | None:
     """
     Return None if *need* fits everywhere, else where it does not.

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from meshwalk.budgets.account import Account
-from meshwalk.budgets.judgement import Standing, refusal_of
-from meshwalk.budgets.scopes import Answer, Hold, Need, Place, Scope, Settlement, Statement
+from meshwalk.budgets.judgement import Answer, Standing, refusal_of
+from meshwalk.budgets.scopes import Hold, Need, Place, Scope, Settlement, Statement
 from meshwalk.model import Amount, Caps, ScopeKind
 
 

@@ -4,13 +4,9 @@ What is said between a walk and the books: which accounts it draws on, what it h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
-
-
-if TYPE_CHECKING:
-    from meshwalk.budgets.judgement import Refusal, Standing
 
 
 class Need(NamedTuple):
@@ -83,15 +79,6 @@ class Settlement(NamedTuple):
     id: str
     spent: Amount
     assumed: bool = False
-
-
-class Answer(NamedTuple):
-    """
-    Answer a hold: *refusal* is None if it was granted; *standings* are its scopes, in their order, as they now stand.
-    """
-
-    refusal: Refusal | None
-    standings: tuple[Standing, ...]
 
 
 class Line(NamedTuple):

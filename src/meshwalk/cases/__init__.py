@@ -46,6 +46,7 @@ from meshwalk.hops import condition
 from meshwalk.plan import Plan
 from meshwalk.problems import RequestError
 from meshwalk.trace import Request
+from meshwalk.vaults import MemoryVault
 
 
 __all__ = ["CaseResult", "Coverage", "Failure", "Uncovered", "coverage", "run_cases"]
@@ -79,7 +80,9 @@ def _edges(plan: Plan) -> Iterator[Uncovered]:
 async def _run(plan: Plan, case: Case) -> CaseResult:
     stage = Stage(plan, case)
     backends = dict.fromkeys(plan.graph.backends, stage)
-    engine = Engine(plan, backends, lambda _: None, features=stage.features, clock_ns=stage.clock_ns)
+    engine = Engine(
+        plan, backends, lambda _: None, vault=MemoryVault(), features=stage.features, clock_ns=stage.clock_ns
+    )
     request = Request(case.messages, attributes=case.attributes, limits=case.limits)
     try:
         end = _ended(await engine.walk(request, stage.watch))

@@ -2,11 +2,11 @@
 Drive walks: make the calls they wish for, and tell them what happened.
 
 Here data turns round: the walk decides and the engine acts, and neither does the other's work.  A decision is one synchronous
-`feed`; I/O comes after it.  The engine owns the clock, the walk's own ledger, cancellation, and the ids under which
-spans will stand; when a walk is over it hands the finished traversal to whoever records it and forgets it.
+`feed`; I/O comes after it.  The engine owns the clock, the walk's purse, cancellation, and the ids under which spans
+will stand; when a walk is over it hands the finished traversal to whoever records it and forgets it.
 
 Time limits cost about ten microseconds each to open, so one is opened only round a call that may wait (`Backend.waits`).
-Cancelling needs no shield: what has to be done on the way out (settle, close the record) never awaits.
+What has to be done on the way out awaits nothing but the vault, and talking to a vault is shielded and bounded (`purse`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from meshwalk.admission import Admission
 from meshwalk.backends.base import Backend
 from meshwalk.engine.drive import Clock, Drive, Features, Observer
 from meshwalk.engine.preview import preview
+from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Preview, PreviewEdge, Walked
+from meshwalk.model import Limits
 from meshwalk.plan import Plan
-from meshwalk.trace import Request, Traversal
+from meshwalk.trace import Facts, Request, Traversal, View
+from meshwalk.vaults.base import DEFAULT_TENANT, Vault
 
 
 class Engine:
@@ -31,6 +34,8 @@ class Engine:
     Args:
         backends: An open backend for each that the plan's nodes name.
         record: Takes each finished traversal; it must not block and must not raise.
+        vault: Where the budgets are kept that walks share.
+        tenant: Whose walks these are, where a request does not say.
         features: What classifiers make of messages.
         clock_ns: What walks are timed by; it never goes back.
     """
@@ -41,15 +46,18 @@ class Engine:
         backends: Mapping[str, Backend],
         record: Callable[[Traversal], None],
         *,
+        vault: Vault,
+        tenant: str = DEFAULT_TENANT,
         features: Features = roles.features,
         clock_ns: Clock = time.perf_counter_ns,
     ) -> None:
         self.plan = plan
         self.backends = backends
         self.record = record
+        self.vault = vault
         self.features = features
         self.clock_ns = clock_ns
-        self.admission = Admission(plan)
+        self.admission = Admission(plan, tenant)
 
     async def walk(self, request: Request, observe: Observer | None = None) -> Walked:
         """
@@ -73,9 +81,10 @@ class Engine:
             observe,
             features=self.features,
             clock_ns=self.clock_ns,
+            vault=self.vault,
         ).run()
 
-    def decide(self, request: Request) -> Preview:
+    async def decide(self, request: Request) -> Preview:
         """
         Go as far as the first call and say what would follow; nothing is called, spent or recorded.
 
@@ -84,7 +93,15 @@ class Engine:
         """
         facts, limits = self.admission.admit(request)
 
-        return preview(self.plan, request, facts, limits, self.features)
+        return preview(self.plan, request, facts, limits, self.features, await self._views(facts, limits))
+
+    async def _views(self, facts: Facts, limits: Limits) -> tuple[View, ...]:
+        budgets = tuple(self.plan.graph.budgets.values())
+        purse = Purse(self.plan.name, limits, shared_scopes(budgets, facts.scopes), self.vault, "", lambda: 0)
+        if self.plan.looks_first:
+            await purse.look()
+
+        return purse.views()
 
 
 __all__ = ["Clock", "Engine", "Features", "Observer", "Preview", "PreviewEdge", "Walked"]

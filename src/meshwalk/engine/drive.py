@@ -1,5 +1,5 @@
 """
-The world's side of one walk: its clock, its ledger, its calls and its record.
+The world's side of one walk: its clock, its purse, its calls and its record.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from anyio import get_cancelled_exc_class, move_on_after
 from meshwalk import prompts, roles
 from meshwalk.attempts import Attempts, Closed, Try
 from meshwalk.backends.base import Backend, ChatRequest
-from meshwalk.budgets import REQUEST, Ledger, Need
+from meshwalk.budgets import Need
 from meshwalk.engine.context import random_hex, trace_context
+from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Walked
-from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model import Amount, Limits, Sampling, Value
 from meshwalk.plan import NodePlan, Plan
 from meshwalk.problems import BackendError, ErrorClass
 from meshwalk.trace import (
@@ -44,8 +45,10 @@ from meshwalk.trace import (
     Timing,
     Traversal,
     Usage,
+    View,
     Wish,
 )
+from meshwalk.vaults.base import Vault
 from meshwalk.walk import Walk
 
 
@@ -80,6 +83,7 @@ class Drive:
         *,
         features: Features,
         clock_ns: Clock,
+        vault: Vault,
     ) -> None:
         self._features = features
         self._clock_ns = clock_ns
@@ -90,17 +94,19 @@ class Drive:
         self._request = request
         self._observe = observe
         self._walk = Walk(plan)
-        self._ledger = Ledger(limits)
         self._replies: dict[int, Reply] = {}
         self._steps: list[tuple[Entry, tuple[Wish, ...]]] = []
         self._attempts: list[Attempt] = []
         self._sent_at: int | None = None
         self._span_id = ""
-        self._reserved = 0
+        self._need = Need()
+        self._limits = limits
         self._began_ns = clock_ns()
         self._began_unix_us = time.time_ns() // 1000
         self._context = trace_context(request.traceparent)
-        self._began = Began(0, facts, limits, (self._ledger.view(),))
+        self._traversal_id = f"{self._began_unix_us // 1000:012x}{random_hex(80)}"
+        scopes = shared_scopes(tuple(plan.graph.budgets.values()), facts.scopes) if plan.graph.budgets else ()
+        self._purse = Purse(plan.name, limits, scopes, vault, self._traversal_id, self._now)
 
     def _now(self) -> int:
         return (self._clock_ns() - self._began_ns) // 1000
@@ -109,20 +115,24 @@ class Drive:
         """
         Walk to the end.
         """
-        entry: Entry = self._began
+        # Guards that are asked before the first reservation see the budgets as they stand now.
+        if self._plan.looks_first:
+            await self._purse.look()
+        entry: Entry = Began(0, self._facts, self._limits, self._purse.views())
         try:
             while True:
                 for wish in self._feed(entry):
                     if type(wish) is Call:
                         entry = await self._call(wish)
                     elif type(wish) is Reserve:
-                        entry = self._reserve(wish)
+                        entry = await self._reserve(wish)
                     elif type(wish) is Settle:
-                        self._settle(wish.hop)
+                        self._settle()
                     elif type(wish) is Finish:
+                        await self._purse.close()
                         return self._finished(wish)
         except get_cancelled_exc_class():
-            self._cancel()
+            await self._cancel()
             raise
 
     def _feed(self, entry: Entry) -> tuple[Wish, ...]:
@@ -133,37 +143,64 @@ class Drive:
 
         return wishes
 
-    def _cancel(self) -> None:
+    async def _cancel(self) -> None:
         hop = len(self._walk.path) - 1
         if self._sent_at is not None:
             node = self._plan.node(self._walk.path[hop])
             self._note(node, "cancelled", message="the caller went away", cost=self._reserved, basis="assumed")
         for wish in self._feed(Cancelled(hop, self._now(), tuple(self._attempts))):
             if isinstance(wish, Settle):
-                self._settle(wish.hop)
+                self._settle()
             elif isinstance(wish, Finish):
+                await self._purse.close()
                 self._finished(wish)
 
     # ---- money --------------------------------------------------------------------------------------------------
 
-    def _reserve(self, wish: Reserve) -> Granted | Denied:
-        refusal = self._ledger.reserve(wish.hop, Need(wish.cost_nano_usd, wish.output_tokens))
-        views = (self._ledger.view(),)
+    async def _reserve(self, wish: Reserve) -> Granted | Denied:
         self._attempts = []
-        if refusal:
-            return Denied(wish.hop, self._now(), REQUEST, refusal, views)
-        self._reserved = wish.cost_nano_usd or 0
-        self._need = Need(wish.cost_nano_usd, wish.output_tokens)
+        need = Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
+        refusal = await self._purse.reserve(need, self._walk.path, wish.deadline_at, self._last_start(wish))
+        waited_us, views = self._purse.waited_us, self._purse.views()
+        if refusal is not None:
+            return Denied(wish.hop, self._now(), refusal.scope, refusal.message, views, refusal.contended, waited_us)
+        self._need = need
 
-        return Granted(wish.hop, self._now(), views)
+        return Granted(wish.hop, self._now(), views, waited_us)
 
-    def _settle(self, hop: int) -> None:
+    def _last_start(self, wish: Reserve) -> int:
+        return wish.deadline_at - self._plan.node(wish.node).node.min_time_us
+
+    @property
+    def _reserved(self) -> int:
+        return self._need.cost_nano_usd or 0
+
+    def _settle(self) -> None:
         # A hop whose retry was denied has been settled before the retry asked.
-        if self._ledger.holds(hop):
-            last = self._attempts[-1]
-            # What was sent and never answered is charged at its worst, tokens too.
-            tokens = self._need.output_tokens or 0 if last.basis == "assumed" else last.usage.output_tokens
-            self._ledger.settle(hop, last.cost_nano_usd, tokens)
+        if self._purse.holds:
+            spent, assumed = self._spent()
+            self._purse.settle(spent, assumed=assumed)
+
+    def _spent(self) -> tuple[Amount, bool]:
+        """
+        Return what the last call spent, and whether that is assumed.
+        """
+        hops = self._need.hops or 0
+        if not self._attempts:
+            return Amount(hops=hops), False
+        last = self._attempts[-1]
+        # What was sent and never answered is charged at its worst, tokens too.
+        if last.basis == "assumed":
+            return self._need.amount._replace(cost_nano_usd=last.cost_nano_usd), True
+        sent = int(last.status != "denied")
+
+        return Amount(last.cost_nano_usd, *last.usage, calls=sent, hops=hops), False
+
+    def _views(self) -> tuple[View, ...]:
+        """
+        Show the budgets with what the hop spent in place of what it holds.
+        """
+        return self._purse.views(self._spent()[0])
 
     # ---- calls --------------------------------------------------------------------------------------------------
 
@@ -175,7 +212,7 @@ class Drive:
         step: Try | Closed = machine.start(self._now())
         reply: Reply | None = None
         while isinstance(step, Try):
-            if step.number and (refusal := self._reserve_again(wish.hop)):
+            if step.number and (refusal := await self._reserve_again(wish)):
                 self._note(node, "denied", message=refusal)
                 step = machine.denied(f"node '{node.name}' {refusal}")
                 break
@@ -184,26 +221,29 @@ class Drive:
 
         return self._closing(wish.hop, node, reply, step)
 
-    def _reserve_again(self, hop: int) -> str:
-        self._settle(hop)
+    async def _reserve_again(self, wish: Call) -> str:
+        self._settle()
+        # The hop itself is reserved once, however many calls it makes.
+        self._need = self._need._replace(hops=0)
+        refusal = await self._purse.reserve(self._need, self._walk.path, wish.deadline_at, wish.deadline_at)
 
-        return self._ledger.reserve(hop, self._need)
+        return "" if refusal is None else refusal.message
 
     def _closing(self, hop: int, node: NodePlan, reply: Reply | None, closed: Closed) -> Entry:
         attempts = tuple(self._attempts)
         if closed.error_class == "timeout":
-            return TimedOut(hop, self._now(), closed.message, attempts)
+            return TimedOut(hop, self._now(), closed.message, attempts, self._views())
         if closed.error_class is not None or reply is None:
-            return Failed(hop, self._now(), closed.error_class or "malformed", closed.message, attempts)
+            return Failed(hop, self._now(), closed.error_class or "malformed", closed.message, attempts, self._views())
         try:
             outputs = roles.outputs_of(node.node, reply)
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             _log_unforeseen("the outputs of a reply could not be read", node, error)
             message = f"the reply of node '{node.name}' could not be read ({type(error).__name__})"
-            return Failed(hop, self._now(), "malformed", message, attempts)
+            return Failed(hop, self._now(), "malformed", message, attempts, self._views())
         self._replies[hop] = reply
 
-        return Replied(hop, self._now(), outputs, attempts)
+        return Replied(hop, self._now(), outputs, attempts, self._views())
 
     def _free(self, hop: int, node: NodePlan) -> Replied:
         if node.role == "classifier":
@@ -330,7 +370,7 @@ class Drive:
         served = self._replies[finish.answer_hop] if finish.answer_hop is not None else None
         answer = served.text if served else ""
         traversal = Traversal(
-            traversal_id=f"{self._began_unix_us // 1000:012x}{random_hex(80)}",
+            traversal_id=self._traversal_id,
             trace_id=context.trace_id,
             span_id=random_hex(64),
             parent_span_id=context.parent_span_id,

@@ -7,23 +7,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshwalk import guards, roles
-from meshwalk.budgets import Ledger
 from meshwalk.engine.drive import Features
 from meshwalk.engine.results import Preview, PreviewEdge
 from meshwalk.model import Limits, Value
 from meshwalk.plan import EdgePlan, Plan
-from meshwalk.trace import Began, Call, Entry, Facts, Finish, Replied, Request, Reserve
+from meshwalk.trace import Began, Call, Entry, Facts, Finish, Granted, Replied, Request, Reserve, View
 from meshwalk.walk import Walk
 
 
-def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features: Features) -> Preview:
+def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features: Features, views: tuple[View, ...]) -> Preview:
     """
-    Walk *request* without its calls; no time passes on the way.
+    Walk *request* without its calls, seeing the budgets in *views*; no time passes on the way.
     """
     walk = Walk(plan)
     outputs: dict[str, Mapping[str, Value]] = {}
-    entry: Entry = Began(0, facts, limits, (Ledger(limits).view(),))
-    while isinstance(wish := walk.feed(entry)[-1], Call):
+    entry: Entry = Began(0, facts, limits, views)
+    while not isinstance(wish := walk.feed(entry)[-1], Finish):
+        if isinstance(wish, Reserve):
+            if wish.calls:
+                break
+            # A hop that calls nothing is only counted, which a preview is not.
+            entry = Granted(wish.hop, 0, views)
+            continue
+        assert isinstance(wish, Call)
         node = plan.node(wish.node)
         # Before the first call there is no reply that a verifier could look at.
         given = features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshwalk.model import Value
-from meshwalk.problems import BackendFailed, BudgetSpent, DeadlineMissed, HopsSpent, WalkStopped
+from meshwalk.problems import BackendFailed, BudgetContended, BudgetSpent, DeadlineMissed, HopsSpent, WalkStopped
 from meshwalk.trace import Decision, Outcome, Reserve, Traversal
 
 
 _CLOSING: Mapping[str, type[WalkStopped]] = {
     "budget": BudgetSpent,
+    "contended": BudgetContended,
     "hops": HopsSpent,
     "visits": HopsSpent,
     "timeout": DeadlineMissed,
@@ -25,14 +26,18 @@ _CLOSING: Mapping[str, type[WalkStopped]] = {
 class Walked:
     """
     Give the caller what a walk came to: the words it asked for, beside the record.
+
+    Args:
+        repeated: Whether an earlier request with the same idempotency key made this walk.
     """
 
-    __slots__ = ("answer", "finish_reason", "traversal")
+    __slots__ = ("answer", "finish_reason", "repeated", "traversal")
 
-    def __init__(self, traversal: Traversal, answer: str = "", finish_reason: str = "") -> None:
+    def __init__(self, traversal: Traversal, answer: str = "", finish_reason: str = "", *, repeated: bool = False) -> None:
         self.traversal = traversal
         self.answer = answer
         self.finish_reason = finish_reason
+        self.repeated = repeated
 
     @property
     def traversal_id(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from meshwalk.model import Limits, Sampling
+from meshwalk.model import Amount, Caps, Limits, Sampling
 from meshwalk.problems import TraceError
 from meshwalk.trace.entries import (
     Attempt,
@@ -31,7 +31,7 @@ from meshwalk.trace.record import Content, Traversal
 from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
 
 
-FORMAT = 1
+FORMAT = 2
 
 
 def encode(traversal: Traversal) -> bytes:
@@ -107,15 +107,20 @@ def _sampling(fields: list[Any]) -> Sampling:
 
 
 def _facts(fields: list[Any]) -> Facts:
-    attributes, input_bytes, messages, sampling, scopes = fields
+    attributes, input_bytes, messages, sampling, scopes, counted = fields
 
     return Facts(
-        tuple((name, value) for name, value in attributes), input_bytes, messages, _sampling(sampling), Scopes(*scopes)
+        tuple((name, value) for name, value in attributes),
+        input_bytes,
+        messages,
+        _sampling(sampling),
+        Scopes(*scopes),
+        tuple((node, tokens) for node, tokens in counted),
     )
 
 
 def _views(fields: list[Any]) -> tuple[View, ...]:
-    return tuple(View(*view) for view in fields)
+    return tuple(View(scope, Caps(*caps), Amount(*used), away) for scope, caps, used, away in fields)
 
 
 def _attempts(fields: list[Any]) -> tuple[Attempt, ...]:
@@ -127,11 +132,11 @@ def _attempts(fields: list[Any]) -> tuple[Attempt, ...]:
 
 _ENTRIES: Mapping[str, Callable[[list[Any]], Entry]] = {
     "began": lambda f: Began(f[0], _facts(f[1]), Limits(*f[2]), _views(f[3])),
-    "granted": lambda f: Granted(f[0], f[1], _views(f[2])),
-    "denied": lambda f: Denied._make([*f[:4], _views(f[4])]),
-    "replied": lambda f: Replied._make([*f[:3], _attempts(f[3])]),
-    "failed": lambda f: Failed._make([*f[:4], _attempts(f[4])]),
-    "timed_out": lambda f: TimedOut._make([*f[:3], _attempts(f[3])]),
+    "granted": lambda f: Granted(f[0], f[1], _views(f[2]), f[3]),
+    "denied": lambda f: Denied._make([*f[:4], _views(f[4]), *f[5:]]),
+    "replied": lambda f: Replied._make([*f[:3], _attempts(f[3]), _views(f[4])]),
+    "failed": lambda f: Failed._make([*f[:4], _attempts(f[4]), _views(f[5])]),
+    "timed_out": lambda f: TimedOut._make([*f[:3], _attempts(f[3]), _views(f[4])]),
     "cancelled": lambda f: Cancelled._make([*f[:2], _attempts(f[2])]),
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model import Amount, Caps, Limits, Sampling, Value
 from meshwalk.problems import ErrorClass
 from meshwalk.trace.exchange import Scopes, Timing, Usage
 
@@ -18,19 +18,22 @@ AttemptStatus = Literal["ok", "failed", "timeout", "cancelled", "denied"]
 
 class View(NamedTuple):
     """
-    Show one budget scope as a walk last saw it; a limit of None is no limit.
+    Show one budget scope as a walk last saw it.
+
+    Args:
+        used: What is spent and what is reserved.
+        away: `open` or `local` where the vault did not answer and that policy held; *used* is then what this server knows.
     """
 
     scope: str
-    limit_nano_usd: int | None = None
-    used_nano_usd: int = 0
-    limit_output_tokens: int | None = None
-    used_output_tokens: int = 0
+    caps: Caps = Caps()
+    used: Amount = Amount()
+    away: str = ""
 
 
 class Attempt(NamedTuple):
     """
-    Record one call made for a hop; *used* in a view counts what is spent and what is reserved.
+    Record one call made for a hop.
 
     Args:
         status: `denied` means that the ledger did not grant it and nothing was sent.
@@ -83,6 +86,7 @@ class Facts(NamedTuple):
     Args:
         attributes: Every attribute with its value, defaults filled in, in declared order.
         input_bytes: The messages' UTF-8 bytes, for the bound on input tokens.
+        counted: The tokens that each node's call sends, by the node's name, where its backend declares a tokenizer.
     """
 
     attributes: tuple[tuple[str, Value], ...]
@@ -90,6 +94,7 @@ class Facts(NamedTuple):
     messages: int
     sampling: Sampling = Sampling()
     scopes: Scopes = Scopes()
+    counted: tuple[tuple[str, int], ...] = ()
 
 
 class Began(NamedTuple):
@@ -105,17 +110,21 @@ class Began(NamedTuple):
 
 class Granted(NamedTuple):
     """
-    Allow a reservation.
+    Allow a reservation, after having waited for others to settle.
     """
 
     hop: int
     at: int
     views: tuple[View, ...]
+    waited_us: int = 0
 
 
 class Denied(NamedTuple):
     """
     Refuse a reservation in *scope*.
+
+    Args:
+        contended: It would fit what is spent, and not what others have reserved: a later try may be granted.
     """
 
     hop: int
@@ -123,17 +132,20 @@ class Denied(NamedTuple):
     scope: str
     message: str
     views: tuple[View, ...]
+    contended: bool = False
+    waited_us: int = 0
 
 
 class Replied(NamedTuple):
     """
-    Close a hop that worked.
+    Close a hop that worked; *views* show the scopes with its cost in place of its reservation.
     """
 
     hop: int
     at: int
     outputs: Mapping[str, Value]
     attempts: tuple[Attempt, ...] = ()
+    views: tuple[View, ...] = ()
 
 
 class Failed(NamedTuple):
@@ -146,6 +158,7 @@ class Failed(NamedTuple):
     error_class: ErrorClass
     message: str
     attempts: tuple[Attempt, ...] = ()
+    views: tuple[View, ...] = ()
 
 
 class TimedOut(NamedTuple):
@@ -157,6 +170,7 @@ class TimedOut(NamedTuple):
     at: int
     message: str
     attempts: tuple[Attempt, ...] = ()
+    views: tuple[View, ...] = ()
 
 
 class Cancelled(NamedTuple):

@@ -22,11 +22,12 @@ class Message(NamedTuple):
 
 class Scopes(NamedTuple):
     """
-    Name what a request belongs to.
+    Name what a request belongs to; the tenant comes from whoever answers for the caller, never from the caller's own words.
     """
 
     session: str = ""
     workflow: str = ""
+    tenant: str = ""
 
 
 class Request:
@@ -37,9 +38,11 @@ class Request:
         attributes: Values for the graph's declared and built-in attributes; what is left out takes its default.
         limits: May only tighten the graph's; None fields leave them as they are.
         traceparent: A W3C trace context header to continue, or nothing.
+        idempotency_key: Names this request among its retries, or nothing: a second one with the same key is given the
+            first one's walk.
     """
 
-    __slots__ = ("attributes", "limits", "messages", "sampling", "scopes", "traceparent")
+    __slots__ = ("attributes", "idempotency_key", "limits", "messages", "sampling", "scopes", "traceparent")
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Request:
         scopes: Scopes = Scopes(),
         limits: Limits = Limits(),
         traceparent: str = "",
+        idempotency_key: str = "",
     ) -> None:
         self.messages = messages
         self.attributes: Mapping[str, Value] = attributes or {}
@@ -57,6 +61,7 @@ class Request:
         self.scopes = scopes
         self.limits = limits
         self.traceparent = traceparent
+        self.idempotency_key = idempotency_key
 
 
 class Usage(NamedTuple):

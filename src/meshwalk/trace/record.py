@@ -12,8 +12,10 @@ from meshwalk.trace.entries import (
     Basis,
     Began,
     Cancelled,
+    Denied,
     Entry,
     Failed,
+    Granted,
     Replied,
     TimedOut,
     total_usage,
@@ -129,9 +131,31 @@ class Traversal:
     @property
     def engine_us(self) -> int:
         """
-        Return how much of the latency was not spent in calls.
+        Return how much of the latency was spent neither in calls nor in waiting for a budget that others held.
         """
-        return self.latency_us - sum(attempt.latency_us for attempt in self.attempts())
+        return self.latency_us - self.budget_wait_us - sum(attempt.latency_us for attempt in self.attempts())
+
+    @property
+    def budget_wait_us(self) -> int:
+        """
+        Return how long the walk waited for others to settle.
+        """
+        return sum(entry.waited_us for entry, _ in self.steps if isinstance(entry, Granted | Denied))
+
+    @property
+    def slack_nano_usd(self) -> int:
+        """
+        Return what calls cost that were made while the vault of shared budgets was away: so much may be past a cap.
+        """
+        away: set[int] = set()
+        slack = 0
+        for entry, _ in self.steps:
+            if not isinstance(entry, Began | Cancelled) and any(view.away for view in entry.views):
+                away.add(entry.hop)
+            if isinstance(entry, Replied | Failed | TimedOut | Cancelled) and entry.hop in away:
+                slack += sum([attempt.cost_nano_usd for attempt in entry.attempts])
+
+        return slack
 
     @property
     def cost_nano_usd(self) -> int:

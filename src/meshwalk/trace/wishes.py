@@ -12,7 +12,9 @@ from meshwalk.signals import Section
 
 class Reserve(NamedTuple):
     """
-    Ask for a call's worst case before it is made; a cost of None cannot be bounded.
+    Ask for a hop's worst case before it is made, to be granted by *deadline_at*; None cannot be bounded.
+
+    A hop that calls nothing asks for itself alone (no calls, no tokens, no cost), where the graph caps shared hops.
     """
 
     hop: int
@@ -20,6 +22,9 @@ class Reserve(NamedTuple):
     cost_nano_usd: int | None
     input_tokens: int
     output_tokens: int | None
+    calls: int
+    hops: int
+    deadline_at: int
 
 
 class Call(NamedTuple):
@@ -57,7 +62,8 @@ class Finish(NamedTuple):
 
     Args:
         answer_hop: Whose reply is served; None unless answered.
-        cause: Why it failed: an error class, `hops`, `visits` or `no_answer`; empty if it did not.
+        cause: Why it failed: an error class, `contended` (a budget that others hold), `hops`, `visits` or `no_answer`; empty if
+            it did not.
         message: One sentence for people: the refusal's reason, or what went wrong and the remedy.
     """
 

@@ -1,0 +1,219 @@
+"""
+The money side of one walk: its own limits, the shared scopes it is in, and what it holds in them.
+
+A call's worst case is held in every scope at once, its own first.  Where others hold what is left, the walk waits for them to
+settle, inside its hop's time; what it spent on the hop before is settled in the same round trip that reserves the next.  On
+every way out what is open is settled, so that nothing is left to a lease but what dies with its process.
+
+Talking to a vault is not cut short by a caller that goes away: it is bounded by the vault's own time limits, and an answer
+that is lost would leave money held until its lease ends.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from anyio import CancelScope
+
+from meshwalk.budgets import REQUEST, Account, Answer, Hold, Need, Place, Refusal, Scope, Settlement, Standing, refusal_of
+from meshwalk.model import Amount, Budget, Caps, Limits
+from meshwalk.trace import Scopes, View
+from meshwalk.vaults.base import DEFAULT_TENANT, Vault
+
+
+# How long past a hop's deadline its reservation is kept: who is late by no more than this is still charged the truth.
+LEASE_GRACE_US = 2_000_000
+
+_NOTHING = Amount()
+_ALL_BOUNDED = (True,) * len(Amount._fields)
+
+
+class Purse:
+    """
+    Hold and settle for one walk, one call at a time.
+
+    Args:
+        walk_id: Names the walk's holds; no two walks share it.
+        now: The walk's clock, in microseconds since it began.
+    """
+
+    __slots__ = (
+        "_account", "_caps", "_graph", "_held", "_hold", "_made", "_now", "_pending", "_scopes", "_standings", "_vault",
+        "_walk_id", "waited_us",
+    )  # fmt: skip
+
+    def __init__(
+        self, graph: str, limits: Limits, scopes: tuple[Scope, ...], vault: Vault, walk_id: str, now: Callable[[], int]
+    ) -> None:
+        self._graph = graph
+        self._account = Account()
+        self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
+        self._scopes = scopes
+        self._vault = vault
+        self._walk_id = walk_id
+        self._now = now
+        self._standings: tuple[Standing, ...] = ()
+        self._held: Need | None = None
+        self._hold: Hold | None = None
+        self._pending: Settlement | None = None
+        self._made = 0
+        self.waited_us = 0
+
+    async def look(self) -> None:
+        """
+        Learn how the shared scopes stand, for guards that are asked before anything is reserved.
+        """
+        if self._scopes:
+            self._standings = await self._vault.look(self._scopes)
+
+    @property
+    def holds(self) -> bool:
+        """
+        Tell whether a call is reserved and not settled.
+        """
+        return self._held is not None
+
+    def views(self, spent: Amount | None = None) -> tuple[View, ...]:
+        """
+        Show every scope as this walk knows it; *spent* is shown in place of what is held.
+        """
+        own = self._account.standing(self._caps)
+        change = _NOTHING if spent is None or self._held is None else _less(spent, self._held.amount)
+
+        return (
+            View(REQUEST, self._caps, _more(own.used, change)),
+            *(
+                View(scope.kind, standing.caps, _more(standing.used, change), standing.away)
+                for scope, standing in zip(self._scopes, self._standings, strict=False)
+            ),
+        )
+
+    async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | None:
+        """
+        Hold *need* in every scope; return None if that was granted.
+
+        Args:
+            path: The nodes visited so far; the last is the one that spends.
+            deadline_at: When the hop ends.
+            last_start_at: Until when others are waited for.
+        """
+        self.waited_us = 0
+        refusal = refusal_of(need, (REQUEST,), (self._account.standing(self._caps),))
+        if refusal is not None:
+            return refusal
+        if self._scopes:
+            refusal = await self._reserve_shared(need, path, deadline_at, last_start_at)
+            if refusal is not None:
+                return refusal
+        self._account.hold(need.amount)
+        self._held = need
+
+        return None
+
+    def settle(self, spent: Amount, *, assumed: bool) -> None:
+        """
+        Replace what is held by what was *spent*; the vault is told with the next reservation, or by `close`.
+        """
+        need, self._held = self._held, None
+        assert need is not None, "every reservation is settled once"
+        bounded = _ALL_BOUNDED if None not in need else tuple(part is not None for part in need)
+        self._account.settle(need.amount, spent, _NOWHERE, bounded=bounded, assumed=assumed)
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            self._pending = Settlement(hold.scopes[0].tenant, hold.id, spent, assumed)
+            change = _less(spent, need.amount)
+            self._standings = tuple(
+                standing._replace(spent=_more(standing.spent, spent), held=_more(standing.held, _less(change, spent)))
+                for standing in self._standings
+            )
+
+    async def close(self) -> None:
+        """
+        Tell the vault what it does not know yet; a hold that nothing was sent for is given back.
+        """
+        if self._held is not None:
+            self.settle(_NOTHING, assumed=False)
+        if self._pending is not None:
+            await self._exchange(None)
+
+    # ---- shared scopes ------------------------------------------------------------------------------------------
+
+    async def _reserve_shared(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | None:
+        self._made += 1
+        hold = Hold(
+            id=f"{self._walk_id}.{self._made}",
+            scopes=self._scopes,
+            need=need,
+            lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US,
+            place=Place(self._graph, " > ".join(path)),
+        )
+        answer = await self._exchange(hold)
+        if answer.refusal is not None and answer.refusal.contended:
+            answer = await self._wait(hold, answer, deadline_at, last_start_at)
+        self._standings = answer.standings
+        if answer.refusal is None:
+            self._hold = hold
+
+        return answer.refusal
+
+    async def _wait(self, hold: Hold, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
+        vault, began = self._vault, self._now()
+        pause, longest = vault.look_again_s
+        refusal = answer.refusal
+        while refusal is not None and refusal.contended and (left := last_start_at - self._now()) > 0:
+            place = _line(self._scopes[refusal.position])
+            # Spread, so that walks of several servers do not look all at once.
+            await vault.room.wait(place, min(pause * random.uniform(0.5, 1.5), left / 1e6))  # noqa: S311 (no secret)
+            pause = min(longest, 2 * pause)
+            answer = await self._exchange(hold._replace(lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US))
+            refusal = answer.refusal
+            if refusal is None:
+                # There may be more for the next in line.
+                vault.room.ring(place)
+        self.waited_us = self._now() - began
+
+        return answer
+
+    async def _exchange(self, hold: Hold | None) -> Answer:
+        pending, vault = self._pending, self._vault
+        if vault.waits:
+            with CancelScope(shield=True):
+                answer = await vault.exchange(pending, hold)
+        else:
+            answer = await vault.exchange(pending, hold)
+        if pending is not None:
+            self._pending = None
+            for scope in self._scopes:
+                vault.room.ring(_line(scope))
+
+        return answer
+
+
+_NOWHERE = Place()
+
+
+def shared_scopes(budgets: Sequence[Budget], scopes: Scopes) -> tuple[Scope, ...]:
+    """
+    Return the accounts that a request in *scopes* draws on, of those that *budgets* cap.
+    """
+    tenant = scopes.tenant or DEFAULT_TENANT
+    names = {"session": scopes.session, "workflow": scopes.workflow, "tenant": tenant}
+
+    return tuple(
+        Scope(tenant, budget.scope, names[budget.scope], budget.window_us, budget.caps, budget.away)
+        for budget in budgets
+        if names[budget.scope]
+    )
+
+
+def _line(scope: Scope) -> tuple[str, str, str]:
+    return scope.tenant, scope.kind, scope.name
+
+
+def _more(one: Amount, other: Amount) -> Amount:
+    return Amount._make(map(int.__add__, one, other))
+
+
+def _less(one: Amount, other: Amount) -> Amount:
+    return Amount._make(map(int.__sub__, one, other))
