@@ -37,6 +37,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "model": ("problems",),
     "signals": ("problems", "model"),
     "trace": ("problems", "model", "signals"),
+    "variables": ("problems",),
     "budgets": _GROUND,
     "prompts": _GROUND,
     "needs": (*_GROUND, "prompts"),
@@ -65,9 +66,9 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "walk": (*_GROUND, "budgets", "plan"),
     "attempts": (*_GROUND, "budgets"),
     # the workshop: the only rooms that touch the world during a request
-    "vaults": (*_GROUND, "budgets"),
+    "vaults": (*_GROUND, "budgets", "variables"),
     "wire": (*_GROUND, "budgets", "plan", "hops"),
-    "backends": (*_GROUND, "outcomes", "imports"),
+    "backends": (*_GROUND, "outcomes", "imports", "variables"),
     "roles": _GROUND,
     "engine": (*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts", "backends.base", "roles", "vaults"),
     "telemetry": (*_GROUND, "plan", "hops"),
@@ -79,7 +80,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "once": (*_GROUND, "vaults", "engine"),
     "mesh": (*_GROUND, "imports", "loader", "plan", "engine", "store", "backends", "vaults", "once"),
     "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
-    "server": (*_GROUND, "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
+    "server": (*_GROUND, "budgets", "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),
     "cli": (
         *(*_GROUND, "outcomes", "casebook", "loader", "guards", "topology", "bounds", "plan"),

@@ -21,7 +21,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from meshwalk import variables
 from meshwalk.backends.base import ChatRequest
 from meshwalk.model import OpenAISpec
 from meshwalk.problems import BackendError, Malformed, Overloaded, RateLimited, RefusedByModel, SetupError, Unreachable
@@ -41,7 +42,6 @@ RESPONSE_BYTES = 16 << 20
 
 _ERROR_BODY_BYTES = 64 << 10
 _QUOTED_CHARACTERS = 200
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 # By status, the first range that holds it.
 _STATUSES: tuple[tuple[range, type[BackendError]], ...] = (
@@ -374,11 +374,9 @@ def open_openai(spec: OpenAISpec) -> OpenAIBackend:
     Raises:
         SetupError: If a variable is not set, or what it holds cannot be an address or a key.
     """
-    given = {variable: os.environ.get(variable, "").strip() for variable in _variables(spec)}
-    missing = [variable for variable, value in given.items() if not value]
-    if missing:
-        raise SetupError(f"backend '{spec.name}' needs {_unset(missing)} and start again")
-    url = _VARIABLE.sub(lambda match: given[match[1]], spec.base_url or DEFAULT_BASE_URL)
+    named = variables.names_in(spec.base_url or DEFAULT_BASE_URL)
+    given = variables.read(dict.fromkeys([*named, spec.key_env] if spec.key_env else named), f"backend '{spec.name}'")
+    url = variables.fill(spec.base_url or DEFAULT_BASE_URL, given)
     if why := _no_address(url):
         raise SetupError(f"backend '{spec.name}': its base_url {why}{_origin(spec)}")
     key = given[spec.key_env] if spec.key_env else ""
@@ -388,19 +386,6 @@ def open_openai(spec: OpenAISpec) -> OpenAIBackend:
         )
 
     return OpenAIBackend(spec.name, spec.model, url, key=key, key_env=spec.key_env or "")
-
-
-def _variables(spec: OpenAISpec) -> list[str]:
-    named = _VARIABLE.findall(spec.base_url or DEFAULT_BASE_URL)
-
-    return [*dict.fromkeys([*named, spec.key_env] if spec.key_env else named)]
-
-
-def _unset(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"the environment variable {names[0]}, which is not set; set it"
-
-    return f"the environment variables {', '.join(names)}, which are not set; set them"
 
 
 def _no_address(url: str) -> str:
@@ -425,6 +410,6 @@ def _no_address(url: str) -> str:
 
 
 def _origin(spec: OpenAISpec) -> str:
-    names = _VARIABLE.findall(spec.base_url or DEFAULT_BASE_URL)
+    names = variables.names_in(spec.base_url or DEFAULT_BASE_URL)
 
     return f"; it is made of {', '.join(names)} from the environment" if names else f": {spec.base_url!r}"

@@ -1,21 +1,14 @@
 """
-The front door of the vaults.
+The front door of the vaults: where shared budgets are kept.
 """
 
 from __future__ import annotations
 
 from meshwalk.vaults.base import DEFAULT_TENANT, Claim, Vault
 from meshwalk.vaults.memory import MemoryVault
+from meshwalk.vaults.opening import open_vault
+from meshwalk.vaults.standby import StandbyVault
 from meshwalk.vaults.waiting import WaitingRoom
 
 
-async def open_vault(where: str) -> Vault:
-    """
-    Open the vault at *where*.
-    """
-    assert where == "memory"
-
-    return MemoryVault()
-
-
-__all__ = ["DEFAULT_TENANT", "Claim", "MemoryVault", "Vault", "WaitingRoom", "open_vault"]
+__all__ = ["DEFAULT_TENANT", "Claim", "MemoryVault", "StandbyVault", "Vault", "WaitingRoom", "open_vault"]
