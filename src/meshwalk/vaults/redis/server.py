@@ -1,0 +1,211 @@
+"""
+The way to a Redis server: bounded in time and in connections, asked again at most once, and never showing its password.
+
+Asking again is safe, because whatever the vault asks for is named by an id that the library knows when it comes twice: a hold
+that is held is granted and not held again, a settlement of what is settled and a charge that was counted are passed over, a
+claim answers its owner, and the rest sets what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import anyio
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from meshwalk.problems import SetupError, VaultAway
+from meshwalk.vaults.redis.library import library
+
+
+# More connections bring no more calls a second: one server does one thing at a time.
+CONNECTIONS = 32
+TIMEOUT_S = 1.0
+
+_TRIES = 2
+_NO_FUNCTION = "Function not found"
+_REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+_NO_ANSWER = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+
+
+class Server:
+    """
+    Call one Redis server.
+
+    Args:
+        timeout_s: How long to wait for a free connection, for connecting, and for an answer, each.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.name, self._secrets = _read_url(url)
+        self._timeout_s = timeout_s
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        # What it answers depends on the command, so its types say nothing.
+        self._redis: Any = Redis.from_pool(pool)
+        self._library = library()
+
+    async def fcall(self, function: str, key: str, *args: str | bytes) -> list[Any]:
+        """
+        Call *function* of the library, and load the library if the server does not have it.
+
+        Raises:
+            VaultAway: If there is no answer.
+        """
+        # Names may hold what is no valid text elsewhere; it is only compared.
+        words = [arg if isinstance(arg, bytes) else arg.encode("utf-8", "surrogatepass") for arg in args]
+        answer: list[Any] = await self.ask("FCALL", self._library.prefix + function, 1, key, *words)
+
+        return answer
+
+    async def ask(self, *command: str | bytes | int) -> Any:
+        """
+        Send *command*, twice if the connection fails.
+
+        Raises:
+            VaultAway: If there is no answer.
+        """
+        try:
+            # Waiting for a connection, making it and reading are bounded each; this bounds them all, asked twice.
+            with anyio.fail_after(3 * self._timeout_s):
+                return await self._asked(*command)
+        except (exceptions.RedisError, OSError) as error:
+            raise VaultAway(self._said(error)) from error
+
+    async def config(self, *names: str) -> Mapping[str, str] | None:
+        """
+        Ask for settings; None if this user may not.
+
+        Raises:
+            VaultAway: If there is no answer.
+        """
+        try:
+            return _pairs(await self.ask("CONFIG", "GET", *names))
+        except VaultAway as away:
+            # Managed servers take the command away altogether.
+            if isinstance(away.__cause__, exceptions.ResponseError):
+                return None
+            raise
+
+    async def info(self, section: str) -> Mapping[str, str]:
+        """
+        Ask for a section of INFO.
+
+        Raises:
+            VaultAway: If there is no answer.
+        """
+        found: Mapping[str, Any] = await self.ask("INFO", section)
+
+        return {name: str(value) for name, value in found.items()}
+
+    async def load(self) -> None:
+        """
+        Load the library, unless it is there.
+
+        Raises:
+            VaultAway: If there is no answer, or the server has no functions.
+        """
+        await self.ask("PING")
+        try:
+            with anyio.fail_after(3 * self._timeout_s):
+                await self._load()
+        except (exceptions.RedisError, OSError) as error:
+            raise VaultAway(self._said(error)) from error
+
+    async def aclose(self) -> None:
+        """
+        Close the connections.
+        """
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def _asked(self, *command: str | bytes | int) -> Any:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return await self._redis.execute_command(*command)
+            except exceptions.ResponseError as error:
+                if attempt == _TRIES or _NO_FUNCTION not in str(error):
+                    raise
+                # The server was started anew and kept nothing, or another one has taken its place.
+                await self._load()
+            except _NO_ANSWER as error:
+                if attempt == _TRIES or isinstance(error, (*_REFUSED, exceptions.BusyLoadingError)):
+                    raise
+                # A server that went took all connections with it.
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
+        raise AssertionError("the last try returns or raises")
+
+    async def _load(self) -> None:
+        try:
+            await self._redis.execute_command("FUNCTION", "LOAD", self._library.text)
+        except exceptions.ResponseError as error:
+            # Its name says what is in it.
+            if "already exists" not in str(error):
+                raise
+
+    def _said(self, error: Exception) -> str:
+        text = str(error)
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        match error:
+            case exceptions.AuthenticationError() | exceptions.AuthorizationError() | exceptions.NoPermissionError():
+                return (
+                    f"{self.name} refuses this user ({text}); give it a user that may FCALL and FUNCTION on keys 'meshwalk:*'"
+                )
+            case exceptions.BusyLoadingError():
+                return f"{self.name} is still loading its data; try again in a moment"
+            case exceptions.ReadOnlyError():
+                return f"{self.name} is a replica that takes no writes ({text}); name the primary in the vault's URL"
+            case exceptions.OutOfMemoryError():
+                return f"{self.name} has no memory left ({text}); raise its maxmemory"
+            case exceptions.ResponseError() if "unknown command" in text.lower():
+                return f"{self.name} lacks a command that meshwalk needs ({text}); it takes Redis 7.0, Valkey 7.2, or newer"
+            case exceptions.ResponseError():
+                return f"{self.name} does not do what meshwalk asks ({text})"
+            case exceptions.TimeoutError() | TimeoutError():
+                return f"{self.name} did not answer within {self._timeout_s:g} s, asked twice; is it up, and near enough?"
+            case _:
+                return f"{self.name} cannot be reached ({text}); is it up, and is its address right?"
+
+
+def _pairs(answer: Any) -> Mapping[str, str]:
+    if isinstance(answer, Mapping):
+        return {str(name): str(value) for name, value in answer.items()}
+    words = [word.decode() for word in answer]
+
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _read_url(url: str) -> tuple[str, tuple[str, ...]]:
+    """
+    Return how people may name the server that *url* is of, and what they may not see.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 6379
+    except ValueError:
+        # What the library says here may hold the password.
+        raise SetupError(_BAD_URL) from None
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise SetupError(_BAD_URL)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    database = parts.path.strip("/") or "0"
+    if not database.isdecimal():
+        raise SetupError(_BAD_URL)
+    password = parts.password or ""
+
+    return f"{parts.scheme}://{host}:{port}/{database}", tuple({password, unquote(password)} - {""})
+
+
+_BAD_URL = "the URL of a vault in Redis is not of the form redis://[user:password@]host[:port][/database], or rediss:// for TLS"
