@@ -14,15 +14,17 @@ Laws of this room:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, Event, get_cancelled_exc_class, sleep, to_thread
 
 
-# What came of one operation; an exception is raised where the operation was asked for.
-Outcome = object
-Operation = Callable[[Any], object]
+S = TypeVar("S")
 T = TypeVar("T")
+
+# What an operation gives; one that is an exception is raised where the operation was asked for.
+Outcome = Any
+Operation = Callable[[S], Outcome]
 
 # A transaction keeps other processes out, so it may not grow without end.
 MOST_AT_ONCE = 256
@@ -31,7 +33,7 @@ MOST_AT_ONCE = 256
 _GLANCE_S = 0.001
 
 
-class Combiner:
+class Combiner(Generic[S]):
     """
     Do operations in batches.
 
@@ -39,14 +41,14 @@ class Combiner:
         run: What does a batch, in a thread: it returns one outcome for each operation, and raises nothing.
     """
 
-    def __init__(self, run: Callable[[Sequence[Operation]], Sequence[Outcome]]) -> None:
+    def __init__(self, run: Callable[[Sequence[Operation[S]]], Sequence[Outcome]]) -> None:
         self._run = run
-        self._queue: list[_Ticket] = []
+        self._queue: list[_Ticket[S]] = []
         self._led = False
         # Its own, so that whoever else keeps threads busy in this process cannot hold up budgets.
         self._limiter = CapacityLimiter(1)
 
-    async def do(self, operation: Operation) -> object:
+    async def do(self, operation: Callable[[S], T]) -> T:
         """
         Do *operation*, and return or raise what came of it.
         """
@@ -59,10 +61,11 @@ class Combiner:
             await self._lead(ticket)
         if isinstance(ticket.outcome, BaseException):
             raise ticket.outcome
+        outcome: T = ticket.outcome
 
-        return ticket.outcome
+        return outcome
 
-    async def _follow(self, ticket: _Ticket) -> None:
+    async def _follow(self, ticket: _Ticket[S]) -> None:
         """
         Wait until the operation is done, or it is this task's turn to lead.
         """
@@ -76,7 +79,7 @@ class Combiner:
                     self._pass_on()
             raise
 
-    async def _lead(self, ticket: _Ticket) -> None:
+    async def _lead(self, ticket: _Ticket[S]) -> None:
         tickets, self._queue = self._queue[:MOST_AT_ONCE], self._queue[MOST_AT_ONCE:]
         batch = _Batch(self._run, tickets)
         try:
@@ -91,7 +94,7 @@ class Combiner:
                 batch.hand_out()
             self._pass_on()
 
-    async def _see_through(self, batch: _Batch) -> None:
+    async def _see_through(self, batch: _Batch[S]) -> None:
         try:
             with CancelScope(shield=True):
                 await to_thread.run_sync(batch.work, limiter=self._limiter)
@@ -109,26 +112,26 @@ class Combiner:
             self._queue[0].turn.set()
 
 
-class _Ticket:
+class _Ticket(Generic[S]):
     """
     Keep the place of one operation.
     """
 
     __slots__ = ("done", "operation", "outcome", "turn")
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: Operation[S]) -> None:
         self.operation = operation
         self.turn = Event()
         self.done = False
         self.outcome: Outcome = None
 
 
-class _Batch:
+class _Batch(Generic[S]):
     """
     Do the operations of some tickets, in a thread.
     """
 
-    def __init__(self, run: Callable[[Sequence[Operation]], Sequence[Outcome]], tickets: Sequence[_Ticket]) -> None:
+    def __init__(self, run: Callable[[Sequence[Operation[S]]], Sequence[Outcome]], tickets: Sequence[_Ticket[S]]) -> None:
         self._run = run
         self._tickets = tickets
         self._outcomes: Sequence[Outcome] = ()
@@ -143,8 +146,9 @@ class _Batch:
         if self.withdraw():
             try:
                 self._outcomes = self._run([ticket.operation for ticket in self._tickets])
-            finally:
-                self.done = True
+            except BaseException as fault:  # noqa: BLE001 (it is raised where the operations were asked for)
+                self._outcomes = [fault] * len(self._tickets)
+            self.done = True
 
     def withdraw(self) -> bool:
         """
