@@ -252,7 +252,7 @@ def trees_of(graph: Graph) -> dict[tuple[str, int], guards.Checked]:
     common = everywhere(graph)
 
     return {
-        (node.name, position): guards.check(edge.when, visible(graph, node, "next", common))
+        (node.name, position): guards.check(edge.when, visible(graph, node, common))
         for node in graph.nodes.values()
         for position, edge in enumerate(node.next)
         if edge.when is not None

@@ -5,18 +5,16 @@ Which names a guard may speak on which edge, and which values a caller may send.
 from __future__ import annotations
 
 import math
-from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model import Attribute, Confidence, Graph, Node, Role, Threshold, Value
-from meshwalk.problems import ErrorClass, Span
+from meshwalk.problems import Span
 from meshwalk.signals import (
     FEATURES,
     Kind,
-    Section,
     accepts,
     attributes,
     everywhere,
@@ -50,25 +48,15 @@ class TestVisible:
         """
         `output.confidence` on an edge that leaves a node is that node's own, in the same slot.
         """
-        seen = visible(GRAPH, SCREEN, "next")
+        seen = visible(GRAPH, SCREEN)
 
         assert seen["hop.screen.confidence"].slot == seen["output.confidence"].slot
-
-    def test_output_is_there_on_next_only(self) -> None:
-        """
-        A node that failed has no output, and one that did not has no error.
-        """
-        on_next, on_error = visible(GRAPH, SCREEN, "next"), visible(GRAPH, SCREEN, "on_error")
-
-        assert "error.class" not in on_next
-        assert not [name for name in on_error if name.startswith("output.")]
-        assert get_args(ErrorClass) == on_error["error.class"].members
 
     def test_own_output_is_sure_and_an_earlier_hop_s_is_not(self) -> None:
         """
         The node being left has just replied; whether another was visited, the types do not know.
         """
-        seen = visible(GRAPH, PRIMARY, "next")
+        seen = visible(GRAPH, PRIMARY)
 
         assert not seen["output.finish_reason"].optional
         assert seen["hop.primary.finish_reason"].optional
@@ -83,13 +71,12 @@ class TestVisible:
 
         assert ("hop.screen.confidence", optional) == (confidence.name, confidence.optional)
 
-    @pytest.mark.parametrize("section", get_args(Section))
     @pytest.mark.parametrize("left", GRAPH.nodes.values(), ids=lambda left: left.name)
-    def test_names_are_keys_and_only_thresholds_lack_a_slot_of_their_own(self, left: Node, section: Section) -> None:
+    def test_names_are_keys_and_only_thresholds_lack_a_slot_of_their_own(self, left: Node) -> None:
         """
         Each signal is found under its own name, and only a threshold is a constant.
         """
-        seen = visible(GRAPH, left, section)
+        seen = visible(GRAPH, left)
 
         assert list(seen) == [signal.name for signal in seen.values()]
         assert ["thresholds.confident"] == [name for name, signal in seen.items() if signal.constant is not None]
@@ -101,7 +88,7 @@ class TestVisible:
         common = everywhere(GRAPH)
         before = dict(common)
 
-        assert visible(GRAPH, SCREEN, "next") == visible(GRAPH, SCREEN, "next", common)
+        assert visible(GRAPH, SCREEN) == visible(GRAPH, SCREEN, common)
         assert before == common
 
 

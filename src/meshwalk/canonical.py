@@ -18,8 +18,10 @@ from typing import Any
 import orjson
 
 from meshwalk.model import (
+    PRESSURE_FROM,
     AnyBackendSpec,
     Attribute,
+    Budget,
     Edge,
     Graph,
     LocalSpec,
@@ -48,6 +50,7 @@ def form(graph: Graph, guard_texts: GuardTexts) -> dict[str, Any]:
         "request": {name: _attribute(attribute) for name, attribute in graph.attributes.items()},
         "thresholds": {name: _threshold(threshold) for name, threshold in graph.thresholds.items()},
         "limits": _limits(graph),
+        "budgets": {scope: _budget(budget) for scope, budget in graph.budgets.items()},
         "backends": {name: _backend(spec) for name, spec in graph.backends.items()},
         "nodes": {name: _node(node, guard_texts) for name, node in graph.nodes.items()},
     }
@@ -135,8 +138,33 @@ def _limits(graph: Graph) -> dict[str, Any]:
             "cost_usd": _usd(limits.cost_nano_usd),
             "input_bytes": limits.input_bytes,
             "output_tokens": limits.output_tokens,
+            "input_tokens": limits.input_tokens,
+            "calls": limits.calls,
+            "pressure_from": _pressure_from(graph.pressure_from),
         }
     )
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    caps = budget.caps
+
+    return _said(
+        {
+            "cost_usd": _usd(caps.cost_nano_usd),
+            "input_tokens": caps.input_tokens,
+            "output_tokens": caps.output_tokens,
+            "calls": caps.calls,
+            "hops": caps.hops,
+            "window": _us(budget.window_us),
+            "pressure_from": _pressure_from(budget.pressure_from),
+            "required": budget.required or None,
+            "away": budget.away if budget.away != "closed" else None,
+        }
+    )
+
+
+def _pressure_from(share: float) -> float | None:
+    return share if share != PRESSURE_FROM else None
 
 
 def _backend(spec: AnyBackendSpec) -> dict[str, Any]:

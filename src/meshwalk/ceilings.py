@@ -1,10 +1,12 @@
 """
-What a graph may need, held against what it declares: the limits of a walk and the windows of its backends.
+What a graph may need, held against what it declares: the limits of a walk, shared budgets, and the windows of its backends.
 
 A walk that may go past a limit is only warned of: the ledger refuses at run time what does not fit, and most requests are
 far smaller than the largest.  A call that is refused however small the request is, and however little was spent before, is an
 error.  A window is only held against the input where the author bounds it, and a decision that asks `fits.<backend>` on
 every way to a node settles it.
+
+Of a shared budget it is said besides what may be spent while its vault is away, and that nobody makes room when it runs low.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from meshwalk import needs
 from meshwalk.bounds import Bounds
 from meshwalk.budgets import usd
-from meshwalk.model import Graph, Node
+from meshwalk.model import Budget, Caps, Graph, Limits, Node
 from meshwalk.problems import Problem, Span
 
 
@@ -29,25 +31,40 @@ def check(graph: Graph, bounds: Bounds, named: Named) -> list[Problem]:
     callers = [node for node in graph.nodes.values() if node.backend is not None]
     never = [problem for node in callers for problem in _never(graph, node)]
 
-    return [*(never or _past_limits(graph, bounds)), *_misfits(graph, callers, named)]
+    past = [*_past_limits(graph, bounds), *_budgets(graph, bounds, named)]
+
+    return [*(never or past), *_misfits(graph, callers, named)]
 
 
 def _never(graph: Graph, node: Node) -> Iterator[Problem]:
-    backend, limits = graph.backends[node.backend or ""], graph.limits
-    cost, _, tokens = needs.need(node, backend.price, backend.context_tokens, needs.least_facts(graph, node))
+    backend = graph.backends[node.backend or ""]
+    cost, inputs, outputs = needs.need(node, backend.price, backend.context_tokens, needs.least_facts(graph, node))
     span = node.places.get("backend", node.span)
-    if limits.cost_nano_usd is not None and cost is not None and cost > limits.cost_nano_usd:
-        most = f"limits.cost_usd is {usd(limits.cost_nano_usd)}"
-        message = f"a call of node '{node.name}' reserves at least {usd(cost)} USD, and {most}"
-        remedy = "lower its max_tokens, name a cheaper backend, or raise limits.cost_usd"
-        yield Problem(span, "never-granted", f"{message}: it is never granted", remedy)
-    if limits.output_tokens is not None and tokens is not None and tokens > limits.output_tokens:
-        message = (
-            f"a call of node '{node.name}' reserves {tokens} output tokens, and limits.output_tokens is {limits.output_tokens}"
-        )
-        yield Problem(
-            span, "never-granted", f"{message}: it is never granted", "lower its max_tokens, or raise limits.output_tokens"
-        )
+    for name, caps in _caps(graph):
+        if caps.cost_nano_usd is not None and cost is not None and cost > caps.cost_nano_usd:
+            remedy = f"lower its max_tokens, name a cheaper backend, or raise {name}.cost_usd"
+            most = f"{name}.cost_usd is {usd(caps.cost_nano_usd)}"
+            yield _never_granted(span, node, f"at least {usd(cost)} USD", most, remedy)
+        if caps.output_tokens is not None and outputs is not None and outputs > caps.output_tokens:
+            remedy = f"lower its max_tokens, or raise {name}.output_tokens"
+            most = f"{name}.output_tokens is {caps.output_tokens}"
+            yield _never_granted(span, node, f"{outputs} output tokens", most, remedy)
+        if caps.input_tokens is not None and inputs > caps.input_tokens:
+            remedy = f"shorten its prompt, or raise {name}.input_tokens"
+            most = f"{name}.input_tokens is {caps.input_tokens}"
+            yield _never_granted(span, node, f"at least {inputs} input tokens", most, remedy)
+
+
+def _never_granted(span: Span, node: Node, least: str, most: str, remedy: str) -> Problem:
+    message = f"a call of node '{node.name}' reserves {least}, and {most}: it is never granted"
+
+    return Problem(span, "never-granted", message, remedy)
+
+
+def _caps(graph: Graph) -> Iterator[tuple[str, Limits | Caps]]:
+    yield "limits", graph.limits
+    for scope, budget in graph.budgets.items():
+        yield f"budgets.{scope}", budget.caps
 
 
 def _past_limits(graph: Graph, bounds: Bounds) -> Iterator[Problem]:
@@ -72,7 +89,86 @@ def _past_limits(graph: Graph, bounds: Bounds) -> Iterator[Problem]:
 
 
 def _past(span: Span, code: str, message: str, path: Sequence[str], fix: str) -> Problem:
-    return Problem(span, code, f"{message}, on the way {' → '.join(path)}", fix, "warning")
+    way = f", on the way {' → '.join(path)}" if path else ""
+
+    return Problem(span, code, message + way, fix, "warning")
+
+
+# ---- budgets --------------------------------------------------------------------------------------------------------
+
+
+def _budgets(graph: Graph, bounds: Bounds, named: Named) -> Iterator[Problem]:
+    for budget in graph.budgets.values():
+        yield from _past_budget(graph, budget, bounds)
+        yield from _while_away(budget)
+    if graph.budgets and not any(_eases(name, graph) for names in named.values() for name in names):
+        yield from _no_pressure_edge(graph)
+
+
+def _past_budget(graph: Graph, budget: Budget, bounds: Bounds) -> Iterator[Problem]:
+    caps, limits, place = budget.caps, graph.limits, f"budgets.{budget.scope}"
+    first = "declare limits.input_bytes (it is 1 MiB), " if limits.input_bytes is None else ""
+    fix = f"the ledger will refuse the call that does not fit; {first}lower limits, or raise {place}"
+    # A walk is held to its own limit first.
+    cost = _least(bounds.cost_nano_usd.value, limits.cost_nano_usd)
+    if caps.cost_nano_usd is not None and cost is not None and cost > caps.cost_nano_usd:
+        span = budget.places.get("cost_usd", budget.span)
+        message = f"one walk may cost up to {usd(cost)} USD and {place}.cost_usd is {usd(caps.cost_nano_usd)}"
+        yield _past(span, "over-budget", message, bounds.cost_nano_usd.path, f"{fix}.cost_usd")
+    tokens = _least(bounds.output_tokens.value, limits.output_tokens)
+    if caps.output_tokens is not None and tokens is not None and tokens > caps.output_tokens:
+        span = budget.places.get("output_tokens", budget.span)
+        message = f"one walk may write up to {tokens} tokens and {place}.output_tokens is {caps.output_tokens}"
+        yield _past(span, "over-budget", message, bounds.output_tokens.path, f"{fix}.output_tokens")
+
+
+def _least(worst: int | None, limit: int | None) -> int | None:
+    return min((one for one in (worst, limit) if one is not None), default=None)
+
+
+def _while_away(budget: Budget) -> Iterator[Problem]:
+    span = budget.places.get("away", budget.span)
+    if budget.away == "open":
+        message = f"while the vault does not answer, the calls of a {budget.scope} are granted uncounted"
+        yield Problem(span, "slack-while-away", message, "nothing bounds them then; away: closed grants none", "warning")
+    if budget.away == "local":
+        left = f"what was left as it last saw it, at most {_worded(budget)}"
+        message = f"while the vault does not answer, each server may spend of a {budget.scope} {left}"
+        remedy = "N servers may spend N times that; away: closed grants nothing"
+        yield Problem(span, "slack-while-away", message, remedy, "warning")
+
+
+def _worded(budget: Budget) -> str:
+    said = [
+        f"{usd(cap)} USD" if part == "cost_nano_usd" else f"{cap} {part.replace('_', ' ')}"
+        for part, cap in budget.caps._asdict().items()
+        if cap is not None
+    ]
+
+    return ", ".join(said) + ("" if budget.window_us is None else " a window")
+
+
+def _eases(name: str, graph: Graph) -> bool:
+    return any(name.startswith(f"budget.{scope}.") for scope in graph.budgets)
+
+
+def _no_pressure_edge(graph: Graph) -> Iterator[Problem]:
+    prices = {node.name: _price(graph, node) for node in graph.nodes.values() if node.backend is not None}
+    if len(set(prices.values())) < 2:
+        return  # there is nothing cheaper to go to
+    cheapest = min(prices, key=prices.__getitem__)
+    budget = next(iter(graph.budgets.values()))
+    message = f"no guard asks how full a budget is: a {budget.scope} near its ceiling goes on at full price until it is refused"
+    edge = f'{{to: {cheapest}, when: "budget.{budget.scope}.pressure > 0"}}'
+
+    yield Problem(budget.span, "no-pressure-edge", message, f"put {edge} above the edges to dearer nodes", "warning")
+
+
+def _price(graph: Graph, node: Node) -> tuple[int, int]:
+    backend = graph.backends[node.backend or ""]
+
+    # What has no price may be the dearest.
+    return (1, 0) if backend.price is None else (0, sum(backend.price))
 
 
 # ---- windows --------------------------------------------------------------------------------------------------------

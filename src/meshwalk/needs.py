@@ -2,9 +2,10 @@
 What one call may need at most: input tokens, output tokens, money.
 
 The ledger reserves these figures before a call, and `check` bounds a whole walk with them, so both ask here.  No tokenizer we
-know makes more tokens than a text has UTF-8 bytes, so bytes bound tokens from above.  The largest request a graph
-admits is one message of all its bytes: `limits.input_bytes` counts a further message as heavy as the tokens a chat template
-may add to it (`counted_bytes`), so that many empty messages need no more than one full one.
+know makes more tokens than a text has UTF-8 bytes, so bytes bound tokens from above; where a backend declares its tokenizer,
+what that counts of a request stands for its bytes.  The largest request a graph admits is one message of all its
+bytes: `limits.input_bytes` counts a further message as heavy as the tokens a chat template may add to it (`counted_bytes`), so
+that many empty messages need no more than one full one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ def input_tokens(node: Node, facts: Facts) -> int:
     """
     Bound the tokens that a call of *node* sends, whatever window its backend has.
     """
+    for name, tokens in facts.counted:
+        if name == node.name:
+            return tokens + (facts.messages if node.prompt is None else 1) * OVERHEAD_TOKENS_PER_MESSAGE
     input_bytes, messages = facts.input_bytes, facts.messages
     if node.prompt is not None:
         input_bytes = prompts.bound_bytes(node.prompt, input_bytes, messages, dict(facts.attributes))
@@ -95,8 +99,15 @@ def least_facts(graph: Graph, node: Node) -> Facts:
     Return the request that needs least of *node*, from a caller who leaves a `max_tokens` that the node states as it is.
     """
     asks = node.sampling.max_tokens is None and "max_tokens" in graph.allowed_sampling
+    # What a tokenizer makes of a prompt is not known here; no text is less than no token.
+    counted = ((node.name, 0),) if _is_counted(graph, node.backend or "") else ()
 
-    return Facts((), 1, 1, Sampling(max_tokens=1) if asks else Sampling())
+    return Facts((), 1, 1, Sampling(max_tokens=1) if asks else Sampling(), counted=counted)
+
+
+def _is_counted(graph: Graph, backend: str) -> bool:
+    # A stored plan names no files, and keeps their hashes.
+    return graph.backends[backend].tokenizer is not None or f"backends.{backend}.tokenizer" in graph.hashes
 
 
 def unbounded_words(graph: Graph, node: Node) -> tuple[str, ...]:

@@ -12,16 +12,22 @@ left has just had its latest successful visit.
 | `thresholds.<name>` | number | the author |
 | `fits.<backend>` | true or false | the walk, when it begins |
 | `elapsed`, `deadline.left` | duration | the engine's clock, at each decision |
-| `budget.request.left_usd .left_fraction .left_tokens` | number | the ledger, at this walk's last reservation or settlement |
+| `budget.<scope>.left_usd .left_fraction .left_tokens .pressure` | number | the ledger, as this walk last drew on it |
 | `hop.<node>.visits`, `hop.<node>.status` | number, text | the walk |
 | `hop.<node>.<output>` | by role | the latest successful visit of that node |
-| `output.<output>` | by role | the node being left, on `next` only |
-| `error.class` | text | the node being left, on `on_error` only |
+| `output.<output>` | by role | the node being left |
+
+`budget.request` is the walk's own limits; `budget.session`, `.workflow` and `.tenant` exist where the graph declares them under
+`budgets`.  `left_usd` and `left_tokens` (of output) are undetermined where nothing caps them.  `left_fraction` is 1 less the
+used share of the cap that is nearest to its end, and `pressure` is max(0, (used share - from) / (1 - from)), at most 1, where
+`from` is the scope's `pressure_from`; what is reserved counts as used.  In a scope that the request does not name, `pressure`
+is 0 and what is left is undetermined.
 
 `fits.<backend>` exists for each backend that declares `context_tokens`.  It holds where the request surely fits that window
 in every node that calls the backend: the bound of its input (the UTF-8 bytes of the messages, or of the node's prompt filled
-in, and 16 tokens for each message) plus the reply's `max_tokens` (the node's, tightened by the caller's; one token if
-nobody says) is at most `context_tokens`.  Bytes bound tokens from above, so a request that does not surely fit may still do so.
+in, or what the backend's tokenizer counts of them, and 16 tokens for each message) plus the reply's `max_tokens` (the node's,
+tightened by the caller's; one token if nobody says) is at most `context_tokens`.  Bytes bound tokens from above, so a request
+that does not surely fit may still do so.
 """
 
 from __future__ import annotations
@@ -30,13 +36,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, get_args
+from typing import Literal
 
 from meshwalk.model import NOT_UNICODE, Attribute, Graph, Node, Value, ValueType, is_unicode
-from meshwalk.problems import ErrorClass
 
 
 Section = Literal["next", "on_error"]
+
+# The scope that every walk has to itself; the others are shared, and a graph names those it caps.
+REQUEST = "request"
 
 URGENCIES = ("realtime", "interactive", "batch")
 CORRECTNESSES = ("strict", "standard", "lenient")
@@ -164,10 +172,12 @@ def _everywhere(graph: Graph) -> Iterator[Signal]:
             yield Signal(name, Kind.BOOL, name, "the walk")
     yield Signal("elapsed", Kind.DURATION, "elapsed", "the engine's clock")
     yield Signal("deadline.left", Kind.DURATION, "deadline.left", "the engine's clock")
-    ledger = "the ledger"
-    yield Signal("budget.request.left_usd", Kind.NUMBER, "budget.request.left_usd", ledger, optional=True)
-    yield Signal("budget.request.left_fraction", Kind.NUMBER, "budget.request.left_fraction", ledger, optional=True)
-    yield Signal("budget.request.left_tokens", Kind.NUMBER, "budget.request.left_tokens", ledger, optional=True)
+    for scope in (REQUEST, *graph.budgets):
+        for name in ("left_usd", "left_fraction", "left_tokens"):
+            full = f"budget.{scope}.{name}"
+            yield Signal(full, Kind.NUMBER, full, "the ledger", optional=True)
+        full = f"budget.{scope}.pressure"
+        yield Signal(full, Kind.NUMBER, full, "the ledger", range=_UNIT)
     for node in graph.nodes.values():
         at = f"hop.{node.name}"
         yield Signal(f"{at}.visits", Kind.NUMBER, f"{at}.visits", "the walk", range=_FROM_ZERO)
@@ -184,20 +194,17 @@ def everywhere(graph: Graph) -> dict[str, Signal]:
     return {signal.name: signal for signal in _everywhere(graph)}
 
 
-def visible(graph: Graph, node: Node, section: Section, common: Mapping[str, Signal] | None = None) -> dict[str, Signal]:
+def visible(graph: Graph, node: Node, common: Mapping[str, Signal] | None = None) -> dict[str, Signal]:
     """
-    Return the signals that a guard on an edge leaving *node* may read, by name.
+    Return the signals that a guard on an edge of `next` leaving *node* may read, by name; `on_error` edges take none.
 
     Args:
         common: What `everywhere` gave, where the caller asks for many nodes.
     """
     found = dict(everywhere(graph) if common is None else common)
-    if section == "next":
-        for output in outputs(node):
-            name = "output." + output.name.rpartition(".")[2]
-            found[name] = Signal(name, output.kind, output.slot, output.writer, output.members, output.range, output.optional)
-    else:
-        found["error.class"] = Signal("error.class", Kind.TEXT, "error.class", "the walk", get_args(ErrorClass))
+    for output in outputs(node):
+        name = "output." + output.name.rpartition(".")[2]
+        found[name] = Signal(name, output.kind, output.slot, output.writer, output.members, output.range, output.optional)
 
     return found
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from meshwalk.model import DONE, Edge, Graph, Node
+from meshwalk.model import DONE, Caps, Edge, Graph, Limits, Node
 from meshwalk.problems import Problem, Span, did_you_mean, in_file_order, nearest
 from meshwalk.signals import Section
 
@@ -180,24 +180,29 @@ def _not_replying(graph: Graph, name: str, span: Span, why: str) -> Iterator[Pro
 
 
 def _costs(graph: Graph) -> Iterator[Problem]:
-    limits = graph.limits
+    of_cost = [f"{cap}.cost_usd" for cap, caps in _caps(graph) if caps.cost_nano_usd is not None]
+    of_tokens = [f"{cap}.output_tokens" for cap, caps in _caps(graph) if caps.output_tokens is not None]
     for node in graph.nodes.values():
         backend = graph.backends.get(node.backend or "")
         if backend is None or backend.name in graph.broken or node.name in graph.broken:
             continue
-        unbounded = node.sampling.max_tokens is None and backend.context_tokens is None
-        bound = f"give the node max_tokens, or backend '{backend.name}' context_tokens"
-        if limits.cost_nano_usd is not None and backend.price is None:
-            message = f"a call of node '{node.name}' has no price, so limits.cost_usd cannot hold"
-            yield Problem(
-                _backend_span(node), "unbounded-cost", message, f"give backend '{backend.name}' usd_per_mtok (0 is a price)"
+        span = _backend_span(node)
+        if of_cost and backend.price is None:
+            message = f"a call of node '{node.name}' has no price, so {' and '.join(of_cost)} cannot hold"
+            remedy = f"give backend '{backend.name}' usd_per_mtok ({{input: 0, output: 0}} if it is free)"
+            yield Problem(span, "unbounded-cost", message, remedy)
+        elif (of_cost or of_tokens) and node.sampling.max_tokens is None and backend.context_tokens is None:
+            message = (
+                f"a call of node '{node.name}' has no bound on its tokens, so {' and '.join(of_cost or of_tokens)} cannot hold"
             )
-        elif limits.cost_nano_usd is not None and unbounded:
-            message = f"a call of node '{node.name}' has no bound on its tokens, so limits.cost_usd cannot hold"
-            yield Problem(_backend_span(node), "unbounded-cost", message, bound)
-        elif limits.output_tokens is not None and unbounded:
-            message = f"a call of node '{node.name}' has no bound on its tokens, so limits.output_tokens cannot hold"
-            yield Problem(_backend_span(node), "unbounded-tokens", message, bound)
+            bound = f"give the node max_tokens, or backend '{backend.name}' context_tokens"
+            yield Problem(span, "unbounded-cost" if of_cost else "unbounded-tokens", message, bound)
+
+
+def _caps(graph: Graph) -> Iterator[tuple[str, Limits | Caps]]:
+    yield "limits", graph.limits
+    for scope, budget in graph.budgets.items():
+        yield f"budgets.{scope}", budget.caps
 
 
 # ---- ways -----------------------------------------------------------------------------------------------------------

@@ -164,7 +164,6 @@ def test_help_names_the_remedy(text: str, help: str) -> None:
 @pytest.mark.parametrize(
     ("name", "visible", "help"),
     [
-        ("output.confidence", ["error.class"], "output exists on the edges of `next` only"),
         ("output.confidence", ["elapsed"], "the node that this edge leaves writes no outputs"),
         ("signals.tokens", ["elapsed"], "no node of this graph writes signals"),
         ("thresholds.high", ["elapsed"], "this graph declares no thresholds"),

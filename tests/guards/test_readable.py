@@ -62,6 +62,7 @@ EVERYWHERE = [
     ("budget.request.left_usd", Kind.NUMBER, "the ledger", True),
     ("budget.request.left_fraction", Kind.NUMBER, "the ledger", True),
     ("budget.request.left_tokens", Kind.NUMBER, "the ledger", True),
+    ("budget.request.pressure", Kind.NUMBER, "the ledger", False),
 ]
 
 # What a node's successful visit writes: `hop.<node>.<output>`, and `output.<output>` on its own edges of `next`.
@@ -99,7 +100,7 @@ def test_what_a_guard_may_read(node: str) -> None:
     """
     assert () == GRAPH.problems
 
-    seen = visible(GRAPH, GRAPH.nodes[node], "next")
+    seen = visible(GRAPH, GRAPH.nodes[node])
 
     assert _rows(node) == {name: _row(signal) for name, signal in seen.items()}
 
@@ -109,7 +110,7 @@ def test_every_name_can_be_asked_for(node: str) -> None:
     """
     A guard takes each of these names, and asks whether it has a value.
     """
-    seen = visible(GRAPH, GRAPH.nodes[node], "next")
+    seen = visible(GRAPH, GRAPH.nodes[node])
 
     for name in _rows(node):
         assert (name,) == check(f"has({name})", seen).names
@@ -120,6 +121,6 @@ def test_error_edges_have_no_guards() -> None:
     A guard that asks for the class of an error is told where that is written.
     """
     with pytest.raises(GuardFaults) as caught:
-        check("error.class == 'timeout'", visible(GRAPH, GRAPH.nodes["small"], "next"))
+        check("error.class == 'timeout'", visible(GRAPH, GRAPH.nodes["small"]))
 
     assert "chosen by their `class:`" in caught.value.faults[0].help

@@ -24,6 +24,7 @@ from functools import lru_cache
 from typing import NamedTuple, get_args
 
 from meshwalk.guards.tree import Choice, Compare, Comparison, Expr, In, Literal, Logic, Name, TextTest, canonical, worded
+from meshwalk.model import ScopeKind
 from meshwalk.signals import Kind, Signal
 
 
@@ -295,7 +296,7 @@ def unknown_signal(place: Place, name: str, visible: Mapping[str, Signal]) -> Gu
     Say that a guard cannot read *name* where it stands, and what it can read near there.
     """
     names = _names(tuple(visible))
-    remark = _elsewhere(name, names)
+    remark = _elsewhere(name, names) or _undeclared_budget(name, visible)
     if remark:
         return GuardFault(*place, "unknown-signal", f"'{name}' cannot be read here", remark)
 
@@ -314,10 +315,8 @@ def _unknown_help(name: str, names: _Names, visible: Mapping[str, Signal]) -> st
 
 def _elsewhere(name: str, names: _Names) -> str:
     room, here = name.partition(".")[0], names.tops
-    if name == "error.class" and "error" not in here:
+    if name == "error.class":
         return "edges of `on_error` are chosen by their `class:`; guards stand on `next`, where the node has just succeeded"
-    if room == "output" and "error" in here:
-        return "output exists on the edges of `next` only; on `on_error` the node has given no reply"
     if room == "output" and "output" not in here:
         return "the node that this edge leaves writes no outputs"
     if room == "signals" and "signals" not in here:
@@ -339,6 +338,15 @@ def _meant(word: str, known: Iterable[str]) -> str:
 def _closest(word: str, known: tuple[str, ...]) -> str:
     # The same misspelling is often found a thousand times over.
     return next(iter(difflib.get_close_matches(word, known, 1, 0.7)), "")
+
+
+def _undeclared_budget(name: str, visible: Mapping[str, Signal]) -> str:
+    room, _, rest = name.partition(".")
+    scope = rest.partition(".")[0]
+    if room != "budget" or scope not in get_args(ScopeKind) or f"budget.{scope}.pressure" in visible:
+        return ""
+
+    return f"this graph declares no budget '{scope}'; write one under `budgets:`, such as {scope}: {{calls: 500}}"
 
 
 class _Names(NamedTuple):

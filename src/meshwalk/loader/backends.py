@@ -120,6 +120,7 @@ def _spec(name: str, span: Span, shape: AnyBackendShape) -> AnyBackendSpec:
         "span": span,
         "price": price,
         "context_tokens": shape.context_tokens,
+        "tokenizer": shape.tokenizer,
         "description": shape.description or "",
     }
     match shape:
@@ -163,16 +164,26 @@ def hash_files(
     hashes = {}
     for name, spec in backends.items():
         table = section.entries[name] if isinstance(section, Table) else None
-        key = "data" if isinstance(spec, RecordedSpec) else "model" if isinstance(spec, LocalSpec) else None
-        named = table.scalar(key) if isinstance(table, Table) and key is not None else None
-        if named is None or not isinstance(named.value, str):
-            continue
-        try:
-            hashes[f"backends.{name}.{key}"] = _sha256(Path(folder, named.value))
-        except (OSError, ValueError) as error:
-            problems.append(faults.missing_file(named.span, named.value, folder, _why(error)))
+        for key in _files(spec):
+            named = table.scalar(key) if isinstance(table, Table) else None
+            if named is None or not isinstance(named.value, str):
+                continue
+            try:
+                hashes[f"backends.{name}.{key}"] = _sha256(Path(folder, named.value))
+            except (OSError, ValueError) as error:
+                problems.append(faults.missing_file(named.span, named.value, folder, _why(error)))
 
     return hashes
+
+
+def _files(spec: AnyBackendSpec) -> tuple[str, ...]:
+    match spec:
+        case RecordedSpec():
+            return ("data", "tokenizer")
+        case LocalSpec():
+            return ("model", "tokenizer")
+        case _:
+            return ("tokenizer",)
 
 
 def _sha256(path: Path) -> str:

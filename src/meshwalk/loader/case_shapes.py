@@ -10,7 +10,8 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from meshwalk.casebook import CaseOutcome, Cause, ScriptedError
 from meshwalk.loader.faults import worded
-from meshwalk.loader.shapes import LimitsShape, Shape
+from meshwalk.loader.budget_shapes import LimitsShape
+from meshwalk.loader.shape import Shape
 from meshwalk.loader.values import (
     Fraction,
     Identifier,

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from meshwalk import signals
 from meshwalk.casebook import Case, EdgeName, Expectation, Script, Scripted, Taking
 from meshwalk.loader import case_faults, faults
+from meshwalk.loader.budget_shapes import LimitsShape
+from meshwalk.loader.budgets import limits_of
 from meshwalk.loader.case_shapes import (
     CaseShape,
     CasesShape,
@@ -24,7 +26,6 @@ from meshwalk.loader.case_shapes import (
 )
 from meshwalk.loader.document import Piece, Scalar, Series, Table, plain, read_document
 from meshwalk.loader.fit import Part, fit, part_of, respelt
-from meshwalk.loader.shapes import LimitsShape
 from meshwalk.model import DONE, Edge, Graph, Limits, Node, Value
 from meshwalk.problems import GraphError, Problem, Span
 from meshwalk.signals import Section
@@ -179,9 +180,8 @@ class _Reader:
         if inner is None:
             return Limits()
         inner = respelt(inner, LimitsShape.known_keys(), self.problems)
-        shape = fit(LimitsShape, inner, self.problems).shape
 
-        return Limits(shape.hops, shape.deadline, shape.cost_usd, shape.input_bytes, shape.output_tokens)
+        return limits_of(fit(LimitsShape, inner, self.problems).shape)
 
     def signals(self, part: Part) -> Iterator[tuple[str, float]]:
         classified = any(node.role == "classifier" for node in self.graph.nodes.values())

@@ -186,6 +186,8 @@ _KINDS_OF_WORD = {
     "from": "source",
     "sampling": "parameter",
     "error": "error",
+    "away": "policy",
+    "scope": "scope",
     "outcome": "outcome",
     "cause": "cause",
 }
@@ -430,6 +432,10 @@ def node_named_done(span: Span) -> Problem:
 
 def no_nodes(span: Span) -> Problem:
     return Problem(span, "no-nodes", "the graph has no nodes", "a walk needs a node to start at")
+
+
+def caps_nothing(span: Span, scope: str, caps: Iterable[str]) -> Problem:
+    return Problem(span, "no-cap", f"budget '{scope}' caps nothing", f"give it at least one of: {_list(caps)}")
 
 
 def key_of_other_type(span: Span, subject: str, key: str, type: str, owner: str) -> Problem:

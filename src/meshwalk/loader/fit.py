@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from meshwalk.loader import faults
 from meshwalk.loader.document import Piece, Scalar, Series, Table, plain
-from meshwalk.loader.shapes import Shape
+from meshwalk.loader.shape import Shape
 from meshwalk.problems import Problem, Span, nearest
 
 

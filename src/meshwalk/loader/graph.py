@@ -9,19 +9,23 @@ from typing import NamedTuple
 
 from meshwalk.loader import faults
 from meshwalk.loader.backends import hash_files, read_backend
+from meshwalk.loader.budget_shapes import WalkLimitsShape
+from meshwalk.loader.budgets import limits_of, read_budgets
 from meshwalk.loader.document import Document, Piece, Scalar, Table, plain
 from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
 from meshwalk.loader.nodes import read_node
-from meshwalk.loader.shapes import AttributeShape, GraphShape, HeaderShape, LimitsShape, RecordShape, ThresholdShape
+from meshwalk.loader.shapes import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
 from meshwalk.loader.values import why_no_identifier
-from meshwalk.model import DONE, AnyBackendSpec, Attribute, Graph, Limits, Node, Recording, Sampling, Threshold
-from meshwalk.problems import GraphError, Problem, Span, in_file_order
+from meshwalk.model import DONE, AnyBackendSpec, Attribute, Budget, Graph, Node, Recording, Sampling, Threshold
+from meshwalk.problems import GraphError, Problem, Span, did_you_mean, in_file_order
 from meshwalk.signals import accepts
 
 
 _GRAPH = "the graph"
 _SECTIONS = frozenset(GraphShape.known_keys()) - frozenset(HeaderShape.known_keys())
 _BUILT_IN = ("urgency", "correctness")
+# A file with more keys that nobody knows is no graph with slips in it.
+_MOST_HELPED = 50
 _OF_THE_TEXT = ("yaml-tag", "control-character")
 
 
@@ -55,7 +59,8 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
     backends = _backends(root, findings)
     nodes = _nodes(root, {*attributes, *_BUILT_IN, *findings.broken}, findings)
     _check_ids(nodes, problems)
-    limits = _limits(root, problems)
+    allowance = _allowance(root, problems)
+    budgets = _budgets(root, findings)
     if hashes is None:
         hashes = hash_files(backends, root.entries.get("backends"), folder, problems)
 
@@ -69,8 +74,10 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         backends=backends,
         attributes=attributes,
         thresholds=thresholds,
-        limits=limits,
+        limits=limits_of(allowance),
         limits_span=root.key_spans.get("limits"),
+        pressure_from=allowance.pressure_from,
+        budgets=budgets,
         allowed_sampling=Sampling._fields if header.sampling is None else tuple(header.sampling),
         recording=_recording(root, problems),
         version=header.version or "",
@@ -100,7 +107,11 @@ def _header(root: Table, problems: list[Problem]) -> Fitted[HeaderShape]:
     if "nodes" not in root.entries and not root.merged:
         problems.append(faults.missing_key(top, _GRAPH, "nodes"))
 
-    return fit(HeaderShape, Part(table, _GRAPH, top), problems)
+    known = GraphShape.known_keys()
+    strange = [key for key in table.entries if key not in known][:_MOST_HELPED]
+    elsewhere = {key: did_you_mean(key, known) or f"it takes: {', '.join(known)}" for key in strange}
+
+    return fit(HeaderShape, Part(table, _GRAPH, top), problems, elsewhere=elsewhere)
 
 
 def _section(root: Table, key: str, problems: list[Problem]) -> Table | None:
@@ -237,13 +248,20 @@ def _check_ids(nodes: Mapping[str, Node], problems: list[Problem]) -> None:
             seen.setdefault(edge.id, edge.span)
 
 
-def _limits(root: Table, problems: list[Problem]) -> Limits:
+def _allowance(root: Table, problems: list[Problem]) -> WalkLimitsShape:
     table = _section(root, "limits", problems)
     if table is None:
-        return Limits()
-    shape = fit(LimitsShape, Part(table, "limits", root.key_spans["limits"]), problems).shape
+        return WalkLimitsShape()
 
-    return Limits(shape.hops, shape.deadline, shape.cost_usd, shape.input_bytes, shape.output_tokens)
+    return fit(WalkLimitsShape, Part(table, "limits", root.key_spans["limits"]), problems).shape
+
+
+def _budgets(root: Table, findings: Findings) -> dict[str, Budget]:
+    table = _section(root, "budgets", findings.problems)
+    if table is None:
+        return {}
+
+    return read_budgets(Part(table, "'budgets'", root.key_spans["budgets"]), findings)
 
 
 def _recording(root: Table, problems: list[Problem]) -> Recording:

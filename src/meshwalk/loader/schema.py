@@ -10,7 +10,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from meshwalk.loader.case_shapes import CasesShape
-from meshwalk.loader.shapes import GraphShape, Shape
+from meshwalk.loader.shape import Shape
+from meshwalk.loader.shapes import GraphShape
 
 
 class _Generator(GenerateJsonSchema):

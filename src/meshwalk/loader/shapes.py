@@ -8,11 +8,12 @@ here: what needs two values to judge (`the last edge has no guard`) is said by `
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from meshwalk.loader.budget_shapes import BudgetsShape, WalkLimitsShape
+from meshwalk.loader.shape import Shape
 from meshwalk.loader.values import (
     Classes,
     Fraction,
@@ -37,25 +38,6 @@ from meshwalk.model import ConfidenceSource, Extractor, ValueType
 from meshwalk.problems import ErrorClass
 
 
-class Shape(BaseModel):
-    """
-    Be the parent of every shape: exact types, no key that is not named.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    # What a missing or faulty required key is taken for while the rest of the part is looked at.
-    stand_ins: ClassVar[dict[str, Any]] = {}
-
-    @classmethod
-    @cache
-    def known_keys(cls) -> tuple[str, ...]:
-        """
-        List the keys as an author writes them.
-        """
-        return tuple(field.alias or name for name, field in cls.model_fields.items())
-
-
 # ---- edges ----------------------------------------------------------------------------------------------------------
 
 
@@ -64,7 +46,7 @@ class EdgeShape(Shape):
     An edge of `next`.
     """
 
-    stand_ins = {"to": "done"}
+    stand_ins: ClassVar[dict[str, Any]] = {"to": "done"}
 
     to: Text = Field(description="The next node, or done to serve an answer.")
     when: Text | None = Field(
@@ -81,7 +63,7 @@ class ErrorEdgeShape(Shape):
     An edge of `on_error`.
     """
 
-    stand_ins = {"to": "done"}
+    stand_ins: ClassVar[dict[str, Any]] = {"to": "done"}
 
     class_: Annotated[list[ErrorClass], Field(min_length=1), Classes] | None = Field(
         None, alias="class", description="The error classes that take this edge; without it, all."
@@ -137,7 +119,7 @@ class _HoppingShape(_NodeShape):
 
 
 class _CallingShape(_HoppingShape):
-    stand_ins = {"next": "done", "backend": "none"}
+    stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "backend": "none"}
 
     backend: Text = Field(description="The backend that is called.")
     prompt: Text | None = Field(
@@ -173,7 +155,7 @@ class ClassifierShape(_HoppingShape):
     A node that writes signals.
     """
 
-    stand_ins = {"next": "done", "use": "features"}
+    stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "use": "features"}
 
     role: Literal["classifier"]
     use: Literal["features"] = Field(description="What computes the signals.")
@@ -184,7 +166,7 @@ class PrescreenShape(_CallingShape):
     A node whose verdict filters or qualifies a request.
     """
 
-    stand_ins = {**_CallingShape.stand_ins, "qualified": {"matches": "none"}}
+    stand_ins: ClassVar[dict[str, Any]] = {**_CallingShape.stand_ins, "qualified": {"matches": "none"}}
 
     role: Literal["prescreen"]
     qualified: QualifiedShape = Field(description="What makes a request qualified.")
@@ -211,7 +193,7 @@ class VerifierShape(_HoppingShape):
     A node that judges the replies of earlier ones.
     """
 
-    stand_ins = {"next": "done", "use": "agreement", "of": ["none", "none"]}
+    stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "use": "agreement", "of": ["none", "none"]}
 
     role: Literal["verifier"]
     use: Literal["agreement"] = Field(description="How the replies are judged.")
@@ -226,7 +208,7 @@ class RefusalShape(_NodeShape):
     A node that ends the walk with a reason.
     """
 
-    stand_ins = {"reason": "none"}
+    stand_ins: ClassVar[dict[str, Any]] = {"reason": "none"}
 
     role: Literal["refusal"]
     reason: Text = Field(description="What the caller is told.")
@@ -260,6 +242,9 @@ class _BackendShape(Shape):
     context_tokens: Annotated[int, Field(ge=1, le=1_000_000_000), Whole] | None = Field(
         None, description="The most tokens a call may have."
     )
+    tokenizer: Text | None = Field(
+        None, description="Its tokenizer.json; what that counts bounds the input more tightly than bytes do."
+    )
     description: FreeText | None = Field(None, description="What the backend is.")
 
 
@@ -268,7 +253,7 @@ class OpenAIShape(_BackendShape):
     An OpenAI-compatible chat endpoint.
     """
 
-    stand_ins = {"model": "none"}
+    stand_ins: ClassVar[dict[str, Any]] = {"model": "none"}
 
     kind: Literal["openai"]
     model: Text = Field(description="The model's name at the endpoint.")
@@ -293,7 +278,7 @@ class RecordedShape(_BackendShape):
     Recorded answers from an outcomes file.
     """
 
-    stand_ins = {"model": "none"}
+    stand_ins: ClassVar[dict[str, Any]] = {"model": "none"}
 
     kind: Literal["recorded"]
     model: Text = Field(description="The model's name in the file.")
@@ -336,7 +321,7 @@ class PythonShape(_BackendShape):
     Your own async function.
     """
 
-    stand_ins = {"function": "none:none"}
+    stand_ins: ClassVar[dict[str, Any]] = {"function": "none:none"}
 
     kind: Literal["python"]
     function: Function = Field(description="Where it is, as package.module:function.")
@@ -360,7 +345,7 @@ class AttributeShape(Shape):
     A value that callers may send and guards may read.
     """
 
-    stand_ins = {"type": "string"}
+    stand_ins: ClassVar[dict[str, Any]] = {"type": "string"}
 
     type: ValueType = Field(description="What kind of value it is.")
     enum: Annotated[list[Text], Field(min_length=1)] | None = Field(None, description="For text: every value it may have.")
@@ -374,27 +359,11 @@ class ThresholdShape(Shape):
     A named tunable number.
     """
 
-    stand_ins = {"value": 0}
+    stand_ins: ClassVar[dict[str, Any]] = {"value": 0}
 
     value: Number = Field(description="Its value.")
     range: Interval | None = Field(None, description="The lowest and the highest value that make sense.")
     description: FreeText | None = Field(None, description="What it decides.")
-
-
-class LimitsShape(Shape):
-    """
-    What bounds one walk.
-    """
-
-    hops: Annotated[int, Field(ge=1, le=1000), Whole] | None = Field(None, description="The most nodes a walk may visit.")
-    deadline: Time | None = Field(None, description="The most time a walk may take.")
-    cost_usd: Money | None = Field(None, description="The most a walk may cost, in USD.")
-    input_bytes: Annotated[int, Field(ge=1, le=1 << 30), Whole] | None = Field(
-        None, description="The most bytes the messages may have; each after the first counts 16 more."
-    )
-    output_tokens: Annotated[int, Field(ge=1, le=1_000_000_000), Whole] | None = Field(
-        None, description="The most tokens that all replies together may have."
-    )
 
 
 class RecordShape(Shape):
@@ -414,7 +383,7 @@ class HeaderShape(Shape):
     The keys of a graph that are not sections.
     """
 
-    stand_ins = {"meshwalk": 1, "name": "none", "start": "none"}
+    stand_ins: ClassVar[dict[str, Any]] = {"meshwalk": 1, "name": "none", "start": "none"}
 
     meshwalk: Version = Field(description="The version of this language.")
     name: Name = Field(description="The graph's name; callers ask for it.")
@@ -440,7 +409,8 @@ class GraphShape(HeaderShape):
         dict[Identifier, Annotated[ThresholdShape, BeforeValidator(_threshold, json_schema_input_type=Number | ThresholdShape)]]
         | None
     ) = Field(None, description="Tunable numbers, by name.")
-    limits: LimitsShape | None = Field(None, description="What bounds one walk.")
+    limits: WalkLimitsShape | None = Field(None, description="What bounds one walk.")
+    budgets: BudgetsShape | None = Field(None, description="What many walks share, by scope.")
     record: RecordShape | None = Field(None, description="What of a walk's words is recorded.")
     backends: dict[Identifier, Annotated[AnyBackendShape, Field(discriminator="kind")]] | None = Field(
         None, description="What nodes call, by name."

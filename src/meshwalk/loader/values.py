@@ -52,6 +52,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s|m|h)", re.ASCII)
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _LONGEST_DURATION_US = 7 * 24 * 3_600_000_000
+_LONGEST_WINDOW_US = 366 * 24 * 3_600_000_000
+# Every whole nano-dollar up to here is a double of its own.
+_MOST_SHARED_USD = 9_000_000
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -112,10 +115,10 @@ def _name(value: Any) -> str:
     return text
 
 
-def _duration_us(value: Any, least: int) -> int:
+def _duration_us(value: Any, least: int = 1, most: int = _LONGEST_DURATION_US, bounds: str = "more than 0 to 168h") -> int:
     wanted = "a duration such as 300ms, 4s, 1.5s, 2m or 1h"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        meant = f"did you mean {value:g}s?" if least <= value <= _LONGEST_DURATION_US // _UNITS_US["s"] else ""
+        meant = f"did you mean {value:g}s?" if least <= value * _UNITS_US["s"] <= most else ""
         raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", meant)
     found = _DURATION.fullmatch(_text(value, wanted))
     if found is None:
@@ -123,10 +126,18 @@ def _duration_us(value: Any, least: int) -> int:
     exact = Decimal(found[1]) * _UNITS_US[found[2]]
     if exact != int(exact):
         raise fault("bad-duration", f"is {quoted(value)}, which is no whole number of microseconds")
-    if not least <= exact <= _LONGEST_DURATION_US:
-        raise fault("out-of-range", f"is {quoted(value)}, and takes {'more than 0' if least else '0'} to 168h")
+    if not least <= exact <= most:
+        raise fault("out-of-range", f"is {quoted(value)}, and takes {bounds}")
 
     return int(exact)
+
+
+def _duration_or_none_us(value: Any) -> int:
+    return _duration_us(value, 0, bounds="0 to 168h")
+
+
+def _window_us(value: Any) -> int:
+    return _duration_us(value, _UNITS_US["s"], _LONGEST_WINDOW_US, "1s to 8784h (366 days)")
 
 
 def _nano_usd(value: Any) -> int:
@@ -140,6 +151,18 @@ def _nano_usd(value: Any) -> int:
         raise fault("bad-money", f"is {value!r}, which is finer than a billionth of a dollar")
 
     return int(nano)
+
+
+def _shared_nano_usd(value: Any) -> int:
+    nano = _nano_usd(value)
+    if nano > _MOST_SHARED_USD * 1_000_000_000:
+        raise fault(
+            "out-of-range",
+            f"is {value:,}, and takes 0 to {_MOST_SHARED_USD:,} USD",
+            "a vault may count in doubles, which are exact up to 2^53 nano-dollars",
+        )
+
+    return nano
 
 
 def _number(value: Any) -> float:
@@ -234,9 +257,11 @@ Verbatim = Annotated[str, *_plain(_verbatim, type="string", minLength=1)]  # bla
 FreeText = Annotated[str, *_plain(_free_text, type=["string", "number"])]
 Name = Annotated[str, *_plain(_name, type="string", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", maxLength=_LONGEST_NAME)]
 Identifier = Annotated[str, WithJsonSchema(_IDENTIFIER_SCHEMA)]
-Time = Annotated[int, PlainValidator(lambda value: _duration_us(value, 1)), WithJsonSchema(_DURATION_SCHEMA)]
-TimeOrNone = Annotated[int, PlainValidator(lambda value: _duration_us(value, 0)), WithJsonSchema(_DURATION_SCHEMA)]
+Time = Annotated[int, PlainValidator(_duration_us), WithJsonSchema(_DURATION_SCHEMA)]
+TimeOrNone = Annotated[int, PlainValidator(_duration_or_none_us), WithJsonSchema(_DURATION_SCHEMA)]
+Window = Annotated[int, PlainValidator(_window_us), WithJsonSchema(_DURATION_SCHEMA)]
 Money = Annotated[int, *_plain(_nano_usd, type="number", minimum=0)]
+SharedMoney = Annotated[int, *_plain(_shared_nano_usd, type="number", minimum=0, maximum=_MOST_SHARED_USD)]
 Number = Annotated[float, *_plain(_number, type="number")]
 Interval = Annotated[tuple[float, float], *_plain(_interval, type="array", items={"type": "number"}, minItems=2, maxItems=2)]
 ScalarValue = Annotated[str | float | bool, *_plain(_scalar, type=["string", "number", "boolean"])]

@@ -1,0 +1,29 @@
+"""
+What every shape is: exact types, no key that is not named, and something to take for a key that is missing.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Shape(BaseModel):
+    """
+    Be the parent of every shape: exact types, no key that is not named.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    # What a missing or faulty required key is taken for while the rest of the part is looked at.
+    stand_ins: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    @cache
+    def known_keys(cls) -> tuple[str, ...]:
+        """
+        List the keys as an author writes them.
+        """
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
