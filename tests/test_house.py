@@ -75,7 +75,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "store": (*_GROUND, "plan", "hops"),
     # the library: looking back
     "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
-    "cases": (*_GROUND, "casebook", "plan", "hops", "walk", "backends.base", "roles", "vaults", "engine", "replay"),
+    "cases": (*_GROUND, "budgets", "casebook", "plan", "hops", "walk", "backends.base", "roles", "vaults", "engine", "replay"),
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
     "mesh": (*_GROUND, "imports", "loader", "plan", "engine", "store", "backends", "vaults", "once"),

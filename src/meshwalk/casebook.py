@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from meshwalk.model import Limits, Value
+from meshwalk.model import Amount, Limits, ScopeKind, Value
 from meshwalk.problems import ErrorClass, Span
 from meshwalk.signals import Section
-from meshwalk.trace import Message, Usage
+from meshwalk.trace import Message, Scopes, Usage
 
 
 # `rejected` is a request that does not begin a walk: the graph's gate says why.
@@ -23,6 +23,9 @@ CaseOutcome = Literal["answered", "refused", "failed", "rejected"]
 ScriptedError = Literal["rate_limited", "overloaded", "unreachable", "malformed", "refused_by_model", "timeout"]
 
 Cause = Literal[ErrorClass, "hops", "visits", "no_answer"]
+
+# What can refuse a call: the walk's own limits, and the budgets it shares.
+RefusingScope = Literal["request", ScopeKind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ class Expectation:
     Args:
         path: The nodes visited; a last `done` says that an answer is served, too.
         reason: What the reason for ending without an answer must hold.
+        scope: What must have refused a call.
         spans: The place of each expectation, by its key.
     """
 
@@ -102,6 +106,7 @@ class Expectation:
     served: str | None = None
     reason: str | None = None
     cause: Cause | None = None
+    scope: RefusingScope | None = None
     cost_nano_usd_at_most: int | None = None
     spans: Mapping[str, Span] = field(default_factory=dict)
 
@@ -112,6 +117,7 @@ class Case:
     Give one request with what nodes reply, and what must come of it.
 
     Args:
+        spent: What others have spent before, by scope; each of these has a name in *scopes*.
         signals: What classifiers say in place of what they would compute.
     """
 
@@ -121,5 +127,7 @@ class Case:
     expect: Expectation
     attributes: Mapping[str, Value] = field(default_factory=dict)
     limits: Limits = Limits()
+    scopes: Scopes = Scopes()
+    spent: Mapping[ScopeKind, Amount] = field(default_factory=dict)
     signals: Mapping[str, float] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)

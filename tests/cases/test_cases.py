@@ -53,6 +53,28 @@ PLAN = plan_of("""\
       sorry: {role: refusal, reason: no model could answer}
     """)
 
+CAPPED = plan_of("""\
+    meshwalk: 1
+    name: capped
+    start: intake
+    budgets:
+      session: {cost_usd: 1, calls: 100, window: 1h, pressure_from: 0.8}
+      workflow: {calls: 20, required: true}
+      tenant: {cost_usd: 10}
+    backends:
+      little: {kind: simulated, usd_per_mtok: {input: 1, output: 1}, context_tokens: 1000}
+      large: {kind: simulated, usd_per_mtok: {input: 10, output: 30}, context_tokens: 1000}
+    nodes:
+      intake:
+        role: classifier
+        use: features
+        next:
+          - {to: small, when: budget.session.pressure > 0.5}
+          - {to: large}
+      small: {role: answer, backend: little, max_tokens: 100, next: done}
+      large: {role: primary, backend: large, max_tokens: 100, retries: 1, next: done, on_error: [{class: budget, to: small}]}
+    """)
+
 SURE = "replies: {screen: {text: yes, confidence: 0.9}}"
 
 
@@ -75,11 +97,11 @@ async def ran(given: str, expect: str, plan: Plan = PLAN) -> CaseResult:
     return result
 
 
-async def missed(given: str, expect: str) -> Failure:
+async def missed(given: str, expect: str, plan: Plan = PLAN) -> Failure:
     """
     Walk one case that fails of one thing, and return that.
     """
-    (failure,) = (await ran(given, expect)).failures
+    (failure,) = (await ran(given, expect, plan)).failures
 
     return failure
 
@@ -349,6 +371,66 @@ class TestReality:
         given = "replies: {screen: {latency: 3s, confidence: 0.1}, primary: {error: timeout}}"
 
         assert await ran(given, "outcome: answered") == await ran(given, "outcome: answered")
+
+
+class TestBudgets:
+    @pytest.mark.parametrize(
+        ("given", "expect"),
+        [
+            ("spent: {session: {cost_usd: 0.9}}", "path: [intake, large, done]"),
+            ("spent: {session: {cost_usd: 0.900000001}}", "path: [intake, small, done]"),
+            ("spent: {session: {calls: 91, cost_usd: 0.1}}", "path: [intake, small, done]"),
+            ("spent: {session: {hops: 900}}", "path: [intake, large, done]"),
+            ("session: s-1\nspent: {session: {calls: 91}}", "path: [intake, small, done]"),
+            ("session: s-1", "path: [intake, large, done]"),
+            ("spent: {tenant: {cost_usd: 9.999}}", "path: [intake, large, small, done]\nscope: tenant"),
+            ("spent: {tenant: {cost_usd: 10}}", "outcome: failed\ncause: budget\nscope: tenant"),
+            ("spent: {session: {cost_usd: 5}}", "cause: budget\nscope: session\nreason: 0 of 1 are left of session 'case'"),
+            ("spent: {workflow: {calls: 20}}", "path: [intake, large, small]\nscope: workflow"),
+            ("limits: {cost_usd: 0.003}", "path: [intake, large, small, done]\nscope: request"),
+        ],
+    )
+    async def test_what_was_spent_before_counts(self, given: str, expect: str) -> None:
+        """
+        A case begins where others have spent what it says, up to the last nano-dollar, in every scope on its own.
+        """
+        replies = "replies: {small: {text: yes}, large: {text: yes}}"
+        result = await ran(f"workflow: w-1\n{given}\n{replies}", expect, CAPPED)
+
+        assert () == result.failures
+
+    async def test_a_scope_that_is_not_named_is_no_scope(self) -> None:
+        """
+        A budget that a request must name is demanded of a case, too.
+        """
+        assert (await ran("spent: {session: {calls: 1}}", "outcome: rejected\nreason: workflow", CAPPED)).ok
+
+    async def test_what_a_call_spends_counts_for_the_next(self) -> None:
+        """
+        The first of two calls uses up what is left, so the second is refused, in the same case and in no other.
+        """
+        given = "spent: {workflow: {calls: 19}}\nreplies: {large: {error: overloaded}}"
+
+        assert (await ran(given, "path: [intake, large, small]\ncause: budget", CAPPED)).ok
+        assert (await ran(given, "path: [intake, large, small]\ncause: budget", CAPPED)).ok
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ("replies: {large: {}}", "no call was refused, expected session"),
+            (
+                "spent: {tenant: {cost_usd: 9.999}}\nreplies: {small: {}}",
+                "what refused a call is: tenant, expected session",
+            ),
+        ],
+    )
+    async def test_another_scope(self, given: str, message: str) -> None:
+        """
+        Where another scope refused than expected, or none did, that is said.
+        """
+        failure = await missed(f"workflow: w-1\n{given}", "scope: session", CAPPED)
+
+        assert ("scope", message) == (failure.expectation, failure.message)
 
 
 class TestUnscripted:

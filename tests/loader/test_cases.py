@@ -12,9 +12,9 @@ import pytest
 from loader.reading import places
 from meshwalk.casebook import Case, EdgeName, Scripted, Taking
 from meshwalk.loader import cases_path, load_cases, load_graph, read_cases, read_graph
-from meshwalk.model import Limits
+from meshwalk.model import Amount, Limits
 from meshwalk.problems import GraphError, Problem, SetupError, Span
-from meshwalk.trace import Message, Usage
+from meshwalk.trace import Message, Scopes, Usage
 
 
 GRAPH = read_graph(
@@ -22,6 +22,9 @@ GRAPH = read_graph(
     meshwalk: 1
     name: g
     start: intake
+    budgets:
+      session: {cost_usd: 1, calls: 9}
+      tenant: {cost_usd: 20}
     request:
       patience: {type: number, range: [0, 10], default: 1}
       draft: {type: bool, default: false}
@@ -90,6 +93,9 @@ class TestMeaning:
                 messages: [{role: system, content: Be brief.}, {role: user, content: hello, name: ada}]
                 attributes: {patience: 3, draft: true, urgency: realtime}
                 limits: {hops: 3, deadline: 2s, cost_usd: 0.01, input_bytes: 99, output_tokens: 50}
+                session: s-1
+                workflow: w-1
+                spent: {session: {cost_usd: 0.5, input_tokens: 5, output_tokens: 4, calls: 3, hops: 2}, tenant: {calls: 1e3}}
                 signals: {complexity: 0.5, tokens: 12}
                 replies:
                   screen:
@@ -103,6 +109,8 @@ class TestMeaning:
         assert (Message("system", "Be brief."), Message("user", "hello", "ada")) == case.messages
         assert {"patience": 3, "draft": True, "urgency": "realtime"} == case.attributes
         assert Limits(3, 2_000_000, 10_000_000, 99, 50) == case.limits
+        assert Scopes("s-1", "w-1") == case.scopes
+        assert {"session": Amount(500_000_000, 5, 4, 3, 2), "tenant": Amount(calls=1000)} == case.spent
         assert {"complexity": 0.5, "tokens": 12.0} == case.signals
         assert (
             Scripted(
@@ -136,6 +144,7 @@ class TestMeaning:
                 reason: nothing
                 cause: no_answer
                 cost_usd_at_most: 0.5
+                scope: session
             """)
         expect = case.expect
 
@@ -147,8 +156,27 @@ class TestMeaning:
             ((EdgeName("primary", "on_error", 0),), "sorry"),
         ] == [(taking.edges, taking.to) for taking in expect.takes]
         assert ("refused", "screen", "nothing", "no_answer") == (expect.outcome, expect.served, expect.reason, expect.cause)
+        assert "session" == expect.scope
         assert 500_000_000 == expect.cost_nano_usd_at_most
         assert Span("g.cases.yaml", 11, 5, 16) == expect.spans["cost_usd_at_most"]
+
+    @pytest.mark.parametrize(
+        ("keys", "scopes"),
+        [
+            ("spent: {session: {calls: 1}}", Scopes("case")),
+            ("spent: {session: {}}", Scopes("case")),
+            ("spent: {session: {calls: 1}}, session: s-1", Scopes("s-1")),
+            ("spent: {tenant: {calls: 1}}, workflow: w-1", Scopes(workflow="w-1")),
+            ("limits: {hops: 2}", Scopes()),
+        ],
+    )
+    def test_what_is_spent_of_needs_no_name(self, keys: str, scopes: Scopes) -> None:
+        """
+        A case is in a session of its own where it says what was spent of it; otherwise it is in none that it does not name.
+        """
+        (case,) = read(given(keys))
+
+        assert scopes == case.scopes
 
     def test_one_edge_needs_no_list(self) -> None:
         """
@@ -201,6 +229,17 @@ class TestPlaces:
             ("signals: {tokens: .nan}", ("out-of-range", 3, 46)),
             ("signals: {tokens: many}", ("wrong-type", 3, 46)),
             ("limits: {cost: 1}", ("unknown-key", 3, 37)),
+            ("session: 3", ("wrong-type", 3, 37)),
+            ("workflow: ''", ("empty-text", 3, 38)),
+            ("spent: 3", ("wrong-type", 3, 35)),
+            ("spent: {sesion: {calls: 1}}", ("unknown-key", 3, 36)),
+            ("spent: {request: {calls: 1}}", ("unknown-key", 3, 36)),
+            ("spent: {workflow: {calls: 1}}", ("unknown-scope", 3, 36)),
+            ("spent: {session: 0.5}", ("wrong-type", 3, 45)),
+            ("spent: {session: {cost: 0.5}}", ("unknown-key", 3, 46)),
+            ("spent: {session: {cost_usd: }}", ("no-value", 3, 46)),
+            ("spent: {session: {cost_usd: -1}}", ("out-of-range", 3, 56)),
+            ("spent: {session: {calls: 0.5}}", ("wrong-type", 3, 53)),
             ("limits: {deadline: 3}", ("bad-duration", 3, 47)),
             ("reply: {}", ("unknown-key", 3, 28)),
         ],
@@ -223,6 +262,8 @@ class TestPlaces:
             ("served: sorry", ("serves-nothing", 4, 20)),
             ("outcome: anwsered", ("unknown-outcome", 4, 21)),
             ("cause: hop", ("unknown-cause", 4, 19)),
+            ("scope: sesion", ("unknown-scope", 4, 19)),
+            ("scope: workflow", ("unknown-scope", 4, 19)),
             ("cost_usd_at_most: cheap", ("wrong-type", 4, 30)),
             ("takes: screen", ("bad-edge", 4, 19)),
             ("takes: scren -> done", ("unknown-node", 4, 19)),
@@ -265,6 +306,19 @@ class TestPlaces:
         A file that is not put together as one of cases is told where.
         """
         assert found in places(faults(text))
+
+    @pytest.mark.parametrize(
+        ("keys", "remedy"),
+        [
+            ("spent: {request: {calls: 1}}", "leave it out: a request begins with nothing spent"),
+            ("spent: {workflow: {calls: 1}}", "there are budgets of: session, tenant"),
+        ],
+    )
+    def test_of_scopes_has_a_remedy(self, keys: str, remedy: str) -> None:
+        """
+        Where nothing can have been spent, a case is told what there is.
+        """
+        assert [remedy] == [fault.help for fault in faults(given(keys))]
 
     def test_two_cases_of_one_name(self) -> None:
         """

@@ -15,7 +15,15 @@ from helpers import plan_of
 from meshwalk.casebook import Case
 from meshwalk.cases import run_cases
 from meshwalk.loader import read_cases
-from meshwalk.loader.case_shapes import CaseShape, ExpectShape, FailedReplyShape, GivenShape, MessageShape, ReplyShape
+from meshwalk.loader.case_shapes import (
+    AmountShape,
+    CaseShape,
+    ExpectShape,
+    FailedReplyShape,
+    GivenShape,
+    MessageShape,
+    ReplyShape,
+)
 from meshwalk.problems import GraphError, Problem, render
 
 
@@ -23,6 +31,7 @@ PLAN = plan_of("""\
     meshwalk: 1
     name: g
     start: intake
+    budgets: {session: {cost_usd: 1, window: 1h}, workflow: {calls: 3}}
     request: {task: {type: string, enum: [x, y], default: x}}
     backends: {s: {kind: simulated, usd_per_mtok: {input: 1, output: 2}}}
     nodes:
@@ -64,10 +73,14 @@ def tables(*keys: str, **known: st.SearchStrategy[Any]) -> st.SearchStrategy[Any
 
 
 REPLIES = tables(*ReplyShape.known_keys(), latency=WORDS, text=WORDS) | tables(*FailedReplyShape.known_keys(), error=WORDS)
+AMOUNTS = tables(*AmountShape.known_keys(), cost_usd=st.floats(0, 2), calls=st.integers(0, 2))
 GIVEN = tables(
     *GivenShape.known_keys(),
     messages=WORDS | st.lists(tables(*MessageShape.known_keys(), role=WORDS, content=WORDS), max_size=2),
     attributes=st.dictionaries(WORDS, SCALARS, max_size=2),
+    session=WORDS,
+    workflow=WORDS,
+    spent=tables("session", "workflow", "tenant", session=AMOUNTS, workflow=AMOUNTS),
     signals=st.dictionaries(st.sampled_from(["depth", "tokens"]), SCALARS, max_size=2),
     replies=st.dictionaries(st.sampled_from(["a", "b", "intake"]), REPLIES | st.lists(REPLIES, max_size=2), max_size=3),
 )
@@ -78,6 +91,7 @@ EXPECT = tables(
     outcome=WORDS,
     served=WORDS,
     cause=WORDS,
+    scope=st.sampled_from(["session", "workflow", "tenant", "request", "sesion"]),
 )
 CASES = st.lists(tables(*CaseShape.known_keys(), name=WORDS, given=GIVEN, expect=EXPECT), max_size=3)
 
@@ -128,7 +142,7 @@ class TestFuzz:
         """
         cases = read_cases(_SOUND.encode(), PLAN.graph, file="g.cases.yaml")
 
-        assert [()] * 3 == [result.failures for result in anyio.run(run_cases, PLAN, cases)]
+        assert [()] * 4 == [result.failures for result in anyio.run(run_cases, PLAN, cases)]
 
 
 _SOUND = """cases:
@@ -137,6 +151,8 @@ _SOUND = """cases:
     messages: [{role: system, content: Be brief.}, {role: user, content: hello}]
     attributes: {task: y, urgency: batch}
     limits: {cost_usd: 0.5, hops: 4, deadline: 9s}
+    session: s-1
+    spent: {session: {cost_usd: 0.5, calls: 9}, workflow: {calls: 2}}
     signals: {depth: 2}
     replies:
       a: {text: hi, confidence: 0.9, finish_reason: stop, usage: {input: 3, output: 1}, cost_usd: 0.1, latency: 1s}
@@ -147,4 +163,7 @@ _SOUND = """cases:
 - name: three
   given: {messages: "", limits: {input_bytes: 3}}
   expect: {outcome: rejected, reason: prompt}
+- name: four
+  given: {messages: hello, signals: {depth: 1}, spent: {workflow: {calls: 3}}}
+  expect: {path: [intake, b, sorry], scope: workflow}
 """

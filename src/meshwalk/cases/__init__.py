@@ -9,6 +9,8 @@ Cases stand beside a graph, as `<name>.cases.yaml`:
           messages: What is the capital of France?     # or a list of {role, content, name}
           attributes: {correctness: lenient}           # what the caller sends
           limits: {cost_usd: 0.01}                     # the caller's own, as in a graph
+          session: s-17                                # and `workflow`: whose budgets it draws on
+          spent: {session: {cost_usd: 0.85, calls: 3}} # what was spent of them before: session, workflow, tenant
           signals: {complexity: 0.1}                   # what classifiers say; what is left out is computed
           replies:
             screen: {text: Paris., confidence: 0.9, usage: {input: 30, output: 8}}
@@ -19,29 +21,36 @@ Cases stand beside a graph, as `<name>.cases.yaml`:
           outcome: answered                            # refused, failed, or rejected (no walk was begun)
           served: screen
           cost_usd_at_most: 0.001                      # and `reason`, `cause` for walks without an answer
+          scope: session                               # what refused a call: request, session, workflow or tenant
 
 A reply takes `text`, `confidence`, `finish_reason`, `usage`, `cost_usd` and `latency`, a failure takes `error` (rate_limited,
 overloaded, unreachable, malformed, refused_by_model or timeout) and `latency`.  A confidence reaches the node however it
 reads one; only a stated one has to stand in the text.  What is not in `expect` is not looked at.
 
+A case is alone with its budgets: what stands under `spent` was spent by nobody it meets, and it needs no name for a session
+or a workflow of which it says what was spent.  A scope that it neither names nor says this of does not cap it.
+
 Laws of this room:
 
 1. Only the models and the clock are pretended.  Admission, budgets, retries, deadlines and roles are the engine's own.
-2. Time passes only in calls: each takes its `latency`, cut off where the hop's or the attempt's time ends, which is a timeout
+2. Shared budgets are kept in a vault of the case's own, whose time stands still, so no window ends and no lease.
+3. Time passes only in calls: each takes its `latency`, cut off where the hop's or the attempt's time ends, which is a timeout
    like any other and charged at its worst.  `error: timeout` takes all the time there is.
-3. A call that a case says nothing of ends the walk there, and the case fails: what would follow is nobody's intention.
-4. An edge is covered if a case that passes takes it.
+4. A call that a case says nothing of ends the walk there, and the case fails: what would follow is nobody's intention.
+5. An edge is covered if a case that passes takes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from meshwalk.budgets import Place
 from meshwalk.casebook import Case, EdgeName
 from meshwalk.cases.judge import End, edge_name, failures_of
 from meshwalk.cases.results import CaseResult, Coverage, Failure, Uncovered
 from meshwalk.cases.stage import Stage, Unscripted
 from meshwalk.engine import Engine, Walked
+from meshwalk.engine.purse import shared_scopes
 from meshwalk.hops import condition
 from meshwalk.plan import Plan
 from meshwalk.problems import RequestError
@@ -80,10 +89,9 @@ def _edges(plan: Plan) -> Iterator[Uncovered]:
 async def _run(plan: Plan, case: Case) -> CaseResult:
     stage = Stage(plan, case)
     backends = dict.fromkeys(plan.graph.backends, stage)
-    engine = Engine(
-        plan, backends, lambda _: None, vault=MemoryVault(), features=stage.features, clock_ns=stage.clock_ns
-    )
-    request = Request(case.messages, attributes=case.attributes, limits=case.limits)
+    vault = await _vault(plan, case)
+    engine = Engine(plan, backends, lambda _: None, vault=vault, features=stage.features, clock_ns=stage.clock_ns)
+    request = Request(case.messages, attributes=case.attributes, limits=case.limits, scopes=case.scopes)
     try:
         end = _ended(await engine.walk(request, stage.watch))
     except RequestError as error:
@@ -93,6 +101,19 @@ async def _run(plan: Plan, case: Case) -> CaseResult:
         return _result(case, end, (Failure("replies", f"{missing} (the walk so far: {end})", case.span),))
 
     return _result(case, end, tuple(failures_of(plan, case, end)))
+
+
+async def _vault(plan: Plan, case: Case) -> MemoryVault:
+    """
+    Return a vault of which is spent what *case* says.
+    """
+    vault = MemoryVault(lambda: 0)
+    for scope in shared_scopes(tuple(plan.graph.budgets.values()), case.scopes):
+        if spent := case.spent.get(scope.kind):
+            # An id is charged once, and each scope is spent from on its own.
+            await vault.charge(f"before in {scope.kind}", (scope,), spent, Place())
+
+    return vault
 
 
 def _ended(walked: Walked) -> End:

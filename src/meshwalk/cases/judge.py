@@ -67,10 +67,22 @@ def failures_of(plan: Plan, case: Case, end: End) -> Iterator[Failure]:
     if expect.cause is not None and expect.cause != end.cause:
         failed = f"the walk failed of {end.cause}" if end.cause else f"the walk did not fail, it is {end.outcome}"
         yield Failure("cause", f"{failed}, expected {expect.cause}", expect.spans["cause"])
+    if expect.scope is not None and expect.scope not in (scopes := _refusing(end)):
+        refused = f"what refused a call is: {', '.join(scopes)}" if scopes else "no call was refused"
+        yield Failure("scope", f"{refused}, expected {expect.scope}{_because(end)}", expect.spans["scope"])
     most = expect.cost_nano_usd_at_most
     if most is not None and end.cost_nano_usd > most:
         message = f"the calls cost {_usd(end.cost_nano_usd)} USD, expected at most {_usd(most)}"
         yield Failure("cost_usd_at_most", message, expect.spans["cost_usd_at_most"])
+
+
+def _refusing(end: End) -> tuple[str, ...]:
+    """
+    Return the scopes that refused a call.
+    """
+    steps = () if end.traversal is None else end.traversal.steps
+
+    return tuple(dict.fromkeys(entry.scope for entry, _ in steps if isinstance(entry, Denied)))
 
 
 def _nodes(path: tuple[str, ...]) -> tuple[str, ...]:

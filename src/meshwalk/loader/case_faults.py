@@ -110,6 +110,13 @@ def signal_out_of_range(span: Span, name: str, value: float, low: float, high: f
     return Problem(span, "out-of-range", f"signal '{name}' is {value:g}, and takes {wanted}")
 
 
+def unknown_scope(span: Span, what: str, scope: str, known: Iterable[str]) -> Problem:
+    known = tuple(known)
+    there = f"there are budgets of: {', '.join(known)}" if known else "there are no budgets"
+
+    return Problem(span, "unknown-scope", f"{what} names '{scope}', and the graph has no budget of that scope", there)
+
+
 def bad_edge_name(span: Span, text: str) -> Problem:
     return Problem(
         span,

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from meshwalk.casebook import CaseOutcome, Cause, ScriptedError
-from meshwalk.loader.faults import worded
+from meshwalk.casebook import CaseOutcome, Cause, RefusingScope, ScriptedError
 from meshwalk.loader.budget_shapes import LimitsShape
+from meshwalk.loader.faults import worded
 from meshwalk.loader.shape import Shape
 from meshwalk.loader.values import (
     Fraction,
@@ -18,6 +18,7 @@ from meshwalk.loader.values import (
     Money,
     Number,
     ScalarValue,
+    SharedMoney,
     Text,
     TimeOrNone,
     Verbatims,
@@ -89,6 +90,32 @@ class FailedReplyShape(Shape):
 _OneReply = ReplyShape | FailedReplyShape
 
 
+# As much as a cap can be.
+_Count = Annotated[int, Field(ge=0, le=10**15), Whole]
+
+
+class AmountShape(Shape):
+    """
+    What others have spent of one scope.
+    """
+
+    cost_usd: SharedMoney = Field(0, description="What it cost, in USD.")
+    input_tokens: _Count = Field(0, description="The tokens sent.")
+    output_tokens: _Count = Field(0, description="The tokens sent back.")
+    calls: _Count = Field(0, description="The model calls made.")
+    hops: _Count = Field(0, description="The nodes visited.")
+
+
+class SpentShape(Shape):
+    """
+    What others have spent before this request, by scope.
+    """
+
+    session: AmountShape | None = Field(None, description="What its session has spent.")
+    workflow: AmountShape | None = Field(None, description="What its workflow has spent.")
+    tenant: AmountShape | None = Field(None, description="What its tenant has spent.")
+
+
 class GivenShape(Shape):
     """
     The request, and what the models reply to it.
@@ -101,6 +128,9 @@ class GivenShape(Shape):
     )
     attributes: dict[Identifier, ScalarValue] | None = Field(None, description="What the caller sends beside the messages.")
     limits: LimitsShape | None = Field(None, description="What the caller limits this walk to.")
+    session: Text | None = Field(None, description="The session it names; `spent` names one by itself.")
+    workflow: Text | None = Field(None, description="The workflow it names; `spent` names one by itself.")
+    spent: SpentShape | None = Field(None, description="What was spent before, by scope.")
     signals: dict[Identifier, Number] | None = Field(
         None, description="What classifiers say; what is left out is computed from the messages."
     )
@@ -126,6 +156,7 @@ class ExpectShape(Shape):
     served: Text | None = Field(None, description="The node whose reply is served.")
     reason: Text | None = Field(None, description="What the reason for giving no answer holds.")
     cause: Cause | None = Field(None, description="What the walk failed of.")
+    scope: RefusingScope | None = Field(None, description="The scope that refused a call.")
     cost_usd_at_most: Money | None = Field(None, description="The most that all calls may cost, in USD.")
 
 

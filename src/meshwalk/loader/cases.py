@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from meshwalk import signals
 from meshwalk.casebook import Case, EdgeName, Expectation, Script, Scripted, Taking
@@ -16,6 +16,7 @@ from meshwalk.loader import case_faults, faults
 from meshwalk.loader.budget_shapes import LimitsShape
 from meshwalk.loader.budgets import limits_of
 from meshwalk.loader.case_shapes import (
+    AmountShape,
     CaseShape,
     CasesShape,
     ExpectShape,
@@ -23,20 +24,24 @@ from meshwalk.loader.case_shapes import (
     GivenShape,
     MessageShape,
     ReplyShape,
+    SpentShape,
 )
 from meshwalk.loader.document import Piece, Scalar, Series, Table, plain, read_document
 from meshwalk.loader.fit import Part, fit, part_of, respelt
-from meshwalk.model import DONE, Edge, Graph, Limits, Node, Value
+from meshwalk.model import DONE, Amount, Edge, Graph, Limits, Node, ScopeKind, Value
 from meshwalk.problems import GraphError, Problem, Span
-from meshwalk.signals import Section
-from meshwalk.trace import Message, Usage
+from meshwalk.signals import REQUEST, Section
+from meshwalk.trace import Message, Scopes, Usage
 
 
 _ENDS = re.compile(r"\s*(\w+)\s*(?:->|→)\s*(\w+)\s*")
 _POSITION = re.compile(r"\s*(error )?edge ([0-9]{1,6}) of (\w+)\s*")
 
 # What stands for parts that are read on their own.
-_GIVEN_ELSEWHERE = {"messages": "none", "attributes": {}, "limits": {}, "signals": {}, "replies": {}}
+_GIVEN_ELSEWHERE = {"messages": "none", "attributes": {}, "limits": {}, "spent": {}, "signals": {}, "replies": {}}
+_KINDS: tuple[ScopeKind, ...] = get_args(ScopeKind)
+_SPENT_ELSEWHERE: Mapping[str, object] = {kind: {} for kind in _KINDS}
+_OF_REQUESTS = {REQUEST: "leave it out: a request begins with nothing spent"}
 _OF_REPLIES = dict.fromkeys(ReplyShape.known_keys(), "a call that fails gives nothing else")
 
 
@@ -70,6 +75,8 @@ class _Whole(NamedTuple):
     messages: tuple[Message, ...] = ()
     attributes: Mapping[str, Value] = {}
     limits: Limits = Limits()
+    scopes: Scopes = Scopes()
+    spent: Mapping[ScopeKind, Amount] = {}
     signals: Mapping[str, float] = {}
     scripts: Mapping[str, Script] = {}
 
@@ -118,6 +125,8 @@ class _Reader:
             messages=whole.messages,
             attributes=whole.attributes,
             limits=whole.limits,
+            scopes=whole.scopes,
+            spent=whole.spent,
             signals=whole.signals,
             scripts=whole.scripts,
             expect=self.expectation(part),
@@ -130,12 +139,15 @@ class _Reader:
         if part is None:
             return _Whole()
         part = respelt(part, GivenShape.known_keys(), self.problems)
-        fit(GivenShape, part, self.problems, given=_GIVEN_ELSEWHERE)
+        shape = fit(GivenShape, part, self.problems, given=_GIVEN_ELSEWHERE).shape
+        spent = dict(self.spent(part))
 
         return _Whole(
             tuple(self.messages(part)),
             dict(self.attributes(part)),
             self.limits(part),
+            Scopes(_named(shape.session, "session", spent), _named(shape.workflow, "workflow", spent)),
+            spent,
             dict(self.signals(part)),
             dict(self.scripts(part)),
         )
@@ -182,6 +194,19 @@ class _Reader:
         inner = respelt(inner, LimitsShape.known_keys(), self.problems)
 
         return limits_of(fit(LimitsShape, inner, self.problems).shape)
+
+    def spent(self, given: Part) -> Iterator[tuple[ScopeKind, Amount]]:
+        part = self.inner(given, "spent")
+        if part is None:
+            return
+        part = respelt(part, SpentShape.known_keys(), self.problems)
+        fit(SpentShape, part, self.problems, given=_SPENT_ELSEWHERE, elsewhere=_OF_REQUESTS)
+        for scope in _KINDS:
+            inner = self.inner(part, scope)
+            if inner is not None and self.budgeted(scope, inner.span, part.subject):
+                inner = respelt(inner, AmountShape.known_keys(), self.problems)
+                shape = fit(AmountShape, inner, self.problems).shape
+                yield scope, Amount(shape.cost_usd, shape.input_tokens, shape.output_tokens, shape.calls, shape.hops)
 
     def signals(self, part: Part) -> Iterator[tuple[str, float]]:
         classified = any(node.role == "classifier" for node in self.graph.nodes.values())
@@ -262,6 +287,8 @@ class _Reader:
             self.check_path(part)
         if shape.served is not None:
             self.check_served(part, shape.served)
+        if shape.scope is not None and shape.scope != REQUEST:
+            self.budgeted(shape.scope, part.table.place("scope"), f"'scope' of {part.subject}")
 
         return Expectation(
             path=None if shape.path is None else tuple(shape.path),
@@ -270,6 +297,7 @@ class _Reader:
             served=shape.served,
             reason=shape.reason,
             cause=shape.cause,
+            scope=shape.scope,
             cost_nano_usd_at_most=shape.cost_usd_at_most,
             spans=dict(part.table.key_spans),
         )
@@ -349,6 +377,13 @@ class _Reader:
     def calling(self) -> list[str]:
         return [node.name for node in self.graph.nodes.values() if node.backend is not None]
 
+    def budgeted(self, scope: str, span: Span, what: str) -> bool:
+        if scope in self.graph.budgets:
+            return True
+        self.problems.append(case_faults.unknown_scope(span, what, scope, self.graph.budgets))
+
+        return False
+
     def known(self, name: str, span: Span, what: str) -> bool:
         if name in self.graph.nodes:
             return True
@@ -361,6 +396,11 @@ def _subject(item: Piece, number: int) -> str:
     name = item.scalar("name") if isinstance(item, Table) else None
 
     return f"case {number}" if name is None or not isinstance(name.value, str) else f"case {faults.quoted(name.value)}"
+
+
+def _named(name: str | None, scope: ScopeKind, spent: Mapping[ScopeKind, Amount]) -> str:
+    # Whose money it is does not matter to a case that says only how much of it is gone.
+    return name or ("case" if scope in spent else "")
 
 
 def _texts(piece: Piece) -> list[tuple[str, Span]]:
