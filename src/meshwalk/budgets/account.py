@@ -79,7 +79,7 @@ class Account:
         """
         Show how it stands under *caps*.
         """
-        return Standing(caps, Amount._make(self.spent), Amount._make(self.held), resets_in_us)
+        return Standing(caps, Amount(*self.spent), Amount(*self.held), resets_in_us)
 
     def lines(self) -> tuple[Line, ...]:
         """

@@ -60,7 +60,7 @@ class Ledger:
         """
         self.expire(now)
 
-        return tuple(self._standing(scope, now) for scope in scopes)
+        return tuple([self._standing(scope, key_of(scope, now), now) for scope in scopes])
 
     def exchange(self, now: int, settlement: Settlement | None, hold: Hold | None) -> Answer:
         """
@@ -71,14 +71,16 @@ class Ledger:
             self._settle(settlement)
         if hold is None or not hold.scopes:
             return Answer(None, ())
-        if (hold.scopes[0].tenant, hold.id) not in self._holds:
-            standings = tuple(self._standing(scope, now) for scope in hold.scopes)
-            refusal = refusal_of(hold.need, hold.scopes, standings)
-            if refusal is not None:
-                return Answer(refusal, standings)
-            self._take(hold, now)
+        keys = tuple([key_of(scope, now) for scope in hold.scopes])
+        standings = tuple([self._standing(scope, key, now) for scope, key in zip(hold.scopes, keys, strict=True)])
+        if (hold.scopes[0].tenant, hold.id) in self._holds:
+            return Answer(None, standings)
+        refusal = refusal_of(hold.need, hold.scopes, standings)
+        if refusal is not None:
+            return Answer(refusal, standings)
+        self._take(hold, keys, now)
 
-        return Answer(None, tuple(self._standing(scope, now) for scope in hold.scopes))
+        return Answer(None, tuple([self._standing(scope, key, now) for scope, key in zip(hold.scopes, keys, strict=True)]))
 
     def charge(
         self, now: int, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False
@@ -158,8 +160,7 @@ class Ledger:
         """
         return len(self._holds)
 
-    def _take(self, hold: Hold, now: int) -> None:
-        keys = tuple(key_of(scope, now) for scope in hold.scopes)
+    def _take(self, hold: Hold, keys: tuple[Key, ...], now: int) -> None:
         amount = hold.need.amount
         for key in keys:
             self._account(key, now).hold(amount)
@@ -187,8 +188,7 @@ class Ledger:
         self._known.pop(key, None)
         self._known[key] = now + KEPT_ID_US
 
-    def _standing(self, scope: Scope, now: int) -> Standing:
-        key = key_of(scope, now)
+    def _standing(self, scope: Scope, key: Key, now: int) -> Standing:
         account = self._accounts.get(key, _EMPTY)
         resets_in_us = None if scope.window_us is None else (key[4] + 1) * scope.window_us - now
 

@@ -25,7 +25,9 @@ class Need(NamedTuple):
         """
         Return what is held for it: what cannot be bounded and is not capped holds nothing.
         """
-        return Amount._make(part or 0 for part in self)
+        cost, input_tokens, output_tokens, calls, hops = self
+
+        return Amount(cost or 0, input_tokens or 0, output_tokens or 0, calls or 0, hops or 0)
 
 
 class Scope(NamedTuple):
