@@ -31,10 +31,10 @@ Keeps = Literal["nothing", "snapshots", "seconds", "everything"]
 BINARIES = tuple(name for name in ("redis-server", "valkey-server") if shutil.which(name)) or ("redis-server",)
 
 _KEEPS: Mapping[Keeps, Mapping[str, str]] = {
-    "nothing": {"appendonly": "no", "save": ""},
+    "nothing": {"appendonly": "no", "save": '""'},
     "snapshots": {"appendonly": "no", "save": "3600 1"},
-    "seconds": {"appendonly": "yes", "appendfsync": "everysec", "save": ""},
-    "everything": {"appendonly": "yes", "appendfsync": "always", "save": ""},
+    "seconds": {"appendonly": "yes", "appendfsync": "everysec", "save": '""'},
+    "everything": {"appendonly": "yes", "appendfsync": "always", "save": '""'},
 }
 
 
@@ -146,21 +146,21 @@ class RedisServer:
         """
         Start a process, and return what it said if it ended.
         """
-        settings = {"port": str(port), "bind": "127.0.0.1", "dir": str(self._folder), "logfile": "", **self._settings}
+        settings = {"port": str(port), "bind": "127.0.0.1", "dir": f'"{self._folder}"', "logfile": '""', **self._settings}
         if self._password:
-            settings["requirepass"] = self._password
-        text = "".join(f'{name} "{value}"\n' for name, value in settings.items())
+            settings["requirepass"] = f'"{self._password}"'
+        text = "".join(f"{name} {value}\n" for name, value in settings.items())
         process = subprocess.Popen([path, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdin is not None
         assert process.stdout is not None
         # Its settings come in here, so that no list of processes shows the password.
         process.stdin.write(text)
         process.stdin.close()
+        process.stdin = None
         said = []
         for line in process.stdout:
             said.append(line)
             if "Ready to accept connections" in line:
-                process.stdin = None
                 self._process = process
                 return ""
         process.communicate()

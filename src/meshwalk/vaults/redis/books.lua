@@ -31,11 +31,8 @@ end
 
 -- Reads "1 2 - 4 5", where "-" is nothing.
 local function numbers(words)
-  local list = {}
-  for word in string.gmatch(words, '%S+') do
-    list[#list + 1] = tonumber(word) or false
-  end
-  return list
+  local a, b, c, d, e = string.match(words, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+  return { tonumber(a) or false, tonumber(b) or false, tonumber(c) or false, tonumber(d) or false, tonumber(e) or false }
 end
 
 local function words(list)
@@ -54,20 +51,27 @@ local function account(book, name)
     return found
   end
   local key = book.prefix .. 'account:' .. name
-  local stored = redis.call('HMGET', key, 'spent', 'held', 'overrun', 'assumed', 'holds', 'kept')
+  local stored = redis.call('HMGET', key, 'spent', 'held', 'holds', 'kept')
   found = {
     key = key,
     name = name,
     lines = book.prefix .. 'lines:' .. name,
     spent = numbers(stored[1] or NOTHING),
     held = numbers(stored[2] or NOTHING),
-    overrun = numbers(stored[3] or NOTHING),
-    assumed = numbers(stored[4] or NOTHING),
-    holds = tonumber(stored[5] or 0),
-    kept = tonumber(stored[6] or 0),
+    holds = tonumber(stored[3] or 0),
+    kept = tonumber(stored[4] or 0),
   }
   book.accounts[name] = found
   return found
+end
+
+-- What is seldom added to, `overrun` and `assumed`, is read and written only then.
+local function add(found, field, part, amount)
+  if amount > 0 then
+    local sums = numbers(redis.call('HGET', found.key, field) or NOTHING)
+    sums[part] = sums[part] + amount
+    redis.call('HSET', found.key, field, words(sums))
+  end
 end
 
 -- Keeps an account until then at least; putting it off by less than an hour is not worth a write.
@@ -105,8 +109,7 @@ end
 local function save(book)
   for _, found in pairs(book.accounts) do
     if found.changed then
-      redis.call('HSET', found.key, 'spent', words(found.spent), 'held', words(found.held),
-        'overrun', words(found.overrun), 'assumed', words(found.assumed), 'holds', whole(found.holds),
+      redis.call('HSET', found.key, 'spent', words(found.spent), 'held', words(found.held), 'holds', whole(found.holds),
         'kept', whole(found.kept))
     end
     if found.renewed then
@@ -148,12 +151,8 @@ local function settle(book, id, spent, assumed)
       -- Less than nothing is held only where the server has lost the account and kept the hold.
       found.held[part] = math.max(0, found.held[part] - (bound or 0))
       found.spent[part] = found.spent[part] + used[part]
-      if bound and used[part] > bound then
-        found.overrun[part] = found.overrun[part] + used[part] - bound
-      end
-      if assumed then
-        found.assumed[part] = found.assumed[part] + used[part]
-      end
+      add(found, 'overrun', part, bound and used[part] - bound or 0)
+      add(found, 'assumed', part, assumed and used[part] or 0)
     end
     found.holds = math.max(0, found.holds - 1)
     found.changed = true
@@ -194,10 +193,14 @@ local function open(keys, args)
     now = tonumber(time[1]) * 1000000 + tonumber(time[2])
   end
   local seq = redis.call('HINCRBY', keys[1], 'seq', 1)
-  redis.call('HSETNX', keys[1], 'epoch', candidate)
+  local epoch = redis.call('HGET', keys[1], 'epoch')
+  if not epoch then
+    epoch = candidate
+    redis.call('HSET', keys[1], 'epoch', epoch)
+  end
   local book = { prefix = string.sub(keys[1], 1, -5), now = now, accounts = {}, take = take }
   expire(book)
-  return book, { redis.call('HGET', keys[1], 'epoch'), whole(seq), whole(now) }
+  return book, { epoch, whole(seq), whole(now) }
 end
 
 -- Reads scopes: how many, then of each kind:name, the length of its window or "-", and its caps.
@@ -219,7 +222,7 @@ local function scopes(book)
   end
   for position, own in ipairs(redis.call('HMGET', book.prefix .. 'caps', unpack(names))) do
     list[position].own = own or ''
-    for part, cap in ipairs(numbers(own or '')) do
+    for part, cap in ipairs(own and numbers(own) or {}) do
       list[position].caps[part] = cap or list[position].caps[part]
     end
   end
@@ -243,13 +246,10 @@ local function judge(book, list, need)
     local found = account(book, scope.account)
     for part = 1, PARTS do
       local cap, asked = scope.caps[part], need[part]
-      local place = whole(position - 1) .. ' ' .. whole(part - 1)
-      if cap and not asked then
-        return place .. ' denied'
-      elseif cap and asked > 0 and found.spent[part] + asked > cap then
-        return place .. ' denied'
+      if cap and (not asked or asked > 0 and found.spent[part] + asked > cap) then
+        return string.format('%d %d denied', position - 1, part - 1)
       elseif cap and asked > 0 and contended == '' and found.spent[part] + found.held[part] + asked > cap then
-        contended = place .. ' contended'
+        contended = string.format('%d %d contended', position - 1, part - 1)
       end
     end
   end
@@ -321,14 +321,10 @@ function calls.charge(keys, args)
       local found = account(book, scope.account)
       for part = 1, PARTS do
         local cap = scope.caps[part]
-        if cap then
-          local room = math.max(0, cap - found.spent[part] - found.held[part])
-          found.overrun[part] = found.overrun[part] + math.max(0, spent[part] - room)
-        end
+        local room = cap and math.max(0, cap - found.spent[part] - found.held[part]) or spent[part]
+        add(found, 'overrun', part, spent[part] - room)
+        add(found, 'assumed', part, assumed and spent[part] or 0)
         found.spent[part] = found.spent[part] + spent[part]
-        if assumed then
-          found.assumed[part] = found.assumed[part] + spent[part]
-        end
       end
       found.changed = true
       keep(found, scope.kept)
@@ -351,8 +347,9 @@ function calls.statements(keys, args)
     local found = account(book, page[2][position])
     if found.kept > 0 then
       local own = redis.call('HGET', book.prefix .. 'caps', string.match(found.name, '^[^:]*:[^:]*'))
+      local seldom = redis.call('HMGET', found.key, 'overrun', 'assumed')
       answer[#answer + 1] = {
-        found.name, words(found.spent), words(found.held), words(found.overrun), words(found.assumed),
+        found.name, words(found.spent), words(found.held), seldom[1] or NOTHING, seldom[2] or NOTHING,
         whole(found.holds), own or '', redis.call('HGETALL', found.lines),
       }
     end
