@@ -72,6 +72,7 @@ class Combiner(Generic[S]):
         try:
             await ticket.turn.wait()
         except BaseException:
+            ticket.left = True
             if ticket in self._queue:
                 self._queue.remove(ticket)
                 if ticket.turn.is_set():
@@ -86,8 +87,8 @@ class Combiner(Generic[S]):
             await self._see_through(batch)
         except BaseException:
             if not batch.done:
-                tickets.remove(ticket)
-                self._queue[:0] = tickets
+                ticket.left = True
+                self._queue[:0] = [waiting for waiting in tickets if not waiting.left]
             raise
         finally:
             if batch.done:
@@ -117,12 +118,14 @@ class _Ticket(Generic[S]):
     Keep the place of one operation.
     """
 
-    __slots__ = ("done", "operation", "outcome", "turn")
+    __slots__ = ("done", "left", "operation", "outcome", "turn")
 
     def __init__(self, operation: Operation[S]) -> None:
         self.operation = operation
         self.turn = Event()
         self.done = False
+        # Its task was cancelled, and nobody would lead if it were called.
+        self.left = False
         self.outcome: Outcome = None
 
 

@@ -8,6 +8,9 @@ would forget what was spent.  So the vault is away until the file is back, or un
 By default a commit is handed to the operating system and not waited for (`synchronous = NORMAL`): it survives the end of any
 process, however sudden, and a power cut may take the last of them.  `durable` waits for the disk in every transaction, which
 costs all processes that share the file, because only one of them can write at a time.
+
+What is deleted is written over, since results that are left for retries hold answers; a copy of it stays in the `-wal` file
+until that is used again.
 """
 
 from __future__ import annotations
@@ -117,6 +120,10 @@ _REASONS = {
 }
 
 
+# What the library raises for how it is used, and not for what the file is like.
+_OURS = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
+
+
 class Database:
     """
     Keep one connection to the file, used by one thread at a time; after a fault it is made anew.
@@ -165,6 +172,8 @@ class Database:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
+        except _OURS:
+            raise
         except (OSError, sqlite3.Error, SetupError) as error:
             if not is_busy(error):
                 self.close()
@@ -221,7 +230,6 @@ class Database:
                 f"budgets cannot be kept in {str(self.path)!r}: its file system lacks what processes need to share it"
             )
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        # What is deleted is written over.
         connection.execute("PRAGMA secure_delete = ON")
         if not new:
             return
