@@ -57,16 +57,40 @@ def plans(draw: st.DrawFn) -> Plan:
     limits = {"input_bytes": draw(st.integers(20, 5000)), "hops": draw(st.integers(1, 12))}
     if draw(st.booleans()):
         limits["deadline"] = draw(st.integers(1, 30))
+    backends = {name: draw(_backends()) for name in ("b0", "b1")}
     graph = {
         "meshwalk": 1,
         "name": "random",
         "start": "n0",
         "limits": {key: f"{value}s" if key == "deadline" else value for key, value in limits.items()},
-        "backends": {name: draw(_backends()) for name in ("b0", "b1")},
+        "backends": backends,
         "nodes": nodes,
     }
+    if draw(st.booleans()):
+        bounded = all({"usd_per_mtok", "context_tokens"} <= backend.keys() for backend in backends.values())
+        caps = ["calls", "hops", "input_tokens", *(["cost_usd", "output_tokens"] if bounded else [])]
+        budgets = draw(_budgets(caps))
+        graph["budgets"] = budgets
+        guarded = [edge for node in nodes.values() for edge in node.get("next", []) if "when" in edge]
+        if draw(st.booleans()) and guarded:
+            draw(st.sampled_from(guarded))["when"] += f" || budget.{draw(st.sampled_from(list(budgets)))}.pressure > 0"
 
     return plan_of(json.dumps(graph))
+
+
+@st.composite
+def _budgets(draw: st.DrawFn, caps: list[str]) -> dict[str, Any]:
+    """
+    Make budgets, each of some of *caps*, that any call fits.
+    """
+    budgets: dict[str, Any] = {}
+    for scope in draw(st.lists(st.sampled_from(["session", "workflow", "tenant"]), min_size=1, unique=True)):
+        capped = draw(st.lists(st.sampled_from(caps), min_size=1, unique=True))
+        budgets[scope] = {key: draw(st.integers(10**5, 10**6)) for key in capped}
+        if draw(st.booleans()):
+            budgets[scope] |= {"window": f"{draw(st.integers(1, 10_000))}s", "pressure_from": draw(st.sampled_from([0, 0.5]))}
+
+    return budgets
 
 
 @st.composite

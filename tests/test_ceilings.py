@@ -191,3 +191,127 @@ class TestFitsSignal:
         plan = plan_of(TEXT.replace("signals.complexity > 0.5", "fits.little"))
 
         assert [(2000, "small")] == [(window, node.name) for _, window, nodes in plan.fits for node in nodes]
+
+
+class TestBudgets:
+    EASED = ("when: signals.complexity > 0.5}", 'when: "budget.session.pressure == 0 && signals.complexity > 0.5"}')
+
+    def with_budgets(self, budgets: str, *changes: tuple[str, str]) -> list[Problem]:
+        return found(("backends:\n", f"budgets: {budgets}\nbackends:\n"), *changes)
+
+    def test_nothing_to_say(self) -> None:
+        """
+        A graph with a budget that walks fit, and an edge that asks how full it is, has nothing said of it.
+        """
+        assert [] == self.with_budgets("{session: {cost_usd: 1, window: 1h}}", self.EASED)
+
+    @pytest.mark.parametrize(
+        ("budget", "said"),
+        [
+            ("cost_usd: 0.0416", "reserves at least 0.0417 USD, and budgets.session.cost_usd is 0.0416"),
+            ("output_tokens: 199", "reserves 200 output tokens, and budgets.session.output_tokens is 199"),
+        ],
+    )
+    def test_a_call_that_is_never_granted(self, budget: str, said: str) -> None:
+        """
+        A node whose smallest call does not fit a whole budget is an error at its backend, and nothing else is said.
+        """
+        (problem,) = self.with_budgets(f"{{session: {{{budget}, away: open}}}}", self.EASED)
+
+        assert [("never-granted", "error", 20, 14)] == places([problem])
+        assert said in problem.message
+
+    def test_input_that_is_never_granted(self) -> None:
+        """
+        One message of one byte is seventeen tokens; a cap below refuses every call, one at it does not.
+        """
+        refused = self.with_budgets("{session: {input_tokens: 16}}", self.EASED)
+
+        assert ["never-granted"] * 2 == [problem.code for problem in refused]
+        assert [] == self.with_budgets("{session: {input_tokens: 17}}", self.EASED)
+
+    @pytest.mark.parametrize(
+        ("budget", "column", "said"),
+        [
+            ("cost_usd: 0.14", 31, "one walk may cost up to 0.142716 USD and budgets.session.cost_usd is 0.14"),
+            ("output_tokens: 299", 36, "one walk may write up to 300 tokens and budgets.session.output_tokens is 299"),
+        ],
+    )
+    def test_a_walk_past_a_budget(self, budget: str, column: int, said: str) -> None:
+        """
+        One walk that may go past a whole budget is warned of at the cap, with its figure and its way.
+        """
+        (problem,) = self.with_budgets(f"{{session: {{{budget}}}}}", self.EASED)
+
+        assert [("over-budget", "warning", 5, column)] == places([problem])
+        assert problem.message == f"{said}, on the way intake → small → large"
+
+    def test_a_walk_s_own_limit_comes_first(self) -> None:
+        """
+        What a walk's own limit stops is not held against a budget as well.
+        """
+        codes = [
+            problem.code
+            for problem in self.with_budgets("{session: {cost_usd: 0.12}}", self.EASED, ("cost_usd: 1,", "cost_usd: 0.12,"))
+        ]
+
+        assert ["over-cost-limit"] == codes
+
+    @pytest.mark.parametrize(
+        ("policy", "said"),
+        [
+            ("open", "the calls of a workflow are granted uncounted"),
+            ("local", "each server may spend of a workflow what was left as it last saw it, at most 2 USD, 90 calls a window"),
+        ],
+    )
+    def test_the_slack_while_away(self, policy: str, said: str) -> None:
+        """
+        What may be spent while the vault does not answer is stated as a warning.
+        """
+        budget = f"{{workflow: {{cost_usd: 2, calls: 90, window: 1h, away: {policy}}}}}"
+        (problem,) = self.with_budgets(budget, ("signals.complexity > 0.5", '"budget.workflow.pressure == 0"'))
+
+        assert ("slack-while-away", "warning") == (problem.code, problem.severity)
+        assert said in problem.message
+
+    def test_closed_risks_nothing(self) -> None:
+        """
+        A vault that must answer leaves no slack to be stated.
+        """
+        assert [] == self.with_budgets("{session: {calls: 9, away: closed}}", self.EASED)
+
+    def test_nobody_makes_room(self) -> None:
+        """
+        Where no guard asks how full a budget is, the remedy names an edge to the cheapest node; the walk's own is no answer.
+        """
+        own = ("when: signals.complexity > 0.5}", 'when: "budget.request.pressure == 0 && signals.complexity > 0.5"}')
+        (problem,) = self.with_budgets("{session: {calls: 9}}", own)
+
+        assert [("no-pressure-edge", "warning", 5, 11)] == places([problem])
+        assert 'put {to: small, when: "budget.session.pressure > 0"} above' in problem.help
+
+    def test_nothing_cheaper_to_go_to(self) -> None:
+        """
+        Where every call has the same price, there is no edge to ask for.
+        """
+        same = ("usd_per_mtok: {input: 1, output: 1}", "usd_per_mtok: {input: 100, output: 200}")
+
+        assert [] == self.with_budgets("{session: {calls: 9}}", same)
+
+    @pytest.mark.parametrize(
+        ("budget", "old", "new", "code"),
+        [
+            ("cost_usd: 9", ", usd_per_mtok: {input: 100, output: 200}", "", "unbounded-cost"),
+            ("cost_usd: 9", "context_tokens: 8000, ", "", "unbounded-cost"),
+            ("output_tokens: 9000", "context_tokens: 8000, ", "", "unbounded-tokens"),
+        ],
+    )
+    def test_what_cannot_be_counted_is_refused(self, budget: str, old: str, new: str, code: str) -> None:
+        """
+        A call without a price under a cap on cost, or without a bound under a cap on cost or tokens, is an error.
+        """
+        text = ("limits: {deadline: 10s, cost_usd: 1, input_bytes: 1000, output_tokens: 500}", "limits: {input_bytes: 1000}")
+        problems = self.with_budgets(f"{{tenant: {{{budget}}}}}", text, (old, new), ("    max_tokens: 200\n", ""))
+
+        assert [(code, "error")] == [(problem.code, problem.severity) for problem in problems]
+        assert f"budgets.tenant.{budget.partition(':')[0]} cannot hold" in problems[0].message

@@ -90,6 +90,12 @@ CHANGES: dict[str, tuple[Change, str, str, str]] = {
         "limits.cost_usd",
         "'cost_usd' in 'limits' is not given any more, and was 0.5",
     ),
+    "budget": (
+        lambda desk: desk.update(budgets={"session": {"cost_usd": 2, "window": "1h"}}),
+        "added",
+        "budgets.session",
+        "budget 'session' is new (cost_usd 2.0, window '3600s')",
+    ),
     "price": (
         lambda desk: desk["backends"]["big"]["usd_per_mtok"].update(output=15),
         "changed",
@@ -232,6 +238,29 @@ def desks(draw: st.DrawFn) -> Plan:
     edges(desk)[:-1] = draw(st.permutations(edges(desk)[:-1]))
 
     return plan_of(shuffled(desk, draw), indent=draw(st.sampled_from([None, 2])))
+
+
+class TestBudgets:
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("cost_usd", 1, "'cost_usd' of budget 'session' is 1.0 now, and was 2.0"),
+            ("window", "2h", "'window' of budget 'session' is '7200s' now, and was '3600s'"),
+            ("calls", 9, "'calls' of budget 'session' is 9 now, and was not given before"),
+            ("pressure_from", 0.5, "'pressure_from' of budget 'session' is 0.5 now, and was not given before"),
+            ("required", True, "'required' of budget 'session' is true now, and was not given before"),
+            ("away", "local", "'away' of budget 'session' is 'local' now, and was not given before"),
+        ],
+    )
+    def test_all_that_decides_is_told(self, key: str, value: Any, message: str) -> None:
+        """
+        Whatever changes of a budget is told of, its window and what holds while its vault is away as well.
+        """
+        old = {"session": {"cost_usd": 2, "window": "1h"}}
+        new = {"session": {**old["session"], key: value}}
+        before, after = (plan_of({**DESK, "budgets": budgets}) for budgets in (old, new))
+
+        assert [message] == [change.message for change in differences(before, after)]
 
 
 class TestLaws:

@@ -22,7 +22,7 @@ from meshwalk.plan import Plan, examine
 from meshwalk.problems import GraphError, Problem, render
 
 
-SOUND = [*shipped(ROOT / "graphs"), ROOT / "tests" / "graphs" / "good" / "support-desk.yaml"]
+SOUND = [*shipped(ROOT / "graphs"), *shipped(ROOT / "tests" / "graphs" / "good")]
 TEXTS = [path.read_bytes() for path in SOUND]
 TREES = [plain(read_document(text, "g.yaml").root) for text in TEXTS]
 
@@ -189,7 +189,22 @@ ODD: st.SearchStrategy[Any] = st.sampled_from(
             "output.confidence > 0.5 || elapsed > duration('1s')",
         ),
         *("hop.large.confidence < thresholds.confident", "signals.depth in [1, 2]", "request.urgency == 'batch' ? 1 : 'x'"),
-        *("budget.request.left_usd * 1e308 * 1e308 > 0", "'a' + 'b'", "[][0]", "(a+)+$", "(?P<a>", "timeout", [], [[]], [None]),
+        *(
+            "budget.request.left_usd * 1e308 * 1e308 > 0",
+            "budget.session.pressure > 0",
+            "session",
+            "tenant",
+            "local",
+            9e15,
+            "'a' + 'b'",
+            "[][0]",
+            "(a+)+$",
+            "(?P<a>",
+            "timeout",
+            [],
+            [[]],
+            [None],
+        ),
     ]
 )
 

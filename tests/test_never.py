@@ -107,6 +107,8 @@ class TestNever:
             ("!has(output.confidence)", "its guard contradicts itself"),
             ("elapsed < duration('0s')", "elapsed is never negative"),
             ("elapsed > duration('2s') && elapsed + duration('1s') < duration('3s')", "its guard contradicts itself"),
+            ("budget.request.pressure > 1", "budget.request.pressure lies in 0 to 1"),
+            ("budget.request.pressure < 0", "budget.request.pressure lies in 0 to 1"),
             ("hop.a.visits > 1", "hop.a.visits lies in 1 to 1"),
             ("hop.a.status != 'ok'", "'a' has just replied"),
             ("request.flag && !request.flag", "its guard contradicts itself"),
@@ -161,6 +163,19 @@ class TestNever:
         (problem,) = findings(text_of("request.flag").replace("  z: {role", f"{errors}  z: {{role"))
 
         assert ("never-taken", 24, 14) == (problem.code, problem.span.line, problem.span.column)
+
+    def test_pressure_of_a_shared_budget(self) -> None:
+        """
+        The pressure of each budget lies in 0 to 1, whatever the others' is; what is left of it may be anything.
+        """
+        asked = "budget.session.pressure > 1 && budget.tenant.pressure > 0"
+        text = text_of(asked, "budget.session.left_usd < -5").replace(
+            "backends:", "budgets: {session: {calls: 9}, tenant: {calls: 9}}\nbackends:", 1
+        )
+
+        assert ["edge a → done is never taken: budget.session.pressure lies in 0 to 1"] == [
+            problem.message for problem in findings(text)
+        ]
 
 
 class TestAlways:

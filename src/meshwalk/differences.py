@@ -53,7 +53,7 @@ def differences(old: Plan, new: Plan) -> list[Difference]:
     return [*_graphs(before["graph"], after["graph"]), *_hashes(before["hashes"], after["hashes"])]
 
 
-_NAMED = {"backends": "backend", "nodes": "node", "request": "attribute", "thresholds": "threshold"}
+_NAMED = {"backends": "backend", "budgets": "budget", "nodes": "node", "request": "attribute", "thresholds": "threshold"}
 _EDGES = ("next", "on_error")
 
 
@@ -86,7 +86,7 @@ def _named(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
         if name not in new:
             yield Difference("removed", what, old[name], None, f"{whose} is gone")
         elif name not in old:
-            yield Difference("added", what, None, new[name], f"{whose} is new{_introduced(new[name])}")
+            yield Difference("added", what, None, new[name], f"{whose} is new{_introduced(section, new[name])}")
         else:
             for key in _keys(old[name], new[name]):
                 was, now = old[name].get(key), new[name].get(key)
@@ -99,8 +99,13 @@ def _named(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
 _AFTER = {"next": "", "on_error": " on error"}
 
 
-def _introduced(value: Mapping[str, Any]) -> str:
-    said = [f"{key} {_told(value[key])}" for key in ("role", "kind", "backend", "model", "type", "value") if key in value]
+_TELLING = ("role", "kind", "backend", "model", "type", "value")
+_CAPS = ("cost_usd", "input_tokens", "output_tokens", "calls", "hops", "window")
+
+
+def _introduced(section: str, value: Mapping[str, Any]) -> str:
+    telling = _CAPS if section == "budgets" else _TELLING
+    said = [f"{key} {_told(value[key])}" for key in telling if key in value]
 
     return f" ({', '.join(said)})" if said else ""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from meshwalk import draw, topology
 from meshwalk.loader import read_graph
+from meshwalk.loader.budget_shapes import BudgetShape
 from meshwalk.loader.shapes import BACKEND_SHAPES, NODE_SHAPES, EdgeShape, ErrorEdgeShape, GraphShape
 from meshwalk.model import Graph
 from meshwalk.problems import GraphError, in_file_order, render
@@ -75,10 +76,12 @@ BACKENDS = st.one_of(
     ),
     VALUES,
 )
+BUDGETS = st.fixed_dictionaries({}, optional=dict.fromkeys(BudgetShape.known_keys(), VALUES)) | VALUES
 GRAPHS = st.fixed_dictionaries(
     {"meshwalk": st.just(1) | SCALARS, "start": NAMES, "nodes": st.dictionaries(NAMES, NODES, max_size=5) | VALUES},
     optional={
-        **{key: VALUES for key in GraphShape.known_keys() if key not in {"meshwalk", "start", "nodes", "backends"}},
+        **{key: VALUES for key in GraphShape.known_keys() if key not in {"meshwalk", "start", "nodes", "backends", "budgets"}},
+        "budgets": st.dictionaries(st.sampled_from(["session", "workflow", "tenant", "request", "a"]), BUDGETS) | VALUES,
         "backends": st.dictionaries(NAMES, BACKENDS, max_size=3) | VALUES,
         "strat": VALUES,
     },
@@ -140,6 +143,7 @@ start: a
 request: {task: {type: string, enum: [x, y], default: x}}
 thresholds: {t: 0.5, u: {value: 1, range: [0, 2]}}
 limits: {hops: 4, deadline: 2s, cost_usd: 0.5}
+budgets: {session: {cost_usd: 1, window: 1h, away: open}, tenant: {calls: 9}}
 backends:
   s: {kind: simulated, latency: {p50: 1ms, p99: 2ms}, usd_per_mtok: {input: 1, output: 2}}
 nodes:

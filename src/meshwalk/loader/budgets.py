@@ -41,7 +41,7 @@ def limits_of(shape: LimitsShape) -> Limits:
 
 def read_budgets(part: Part, findings: Findings) -> dict[str, Budget]:
     """
-    Read the budgets in *part*, by scope.
+    Read the budgets in *part*, by scope; whatever order they were written in, it is the same here.
     """
     found: dict[str, Budget] = {}
     part = respelt(part, BudgetsShape.known_keys(), findings.problems)
@@ -56,7 +56,7 @@ def read_budgets(part: Part, findings: Findings) -> dict[str, Budget]:
             if budget is not None:
                 found[scope] = budget
 
-    return {scope: found[scope] for scope in part.table.entries if scope in found}
+    return found
 
 
 def _read(scope: ScopeKind, shape: type[TenantBudgetShape], section: Table, findings: Findings) -> Budget | None:
