@@ -72,24 +72,27 @@ class Answer(NamedTuple):
     Hold what was measured for one question.
 
     Args:
+        goal: None where a figure is only reported.
         spread: The first and third quartile of the rounds' ratios.
+        note: What else was measured in the same run.
         command: What measures it again.
     """
 
     name: str
     question: str
-    goal: Goal
+    goal: Goal | None
     measured: float
     spread: tuple[float, float]
     rounds: int
     command: str
+    note: str = ""
 
     @property
-    def holds(self) -> bool:
+    def holds(self) -> bool | None:
         """
-        Tell whether the goal is reached.
+        Tell whether the goal is reached; None where there is none.
         """
-        return self.goal.holds(self.measured)
+        return None if self.goal is None else self.goal.holds(self.measured)
 
     def document(self) -> dict[str, Any]:
         """
@@ -98,12 +101,13 @@ class Answer(NamedTuple):
         return {
             "name": self.name,
             "question": self.question,
-            "goal": str(self.goal),
+            "goal": None if self.goal is None else str(self.goal),
             "measured": self.measured,
             "spread": list(self.spread),
             "rounds": self.rounds,
             "holds": self.holds,
             "command": self.command,
+            **({"note": self.note} if self.note else {}),
         }
 
 
@@ -257,9 +261,18 @@ class Compare:
         self.clock = Clock()
         self.run = self.clock.run
 
-    def __call__(self, top: Arm, bottom: Arm, goal: Goal, *, rounds: int = ROUNDS, seconds: float = SECONDS) -> None:
+    def __call__(
+        self,
+        top: Arm,
+        bottom: Arm,
+        goal: Goal | None,
+        *,
+        rounds: int = ROUNDS,
+        seconds: float = SECONDS,
+        note: Callable[[], str] | None = None,
+    ) -> None:
         """
-        Measure how many times as long *top* takes as *bottom*.
+        Measure how many times as long *top* takes as *bottom*; *note* says afterwards what else was seen.
         """
         assert rounds >= 5, "fewer rounds than five have no spread to speak of"
         if not self.timed:
@@ -270,7 +283,16 @@ class Compare:
         measured, spread = middle(self.clock.ratios(top, bottom, rounds=rounds, seconds=seconds))
         name = self._node.name.removeprefix("test_")
         self._answers.append(
-            Answer(name, self._question(), goal, measured, spread, rounds, f"python -m pytest '{self._node.nodeid}'")
+            Answer(
+                name,
+                self._question(),
+                goal,
+                measured,
+                spread,
+                rounds,
+                f"python -m pytest '{self._node.nodeid}'",
+                "" if note is None else note(),
+            )
         )
 
     def _question(self) -> str:
@@ -288,10 +310,10 @@ def table(answers: list[Answer]) -> list[str]:
     rows = [("goal", "measured", "spread", "holds", "command")]
     rows += [
         (
-            f"{answer.goal} x",
+            "reported" if answer.goal is None else f"{answer.goal} x",
             f"{answer.measured:.3g} x",
             f"{answer.spread[0]:.3g} to {answer.spread[1]:.3g}",
-            "yes" if answer.holds else "NO",
+            "-" if answer.holds is None else "yes" if answer.holds else "NO",
             answer.command,
         )
         for answer in answers
@@ -300,6 +322,6 @@ def table(answers: list[Answer]) -> list[str]:
     head, *body = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     lines = [f"   {head}"]
     for answer, row in zip(answers, body, strict=True):
-        lines += [answer.question, f"   {row}"]
+        lines += [answer.question, f"   {row}", *([f"   {answer.note}"] if answer.note else [])]
 
     return lines

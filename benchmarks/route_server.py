@@ -1,7 +1,8 @@
 """
 The server that is measured: three hops behind `Route`, with its store on and its spans built.
 
-Prints its port, and serves until its input ends; the first argument is the folder for its traces.
+Prints its port, and serves until its input ends; the first argument is the folder for its traces, and `budgets` as the second
+lets the walks share budgets.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ async def main() -> None:
     """
     Serve until standard input ends.
     """
-    async with open_mesh(Path(sys.argv[1])) as mesh, serve([mesh]) as server:
+    async with open_mesh(Path(sys.argv[1]), budgets="budgets" in sys.argv[2:]) as mesh, serve([mesh]) as server:
         print(server.port, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

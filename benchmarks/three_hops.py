@@ -78,15 +78,22 @@ class Nowhere(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def plan() -> Plan:
+BUDGETS = b"""
+budgets:
+  session: {cost_usd: 1000000, window: 1h}
+  workflow: {cost_usd: 1000000, calls: 1000000000}
+"""
+
+
+def plan(*, budgets: bool = False) -> Plan:
     """
-    Compile the graph.
+    Compile the graph, with budgets that many walks share or without.
     """
-    return compile_plan(read_graph(TEXT, file="three-hops.yaml"))
+    return compile_plan(read_graph(TEXT + BUDGETS if budgets else TEXT, file="three-hops.yaml"))
 
 
 @asynccontextmanager
-async def open_mesh(folder: Path) -> AsyncIterator[Mesh]:
+async def open_mesh(folder: Path, *, budgets: bool = False) -> AsyncIterator[Mesh]:
     """
     Open a mesh that records everything: each walk in a store in *folder*, and its spans built.
     """
@@ -97,7 +104,7 @@ async def open_mesh(folder: Path) -> AsyncIterator[Mesh]:
     }
     store = TraceStore(folder, on_full="block")
     telemetry = Telemetry(BatchSpanProcessor(Nowhere()))
-    async with Mesh(plan(), backends=backends, sinks=[store, telemetry]) as mesh:
+    async with Mesh(plan(budgets=budgets), backends=backends, sinks=[store, telemetry]) as mesh:
         yield mesh
     await telemetry.aclose()
     await store.aclose()
