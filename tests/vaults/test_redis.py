@@ -56,7 +56,7 @@ def test_agrees_with_the_ledger(server: RedisServer) -> None:
 
             return [await RedisVault.open(server.url, clock_us=clock) for _ in range(2)]
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=50, stateful_step_count=40))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=40, stateful_step_count=35))
 
 
 class TestContract(VaultContract):

@@ -16,8 +16,8 @@
 --   …:caps             hash    kind:name → what an operator set
 --   …:claim:<key>      hash    owner, fingerprint, until, result
 --
--- A number here is a double, whole and exact up to 2^53; the vault refuses larger ones.  Numbers are always written by `whole`,
--- because Redis itself would write 1e+15.
+-- A number here is a double, whole and exact up to 2^53; the vault refuses larger ones.  Numbers are written by `whole` and
+-- `words` only, because Redis itself would write 1e+15.
 
 local PARTS = 5
 local NOTHING = '0 0 0 0 0'
@@ -26,7 +26,7 @@ local HOUR = 3600000000
 local AT_ONCE, ROUNDS = 100, 10
 
 local function whole(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- Reads "1 2 - 4 5", where "-" is nothing.
@@ -36,7 +36,7 @@ local function numbers(words)
 end
 
 local function words(list)
-  return string.format('%.0f %.0f %.0f %.0f %.0f', list[1], list[2], list[3], list[4], list[5])
+  return string.format('%d %d %d %d %d', list[1], list[2], list[3], list[4], list[5])
 end
 
 local function milliseconds(us)
@@ -58,6 +58,8 @@ local function account(book, name)
     lines = book.prefix .. 'lines:' .. name,
     spent = numbers(stored[1] or NOTHING),
     held = numbers(stored[2] or NOTHING),
+    spent_words = stored[1] or NOTHING,
+    held_words = stored[2] or NOTHING,
     holds = tonumber(stored[3] or 0),
     kept = tonumber(stored[4] or 0),
   }
@@ -109,7 +111,8 @@ end
 local function save(book)
   for _, found in pairs(book.accounts) do
     if found.changed then
-      redis.call('HSET', found.key, 'spent', words(found.spent), 'held', words(found.held), 'holds', whole(found.holds),
+      found.spent_words, found.held_words = words(found.spent), words(found.held)
+      redis.call('HSET', found.key, 'spent', found.spent_words, 'held', found.held_words, 'holds', whole(found.holds),
         'kept', whole(found.kept))
     end
     if found.renewed then
@@ -120,6 +123,17 @@ local function save(book)
       redis.call('ZADD', book.prefix .. 'index', whole(found.kept), found.name)
     end
   end
+end
+
+-- Adds how each scope stands to an answer, after `save`.
+local function standings(book, list, answer)
+  for _, scope in ipairs(list) do
+    local found = account(book, scope.account)
+    answer[#answer + 1] = found.spent_words
+    answer[#answer + 1] = found.held_words
+    answer[#answer + 1] = scope.own
+  end
+  return answer
 end
 
 -- ---- holds -------------------------------------------------------------------------------------------------------------
@@ -229,16 +243,6 @@ local function scopes(book)
   return list
 end
 
-local function standings(book, list, answer)
-  for _, scope in ipairs(list) do
-    local found = account(book, scope.account)
-    answer[#answer + 1] = words(found.spent)
-    answer[#answer + 1] = words(found.held)
-    answer[#answer + 1] = scope.own
-  end
-  return answer
-end
-
 -- `budgets.judge`: nothing if the need fits everywhere, else the scope, the part (both from 0) and the verdict.
 local function judge(book, list, need)
   local contended = ''
@@ -289,9 +293,8 @@ local calls = {}
 
 function calls.look(keys, args)
   local book, answer = open(keys, args)
-  standings(book, scopes(book), answer)
   save(book)
-  return answer
+  return standings(book, scopes(book), answer)
 end
 
 -- Settles one hold ('1', id, spent, '1' if assumed) and takes another ('1', id, lease, need, place, scopes); '0' is neither.
@@ -303,8 +306,9 @@ function calls.exchange(keys, args)
   end
   if book.take() == '1' then
     local verdict, list = hold(book)
+    save(book)
     answer[#answer + 1] = verdict
-    standings(book, list, answer)
+    return standings(book, list, answer)
   end
   save(book)
   return answer
@@ -349,7 +353,7 @@ function calls.statements(keys, args)
       local own = redis.call('HGET', book.prefix .. 'caps', string.match(found.name, '^[^:]*:[^:]*'))
       local seldom = redis.call('HMGET', found.key, 'overrun', 'assumed')
       answer[#answer + 1] = {
-        found.name, words(found.spent), words(found.held), seldom[1] or NOTHING, seldom[2] or NOTHING,
+        found.name, found.spent_words, found.held_words, seldom[1] or NOTHING, seldom[2] or NOTHING,
         whole(found.holds), own or '', redis.call('HGETALL', found.lines),
       }
     end
