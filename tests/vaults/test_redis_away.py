@@ -15,6 +15,7 @@ from meshwalk.budgets import Settlement
 from meshwalk.problems import SetupError, VaultAway
 from meshwalk.vaults.redis import RedisVault
 from meshwalk.vaults.redis.library import library
+from meshwalk.vaults.redis.server import CONNECTIONS
 from redis_server import Keeps, RedisServer
 from vaulting import hold_of, session, spent, standing
 
@@ -176,6 +177,33 @@ class TestAway:
 
         assert spent(300) == after.held
         assert clients <= 33
+
+    async def test_crowd_before_a_server_that_stands_still_does_not_wait_for_ever(
+        self, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Whoever does not get a turn in time says so, and whoever got one says what it waited for.
+        """
+        monkeypatch.setattr("meshwalk.vaults.redis.server._TURN", 1)
+        vault = await RedisVault.open(server.url, timeout_s=0.2)
+        said: list[str] = []
+
+        async def ask(number: int) -> None:
+            with pytest.raises(VaultAway) as away:
+                await vault.exchange(None, hold_of(f"h{number}", session(), cost=1))
+            said.append(str(away.value))
+
+        server.freeze()
+        try:
+            async with anyio.create_task_group() as group:
+                for number in range(CONNECTIONS + 5):
+                    group.start_soon(ask, number)
+        finally:
+            server.thaw()
+        await vault.aclose()
+
+        assert 5 == sum("a call waited 0.2 s for one of" in text for text in said)
+        assert CONNECTIONS == sum("did not answer within 0.2 s" in text for text in said)
 
     async def test_server_that_is_gone_cannot_be_reached(self, server: RedisServer, vault: RedisVault) -> None:
         """

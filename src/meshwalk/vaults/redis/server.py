@@ -8,13 +8,13 @@ claim answers its owner, and the rest sets what it says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import anyio
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -25,6 +25,11 @@ from meshwalk.vaults.redis.library import library
 # More connections bring no more calls a second: one server does one thing at a time.
 CONNECTIONS = 32
 TIMEOUT_S = 1.0
+
+# Of the time a call may wait: how long it waits its turn in this process, and how long it takes with all that may go wrong.
+# Waiting one's turn behind a crowd does not mean that the server is away, so it may last longer.
+_TURN = 10
+_WHOLE = 3
 
 _TRIES = 2
 _NO_FUNCTION = "Function not found"
@@ -37,16 +42,16 @@ class Server:
     Call one Redis server.
 
     Args:
-        timeout_s: How long to wait for a free connection, for connecting, and for an answer, each.
+        timeout_s: How long to wait for connecting and for an answer, each.
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self.name, self._secrets = _read_url(url)
         self._timeout_s = timeout_s
-        pool = BlockingConnectionPool.from_url(
+        self._turns = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
+        pool = ConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -76,12 +81,7 @@ class Server:
         Raises:
             VaultAway: If there is no answer.
         """
-        try:
-            # Waiting for a connection, making it and reading are bounded each; this bounds them all, asked twice.
-            with anyio.fail_after(3 * self._timeout_s):
-                return await self._asked(*command)
-        except (exceptions.RedisError, OSError) as error:
-            raise VaultAway(self._said(error)) from error
+        return await self._in_turn(lambda: self._asked(*command))
 
     async def config(self, *names: str) -> Mapping[str, str] | None:
         """
@@ -117,11 +117,7 @@ class Server:
             VaultAway: If there is no answer, or the server has no functions.
         """
         await self.ask("PING")
-        try:
-            with anyio.fail_after(3 * self._timeout_s):
-                await self._load()
-        except (exceptions.RedisError, OSError) as error:
-            raise VaultAway(self._said(error)) from error
+        await self._in_turn(self._load)
 
     async def aclose(self) -> None:
         """
@@ -129,6 +125,28 @@ class Server:
         """
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
+
+    async def _in_turn(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            self._turns.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._turn()
+        try:
+            with anyio.fail_after(_WHOLE * self._timeout_s):
+                return await act()
+        except (exceptions.RedisError, OSError) as error:
+            raise VaultAway(self._said(error)) from error
+        finally:
+            self._turns.release()
+
+    async def _turn(self) -> None:
+        seconds = _TURN * self._timeout_s
+        with anyio.move_on_after(seconds):
+            await self._turns.acquire()
+            return
+        raise VaultAway(
+            f"{self.name} is asked for more than it answers: a call waited {seconds:g} s for one of {CONNECTIONS} turns"
+        )
 
     async def _asked(self, *command: str | bytes | int) -> Any:
         for attempt in range(1, _TRIES + 1):
