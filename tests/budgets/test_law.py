@@ -31,7 +31,7 @@ NOTHING = Amount()
 PLACES = tuple(Place("g", path) for path in ("a", "a → b", "a → b → c"))
 
 SESSION = Caps(5_000, None, 900, None, None)
-WORKFLOW = Caps(None, 40_000, None, 60, 80)
+WORKFLOW = Caps(None, 40_000, None, 15, 20)
 TENANT = Caps(20_000, 60_000, 4_000, 120, None)
 
 
@@ -46,6 +46,9 @@ class Page:
         self.caps = caps
         self.spent, self.held, self.overrun, self.assumed = ([0] * len(PARTS) for _ in range(4))
         self.holds = 0
+
+
+BLANK = Page(Caps())
 
 
 class Crowd:
@@ -118,11 +121,12 @@ class Crowd:
         id_ = f"h{self.count['asked']}"
         lease_us = self.any_of((SECOND, 5 * SECOND, 30 * SECOND))
         keys = self.keys(scopes)
-        answer = self.ledger.exchange(self.now, settlement, Hold(id_, scopes, need, lease_us, self.any_of(PLACES)))
-        if answer.refusal is not None:
-            self.count["contended" if answer.refusal.contended else "denied"] += 1
+        refusal = self.ledger.exchange(self.now, settlement, Hold(id_, scopes, need, lease_us, self.any_of(PLACES))).refusal
+        verdict = "granted" if refusal is None else "contended" if refusal.contended else "denied"
+        self.count[verdict] += 1
+        assert self.verdict(need, keys, scopes) == verdict
+        if refusal is not None:
             return self.known(scopes)
-        self.count["granted"] += 1
         self.open[id_] = scopes[0].tenant, keys, need, self.now + lease_us
         heapq.heappush(self.leases, (self.now + lease_us, id_))
         self.alive.append(id_)
@@ -214,6 +218,21 @@ class Crowd:
         assert count == self.ledger.expire(self.now)
 
         return touched
+
+    def verdict(self, need: Need, keys: Sequence[Key], scopes: Sequence[Scope]) -> str:
+        """
+        Say what the rule makes of *need*: nothing is refused that fits, nor for good what may fit once others have settled.
+        """
+        fits = True
+        for key, scope in zip(keys, scopes, strict=True):
+            page = self.pages.get(key, BLANK)
+            for asked, cap, spent, held in zip(need, scope.caps, page.spent, page.held, strict=True):
+                if cap is not None and (asked is None or (asked and asked > cap - spent)):
+                    return "denied"
+                if cap is not None and asked and asked > cap - spent - held:
+                    fits = False
+
+        return "granted" if fits else "contended"
 
     def page(self, key: Key, scope: Scope) -> Page:
         page = self.pages.get(key)

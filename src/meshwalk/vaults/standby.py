@@ -196,7 +196,7 @@ class StandbyVault:
             await self.flush()
         finally:
             if self._messages:
-                self._report(len(self._messages), "it was closed before the vault was back")
+                self._report(len(self._messages), "this server ended before it was back")
                 self._messages.clear()
             await self._vault.aclose()
 
@@ -292,7 +292,7 @@ class StandbyVault:
             self._forget(self._messages.popleft())
             self.dropped += 1
             if self.dropped & (self.dropped - 1) == 0:
-                self._report(self.dropped, "more than is remembered for it happened while it was away")
+                self._report(self.dropped, "more was spent while it was away than is remembered")
         self._messages.append(message)
 
     def _give_back(self, hold: Hold | None) -> None:
@@ -326,5 +326,5 @@ class StandbyVault:
             self._seen.told(message.scopes, message.spent)
 
     def _report(self, count: int, why: str) -> None:
-        text = "%d settlements and charges were lost for a vault of budgets: %s"
+        text = "settlements and charges are lost for a vault of budgets, %d in all: %s"
         _log.error(text, count, why, extra={"meshwalk.vault": self.name})
