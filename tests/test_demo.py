@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from meshwalk.demo import PROMPTS, primary_alone, show
+from meshwalk.demo import ASKED, PROMPTS, primary_alone, show, spend
 from meshwalk.loader import load_graph
 from meshwalk.plan import compile_plan
 
@@ -62,3 +62,18 @@ async def test_shows_paths_bills_and_reasons(tmp_path: Path) -> None:
     assert "Share: 0." in said
     assert "signals.complexity >= 0.2" in said
     assert "[simulated" in said
+
+
+@pytest.mark.anyio
+async def test_a_session_shifts_near_its_ceiling(graphs: Path) -> None:
+    """
+    The same question goes to the primary until the session is near its ceiling, and to the small model from then on.
+    """
+    console = Console(width=200, record=True, file=StringIO())
+    await spend(graphs / "support-desk.yaml", console)
+    said = console.export_text()
+    ways = [line.partition("intake > ")[2].split()[0] for line in said.splitlines() if "intake > " in line]
+
+    assert ["primary", "screen"] == ways
+    assert f"to {ASKED} " in said
+    assert "of 0.16 USD are spent." in said

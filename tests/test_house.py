@@ -71,7 +71,10 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "wire": (*_GROUND, "budgets", "plan", "hops"),
     "backends": (*_GROUND, "outcomes", "imports", "variables"),
     "roles": _GROUND,
-    "engine": (*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts", "backends.base", "roles", "vaults"),
+    "engine": (
+        *(*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts"),
+        *("backends.base", "roles", "vaults"),
+    ),
     "telemetry": (*_GROUND, "plan", "hops"),
     "store": (*_GROUND, "plan", "hops"),
     # the library: looking back
@@ -88,7 +91,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
         *("draw", "differences", "hops", "walk"),
         *(*_WORKSHOP, "replay", "cases", "evaluate", "mesh", "server", "meshwalk"),
     ),
-    "demo": (*_GROUND, "outcomes", "loader", "plan", "draw", "hops", "store", "wire", "mesh", "server", "cli", "meshwalk"),
+    "demo": (*_GROUND, "budgets", "loader", "plan", "hops", "store", "wire", "mesh", "server", "cli"),
     "__main__": ("cli",),
 }
 

@@ -5,7 +5,7 @@ The main job, shown: serve a graph, route prompts to it over gRPC, and see where
 
 The small model is real and runs in this process; the primary is simulated and says so.  The comparison with always asking the
 primary comes from walking the same prompts over a graph that has nothing else, so that both figures come out of the
-engine.
+engine.  At the end one session spends its budget, until smaller models have to do.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import anyio
 from rich.console import Console
 from rich.table import Table
 
+from meshwalk.budgets import usd
 from meshwalk.cli.show import table, trace_table
 from meshwalk.hops import hops_of
 from meshwalk.loader import load_graph
 from meshwalk.mesh import Mesh
-from meshwalk.model import DONE, Edge, Graph
+from meshwalk.model import DONE, Caps, Edge, Graph
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.server import serve
 from meshwalk.store import Shelf, TraceStore
@@ -62,6 +64,9 @@ PROMPTS = (
     "If 3 machines make 3 parts in 3 minutes, how many minutes do 100 machines need for 100 parts? Explain each step.",
     "Draft a contract clause that limits liability to direct damages, then list two cases where a court may not enforce it.",
 )
+
+# What one session may spend, and how often it asks: enough to come near its ceiling and to go on from there.
+SESSION, SESSION_NANO_USD, ASKED = "demo", 160_000_000, 30
 
 
 async def show(graph_path: Path, console: Console) -> None:
@@ -148,13 +153,42 @@ def explain(shelf: Shelf, routed: Sequence[Routed], console: Console) -> None:
     console.print(trace_table(traversal, hops_of(traversal, plan), plan))
 
 
+async def spend(graph_path: Path, console: Console) -> None:
+    """
+    Ask one hard question over and over in one session of the graph in *graph_path*, and print where it went.
+    """
+    async with Mesh(compile_plan(load_graph(graph_path))) as mesh:
+        await mesh.vault.set_caps(mesh.tenant, "session", SESSION, Caps(cost_nano_usd=SESSION_NANO_USD))
+        walks = [await mesh.route(PROMPTS[-1], session=SESSION, task="reasoning") for _ in range(ASKED)]
+        (account,) = await mesh.vault.statements(mesh.tenant, "session", SESSION)
+    rows, first = [], 1
+    for path, group in groupby(walks, key=lambda walk: walk.path):
+        alike = list(group)
+        rows.append((f"{first} to {first + len(alike) - 1}", " > ".join(path), f"{sum(walk.cost_usd for walk in alike):.6f}"))
+        first += len(alike)
+    console.print(f"\nOne hard question, {ASKED} times in a session that may spend {usd(SESSION_NANO_USD)} USD:\n")
+    console.print(table("Where a session's calls went", ("times", "path", "USD in all"), rows, right=[2]))
+    console.print(f"\nThe session's account: {usd(account.spent.cost_nano_usd)} of {usd(SESSION_NANO_USD)} USD are spent.")
+
+
+async def demonstrate(console: Console) -> None:
+    """
+    Show the quickstart at work, then a budget.
+    """
+    await show(Path("graphs/quickstart.yaml"), console)
+    await spend(Path("graphs/support-desk.yaml"), console)
+
+
 def main() -> None:
     """
-    Run the demo on the graph named on the command line, or on the quickstart.
+    Run the demo, or the part of it that any graph with a primary can show on the graph named on the command line.
     """
     logging.basicConfig(level=logging.WARNING)
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("graphs/quickstart.yaml")
-    anyio.run(show, path, Console(width=160))
+    console = Console(width=160)
+    if len(sys.argv) > 1:
+        anyio.run(show, Path(sys.argv[1]), console)
+    else:
+        anyio.run(demonstrate, console)
 
 
 if __name__ == "__main__":
