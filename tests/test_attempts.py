@@ -4,6 +4,7 @@ The calls of one hop: what is tried again, and when it stops.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -103,3 +104,38 @@ class TestAttempts:
             step = attempts.failed(at, error_class, "")
 
         assert made <= retries + 1
+
+    def test_a_first_call_may_come_too_late(self) -> None:
+        """
+        A call that was granted when its time was up, or with less than `min_time` left, is not made.
+        """
+        patient = replace(node(), min_time_us=300)
+
+        assert Closed("timeout", "time was up before node 'small' could be called") == Attempts(node(), 1_000).start(1_000)
+        assert Try(0, 1_000) == Attempts(patient, 1_000).start(700)
+        closed = Attempts(patient, 1_000).start(701)
+        assert isinstance(closed, Closed)
+        assert "not_started" == closed.error_class
+
+    def test_a_retry_counts_its_time_from_its_grant(self) -> None:
+        """
+        What a retry waits for its budget is not taken from its own limit, and the hop's deadline holds all the same.
+        """
+        attempts = Attempts(node(retries=1, attempt_timeout_us=400), 1_000)
+        attempts.start(0)
+        attempts.failed(10, "overloaded", "busy")
+
+        assert Try(1, 900) == attempts.granted(500)
+        assert Try(1, 1_000) == attempts.granted(999)
+        closed = attempts.granted(1_000)
+        assert isinstance(closed, Closed)
+        assert "timeout" == closed.error_class
+
+    def test_a_retry_without_its_min_time_is_not_made(self) -> None:
+        """
+        With less than `min_time` left the last fault closes the hop.
+        """
+        attempts = Attempts(replace(node(retries=1), min_time_us=300), 1_000)
+        attempts.start(0)
+
+        assert Closed("overloaded", "busy") == attempts.failed(701, "overloaded", "busy")

@@ -8,7 +8,7 @@ time is tried again: a backend that refused the request or gave a malformed answ
 Laws of this room:
 
 1. There are never more attempts than `retries` + 1.
-2. No attempt starts at or past the hop's deadline.
+2. No attempt starts at or past the hop's deadline, nor with less than the node's `min_time` left.
 3. A try after the first is made only once the ledger has granted it (`denied` closes the hop with class `budget`).
 """
 
@@ -46,19 +46,27 @@ class Attempts:
     Decide on the calls of one hop at *node*.
     """
 
-    __slots__ = ("_attempt_timeout_us", "_deadline_at", "_left", "_made")
+    __slots__ = ("_attempt_timeout_us", "_deadline_at", "_left", "_made", "_min_time_us", "_name")
 
     def __init__(self, node: Node, deadline_at: int) -> None:
+        self._name = node.name
+        self._min_time_us = node.min_time_us
         self._attempt_timeout_us = node.attempt_timeout_us
         self._deadline_at = deadline_at
         self._left = node.retries
         self._made = 0
 
-    def start(self, at: int) -> Try:
+    def start(self, at: int) -> Try | Closed:
         """
-        Begin the first call.
+        Begin the first call, which was granted at *at*.
         """
-        return self._next(at)
+        return self._late(at) or self._next(at)
+
+    def granted(self, at: int) -> Try | Closed:
+        """
+        Take that the ledger granted a further call at *at*, from where its time counts.
+        """
+        return self._late(at) or Try(self._made - 1, self._ends(at))
 
     def worked(self) -> Closed:
         """
@@ -70,7 +78,7 @@ class Attempts:
         """
         Take that the call ended with *error_class* at *at*.
         """
-        if error_class not in RETRIABLE or self._left == 0 or at >= self._deadline_at:
+        if error_class not in RETRIABLE or self._left == 0 or self._late(at):
             return Closed(error_class, message)
         self._left -= 1
 
@@ -83,9 +91,21 @@ class Attempts:
         return Closed("budget", message)
 
     def _next(self, at: int) -> Try:
-        deadline_at = self._deadline_at
-        if self._attempt_timeout_us is not None:
-            deadline_at = min(deadline_at, at + self._attempt_timeout_us)
         number, self._made = self._made, self._made + 1
 
-        return Try(number, deadline_at)
+        return Try(number, self._ends(at))
+
+    def _ends(self, at: int) -> int:
+        own = self._attempt_timeout_us
+
+        return self._deadline_at if own is None else min(self._deadline_at, at + own)
+
+    def _late(self, at: int) -> Closed | None:
+        left = self._deadline_at - at
+        if left <= 0:
+            return Closed("timeout", f"time was up before node '{self._name}' could be called")
+        if left < self._min_time_us:
+            needs = f"{self._min_time_us / 1e6:g} s"
+            return Closed("not_started", f"node '{self._name}' needs {needs} (min_time) and {left / 1e6:g} s are left")
+
+        return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from meshwalk.budgets import Need
 from meshwalk.model import Role, Value
 from meshwalk.plan import EdgePlan, NodePlan, Plan
 from meshwalk.trace import (
@@ -70,16 +71,21 @@ class Hop:
     Args:
         visit: Which visit to this node it is, from 1.
         latency_us: From the decision to come here to the entry that closed the hop.
-        engine_us: The part of it that was not spent in calls.
+        engine_us: The part of it spent neither in calls nor in waiting for a budget that others held.
+        budget_wait_us: How long it waited for others to settle.
+        need: What was reserved, or asked for, before its first call; None if nothing was.
+        scope: The budget scope that did not allow the call.
+        granted_views: The budgets as its reservation left them.
+        views: The budgets as it last saw them, which is as guards saw them when it was left.
         edge: Where the walk went from here; empty if it ended here.
         decision: How it was left, as recorded; None if the walk ended here.
         considered: Every edge of the section that decided, in order.
     """
 
     __slots__ = (
-        "attempts", "basis", "considered", "cost_nano_usd", "decision", "edge", "engine_us", "error_class", "index",
-        "latency_us", "message", "node", "outputs", "reserved_nano_usd", "role", "started_us", "status", "timing", "usage",
-        "views", "visit",
+        "attempts", "basis", "budget_wait_us", "considered", "cost_nano_usd", "decision", "edge", "engine_us", "error_class",
+        "granted_views", "index", "latency_us", "message", "need", "node", "outputs", "role", "scope", "started_us", "status",
+        "timing", "usage", "views", "visit",
     )  # fmt: skip
 
     def __init__(self, index: int, visit: int, node: str, role: Role, started_us: int) -> None:
@@ -91,19 +97,36 @@ class Hop:
         self.status: HopStatus = "skipped"
         self.latency_us = 0
         self.engine_us = 0
+        self.budget_wait_us = 0
         self.timing = Timing()
         self.attempts: tuple[Attempt, ...] = ()
         self.usage = Usage()
-        self.reserved_nano_usd = 0
+        self.need: Need | None = None
         self.cost_nano_usd = 0
         self.basis: Basis = "none"
         self.outputs: Mapping[str, Value] = {}
+        self.granted_views: tuple[View, ...] = ()
         self.views: tuple[View, ...] = ()
         self.error_class = ""
         self.message = ""
+        self.scope = ""
         self.edge = ""
         self.considered: tuple[Considered, ...] = ()
         self.decision: Decision | None = None
+
+    @property
+    def reserved_nano_usd(self) -> int:
+        """
+        Return the money reserved for its first call; what nothing bounds counts as nothing.
+        """
+        return 0 if self.need is None else self.need.cost_nano_usd or 0
+
+    def grant(self, entry: Granted) -> None:
+        """
+        Fill in that its reservation was granted.
+        """
+        self.granted_views = self.views = entry.views
+        self.budget_wait_us = entry.waited_us
 
     def close(self, entry: Replied | Failed | TimedOut | Cancelled | Denied) -> None:
         """
@@ -112,22 +135,28 @@ class Hop:
         self.latency_us = entry.at - self.started_us
         match entry:
             case Denied():
-                self.status, self.error_class, self.message, self.views = "denied", "budget", entry.message, entry.views
-                self.engine_us = self.latency_us
+                self.status, self.error_class, self.message = "denied", "budget", entry.message
+                self.scope, self.views, self.budget_wait_us = entry.scope, entry.views, entry.waited_us
+                self.engine_us = self.latency_us - entry.waited_us
                 return
             case Replied():
                 self.status, self.outputs = "ok", entry.outputs
             case Failed():
                 self.status, self.error_class, self.message = "failed", entry.error_class, entry.message
+                self.scope = entry.scope
             case TimedOut():
                 self.status, self.error_class, self.message = "timeout", "timeout", entry.message
             case Cancelled():
                 self.status = "cancelled"
+                self.budget_wait_us += entry.waited_us
+        if not isinstance(entry, Cancelled) and entry.views:
+            self.views = entry.views
         self._add_up(entry.attempts)
 
     def _add_up(self, attempts: tuple[Attempt, ...]) -> None:
         self.attempts = attempts
-        self.engine_us = self.latency_us - sum(attempt.latency_us for attempt in attempts)
+        self.budget_wait_us += sum(attempt.waited_us for attempt in attempts)
+        self.engine_us = self.latency_us - self.budget_wait_us - sum(attempt.latency_us for attempt in attempts)
         self.timing = Timing._make(sum(times) for times in zip(*(attempt.timing for attempt in attempts), strict=True)) \
             if attempts else Timing()  # fmt: skip
         self.usage = total_usage(iter(attempts))
@@ -152,13 +181,13 @@ class Assembly:
         Take what happened and what the walk then wanted; *path* names the nodes as far as they are known.
         """
         if isinstance(entry, Granted):
-            self.hops[entry.hop].views = entry.views
+            self.hops[entry.hop].grant(entry)
         elif not isinstance(entry, Began):
             self.hops[entry.hop].close(entry)
         for wish in wishes:
             if isinstance(wish, Reserve):
                 self._open(path[: wish.hop + 1], entry.at)
-                self.hops[wish.hop].reserved_nano_usd = wish.cost_nano_usd or 0
+                self.hops[wish.hop].need = need_of(wish)
             elif isinstance(wish, Call):
                 self._open(path[: wish.hop + 1], entry.at)
             elif isinstance(wish, Finish):
@@ -196,6 +225,13 @@ def hops_of(traversal: Traversal, plan: Plan) -> list[Hop]:
         assembly.decide(decision)
 
     return assembly.hops
+
+
+def need_of(wish: Reserve) -> Need:
+    """
+    Return what *wish* asks for.
+    """
+    return Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
 
 
 def considered(decision: Decision, node: NodePlan) -> tuple[Considered, ...]:

@@ -150,10 +150,9 @@ class Walk:
     def _denied(self, entry: Denied) -> tuple[Wish, ...]:
         self._see(entry.views)
 
-        cause = "contended" if entry.contended else "budget"
         message = f"node '{self._node.name}' {entry.message}"
 
-        return self._leave_by_error("budget", message, entry.at, (), Finish(Outcome.FAILED, cause=cause, scope=entry.scope))
+        return self._leave_by_error("budget", message, entry.at, (), _refused(entry))
 
     def _replied(self, entry: Replied) -> tuple[Wish, ...]:
         self._see(entry.views)
@@ -185,7 +184,9 @@ class Walk:
     def _failed(self, entry: Failed) -> tuple[Wish, ...]:
         self._see(entry.views)
 
-        return self._leave_by_error(entry.error_class, entry.message, entry.at, self._settled(entry.hop))
+        unhandled = _refused(entry) if entry.scope else None
+
+        return self._leave_by_error(entry.error_class, entry.message, entry.at, self._settled(entry.hop), unhandled)
 
     def _timed_out(self, entry: TimedOut) -> tuple[Wish, ...]:
         self._see(entry.views)
@@ -347,6 +348,10 @@ class Walk:
 
 
 _WAITING = frozenset({Phase.RESERVING, Phase.CALLING})
+
+
+def _refused(entry: Denied | Failed) -> Finish:
+    return Finish(Outcome.FAILED, cause="contended" if entry.contended else "budget", scope=entry.scope)
 
 
 def _readings(view: View, pressure_from: float) -> tuple[tuple[str, float | None], ...]:

@@ -14,7 +14,7 @@ from anyio import get_cancelled_exc_class, move_on_after
 from meshwalk import prompts, roles
 from meshwalk.attempts import Attempts, Closed, Try
 from meshwalk.backends.base import Backend, ChatRequest
-from meshwalk.budgets import Need
+from meshwalk.budgets import Need, Refusal
 from meshwalk.engine.context import random_hex, trace_context
 from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Walked
@@ -49,7 +49,7 @@ from meshwalk.trace import (
     Wish,
 )
 from meshwalk.vaults.base import Vault
-from meshwalk.walk import Walk
+from meshwalk.walk import Phase, Walk
 
 
 _log = logging.getLogger(__name__)
@@ -100,6 +100,9 @@ class Drive:
         self._sent_at: int | None = None
         self._span_id = ""
         self._need = Need()
+        # From where on attempts are not settled.
+        self._unsettled = 0
+        self._refusal: Refusal | None = None
         self._limits = limits
         self._began_ns = clock_ns()
         self._began_unix_us = time.time_ns() // 1000
@@ -134,6 +137,11 @@ class Drive:
         except get_cancelled_exc_class():
             await self._cancel()
             raise
+        except Exception:
+            # Whatever broke the walk, what it holds is not left to its lease.
+            self._settle()
+            await self._purse.close()
+            raise
 
     def _feed(self, entry: Entry) -> tuple[Wish, ...]:
         wishes = self._walk.feed(entry)
@@ -144,11 +152,20 @@ class Drive:
         return wishes
 
     async def _cancel(self) -> None:
+        if self._walk.phase is Phase.OVER:
+            # Only telling the vault was cut short.
+            await self._purse.close()
+            finish = self._steps[-1][1][-1]
+            assert isinstance(finish, Finish)
+            self._finished(finish)
+            return
         hop = len(self._walk.path) - 1
+        # What is held by now was waited for before, and is told.
+        waited_us = 0 if self._purse.holds else self._purse.waited_us
         if self._sent_at is not None:
             node = self._plan.node(self._walk.path[hop])
             self._note(node, "cancelled", message="the caller went away", cost=self._reserved, basis="assumed")
-        for wish in self._feed(Cancelled(hop, self._now(), tuple(self._attempts))):
+        for wish in self._feed(Cancelled(hop, self._now(), tuple(self._attempts), waited_us)):
             if isinstance(wish, Settle):
                 self._settle()
             elif isinstance(wish, Finish):
@@ -158,7 +175,7 @@ class Drive:
     # ---- money --------------------------------------------------------------------------------------------------
 
     async def _reserve(self, wish: Reserve) -> Granted | Denied:
-        self._attempts = []
+        self._attempts, self._unsettled, self._refusal = [], 0, None
         need = Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
         refusal = await self._purse.reserve(need, self._walk.path, wish.deadline_at, self._last_start(wish))
         waited_us, views = self._purse.waited_us, self._purse.views()
@@ -186,15 +203,14 @@ class Drive:
         Return what the last call spent, and whether that is assumed.
         """
         hops = self._need.hops or 0
-        if not self._attempts:
+        if len(self._attempts) == self._unsettled:
             return Amount(hops=hops), False
         last = self._attempts[-1]
         # What was sent and never answered is charged at its worst, tokens too.
         if last.basis == "assumed":
             return self._need.amount._replace(cost_nano_usd=last.cost_nano_usd), True
-        sent = int(last.status != "denied")
 
-        return Amount(last.cost_nano_usd, *last.usage, calls=sent, hops=hops), False
+        return Amount(last.cost_nano_usd, *last.usage, calls=1, hops=hops), False
 
     def _views(self) -> tuple[View, ...]:
         """
@@ -212,44 +228,60 @@ class Drive:
         step: Try | Closed = machine.start(self._now())
         reply: Reply | None = None
         while isinstance(step, Try):
-            if step.number and (refusal := await self._reserve_again(wish)):
-                self._note(node, "denied", message=refusal)
-                step = machine.denied(f"node '{node.name}' {refusal}")
-                break
+            if step.number:
+                step = await self._reserve_again(wish, node, machine)
+                if isinstance(step, Closed):
+                    break
             reply, error_class, message = await self._attempt(node, step)
             step = machine.failed(self._now(), error_class, message) if error_class else machine.worked()
 
         return self._closing(wish.hop, node, reply, step)
 
-    async def _reserve_again(self, wish: Call) -> str:
+    async def _reserve_again(self, wish: Call, node: NodePlan, machine: Attempts) -> Try | Closed:
         self._settle()
         # The hop itself is reserved once, however many calls it makes.
         self._need = self._need._replace(hops=0)
-        refusal = await self._purse.reserve(self._need, self._walk.path, wish.deadline_at, wish.deadline_at)
+        last_start_at = wish.deadline_at - node.node.min_time_us
+        self._refusal = await self._purse.reserve(self._need, self._walk.path, wish.deadline_at, last_start_at)
+        if self._refusal is None:
+            self._unsettled = len(self._attempts)
+            return machine.granted(self._now())
+        self._note(node, "denied", message=self._refusal.message)
 
-        return "" if refusal is None else refusal.message
+        return machine.denied(f"node '{node.name}' {self._refusal.message}")
 
     def _closing(self, hop: int, node: NodePlan, reply: Reply | None, closed: Closed) -> Entry:
         attempts = tuple(self._attempts)
         if closed.error_class == "timeout":
             return TimedOut(hop, self._now(), closed.message, attempts, self._views())
         if closed.error_class is not None or reply is None:
-            return Failed(hop, self._now(), closed.error_class or "malformed", closed.message, attempts, self._views())
+            refusal = self._refusal
+            scope, contended = ("", False) if refusal is None else (refusal.scope, refusal.contended)
+            error_class = closed.error_class or "malformed"
+            return Failed(hop, self._now(), error_class, closed.message, attempts, self._views(), scope, contended)
         try:
             outputs = roles.outputs_of(node.node, reply)
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
-            _log_unforeseen("the outputs of a reply could not be read", node, error)
-            message = f"the reply of node '{node.name}' could not be read ({type(error).__name__})"
-            return Failed(hop, self._now(), "malformed", message, attempts, self._views())
+            return self._unreadable(hop, node, error)
         self._replies[hop] = reply
 
         return Replied(hop, self._now(), outputs, attempts, self._views())
 
-    def _free(self, hop: int, node: NodePlan) -> Replied:
-        if node.role == "classifier":
-            outputs = self._features(self._request.messages)
-        else:
-            outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
+    def _unreadable(self, hop: int, node: NodePlan, error: Exception) -> Failed:
+        _log_unforeseen("the outputs of a reply could not be read", node, error)
+        message = f"the reply of node '{node.name}' could not be read ({type(error).__name__})"
+
+        return Failed(hop, self._now(), "malformed", message, tuple(self._attempts), self._views())
+
+    def _free(self, hop: int, node: NodePlan) -> Replied | Failed:
+        try:
+            if node.role == "classifier":
+                outputs = self._features(self._request.messages)
+            else:
+                outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
+        except Exception as error:  # noqa: BLE001 (pure as well, and an evaluation brings its own features)
+            _log_unforeseen("a node without a backend raised", node, error)
+            return Failed(hop, self._now(), "malformed", f"node '{node.name}' raised {type(error).__name__}")
 
         return Replied(hop, self._now(), outputs)
 
@@ -362,6 +394,7 @@ class Drive:
                 finish_reason=reply.finish_reason if reply else "",
                 simulated=reply.simulated if reply else False,
                 span_id="" if status == "denied" else self._span_id,
+                waited_us=self._purse.waited_us if self._attempts else 0,
             )
         )
 

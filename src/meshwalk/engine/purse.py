@@ -5,22 +5,28 @@ A call's worst case is held in every scope at once, its own first.  Where others
 settle, inside its hop's time; what it spent on the hop before is settled in the same round trip that reserves the next.  On
 every way out what is open is settled, so that nothing is left to a lease but what dies with its process.
 
-Talking to a vault is not cut short by a caller that goes away: it is bounded by the vault's own time limits, and an answer
-that is lost would leave money held until its lease ends.
+Talking to a vault is not cut short by a caller that goes away: it is bounded by the vault's own time limits.  Where an answer
+is lost all the same (the vault is away, or a task is cancelled past its shields), the walk takes it that nothing was granted,
+and gives back what may have been.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from anyio import CancelScope
 
 from meshwalk.budgets import REQUEST, Account, Answer, Hold, Need, Place, Refusal, Scope, Settlement, Standing, refusal_of
 from meshwalk.model import Amount, Budget, Caps, Limits
+from meshwalk.problems import VaultAway
 from meshwalk.trace import Scopes, View
 from meshwalk.vaults.base import DEFAULT_TENANT, Vault
 
+
+_log = logging.getLogger(__name__)
 
 # How long past a hop's deadline its reservation is kept: who is late by no more than this is still charged the truth.
 LEASE_GRACE_US = 2_000_000
@@ -36,11 +42,14 @@ class Purse:
     Args:
         walk_id: Names the walk's holds; no two walks share it.
         now: The walk's clock, in microseconds since it began.
+
+    Attributes:
+        waited_us: How long the last reservation waited for others to settle, or until it was given up.
     """
 
     __slots__ = (
-        "_account", "_caps", "_graph", "_held", "_hold", "_made", "_now", "_pending", "_scopes", "_standings", "_vault",
-        "_walk_id", "waited_us",
+        "_account", "_caps", "_graph", "_held", "_hold", "_made", "_now", "_pending", "_scopes", "_standings", "_unsure",
+        "_vault", "_walk_id", "waited_us",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +66,8 @@ class Purse:
         self._held: Need | None = None
         self._hold: Hold | None = None
         self._pending: Settlement | None = None
+        # What was asked for and not answered.
+        self._unsure: Hold | None = None
         self._made = 0
         self.waited_us = 0
 
@@ -65,7 +76,9 @@ class Purse:
         Learn how the shared scopes stand, for guards that are asked before anything is reserved.
         """
         if self._scopes:
-            self._standings = await self._vault.look(self._scopes)
+            # Of a vault that is away guards know nothing; whether anything is granted, the first reservation tells.
+            with suppress(VaultAway):
+                self._standings = await self._vault.look(self._scopes)
 
     @property
     def holds(self) -> bool:
@@ -122,9 +135,8 @@ class Purse:
         hold, self._hold = self._hold, None
         if hold is not None:
             self._pending = Settlement(hold.scopes[0].tenant, hold.id, spent, assumed)
-            change = _less(spent, need.amount)
             self._standings = tuple(
-                standing._replace(spent=_more(standing.spent, spent), held=_more(standing.held, _less(change, spent)))
+                standing._replace(spent=_more(standing.spent, spent), held=_less(standing.held, need.amount))
                 for standing in self._standings
             )
 
@@ -134,8 +146,13 @@ class Purse:
         """
         if self._held is not None:
             self.settle(_NOTHING, assumed=False)
-        if self._pending is not None:
+        if self._pending is None and self._unsure is None:
+            return
+        try:
             await self._exchange(None)
+        except VaultAway as error:
+            # The walk is over all the same, and its record tells what it spent.
+            _log.warning("what a walk spent is not settled, and will be charged at its worst: %s", error)
 
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
@@ -148,7 +165,7 @@ class Purse:
             lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US,
             place=Place(self._graph, " > ".join(path)),
         )
-        answer = await self._exchange(hold)
+        answer = await self._ask(hold)
         if answer.refusal is not None and answer.refusal.contended:
             answer = await self._wait(hold, answer, deadline_at, last_start_at)
         self._standings = answer.standings
@@ -160,32 +177,62 @@ class Purse:
     async def _wait(self, hold: Hold, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
         vault, began = self._vault, self._now()
         pause, longest = vault.look_again_s
-        refusal = answer.refusal
-        while refusal is not None and refusal.contended and (left := last_start_at - self._now()) > 0:
-            place = _line(self._scopes[refusal.position])
-            # Spread, so that walks of several servers do not look all at once.
-            await vault.room.wait(place, min(pause * random.uniform(0.5, 1.5), left / 1e6))  # noqa: S311 (no secret)
-            pause = min(longest, 2 * pause)
-            answer = await self._exchange(hold._replace(lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US))
-            refusal = answer.refusal
-            if refusal is None:
-                # There may be more for the next in line.
-                vault.room.ring(place)
-        self.waited_us = self._now() - began
+        place = self._place(answer)
+        try:
+            while place is not None and (left := last_start_at - self._now()) > 0:
+                # Spread, so that walks of several servers do not look all at once.
+                await vault.room.wait(place, min(pause * random.uniform(0.5, 1.5), left / 1e6))  # noqa: S311 (no secret)
+                pause = min(longest, 2 * pause)
+                answer = await self._ask(hold._replace(lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US))
+                left_line, place = place, self._place(answer)
+                if place != left_line or self._now() >= last_start_at:
+                    # Whoever leaves a line may have been called, and there may be more for the next in it.
+                    vault.room.ring(left_line)
+        finally:
+            self.waited_us = self._now() - began
 
         return answer
 
+    def _place(self, answer: Answer) -> tuple[str, str, str] | None:
+        """
+        Tell in which line to wait after *answer*, if waiting may help.
+        """
+        refusal = answer.refusal
+
+        return None if refusal is None or not refusal.contended else _line(self._scopes[refusal.position])
+
+    async def _ask(self, hold: Hold) -> Answer:
+        try:
+            return await self._exchange(hold)
+        except VaultAway as error:
+            scope = self._scopes[0]
+            message = f"draws on {scope.kind} {scope.name!r}, whose vault is away ({error}); try again"
+            return Answer(Refusal(0, scope.kind, contended=True, message=message), self._standings)
+
     async def _exchange(self, hold: Hold | None) -> Answer:
-        pending, vault = self._pending, self._vault
+        unsure = self._unsure
+        if unsure is not None and (hold is None or hold.id != unsure.id):
+            # Nothing was sent for it.
+            await self._told(Settlement(unsure.scopes[0].tenant, unsure.id, _NOTHING), None)
+            self._unsure = None
+        pending = self._pending
+        if hold is not None:
+            self._unsure = hold
+        answer = await self._told(pending, hold)
+        self._pending = self._unsure = None
+        if pending is not None or unsure is not None:
+            for scope in self._scopes:
+                self._vault.room.ring(_line(scope))
+
+        return answer
+
+    async def _told(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+        vault = self._vault
         if vault.waits:
             with CancelScope(shield=True):
-                answer = await vault.exchange(pending, hold)
+                answer = await vault.exchange(settlement, hold)
         else:
-            answer = await vault.exchange(pending, hold)
-        if pending is not None:
-            self._pending = None
-            for scope in self._scopes:
-                vault.room.ring(_line(scope))
+            answer = await vault.exchange(settlement, hold)
 
         return answer
 

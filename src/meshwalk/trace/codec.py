@@ -135,9 +135,9 @@ _ENTRIES: Mapping[str, Callable[[list[Any]], Entry]] = {
     "granted": lambda f: Granted(f[0], f[1], _views(f[2]), f[3]),
     "denied": lambda f: Denied._make([*f[:4], _views(f[4]), *f[5:]]),
     "replied": lambda f: Replied._make([*f[:3], _attempts(f[3]), _views(f[4])]),
-    "failed": lambda f: Failed._make([*f[:4], _attempts(f[4]), _views(f[5])]),
+    "failed": lambda f: Failed._make([*f[:4], _attempts(f[4]), _views(f[5]), *f[6:]]),
     "timed_out": lambda f: TimedOut._make([*f[:3], _attempts(f[3]), _views(f[4])]),
-    "cancelled": lambda f: Cancelled._make([*f[:2], _attempts(f[2])]),
+    "cancelled": lambda f: Cancelled._make([*f[:2], _attempts(f[2]), *f[3:]]),
 }
 
 _WISHES: Mapping[str, Callable[[list[Any]], Wish]] = {

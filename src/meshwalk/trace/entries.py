@@ -38,6 +38,7 @@ class Attempt(NamedTuple):
     Args:
         status: `denied` means that the ledger did not grant it and nothing was sent.
         span_id: The span under which a backend saw the call (16 hex digits).
+        waited_us: How long a further call waited for others to settle before it began; of a hop's first, `Granted` tells.
     """
 
     started_at: int
@@ -55,6 +56,7 @@ class Attempt(NamedTuple):
     finish_reason: str = ""
     simulated: bool = False
     span_id: str = ""
+    waited_us: int = 0
 
 
 _BASES: tuple[Basis, ...] = ("none", "reported", "estimated", "assumed")
@@ -151,6 +153,9 @@ class Replied(NamedTuple):
 class Failed(NamedTuple):
     """
     Close a hop that did not.
+
+    Args:
+        scope: The budget scope that refused a further call, if that is why; *contended* as in `Denied`.
     """
 
     hop: int
@@ -159,6 +164,8 @@ class Failed(NamedTuple):
     message: str
     attempts: tuple[Attempt, ...] = ()
     views: tuple[View, ...] = ()
+    scope: str = ""
+    contended: bool = False
 
 
 class TimedOut(NamedTuple):
@@ -175,12 +182,13 @@ class TimedOut(NamedTuple):
 
 class Cancelled(NamedTuple):
     """
-    Close a hop because nobody waits for the walk any more.
+    Close a hop because nobody waits for the walk any more; it may itself have been waiting for others to settle.
     """
 
     hop: int
     at: int
     attempts: tuple[Attempt, ...] = ()
+    waited_us: int = 0
 
 
 Entry = Began | Granted | Denied | Replied | Failed | TimedOut | Cancelled

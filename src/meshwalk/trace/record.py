@@ -140,7 +140,9 @@ class Traversal:
         """
         Return how long the walk waited for others to settle.
         """
-        return sum(entry.waited_us for entry, _ in self.steps if isinstance(entry, Granted | Denied))
+        waited_us = sum(entry.waited_us for entry, _ in self.steps if isinstance(entry, Granted | Denied | Cancelled))
+
+        return waited_us + sum(attempt.waited_us for attempt in self.attempts())
 
     @property
     def slack_nano_usd(self) -> int:
