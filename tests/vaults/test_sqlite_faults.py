@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -318,20 +319,21 @@ class TestOneAtFault:
         assert all(f"counts up to {2**63 - 1} of a kind" in error for error in errors)
         assert (spent(2**63 - 1), 3) == (statement.held, statement.holds)
 
-    async def test_nonsense_is_its_own_callers_fault(self, vault: SqliteVault) -> None:
+    @pytest.mark.parametrize("nonsense", ["\ud800", object()])
+    async def test_nonsense_is_its_own_callers_fault(self, vault: SqliteVault, nonsense: Any) -> None:
         """
         What cannot be written as text fails for who brought it, and for nobody else.
         """
         errors: list[Exception] = []
 
-        async def ask(id_: str) -> None:
+        async def ask(id_: Any) -> None:
             try:
                 await hold(vault, id_)
-            except UnicodeEncodeError as error:
+            except (UnicodeEncodeError, sqlite3.ProgrammingError) as error:
                 errors.append(error)
 
         async with anyio.create_task_group() as group:
-            for id_ in ("a", "b", "\ud800", "c"):
+            for id_ in ("a", "b", nonsense, "c"):
                 group.start_soon(ask, id_)
 
         assert 1 == len(errors)
