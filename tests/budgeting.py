@@ -34,7 +34,7 @@ from meshwalk.trace import (
     decode,
     encode,
 )
-from meshwalk.vaults import MemoryVault, Vault
+from meshwalk.vaults import Claim, MemoryVault, Vault
 
 
 NOTHING = Amount()
@@ -143,6 +143,15 @@ class SlowVault(MemoryVault):
         await self._go(mode)
 
         return answer
+
+    async def claim(self, tenant: str, key: str, owner: str, fingerprint: str, lease_us: int) -> Claim:
+        await self._come("claim")
+
+        return await super().claim(tenant, key, owner, fingerprint, lease_us)
+
+    async def finish(self, tenant: str, key: str, owner: str, result: bytes | None, keep_us: int) -> None:
+        await self._come("finish")
+        await super().finish(tenant, key, owner, result, keep_us)
 
     async def _come(self, what: str) -> None:
         self.calls.append(what)

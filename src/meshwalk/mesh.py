@@ -12,11 +12,11 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -120,7 +120,7 @@ class Mesh:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._deliver)
-        self._once = Once(self.plan.name, vault, self._retry_window_us, self._tasks.start_soon)
+        self._once = Once(self.plan.name, vault, self._retry_window_us, self._spawn)
         self._engine = Engine(self.plan, backends, self._record, vault=vault, tenant=self.tenant)
 
         return self
@@ -196,11 +196,10 @@ class Mesh:
         assert self._once is not None
 
         async def start() -> Walked:
-            with self._counted():
-                return await engine.walk(request, observe)
+            return await engine.walk(request, observe)
 
         with self._counted():
-            return await self._once.walk(request, self.tenant, limits, start)
+            return await self._once.walk(request, request.scopes.tenant or self.tenant, limits, start)
 
     @property
     def vault(self) -> Vault:
@@ -212,15 +211,30 @@ class Mesh:
 
         return self._vault
 
+    def _spawn(self, walk: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def counted() -> None:
+            try:
+                await walk()
+            finally:
+                self._ended()
+
+        # From here on, and not only once it runs: a mesh that is being closed waits for it.
+        self._under_way += 1
+        assert self._tasks is not None
+        self._tasks.start_soon(counted)
+
+    def _ended(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._idle.set()
+
     @contextmanager
     def _counted(self) -> Iterator[None]:
         self._under_way += 1
         try:
             yield
         finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+            self._ended()
 
     async def decide(self, request: Request) -> Preview:
         """

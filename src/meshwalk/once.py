@@ -5,7 +5,7 @@ Who comes first claims the key in the vault and walks; who comes later, at whate
 walk.  The first walk does not end when its caller goes away, since the key says that the caller will come back for it; if its
 process dies the claim runs out with the walk's own time, and the next to come walks.  A walk that failed and cost nothing gives
 its key free, so that trying again may help; whatever cost something is kept for the window, and so is every answer, which a
-vault therefore holds that long.
+vault therefore holds that long.  Prompts are not kept: of the request there is only a hash.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from copy import copy
 from typing import Any
 
 import anyio
@@ -39,7 +40,7 @@ class Once:
 
     Args:
         keep_us: How long a walk is kept for retries after its end.
-        spawn: Starts a task that goes on when the caller has gone.
+        spawn: Starts a task that goes on when the caller has gone, and that is waited for.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class Once:
         owner, fingerprint = f"{random.getrandbits(128):032x}", self._fingerprint(request)
         assert limits.deadline_us is not None
         lease_us = limits.deadline_us + CLAIM_GRACE_US
-        left_s = limits.deadline_us / 1e6
+        until = anyio.current_time() + limits.deadline_us / 1e6
         pause, longest = self._vault.look_again_s
+        line = tenant, "retries", request.idempotency_key
         while True:
             # A claim whose answer nobody waits for would keep the key from everyone until its lease ends.
             with CancelScope(shield=True):
@@ -73,15 +75,17 @@ class Once:
                 why = "was used for another request within its window; take a new key for each request"
                 raise RequestError([Violation("idempotency_key", why)])
             if claim.result is not None:
+                # Others may wait for it as well.
+                self._vault.room.ring(line)
                 return _unpacked(claim.result)
             if claim.owner == owner:
                 return await self._first(request.idempotency_key, tenant, owner, start)
-            if left_s <= 0:
+            left = until - anyio.current_time()
+            if left <= 0:
                 message = "the first request with this idempotency key is still under way; ask again with the same key"
                 raise StillUnderWay(message)
-            wait = min(left_s, pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
-            await self._vault.room.wait((tenant, "retries", request.idempotency_key), wait)
-            left_s, pause = left_s - wait, min(longest, 2 * pause)
+            await self._vault.room.wait(line, min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 (no secret)
+            pause = min(longest, 2 * pause)
 
     async def _first(self, key: str, tenant: str, owner: str, start: Callable[[], Awaitable[Walked]]) -> Walked:
         ended = anyio.Event()
@@ -104,6 +108,8 @@ class Once:
         await ended.wait()
         if failed:
             raise failed[0]
+        if not walked:
+            raise StillUnderWay("the walk of this idempotency key was cut off; ask again with the same key")
 
         return walked[0]
 
@@ -116,13 +122,15 @@ class Once:
         self._vault.room.ring((tenant, "retries", key))
 
     def _fingerprint(self, request: Request) -> str:
+        # A retry has less time left, and is the same request all the same.
+        limits = request.limits._replace(deadline_us=None)
         asked = [
             self._graph,
             [list(message) for message in request.messages],
             sorted(request.attributes.items()),
             list(request.sampling),
             list(request.scopes),
-            list(request.limits),
+            list(limits),
         ]
 
         return hashlib.sha256(orjson.dumps(asked)).hexdigest()
@@ -136,7 +144,11 @@ def _is_kept(walked: Walked) -> bool:
 
 
 def _packed(walked: Walked) -> bytes:
-    return orjson.dumps([walked.answer, walked.finish_reason, encode(walked.traversal).decode()])
+    # What a graph records is redacted first, for its sinks; who asks again has the words.
+    traversal = copy(walked.traversal)
+    traversal.content = None
+
+    return orjson.dumps([walked.answer, walked.finish_reason, encode(traversal).decode()])
 
 
 def _unpacked(result: bytes) -> Walked:
