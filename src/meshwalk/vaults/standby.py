@@ -2,7 +2,7 @@
 What holds while a vault is away: each scope's own policy, and a memory of what the vault has to be told when it is back.
 
 `closed` grants nothing, so that nothing can be overspent.  `open` grants everything.  `local` lets this server go on by what it
-last saw of the account: all servers together can then overspend by no more than what was left, once for each server but one.
+last saw of the account: each server can then overspend by what was left when it last looked, and by the cap where it never has.
 If any scope of a hold is closed, the hold is refused.
 
 Laws of this room:
