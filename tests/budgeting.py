@@ -235,13 +235,13 @@ class Bench:
         return spent
 
 
-def asking(*, limits: Limits = Limits(), session: str = "s", workflow: str = "w", key: str = "", task: str = "any") -> Request:
+def asking(*, limits: Limits = Limits(), session: str = "s", workflow: str = "w", key: str = "", task: str = "") -> Request:
     """
     Ask within the session `s` and the workflow `w`, or others.
     """
     return Request(
         (Message("user", "Hello there"),),
-        attributes={"task": task},
+        attributes={"task": task} if task else {},
         scopes=Scopes(session, workflow),
         limits=limits,
         idempotency_key=key,

@@ -41,7 +41,7 @@ class Way(NamedTuple):
     great: Script = ()
     assumed: Amount = NOTHING
     limits: Limits = Limits()
-    task: str = "any"
+    task: str = ""
     cause: str = ""
 
 

@@ -177,17 +177,19 @@ class Purse:
     async def _wait(self, hold: Hold, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
         vault, began = self._vault, self._now()
         pause, longest = vault.look_again_s
-        place = self._place(answer)
+        place, called = self._place(answer), False
         try:
             while place is not None and (left := last_start_at - self._now()) > 0:
                 # Spread, so that walks of several servers do not look all at once.
-                await vault.room.wait(place, min(pause * random.uniform(0.5, 1.5), left / 1e6))  # noqa: S311 (no secret)
+                seconds = min(pause * random.uniform(0.5, 1.5), left / 1e6)  # noqa: S311 (no secret)
+                called = await vault.room.wait(place, seconds, first=called)
                 pause = min(longest, 2 * pause)
                 answer = await self._ask(hold._replace(lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US))
                 left_line, place = place, self._place(answer)
                 if place != left_line or self._now() >= last_start_at:
                     # Whoever leaves a line may have been called, and there may be more for the next in it.
                     vault.room.ring(left_line)
+                    called = False
         finally:
             self.waited_us = self._now() - began
 

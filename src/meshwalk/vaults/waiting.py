@@ -18,15 +18,21 @@ class WaitingRoom:
     def __init__(self) -> None:
         self._lines: dict[Hashable, deque[anyio.Event]] = {}
 
-    async def wait(self, key: Hashable, seconds: float) -> None:
+    async def wait(self, key: Hashable, seconds: float, *, first: bool = False) -> bool:
         """
-        Wait until it is this walk's turn, or *seconds* have passed.
+        Wait until it is this walk's turn, or *seconds* have passed; return whether it was called.
 
         Whoever is called and then finds what it waited for should `ring` for the next, since there may be more.
+
+        Args:
+            first: Go before all others: whoever was called and found too little does not lose its place to them.
         """
         turn = anyio.Event()
         line = self._lines.setdefault(key, deque())
-        line.append(turn)
+        if first:
+            line.appendleft(turn)
+        else:
+            line.append(turn)
         taken = False
         try:
             with anyio.move_on_after(seconds):
@@ -35,6 +41,8 @@ class WaitingRoom:
         finally:
             if not taken:
                 self._leave(key, line, turn)
+
+        return taken
 
     def ring(self, key: Hashable) -> None:
         """
