@@ -151,3 +151,29 @@ async def test_nothing_is_kept_for_keys_nobody_waits_for() -> None:
             await line.wait("ended", LONG, "m")
 
     assert {} == line.room._lines
+
+
+async def test_who_found_too_little_keeps_its_place() -> None:
+    """
+    Who was called and asks to go first again is called before those who came after it, and is told that it was called.
+    """
+    line = Line()
+    called: list[bool] = []
+
+    async def insist() -> None:
+        for first in (False, True):
+            called.append(await line.room.wait("k", LONG, first=first))
+        line.back.append("a")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(insist)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(line.wait, "b")
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(3):
+            line.room.ring("k")
+            await anyio.wait_all_tasks_blocked()
+
+    assert ["a", "b"] == line.back
+    assert [True, True] == called
+    assert not await line.room.wait("k", 0.001, first=True)
