@@ -196,6 +196,27 @@ class TestCancelled:
         assert record.latency_us == record.budget_wait_us + record.engine_us
 
 
+async def test_a_retry_that_is_granted_too_late() -> None:
+    """
+    A further call whose reservation took until the hop's time was up is not made, and not charged.
+    """
+    vault = SlowVault()
+    bench = Bench(PLAN, [GONE], [PARIS], vault)
+    bench.little.gate = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.walk)
+        await bench.little.called.wait()
+        vault.gate, vault.asked = anyio.Event(), anyio.Event()
+        bench.little.gate.set()
+        await vault.asked.wait()
+        await anyio.sleep(0.06)
+        vault.gate.set()
+
+    assert plus(SMALL, DEAR) == await bench.settled()
+    assert 1 == bench.little.asked
+    assert ["small", "large"] == bench.records[0].path
+
+
 class TestBroken:
     async def test_a_role_that_raises_fails_the_hop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """

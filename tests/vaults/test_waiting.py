@@ -161,8 +161,7 @@ async def test_who_found_too_little_keeps_its_place() -> None:
     called: list[bool] = []
 
     async def insist() -> None:
-        for first in (False, True):
-            called.append(await line.room.wait("k", LONG, first=first))
+        called.extend([await line.room.wait("k", LONG, first=first) for first in (False, True)])
         line.back.append("a")
 
     async with anyio.create_task_group() as group:
