@@ -261,8 +261,15 @@ def _line(scope: Scope) -> tuple[str, str, str]:
 
 
 def _more(one: Amount, other: Amount) -> Amount:
-    return Amount._make(map(int.__add__, one, other))
+    # Each walk adds often; this is twice as fast as going through the parts, and nothing to add is faster still.
+    if other is _NOTHING:
+        return one
+    cost, incoming, outgoing, calls, hops = other
+
+    return Amount(one[0] + cost, one[1] + incoming, one[2] + outgoing, one[3] + calls, one[4] + hops)
 
 
 def _less(one: Amount, other: Amount) -> Amount:
-    return Amount._make(map(int.__sub__, one, other))
+    cost, incoming, outgoing, calls, hops = other
+
+    return Amount(one[0] - cost, one[1] - incoming, one[2] - outgoing, one[3] - calls, one[4] - hops)
