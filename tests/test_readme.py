@@ -21,12 +21,23 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
 
 
+# What a part of a graph needs to be one.
+REST = """\
+meshwalk: 1
+name: rest
+start: small
+limits: {cost_usd: 0.5}
+backends: {little: {kind: simulated, context_tokens: 8000, usd_per_mtok: {input: 0.1, output: 0.4}}}
+nodes: {small: {role: answer, backend: little, max_tokens: 200, next: done}}
+"""
+
+
 def blocks(language: str) -> list[str]:
     return [text for kind, text in BLOCKS if kind == language]
 
 
 def run(*words: str, folder: Path) -> None:
-    # What the README puts into /tmp goes into the test's own folder.
+    # What the README puts into /tmp goes into the test's own folder, which is new.
     *command, text = words
     command.append(text.replace("/tmp/", f"{folder}/"))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -40,7 +51,9 @@ def test_shell_blocks(tmp_path: Path) -> None:
     """
     Each line of the shell blocks succeeds, one after the other: later blocks build on earlier ones.
     """
-    run("bash", "-xeuo", "pipefail", "-c", "\n".join(blocks("sh")), folder=tmp_path)
+    # A server that a block starts ends with the test, wherever that ends.
+    ending = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
+    run("bash", "-xeuo", "pipefail", "-c", ending + "\n".join(blocks("sh")), folder=tmp_path)
 
 
 @pytest.mark.timeout(240)
@@ -52,11 +65,13 @@ def test_python_block(text: str, tmp_path: Path) -> None:
     run(sys.executable, "-W", "error", "-c", text, folder=tmp_path)
 
 
-@pytest.mark.parametrize("text", blocks("yaml"), ids=["graph"])
+@pytest.mark.parametrize("text", blocks("yaml"), ids=["graph", "budgets"])
 def test_yaml_block(text: str) -> None:
     """
-    The graph that is shown compiles without a warning.
+    The graph that is shown compiles without a warning, and so does one with the part of a graph that is shown.
     """
+    text = text if text.startswith("meshwalk:") else REST + text
+
     assert () == compile_plan(read_graph(text.encode(), file="README.md")).warnings
 
 
@@ -64,4 +79,4 @@ def test_there_are_blocks() -> None:
     """
     The blocks are found, so that a change of fences cannot empty these tests.
     """
-    assert {"sh": 7, "python": 2, "yaml": 1} == {kind: len(blocks(kind)) for kind in ("sh", "python", "yaml")}
+    assert {"sh": 9, "python": 2, "yaml": 2} == {kind: len(blocks(kind)) for kind in ("sh", "python", "yaml")}
