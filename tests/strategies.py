@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from hypothesis import strategies as st
 
-from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model import Amount, Caps, Limits, Sampling, Value
 from meshwalk.trace import (
     Attempt,
     Began,
@@ -40,6 +40,7 @@ _BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
     float: REAL,
     float | None: st.none() | REAL,
     tuple[str, ...] | None: st.none() | st.lists(WORDS, max_size=2).map(tuple),
+    tuple[tuple[str, int], ...]: st.lists(st.tuples(WORDS, WHOLE), max_size=3).map(tuple),
     tuple[tuple[str, Value], ...]: st.lists(st.tuples(WORDS, VALUES), max_size=3).map(tuple),
     Mapping[str, Value]: st.dictionaries(WORDS, VALUES, max_size=3),
 }
@@ -63,7 +64,7 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
     return st.from_type(hint)
 
 
-_PARTS = {Attempt, Facts, Limits, Message, Sampling, Scopes, Timing, Usage, View}
+_PARTS = {Amount, Attempt, Caps, Facts, Limits, Message, Sampling, Scopes, Timing, Usage, View}
 
 ENTRIES: st.SearchStrategy[Entry] = st.one_of([filled(kind) for kind in get_args(Entry)])
 WISHES: st.SearchStrategy[Wish] = st.one_of([filled(kind) for kind in get_args(Wish)])

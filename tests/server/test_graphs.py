@@ -8,14 +8,29 @@ import json
 
 import pytest
 
+from helpers import plan_of
 from meshwalk.mesh import Mesh
-from meshwalk.model import Price
+from meshwalk.model import Caps, Limits, Price
 from meshwalk.problems import RequestError
 from meshwalk.server import serve
 from meshwalk.wire.client import Client, NotFound
-from meshwalk.wire.words import AttributeCard, BackendCard, EdgeCard, ThresholdCard
+from meshwalk.wire.words import AttributeCard, BackendCard, BudgetCard, EdgeCard, ThresholdCard
 from serving import ALONE, DESK, desk
 
+
+SHARED = plan_of("""
+    meshwalk: 1
+    name: shared
+    start: only
+    limits: {input_tokens: 900, calls: 3, pressure_from: 0.5}
+    budgets:
+      session: {cost_usd: 1, hops: 90, window: 1h, required: true}
+      tenant: {input_tokens: 1e6, output_tokens: 1e5, calls: 99, pressure_from: 0.25, away: local}
+    backends:
+      one: {kind: simulated, usd_per_mtok: {input: 0, output: 0}}
+    nodes:
+      only: {role: primary, backend: one, max_tokens: 9, next: done}
+""")
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +52,20 @@ async def test_list() -> None:
 
 
 class TestDescribe:
+    async def test_budgets(self) -> None:
+        """
+        Shared budgets are described with all that decides in them, and so is where a walk feels its own limits.
+        """
+        async with desk(plan=SHARED) as (client, _):
+            described = await client.describe()
+
+        assert 0.5 == described.pressure_from
+        assert Limits(input_tokens=900, calls=3) == described.limits
+        assert (
+            BudgetCard("session", Caps(cost_nano_usd=10**9, hops=90), 3_600_000_000, 0.8, True, "closed"),
+            BudgetCard("tenant", Caps(input_tokens=10**6, output_tokens=10**5, calls=99), None, 0.25, False, "local"),
+        ) == described.budgets
+
     async def test_what_a_caller_may_send(self) -> None:
         """
         Attributes are described with type, members, range and default, the built-in ones too; so are parameters and limits.
@@ -50,7 +79,7 @@ class TestDescribe:
         assert AttributeCard("weight", "number", (), (0.0, 1.0), None, "") == attributes["weight"]
         assert True is attributes["polite"].default
         assert ("max_tokens", "temperature") == described.params
-        assert (500_000_000, 2000, None) == described.limits[2:]
+        assert Limits(cost_nano_usd=500_000_000, input_bytes=2000) == described.limits
 
     async def test_how_it_decides(self) -> None:
         """

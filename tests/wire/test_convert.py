@@ -11,17 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import plan_of, words_of
+from meshwalk.budgets import Line, Need, Place, Statement
 from meshwalk.hops import VERDICTS as HOUSE_VERDICTS
 from meshwalk.hops import Considered, Hop, HopStatus
 from meshwalk.mesh import Mesh
-from meshwalk.model import Limits, Role, Sampling, Value, ValueType
+from meshwalk.model import Amount, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
 from meshwalk.problems import MeshwalkError, RequestError
 from meshwalk.signals import Section
 from meshwalk.trace import Attempt, AttemptStatus, Basis, Content, Facts, Message, Outcome, Request, Scopes, Timing, Usage, View
 from meshwalk.wire import convert
 from meshwalk.wire.convert import graphs, records, replies, values
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2, graph_pb2, routing_pb2, traversal_pb2
-from meshwalk.wire.words import AnswerDelta, Detail, HopFinished, HopStarted, Summary
+from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
+from meshwalk.wire.words import AccountCard, AccountPage, AnswerDelta, Detail, HopFinished, HopStarted, Summary
 from serving import DESK, saying
 from strategies import VALUES, WORDS, filled
 
@@ -34,7 +35,8 @@ STOPS = st.none() | st.lists(WORDS, min_size=1, max_size=2).map(tuple)
 SAMPLING = st.builds(Sampling._replace, filled(Sampling), stop=STOPS)
 ATTRIBUTES: st.SearchStrategy[dict[str, Value]] = st.dictionaries(WORDS, VALUES, max_size=3)
 MESSAGES = st.lists(st.builds(Message, WORDS, WORDS, WORDS), max_size=3).map(tuple)
-SCOPES = st.builds(Scopes, WORDS, WORDS)
+# Whose budgets a request draws on is the server's to say, so it does not travel with one.
+SCOPES = st.builds(Scopes, WORDS, WORDS, st.just(""))
 
 
 class TestEnums:
@@ -50,6 +52,7 @@ class TestEnums:
             (records.HOP_STATUSES, set(get_args(HopStatus)), traversal_pb2.HopStatus),
             (records.ATTEMPT_STATUSES, set(get_args(AttemptStatus)), traversal_pb2.AttemptStatus),
             (graphs.TYPES, set(get_args(ValueType)), graph_pb2.AttributeType),
+            (convert.SCOPE_KINDS, set(get_args(ScopeKind)), budget_pb2.ScopeKind),
         ],
     )
     def test_every_word_has_a_number(self, words: values.Words[Any, Any], house: set[object], wire: Any) -> None:
@@ -68,7 +71,7 @@ class TestEnums:
 
 
 class TestRequests:
-    @given(messages=MESSAGES, attributes=ATTRIBUTES, sampling=SAMPLING, scopes=SCOPES, limits=LIMITS)
+    @given(messages=MESSAGES, attributes=ATTRIBUTES, sampling=SAMPLING, scopes=SCOPES, limits=LIMITS, key=WORDS)
     def test_survive(
         self,
         messages: tuple[Message, ...],
@@ -76,16 +79,17 @@ class TestRequests:
         sampling: Sampling,
         scopes: Scopes,
         limits: Limits,
+        key: str,
     ) -> None:
         """
         What a client asks is what a mesh is asked, also through bytes.
         """
-        request = Request(messages, attributes=attributes, sampling=sampling, scopes=scopes, limits=limits)
+        request = Request(messages, attributes=attributes, sampling=sampling, scopes=scopes, limits=limits, idempotency_key=key)
         packed = convert.pack_request(request, "desk", "HOPS")
         back = convert.unpack_request(routing_pb2.RouteRequest.FromString(packed.SerializeToString()))
 
         assert (messages, attributes, sampling) == (back.messages, back.attributes, back.sampling)
-        assert (scopes, limits) == (back.scopes, back.limits)
+        assert (scopes, limits, key) == (back.scopes, back.limits, back.idempotency_key)
         assert ("desk", routing_pb2.DETAIL_HOPS) == (packed.graph, packed.detail)
 
     def test_numbers_are_doubles(self) -> None:
@@ -143,6 +147,7 @@ class TestRequests:
             (Request((), attributes={"\ud800": 1.0}), "holds characters that are not Unicode"),
             (Request((), sampling=Sampling(seed=2**63)), "params.seed: is a number too large"),
             (Request((), scopes=Scopes("\ud800")), "scopes.session: holds characters"),
+            (Request((), idempotency_key="\ud800"), "idempotency_key: holds characters"),
         ],
     )
     def test_what_does_not_fit(self, misfit: Request, said: str) -> None:
@@ -165,18 +170,24 @@ class TestRequests:
         assert ["detail", "graph", "limits.hops", "limits.cost_nano_usd"] == [v.field for v in caught.value.violations]
 
 
+# Tokens in, calls and hops are always bounded.
+NEEDS = st.builds(Need, st.none() | WHOLE, WHOLE, st.none() | WHOLE, WHOLE, WHOLE)
+VIEWS = st.lists(filled(View), max_size=2).map(tuple)
+
+
 @st.composite
 def hops(draw: st.DrawFn) -> Hop:
     hop = Hop(draw(WHOLE), draw(WHOLE), draw(WORDS), draw(st.sampled_from(get_args(Role))), draw(WHOLE))
     hop.status = draw(st.sampled_from(get_args(HopStatus)))
-    hop.latency_us, hop.engine_us, hop.reserved_nano_usd, hop.cost_nano_usd = draw(st.tuples(WHOLE, WHOLE, WHOLE, WHOLE))
+    hop.latency_us, hop.engine_us, hop.budget_wait_us, hop.cost_nano_usd = draw(st.tuples(WHOLE, WHOLE, WHOLE, WHOLE))
+    hop.need = draw(st.none() | NEEDS)
     hop.timing = draw(filled(Timing))
     hop.attempts = tuple(draw(st.lists(filled(Attempt), max_size=2)))
     hop.usage = draw(filled(Usage))
     hop.basis = draw(st.sampled_from(get_args(Basis)))
     hop.outputs = draw(ATTRIBUTES)
-    hop.views = tuple(draw(st.lists(filled(View), max_size=2)))
-    hop.error_class, hop.message = draw(WORDS), draw(WORDS)
+    hop.granted_views, hop.views = draw(st.tuples(VIEWS, VIEWS))
+    hop.error_class, hop.message, hop.scope = draw(WORDS), draw(WORDS), draw(WORDS)
 
     return hop
 
@@ -197,7 +208,7 @@ class TestHops:
         Below FULL only attempts and budget views are left out.
         """
         back = convert.unpack_hop(convert.pack_hop(hop, full=False))
-        hop.attempts, hop.views = (), ()
+        hop.attempts, hop.granted_views, hop.views = (), (), ()
 
         assert words_of(hop) == words_of(back)
 
@@ -253,7 +264,7 @@ class TestRecords:
         facts, began = record.facts, traversal.began
         assert facts is not None
 
-        for name in (*same, "cost_nano_usd", "latency_us", "engine_us"):
+        for name in (*same, "cost_nano_usd", "latency_us", "engine_us", "budget_wait_us", "slack_nano_usd"):
             assert getattr(traversal, name) == getattr(record, name), name
         assert (tuple(traversal.path), traversal.finish.answer_hop) == (record.path, record.answer_hop)
         assert began.facts == Facts(**{**facts._asdict(), "attributes": began.facts.attributes})
@@ -265,9 +276,54 @@ class TestRecords:
         """
         What a list says of a record comes back.
         """
-        fitting = summary._replace(began_unix_us=summary.began_unix_us % 10**17)
+        fitting = summary._replace(began_unix_us=summary.began_unix_us % 10**17, scopes=summary.scopes._replace(tenant=""))
 
         assert fitting == convert.unpack_summary(convert.pack_summary(fitting))
+
+
+STATEMENTS = st.builds(
+    Statement,
+    tenant=st.just("acme"),
+    kind=st.sampled_from(get_args(ScopeKind)),
+    name=WORDS,
+    caps=filled(Caps),
+    spent=filled(Amount),
+    held=filled(Amount),
+    overrun=filled(Amount),
+    assumed=filled(Amount),
+    holds=WHOLE,
+    window_us=st.none(),
+    window_ends_unix_us=st.none(),
+    lines=st.lists(
+        st.builds(Line, st.builds(Place, WORDS, st.sampled_from(["intake", "intake > small", "(others)"])), filled(Amount)),
+        max_size=3,
+    ).map(tuple),
+)
+
+
+class TestAccounts:
+    @given(STATEMENTS, filled(Caps), st.none() | st.tuples(st.integers(1, 10**15), st.integers(1, 10**17)))
+    def test_survive(self, statement: Statement, graph_caps: Caps, window: tuple[int, int] | None) -> None:
+        """
+        What an operator sees of an account comes back, through bytes too.
+        """
+        window_us, ends = window or (None, None)
+        statement = statement._replace(window_us=window_us, window_ends_unix_us=ends)
+        page = budget_pb2.ListBudgetsResponse(tenant="acme", accounts=[convert.pack_account(statement, graph_caps)])
+        back = convert.unpack_accounts(budget_pb2.ListBudgetsResponse.FromString(page.SerializeToString()))
+
+        assert AccountPage("acme", (AccountCard(statement, graph_caps),), "") == back
+
+    def test_a_line_names_its_node(self) -> None:
+        """
+        The node that spent is the last of its path, so that nobody has to take a text apart.
+        """
+        line = Line(Place("desk", "intake > small"), Amount(calls=1))
+        none = Amount()
+        account = Statement("acme", "session", "s", Caps(), none, none, none, none, 0, None, None, (line,))
+        packed = convert.pack_account(account, Caps())
+
+        assert (["intake", "small"], "small") == (list(packed.lines[0].path), packed.lines[0].node)
 
 
 class TestEvents:

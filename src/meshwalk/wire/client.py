@@ -13,13 +13,15 @@ from typing import Any, Self, TypeVar
 
 import grpc.aio
 
-from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model import Caps, Limits, Sampling, ScopeKind, Value
 from meshwalk.problems import RequestError, Violation
 from meshwalk.trace import Message, Outcome, Request, Scopes
 from meshwalk.wire import convert
 from meshwalk.wire.address import checked_address
-from meshwalk.wire.errors import CallFailed, NotFound, unpack_error
+from meshwalk.wire.errors import CallFailed, NotFound, Unauthenticated, unpack_error
 from meshwalk.wire.gen.meshwalk.v1 import (
+    budget_pb2,
+    budget_pb2_grpc,
     common_pb2,
     graph_pb2,
     graph_pb2_grpc,
@@ -29,6 +31,8 @@ from meshwalk.wire.gen.meshwalk.v1 import (
     trace_pb2_grpc,
 )
 from meshwalk.wire.words import (
+    AccountCard,
+    AccountPage,
     AnswerDelta,
     Decided,
     Described,
@@ -46,6 +50,8 @@ from meshwalk.wire.words import (
 
 # What a user of the client needs stands here, so that nobody looks for it in three rooms.
 __all__ = [
+    "AccountCard",
+    "AccountPage",
     "AnswerDelta",
     "CallFailed",
     "Client",
@@ -61,6 +67,7 @@ __all__ = [
     "Record",
     "Routed",
     "Summary",
+    "Unauthenticated",
 ]
 
 
@@ -69,6 +76,8 @@ _Given = TypeVar("_Given")
 Metadata = tuple[tuple[str, str], ...]
 
 _OPTIONS = (
+    # Each client has a connection of its own, so that the workers behind one port share the load of several.
+    ("grpc.use_local_subchannel_pool", 1),
     # A reply may be as long as a model makes it; the server bounds what it takes.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -95,6 +104,7 @@ class Client:
         self._routing = routing_pb2_grpc.RoutingServiceStub(channel)
         self._traces = trace_pb2_grpc.TraceServiceStub(channel)
         self._graphs = graph_pb2_grpc.GraphServiceStub(channel)
+        self._budgets = budget_pb2_grpc.BudgetServiceStub(channel)
         self._channel = channel
 
         return self
@@ -118,6 +128,7 @@ class Client:
         limits: Limits = Limits(),
         sampling: Sampling = Sampling(),
         traceparent: str = "",
+        idempotency_key: str = "",
         timeout: float | None = None,
         detail: Detail = "NONE",
         **attributes: Value,
@@ -127,6 +138,7 @@ class Client:
 
         Args:
             graph: May be left out where the server serves just one.
+            idempotency_key: Names this request among its retries; a second one with it is given the first one's reply.
             timeout: Seconds until nobody waits any more; the server plans with them.
 
         Raises:
@@ -135,6 +147,7 @@ class Client:
             CallFailed: If there is no server, or it failed.
         """
         request = _request(prompt, session, workflow, limits, sampling, attributes)
+        request.idempotency_key = idempotency_key
 
         return await self.ask(request, graph=graph, timeout=timeout, detail=detail, traceparent=traceparent)
 
@@ -165,6 +178,7 @@ class Client:
         limits: Limits = Limits(),
         sampling: Sampling = Sampling(),
         traceparent: str = "",
+        idempotency_key: str = "",
         timeout: float | None = None,
         detail: Detail = "NONE",
         **attributes: Value,
@@ -175,6 +189,7 @@ class Client:
         Leaving the loop early cancels the walk once the iterator is closed (`contextlib.aclosing` does that at once).
         """
         request = _request(prompt, session, workflow, limits, sampling, attributes)
+        request.idempotency_key = idempotency_key
         message = routing_pb2.RouteStreamRequest(request=convert.pack_request(request, graph, detail))
         call = self._routing.RouteStream(message, timeout=timeout, metadata=_metadata(traceparent))
         try:
@@ -267,6 +282,51 @@ class Client:
         message = graph_pb2.DescribeGraphRequest(graph=graph)
 
         return convert.unpack_described(await self._call(self._graphs.DescribeGraph(message, timeout=timeout)))
+
+    # ---- budgets ------------------------------------------------------------------------------------------------
+
+    async def budgets(
+        self,
+        *,
+        scope: ScopeKind | None = None,
+        name: str = "",
+        graph: str = "",
+        size: int = 0,
+        page: str = "",
+        timeout: float | None = None,
+    ) -> AccountPage:
+        """
+        List the accounts of shared budgets, by scope, name and window; 0 leaves the page's size to the server.
+
+        Args:
+            graph: Only those that walks over this graph spent from, with that graph's lines.
+            page: The `next` of the page before.
+        """
+        message = budget_pb2.ListBudgetsRequest(
+            scope=budget_pb2.SCOPE_KIND_UNSPECIFIED if scope is None else convert.SCOPE_KINDS.number[scope],
+            name=name,
+            graph=graph,
+            page_size=size,
+            page_token=page,
+        )
+
+        return convert.unpack_accounts(await self._call(self._budgets.ListBudgets(message, timeout=timeout)))
+
+    async def set_budget(self, scope: ScopeKind, name: str, caps: Caps, *, key: str, timeout: float | None = None) -> None:
+        """
+        Put *caps* in place of all that was set before; None leaves a part to the graphs.
+
+        Args:
+            key: The operator's.
+
+        Raises:
+            Unauthenticated: If it is not.
+            SetupError: If the server was given none.
+        """
+        kind = convert.SCOPE_KINDS.number[scope]
+        message = budget_pb2.SetBudgetRequest(scope=kind, name=name, caps=convert.pack_caps(caps))
+        metadata = (("authorization", f"Bearer {key}"),)
+        await self._call(self._budgets.SetBudget(message, timeout=timeout, metadata=metadata))
 
     async def _call(self, call: Awaitable[_Given]) -> _Given:
         try:

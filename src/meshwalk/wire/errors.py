@@ -22,6 +22,7 @@ from grpc_status import rpc_status
 
 from meshwalk.problems import (
     BackendFailed,
+    BudgetContended,
     BudgetSpent,
     DeadlineMissed,
     DeadlineSpent,
@@ -30,7 +31,9 @@ from meshwalk.problems import (
     MeshwalkError,
     RequestError,
     SetupError,
+    StillUnderWay,
     TraceError,
+    VaultAway,
     Violation,
     WalkStopped,
 )
@@ -45,7 +48,7 @@ _FIELD_BYTES = 120
 _DESCRIPTION_BYTES = 240
 _VIOLATIONS = 8
 
-# What went wrong at a provider rarely lasts less; a caller in a hurry may of course try earlier.
+# What went wrong at a provider or a vault rarely lasts less; a caller in a hurry may of course try earlier.
 _RETRY_SECONDS = 1
 _RETRIABLE = frozenset({"rate_limited", "overloaded", "unreachable"})
 
@@ -56,6 +59,14 @@ class NotFound(RequestError):
     """
 
     hint = "NOT_FOUND"
+
+
+class Unauthenticated(MeshwalkError):
+    """
+    Say that a call lacks the operator's key, or has a wrong one.
+    """
+
+    hint = "UNAUTHENTICATED"
 
 
 class CallFailed(MeshwalkError):
@@ -87,6 +98,10 @@ _REASONS: Mapping[str, type[MeshwalkError]] = {
     "NOT_FOUND": NotFound,
     "WALK_STOPPED": WalkStopped,
     "BUDGET_SPENT": BudgetSpent,
+    "BUDGET_CONTENDED": BudgetContended,
+    "VAULT_AWAY": VaultAway,
+    "STILL_UNDER_WAY": StillUnderWay,
+    "UNAUTHENTICATED": Unauthenticated,
     "HOPS_SPENT": HopsSpent,
     "DEADLINE_MISSED": DeadlineMissed,
     "BACKEND_FAILED": BackendFailed,
@@ -114,7 +129,7 @@ def pack_error(error: MeshwalkError) -> status_pb2.Status:
     details: list[ProtobufMessage] = []
     if isinstance(error, RequestError):
         details.append(_bad_request(error.violations))
-    if isinstance(error, WalkStopped) and error.error_class in _RETRIABLE:
+    if _retriable(error):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromSeconds(_RETRY_SECONDS)
         details.append(retry)
@@ -124,6 +139,13 @@ def pack_error(error: MeshwalkError) -> status_pb2.Status:
         status.details.add().Pack(detail)
 
     return status
+
+
+def _retriable(error: MeshwalkError) -> bool:
+    if isinstance(error, WalkStopped):
+        return isinstance(error, BudgetContended) or error.error_class in _RETRIABLE
+
+    return isinstance(error, VaultAway | StillUnderWay)
 
 
 def internal() -> status_pb2.Status:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from meshwalk.budgets import Need, Statement
 from meshwalk.hops import Considered, Hop
-from meshwalk.model import Limits, Price, Role, Value, ValueType
+from meshwalk.model import AwayPolicy, Caps, Limits, Price, Role, ScopeKind, Value, ValueType
 from meshwalk.trace import Basis, Content, Facts, Outcome, Scopes, Usage
 
 
@@ -37,7 +38,9 @@ class Record:
     Hold the record of a walk as hops; see `Traversal` for the fields it shares with that.
 
     Args:
-        cause: Why it failed: an error class, `hops`, `visits` or `no_answer`; empty if it did not.
+        cause: Why it failed: an error class, `contended`, `hops`, `visits` or `no_answer`; empty if it did not.
+        budget_wait_us: How long it waited for others to settle, which is no part of *engine_us*.
+        slack_nano_usd: What calls cost that were made while the vault was away: so much may be past a cap.
         facts: None below detail FULL, as for *limits*; *content* only where the graph records it, too.
     """
 
@@ -60,6 +63,8 @@ class Record:
     basis: Basis
     latency_us: int
     engine_us: int
+    budget_wait_us: int = 0
+    slack_nano_usd: int = 0
     facts: Facts | None = None
     limits: Limits | None = None
     content: Content | None = None
@@ -81,6 +86,7 @@ class Routed:
         node: Whose reply was served; if the graph refused, the refusal node.
         reason: Why the graph refused; empty if it answered.
         simulated: Whether no model made the answer.
+        repeated: Whether an earlier call with the same idempotency key made this walk.
         record: None with detail NONE.
     """
 
@@ -99,6 +105,7 @@ class Routed:
     basis: Basis
     latency_us: int
     engine_us: int
+    repeated: bool = False
     record: Record | None = None
 
     @property
@@ -148,16 +155,6 @@ Event = HopStarted | HopFinished | AnswerDelta | Routed
 
 
 # ---- decisions before the first call --------------------------------------------------------------------------------
-
-
-class Need(NamedTuple):
-    """
-    Bound a call; None where nothing declared bounds it.
-    """
-
-    cost_nano_usd: int | None
-    input_tokens: int
-    output_tokens: int | None
 
 
 class FreeHop(NamedTuple):
@@ -240,6 +237,28 @@ class Page(NamedTuple):
     next: str
 
 
+# ---- budgets --------------------------------------------------------------------------------------------------------
+
+
+class AccountCard(NamedTuple):
+    """
+    Show an account to its operator, with the tightest caps that the graphs of the server that shows it put there.
+    """
+
+    statement: Statement
+    graph_caps: Caps = Caps()
+
+
+class AccountPage(NamedTuple):
+    """
+    Hold a page of the accounts of *tenant*; an empty *next* says that it is the last.
+    """
+
+    tenant: str
+    accounts: tuple[AccountCard, ...]
+    next: str
+
+
 # ---- graphs ---------------------------------------------------------------------------------------------------------
 
 
@@ -318,6 +337,19 @@ class ThresholdCard(NamedTuple):
     description: str
 
 
+class BudgetCard(NamedTuple):
+    """
+    Describe what the walks of a scope may use up together.
+    """
+
+    scope: ScopeKind
+    caps: Caps
+    window_us: int | None
+    pressure_from: float
+    required: bool
+    away: AwayPolicy
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
     """
@@ -325,6 +357,8 @@ class Described:
 
     Args:
         params: The sampling parameters that callers may set.
+        budgets: What many walks share.
+        pressure_from: The used share of a walk's own limits from which `budget.request.pressure` rises above 0.
         canonical: The canonical plan as JSON text, which the plan digest is taken over.
         mermaid: The graph as a Mermaid flowchart.
     """
@@ -340,3 +374,5 @@ class Described:
     params: tuple[str, ...]
     canonical: bytes
     mermaid: str
+    budgets: tuple[BudgetCard, ...]
+    pressure_from: float

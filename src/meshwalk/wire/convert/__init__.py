@@ -8,6 +8,7 @@ a kind, a duration out of its range) is a `RequestError` with the field.
 
 from __future__ import annotations
 
+from meshwalk.wire.convert.budgets import SCOPE_KINDS, pack_account, unpack_accounts
 from meshwalk.wire.convert.graphs import pack_card, pack_described, unpack_card, unpack_described
 from meshwalk.wire.convert.previews import Previewed, pack_decided, unpack_decided
 from meshwalk.wire.convert.records import (
@@ -28,14 +29,26 @@ from meshwalk.wire.convert.replies import (
     unpack_reply,
 )
 from meshwalk.wire.convert.requests import pack_request, unpack_request
-from meshwalk.wire.convert.values import DETAILS, OUTCOMES, ROLES, pack_plan, unpack_plan
+from meshwalk.wire.convert.values import (
+    DETAILS,
+    OUTCOMES,
+    ROLES,
+    pack_caps,
+    pack_plan,
+    pack_plan_of,
+    unpack_caps,
+    unpack_plan,
+)
 
 
 __all__ = [
     "DETAILS",
     "OUTCOMES",
     "ROLES",
+    "SCOPE_KINDS",
     "Previewed",
+    "pack_account",
+    "pack_caps",
     "pack_card",
     "pack_decided",
     "pack_deltas",
@@ -44,11 +57,14 @@ __all__ = [
     "pack_finished",
     "pack_hop",
     "pack_plan",
+    "pack_plan_of",
     "pack_record",
     "pack_reply",
     "pack_request",
     "pack_started",
     "pack_summary",
+    "unpack_accounts",
+    "unpack_caps",
     "unpack_card",
     "unpack_decided",
     "unpack_described",

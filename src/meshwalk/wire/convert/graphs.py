@@ -10,6 +10,8 @@ from meshwalk import signals
 from meshwalk.model import (
     AnyBackendSpec,
     Attribute,
+    AwayPolicy,
+    Budget,
     Edge,
     LocalSpec,
     Node,
@@ -22,18 +24,21 @@ from meshwalk.model import (
     ValueType,
 )
 from meshwalk.plan import Plan
+from meshwalk.wire.convert.budgets import SCOPE_KINDS
 from meshwalk.wire.convert.values import (
     ROLES,
     Words,
+    pack_caps,
     pack_limits,
     pack_plan,
     pack_value,
+    unpack_caps,
     unpack_limits,
     unpack_plan,
     unpack_value,
 )
 from meshwalk.wire.gen.meshwalk.v1 import graph_pb2 as wire
-from meshwalk.wire.words import AttributeCard, BackendCard, Described, EdgeCard, GraphCard, NodeCard, ThresholdCard
+from meshwalk.wire.words import AttributeCard, BackendCard, BudgetCard, Described, EdgeCard, GraphCard, NodeCard, ThresholdCard
 
 
 TYPES: Words[ValueType, wire.AttributeType.ValueType] = Words(
@@ -42,6 +47,16 @@ TYPES: Words[ValueType, wire.AttributeType.ValueType] = Words(
         "string": wire.ATTRIBUTE_TYPE_STRING,
         "number": wire.ATTRIBUTE_TYPE_NUMBER,
         "bool": wire.ATTRIBUTE_TYPE_BOOL,
+    },
+)
+
+
+AWAY_POLICIES: Words[AwayPolicy, wire.AwayPolicy.ValueType] = Words(
+    "AwayPolicy",
+    {
+        "closed": wire.AWAY_POLICY_CLOSED,
+        "open": wire.AWAY_POLICY_OPEN,
+        "local": wire.AWAY_POLICY_LOCAL,
     },
 )
 
@@ -78,6 +93,8 @@ def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
         params=graph.allowed_sampling,
         canonical=plan.canonical,
         mermaid=mermaid,
+        budgets=[_pack_budget(budget) for budget in graph.budgets.values()],
+        pressure_from=graph.pressure_from,
     )
 
 
@@ -97,6 +114,30 @@ def unpack_described(message: wire.DescribeGraphResponse) -> Described:
         params=tuple(message.params),
         canonical=message.canonical,
         mermaid=message.mermaid,
+        budgets=tuple(_unpack_budget(budget) for budget in message.budgets),
+        pressure_from=message.pressure_from,
+    )
+
+
+def _pack_budget(budget: Budget) -> wire.Budget:
+    return wire.Budget(
+        scope=SCOPE_KINDS.number[budget.scope],
+        caps=pack_caps(budget.caps),
+        window_us=budget.window_us,
+        pressure_from=budget.pressure_from,
+        required=budget.required,
+        away=AWAY_POLICIES.number[budget.away],
+    )
+
+
+def _unpack_budget(message: wire.Budget) -> BudgetCard:
+    return BudgetCard(
+        SCOPE_KINDS.word(message.scope),
+        unpack_caps(message.caps),
+        message.window_us if message.HasField("window_us") else None,
+        message.pressure_from,
+        message.required,
+        AWAY_POLICIES.word(message.away),
     )
 
 

@@ -9,15 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from meshwalk.hops import considered
+from meshwalk.hops import considered, need_of
 from meshwalk.model import Value
 from meshwalk.plan import Plan
 from meshwalk.trace import Decision, Outcome, Reserve
 from meshwalk.wire.convert.records import pack_decision, unpack_considered
-from meshwalk.wire.convert.values import OUTCOMES, VERDICTS, pack_plan, pack_values, unpack_plan, unpack_values
+from meshwalk.wire.convert.values import (
+    OUTCOMES,
+    VERDICTS,
+    pack_need,
+    pack_plan,
+    pack_values,
+    unpack_need,
+    unpack_plan,
+    unpack_values,
+)
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
-from meshwalk.wire.words import Decided, FreeHop, Need, PreviewEdge
+from meshwalk.wire.words import Decided, FreeHop, PreviewEdge
 
 
 class PreviewedEdge(Protocol):
@@ -74,7 +83,7 @@ def pack_decided(preview: Previewed, plan: Plan) -> routing.DecideResponse:
         outcome=common.OUTCOME_UNSPECIFIED if preview.outcome is None else OUTCOMES.number[preview.outcome],
         hops=[_pack_free(hop, node, preview, plan) for hop, node in enumerate(preview.path) if node != preview.next],
         next=preview.next,
-        need=None if need is None else _pack_need(need),
+        need=None if need is None else pack_need(need_of(need)),
         considered=[
             routing.PreviewEdge(
                 to=edge.to, guard=edge.guard, needs=edge.needs, verdict=VERDICTS.number[_VERDICTS[edge.verdict]]
@@ -95,10 +104,6 @@ def _pack_free(hop: int, node: str, preview: Previewed, plan: Plan) -> routing.F
     )
 
 
-def _pack_need(need: Reserve) -> routing.Need:
-    return routing.Need(cost_nano_usd=need.cost_nano_usd, input_tokens=need.input_tokens, output_tokens=need.output_tokens)
-
-
 def unpack_decided(message: routing.DecideResponse) -> Decided:
     """
     Read what a graph would do.
@@ -110,7 +115,7 @@ def unpack_decided(message: routing.DecideResponse) -> Decided:
         reason=message.reason,
         hops=tuple(_unpack_free(hop) for hop in message.hops),
         next=message.next,
-        need=_unpack_need(message.need) if message.HasField("need") else None,
+        need=unpack_need(message.need) if message.HasField("need") else None,
         edges=tuple(
             PreviewEdge(edge.to, edge.guard, tuple(edge.needs), _HELD.get(edge.verdict)) for edge in message.considered
         ),
@@ -121,11 +126,3 @@ def _unpack_free(message: routing.FreeHop) -> FreeHop:
     left = message.decision
 
     return FreeHop(message.node, unpack_values(message.outputs), left.to, unpack_considered(left.considered))
-
-
-def _unpack_need(message: routing.Need) -> Need:
-    return Need(
-        message.cost_nano_usd if message.HasField("cost_nano_usd") else None,
-        message.input_tokens,
-        message.output_tokens if message.HasField("output_tokens") else None,
-    )

@@ -29,8 +29,11 @@ from meshwalk.wire.convert.values import (
     SECTIONS,
     VERDICTS,
     Words,
+    pack_amount,
+    pack_caps,
     pack_limits,
     pack_messages,
+    pack_need,
     pack_params,
     pack_plan,
     pack_plan_ref,
@@ -38,8 +41,11 @@ from meshwalk.wire.convert.values import (
     pack_time,
     pack_usage,
     pack_values,
+    unpack_amount,
+    unpack_caps,
     unpack_limits,
     unpack_messages,
+    unpack_need,
     unpack_params,
     unpack_plan,
     unpack_scopes,
@@ -85,7 +91,7 @@ class Totals:
     Add up the calls of *traversal*, in one pass over its entries; its own properties would make one each.
     """
 
-    __slots__ = ("basis", "cost_nano_usd", "engine_us", "usage")
+    __slots__ = ("basis", "budget_wait_us", "cost_nano_usd", "engine_us", "usage")
 
     def __init__(self, traversal: Traversal) -> None:
         calls = list(traversal.attempts())
@@ -95,7 +101,8 @@ class Totals:
         )
         self.cost_nano_usd = sum([call.cost_nano_usd for call in calls])
         self.basis = BASES.number[weakest(call.basis for call in calls)]
-        self.engine_us = traversal.latency_us - sum([call.latency_us for call in calls])
+        self.budget_wait_us = traversal.budget_wait_us
+        self.engine_us = traversal.latency_us - self.budget_wait_us - sum([call.latency_us for call in calls])
 
 
 # ---- the whole record -----------------------------------------------------------------------------------------------
@@ -129,6 +136,8 @@ def pack_record(traversal: Traversal, plan: Plan, *, full: bool) -> wire.Travers
         cost_basis=totals.basis,
         latency_us=traversal.latency_us,
         engine_us=totals.engine_us,
+        budget_wait_us=totals.budget_wait_us,
+        slack_nano_usd=traversal.slack_nano_usd,
     )
     # The name of a version is no part of the plan's digest, so the record's own is the true one.
     message.plan.version = traversal.version
@@ -170,6 +179,8 @@ def unpack_record(message: wire.Traversal) -> Record:
         basis=BASES.word(message.cost_basis),
         latency_us=message.latency_us,
         engine_us=message.engine_us,
+        budget_wait_us=message.budget_wait_us,
+        slack_nano_usd=message.slack_nano_usd,
         facts=_unpack_facts(message.facts) if message.HasField("facts") else None,
         limits=unpack_limits(message.limits) if message.HasField("limits") else None,
         content=_unpack_content(message.content) if message.HasField("content") else None,
@@ -183,6 +194,8 @@ def _pack_facts(facts: Facts) -> wire.Facts:
         messages=facts.messages,
         params=pack_params(facts.sampling),
         scopes=pack_scopes(facts.scopes),
+        tenant=facts.scopes.tenant,
+        counted_tokens=dict(facts.counted),
     )
 
 
@@ -195,7 +208,8 @@ def _unpack_facts(message: wire.Facts) -> Facts:
         message.input_bytes,
         message.messages,
         unpack_params(message.params),
-        unpack_scopes(message.scopes),
+        unpack_scopes(message.scopes)._replace(tenant=message.tenant),
+        tuple(sorted(message.counted_tokens.items())),
     )
 
 
@@ -238,10 +252,14 @@ def pack_hop(hop: Hop, *, full: bool) -> wire.Hop:
         decision=None if hop.decision is None else pack_decision(hop.decision, hop.considered),
         error_class=hop.error_class,
         message=hop.message,
+        budget_wait_us=hop.budget_wait_us,
+        scope=hop.scope,
+        need=None if hop.need is None else pack_need(hop.need),
     )
     if full:
         message.attempts.extend([_pack_attempt(attempt) for attempt in hop.attempts])
         message.views.extend([_pack_view(view) for view in hop.views])
+        message.granted_views.extend([_pack_view(view) for view in hop.granted_views])
 
     return message
 
@@ -254,13 +272,16 @@ def unpack_hop(message: wire.Hop) -> Hop:
     hop.status = HOP_STATUSES.word(message.status)
     hop.latency_us = message.latency_us
     hop.engine_us = message.engine_us
+    hop.budget_wait_us = message.budget_wait_us
+    hop.scope = message.scope
     hop.timing = Timing(message.queue_us, message.connect_us, message.first_byte_us)
     hop.attempts = tuple(_unpack_attempt(attempt) for attempt in message.attempts)
     hop.usage = unpack_usage(message.usage)
-    hop.reserved_nano_usd = message.reserved_nano_usd
+    hop.need = unpack_need(message.need) if message.HasField("need") else None
     hop.cost_nano_usd = message.cost_nano_usd
     hop.basis = BASES.word(message.cost_basis)
     hop.outputs = unpack_values(message.outputs)
+    hop.granted_views = tuple(_unpack_view(view) for view in message.granted_views)
     hop.views = tuple(_unpack_view(view) for view in message.views)
     hop.error_class = message.error_class
     hop.message = message.message
@@ -315,6 +336,7 @@ def _pack_attempt(attempt: Attempt) -> wire.Attempt:
         **attempt.timing._asdict(),
         usage=pack_usage(attempt.usage),
         cost_basis=BASES.number[attempt.basis],
+        budget_wait_us=attempt.waited_us,
         **{name: getattr(attempt, name) for name in _SAME},
     )
 
@@ -327,6 +349,7 @@ def _unpack_attempt(message: wire.Attempt) -> Attempt:
         timing=Timing(message.queue_us, message.connect_us, message.first_byte_us),
         usage=unpack_usage(message.usage),
         basis=BASES.word(message.cost_basis),
+        waited_us=message.budget_wait_us,
         **{name: getattr(message, name) for name in _SAME},
     )
 
@@ -338,17 +361,11 @@ _SAME = (
 
 
 def _pack_view(view: View) -> wire.ScopeView:
-    return wire.ScopeView(**view._asdict())
+    return wire.ScopeView(scope=view.scope, caps=pack_caps(view.caps), used=pack_amount(view.used), away=view.away)
 
 
 def _unpack_view(message: wire.ScopeView) -> View:
-    return View(
-        message.scope,
-        message.limit_nano_usd if message.HasField("limit_nano_usd") else None,
-        message.used_nano_usd,
-        message.limit_output_tokens if message.HasField("limit_output_tokens") else None,
-        message.used_output_tokens,
-    )
+    return View(message.scope, unpack_caps(message.caps), unpack_amount(message.used), message.away)
 
 
 # ---- lists ----------------------------------------------------------------------------------------------------------

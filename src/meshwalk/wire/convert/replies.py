@@ -28,9 +28,14 @@ def pack_reply(
     finish_reason: str,
     plan: common.PlanRef,
     record: wire.Traversal | None = None,
+    *,
+    repeated: bool = False,
 ) -> routing.RouteResponse:
     """
     Make the reply to a request whose walk did not fail.
+
+    Args:
+        repeated: Whether an earlier call made the walk.
     """
     finish, totals = traversal.finish, Totals(traversal)
     message = routing.RouteResponse(
@@ -45,6 +50,7 @@ def pack_reply(
         engine_us=totals.engine_us,
         trace_id=traversal.trace_id,
         traversal=record,
+        repeated=repeated,
     )
     if finish.outcome is Outcome.ANSWERED:
         message.answer.text = answer
@@ -89,6 +95,7 @@ def unpack_reply(message: routing.RouteResponse) -> Routed:
         basis=BASES.word(message.cost_basis),
         latency_us=message.latency_us,
         engine_us=message.engine_us,
+        repeated=message.repeated,
         record=unpack_record(message.traversal) if message.HasField("traversal") else None,
     )
 

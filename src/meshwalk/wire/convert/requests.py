@@ -43,6 +43,7 @@ def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> 
     try:
         return routing.RouteRequest(
             graph=graph,
+            idempotency_key=request.idempotency_key,
             messages=pack_messages(request.messages),
             params=None if request.sampling == _UNSAMPLED else pack_params(request.sampling),
             attributes=pack_values(request.attributes),
@@ -73,14 +74,15 @@ def _misfits(request: Request, graph: str, detail: Detail) -> Iterator[Violation
 
 def _pieces(request: Request, graph: str) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "graph", partial(routing.RouteRequest, graph=graph)
+    yield "idempotency_key", partial(routing.RouteRequest, idempotency_key=request.idempotency_key)
     for position, message in enumerate(request.messages):
         yield f"messages[{position}]", partial(pack_messages, [message])
     for name, value in request.attributes.items():
         yield f"attributes.{name}", partial(_pack_attribute, name, value)
     for name, value in request.sampling._asdict().items():
         yield f"params.{name}", partial(pack_params, _UNSAMPLED._replace(**{name: value}))
-    for name, value in request.scopes._asdict().items():
-        yield f"scopes.{name}", partial(pack_scopes, _UNSCOPED._replace(**{name: value}))
+    for name in ("session", "workflow"):
+        yield f"scopes.{name}", partial(pack_scopes, _UNSCOPED._replace(**{name: getattr(request.scopes, name)}))
     for name, value in request.limits._asdict().items():
         wire_name = "deadline" if name == "deadline_us" else name
         yield f"limits.{wire_name}", partial(pack_limits, _UNLIMITED._replace(**{name: value}))
@@ -111,6 +113,7 @@ def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None
         scopes=unpack_scopes(message.scopes) if message.HasField("scopes") else _UNSCOPED,
         limits=limits,
         traceparent=traceparent,
+        idempotency_key=message.idempotency_key,
     )
 
 

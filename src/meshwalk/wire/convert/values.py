@@ -10,11 +10,12 @@ from typing import Generic, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from meshwalk.model import Limits, Role, Sampling, Value
+from meshwalk.budgets import Need
+from meshwalk.model import Amount, Caps, Limits, Role, Sampling, Value
 from meshwalk.plan import Plan
 from meshwalk.problems import MeshwalkError, RequestError, Violation
 from meshwalk.signals import Section
-from meshwalk.trace import Basis, Message, Outcome, Scopes, Usage
+from meshwalk.trace import Basis, Message, Outcome, Scopes, Traversal, Usage
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
 from meshwalk.wire.words import Detail, PlanRef
@@ -156,12 +157,78 @@ def unpack_usage(message: common.Usage) -> Usage:
     return Usage(message.input_tokens, message.output_tokens)
 
 
+def pack_amount(amount: Amount) -> common.Amount:
+    """
+    Make a message of counted use.
+    """
+    return common.Amount(**amount._asdict())
+
+
+def unpack_amount(message: common.Amount) -> Amount:
+    """
+    Read counted use.
+    """
+    return Amount(message.cost_nano_usd, message.input_tokens, message.output_tokens, message.calls, message.hops)
+
+
+def pack_caps(caps: Caps) -> common.Caps:
+    """
+    Make a message of *caps*.
+    """
+    return common.Caps(**caps._asdict())
+
+
+def unpack_caps(message: common.Caps) -> Caps:
+    """
+    Read caps.
+    """
+    return Caps(
+        message.cost_nano_usd if message.HasField("cost_nano_usd") else None,
+        message.input_tokens if message.HasField("input_tokens") else None,
+        message.output_tokens if message.HasField("output_tokens") else None,
+        message.calls if message.HasField("calls") else None,
+        message.hops if message.HasField("hops") else None,
+    )
+
+
+def pack_need(need: Need) -> common.Need:
+    """
+    Make a message of a worst case.
+    """
+    return common.Need(**need._asdict())
+
+
+def unpack_need(message: common.Need) -> Need:
+    """
+    Read a worst case.
+    """
+    return Need(
+        message.cost_nano_usd if message.HasField("cost_nano_usd") else None,
+        message.input_tokens,
+        message.output_tokens if message.HasField("output_tokens") else None,
+        message.calls,
+        message.hops,
+    )
+
+
 def pack_plan(plan: Plan) -> common.PlanRef:
     """
     Make a message that names *plan*.
     """
     return common.PlanRef(
         graph=plan.name, version=plan.graph.version, shape_digest=plan.shape_digest, plan_digest=plan.plan_digest
+    )
+
+
+def pack_plan_of(traversal: Traversal) -> common.PlanRef:
+    """
+    Make a message that names the plan that *traversal* walked.
+    """
+    return common.PlanRef(
+        graph=traversal.graph,
+        version=traversal.version,
+        shape_digest=traversal.shape_digest,
+        plan_digest=traversal.plan_digest,
     )
 
 
@@ -242,6 +309,8 @@ def pack_limits(limits: Limits) -> common.Limits:
         cost_nano_usd=limits.cost_nano_usd,
         input_bytes=limits.input_bytes,
         output_tokens=limits.output_tokens,
+        input_tokens=limits.input_tokens,
+        calls=limits.calls,
     )
     if limits.deadline_us is not None:
         message.deadline.FromMicroseconds(limits.deadline_us)
@@ -262,6 +331,8 @@ def unpack_limits(message: common.Limits) -> Limits:
         cost_nano_usd=message.cost_nano_usd if message.HasField("cost_nano_usd") else None,
         input_bytes=message.input_bytes if message.HasField("input_bytes") else None,
         output_tokens=message.output_tokens if message.HasField("output_tokens") else None,
+        input_tokens=message.input_tokens if message.HasField("input_tokens") else None,
+        calls=message.calls if message.HasField("calls") else None,
     )
 
 

@@ -346,6 +346,8 @@ class Limits(_message.Message):
     COST_NANO_USD_FIELD_NUMBER: _builtins.int
     INPUT_BYTES_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
     hops: _builtins.int
     """The most hops."""
     cost_nano_usd: _builtins.int
@@ -354,6 +356,10 @@ class Limits(_message.Message):
     """The most UTF-8 bytes that all messages together may have."""
     output_tokens: _builtins.int
     """The most tokens that all calls together may write."""
+    input_tokens: _builtins.int
+    """The most tokens that all calls together may send."""
+    calls: _builtins.int
+    """The most model calls, retries counted."""
     @_builtins.property
     def deadline(self) -> _duration_pb2.Duration:
         """The time until the reply; the call's own gRPC deadline tightens it further."""
@@ -366,19 +372,27 @@ class Limits(_message.Message):
         cost_nano_usd: _builtins.int | None = ...,
         input_bytes: _builtins.int | None = ...,
         output_tokens: _builtins.int | None = ...,
+        input_tokens: _builtins.int | None = ...,
+        calls: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "_hops", b"_hops", "_input_bytes", b"_input_bytes", "_output_tokens", b"_output_tokens", "cost_nano_usd", b"cost_nano_usd", "deadline", b"deadline", "hops", b"hops", "input_bytes", b"input_bytes", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calls", b"_calls", "_cost_nano_usd", b"_cost_nano_usd", "_hops", b"_hops", "_input_bytes", b"_input_bytes", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "calls", b"calls", "cost_nano_usd", b"cost_nano_usd", "deadline", b"deadline", "hops", b"hops", "input_bytes", b"input_bytes", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "_hops", b"_hops", "_input_bytes", b"_input_bytes", "_output_tokens", b"_output_tokens", "cost_nano_usd", b"cost_nano_usd", "deadline", b"deadline", "hops", b"hops", "input_bytes", b"input_bytes", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calls", b"_calls", "_cost_nano_usd", b"_cost_nano_usd", "_hops", b"_hops", "_input_bytes", b"_input_bytes", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "calls", b"calls", "cost_nano_usd", b"cost_nano_usd", "deadline", b"deadline", "hops", b"hops", "input_bytes", b"input_bytes", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__calls: _TypeAlias = _typing.Literal["calls"]  # noqa: Y015
+    _WhichOneofArgType__calls: _TypeAlias = _typing.Literal["_calls", b"_calls"]  # noqa: Y015
     _WhichOneofReturnType__cost_nano_usd: _TypeAlias = _typing.Literal["cost_nano_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_nano_usd: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd"]  # noqa: Y015
     _WhichOneofReturnType__hops: _TypeAlias = _typing.Literal["hops"]  # noqa: Y015
     _WhichOneofArgType__hops: _TypeAlias = _typing.Literal["_hops", b"_hops"]  # noqa: Y015
     _WhichOneofReturnType__input_bytes: _TypeAlias = _typing.Literal["input_bytes"]  # noqa: Y015
     _WhichOneofArgType__input_bytes: _TypeAlias = _typing.Literal["_input_bytes", b"_input_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__input_tokens: _TypeAlias = _typing.Literal["input_tokens"]  # noqa: Y015
+    _WhichOneofArgType__input_tokens: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens"]  # noqa: Y015
     _WhichOneofReturnType__output_tokens: _TypeAlias = _typing.Literal["output_tokens"]  # noqa: Y015
     _WhichOneofArgType__output_tokens: _TypeAlias = _typing.Literal["_output_tokens", b"_output_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calls) -> _WhichOneofReturnType__calls | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_nano_usd) -> _WhichOneofReturnType__cost_nano_usd | None: ...
     @_typing.overload
@@ -386,9 +400,151 @@ class Limits(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input_bytes) -> _WhichOneofReturnType__input_bytes | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_tokens) -> _WhichOneofReturnType__input_tokens | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output_tokens) -> _WhichOneofReturnType__output_tokens | None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class Amount(_message.Message):
+    """Counts what calls use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    HOPS_FIELD_NUMBER: _builtins.int
+    cost_nano_usd: _builtins.int
+    """Money, in nano-dollars."""
+    input_tokens: _builtins.int
+    """Tokens sent to models."""
+    output_tokens: _builtins.int
+    """Tokens models wrote."""
+    calls: _builtins.int
+    """Model calls."""
+    hops: _builtins.int
+    """Hops."""
+    def __init__(
+        self,
+        *,
+        cost_nano_usd: _builtins.int = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+        calls: _builtins.int = ...,
+        hops: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "cost_nano_usd", b"cost_nano_usd", "hops", b"hops", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Amount: _TypeAlias = Amount  # noqa: Y015
+
+@_typing.final
+class Caps(_message.Message):
+    """Caps each part of an `Amount`; an unset part has no cap."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    HOPS_FIELD_NUMBER: _builtins.int
+    cost_nano_usd: _builtins.int
+    """The most money, in nano-dollars."""
+    input_tokens: _builtins.int
+    """The most tokens sent to models."""
+    output_tokens: _builtins.int
+    """The most tokens that models write."""
+    calls: _builtins.int
+    """The most model calls."""
+    hops: _builtins.int
+    """The most hops."""
+    def __init__(
+        self,
+        *,
+        cost_nano_usd: _builtins.int | None = ...,
+        input_tokens: _builtins.int | None = ...,
+        output_tokens: _builtins.int | None = ...,
+        calls: _builtins.int | None = ...,
+        hops: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calls", b"_calls", "_cost_nano_usd", b"_cost_nano_usd", "_hops", b"_hops", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "calls", b"calls", "cost_nano_usd", b"cost_nano_usd", "hops", b"hops", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calls", b"_calls", "_cost_nano_usd", b"_cost_nano_usd", "_hops", b"_hops", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "calls", b"calls", "cost_nano_usd", b"cost_nano_usd", "hops", b"hops", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__calls: _TypeAlias = _typing.Literal["calls"]  # noqa: Y015
+    _WhichOneofArgType__calls: _TypeAlias = _typing.Literal["_calls", b"_calls"]  # noqa: Y015
+    _WhichOneofReturnType__cost_nano_usd: _TypeAlias = _typing.Literal["cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_nano_usd: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__hops: _TypeAlias = _typing.Literal["hops"]  # noqa: Y015
+    _WhichOneofArgType__hops: _TypeAlias = _typing.Literal["_hops", b"_hops"]  # noqa: Y015
+    _WhichOneofReturnType__input_tokens: _TypeAlias = _typing.Literal["input_tokens"]  # noqa: Y015
+    _WhichOneofArgType__input_tokens: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__output_tokens: _TypeAlias = _typing.Literal["output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__output_tokens: _TypeAlias = _typing.Literal["_output_tokens", b"_output_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calls) -> _WhichOneofReturnType__calls | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_nano_usd) -> _WhichOneofReturnType__cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hops) -> _WhichOneofReturnType__hops | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_tokens) -> _WhichOneofReturnType__input_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_tokens) -> _WhichOneofReturnType__output_tokens | None: ...
+
+Global___Caps: _TypeAlias = Caps  # noqa: Y015
+
+@_typing.final
+class Need(_message.Message):
+    """The worst case of a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    HOPS_FIELD_NUMBER: _builtins.int
+    cost_nano_usd: _builtins.int
+    """Its cost, in nano-dollars; unset if nothing declared bounds it."""
+    input_tokens: _builtins.int
+    """The tokens it may send."""
+    output_tokens: _builtins.int
+    """The tokens it may write; unset if nothing declared bounds them."""
+    calls: _builtins.int
+    """How many model calls it is."""
+    hops: _builtins.int
+    """How many hops it is."""
+    def __init__(
+        self,
+        *,
+        cost_nano_usd: _builtins.int | None = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int | None = ...,
+        calls: _builtins.int = ...,
+        hops: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "_output_tokens", b"_output_tokens", "cost_nano_usd", b"cost_nano_usd", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "_output_tokens", b"_output_tokens", "calls", b"calls", "cost_nano_usd", b"cost_nano_usd", "hops", b"hops", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_nano_usd: _TypeAlias = _typing.Literal["cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_nano_usd: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__output_tokens: _TypeAlias = _typing.Literal["output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__output_tokens: _TypeAlias = _typing.Literal["_output_tokens", b"_output_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_nano_usd) -> _WhichOneofReturnType__cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_tokens) -> _WhichOneofReturnType__output_tokens | None: ...
+
+Global___Need: _TypeAlias = Need  # noqa: Y015
 
 @_typing.final
 class PlanRef(_message.Message):

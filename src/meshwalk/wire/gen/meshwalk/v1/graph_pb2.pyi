@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from meshwalk.wire.gen.meshwalk.v1 import budget_pb2 as _budget_pb2
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as _common_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AwayPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AwayPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AwayPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AWAY_POLICY_UNSPECIFIED: _AwayPolicy.ValueType  # 0
+    """Not said."""
+    AWAY_POLICY_CLOSED: _AwayPolicy.ValueType  # 1
+    """No call is granted."""
+    AWAY_POLICY_OPEN: _AwayPolicy.ValueType  # 2
+    """Every call is granted, uncounted."""
+    AWAY_POLICY_LOCAL: _AwayPolicy.ValueType  # 3
+    """Each server counts for itself, from what it last saw."""
+
+class AwayPolicy(_AwayPolicy, metaclass=_AwayPolicyEnumTypeWrapper):
+    """What holds while the vault of shared budgets does not answer."""
+
+AWAY_POLICY_UNSPECIFIED: AwayPolicy.ValueType  # 0
+"""Not said."""
+AWAY_POLICY_CLOSED: AwayPolicy.ValueType  # 1
+"""No call is granted."""
+AWAY_POLICY_OPEN: AwayPolicy.ValueType  # 2
+"""Every call is granted, uncounted."""
+AWAY_POLICY_LOCAL: AwayPolicy.ValueType  # 3
+"""Each server counts for itself, from what it last saw."""
+Global___AwayPolicy: _TypeAlias = AwayPolicy  # noqa: Y015
 
 class _AttributeType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -156,6 +185,8 @@ class DescribeGraphResponse(_message.Message):
     PARAMS_FIELD_NUMBER: _builtins.int
     CANONICAL_FIELD_NUMBER: _builtins.int
     MERMAID_FIELD_NUMBER: _builtins.int
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    PRESSURE_FROM_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """Its description; empty if it has none."""
     start: _builtins.str
@@ -164,6 +195,8 @@ class DescribeGraphResponse(_message.Message):
     """The canonical plan, as JSON text: what the plan digest is taken over."""
     mermaid: _builtins.str
     """The graph as a Mermaid flowchart."""
+    pressure_from: _builtins.float
+    """The used share of a walk's own limits from which `budget.request.pressure` rises above 0."""
     @_builtins.property
     def plan(self) -> _common_pb2.PlanRef:
         """Its plan."""
@@ -192,6 +225,10 @@ class DescribeGraphResponse(_message.Message):
     def params(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The sampling parameters that a caller may set."""
 
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]:
+        """What many walks share."""
+
     def __init__(
         self,
         *,
@@ -206,14 +243,62 @@ class DescribeGraphResponse(_message.Message):
         params: _abc.Iterable[_builtins.str] | None = ...,
         canonical: _builtins.bytes = ...,
         mermaid: _builtins.str = ...,
+        budgets: _abc.Iterable[Global___Budget] | None = ...,
+        pressure_from: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "backends", b"backends", "canonical", b"canonical", "description", b"description", "limits", b"limits", "mermaid", b"mermaid", "nodes", b"nodes", "params", b"params", "plan", b"plan", "start", b"start", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "backends", b"backends", "budgets", b"budgets", "canonical", b"canonical", "description", b"description", "limits", b"limits", "mermaid", b"mermaid", "nodes", b"nodes", "params", b"params", "plan", b"plan", "pressure_from", b"pressure_from", "start", b"start", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DescribeGraphResponse: _TypeAlias = DescribeGraphResponse  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    """What all walks of one scope may use up together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
+    WINDOW_US_FIELD_NUMBER: _builtins.int
+    PRESSURE_FROM_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
+    scope: _budget_pb2.ScopeKind.ValueType
+    """Whose walks."""
+    window_us: _builtins.int
+    """How long one count lasts, in microseconds, aligned to the Unix epoch; unset if it lasts for ever."""
+    pressure_from: _builtins.float
+    """The used share from which `budget.<scope>.pressure` rises above 0."""
+    required: _builtins.bool
+    """Whether a request must name the scope; one that need not, and does not, is not capped by it."""
+    away: Global___AwayPolicy.ValueType
+    """What holds while the vault does not answer."""
+    @_builtins.property
+    def caps(self) -> _common_pb2.Caps:
+        """The most of each that they may use up."""
+
+    def __init__(
+        self,
+        *,
+        scope: _budget_pb2.ScopeKind.ValueType = ...,
+        caps: _common_pb2.Caps | None = ...,
+        window_us: _builtins.int | None = ...,
+        pressure_from: _builtins.float = ...,
+        required: _builtins.bool = ...,
+        away: Global___AwayPolicy.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_us", b"_window_us", "caps", b"caps", "window_us", b"window_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_us", b"_window_us", "away", b"away", "caps", b"caps", "pressure_from", b"pressure_from", "required", b"required", "scope", b"scope", "window_us", b"window_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__window_us: _TypeAlias = _typing.Literal["window_us"]  # noqa: Y015
+    _WhichOneofArgType__window_us: _TypeAlias = _typing.Literal["_window_us", b"_window_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_us) -> _WhichOneofReturnType__window_us | None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015
 
 @_typing.final
 class Node(_message.Message):

@@ -77,6 +77,7 @@ class RouteRequest(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     GRAPH_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     PARAMS_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
@@ -85,6 +86,10 @@ class RouteRequest(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; may be left out where the server serves just one."""
+    idempotency_key: _builtins.str
+    """Names this request among its retries, or nothing.  A second one with the same key, within the server's retry window, is
+    neither walked nor charged again: it is given the reply of the first.
+    """
     detail: Global___Detail.ValueType
     """How much of the record to return."""
     @_builtins.property
@@ -111,6 +116,7 @@ class RouteRequest(_message.Message):
         self,
         *,
         graph: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
         messages: _abc.Iterable[_common_pb2.Message] | None = ...,
         params: _common_pb2.Params | None = ...,
         attributes: _abc.Mapping[_builtins.str, _common_pb2.Value] | None = ...,
@@ -120,7 +126,7 @@ class RouteRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "params", b"params", "scopes", b"scopes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "detail", b"detail", "graph", b"graph", "limits", b"limits", "messages", b"messages", "params", b"params", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "detail", b"detail", "graph", b"graph", "idempotency_key", b"idempotency_key", "limits", b"limits", "messages", b"messages", "params", b"params", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,6 +151,7 @@ class RouteResponse(_message.Message):
     TRAVERSAL_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    REPEATED_FIELD_NUMBER: _builtins.int
     traversal_id: _builtins.str
     """The id of the record."""
     outcome: _common_pb2.Outcome.ValueType
@@ -156,9 +163,11 @@ class RouteResponse(_message.Message):
     latency_us: _builtins.int
     """From the request's arrival in the engine to the end of the walk, in microseconds."""
     engine_us: _builtins.int
-    """The part of the latency not spent in calls, in microseconds."""
+    """The part of the latency spent neither in calls nor in waiting for a budget that others held, in microseconds."""
     trace_id: _builtins.str
     """The W3C trace id of the walk, 32 hex digits."""
+    repeated: _builtins.bool
+    """Whether an earlier call with the same idempotency key made this walk."""
     @_builtins.property
     def plan(self) -> _common_pb2.PlanRef:
         """The plan that decided."""
@@ -177,7 +186,7 @@ class RouteResponse(_message.Message):
 
     @_builtins.property
     def traversal(self) -> _traversal_pb2.Traversal:
-        """The record, as far as `detail` asks for it."""
+        """The record, as far as `detail` asks for it; unset for a repeated walk of a plan that is no longer served."""
 
     @_builtins.property
     def refusal(self) -> Global___Refusal:
@@ -199,10 +208,11 @@ class RouteResponse(_message.Message):
         traversal: _traversal_pb2.Traversal | None = ...,
         refusal: Global___Refusal | None = ...,
         trace_id: _builtins.str = ...,
+        repeated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "plan", b"plan", "refusal", b"refusal", "traversal", b"traversal", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "engine_us", b"engine_us", "latency_us", b"latency_us", "outcome", b"outcome", "path", b"path", "plan", b"plan", "refusal", b"refusal", "trace_id", b"trace_id", "traversal", b"traversal", "traversal_id", b"traversal_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "engine_us", b"engine_us", "latency_us", b"latency_us", "outcome", b"outcome", "path", b"path", "plan", b"plan", "refusal", b"refusal", "repeated", b"repeated", "trace_id", b"trace_id", "traversal", b"traversal", "traversal_id", b"traversal_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -477,7 +487,7 @@ class DecideResponse(_message.Message):
         """The hops that need no call, in order."""
 
     @_builtins.property
-    def need(self) -> Global___Need:
+    def need(self) -> _common_pb2.Need:
         """The worst case of that call; unset if there would be none."""
 
     @_builtins.property
@@ -492,7 +502,7 @@ class DecideResponse(_message.Message):
         outcome: _common_pb2.Outcome.ValueType = ...,
         hops: _abc.Iterable[Global___FreeHop] | None = ...,
         next: _builtins.str = ...,
-        need: Global___Need | None = ...,
+        need: _common_pb2.Need | None = ...,
         considered: _abc.Iterable[Global___PreviewEdge] | None = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
@@ -558,43 +568,6 @@ class FreeHop(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FreeHop: _TypeAlias = FreeHop  # noqa: Y015
-
-@_typing.final
-class Need(_message.Message):
-    """The worst case of a call."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    COST_NANO_USD_FIELD_NUMBER: _builtins.int
-    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
-    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
-    cost_nano_usd: _builtins.int
-    """Its cost, in nano-dollars; unset if nothing declared bounds it."""
-    input_tokens: _builtins.int
-    """The tokens it may send."""
-    output_tokens: _builtins.int
-    """The tokens it may write; unset if nothing declared bounds them."""
-    def __init__(
-        self,
-        *,
-        cost_nano_usd: _builtins.int | None = ...,
-        input_tokens: _builtins.int = ...,
-        output_tokens: _builtins.int | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "_output_tokens", b"_output_tokens", "cost_nano_usd", b"cost_nano_usd", "output_tokens", b"output_tokens"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "_output_tokens", b"_output_tokens", "cost_nano_usd", b"cost_nano_usd", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__cost_nano_usd: _TypeAlias = _typing.Literal["cost_nano_usd"]  # noqa: Y015
-    _WhichOneofArgType__cost_nano_usd: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd"]  # noqa: Y015
-    _WhichOneofReturnType__output_tokens: _TypeAlias = _typing.Literal["output_tokens"]  # noqa: Y015
-    _WhichOneofArgType__output_tokens: _TypeAlias = _typing.Literal["_output_tokens", b"_output_tokens"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_nano_usd) -> _WhichOneofReturnType__cost_nano_usd | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_tokens) -> _WhichOneofReturnType__output_tokens | None: ...
-
-Global___Need: _TypeAlias = Need  # noqa: Y015
 
 @_typing.final
 class PreviewEdge(_message.Message):

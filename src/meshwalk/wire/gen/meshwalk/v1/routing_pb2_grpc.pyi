@@ -31,7 +31,8 @@ class RoutingServiceStub:
 
     A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a
     google.rpc.ErrorInfo whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a
-    backend), FAILED_PRECONDITION (anything else).  A request that cannot be taken is INVALID_ARGUMENT, or
+    backend), FAILED_PRECONDITION (anything else).  A budget that others hold at the moment (BUDGET_CONTENDED) and a vault of shared
+    budgets that does not answer (VAULT_AWAY, UNAVAILABLE) carry a google.rpc.RetryInfo.  A request that cannot be taken is INVALID_ARGUMENT, or
     RESOURCE_EXHAUSTED past `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that
     names the fields of `RouteRequest`.  A graph that is not served is NOT_FOUND.
 
@@ -56,7 +57,8 @@ class RoutingServiceAsyncStub(RoutingServiceStub):
 
     A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a
     google.rpc.ErrorInfo whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a
-    backend), FAILED_PRECONDITION (anything else).  A request that cannot be taken is INVALID_ARGUMENT, or
+    backend), FAILED_PRECONDITION (anything else).  A budget that others hold at the moment (BUDGET_CONTENDED) and a vault of shared
+    budgets that does not answer (VAULT_AWAY, UNAVAILABLE) carry a google.rpc.RetryInfo.  A request that cannot be taken is INVALID_ARGUMENT, or
     RESOURCE_EXHAUSTED past `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that
     names the fields of `RouteRequest`.  A graph that is not served is NOT_FOUND.
 
@@ -77,7 +79,8 @@ class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a
     google.rpc.ErrorInfo whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a
-    backend), FAILED_PRECONDITION (anything else).  A request that cannot be taken is INVALID_ARGUMENT, or
+    backend), FAILED_PRECONDITION (anything else).  A budget that others hold at the moment (BUDGET_CONTENDED) and a vault of shared
+    budgets that does not answer (VAULT_AWAY, UNAVAILABLE) carry a google.rpc.RetryInfo.  A request that cannot be taken is INVALID_ARGUMENT, or
     RESOURCE_EXHAUSTED past `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that
     names the fields of `RouteRequest`.  A graph that is not served is NOT_FOUND.
 

@@ -162,13 +162,13 @@ class TraversalSummary(_message.Message):
     outcome: _common_pb2.Outcome.ValueType
     """How the walk ended."""
     cause: _builtins.str
-    """Why it failed: an error class, `hops`, `visits` or `no_answer`; empty if it did not."""
+    """Why it failed: an error class, `contended` (a budget that others held), `hops`, `visits` or `no_answer`; empty if it did not."""
     answer_node: _builtins.str
     """The node whose reply was served, empty if none was."""
     latency_us: _builtins.int
     """From the request's arrival in the engine to the end of the walk, in microseconds."""
     engine_us: _builtins.int
-    """The part of the latency not spent in calls, in microseconds."""
+    """The part of the latency spent neither in calls nor in waiting for a budget that others held, in microseconds."""
     cost_nano_usd: _builtins.int
     """What all its calls cost, in nano-dollars."""
     @_builtins.property

@@ -129,6 +129,8 @@ class Traversal(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    BUDGET_WAIT_US_FIELD_NUMBER: _builtins.int
+    SLACK_NANO_USD_FIELD_NUMBER: _builtins.int
     traversal_id: _builtins.str
     """The id that a reply, an error and a span name it by."""
     trace_id: _builtins.str
@@ -140,7 +142,7 @@ class Traversal(_message.Message):
     outcome: _common_pb2.Outcome.ValueType
     """How it ended."""
     cause: _builtins.str
-    """Why it failed: an error class, `hops`, `visits` or `no_answer`; empty if it did not."""
+    """Why it failed: an error class, `contended` (a budget that others held), `hops`, `visits` or `no_answer`; empty if it did not."""
     message: _builtins.str
     """One sentence for people: the refusal's reason, or what went wrong and the remedy."""
     node: _builtins.str
@@ -156,7 +158,11 @@ class Traversal(_message.Message):
     latency_us: _builtins.int
     """From the request's arrival in the engine to the end of the walk, in microseconds."""
     engine_us: _builtins.int
-    """The part of the latency not spent in calls, in microseconds."""
+    """The part of the latency spent neither in calls nor in waiting for a budget that others held, in microseconds."""
+    budget_wait_us: _builtins.int
+    """Time spent waiting for others to settle, because they held what was left of a budget, in microseconds."""
+    slack_nano_usd: _builtins.int
+    """What calls cost that were made while the vault of shared budgets was away, in nano-dollars: so much may be past a cap."""
     @_builtins.property
     def plan(self) -> _common_pb2.PlanRef:
         """The plan that decided."""
@@ -214,10 +220,12 @@ class Traversal(_message.Message):
         facts: Global___Facts | None = ...,
         limits: _common_pb2.Limits | None = ...,
         content: Global___Content | None = ...,
+        budget_wait_us: _builtins.int = ...,
+        slack_nano_usd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_answer_hop", b"_answer_hop", "answer_hop", b"answer_hop", "began", b"began", "content", b"content", "facts", b"facts", "limits", b"limits", "plan", b"plan", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer_hop", b"_answer_hop", "answer_hop", b"answer_hop", "began", b"began", "cause", b"cause", "content", b"content", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "engine_us", b"engine_us", "facts", b"facts", "hops", b"hops", "latency_us", b"latency_us", "limits", b"limits", "message", b"message", "node", b"node", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "path", b"path", "plan", b"plan", "scope", b"scope", "span_id", b"span_id", "trace_id", b"trace_id", "traversal_id", b"traversal_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer_hop", b"_answer_hop", "answer_hop", b"answer_hop", "began", b"began", "budget_wait_us", b"budget_wait_us", "cause", b"cause", "content", b"content", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "engine_us", b"engine_us", "facts", b"facts", "hops", b"hops", "latency_us", b"latency_us", "limits", b"limits", "message", b"message", "node", b"node", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "path", b"path", "plan", b"plan", "scope", b"scope", "slack_nano_usd", b"slack_nano_usd", "span_id", b"span_id", "trace_id", b"trace_id", "traversal_id", b"traversal_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answer_hop: _TypeAlias = _typing.Literal["answer_hop"]  # noqa: Y015
     _WhichOneofArgType__answer_hop: _TypeAlias = _typing.Literal["_answer_hop", b"_answer_hop"]  # noqa: Y015
@@ -252,15 +260,39 @@ class Facts(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class CountedTokensEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     INPUT_BYTES_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     PARAMS_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    COUNTED_TOKENS_FIELD_NUMBER: _builtins.int
     input_bytes: _builtins.int
     """The messages' UTF-8 bytes."""
     messages: _builtins.int
     """How many messages there were."""
+    tenant: _builtins.str
+    """Whose budgets it drew on, as the server says."""
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _common_pb2.Value]:
         """Every attribute with its value, defaults filled in."""
@@ -273,6 +305,10 @@ class Facts(_message.Message):
     def scopes(self) -> _common_pb2.Scopes:
         """What the request belongs to."""
 
+    @_builtins.property
+    def counted_tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The tokens that each node's call sends, by the node's name, where its backend declares a tokenizer."""
+
     def __init__(
         self,
         *,
@@ -281,10 +317,12 @@ class Facts(_message.Message):
         messages: _builtins.int = ...,
         params: _common_pb2.Params | None = ...,
         scopes: _common_pb2.Scopes | None = ...,
+        tenant: _builtins.str = ...,
+        counted_tokens: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params", "scopes", b"scopes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "input_bytes", b"input_bytes", "messages", b"messages", "params", b"params", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "counted_tokens", b"counted_tokens", "input_bytes", b"input_bytes", "messages", b"messages", "params", b"params", "scopes", b"scopes", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,6 +404,10 @@ class Hop(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     ERROR_CLASS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    BUDGET_WAIT_US_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    NEED_FIELD_NUMBER: _builtins.int
+    GRANTED_VIEWS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Its place in the path, from 0."""
     visit: _builtins.int
@@ -387,7 +429,7 @@ class Hop(_message.Message):
     latency_us: _builtins.int
     """All the time, from the decision to come here to the end of the hop, in microseconds."""
     engine_us: _builtins.int
-    """The part of the latency not spent in calls, in microseconds."""
+    """The part of the latency spent neither in calls nor in waiting for a budget that others held, in microseconds."""
     reserved_nano_usd: _builtins.int
     """What was reserved for the first call, in nano-dollars."""
     cost_nano_usd: _builtins.int
@@ -398,6 +440,10 @@ class Hop(_message.Message):
     """The class of what went wrong, in the words of a graph's `on_error`; empty if nothing did."""
     message: _builtins.str
     """What went wrong, or the refusal's reason; empty if nothing did."""
+    budget_wait_us: _builtins.int
+    """Time spent waiting for others to settle, because they held what was left of a budget, in microseconds."""
+    scope: _builtins.str
+    """The budget scope that did not allow the call, empty if all did."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """The tokens of its calls."""
@@ -412,11 +458,19 @@ class Hop(_message.Message):
 
     @_builtins.property
     def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScopeView]:
-        """The budgets as the walk saw them after its reservation; with detail FULL only."""
+        """The budgets as the walk last saw them on this hop, which is as guards saw them when it was left; with detail FULL only."""
 
     @_builtins.property
     def decision(self) -> Global___Decision:
         """How the walk went on from here."""
+
+    @_builtins.property
+    def need(self) -> _common_pb2.Need:
+        """What was reserved, or asked for, before the first call; unset if nothing was."""
+
+    @_builtins.property
+    def granted_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScopeView]:
+        """The budgets as the reservation left them; with detail FULL only."""
 
     def __init__(
         self,
@@ -442,10 +496,14 @@ class Hop(_message.Message):
         decision: Global___Decision | None = ...,
         error_class: _builtins.str = ...,
         message: _builtins.str = ...,
+        budget_wait_us: _builtins.int = ...,
+        scope: _builtins.str = ...,
+        need: _common_pb2.Need | None = ...,
+        granted_views: _abc.Iterable[Global___ScopeView] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "need", b"need", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "decision", b"decision", "engine_us", b"engine_us", "error_class", b"error_class", "first_byte_us", b"first_byte_us", "index", b"index", "latency_us", b"latency_us", "message", b"message", "node", b"node", "outputs", b"outputs", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "role", b"role", "started_us", b"started_us", "status", b"status", "usage", b"usage", "views", b"views", "visit", b"visit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "budget_wait_us", b"budget_wait_us", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "decision", b"decision", "engine_us", b"engine_us", "error_class", b"error_class", "first_byte_us", b"first_byte_us", "granted_views", b"granted_views", "index", b"index", "latency_us", b"latency_us", "message", b"message", "need", b"need", "node", b"node", "outputs", b"outputs", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "role", b"role", "scope", b"scope", "started_us", b"started_us", "status", b"status", "usage", b"usage", "views", b"views", "visit", b"visit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -542,6 +600,7 @@ class Attempt(_message.Message):
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
     SPAN_ID_FIELD_NUMBER: _builtins.int
+    BUDGET_WAIT_US_FIELD_NUMBER: _builtins.int
     started_us: _builtins.int
     """When it started, in microseconds since the walk began."""
     latency_us: _builtins.int
@@ -574,6 +633,8 @@ class Attempt(_message.Message):
     """Whether no model made the reply."""
     span_id: _builtins.str
     """The span that the backend saw as its parent, 16 hex digits."""
+    budget_wait_us: _builtins.int
+    """Time spent, before it began, waiting for others to settle; a hop's first call has none, its hop tells of that."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """The tokens of the call."""
@@ -598,10 +659,11 @@ class Attempt(_message.Message):
         finish_reason: _builtins.str = ...,
         simulated: _builtins.bool = ...,
         span_id: _builtins.str = ...,
+        budget_wait_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "error_class", b"error_class", "finish_reason", b"finish_reason", "first_byte_us", b"first_byte_us", "latency_us", b"latency_us", "message", b"message", "model", b"model", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "simulated", b"simulated", "span_id", b"span_id", "started_us", b"started_us", "status", b"status", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "budget_wait_us", b"budget_wait_us", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "error_class", b"error_class", "finish_reason", b"finish_reason", "first_byte_us", b"first_byte_us", "latency_us", b"latency_us", "message", b"message", "model", b"model", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "simulated", b"simulated", "span_id", b"span_id", "started_us", b"started_us", "status", b"status", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -614,40 +676,33 @@ class ScopeView(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SCOPE_FIELD_NUMBER: _builtins.int
-    LIMIT_NANO_USD_FIELD_NUMBER: _builtins.int
-    USED_NANO_USD_FIELD_NUMBER: _builtins.int
-    LIMIT_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
-    USED_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
-    """The scope."""
-    limit_nano_usd: _builtins.int
-    """What may be spent, in nano-dollars; unset if there is no limit."""
-    used_nano_usd: _builtins.int
-    """What is spent and reserved, in nano-dollars."""
-    limit_output_tokens: _builtins.int
-    """How many tokens may be written; unset if there is no limit."""
-    used_output_tokens: _builtins.int
-    """How many tokens are written and reserved."""
+    """The scope: `request`, `session`, `workflow` or `tenant`."""
+    away: _builtins.str
+    """`open` or `local` where the vault did not answer and that policy held, and what is used is what this server knows; else empty."""
+    @_builtins.property
+    def caps(self) -> _common_pb2.Caps:
+        """What may be used."""
+
+    @_builtins.property
+    def used(self) -> _common_pb2.Amount:
+        """What is spent and reserved."""
+
     def __init__(
         self,
         *,
         scope: _builtins.str = ...,
-        limit_nano_usd: _builtins.int | None = ...,
-        used_nano_usd: _builtins.int = ...,
-        limit_output_tokens: _builtins.int | None = ...,
-        used_output_tokens: _builtins.int = ...,
+        caps: _common_pb2.Caps | None = ...,
+        used: _common_pb2.Amount | None = ...,
+        away: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_nano_usd", b"_limit_nano_usd", "_limit_output_tokens", b"_limit_output_tokens", "limit_nano_usd", b"limit_nano_usd", "limit_output_tokens", b"limit_output_tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caps", b"caps", "used", b"used"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_nano_usd", b"_limit_nano_usd", "_limit_output_tokens", b"_limit_output_tokens", "limit_nano_usd", b"limit_nano_usd", "limit_output_tokens", b"limit_output_tokens", "scope", b"scope", "used_nano_usd", b"used_nano_usd", "used_output_tokens", b"used_output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "caps", b"caps", "scope", b"scope", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__limit_nano_usd: _TypeAlias = _typing.Literal["limit_nano_usd"]  # noqa: Y015
-    _WhichOneofArgType__limit_nano_usd: _TypeAlias = _typing.Literal["_limit_nano_usd", b"_limit_nano_usd"]  # noqa: Y015
-    _WhichOneofReturnType__limit_output_tokens: _TypeAlias = _typing.Literal["limit_output_tokens"]  # noqa: Y015
-    _WhichOneofArgType__limit_output_tokens: _TypeAlias = _typing.Literal["_limit_output_tokens", b"_limit_output_tokens"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_nano_usd) -> _WhichOneofReturnType__limit_nano_usd | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_output_tokens) -> _WhichOneofReturnType__limit_output_tokens | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScopeView: _TypeAlias = ScopeView  # noqa: Y015
