@@ -87,7 +87,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "server": (*_GROUND, "budgets", "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),
     "cli": (
-        *(*_GROUND, "outcomes", "casebook", "loader", "guards", "topology", "bounds", "plan"),
+        *(*_GROUND, "budgets", "outcomes", "casebook", "loader", "guards", "topology", "bounds", "plan"),
         *("draw", "differences", "hops", "walk"),
         *(*_WORKSHOP, "replay", "cases", "evaluate", "mesh", "server", "meshwalk"),
     ),

@@ -63,8 +63,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     for name in ("desk", "other"):
         (folder / f"{name}.yaml").write_text(DESK.replace("name: desk", f"name: {name}"), encoding="utf-8")
     with serving(folder / "desk.yaml", folder / "other.yaml", "--traces", folder / "traces") as (_, ready):
-        assert {"ready", "address", "port", "graphs", "traces"} == ready.keys()
-        assert ["desk", "other"] == ready["graphs"]
+        assert {"ready", "address", "port", "graphs", "traces", "tenant", "workers", "pids", "vault", "risks"} == ready.keys()
+        assert (["desk", "other"], 1, "memory", []) == tuple(ready[key] for key in ("graphs", "workers", "vault", "risks"))
 
         yield ready["address"], folder / "traces"
 

@@ -15,6 +15,7 @@ from typing import TextIO, cast
 
 from cyclopts import App, CycloptsError, Parameter
 
+from meshwalk.cli.budget import budget
 from meshwalk.cli.check import check
 from meshwalk.cli.diff import diff
 from meshwalk.cli.draw import draw
@@ -82,6 +83,7 @@ def app() -> App:
         commands.command(command)
     commands.command(route, usage="Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT")
     commands.command(traces())
+    commands.command(budget())
 
     return commands
 

@@ -46,6 +46,22 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
     return int(text)
 
 
+def _count(_: Any, tokens: Sequence[Token]) -> int:
+    option, text = tokens[0].keyword, tokens[0].value
+    if not _WHOLE.fullmatch(text) or int(text) > _MOST:
+        raise Misuse(f"{option} takes a whole number from 0 to {_MOST}, and {_clipped(text)} is none")
+
+    return int(text)
+
+
+def _name(_: Any, tokens: Sequence[Token]) -> str:
+    # An empty text is what an unset variable of a shell leaves.
+    if not tokens[0].value:
+        raise Misuse(f"{tokens[0].keyword} takes a name, and '' is none")
+
+    return tokens[0].value
+
+
 def _folder(_: Any, tokens: Sequence[Token]) -> str:
     # An empty text is what an unset variable of a shell leaves; the current folder is not what was meant.
     if not tokens[0].value:
@@ -70,7 +86,11 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSO
 TracesFolder = Annotated[str, Parameter(name="--traces", converter=_folder, help="The folder that traces are kept in.")]
 NewTraces = Annotated[str | None, Parameter(name="--traces", converter=_folder)]
 DataFile = Annotated[str | None, Parameter(name="--data", converter=_file)]
+VaultAddress = Annotated[str, Parameter(name="--vault", converter=_name)]
+Tenant = Annotated[str, Parameter(name="--tenant", converter=_name)]
+OperatorKeyEnv = Annotated[str | None, Parameter(name="--operator-key-env", converter=_name)]
 Whole = Parameter(converter=_whole)
+Count = Parameter(converter=_count)
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s|m|h)", re.ASCII)
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
@@ -88,6 +108,20 @@ def duration_us(option: str, text: str) -> int:
         raise Misuse(f"{option} takes a duration such as 300ms, 4s or 2m, and {text!r} is none")
 
     return int(Decimal(found[1]) * _UNITS_US[found[2]])
+
+
+def vault_address(text: str) -> str:
+    """
+    Return the address of a vault to look into, which must be there already.
+
+    Raises:
+        Misuse: If it is a file that is not.
+    """
+    kind, _, path = text.partition(":")
+    if kind == "sqlite" and "$" not in path and not Path(path).exists():
+        raise Misuse(f"there is no vault at {_clipped(text)}; `meshwalk serve --vault {text}` makes one")
+
+    return text
 
 
 def nano_usd(option: str, amount: float) -> int:

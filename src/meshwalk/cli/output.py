@@ -176,7 +176,12 @@ def error_document(error: MeshwalkError) -> dict[str, Any]:
         case RequestError():
             document["violations"] = [violation._asdict() for violation in error.violations]
         case WalkStopped():
-            document |= {"traversal_id": error.traversal_id, "node": error.node, "cause": error.error_class}
+            document |= {
+                "traversal_id": error.traversal_id,
+                "node": error.node,
+                "cause": error.error_class,
+                "scope": error.scope,
+            }
 
     return document
 

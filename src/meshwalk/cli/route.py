@@ -32,6 +32,7 @@ def route(
     session: str = "",
     workflow: str = "",
     graph: Annotated[str, Parameter(name="--graph")] = "",
+    idempotency_key: str = "",
     data: DataFile = None,
     traces: NewTraces = None,
     max_cost_usd: float | None = None,
@@ -61,6 +62,8 @@ def route(
         The workflow that the request belongs to.
     graph
         With --target: the graph to walk, where the server serves several.
+    idempotency_key
+        With --target: names this request among its retries; a second one with it gets the first one's walk.
     data
         The outcomes file of `recorded` backends that name none.
     traces
@@ -89,7 +92,9 @@ def route(
 
     def ask(name: str, declared: Mapping[str, ValueType]) -> Request:
         values: Mapping[str, Value] = attribute_values(set, name, declared)
-        return Request((Message("user", prompt),), attributes=values, scopes=Scopes(session, workflow), limits=limits)
+        scopes = Scopes(session, workflow)
+        message = Message("user", prompt)
+        return Request((message,), attributes=values, scopes=scopes, limits=limits, idempotency_key=idempotency_key)
 
     if target:
         if data is not None or traces is not None:
@@ -98,6 +103,8 @@ def route(
     else:
         if graph:
             raise Misuse("--graph names a graph of a server; with a graph file leave it out")
+        if idempotency_key:
+            raise Misuse("--idempotency-key is remembered by a server; with a graph file leave it out")
         document, hops = anyio.run(_here, path, data, traces, ask)
     if json:
         emit(document)
@@ -131,10 +138,11 @@ async def _here(path: str, data: str | None, traces: str | None, ask: Asker) -> 
     async with Mesh(plan, data=data, traces=traces) as mesh:
         walked = await mesh.walk(request)
     hops = hops_of(walked.traversal, plan)
-
-    return walk_document(
+    document = walk_document(
         walked.traversal, hops, graph=plan.name, plan_digest=plan.plan_digest, answer=walked.answer, reason=walked.reason
-    ), hops
+    )
+
+    return document | {"repeated": walked.repeated}, hops
 
 
 async def _there(target: str, graph: str, ask: Asker, typed: bool) -> tuple[dict[str, Any], list[Hop]]:
@@ -150,10 +158,11 @@ async def _there(target: str, graph: str, ask: Asker, typed: bool) -> tuple[dict
             declared = {attribute.name: attribute.type for attribute in described.attributes}
         routed = await client.ask(ask(name, declared), graph=graph, detail="HOPS")
     hops = list(routed.hops)
-
-    return walk_document(
+    document = walk_document(
         routed, hops, graph=routed.plan.graph, plan_digest=routed.plan.plan_digest, answer=routed.answer, reason=routed.reason
-    ), hops
+    )
+
+    return document | {"repeated": routed.repeated}, hops
 
 
 def _show(document: dict[str, Any], hops: list[Hop]) -> None:
@@ -164,5 +173,5 @@ def _show(document: dict[str, Any], hops: list[Hop]) -> None:
     console().print(hops_table(hops))
     say(
         f"{document['cost_usd']:.6f} USD ({document['cost_basis']}), {document['latency_us'] / 1000:.1f} ms, "
-        f"traversal {document['traversal_id']}"
+        f"traversal {document['traversal_id']}{' (of an earlier call)' if document['repeated'] else ''}"
     )

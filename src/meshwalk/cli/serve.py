@@ -1,18 +1,22 @@
 """
 `meshwalk serve`: graphs behind gRPC, until somebody says stop.
+
+With several workers this process only supervises: each worker is this command again, with `--as-worker`.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import DataFile, Json, NewTraces
-from meshwalk.cli.output import OK, emit, say
+from meshwalk.cli.options import DataFile, Json, NewTraces, OperatorKeyEnv, Tenant, VaultAddress, Whole, duration_us
+from meshwalk.cli.output import OK, Misuse, complain, emit, say
 
 
 if TYPE_CHECKING:
@@ -21,13 +25,36 @@ if TYPE_CHECKING:
     from meshwalk.plan import Plan
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """
+    Hold what a server was asked to be.
+    """
+
+    graphs: Sequence[str]
+    listen: str
+    traces: str | None
+    data: str | None
+    vault: str
+    tenant: str
+    operator_key_env: str | None
+    retry_window: str
+    json: bool
+
+
 def serve(
     graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")],
     /,
     *,
     listen: Annotated[str, Parameter(name="--listen")] = "127.0.0.1:50051",
+    workers: Annotated[int, Whole] = 1,
     traces: NewTraces = None,
     data: DataFile = None,
+    vault: VaultAddress = "memory",
+    tenant: Tenant = "default",
+    operator_key_env: OperatorKeyEnv = None,
+    retry_window: str = "10m",
+    as_worker: Annotated[bool, Parameter(name="--as-worker", negative="", show=False)] = False,
     json: Json = False,
 ) -> int:
     """
@@ -41,30 +68,65 @@ def serve(
         The graphs' YAML files.
     listen
         HOST:PORT to listen at; port 0 takes a free one.
+    workers
+        How many processes share the port; one that dies is replaced.
     traces
         A folder to store every walk in.
     data
         The outcomes file of `recorded` backends that name none.
+    vault
+        Where shared budgets are kept: memory, sqlite:PATH or redis://HOST:PORT; ${NAME} stands for what the environment holds.
+    tenant
+        Whose budgets the walks draw on.
+    operator_key_env
+        The environment variable that holds the key for setting budgets; without it nobody sets any.
+    retry_window
+        How long a walk is kept for requests that repeat its idempotency key.
     """
     import anyio
 
     from meshwalk.loader import load_graph
     from meshwalk.plan import compile_plan
 
+    setup = Setup(
+        graphs=graphs,
+        listen=listen,
+        traces=traces,
+        data=data,
+        vault=vault,
+        tenant=tenant,
+        operator_key_env=operator_key_env,
+        retry_window=retry_window,
+        json=json,
+    )
     plans = [compile_plan(load_graph(path)) for path in graphs]
-    anyio.run(_serve, plans, listen, traces, data, json)
+    duration_us("--retry-window", retry_window)
+    if workers == 1 or as_worker:
+        anyio.run(_serve, setup, plans, as_worker)
+        return OK
+    _refuse_shared_memory(setup, plans, workers)
 
-    return OK
+    return anyio.run(_supervise, setup, plans, workers)
 
 
-async def _serve(plans: Sequence[Plan], listen: str, traces: str | None, data: str | None, as_json: bool) -> None:
+# ---- one process ----------------------------------------------------------------------------------------------------
+
+
+async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
     import anyio
 
     from meshwalk.mesh import Mesh, Sink
+    from meshwalk.server import Operator
     from meshwalk.server import serve as listening
+    from meshwalk.server.workers import lifeline
     from meshwalk.store import Shelf, TraceStore
     from meshwalk.telemetry import Telemetry
+    from meshwalk.vaults import open_vault
 
+    if as_worker:
+        lifeline()
+    key_env = setup.operator_key_env
+    operator = None if key_env is None else Operator.from_environment(key_env, os.environ)
     # Signals are received from here on, so that a stop that comes early is a graceful one, too.
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
@@ -72,24 +134,110 @@ async def _serve(plans: Sequence[Plan], listen: str, traces: str | None, data: s
             stack.push_async_callback(telemetry.aclose)
             sinks: list[Sink] = [telemetry]
             shelf = None
-            if traces is not None:
-                store = TraceStore(traces)
+            if setup.traces is not None:
+                store = TraceStore(setup.traces)
                 stack.push_async_callback(store.aclose)
                 sinks.append(store)
-                shelf = stack.enter_context(Shelf(traces))
-            meshes = [await stack.enter_async_context(Mesh(plan, data=data, sinks=sinks)) for plan in plans]
-            server = await stack.enter_async_context(listening(meshes, listen=listen, shelf=shelf))
-            _announce(plans, f"{listen.rpartition(':')[0]}:{server.port}", server.port, traces, as_json)
+                shelf = stack.enter_context(Shelf(setup.traces))
+            vault = await open_vault(setup.vault)
+            stack.push_async_callback(vault.aclose)
+            window_us = duration_us("--retry-window", setup.retry_window)
+            meshes = [
+                await stack.enter_async_context(
+                    Mesh(plan, data=setup.data, sinks=sinks, vault=vault, tenant=setup.tenant, retry_window_us=window_us)
+                )
+                for plan in plans
+            ]
+            server = await stack.enter_async_context(
+                listening(meshes, listen=setup.listen, shelf=shelf, operator=operator, share_port=as_worker)
+            )
+            ready = _ready(setup, plans, f"{setup.listen.rpartition(':')[0]}:{server.port}", [os.getpid()])
+            _announce(setup, ready | {"vault": vault.name, "risks": list(vault.risks)}, quietly=as_worker)
             async for _ in signals:
                 break
 
 
-def _announce(plans: Sequence[Plan], address: str, port: int, traces: str | None, as_json: bool) -> None:
-    names = [plan.name for plan in plans]
-    if as_json:
-        emit({"ready": True, "address": address, "port": port, "graphs": names, "traces": traces}, on_one_line=True)
+# ---- several --------------------------------------------------------------------------------------------------------
+
+
+def _refuse_shared_memory(setup: Setup, plans: Sequence[Plan], workers: int) -> None:
+    if setup.vault.strip() != "memory":
+        return
+    counting = [plan.name for plan in plans if plan.graph.budgets]
+    if counting:
+        raise Misuse(
+            f"--workers {workers} with the vault in memory would count the budgets of {', '.join(counting)} "
+            f"{workers} times over, once in each worker; name a vault that they share, such as --vault sqlite:vault.sqlite"
+        )
+    complain(
+        f"warning: each of {workers} workers remembers idempotency keys for itself, so a retry that reaches another is walked "
+        "again; --vault sqlite:PATH shares them"
+    )
+
+
+async def _supervise(setup: Setup, plans: Sequence[Plan], count: int) -> int:
+    import anyio
+
+    from meshwalk.server.serving import DEFAULT_GRACE_SECONDS
+    from meshwalk.server.workers import WorkerFailed, reserved, working
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, reserved(setup.listen) as address:
+        try:
+            async with working(
+                _command(setup, address), count, complain=lambda said: complain(f"warning: {said}"), grace=DEFAULT_GRACE_SECONDS
+            ) as workers:
+                told = {key: workers.said[key] for key in ("vault", "risks")}
+                _announce(setup, _ready(setup, plans, address, workers.pids) | told)
+                async for _ in signals:
+                    break
+        except WorkerFailed as error:
+            if setup.json:
+                say(error.said.rstrip("\n"))
+            return error.code
+
+    return OK
+
+
+def _command(setup: Setup, address: str) -> list[str]:
+    words = [sys.executable, "-m", "meshwalk", "serve", *setup.graphs, "--as-worker", "--json", "--listen", address]
+    named = {
+        "--traces": setup.traces,
+        "--data": setup.data,
+        "--vault": setup.vault,
+        "--tenant": setup.tenant,
+        "--operator-key-env": setup.operator_key_env,
+        "--retry-window": setup.retry_window,
+    }
+
+    return [*words, *(f"{name}={value}" for name, value in named.items() if value is not None)]
+
+
+# ---- being ready ----------------------------------------------------------------------------------------------------
+
+
+def _ready(setup: Setup, plans: Sequence[Plan], address: str, pids: Sequence[int]) -> dict[str, Any]:
+    return {
+        "ready": True,
+        "address": address,
+        "port": int(address.rpartition(":")[2]),
+        "graphs": [plan.name for plan in plans],
+        "traces": setup.traces,
+        "tenant": setup.tenant,
+        "workers": len(pids),
+        "pids": list(pids),
+    }
+
+
+def _announce(setup: Setup, ready: dict[str, Any], *, quietly: bool = False) -> None:
+    if not quietly:
+        for risk in ready["risks"]:
+            complain(f"warning: vault {ready['vault']}: {risk}")
+    if setup.json:
+        emit(ready, on_one_line=True)
     else:
-        kept = f", traces in {traces}" if traces is not None else ""
-        say(f"Serving {', '.join(names)} at {address}{kept}; Ctrl-C stops.")
+        shared = f" with {ready['workers']} workers" if ready["workers"] > 1 else ""
+        kept = f", traces in {setup.traces}" if setup.traces is not None else ""
+        books = f", budgets in {ready['vault']}" if setup.vault != "memory" else ""
+        say(f"Serving {', '.join(ready['graphs'])} at {ready['address']}{shared}{kept}{books}; Ctrl-C stops.")
     # Whoever waits for this line may read it through a pipe, which Python would hold back.
     sys.stdout.flush()

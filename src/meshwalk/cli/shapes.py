@@ -48,6 +48,7 @@ def walk_document(
         "cost_basis": walk.basis,
         "latency_us": walk.latency_us,
         "engine_us": walk.engine_us,
+        "budget_wait_us": sum(hop.budget_wait_us for hop in hops),
         "hops": [hop_document(hop) for hop in hops],
     }
 
@@ -80,6 +81,8 @@ def _record_document(traversal: Traversal, plan: Plan) -> dict[str, Any]:
         "shape_digest": traversal.shape_digest,
         "session": began.facts.scopes.session,
         "workflow": began.facts.scopes.workflow,
+        "tenant": began.facts.scopes.tenant,
+        "slack_usd": traversal.slack_nano_usd / 1e9,
         "attributes": dict(began.facts.attributes),
         "limits": began.limits._asdict(),
         "cause": finish.cause,
@@ -129,6 +132,8 @@ def hop_document(hop: Hop) -> dict[str, Any]:
         "started_us": hop.started_us,
         "latency_us": hop.latency_us,
         "engine_us": hop.engine_us,
+        "budget_wait_us": hop.budget_wait_us,
+        "scope": hop.scope,
         **hop.timing._asdict(),
         "cost_usd": hop.cost_nano_usd / 1e9,
         "cost_basis": hop.basis,

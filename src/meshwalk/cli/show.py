@@ -52,32 +52,27 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *,
 def hops_table(hops: Iterable[Hop]) -> Table:
     """
     Show a row a hop: what it took, what it cost, what it gave, and where the walk went.
+
+    A column tells how long hops waited for a budget that others held, if any did.
     """
+    rows = list(hops)
+    waited = ("budget",) if any(hop.budget_wait_us for hop in rows) else ()
+    times = ("start ms", "ms", *waited, "queue", "connect", "first byte", "engine")
+
     return table(
         "Hops",
-        (
-            "node",
-            "role",
-            "status",
-            "start ms",
-            "ms",
-            "queue",
-            "connect",
-            "first byte",
-            "engine",
-            "tokens",
-            "USD",
-            "outputs",
-            "next",
-        ),
-        (_hop_row(hop) for hop in hops),
-        right=range(3, 11),
+        ("node", "role", "status", *times, "tokens", "USD", "outputs", "next"),
+        (_hop_row(hop, waited=bool(waited)) for hop in rows),
+        right=range(3, 5 + len(times)),
     )
 
 
-def _hop_row(hop: Hop) -> tuple[str, ...]:
-    times = (hop.started_us, hop.latency_us, *hop.timing, hop.engine_us)
-    status = f"{hop.status} ({hop.error_class})" if hop.error_class else hop.status
+def _hop_row(hop: Hop, *, waited: bool) -> tuple[str, ...]:
+    wait = (hop.budget_wait_us,) if waited else ()
+    times = (hop.started_us, hop.latency_us, *wait, *hop.timing, hop.engine_us)
+    # What the budget did not allow says whose budget that is.
+    why = f"budget: {hop.scope}" if hop.scope else hop.error_class
+    status = f"{hop.status} ({why})" if why else hop.status
 
     return (
         hop.node if hop.visit == 1 else f"{hop.node} #{hop.visit}",

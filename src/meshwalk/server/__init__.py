@@ -1,5 +1,5 @@
 """
-The gRPC services, on top of `Mesh`: routing, traces, graphs, health and reflection.
+The gRPC services, on top of `Mesh`: routing, traces, graphs, budgets, health and reflection.
 
 A service turns messages into house words, asks a mesh, and turns what it gave back; nothing is decided here.  Laws of the room:
 
@@ -10,7 +10,8 @@ A service turns messages into house words, asks a mesh, and turns what it gave b
 
 from __future__ import annotations
 
+from meshwalk.server.operator import Operator
 from meshwalk.server.serving import Server, serve
 
 
-__all__ = ["Server", "serve"]
+__all__ = ["Operator", "Server", "serve"]

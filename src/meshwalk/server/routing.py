@@ -73,7 +73,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         """
         seat, asked = self._taken(message.request, context)
 
-        return convert.pack_decided(seat.mesh.decide(asked), seat.mesh.plan)
+        return convert.pack_decided(await seat.mesh.decide(asked), seat.mesh.plan)
 
     def _taken(self, request: routing_pb2.RouteRequest, context: Context) -> tuple[Seat, Request]:
         seat = self._served.pick(request.graph)
@@ -86,10 +86,13 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
 def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
     if error := walked.error():
         raise error
-    traversal, detail = walked.traversal, request.detail
-    record = convert.pack_record(traversal, seat.mesh.plan, full=detail == _FULL) if detail in _WITH_RECORD else None
+    traversal, plan, detail = walked.traversal, seat.mesh.plan, request.detail
+    # A walk of an earlier call may be of an earlier plan, which is not here to say what its hops were.
+    known = traversal.plan_digest == plan.plan_digest
+    record = convert.pack_record(traversal, plan, full=detail == _FULL) if detail in _WITH_RECORD and known else None
+    ref = seat.plan if known else convert.pack_plan_of(traversal)
 
-    return convert.pack_reply(traversal, walked.answer, walked.finish_reason, seat.plan, record)
+    return convert.pack_reply(traversal, walked.answer, walked.finish_reason, ref, record, repeated=walked.repeated)
 
 
 def _pack_event(event: HopStarted | HopFinished, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:

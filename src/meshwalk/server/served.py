@@ -28,7 +28,7 @@ class Served:
     Find meshes by name.
 
     Raises:
-        SetupError: If there is none, or two graphs have one name.
+        SetupError: If there is none, two graphs have one name, or they spend for different tenants.
     """
 
     def __init__(self, meshes: Iterable[Mesh]) -> None:
@@ -40,6 +40,10 @@ class Served:
             self._seats[name] = Seat(mesh, convert.pack_plan(mesh.plan))
         if not self._seats:
             raise SetupError("there is no graph to serve; name at least one")
+        tenants = sorted({mesh.tenant for mesh in self})
+        if len(tenants) > 1:
+            raise SetupError(f"the graphs of one server spend for one tenant, and these do for {', '.join(tenants)}")
+        self.tenant = tenants[0]
 
     def pick(self, name: str) -> Seat:
         """

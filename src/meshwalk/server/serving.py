@@ -15,8 +15,10 @@ from grpc_reflection.v1alpha import reflection
 from meshwalk.mesh import Mesh
 from meshwalk.model import DEFAULT_INPUT_BYTES
 from meshwalk.problems import SetupError
+from meshwalk.server.budgets import Budgets
 from meshwalk.server.graphs import Graphs
 from meshwalk.server.health import Health
+from meshwalk.server.operator import Operator
 from meshwalk.server.reading import Registrar
 from meshwalk.server.routing import Routing
 from meshwalk.server.served import Served
@@ -24,6 +26,8 @@ from meshwalk.server.traces import Traces
 from meshwalk.store import Shelf
 from meshwalk.wire.address import checked_address
 from meshwalk.wire.gen.meshwalk.v1 import (
+    budget_pb2,
+    budget_pb2_grpc,
     graph_pb2,
     graph_pb2_grpc,
     routing_pb2,
@@ -37,6 +41,7 @@ SERVICES = (
     routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name,
     trace_pb2.DESCRIPTOR.services_by_name["TraceService"].full_name,
     graph_pb2.DESCRIPTOR.services_by_name["GraphService"].full_name,
+    budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name,
 )
 
 # What gRPC itself allows for a message if nobody says otherwise.
@@ -75,6 +80,8 @@ async def serve(
     *,
     listen: str = "127.0.0.1:0",
     shelf: Shelf | None = None,
+    operator: Operator | None = None,
+    share_port: bool = False,
     grace: float = DEFAULT_GRACE_SECONDS,
 ) -> AsyncIterator[Server]:
     """
@@ -83,6 +90,8 @@ async def serve(
     Args:
         listen: `host:port`; port 0 takes a free one, see `Server.port`.
         shelf: Where TraceService reads; the caller closes it.
+        operator: Who may set budgets; None is nobody.
+        share_port: Whether other processes listen at the same port, and share its calls; see `workers`.
         grace: How many seconds running calls have to end when the context is left.
 
     Raises:
@@ -90,12 +99,13 @@ async def serve(
     """
     checked_address(listen, first_port=0)
     served = Served(meshes)
-    server = grpc.aio.server(options=_options(served))
+    server = grpc.aio.server(options=_options(served, share_port))
     health = Health()
     registrar: Any = Registrar(server)
     routing_pb2_grpc.add_RoutingServiceServicer_to_server(Routing(served), registrar)
     trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, shelf), registrar)
     graph_pb2_grpc.add_GraphServiceServicer_to_server(Graphs(served), registrar)
+    budget_pb2_grpc.add_BudgetServiceServicer_to_server(Budgets(served, operator or Operator()), registrar)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(
         (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME), server
@@ -118,15 +128,15 @@ def _bind(server: grpc.aio.Server, listen: str) -> int:
         ) from error
 
 
-def _options(served: Served) -> tuple[tuple[str, int], ...]:
+def _options(served: Served, share_port: bool) -> tuple[tuple[str, int], ...]:
     largest = max(mesh.plan.limits.input_bytes or DEFAULT_INPUT_BYTES for mesh in served)
 
     return (
         # Twice the messages' own limit, so that a request past it is told so with the field named, and not cut off by gRPC.
         ("grpc.max_receive_message_length", max(_USUAL_MESSAGE_BYTES, 2 * largest)),
         ("grpc.max_send_message_length", -1),
-        # Two servers on one port would share its calls without a word.
-        ("grpc.so_reuseport", 0),
+        # Two servers on one port would share its calls without a word, so only those do it that were told to.
+        ("grpc.so_reuseport", int(share_port)),
         # A caller that is gone without a word is noticed, so that its walks are cancelled.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -1,0 +1,171 @@
+"""
+`BudgetService`: the accounts of shared budgets, as an operator sees and caps them.
+
+Meshes that are served together usually share one vault; where they do not, their accounts stand in one list, and a cap is set
+in every vault.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import NamedTuple
+
+import orjson
+
+from meshwalk.budgets import Statement
+from meshwalk.mesh import Mesh
+from meshwalk.model import Caps, ScopeKind
+from meshwalk.problems import RequestError, Violation
+from meshwalk.server.calls import Context, answers
+from meshwalk.server.operator import Operator
+from meshwalk.server.served import Served
+from meshwalk.wire import convert
+from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, budget_pb2_grpc
+
+
+DEFAULT_PAGE = 50
+LARGEST_PAGE = 1_000
+
+# Where an account stands in a list: its kind, its name, its window's length and end, and its vault.
+_Key = tuple[str, str, int, int, int]
+
+
+class _Found(NamedTuple):
+    key: _Key
+    statement: Statement
+    graph_caps: Caps
+
+
+class Budgets(budget_pb2_grpc.BudgetServiceServicer):
+    """
+    Show and cap the accounts that the meshes of *served* draw on.
+    """
+
+    def __init__(self, served: Served, operator: Operator) -> None:
+        self._tenant = served.tenant
+        self._operator = operator
+        # By identity, since two vaults may well look alike.
+        meshes: dict[int, list[Mesh]] = {}
+        for mesh in served:
+            meshes.setdefault(id(mesh.vault), []).append(mesh)
+        self._vaults = [(together[0].vault, together) for together in meshes.values()]
+
+    @answers
+    async def ListBudgets(  # noqa: N802
+        self, request: budget_pb2.ListBudgetsRequest, context: Context
+    ) -> budget_pb2.ListBudgetsResponse:
+        """
+        List accounts.
+        """
+        del context
+        size, after = _page_size(request), _after(request.page_token)
+        kind = _kind(request.scope) if request.scope else None
+        found = sorted([one async for one in self._accounts(kind, request.name or None, request.graph)])
+        rest = [one for one in found if after is None or one.key > after]
+        page = rest[:size]
+
+        return budget_pb2.ListBudgetsResponse(
+            tenant=self._tenant,
+            accounts=[convert.pack_account(one.statement, one.graph_caps) for one in page],
+            next_page_token=_token(page[-1].key) if len(rest) > size else "",
+        )
+
+    @answers
+    async def SetBudget(  # noqa: N802
+        self, request: budget_pb2.SetBudgetRequest, context: Context
+    ) -> budget_pb2.SetBudgetResponse:
+        """
+        Put caps in place of what graphs say.
+        """
+        self._operator.check(context)
+        kind, caps = _kind(request.scope), convert.unpack_caps(request.caps)
+        name = request.name or (self._tenant if kind == "tenant" else "")
+        if faults := [*self._in_scope(kind), *_in_name(kind, name, self._tenant), *_in_caps(caps)]:
+            raise RequestError(faults)
+        for vault, _ in self._vaults:
+            await vault.set_caps(self._tenant, kind, name, caps)
+
+        return budget_pb2.SetBudgetResponse()
+
+    async def _accounts(self, kind: ScopeKind | None, name: str | None, graph: str) -> AsyncIterator[_Found]:
+        for position, (vault, meshes) in enumerate(self._vaults):
+            for one in _of_graph(await vault.statements(self._tenant, kind, name), graph):
+                yield _Found(_key(one, position), one, _graph_caps(meshes, one))
+
+    def _in_scope(self, kind: ScopeKind) -> Iterator[Violation]:
+        if not any(kind in mesh.plan.graph.budgets for _, meshes in self._vaults for mesh in meshes):
+            why = f"no graph that is served here declares budgets.{kind}, so that no cap on it would hold; declare it in one"
+            yield Violation("scope", why)
+
+
+def _graph_caps(meshes: Iterable[Mesh], account: Statement) -> Caps:
+    """
+    Return the tightest caps that the graphs of *meshes* put on *account*; those that count over another window have another.
+    """
+    budgets = (mesh.plan.graph.budgets.get(account.kind) for mesh in meshes)
+    caps = [budget.caps for budget in budgets if budget is not None and budget.window_us == account.window_us]
+    parts = zip(Caps(), *caps, strict=True)
+
+    return Caps._make(min((cap for cap in part if cap is not None), default=None) for part in parts)
+
+
+def _kind(number: budget_pb2.ScopeKind.ValueType) -> ScopeKind:
+    if number == budget_pb2.SCOPE_KIND_UNSPECIFIED:
+        raise RequestError([Violation("scope", "must be said: SESSION, WORKFLOW or TENANT")])
+    if number not in budget_pb2.ScopeKind.values():
+        raise RequestError([Violation("scope", f"is {number}, and this server knows SESSION, WORKFLOW and TENANT")])
+
+    return convert.SCOPE_KINDS.word(number)
+
+
+def _in_name(kind: ScopeKind, name: str, tenant: str) -> Iterator[Violation]:
+    if not name:
+        yield Violation("name", f"names the {kind}, and is empty")
+    elif kind == "tenant" and name != tenant:
+        yield Violation("name", f"is {name[:80]!r}, and this server spends for the tenant {tenant!r} only")
+
+
+def _in_caps(caps: Caps) -> Iterator[Violation]:
+    for part, cap in caps._asdict().items():
+        if cap is not None and cap < 0:
+            yield Violation(f"caps.{part}", f"is {cap}, and the least is 0")
+
+
+# ---- pages ----------------------------------------------------------------------------------------------------------
+
+
+def _page_size(request: budget_pb2.ListBudgetsRequest) -> int:
+    if not 0 <= request.page_size <= LARGEST_PAGE:
+        raise RequestError([Violation("page_size", f"is {request.page_size}, and it lies in 0 to {LARGEST_PAGE}")])
+
+    return request.page_size or DEFAULT_PAGE
+
+
+def _of_graph(statements: Iterable[Statement], graph: str) -> list[Statement]:
+    if not graph:
+        return list(statements)
+    only = (one._replace(lines=tuple(line for line in one.lines if line.place.graph == graph)) for one in statements)
+
+    return [one for one in only if one.lines]
+
+
+def _key(one: Statement, vault: int) -> _Key:
+    # A page goes on behind the key where the one before ended, whatever was added meanwhile.
+    return one.kind, one.name, one.window_us or 0, one.window_ends_unix_us or 0, vault
+
+
+def _token(key: _Key) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(key)).decode()
+
+
+def _after(token: str) -> _Key | None:
+    if not token:
+        return None
+    try:
+        match orjson.loads(base64.urlsafe_b64decode(token)):
+            case [str(kind), str(name), int(window_us), int(ends), int(vault)]:
+                return kind, name, window_us, ends, vault
+    except ValueError:
+        pass
+    raise RequestError([Violation("page_token", "names no page of this server; start again without one")])
