@@ -73,7 +73,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "roles": _GROUND,
     "engine": (
         *(*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts"),
-        *("backends.base", "roles", "vaults"),
+        *("backends.base", "counting", "roles", "vaults"),
     ),
     "telemetry": (*_GROUND, "plan", "hops"),
     "store": (*_GROUND, "plan", "hops"),
@@ -82,7 +82,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "cases": (*_GROUND, "budgets", "casebook", "plan", "hops", "walk", "backends.base", "roles", "vaults", "engine", "replay"),
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
-    "mesh": (*_GROUND, "imports", "loader", "plan", "engine", "store", "backends", "vaults", "once"),
+    "mesh": (*_GROUND, "imports", "counting", "loader", "plan", "engine", "store", "backends", "vaults", "once"),
     "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
     "server": (*_GROUND, "budgets", "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),

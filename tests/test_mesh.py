@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import anyio
 import pytest
@@ -18,6 +19,8 @@ from meshwalk.plan import Plan
 from meshwalk.problems import BackendFailed, RequestError, SetupError
 from meshwalk.store import Shelf
 from meshwalk.trace import Outcome, Reply, Traversal
+from meshwalk.vaults import MemoryVault
+from tokenized import trained
 
 
 pytestmark = pytest.mark.anyio
@@ -316,3 +319,86 @@ class TestContent:
         """
         with pytest.raises(SetupError, match=r"record\.redact: 'redacting:nothing' cannot be found"):
             await self.walked("{content: true, redact: ['redacting:nothing']}")
+
+
+class TestTokenizers:
+    async def test_tighten_what_is_reserved(self, tmp_path: Path) -> None:
+        """
+        Where a backend declares a tokenizer, its counts bound the input of its calls and stand in the record; else bytes do.
+        """
+        trained(tmp_path)
+        text = """
+            meshwalk: 1
+            name: counted
+            start: only
+            limits: {cost_usd: 10}
+            backends:
+              one: {kind: simulated, %s context_tokens: 4000, usd_per_mtok: {input: 1000, output: 0}}
+            nodes:
+              only: {role: primary, backend: one, max_tokens: 10, next: done}
+        """
+        reserved = []
+        for said in ("tokenizer: tokenizer.json,", ""):
+            file = tmp_path / "counted.yaml"
+            file.write_text(dedent(text % said), encoding="utf-8")
+            async with meshwalk.load(file) as mesh:
+                done = await mesh.route("the model answers the question " * 200)
+            counted = dict(done.traversal.began.facts.counted)
+            reserved.append((next(done.traversal.attempts()).reserved_nano_usd, counted.get("only")))
+        (tight, tokens), (loose, nothing) = reserved
+
+        assert tokens is not None
+        assert nothing is None
+        assert tight == (tokens + 16) * 1_000_000 < loose == 4000 * 1_000_000
+
+    async def test_one_that_is_missing_is_said_at_once(self, tmp_path: Path) -> None:
+        """
+        A tokenizer that went away after the graph was checked is told when the mesh opens.
+        """
+        file = trained(tmp_path)
+        graph = tmp_path / "counted.yaml"
+        graph.write_text(
+            dedent(
+                """
+                meshwalk: 1
+                name: counted
+                start: only
+                backends:
+                  one: {kind: simulated, tokenizer: tokenizer.json}
+                nodes:
+                  only: {role: primary, backend: one, next: done}
+                """
+            ),
+            encoding="utf-8",
+        )
+        mesh = meshwalk.load(graph)
+        file.unlink()
+
+        with pytest.raises(SetupError, match="tokenizer"):
+            await mesh.__aenter__()
+
+
+class Reminded(MemoryVault):
+    """
+    Say when it was asked to tell what it has not told.
+    """
+
+    waits = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed = anyio.Event()
+
+    async def flush(self) -> None:
+        self.flushed.set()
+
+
+class TestVault:
+    async def test_is_minded_while_nobody_asks(self) -> None:
+        """
+        A vault that was away is told what it missed though no walk comes by.
+        """
+        vault = Reminded()
+        async with Mesh(PLAN, vault=vault):
+            with anyio.fail_after(20):
+                await vault.flushed.wait()

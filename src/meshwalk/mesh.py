@@ -23,6 +23,8 @@ from anyio.abc import TaskGroup
 
 from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
+from meshwalk.backends.tokenizer import open_tokenizer
+from meshwalk.counting import Tokenizer
 from meshwalk.engine import Engine, Observer, Preview, Walked
 from meshwalk.imports import import_named
 from meshwalk.loader import load_graph
@@ -40,6 +42,9 @@ _log = logging.getLogger(__name__)
 
 # How long a walk is kept for requests that repeat its idempotency key, if nobody says otherwise.
 RETRY_WINDOW_US = 600_000_000
+
+# How often a vault that was away is told what it missed, when nobody else asks it anything.
+FLUSH_SECONDS = 1.0
 
 Redactor = Callable[[str], str]
 
@@ -111,6 +116,7 @@ class Mesh:
         try:
             backends = await self._open_backends()
             vault = self._vault = await self._open_vault()
+            tokenizers = self._open_tokenizers()
             self._store = None if self._traces is None else TraceStore(self._traces)
         except BaseException:
             await self._close_backends()
@@ -121,7 +127,9 @@ class Mesh:
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._deliver)
         self._once = Once(self.plan.name, vault, self._retry_window_us, self._spawn)
-        self._engine = Engine(self.plan, backends, self._record, vault=vault, tenant=self.tenant)
+        if vault.waits:
+            self._tasks.start_soon(self._mind, vault)
+        self._engine = Engine(self.plan, backends, self._record, vault=vault, tenant=self.tenant, tokenizers=tokenizers)
 
         return self
 
@@ -275,6 +283,21 @@ class Mesh:
             return await open_vault(given or "memory")
 
         return given
+
+    async def _mind(self, vault: Vault) -> None:
+        while True:
+            await anyio.sleep(FLUSH_SECONDS)
+            await vault.flush()
+
+    def _open_tokenizers(self) -> dict[str, Tokenizer]:
+        graph = self.plan.graph
+        used = {node.node.backend for node in self.plan.nodes if node.node.backend is not None}
+        files = {name: graph.backends[name].tokenizer for name in sorted(used)}
+        paths = {name: Path(graph.folder) / file for name, file in files.items() if file is not None}
+        # Backends that name one file share what it counts.
+        opened = {path: open_tokenizer(path) for path in dict.fromkeys(paths.values())}
+
+        return {name: opened[path] for name, path in paths.items()}
 
     async def _close_vault(self) -> None:
         vault, self._vault = self._vault, None

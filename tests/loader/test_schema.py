@@ -16,6 +16,7 @@ from conftest import shipped
 from meshwalk.loader import cases_schema, json_schema, read_graph
 from meshwalk.loader.document import Scalar, Series, Table, plain, read_document
 from meshwalk.loader.fit import Part, fit
+from meshwalk.loader.shape import Shape
 from meshwalk.loader.shapes import (
     BACKEND_SHAPES,
     NODE_SHAPES,
@@ -23,7 +24,6 @@ from meshwalk.loader.shapes import (
     EdgeShape,
     ErrorEdgeShape,
     HeaderShape,
-    Shape,
     ThresholdShape,
 )
 from meshwalk.problems import Problem, Span

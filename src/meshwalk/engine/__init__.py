@@ -14,9 +14,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from anyio import to_thread
+
 from meshwalk import roles
 from meshwalk.admission import Admission
 from meshwalk.backends.base import Backend
+from meshwalk.counting import Tokenizer, count_inputs
 from meshwalk.engine.drive import Clock, Drive, Features, Observer
 from meshwalk.engine.preview import preview
 from meshwalk.engine.purse import Purse, shared_scopes
@@ -25,6 +28,10 @@ from meshwalk.model import Limits
 from meshwalk.plan import Plan
 from meshwalk.trace import Facts, Request, Traversal, View
 from meshwalk.vaults.base import DEFAULT_TENANT, Vault
+
+
+# Texts up to this size are counted faster than a thread is woken.
+_COUNTED_AT_ONCE = 4096
 
 
 class Engine:
@@ -36,6 +43,7 @@ class Engine:
         record: Takes each finished traversal; it must not block and must not raise.
         vault: Where the budgets are kept that walks share.
         tenant: Whose walks these are, where a request does not say.
+        tokenizers: What counts the input of a backend's calls, by its name; the others' is bounded by bytes.
         features: What classifiers make of messages.
         clock_ns: What walks are timed by; it never goes back.
     """
@@ -48,6 +56,7 @@ class Engine:
         *,
         vault: Vault,
         tenant: str = DEFAULT_TENANT,
+        tokenizers: Mapping[str, Tokenizer] | None = None,
         features: Features = roles.features,
         clock_ns: Clock = time.perf_counter_ns,
     ) -> None:
@@ -55,6 +64,7 @@ class Engine:
         self.backends = backends
         self.record = record
         self.vault = vault
+        self.tokenizers = tokenizers or {}
         self.features = features
         self.clock_ns = clock_ns
         self.admission = Admission(plan, tenant)
@@ -69,7 +79,7 @@ class Engine:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        facts, limits = self.admission.admit(request)
+        facts, limits = await self._admitted(request)
 
         return await Drive(
             self.plan,
@@ -91,9 +101,22 @@ class Engine:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        facts, limits = self.admission.admit(request)
+        facts, limits = await self._admitted(request)
 
         return preview(self.plan, request, facts, limits, self.features, await self._views(facts, limits))
+
+    async def _admitted(self, request: Request) -> tuple[Facts, Limits]:
+        facts, limits = self.admission.admit(request)
+        if not self.tokenizers:
+            return facts, limits
+
+        def count() -> tuple[tuple[str, int], ...]:
+            return count_inputs(self.plan, self.tokenizers, request.messages, dict(facts.attributes))
+
+        # Others do not wait while a long text is counted.
+        counted = count() if facts.input_bytes <= _COUNTED_AT_ONCE else await to_thread.run_sync(count)
+
+        return facts._replace(counted=counted), limits
 
     async def _views(self, facts: Facts, limits: Limits) -> tuple[View, ...]:
         budgets = tuple(self.plan.graph.budgets.values())

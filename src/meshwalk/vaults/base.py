@@ -122,6 +122,12 @@ class Vault(Protocol):
         """
         ...
 
+    async def flush(self) -> None:
+        """
+        Tell what waits to be told, if anything does; whoever keeps a vault open calls this now and then.
+        """
+        ...
+
     async def aclose(self) -> None:
         """
         Let go of connections and files; calling it twice is fine.

@@ -94,6 +94,11 @@ class MemoryVault:
         else:
             self._claims[tenant, key] = claim._replace(result=result), now + keep_us
 
+    async def flush(self) -> None:
+        """
+        Do nothing: everything was told when it was said.
+        """
+
     async def aclose(self) -> None:
         """
         Do nothing: there is nothing to let go of.

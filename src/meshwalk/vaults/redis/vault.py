@@ -158,6 +158,11 @@ class RedisVault:
         given = ("0", b"") if result is None else ("1", result)
         await self._call("finish", tenant, key, owner, str(keep_us), *given)
 
+    async def flush(self) -> None:
+        """
+        Do nothing: everything was told when it was said.
+        """
+
     async def aclose(self) -> None:
         """
         Close the connections.

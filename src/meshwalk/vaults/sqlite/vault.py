@@ -134,6 +134,11 @@ class SqliteVault:
         """
         await self._do(lambda books: books.finish(tenant, key, owner, result, keep_us))
 
+    async def flush(self) -> None:
+        """
+        Do nothing: everything was told when it was said.
+        """
+
     async def aclose(self) -> None:
         """
         Finish what is under way and let go of the file; closing twice is fine.
