@@ -6,7 +6,7 @@ from helpers import NO_LIMITS, WalkPair, began, plan_of, traversal_of
 from meshwalk.hops import VERDICTS, Assembly, Hop, considered, hops_of
 from meshwalk.model import Amount, Caps
 from meshwalk.plan import Plan
-from meshwalk.trace import Replied, TimedOut, Timing, Usage, View
+from meshwalk.trace import Cancelled, Denied, Granted, Replied, TimedOut, Timing, Usage, View
 from records import (
     Script,
     answered,
@@ -148,6 +148,83 @@ class TestMoney:
 
         assert (0, "none", ()) == (large.cost_nano_usd, large.basis, large.attempts)
         assert (View("request", Caps(10_000_000), Amount(5_600)),) == large.views
+        assert "request" == large.scope
+
+    def test_views_are_what_guards_saw(self, plan: Plan) -> None:
+        """
+        A hop shows the budgets as its reservation left them, and as they stood when it was left.
+        """
+        reserved, settled = (View("session", Caps(900), Amount(used, calls=1)) for used in (700, 20))
+
+        def seen(pair: WalkPair) -> None:
+            classified(pair)
+            pair.feed(Granted(1, 120, (reserved,)))
+            pair.feed(Replied(1, 600, {"confidence": 0.9}, (attempt(150),), (settled,)))
+
+        small = hops(seen, plan)[1]
+
+        assert ((reserved,), (settled,)) == (small.granted_views, small.views)
+
+
+class TestWaiting:
+    def test_waiting_for_others_is_not_the_engines_time(self, plan: Plan) -> None:
+        """
+        What a hop waited for a budget, before its first call and before a further one, counts neither as call nor as engine.
+        """
+
+        def waited(pair: WalkPair) -> None:
+            classified(pair)
+            pair.feed(Granted(1, 1_100, (), 1_000))
+            calls = (attempt(1_150, 100, status="failed", error_class="overloaded"), attempt(1_500, 200, waited_us=220))
+            pair.feed(Replied(1, 1_800, {"confidence": 0.9}, calls))
+
+        walk = walked(waited, plan=plan)
+        small = hops_of(walk, plan)[1]
+
+        assert (1_220, 1_700 - 1_220 - 300) == (small.budget_wait_us, small.engine_us)
+        assert (1_220, 1_800 - 1_220 - 300) == (walk.budget_wait_us, walk.engine_us)
+
+    def test_waiting_in_vain(self, plan: Plan) -> None:
+        """
+        A hop that was denied after it had waited took that time from nobody but itself.
+        """
+
+        def in_vain(pair: WalkPair) -> None:
+            classified(pair)
+            pair.feed(Denied(1, 5_100, "session", "others hold it", (), contended=True, waited_us=4_900))
+
+        small = hops(in_vain, plan)[1]
+
+        assert ("denied", "session", 4_900, 100) == (small.status, small.scope, small.budget_wait_us, small.engine_us)
+
+
+class TestSlack:
+    @pytest.mark.parametrize(
+        ("reserved", "settled", "slack"), [("open", "open", 5_600), ("local", "", 5_600), ("", "local", 5_600), ("", "", 0)]
+    )
+    def test_calls_made_while_the_vault_was_away(self, plan: Plan, reserved: str, settled: str, slack: int) -> None:
+        """
+        What a call cost may be past a cap if the vault was away before it or after it.
+        """
+
+        def away(pair: WalkPair) -> None:
+            classified(pair)
+            pair.feed(Granted(1, 120, (View("session", away=reserved),)))
+            pair.feed(Replied(1, 600, {"confidence": 0.9}, (attempt(150),), (View("session", away=settled),)))
+
+        assert slack == walked(away, plan=plan).slack_nano_usd
+
+    def test_of_a_caller_who_left(self, plan: Plan) -> None:
+        """
+        A walk that was cancelled while the vault was away may be past a cap, too.
+        """
+
+        def left(pair: WalkPair) -> None:
+            classified(pair)
+            pair.feed(Granted(1, 120, (View("session", away="open"),)))
+            pair.feed(Cancelled(1, 200, (attempt(150, 50),)))
+
+        assert 5_600 == walked(left, plan=plan).slack_nano_usd
 
 
 class TestDecisions:

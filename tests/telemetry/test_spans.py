@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from helpers import WalkPair
 from meshwalk.plan import Plan
 from meshwalk.telemetry import Telemetry
-from meshwalk.trace import Replied, Traversal
+from meshwalk.trace import Granted, Replied, Scopes, Traversal, View
 from records import (
     SPAN_IDS,
     Script,
@@ -190,6 +190,37 @@ class TestRoute:
 
         assert (code, description) == (root.status.status_code, root.status.description)
         assert (outcome, error) == (said(root)["meshwalk.outcome"], said(root).get("error.type"))
+
+
+class TestBudgets:
+    def test_waits_and_slack(self, plan: Plan) -> None:
+        """
+        Whose budgets a walk drew on, what it waited for others, and what it spent uncounted stand in the walk's span.
+        """
+
+        def waited(pair: WalkPair) -> None:
+            classified(pair)
+            pair.feed(Granted(1, 120, (View("session", away="open"),), 15))
+            pair.feed(Replied(1, 600, {"confidence": 0.9}, (attempt(150),)))
+
+        traversal = walked(waited, plan=plan)
+        began = traversal.began
+        facts = began.facts._replace(scopes=Scopes(tenant="acme"))
+        traversal.steps[0] = (began._replace(facts=facts), traversal.steps[0][1])
+        root, hop = (said(span) for span in (spans_of(traversal, plan)[0], named(spans_of(traversal, plan), "meshwalk.hop")[1]))
+
+        assert ("acme", 15, 5.6e-6) == tuple(
+            root[f"meshwalk.{name}"] for name in ("tenant", "budget.wait_us", "budget.slack_usd")
+        )
+        assert (15, 500 - 15 - 400) == (hop["meshwalk.budget.wait_us"], hop["meshwalk.engine_us"])
+
+    def test_which_scope_refused(self, plan: Plan) -> None:
+        """
+        A hop that a budget did not allow names the scope.
+        """
+        hops = named(spans(denied, plan), "meshwalk.hop")
+
+        assert [None, None, "request"] == [said(hop).get("meshwalk.budget.scope") for hop in hops[:3]]
 
 
 class TestHop:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from meshwalk.problems import (
     BackendFailed,
+    BudgetContended,
     BudgetSpent,
     DeadlineMissed,
     DeadlineSpent,
@@ -25,12 +26,24 @@ from meshwalk.problems import (
     OutOfTurn,
     RequestError,
     SetupError,
+    StillUnderWay,
     TraceError,
     Unreachable,
+    VaultAway,
     Violation,
     WalkStopped,
 )
-from meshwalk.wire.errors import DETAILS_KEY, CallFailed, Internal, NotFound, internal, pack_error, speakable, unpack_error
+from meshwalk.wire.errors import (
+    DETAILS_KEY,
+    CallFailed,
+    Internal,
+    NotFound,
+    Unauthenticated,
+    internal,
+    pack_error,
+    speakable,
+    unpack_error,
+)
 
 
 TARGET = "127.0.0.1:50051"
@@ -39,8 +52,14 @@ VIOLATIONS = (Violation("messages", "there is no message"), Violation("attribute
 
 ERRORS: list[MeshwalkError] = [
     *(kind(VIOLATIONS) for kind in (RequestError, InputTooLarge, DeadlineSpent, NotFound)),
-    *(kind("it stopped", **KNOWN) for kind in (WalkStopped, BudgetSpent, HopsSpent, DeadlineMissed, BackendFailed)),
+    *(
+        kind("it stopped", **KNOWN)
+        for kind in (WalkStopped, BudgetSpent, BudgetContended, HopsSpent, DeadlineMissed, BackendFailed)
+    ),
     SetupError("start it with `--traces DIR`"),
+    VaultAway("redis at 127.0.0.1 does not answer"),
+    StillUnderWay("the first request with this key is under way"),
+    Unauthenticated("this call has no key"),
     TraceError("no such plan", plan_digest="ab" * 32),
     Internal("it broke", code="INTERNAL"),
 ]
@@ -122,6 +141,22 @@ class TestDetails:
         status = pack_error(BackendFailed("it stopped", error_class=error_class))
 
         assert expected == (detail_of(status, error_details_pb2.RetryInfo) is not None)
+
+    @pytest.mark.parametrize(
+        ("error", "expected"),
+        [
+            (BudgetContended("others hold it", scope="session"), True),
+            (BudgetSpent("it is spent", scope="session"), False),
+            (VaultAway("it does not answer"), True),
+            (StillUnderWay("the first is under way"), True),
+            (Unauthenticated("it has no key"), False),
+        ],
+    )
+    def test_retrying_budgets(self, error: MeshwalkError, expected: bool) -> None:
+        """
+        What others hold, a vault that is away and a walk under way may be otherwise soon; a budget that is spent is spent.
+        """
+        assert expected == (detail_of(pack_error(error), error_details_pb2.RetryInfo) is not None)
 
 
 class TestLength:

@@ -87,9 +87,7 @@ def _reserve(stack: ExitStack, host: str, port: int) -> int:
             # Nobody is asked before a port is shared; so first look, as one who does not share, whether it is free.
             with socket.socket(family) as alone:
                 port = _bound(alone, (where[0], port, *where[2:]))
-            kept = stack.enter_context(socket.socket(family))
-            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            _bound(kept, (where[0], port, *where[2:]))
+            _keep(stack.enter_context(socket.socket(family)), (where[0], port, *where[2:]))
             reserved = True
         except OSError as error:
             if error.errno not in _ABSENT:
@@ -101,12 +99,24 @@ def _reserve(stack: ExitStack, host: str, port: int) -> int:
     return port
 
 
-def _bound(one: socket.socket, where: tuple[Any, ...]) -> int:
+def _keep(one: socket.socket, where: tuple[Any, ...]) -> None:
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        # Who binds without leave to reuse the address keeps it from all who do not share the port.
+        _bound(one, where, reuse=False)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        # Connections that ended are left of a server that did not share it; they go by themselves.
+        _bound(one, where)
+
+
+def _bound(one: socket.socket, where: tuple[Any, ...], *, reuse: bool = True) -> int:
     if one.family == socket.AF_INET6:
         # As gRPC does: `[::]` is every address of either family.
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     # What is left of connections that ended keeps nobody from listening again.
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse))
     one.bind(where)
 
     return int(one.getsockname()[1])

@@ -70,11 +70,15 @@ def route_attributes(traversal: Traversal) -> Attributes:
         names.VERSION: traversal.version,
         names.SESSION: scopes.session,
         names.WORKFLOW: scopes.workflow,
+        names.TENANT: scopes.tenant,
         names.ANSWER_NODE: traversal.answer_node,
         names.ERROR_TYPE: _error_of(traversal),
     }
 
-    return found | {name: text for name, text in said.items() if text}
+    # What only some walks have: they waited for others, or spent while the vault was away.
+    some = {names.BUDGET_WAIT_US: traversal.budget_wait_us, names.SLACK_USD: traversal.slack_nano_usd / 1e9}
+
+    return found | {name: value for name, value in (said | some).items() if value}
 
 
 class Tree:
@@ -235,6 +239,10 @@ def _hop_attributes(hop: Hop) -> Attributes:
         found[names.CONSIDERED] = [f"{edge.to}: {edge.verdict}" for edge in hop.considered]
     if hop.edge:
         found[names.EDGE] = hop.edge
+    if hop.scope:
+        found[names.SCOPE] = hop.scope
+    if hop.budget_wait_us:
+        found[names.BUDGET_WAIT_US] = hop.budget_wait_us
     if error := hop.error_class or ("cancelled" if hop.status == "cancelled" else ""):
         found[names.ERROR_TYPE] = error
     if hop.attempts:
