@@ -31,10 +31,7 @@ TIMEOUT_S = 1.0
 _TURN = 10
 _WHOLE = 3
 
-_TRIES = 2
-_NO_FUNCTION = "Function not found"
-_REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
-_NO_ANSWER = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+_Repair = Callable[[], Awaitable[None]]
 
 
 class Server:
@@ -76,7 +73,7 @@ class Server:
 
     async def ask(self, *command: str | bytes | int) -> Any:
         """
-        Send *command*, twice if the connection fails.
+        Send *command*, and once more if the connection fails.
 
         Raises:
             VaultAway: If there is no answer.
@@ -149,20 +146,35 @@ class Server:
         )
 
     async def _asked(self, *command: str | bytes | int) -> Any:
-        for attempt in range(1, _TRIES + 1):
+        tried: list[_Repair] = []
+        while True:
             try:
                 return await self._redis.execute_command(*command)
-            except exceptions.ResponseError as error:
-                if attempt == _TRIES or _NO_FUNCTION not in str(error):
+            except (exceptions.RedisError, OSError) as error:
+                repair = self._repair(error)
+                # A server that was started anew may first be gone and then lack the library; once each is enough.
+                if repair is None or repair in tried:
                     raise
-                # The server was started anew and kept nothing, or another one has taken its place.
-                await self._load()
-            except _NO_ANSWER as error:
-                if attempt == _TRIES or isinstance(error, (*_REFUSED, exceptions.BusyLoadingError)):
-                    raise
-                # A server that went took all connections with it.
-                await self._redis.connection_pool.disconnect(inuse_connections=False)
-        raise AssertionError("the last try returns or raises")
+                tried.append(repair)
+            await repair()
+
+    def _repair(self, error: Exception) -> _Repair | None:
+        """
+        Return what may help before asking again, if anything does.
+        """
+        match error:
+            case exceptions.AuthenticationError() | exceptions.AuthorizationError() | exceptions.BusyLoadingError():
+                return None
+            case exceptions.ConnectionError() | exceptions.TimeoutError() | OSError():
+                return self._disconnect
+            case exceptions.ResponseError() if "Function not found" in str(error):
+                return self._load
+            case _:
+                return None
+
+    async def _disconnect(self) -> None:
+        # A server that went took all connections with it.
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def _load(self) -> None:
         try:
