@@ -16,7 +16,7 @@ import pytest
 from cli.conftest import DESK, Run
 from cli.test_serve import ran, serving
 from meshwalk.store import Shelf
-from meshwalk.wire.client import Client
+from meshwalk.wire.client import Client, NotFound
 
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +58,18 @@ def sockets_of(pid: int) -> set[str]:
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 
+async def fetched(address: str, traversal_id: str) -> str:
+    """
+    Return the id of a record that a server shows, once it is stored.
+    """
+    async with Client(address) as client:
+        while True:
+            try:
+                return (await client.traversal(traversal_id)).traversal_id
+            except NotFound:
+                await anyio.lowlevel.checkpoint()
+
+
 class TestWorkers:
     async def test_share_port_store_and_vault(self, counting: Path, tmp_path: Path) -> None:
         """
@@ -77,6 +89,8 @@ class TestWorkers:
                         outcomes["answered"] += 1
                     except Exception as error:  # noqa: BLE001 (counted)
                         outcomes[type(error).__name__] += 1
+            # Stored within a second; on connections of their own again, so that each worker is asked.
+            shown = [await fetched(ready["address"], traversal_id) for traversal_id in walked for _ in range(4)]
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate()
 
@@ -87,6 +101,7 @@ class TestWorkers:
         assert [0, 1, 1] == [len(one) for one in held]
         assert {"answered": 3, "BudgetSpent": 5} == outcomes
         assert (set(walked), 8) == (stored, everything)
+        assert [traversal_id for traversal_id in walked for _ in range(4)] == shown
         assert (0, "") == (process.returncode, out)
         # What the vault may forget is told once, however many opened it.
         assert [f"warning: vault {ready['vault']}: {risk}" for risk in ready["risks"]] == err.splitlines()
