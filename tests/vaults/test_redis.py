@@ -165,7 +165,7 @@ class TestTime:
 
     async def test_keys_of_accounts_end(self, server: RedisServer, vault: RedisVault) -> None:
         """
-        An account's keys live an hour longer than its window and its leases, or thirty days; a claim as long as was asked.
+        An account's keys live an hour longer than its window and its leases, or thirty days; a claim's, an hour longer than it.
         """
         await vault.exchange(None, hold_of("h", Scope("ada", "workflow", "w", SECOND), cost=1, lease_us=SECOND))
         await vault.charge("c", [session()], spent(1), Place("g", "a"))
@@ -181,9 +181,8 @@ class TestTime:
             "account:workflow:w:1000000": 2.0,
             "account:session:s-1:-": 720.0,
             "lines:session:s-1:-": 720.0,
-            "claim": 0.0,
+            "claim": 1.0,
         } == hours
-        assert 0 < left["claim"] <= 5000
 
     async def test_more_leases_than_one_call_charges_stay_held(self, server: RedisServer) -> None:
         """

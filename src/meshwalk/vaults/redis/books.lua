@@ -373,6 +373,7 @@ function calls.set_caps(keys, args)
   return answer
 end
 
+-- `until` says whether a claim holds, by the clock of the books; its key goes by the server's, and lives an hour longer.
 function calls.claim(keys, args)
   local book, answer = open(keys, args)
   save(book)
@@ -382,7 +383,7 @@ function calls.claim(keys, args)
   if tonumber(stored[4] or 0) <= book.now then
     redis.call('DEL', key)
     redis.call('HSET', key, 'owner', owner, 'fingerprint', fingerprint, 'until', whole(book.now + lease))
-    redis.call('PEXPIRE', key, milliseconds(lease))
+    redis.call('PEXPIRE', key, milliseconds(lease + HOUR))
     stored = { owner, fingerprint, false }
   end
   for position = 1, 3 do
@@ -403,7 +404,7 @@ function calls.finish(keys, args)
   end
   if given then
     redis.call('HSET', key, 'result', result, 'until', whole(book.now + kept))
-    redis.call('PEXPIRE', key, milliseconds(kept))
+    redis.call('PEXPIRE', key, milliseconds(kept + HOUR))
   else
     redis.call('DEL', key)
   end
