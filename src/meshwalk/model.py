@@ -73,6 +73,24 @@ class Amount(NamedTuple):
     calls: int = 0
     hops: int = 0
 
+    # Each walk adds and subtracts often; spelt out, that is twice as fast as going through the parts.
+
+    def plus(self, other: Amount) -> Amount:
+        """
+        Add *other*, part by part.
+        """
+        cost, incoming, outgoing, calls, hops = other
+
+        return Amount(self[0] + cost, self[1] + incoming, self[2] + outgoing, self[3] + calls, self[4] + hops)
+
+    def less(self, other: Amount) -> Amount:
+        """
+        Subtract *other*, part by part.
+        """
+        cost, incoming, outgoing, calls, hops = other
+
+        return Amount(self[0] - cost, self[1] - incoming, self[2] - outgoing, self[3] - calls, self[4] - hops)
+
 
 class Caps(NamedTuple):
     """

@@ -36,7 +36,7 @@ class Standing(NamedTuple):
         """
         Return what is spent and what is reserved.
         """
-        return Amount._make(map(int.__add__, self.spent, self.held))
+        return self.spent.plus(self.held)
 
 
 class Refusal(NamedTuple):

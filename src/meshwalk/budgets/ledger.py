@@ -80,7 +80,9 @@ class Ledger:
             return Answer(refusal, standings)
         self._take(hold, keys, now)
 
-        return Answer(None, tuple([self._standing(scope, key, now) for scope, key in zip(hold.scopes, keys, strict=True)]))
+        amount = hold.need.amount
+
+        return Answer(None, tuple([standing._replace(held=standing.held.plus(amount)) for standing in standings]))
 
     def charge(
         self, now: int, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False

@@ -92,12 +92,17 @@ class Purse:
         Show every scope as this walk knows it; *spent* is shown in place of what is held.
         """
         own = self._account.standing(self._caps)
-        change = _NOTHING if spent is None or self._held is None else _less(spent, self._held.amount)
+        change = _NOTHING if spent is None or self._held is None else spent.less(self._held.amount)
 
         return (
-            View(REQUEST, self._caps, _more(own.used, change)),
+            View(REQUEST, self._caps, own.used.plus(change)),
             *(
-                View(scope.kind, standing.caps, _more(standing.used, change), standing.away)
+                View(
+                    scope.kind,
+                    standing.caps,
+                    standing.used if change is _NOTHING else standing.used.plus(change),
+                    standing.away,
+                )
                 for scope, standing in zip(self._scopes, self._standings, strict=False)
             ),
         )
@@ -136,7 +141,7 @@ class Purse:
         if hold is not None:
             self._pending = Settlement(hold.scopes[0].tenant, hold.id, spent, assumed)
             self._standings = tuple(
-                standing._replace(spent=_more(standing.spent, spent), held=_less(standing.held, need.amount))
+                standing._replace(spent=standing.spent.plus(spent), held=standing.held.less(need.amount))
                 for standing in self._standings
             )
 
@@ -258,18 +263,3 @@ def shared_scopes(budgets: Sequence[Budget], scopes: Scopes) -> tuple[Scope, ...
 
 def _line(scope: Scope) -> tuple[str, str, str]:
     return scope.tenant, scope.kind, scope.name
-
-
-def _more(one: Amount, other: Amount) -> Amount:
-    # Each walk adds often; this is twice as fast as going through the parts, and nothing to add is faster still.
-    if other is _NOTHING:
-        return one
-    cost, incoming, outgoing, calls, hops = other
-
-    return Amount(one[0] + cost, one[1] + incoming, one[2] + outgoing, one[3] + calls, one[4] + hops)
-
-
-def _less(one: Amount, other: Amount) -> Amount:
-    cost, incoming, outgoing, calls, hops = other
-
-    return Amount(one[0] - cost, one[1] - incoming, one[2] - outgoing, one[3] - calls, one[4] - hops)

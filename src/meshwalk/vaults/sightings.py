@@ -63,18 +63,18 @@ class Sightings:
         """
         Count what was spent here in place of what was held.
         """
-        self._change(scopes, held=_less(_NOTHING, held), spent=spent)
+        self._change(scopes, held=_NOTHING.less(held), spent=spent)
 
     def told(self, scopes: Sequence[Scope], spent: Amount) -> None:
         """
         Count what the vault now knows of as seen there.
         """
-        self._change(scopes, spent=_less(_NOTHING, spent))
+        self._change(scopes, spent=_NOTHING.less(spent))
         for scope in scopes:
             seen = self._seen.get(_key(scope))
             if seen is not None:
                 standing = seen.standing
-                self._seen[_key(scope)] = seen._replace(standing=standing._replace(spent=_more(standing.spent, spent)))
+                self._seen[_key(scope)] = seen._replace(standing=standing._replace(spent=standing.spent.plus(spent)))
 
     def standing(self, now: int, scope: Scope) -> Standing:
         """
@@ -87,7 +87,7 @@ class Sightings:
         caps = seen.standing.caps if seen is not None and seen.declared == scope.caps else scope.caps
         if seen is not None and (seen.ends_at is None or now < seen.ends_at):
             resets_in_us = None if seen.ends_at is None else seen.ends_at - now
-            held, spent = _more(held, seen.standing.held), _more(spent, seen.standing.spent)
+            held, spent = held.plus(seen.standing.held), spent.plus(seen.standing.spent)
         else:
             resets_in_us = None if scope.window_us is None else scope.window_us - now % scope.window_us
 
@@ -97,7 +97,7 @@ class Sightings:
         for scope in scopes:
             key = _key(scope)
             old_held, old_spent = self._untold.get(key, (_NOTHING, _NOTHING))
-            new = _more(old_held, held), _more(old_spent, spent)
+            new = old_held.plus(held), old_spent.plus(spent)
             if new == (_NOTHING, _NOTHING):
                 self._untold.pop(key, None)
             else:
@@ -106,11 +106,3 @@ class Sightings:
 
 def _key(scope: Scope) -> _Key:
     return scope[:4]
-
-
-def _more(one: Amount, other: Amount) -> Amount:
-    return Amount._make(map(int.__add__, one, other))
-
-
-def _less(one: Amount, other: Amount) -> Amount:
-    return Amount._make(map(int.__sub__, one, other))
