@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Trees = Mapping[tuple[str, int], guards.Checked]
 
-NODE_SECONDS = 0.2
+NODE_SECONDS = 1.0
 ALL_SECONDS = 5.0
 
 _MOST_NAMES = 5
