@@ -23,7 +23,9 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from helpers import plan_of
 from meshwalk.budgets import Statement
+from meshwalk.mesh import Mesh
 from meshwalk.problems import BudgetContended, BudgetSpent, MeshwalkError, VaultAway
 from meshwalk.store import Shelf
 from meshwalk.vaults import open_vault
@@ -60,6 +62,33 @@ nodes:
   large: {{role: primary, backend: large, max_tokens: 300, next: done}}
 """
 
+
+CHAIN = """
+meshwalk: 1
+name: chain
+start: %s
+limits: {hops: 8, deadline: 20s, input_bytes: 200}
+budgets:
+  session: {cost_usd: 1.00}
+  workflow: {calls: 100}
+backends:
+  little: {kind: simulated, context_tokens: 4000, confidence: 0.2, usd_per_mtok: {input: 1, output: 1}}
+  great: {kind: simulated, context_tokens: 4000, usd_per_mtok: {input: 10, output: 30}}
+nodes:
+  %s
+  small: {role: answer, backend: little, max_tokens: 100, next: other, on_error: large}
+  other: {role: answer, backend: little, max_tokens: 100, next: judge, on_error: large}
+  judge:
+    role: verifier
+    use: agreement
+    of: [small, other]
+    next: [{to: done, answer: small, when: output.score > 1}, {to: large}]
+  large: {role: primary, backend: great, max_tokens: 100, next: done}
+"""
+
+INTAKE = (
+    """intake: {role: classifier, use: features, next: [{to: large, when: "budget.session.pressure > 0.9"}, {to: small}]}"""
+)
 
 SESSION = "session: {cost_usd: 1.00}"
 WORKFLOW = "workflow: {calls: 25, required: true}"
@@ -310,6 +339,30 @@ class TestServersOnRedis:
             statement = await books(redis.url)
 
         assert_held(statement, tally, model)
+
+
+class TestRoundTrips:
+    @pytest.mark.parametrize(
+        ("start", "intake", "hops"),
+        [
+            ("intake", INTAKE, ("intake", "small", "other", "judge", "large")),
+            ("small", "", ("small", "other", "judge", "large")),
+        ],
+    )
+    async def test_are_one_more_than_hops_at_most(
+        self, redis: RedisServer, start: str, intake: str, hops: tuple[str, ...]
+    ) -> None:
+        """
+        Reserving a hop settles the one before in the same call to Redis; the last settlement is one more.
+        """
+        plan = plan_of(CHAIN % (start, intake))
+        async with Mesh(plan, vault=redis.url) as mesh:
+            before = redis.calls("fcall")
+            done = await mesh.route("Why?", session="s-1", workflow="w-1")
+            made = redis.calls("fcall") - before
+
+        assert hops == done.path
+        assert made <= len(hops) + 1
 
 
 class TestCosts:

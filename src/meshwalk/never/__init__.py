@@ -5,7 +5,7 @@ Proved by z3 (the extra `lint`) from what is declared: ranges, members, threshol
 has certainly been written, and that the edges before did not take the request.  All findings are warnings: a threshold may
 well be calibrated to a value at which an edge sleeps.
 
-A proof is given up after a fifth of a second at one node, or five seconds in all.  What was not proved for want of time,
+A proof is given up after a second at one node, or five seconds in all.  What was not proved for want of time,
 or of z3, is said to be unknown in one warning; that it was not found never means that it is not there.
 An edge before counts only if it cannot be passed over, that is unless the visits of its target may be used up.
 """
