@@ -220,4 +220,4 @@ class TestWrongUse:
         ran = run("route", "--target", "127.0.0.1:1", "Hi.")
 
         assert 2 == ran.code
-        assert "error: no meshwalk server answers at 127.0.0.1:1" in ran.err
+        assert "error: no answer from 127.0.0.1:1" in ran.err

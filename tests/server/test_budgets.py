@@ -14,11 +14,20 @@ from meshwalk.budgets import Line, Place, Statement
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, ScopeKind
 from meshwalk.plan import Plan
-from meshwalk.problems import BackendFailed, BudgetSpent, Overloaded, RequestError, SetupError, VaultAway
+from meshwalk.problems import (
+    BackendFailed,
+    BudgetSpent,
+    DeadlineMissed,
+    Overloaded,
+    RequestError,
+    SetupError,
+    Unreachable,
+    VaultAway,
+)
 from meshwalk.server import Operator, serve
 from meshwalk.vaults import MemoryVault, Vault
 from meshwalk.wire.client import AccountPage, Client, Unauthenticated
-from serving import Scripted, raising, saying
+from serving import Gate, Scripted, raising, saying
 
 
 pytestmark = pytest.mark.anyio
@@ -294,6 +303,31 @@ class TestRetries:
         assert second.record is not None
         assert second.record.facts is not None
         assert ("acme", "s-1") == (second.record.facts.scopes.tenant, second.record.facts.scopes.session)
+
+    async def test_one_that_was_out_of_time_is_found_by_its_retry(self) -> None:
+        """
+        A call with a key that runs out of time leaves its walk running: the retry is answered by the same call to the model.
+        """
+        gate = Gate()
+        async with books(backend=gate) as client:
+            with pytest.raises(DeadlineMissed):
+                await client.route("hi", session="s-1", idempotency_key="k-1", timeout=0.5)
+            gate.open.set()
+            second = await client.route("hi", session="s-1", idempotency_key="k-1", timeout=20)
+
+        assert ("at last", 1) == (second.answer, len(gate.asked))
+
+    async def test_failure_says_that_it_is_an_earlier_one(self) -> None:
+        """
+        A walk that failed and may be billed is told again as it was, and the second caller hears of what.
+        """
+        async with books(backend=raising(Unreachable("gone", backend="one", billable=True))) as client:
+            with pytest.raises(BackendFailed) as first:
+                await client.route("hi", session="s-1", idempotency_key="k-1")
+            with pytest.raises(BackendFailed, match="an earlier request with this idempotency key") as second:
+                await client.route("hi", session="s-1", idempotency_key="k-1")
+
+        assert first.value.traversal_id == second.value.traversal_id
 
     async def test_streams_repeat_too(self) -> None:
         """

@@ -421,7 +421,7 @@ class TestManners:
 
         assert flaky.closed
         assert [
-            "settlements and charges are lost for a vault of budgets, 1 in all: this server ended before it was back"
+            "settlements and charges are lost for the vault flaky, 1 in all: this server ended before it was back"
         ] == errors(caplog)
 
     def test_is_known_by_the_name_of_its_vault(self, vault: StandbyVault, flaky: Flaky) -> None:

@@ -206,7 +206,7 @@ class TestOtherServers:
     @pytest.mark.parametrize(
         ("code", "says"),
         [
-            (grpc.StatusCode.UNAVAILABLE, f"no meshwalk server answers at {TARGET} (oh)"),
+            (grpc.StatusCode.UNAVAILABLE, f"no answer from {TARGET} (oh)"),
             (grpc.StatusCode.UNIMPLEMENTED, "does not know this call (oh)"),
             (grpc.StatusCode.PERMISSION_DENIED, f"the call to {TARGET} failed: PERMISSION_DENIED, oh"),
         ],

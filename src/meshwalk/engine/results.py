@@ -82,8 +82,10 @@ class Walked:
         if finish.outcome is not Outcome.FAILED:
             return None
 
+        earlier = "; that is what an earlier request with this idempotency key came to" if self.repeated else ""
+
         return _CLOSING.get(finish.cause, BackendFailed)(
-            finish.message,
+            finish.message + earlier,
             traversal_id=self.traversal_id,
             node=finish.node,
             error_class=finish.cause,

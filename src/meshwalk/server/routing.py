@@ -80,7 +80,10 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         if request.detail not in _DETAILS:
             raise RequestError([Violation("detail", f"is {request.detail}, and this server knows NONE, HOPS and FULL")])
 
-        return seat, convert.unpack_request(request, deadline_us(context), traceparent(context))
+        # Who sends a key comes back for the walk, so it is not cut short when this call is.
+        left_us = None if request.idempotency_key else deadline_us(context)
+
+        return seat, convert.unpack_request(request, left_us, traceparent(context))
 
 
 def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:

@@ -195,9 +195,10 @@ class StandbyVault:
         try:
             await self.flush()
         finally:
-            if self._messages:
-                self._report(len(self._messages), "this server ended before it was back")
-                self._messages.clear()
+            # What was only to be given back runs out with its lease.
+            if lost := sum(any(message.spent) for message in self._messages):
+                self._report(lost, "this server ended before it was back")
+            self._messages.clear()
             await self._vault.aclose()
 
     # ---- whether it answers ------------------------------------------------------------------------------------------
@@ -228,14 +229,14 @@ class StandbyVault:
 
     def _lost(self, error: VaultAway) -> None:
         if self._ask_at is None:
-            _log.warning("a vault of budgets does not answer: %s", error, extra={"meshwalk.vault": self.name})
+            _log.warning("the vault %s does not answer: %s", self.name, error, extra={"meshwalk.vault": self.name})
         self._ask_at = self._clock_us() + self._pause_us
         self._losses += 1
 
     def _found(self, scopes: Sequence[Scope], standings: Sequence[Standing]) -> None:
         if self._ask_at is not None:
             self._ask_at = None
-            _log.warning("a vault of budgets answers again", extra={"meshwalk.vault": self.name})
+            _log.warning("the vault %s answers again", self.name, extra={"meshwalk.vault": self.name})
         self._seen.note(self._clock_us(), scopes, standings)
 
     # ---- what holds while it does not --------------------------------------------------------------------------------
@@ -326,5 +327,5 @@ class StandbyVault:
             self._seen.told(message.scopes, message.spent)
 
     def _report(self, count: int, why: str) -> None:
-        text = "settlements and charges are lost for a vault of budgets, %d in all: %s"
-        _log.error(text, count, why, extra={"meshwalk.vault": self.name})
+        text = "settlements and charges are lost for the vault %s, %d in all: %s"
+        _log.error(text, self.name, count, why, extra={"meshwalk.vault": self.name})

@@ -39,6 +39,11 @@ from meshwalk.vaults.waiting import WaitingRoom
 
 _log = logging.getLogger(__name__)
 
+_FORGOT = (
+    "the vault %s forgot what it had acknowledged: budgets of tenant %r count from what is left there, and caps that were set and "
+    "idempotency keys may be gone; see its settings appendonly, appendfsync and maxmemory-policy"
+)
+
 
 class RedisVault:
     """
@@ -178,9 +183,7 @@ class RedisVault:
         epoch, seq, answered, *rest = await self._server.fcall(function, mark_of(tenant), now, secrets.token_hex(8), *words)
         if self._memories.lost(tenant, before, epoch, int(seq)):
             self.losses += 1
-            _log.error(
-                "the vault forgot what it had acknowledged", extra={"meshwalk.vault": self.name, "meshwalk.tenant": tenant}
-            )
+            _log.error(_FORGOT, self.name, tenant, extra={"meshwalk.vault": self.name, "meshwalk.tenant": tenant})
 
         return int(answered), rest
 

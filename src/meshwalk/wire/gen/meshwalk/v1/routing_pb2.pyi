@@ -88,7 +88,8 @@ class RouteRequest(_message.Message):
     """The graph; may be left out where the server serves just one."""
     idempotency_key: _builtins.str
     """Names this request among its retries, or nothing.  A second one with the same key, within the server's retry window, is
-    neither walked nor charged again: it is given the reply of the first.
+    neither walked nor charged again: it is given the reply of the first.  A walk with a key goes on when its call is cancelled or
+    out of time, so that the retry finds it; only `limits.deadline` and the graph's own bound its time.
     """
     detail: Global___Detail.ValueType
     """How much of the record to return."""
