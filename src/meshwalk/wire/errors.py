@@ -244,8 +244,8 @@ def _unsaid(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
             return DeadlineMissed(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
         case grpc.StatusCode.UNAVAILABLE:
             message = (
-                f"no answer from {target} ({said}); is `meshwalk serve` running there?  Where it was, the call may have been made: "
-                "with an idempotency key it is safe to ask again"
+                f"no answer from {target} ({said}); is `meshwalk serve` running there?  Where it was, the call may have been "
+                "made: with an idempotency key it is safe to ask again"
             )
         case grpc.StatusCode.UNIMPLEMENTED:
             message = f"what answers at {target} does not know this call ({said}); is it a meshwalk server of this version?"

@@ -40,8 +40,8 @@ from meshwalk.vaults.waiting import WaitingRoom
 _log = logging.getLogger(__name__)
 
 _FORGOT = (
-    "the vault %s forgot what it had acknowledged: budgets of tenant %r count from what is left there, and caps that were set and "
-    "idempotency keys may be gone; see its settings appendonly, appendfsync and maxmemory-policy"
+    "the vault %s forgot what it had acknowledged: budgets of tenant %r count from what is left there, and caps that were set "
+    "and idempotency keys may be gone; see its settings appendonly, appendfsync and maxmemory-policy"
 )
 
 
