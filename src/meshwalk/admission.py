@@ -18,6 +18,7 @@ from meshwalk.model import (
     DEFAULT_HOPS,
     DEFAULT_INPUT_BYTES,
     NOT_UNICODE,
+    SCOPE_CHARACTERS,
     URGENCY_DEADLINES_US,
     Limits,
     Sampling,
@@ -30,9 +31,6 @@ from meshwalk.trace import Facts, Message, Request, Scopes
 
 
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
-
-# A scope's name becomes a key in records and vaults; a longer one is a mistake.
-SCOPE_CHARACTERS = 256
 
 # Records hold whole numbers of 64 bits.
 MOST = 2**63 - 1

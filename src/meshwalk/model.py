@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from meshwalk.problems import ErrorClass, Problem, Span
@@ -32,6 +33,14 @@ URGENCY_DEADLINES_US: Mapping[str, int] = {"realtime": 2_000_000, "interactive":
 DEFAULT_HOPS = 16
 DEFAULT_INPUT_BYTES = 1 << 20
 
+# A scope's name becomes a key in records and vaults; a longer one is a mistake.
+SCOPE_CHARACTERS = 256
+
+# The most that many walks may share.  Redis counts in doubles: every whole nano-dollar up to here is one of its own, and
+# counts stay far below what a double holds exactly.
+MOST_SHARED_USD = 9_000_000
+MOST_SHARED_COUNT = 10**15
+
 
 NOT_UNICODE = "holds characters that are not Unicode text (lone surrogates)"
 
@@ -46,6 +55,16 @@ def is_unicode(text: str) -> bool:
         return False
 
     return True
+
+
+def nano_usd_or_none(amount: float) -> int | None:
+    """
+    Return *amount* dollars in nano-dollars, or None if it is finer than that.
+    """
+    # The shortest text that reads back as the float is what was written, as long as it has at most 15 digits.
+    nano = Decimal(repr(amount)) * 1_000_000_000
+
+    return int(nano) if nano == int(nano) else None
 
 
 class Limits(NamedTuple):

@@ -138,6 +138,20 @@ class TestShow:
         assert "\x1b" not in shown.out
         assert "\\u001b[2J" in shown.out
 
+    def test_names_stay_in_their_line(self, run: Run, vault: str) -> None:
+        """
+        A table escapes what ends lines or turns their order around, and shortens long names; JSON has them as they are.
+        """
+        name = "a\nb\u202e" + "c" * 240 + "-the-end"
+        spend(vault, ("intake", 1), scopes=(SESSION._replace(name=name),))
+        shown = "".join(run("budget", "show", "--vault", vault).out.split())
+        names = [account["name"] for account in run("budget", "show", "--vault", vault, "--json").json["accounts"]]
+
+        assert name in names
+        assert "a\\u000" in shown
+        assert "\u202e" not in shown
+        assert shown.count("c") < 60
+
     def test_on_a_server(self, run: Run, target: str) -> None:
         """
         A server shows what its graphs allow beside what was spent from its own memory.
@@ -179,9 +193,11 @@ class TestSet:
         The tenant's own budget is set by its own word, and holds for the tenant that is named.
         """
         spend(vault, ("intake", 1), scopes=(Scope("default", "tenant", "default"),))
+        said = run("budget", "set", "--vault", vault, "--whole-tenant", "--calls", "1").out
         run("budget", "set", "--vault", vault, "--whole-tenant", "--calls", "9")
         (account,) = run("budget", "show", "--vault", vault, "--whole-tenant", "--json").json["accounts"]
 
+        assert "The caps of the whole tenant are 1 call.\n" == said
         assert ("tenant", "default", 9) == (account["scope"], account["name"], account["caps"]["calls"])
 
     def test_on_a_server(self, run: Run, target: str) -> None:
@@ -206,6 +222,20 @@ class TestSet:
 
         assert 2 == refused.code
         assert "Unauthenticated" == refused.json["error"]["kind"]
+        assert "the key in the variable 'OPERATOR_KEY' is not the operator's key of" in refused.err
+        assert "horse" not in refused.out + refused.err
+
+    @pytest.mark.parametrize("key", ["cl\xe9-horse", "two\nhorses", "a horse"])
+    def test_key_that_no_header_can_hold(self, run: Run, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+        """
+        A key that no server can have is refused before anything is sent, and not shown.
+        """
+        monkeypatch.setenv("ODD_KEY", key)
+        words = ("--target", "127.0.0.1:1", "--session", "s-9", "--calls", "1", "--operator-key-env", "ODD_KEY")
+        refused = run("budget", "set", *words, "--json")
+
+        assert (2, "SetupError") == (refused.code, refused.json["error"]["kind"])
+        assert "the operator's key in 'ODD_KEY' holds spaces or characters that are not ASCII" in refused.err
         assert "horse" not in refused.out + refused.err
 
 
@@ -214,7 +244,7 @@ class TestWrongUse:
         ("words", "said"),
         [
             (("show",), "name where the budgets are kept"),
-            (("show", "--vault", "sqlite:a", "--target", "127.0.0.1:1"), "name where the budgets are kept"),
+            (("show", "--vault", "sqlite:a", "--target", "127.0.0.1:1"), "--vault and --target are both given"),
             (("show", "--vault", "memory"), "name that server: --target HOST:PORT"),
             (("show", "--vault", "sqlite:no-such-file"), "there is no vault at 'sqlite:no-such-file'"),
             (("show", "--target", "127.0.0.1:1", "--tenant", "acme"), "leave --tenant out with --target"),
@@ -223,10 +253,26 @@ class TestWrongUse:
             (("set", "--vault", "V", "--calls", "1"), "takes one of --session, --workflow and --whole-tenant"),
             (("set", "--vault", "V", "--session", "s", "--workflow", "w", "--calls", "1"), "2 budgets are named"),
             (("set", "--vault", "V", "--session", "s"), "takes caps, such as"),
-            (("set", "--vault", "V", "--session", "s", "--calls", "1", "--clear"), "takes caps, such as"),
+            (
+                ("set", "--vault", "V", "--session", "s", "--calls", "1", "--clear"),
+                "--clear takes all caps away, and goes with none",
+            ),
             (("set", "--vault", "V", "--session", "s", "--calls=-1"), "--calls takes a whole number from 0"),
+            (("set", "--vault", "V", "--session", "s", "--calls", f"{10**15 + 1}"), f"from 0 to {10**15}, and"),
+            (("set", "--vault", "V", "--session", "s", "--cost-usd", "1e-12"), "is 1e-12, which is finer than a billionth"),
+            (("set", "--vault", "V", "--session", "s", "--cost-usd", "9000001"), "in USD from 0 to 9000000, and"),
+            (("set", "--vault", "V", "--session", "s" * 257, "--calls", "1"), "--session is 257 characters long"),
+            (
+                ("set", "--vault", "V", "--workflow", "\ud800", "--calls", "1"),
+                "--workflow holds characters that are not Unicode",
+            ),
+            (("set", "--vault", "V", "--whole-tenant", "--tenant", "t" * 257, "--calls", "1"), "--tenant is 257 characters"),
             (("set", "--vault", "V", "--session", "s", "--cost-usd=-1"), "--cost-usd takes an amount in USD from 0"),
             (("set", "--target", "127.0.0.1:1", "--session", "s", "--calls", "1"), "--operator-key-env NAME"),
+            (
+                ("set", "--target", "127.0.0.1:1", "--session", "s", "--calls", "1", "--operator-key-env", "NO_SUCH_KEY"),
+                "to come from 'NO_SUCH_KEY' in the environment, and that is not set",
+            ),
         ],
     )
     def test_is_said(self, run: Run, vault: str, words: tuple[str, ...], said: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from meshwalk.budgets import usd
 from meshwalk.cli.options import attribute_values, duration_us, nano_usd
-from meshwalk.cli.output import Misuse, complain, emit, rendered, say
+from meshwalk.cli.output import Misuse, complain, emit, rendered, say, visible_name
 from meshwalk.cli.show import console, table
 from meshwalk.problems import Problem, Span
 
@@ -54,6 +54,31 @@ class TestMoney:
         """
         with pytest.raises(Misuse, match="takes an amount in USD"):
             nano_usd("--max-cost-usd", amount)
+
+    def test_less_than_can_be_counted(self) -> None:
+        """
+        What is finer than a nano-dollar is refused, and not rounded to another amount.
+        """
+        with pytest.raises(Misuse, match="--max-cost-usd is 1e-12, which is finer than a billionth of a dollar"):
+            nano_usd("--max-cost-usd", 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("s-1", "s-1"),
+        ("n\xe9", "n\xe9"),
+        ("a\nb\tc", "a\\u000ab\\u0009c"),
+        ("\u202eab\u2066\x1b", "\\u202eab\\u2066\\u001b"),
+        ("h" * 48, "h" * 48),
+        ("h" * 60 + "t" * 9, "h" * 40 + "…" + "t" * 7),
+    ],
+)
+def test_names_in_tables(name: str, shown: str) -> None:
+    """
+    A name stays in its line and in its order; of a very long one the head and the tail are shown.
+    """
+    assert shown == visible_name(name)
 
 
 class TestAttributes:

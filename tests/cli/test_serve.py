@@ -211,6 +211,24 @@ class TestLife:
         assert 2 == served.code
         assert "two graphs are called 'desk'" in served.err
 
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("--retry-window", "0s"), "--retry-window takes a duration of more than 0"),
+            (("--retry-window", "-1s"), "--retry-window takes a duration such as"),
+            (("--tenant", "a\x1b[2J"), "has control characters in it"),
+            (("--tenant", "t" * 257), "--tenant is 257 characters long"),
+        ],
+    )
+    def test_options_that_cannot_be_meant(self, run: Run, desk: Path, words: tuple[str, ...], said: str) -> None:
+        """
+        What no request could be served with is refused before a port is opened.
+        """
+        refused = run("serve", desk, "--listen", "127.0.0.1:0", *words)
+
+        assert 2 == refused.code
+        assert said in refused.err
+
     def test_faulty_graph(self, run: Run) -> None:
         """
         A graph with faults is not served; they are printed.

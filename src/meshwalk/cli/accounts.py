@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from meshwalk.budgets import Line, Statement, usd
+from meshwalk.cli.output import counted, visible_name
 from meshwalk.cli.shapes import wall_time
 from meshwalk.cli.show import table
 from meshwalk.model import Amount, Caps
@@ -40,7 +41,7 @@ def _row(card: AccountCard) -> tuple[str, ...]:
 
     return (
         one.kind,
-        one.name,
+        visible_name(one.name),
         ends,
         _of(usd(one.spent.cost_nano_usd), None if caps.cost_nano_usd is None else usd(caps.cost_nano_usd)),
         _of(one.spent.calls, caps.calls),
@@ -61,8 +62,8 @@ def _of(spent: str | int, cap: str | int | None) -> str:
 def _lines_table(one: Statement) -> Table:
     rows = [
         (
-            line.place.graph,
-            line.place.path,
+            visible_name(line.place.graph),
+            " > ".join(visible_name(node) for node in line.place.path.split(" > ")),
             usd(line.spent.cost_nano_usd),
             str(line.spent.calls),
             str(line.spent.hops),
@@ -73,7 +74,7 @@ def _lines_table(one: Statement) -> Table:
     ]
 
     return table(
-        f"Where {one.kind} {one.name} was spent",
+        f"Where {one.kind} {visible_name(one.name)} was spent",
         ("graph", "path", "USD", "calls", "hops", "tokens in", "tokens out"),
         rows,
         right=range(2, 7),
@@ -94,9 +95,9 @@ def caps_text(caps: Caps) -> str:
     Write *caps* for people.
     """
     money = () if caps.cost_nano_usd is None else (f"{usd(caps.cost_nano_usd)} USD",)
-    words = (("input_tokens", "input tokens"), ("output_tokens", "output tokens"), ("calls", "calls"), ("hops", "hops"))
+    words = (("input_tokens", "input token"), ("output_tokens", "output token"), ("calls", "call"), ("hops", "hop"))
 
-    return ", ".join([*money, *(f"{cap} {word}" for part, word in words if (cap := getattr(caps, part)) is not None)])
+    return ", ".join([*money, *(counted(cap, word) for part, word in words if (cap := getattr(caps, part)) is not None)])
 
 
 def account_document(card: AccountCard) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from meshwalk.cli.options import Count, Json, OperatorKeyEnv, Tenant, nano_usd, vault_address
+from meshwalk.cli.options import Count, Json, OperatorKeyEnv, Tenant, nano_usd, scope_name, vault_address
 from meshwalk.cli.output import OK, Misuse, counted, emit, say
+from meshwalk.model import MOST_SHARED_USD
 
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def show(
     if json:
         emit({"tenant": page.tenant, "accounts": [account_document(card) for card in page.accounts]})
     elif not page.accounts:
-        whose = f" {chosen[0]}{f' {chosen[1]!r}' if chosen[1] else ''} of" if chosen else ""
-        say(f"Nothing was reserved or spent for{whose} tenant {page.tenant!r}.")
+        whose = f"{_called(*chosen)} of " if chosen else ""
+        say(f"Nothing was reserved or spent for {whose}tenant {page.tenant!r}.")
     else:
         from meshwalk.cli.show import console
 
@@ -125,16 +126,18 @@ def set_caps(
     chosen = _chosen(session, workflow, whole_tenant)
     if chosen is None:
         raise Misuse("budget set takes one of --session, --workflow and --whole-tenant")
-    cost = None if cost_usd is None else nano_usd("--cost-usd", cost_usd)
+    cost = None if cost_usd is None else nano_usd("--cost-usd", cost_usd, MOST_SHARED_USD)
     caps = Caps(cost, input_tokens, output_tokens, calls, hops)
-    if clear == (caps != Caps()):
+    if clear and caps != Caps():
+        raise Misuse("--clear takes all caps away, and goes with none; set what is to hold without it")
+    if not clear and caps == Caps():
         raise Misuse("budget set takes caps, such as --cost-usd 2 --calls 10, or --clear, which takes all of them away")
     anyio.run(_set, _place(vault, target, tenant), tenant or _DEFAULT_TENANT, chosen, caps, operator_key_env)
     kind, name = chosen
     if json:
         emit({"scope": kind, "name": name, "caps": caps_document(caps)})
     else:
-        say(f"The caps of {kind}{f' {name!r}' if name else ''} are {'left to the graphs' if clear else caps_text(caps)}.")
+        say(f"The caps of {_called(kind, name)} are {'left to the graphs' if clear else caps_text(caps)}.")
 
     return OK
 
@@ -148,9 +151,9 @@ _Chosen = tuple["ScopeKind", str]
 def _chosen(session: str, workflow: str, whole_tenant: bool) -> _Chosen | None:
     said: list[_Chosen] = []
     if session:
-        said.append(("session", session))
+        said.append(("session", scope_name("--session", session)))
     if workflow:
-        said.append(("workflow", workflow))
+        said.append(("workflow", scope_name("--workflow", workflow)))
     if whole_tenant:
         said.append(("tenant", ""))
     if len(said) > 1:
@@ -161,8 +164,14 @@ def _chosen(session: str, workflow: str, whole_tenant: bool) -> _Chosen | None:
     return said[0] if said else None
 
 
+def _called(kind: ScopeKind, name: str) -> str:
+    return f"{kind} {name!r}" if name else f"the whole {kind}"
+
+
 def _place(vault: str, target: str, tenant: str | None) -> tuple[str, str]:
-    if bool(vault) == bool(target):
+    if vault and target:
+        raise Misuse("--vault and --target are both given, and budgets are looked for in one place; leave one of them out")
+    if not vault and not target:
         raise Misuse(
             "name where the budgets are kept: --vault sqlite:PATH or redis://HOST:PORT, or --target HOST:PORT of a server"
         )
@@ -208,20 +217,30 @@ async def _pages(target: str, kind: ScopeKind | None, name: str, graph: str) -> 
 
 async def _set(place: tuple[str, str], tenant: str, chosen: _Chosen, caps: Caps, key_env: str | None) -> None:
     from meshwalk.vaults import open_vault
-    from meshwalk.wire.client import Client
 
     (where, target), (kind, name) = place, chosen
     if target:
-        key = os.environ.get(key_env or "", "")
-        if not key:
-            raise Misuse(
-                "a server sets budgets for its operator only; name the variable that holds the key: --operator-key-env NAME"
-            )
-        async with Client(target) as client:
-            await client.set_budget(kind, name, caps, key=key)
+        await _set_on_server(target, chosen, caps, key_env)
         return
     vault: Vault = await open_vault(where)
     try:
         await vault.set_caps(tenant, kind, name or tenant, caps)
     finally:
         await vault.aclose()
+
+
+async def _set_on_server(target: str, chosen: _Chosen, caps: Caps, key_env: str | None) -> None:
+    from meshwalk.wire.client import Client, Unauthenticated
+    from meshwalk.wire.keys import key_from
+
+    if key_env is None:
+        raise Misuse(
+            "a server sets budgets for its operator only; name the variable that holds the key: --operator-key-env NAME"
+        )
+    kind, name = chosen
+    key = key_from(key_env, os.environ)
+    async with Client(target) as client:
+        try:
+            await client.set_budget(kind, name, caps, key=key)
+        except Unauthenticated as error:
+            raise Unauthenticated(f"the key in the variable {key_env!r} is not the operator's key of {target}") from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, Token
 
 from meshwalk.cli.output import Misuse
+from meshwalk.model import MOST_SHARED_COUNT, NOT_UNICODE, SCOPE_CHARACTERS, is_unicode, nano_usd_or_none
 from meshwalk.problems import did_you_mean
 
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _MOST = 2**63 - 1
 
 _WHOLE = re.compile(r"[0-9]{1,19}", re.ASCII)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 _CASES = ".cases.yaml"
@@ -48,8 +50,8 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
 
 def _count(_: Any, tokens: Sequence[Token]) -> int:
     option, text = tokens[0].keyword, tokens[0].value
-    if not _WHOLE.fullmatch(text) or int(text) > _MOST:
-        raise Misuse(f"{option} takes a whole number from 0 to {_MOST}, and {_clipped(text)} is none")
+    if not _WHOLE.fullmatch(text) or int(text) > MOST_SHARED_COUNT:
+        raise Misuse(f"{option} takes a whole number from 0 to {MOST_SHARED_COUNT}, and {_clipped(text)} is none")
 
     return int(text)
 
@@ -60,6 +62,29 @@ def _name(_: Any, tokens: Sequence[Token]) -> str:
         raise Misuse(f"{tokens[0].keyword} takes a name, and '' is none")
 
     return tokens[0].value
+
+
+def _tenant(_: Any, tokens: Sequence[Token]) -> str:
+    option, text = tokens[0].keyword or "", _name(_, tokens)
+    if _CONTROL.search(text):
+        raise Misuse(f"{option} takes a name, and {_clipped(text)} has control characters in it")
+
+    return scope_name(option, text)
+
+
+def scope_name(option: str, name: str) -> str:
+    """
+    Return *name* if it can be a session's, a workflow's or a tenant's.
+
+    Raises:
+        Misuse: If a request could not have it.
+    """
+    if len(name) > SCOPE_CHARACTERS:
+        raise Misuse(f"{option} is {len(name)} characters long, and the most is {SCOPE_CHARACTERS}")
+    if not is_unicode(name):
+        raise Misuse(f"{option} {NOT_UNICODE}")
+
+    return name
 
 
 def _folder(_: Any, tokens: Sequence[Token]) -> str:
@@ -87,7 +112,7 @@ TracesFolder = Annotated[str, Parameter(name="--traces", converter=_folder, help
 NewTraces = Annotated[str | None, Parameter(name="--traces", converter=_folder)]
 DataFile = Annotated[str | None, Parameter(name="--data", converter=_file)]
 VaultAddress = Annotated[str, Parameter(name="--vault", converter=_name)]
-Tenant = Annotated[str, Parameter(name="--tenant", converter=_name)]
+Tenant = Annotated[str, Parameter(name="--tenant", converter=_tenant)]
 OperatorKeyEnv = Annotated[str | None, Parameter(name="--operator-key-env", converter=_name)]
 Whole = Parameter(converter=_whole)
 Count = Parameter(converter=_count)
@@ -124,18 +149,23 @@ def vault_address(text: str) -> str:
     return text
 
 
-def nano_usd(option: str, amount: float) -> int:
+def nano_usd(option: str, amount: float, most: int = _MOST // 10**9) -> int:
     """
     Read an amount of dollars.
 
-    Raises:
-        Misuse: If it is not a finite number, less than nothing, or more than a record can hold.
-    """
-    if not math.isfinite(amount) or not 0 <= amount <= _MOST // 10**9:
-        raise Misuse(f"{option} takes an amount in USD from 0 to {_MOST // 10**9}, and {amount:g} is none")
+    Args:
+        most: The most dollars; without it, what a record can hold.
 
-    # The shortest decimal that reads back as the float is what was typed.
-    return round(Decimal(repr(amount)) * 10**9)
+    Raises:
+        Misuse: If it is not a finite number, less than nothing, more than *most*, or finer than a billionth of a dollar.
+    """
+    if not math.isfinite(amount) or not 0 <= amount <= most:
+        raise Misuse(f"{option} takes an amount in USD from 0 to {most}, and {amount:g} is none")
+    nano = nano_usd_or_none(amount)
+    if nano is None:
+        raise Misuse(f"{option} is {amount!r}, which is finer than a billionth of a dollar")
+
+    return nano
 
 
 def attribute_values(given: Sequence[str], graph: str, declared: Mapping[str, ValueType]) -> dict[str, Value]:

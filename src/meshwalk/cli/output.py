@@ -28,6 +28,10 @@ _SHOWN_FAULTS = 100
 # What a terminal obeys instead of showing it, and halves of character pairs.
 _UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
+# What a name may not do to the line it stands in: end it, or turn its order around.
+_UNNAMED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NAME_HEAD, _NAME_TAIL = 40, 7
+
 
 class Misuse(MeshwalkError):
     """
@@ -117,7 +121,21 @@ def visible(text: str) -> str:
 
     Answers, names and reasons come from models and files; none of them may move a cursor or colour a line.
     """
-    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSHOWN.sub(_escaped, text)
+
+
+def visible_name(name: str) -> str:
+    """
+    Return *name* for one line of a table: without line ends and turned order, and of a very long one the head and the tail.
+    """
+    if len(name) > _NAME_HEAD + 1 + _NAME_TAIL:
+        name = f"{name[:_NAME_HEAD]}…{name[-_NAME_TAIL:]}"
+
+    return _UNNAMED.sub(_escaped, name)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def counted(count: int, noun: str) -> str:

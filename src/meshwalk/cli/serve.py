@@ -53,7 +53,8 @@ def serve(
     vault: VaultAddress = "memory",
     tenant: Tenant = "default",
     operator_key_env: OperatorKeyEnv = None,
-    retry_window: str = "10m",
+    # Led by a hyphen it is no duration either, and told so.
+    retry_window: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10m",
     as_worker: Annotated[bool, Parameter(name="--as-worker", negative="", show=False)] = False,
     json: Json = False,
 ) -> int:
@@ -100,7 +101,8 @@ def serve(
         json=json,
     )
     plans = [compile_plan(load_graph(path)) for path in graphs]
-    duration_us("--retry-window", retry_window)
+    if not duration_us("--retry-window", retry_window):
+        raise Misuse(f"--retry-window takes a duration of more than 0, such as 10m, and {retry_window!r} is none")
     if workers == 1 or as_worker:
         anyio.run(_serve, setup, plans, as_worker)
         return OK

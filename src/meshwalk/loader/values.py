@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from meshwalk.loader.faults import quoted, worded
+from meshwalk.model import MOST_SHARED_USD, nano_usd_or_none
 from meshwalk.problems import ErrorClass
 
 
@@ -53,8 +54,6 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s|m|h)", re.ASCII)
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _LONGEST_DURATION_US = 7 * 24 * 3_600_000_000
 _LONGEST_WINDOW_US = 366 * 24 * 3_600_000_000
-# Every whole nano-dollar up to here is a double of its own.
-_MOST_SHARED_USD = 9_000_000
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -145,20 +144,19 @@ def _nano_usd(value: Any) -> int:
         raise fault("wrong-type", f"is {worded(value)}, and takes an amount in USD", "write a number such as 0.05")
     if not 0 <= value <= 1_000_000_000:  # NaN is refused here too
         raise fault("out-of-range", f"is {value:g}, and takes 0 to 1,000,000,000 USD")
-    # The shortest text that reads back as the float is what the author wrote, as long as it has at most 15 digits.
-    nano = Decimal(repr(value)) * 1_000_000_000
-    if nano != int(nano):
+    nano = nano_usd_or_none(value)
+    if nano is None:
         raise fault("bad-money", f"is {value!r}, which is finer than a billionth of a dollar")
 
-    return int(nano)
+    return nano
 
 
 def _shared_nano_usd(value: Any) -> int:
     nano = _nano_usd(value)
-    if nano > _MOST_SHARED_USD * 1_000_000_000:
+    if nano > MOST_SHARED_USD * 1_000_000_000:
         raise fault(
             "out-of-range",
-            f"is {value:,}, and takes 0 to {_MOST_SHARED_USD:,} USD",
+            f"is {value:,}, and takes 0 to {MOST_SHARED_USD:,} USD",
             "a vault may count in doubles, which are exact up to 2^53 nano-dollars",
         )
 
@@ -261,7 +259,7 @@ Time = Annotated[int, PlainValidator(_duration_us), WithJsonSchema(_DURATION_SCH
 TimeOrNone = Annotated[int, PlainValidator(_duration_or_none_us), WithJsonSchema(_DURATION_SCHEMA)]
 Window = Annotated[int, PlainValidator(_window_us), WithJsonSchema(_DURATION_SCHEMA)]
 Money = Annotated[int, *_plain(_nano_usd, type="number", minimum=0)]
-SharedMoney = Annotated[int, *_plain(_shared_nano_usd, type="number", minimum=0, maximum=_MOST_SHARED_USD)]
+SharedMoney = Annotated[int, *_plain(_shared_nano_usd, type="number", minimum=0, maximum=MOST_SHARED_USD)]
 Number = Annotated[float, *_plain(_number, type="number")]
 Interval = Annotated[tuple[float, float], *_plain(_interval, type="array", items={"type": "number"}, minItems=2, maxItems=2)]
 ScalarValue = Annotated[str | float | bool, *_plain(_scalar, type=["string", "number", "boolean"])]

@@ -7,16 +7,14 @@ The key comes from the environment and goes nowhere else: no log, no error and n
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Mapping
 
 from meshwalk.problems import SetupError
 from meshwalk.server.calls import Context
 from meshwalk.wire.errors import Unauthenticated
+from meshwalk.wire.keys import key_from
 
 
-# What HTTP lets a header hold, without the spaces that it does not keep.
-_KEY = re.compile(r"[!-~]+", re.ASCII)
 _BEARER = "bearer "
 
 
@@ -36,13 +34,7 @@ class Operator:
         Raises:
             SetupError: If it is not set, or holds what no header can.
         """
-        key = environment.get(name, "")
-        if not key:
-            raise SetupError(f"the operator's key is to come from {name!r} in the environment, and that is not set")
-        if not _KEY.fullmatch(key):
-            raise SetupError(f"the operator's key in {name!r} holds spaces or characters that are not ASCII; choose another")
-
-        return cls(key)
+        return cls(key_from(name, environment))
 
     def check(self, context: Context) -> None:
         """

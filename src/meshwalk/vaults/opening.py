@@ -25,7 +25,8 @@ TAKEN = "memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or uni
 
 _USER_INFO = re.compile(r"(?P<scheme>[a-z]+://)(?P<user>[^/?#]*)@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_REMEDY = "put it into an environment variable and name that: redis://:${NAME}@HOST:PORT/DB"
+# How a password gets into an address.
+BY_NAME = "put it into an environment variable and name that: redis://:${NAME}@HOST:PORT/DB"
 
 
 async def open_vault(where: str) -> Vault:
@@ -69,7 +70,7 @@ def _refuse_secrets(where: str) -> None:
     password = said["user"].partition(":")[2] if said else ""
     query = parse_qsl(where.partition("?")[2])
     if variables.without(password) or any(key == "password" and variables.without(value) for key, value in query):
-        raise SetupError(f"the vault's address has a password in it, where anybody may read it; {_REMEDY}")
+        raise SetupError(f"the vault's address has a password in it, where anybody may read it; {BY_NAME}")
 
 
 def _filled(where: str, given: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ from meshwalk.wire.gen.meshwalk.v1 import (
     trace_pb2,
     trace_pb2_grpc,
 )
+from meshwalk.wire.keys import checked_key
 from meshwalk.wire.words import (
     AccountCard,
     AccountPage,
@@ -321,11 +322,12 @@ class Client:
 
         Raises:
             Unauthenticated: If it is not.
-            SetupError: If the server was given none.
+            SetupError: If the server was given none, or no header can hold *key*.
         """
         kind = convert.SCOPE_KINDS.number[scope]
         message = budget_pb2.SetBudgetRequest(scope=kind, name=name, caps=convert.pack_caps(caps))
-        metadata = (("authorization", f"Bearer {key}"),)
+        # None at all is the server's to refuse, which says how to give it one.
+        metadata = (("authorization", f"Bearer {key and checked_key(key)}"),)
         await self._call(self._budgets.SetBudget(message, timeout=timeout, metadata=metadata))
 
     async def _call(self, call: Awaitable[_Given]) -> _Given:

@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from meshwalk.problems import SetupError, VaultAway
+from meshwalk.vaults.opening import BY_NAME
 from meshwalk.vaults.redis.library import library
 
 
@@ -189,7 +190,9 @@ class Server:
         for secret in self._secrets:
             text = text.replace(secret, "…")
         match error:
-            case exceptions.AuthenticationError() | exceptions.AuthorizationError() | exceptions.NoPermissionError():
+            case exceptions.AuthenticationError():
+                return f"{self.name} refuses this user or its password ({text}); if it has one, {BY_NAME}"
+            case exceptions.AuthorizationError() | exceptions.NoPermissionError():
                 return (
                     f"{self.name} refuses this user ({text}); give it a user that may FCALL and FUNCTION on keys 'meshwalk:*'"
                 )
@@ -201,6 +204,8 @@ class Server:
                 return f"{self.name} has no memory left ({text}); raise its maxmemory"
             case exceptions.ResponseError() if "unknown command" in text.lower():
                 return f"{self.name} lacks a command that meshwalk needs ({text}); it takes Redis 7.0, Valkey 7.2, or newer"
+            case exceptions.ResponseError() if "db index" in text.lower():
+                return f"{self.name} has no such database ({text}); name one that it has, such as 0, or raise its `databases`"
             case exceptions.ResponseError():
                 return f"{self.name} does not do what meshwalk asks ({text})"
             case exceptions.TimeoutError() | TimeoutError():

@@ -29,6 +29,8 @@ from meshwalk.problems import SetupError, VaultAway
 
 T = TypeVar("T")
 
+_ANOTHER = "name another file, or a new one"
+
 APPLICATION = 0x6D775642
 VERSION = 1
 
@@ -149,8 +151,9 @@ class Database:
         except (OSError, sqlite3.Error) as error:
             if is_busy(error):
                 raise VaultAway(self._away(error)) from error
-            message = f"budgets cannot be kept in {str(path)!r} ({error}); name a file in a folder that can be written"
-            raise SetupError(message) from error
+            strange = isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_NOTADB
+            remedy = _ANOTHER if strange else "name a file in a folder that can be written"
+            raise SetupError(f"budgets cannot be kept in {str(path)!r} ({error}); {remedy}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -251,7 +254,7 @@ class Database:
         if application == version == _first(connection, "SELECT count(*) FROM sqlite_master") == 0:
             return True
         if application != APPLICATION:
-            raise SetupError(f"{str(self.path)!r} is a database, and not of budgets; name another file")
+            raise SetupError(f"{str(self.path)!r} is a database, and not of budgets; {_ANOTHER}")
         if version != VERSION:
             message = f"{str(self.path)!r} was written by another meshwalk (schema {version}; this one knows {VERSION})"
             raise SetupError(f"{message}; use that version, or name another file")

@@ -1,0 +1,46 @@
+"""
+What can be an operator's key: for the server that is given it, and for whoever sends it.
+
+A key travels in a header, and gRPC breaks off over what no header can hold.  No error shows a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from meshwalk.problems import SetupError
+
+
+# What HTTP lets a header hold, without the spaces that it does not keep.
+_KEY = re.compile(r"[!-~]+", re.ASCII)
+
+
+def key_from(name: str, environment: Mapping[str, str]) -> str:
+    """
+    Take an operator's key from the variable *name*.
+
+    Raises:
+        SetupError: If it is not set, or holds what no header can.
+    """
+    key = environment.get(name, "")
+    if not key:
+        raise SetupError(f"the operator's key is to come from {name!r} in the environment, and that is not set")
+
+    return checked_key(key, f" in {name!r}")
+
+
+def checked_key(key: str, where: str = "") -> str:
+    """
+    Return *key* if a header can hold it.
+
+    Args:
+        where: What an error says of its place, with a space in front.
+
+    Raises:
+        SetupError: If none can.
+    """
+    if not _KEY.fullmatch(key):
+        raise SetupError(f"the operator's key{where} holds spaces or characters that are not ASCII; choose another")
+
+    return key

@@ -1,0 +1,38 @@
+"""
+What is said when a Redis server is there and does not let the vault in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meshwalk.problems import VaultAway
+from meshwalk.vaults.redis import RedisVault
+from redis_server import RedisServer
+
+
+pytestmark = pytest.mark.anyio
+
+REMEDY = r"put it into an environment variable and name that: redis://:\$\{NAME\}@HOST:PORT/DB"
+
+
+@pytest.mark.parametrize("user", ["", ":wrong-horse@"])
+async def test_password(tmp_path: Path, user: str) -> None:
+    """
+    Without the password, or with a wrong one, the error says how it gets into the address.
+    """
+    with RedisServer(tmp_path, password="correct-horse") as server, pytest.raises(VaultAway, match=REMEDY) as refused:
+        await RedisVault.open(f"redis://{user}127.0.0.1:{server.port}")
+
+    assert "horse" not in str(refused.value)
+
+
+async def test_database_that_the_server_does_not_have(tmp_path: Path) -> None:
+    """
+    A database past the server's last is said to be that.
+    """
+    said = r"has no such database .*; name one that it has, such as 0"
+    with RedisServer(tmp_path) as server, pytest.raises(VaultAway, match=said):
+        await RedisVault.open(f"redis://127.0.0.1:{server.port}/99")
