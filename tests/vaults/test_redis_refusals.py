@@ -1,5 +1,5 @@
 """
-What is said when a Redis server is there and does not let the vault in.
+Which servers the vault finds by their address, and what is said when one does not let it in.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshwalk.problems import VaultAway
+from meshwalk.problems import SetupError, VaultAway
 from meshwalk.vaults.redis import RedisVault
 from redis_server import RedisServer
 
@@ -36,3 +36,24 @@ async def test_database_that_the_server_does_not_have(tmp_path: Path) -> None:
     said = r"has no such database .*; name one that it has, such as 0"
     with RedisServer(tmp_path) as server, pytest.raises(VaultAway, match=said):
         await RedisVault.open(f"redis://127.0.0.1:{server.port}/99")
+
+
+async def test_socket_of_the_machine(tmp_path: Path) -> None:
+    """
+    A server is reached over its socket, and the address is shown without the password.
+    """
+    socket = tmp_path / "redis.sock"
+    with RedisServer(tmp_path, password="correct-horse", settings={"unixsocket": f'"{socket}"'}):
+        vault = await RedisVault.open(f"unix://:correct-horse@{socket}?db=3")
+        found = await vault.statements("default")
+        await vault.aclose()
+
+    assert (f"unix://{socket}?db=3", []) == (vault.name, found)
+
+
+async def test_database_of_a_socket_that_is_none(tmp_path: Path) -> None:
+    """
+    A database that is no number is refused for a socket as for a port.
+    """
+    with pytest.raises(SetupError, match="is not of the form"):
+        await RedisVault.open(f"unix://{tmp_path / 'redis.sock'}?db=first")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import anyio
 from redis import exceptions
@@ -232,15 +232,26 @@ def _read_url(url: str) -> tuple[str, tuple[str, ...]]:
     except ValueError:
         # What the library says here may hold the password.
         raise SetupError(_BAD_URL) from None
+    # A password in the query takes the place of the other.
+    query = dict(parse_qsl(parts.query))
+    secrets = _spellings(parts.password or "") | _spellings(query.get("password", ""))
+    if parts.scheme == "unix" and parts.path.strip("/") and query.get("db", "0").isdecimal():
+        return f"unix://{parts.path}?db={query.get('db', '0')}", tuple(secrets)
     if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
         raise SetupError(_BAD_URL)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     database = parts.path.strip("/") or "0"
     if not database.isdecimal():
         raise SetupError(_BAD_URL)
-    password = parts.password or ""
 
-    return f"{parts.scheme}://{host}:{port}/{database}", tuple({password, unquote(password)} - {""})
+    return f"{parts.scheme}://{host}:{port}/{database}", tuple(secrets)
 
 
-_BAD_URL = "the URL of a vault in Redis is not of the form redis://[user:password@]host[:port][/database], or rediss:// for TLS"
+def _spellings(secret: str) -> set[str]:
+    return {secret, unquote(secret), quote(secret, safe="")} - {""}
+
+
+_BAD_URL = (
+    "the URL of a vault in Redis is not of the form redis://[user:password@]host[:port][/database], rediss:// for TLS, "
+    "or unix:///path[?db=database]"
+)
