@@ -255,7 +255,15 @@ class TestSetting:
         ("scope", "name", "caps", "said"),
         [
             ("session", "", Caps(calls=1), "name: names the session, and is empty"),
+            ("session", "s" * 257, Caps(calls=1), "name: is 257 characters long, and no request can name more than 256"),
             ("session", "s-1", Caps(calls=-1), r"caps\.calls: is -1, and the least is 0"),
+            ("session", "s-1", Caps(calls=10**16), r"caps\.calls: is 10000000000000000, and the most is 1000000000000000"),
+            (
+                "session",
+                "s-1",
+                Caps(cost_nano_usd=10**17),
+                r"caps\.cost_nano_usd: is 100000000000000000, and the most is 9000000000000000",
+            ),
             ("tenant", "", Caps(calls=1), "scope: no graph that is served here declares budgets.tenant"),
         ],
     )

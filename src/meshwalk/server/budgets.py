@@ -15,7 +15,7 @@ import orjson
 
 from meshwalk.budgets import Statement
 from meshwalk.mesh import Mesh
-from meshwalk.model import Caps, ScopeKind
+from meshwalk.model import MOST_SHARED_COUNT, MOST_SHARED_USD, SCOPE_CHARACTERS, Caps, ScopeKind
 from meshwalk.problems import RequestError, Violation
 from meshwalk.server.calls import Context, answers
 from meshwalk.server.operator import Operator
@@ -124,12 +124,17 @@ def _in_name(kind: ScopeKind, name: str, tenant: str) -> Iterator[Violation]:
         yield Violation("name", f"names the {kind}, and is empty")
     elif kind == "tenant" and name != tenant:
         yield Violation("name", f"is {name[:80]!r}, and this server spends for the tenant {tenant!r} only")
+    elif len(name) > SCOPE_CHARACTERS:
+        yield Violation("name", f"is {len(name)} characters long, and no request can name more than {SCOPE_CHARACTERS}")
 
 
 def _in_caps(caps: Caps) -> Iterator[Violation]:
     for part, cap in caps._asdict().items():
+        most = MOST_SHARED_USD * 1_000_000_000 if part == "cost_nano_usd" else MOST_SHARED_COUNT
         if cap is not None and cap < 0:
             yield Violation(f"caps.{part}", f"is {cap}, and the least is 0")
+        elif cap is not None and cap > most:
+            yield Violation(f"caps.{part}", f"is {cap}, and the most is {most}")
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
