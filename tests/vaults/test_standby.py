@@ -216,6 +216,19 @@ class TestLocal:
         assert denied.refusal is not None
         assert not denied.refusal.contended
 
+    @pytest.mark.parametrize("mood", ["well", "away"])
+    async def test_what_was_settled_is_not_seen_as_held(self, vault: StandbyVault, flaky: Flaky, mood: Mood) -> None:
+        """
+        A hold that the vault granted makes room when it is settled, whether or not the vault hears of that at once.
+        """
+        await vault.exchange(None, hold_of("h", scope_of("local"), cost=9))
+        flaky.mood = mood
+        await vault.exchange(settlement("h", 2), None)
+        flaky.mood = "away"
+        granted = await vault.exchange(None, hold_of("i", scope_of("local"), cost=8))
+
+        assert Answer(None, (Standing(Caps(10), spent(2), spent(8), None, "local"),)) == granted
+
     async def test_settling_makes_room(self, vault: StandbyVault, flaky: Flaky) -> None:
         """
         Without its vault a server still frees what a call did not need, in the same step.

@@ -37,6 +37,8 @@ class Sightings:
 
     def __init__(self, most: int = MOST_SIGHTINGS) -> None:
         self._most = most
+        # How often anything was seen.
+        self.notes = 0
         self._seen: dict[_Key, _Sighting] = {}
         # What is held and what was spent.
         self._untold: dict[_Key, tuple[Amount, Amount]] = {}
@@ -46,6 +48,7 @@ class Sightings:
         Remember how *scopes* stand in the vault.
         """
         for scope, standing in zip(scopes, standings, strict=True):
+            self.notes += 1
             key = _key(scope)
             self._seen.pop(key, None)
             ends_at = None if standing.resets_in_us is None else now + standing.resets_in_us
@@ -64,6 +67,17 @@ class Sightings:
         Count what was spent here in place of what was held.
         """
         self._change(scopes, held=_NOTHING.less(held), spent=spent)
+
+    def settled(self, scopes: Sequence[Scope], held: Amount, spent: Amount) -> None:
+        """
+        See what was *spent* in place of what was seen *held* in the vault.
+        """
+        for scope in scopes:
+            seen = self._seen.get(_key(scope))
+            if seen is not None:
+                standing = seen.standing
+                left = Amount._make(max(0, part) for part in standing.held.less(held))
+                self._seen[_key(scope)] = seen._replace(standing=standing._replace(spent=standing.spent.plus(spent), held=left))
 
     def told(self, scopes: Sequence[Scope], spent: Amount) -> None:
         """

@@ -88,6 +88,8 @@ class StandbyVault:
         self._telling = anyio.Lock()
         # What was granted here and is not settled yet, with the time its lease ends.
         self._granted: dict[tuple[str, str], tuple[Hold, int]] = {}
+        # What the vault granted and is not settled yet: when it is, what was seen of its accounts is seen without it.
+        self._taken: dict[tuple[str, str], tuple[Hold, int]] = {}
         self._seen = Sightings()
 
     async def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
@@ -114,11 +116,13 @@ class StandbyVault:
             self._settle_here(settlement)
             settlement = None
         if self._may_ask():
+            notes = self._seen.notes
             try:
                 await self._tell()
                 answer = await self._vault.exchange(settlement, hold)
             except VaultAway as error:
                 self._lost(error)
+                self._settled_there(settlement, notes)
                 self._remember(settlement)
                 answer = self._answer_here(hold)
                 if answer.refusal is not None:
@@ -130,8 +134,12 @@ class StandbyVault:
                 self._give_back(hold)
                 raise
             else:
+                self._settled_there(settlement, notes)
                 self._found(() if hold is None else hold.scopes, answer.standings)
+                if hold is not None and hold.scopes and answer.refusal is None:
+                    self._taken[hold.scopes[0].tenant, hold.id] = hold, self._clock_us() + hold.lease_us
                 return answer
+        self._settled_there(settlement, self._seen.notes)
         self._remember(settlement)
 
         return self._answer_here(hold)
@@ -273,6 +281,12 @@ class StandbyVault:
 
         return tuple(self._seen.standing(now, scope) for scope in scopes)
 
+    def _settled_there(self, settlement: Settlement | None, notes: int) -> None:
+        hold, _ = self._taken.pop((settlement.tenant, settlement.id), (None, 0)) if settlement is not None else (None, 0)
+        # What was seen since it was asked may show it settled already; seeing it held then only grants less.
+        if hold is not None and settlement is not None and notes == self._seen.notes:
+            self._seen.settled(hold.scopes, hold.need.amount, settlement.spent)
+
     def _settle_here(self, settlement: Settlement) -> None:
         hold, _ = self._granted.pop((settlement.tenant, settlement.id))
         self._seen.settle(hold.scopes, hold.need.amount, settlement.spent)
@@ -283,6 +297,7 @@ class StandbyVault:
         for (tenant, id_), (hold, until) in list(self._granted.items()):
             if until <= now:
                 self._settle_here(Settlement(tenant, id_, hold.need.amount, assumed=True))
+        self._taken = {key: kept for key, kept in self._taken.items() if kept[1] > now}
 
     # ---- what it has to be told --------------------------------------------------------------------------------------
 
