@@ -389,16 +389,20 @@ class Reminded(MemoryVault):
 
     def __init__(self) -> None:
         super().__init__()
+        self.faulty = True
         self.flushed = anyio.Event()
 
     async def flush(self) -> None:
+        if self.faulty:
+            self.faulty = False
+            raise ValueError("oh")
         self.flushed.set()
 
 
 class TestVault:
     async def test_is_minded_while_nobody_asks(self) -> None:
         """
-        A vault that was away is told what it missed though no walk comes by.
+        A vault that was away is told what it missed though no walk comes by, also after one time that went wrong.
         """
         vault = Reminded()
         async with Mesh(PLAN, vault=vault):

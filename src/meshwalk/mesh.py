@@ -287,7 +287,10 @@ class Mesh:
     async def _mind(self, vault: Vault) -> None:
         while True:
             await anyio.sleep(FLUSH_SECONDS)
-            await vault.flush()
+            try:
+                await vault.flush()
+            except Exception:  # noqa: BLE001 (a vault of the caller's own may raise anything, and walks go on)
+                _log.exception("the vault %s could not be told what it missed", vault.name)
 
     def _open_tokenizers(self) -> dict[str, Tokenizer]:
         graph = self.plan.graph

@@ -30,7 +30,7 @@ from meshwalk.trace import Facts, Request, Traversal, View
 from meshwalk.vaults.base import DEFAULT_TENANT, Vault
 
 
-# Texts up to this size are counted faster than a thread is woken.
+# Messages of more bytes are counted in a thread, so that other walks do not wait for it.
 _COUNTED_AT_ONCE = 4096
 
 
@@ -113,7 +113,6 @@ class Engine:
         def count() -> tuple[tuple[str, int], ...]:
             return count_inputs(self.plan, self.tokenizers, request.messages, dict(facts.attributes))
 
-        # Others do not wait while a long text is counted.
         counted = count() if facts.input_bytes <= _COUNTED_AT_ONCE else await to_thread.run_sync(count)
 
         return facts._replace(counted=counted), limits
