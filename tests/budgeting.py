@@ -270,7 +270,7 @@ def totals(records: Iterable[Traversal]) -> tuple[Amount, Amount]:
                 for attempt in entry.attempts:
                     if attempt.status == "denied":
                         continue
-                    tokens = need[1:3] if attempt.basis == "assumed" else attempt.usage
+                    tokens = need[1:3] if attempt.basis == "assumed" else attempt.usage[:2]
                     # A hop counts with its first call.
                     call = Amount(attempt.cost_nano_usd, *tokens, calls=1, hops=int(not counted))
                     counted = True

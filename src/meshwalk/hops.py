@@ -8,7 +8,7 @@ an RPC never tell two stories.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from meshwalk.budgets import Need
 from meshwalk.model import Role, Value
@@ -19,27 +19,32 @@ from meshwalk.trace import (
     Began,
     Call,
     Cancelled,
+    Closing,
+    Commit,
     Decision,
     Denied,
     Entry,
     Failed,
     Finish,
+    Glimpsed,
     Granted,
     Outcome,
     Replied,
     Reserve,
+    Stopped,
     TimedOut,
     Timing,
     Traversal,
     Usage,
     View,
     Wish,
+    calling_us,
     total_usage,
     weakest,
 )
 
 
-HopStatus = Literal["ok", "failed", "timeout", "cancelled", "denied", "skipped", "refused"]
+HopStatus = Literal["ok", "failed", "timeout", "cancelled", "denied", "skipped", "refused", "stopped"]
 
 VERDICTS: Mapping[str, str] = {
     "y": "held",
@@ -64,6 +69,17 @@ class Considered:
         self.verdict = verdict
 
 
+class Glimpse(NamedTuple):
+    """
+    Show what the beginning of a streamed reply was like, and whether it was passed on from there.
+    """
+
+    at_us: int
+    tokens: int
+    outputs: Mapping[str, Value]
+    committed: bool
+
+
 class Hop:
     """
     Show one visit to a node.
@@ -73,6 +89,8 @@ class Hop:
         latency_us: From the decision to come here to the entry that closed the hop.
         engine_us: The part of it spent neither in calls nor in waiting for a budget that others held.
         budget_wait_us: How long it waited for others to settle.
+        backoff_us: How long it waited between a failed attempt and the next.
+        glimpse: None if its reply was not judged before its end.
         need: What was reserved, or asked for, before its first call; None if nothing was.
         scope: The budget scope that did not allow the call.
         granted_views: The budgets as its reservation left them.
@@ -83,9 +101,9 @@ class Hop:
     """
 
     __slots__ = (
-        "attempts", "basis", "budget_wait_us", "considered", "cost_nano_usd", "decision", "edge", "engine_us", "error_class",
-        "granted_views", "index", "latency_us", "message", "need", "node", "outputs", "role", "scope", "started_us", "status",
-        "timing", "usage", "views", "visit",
+        "attempts", "backoff_us", "basis", "budget_wait_us", "considered", "cost_nano_usd", "decision", "edge",
+        "engine_us", "error_class", "glimpse", "granted_views", "index", "latency_us", "message", "need", "node",
+        "outputs", "role", "scope", "started_us", "status", "timing", "usage", "views", "visit",
     )  # fmt: skip
 
     def __init__(self, index: int, visit: int, node: str, role: Role, started_us: int) -> None:
@@ -98,6 +116,8 @@ class Hop:
         self.latency_us = 0
         self.engine_us = 0
         self.budget_wait_us = 0
+        self.backoff_us = 0
+        self.glimpse: Glimpse | None = None
         self.timing = Timing()
         self.attempts: tuple[Attempt, ...] = ()
         self.usage = Usage()
@@ -128,7 +148,13 @@ class Hop:
         self.granted_views = self.views = entry.views
         self.budget_wait_us = entry.waited_us
 
-    def close(self, entry: Replied | Failed | TimedOut | Cancelled | Denied) -> None:
+    def judge(self, entry: Glimpsed, *, committed: bool) -> None:
+        """
+        Fill in what the beginning of its reply was like.
+        """
+        self.glimpse = Glimpse(entry.at, entry.tokens, entry.outputs, committed)
+
+    def close(self, entry: Closing | Denied) -> None:
         """
         Fill in what *entry* says.
         """
@@ -141,6 +167,9 @@ class Hop:
                 return
             case Replied():
                 self.status, self.outputs = "ok", entry.outputs
+            case Stopped():
+                self.status = "stopped"
+                self.outputs = {} if self.glimpse is None else self.glimpse.outputs
             case Failed():
                 self.status, self.error_class, self.message = "failed", entry.error_class, entry.message
                 self.scope = entry.scope
@@ -156,7 +185,8 @@ class Hop:
     def _add_up(self, attempts: tuple[Attempt, ...]) -> None:
         self.attempts = attempts
         self.budget_wait_us += sum(attempt.waited_us for attempt in attempts)
-        self.engine_us = self.latency_us - self.budget_wait_us - sum(attempt.latency_us for attempt in attempts)
+        self.backoff_us = sum(attempt.backoff_us for attempt in attempts)
+        self.engine_us = self.latency_us - self.budget_wait_us - self.backoff_us - calling_us(attempts)
         self.timing = Timing._make(sum(times) for times in zip(*(attempt.timing for attempt in attempts), strict=True)) \
             if attempts else Timing()  # fmt: skip
         self.usage = total_usage(iter(attempts))
@@ -182,6 +212,8 @@ class Assembly:
         """
         if isinstance(entry, Granted):
             self.hops[entry.hop].grant(entry)
+        elif isinstance(entry, Glimpsed):
+            self.hops[entry.hop].judge(entry, committed=any(isinstance(wish, Commit) for wish in wishes))
         elif not isinstance(entry, Began):
             self.hops[entry.hop].close(entry)
         for wish in wishes:

@@ -16,7 +16,7 @@ from meshwalk.problems import ErrorClass, Problem, Span
 
 
 Role = Literal["classifier", "prescreen", "answer", "primary", "verifier", "refusal"]
-ConfidenceSource = Literal["mean_token_probability", "min_token_probability", "margin", "stated", "recorded"]
+ConfidenceSource = Literal["mean_token_probability", "min_token_probability", "margin", "stated", "recorded", "agreement"]
 Extractor = Literal["number", "choice", "text"]
 ValueType = Literal["string", "number", "bool"]
 
@@ -193,10 +193,16 @@ class Threshold:
 class Price(NamedTuple):
     """
     Price tokens in whole nano-dollars a million tokens (0.05 USD a million tokens is 50,000,000).
+
+    Args:
+        cached_nano_per_mtok: Of input that the provider had in a cache; None is the same as other input.
+        reasoning_nano_per_mtok: Of output that the caller does not see; None is the same as other output.
     """
 
     input_nano_per_mtok: int
     output_nano_per_mtok: int
+    cached_nano_per_mtok: int | None = None
+    reasoning_nano_per_mtok: int | None = None
 
     def cost(self, input_tokens: int, output_tokens: int) -> int:
         """
@@ -207,12 +213,65 @@ class Price(NamedTuple):
         return -(-exact // 1_000_000)
 
 
+class Breaker(NamedTuple):
+    """
+    Say when an endpoint is left alone for a while: after *failures* in a row, or past *share* of the calls in *window_us*.
+
+    Args:
+        open_us: How long it is left alone; then one call at a time probes it.
+        least_calls: How many calls in the window *share* needs to mean anything.
+    """
+
+    failures: int = 5
+    share: float = 0.5
+    window_us: int = 30_000_000
+    least_calls: int = 10
+    open_us: int = 10_000_000
+
+
+class Traffic(NamedTuple):
+    """
+    Bound the calls that one process makes to a backend; None is no bound.  Each endpoint has the first three to itself.
+
+    Args:
+        queue: How many further calls may wait for a place.
+        queue_wait_us: How long one may wait at most; None is as long as its hop has.
+        sticky: Whether calls of one session (or workflow) stay with one endpoint while that is well.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    queue: int = 100
+    queue_wait_us: int | None = None
+    sticky: Literal["session", "workflow"] | None = None
+    breaker: Breaker | None = None
+
+
+class Endpoint(NamedTuple):
+    """
+    Name one of several places where a backend's model can be called; what is None is the backend's own.
+
+    Args:
+        weight: Its share of the calls, beside those of the others.
+    """
+
+    name: str
+    base_url: str | None = None
+    key_env: str | None = None
+    weight: float = 1.0
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSpec:
     """
     Hold what every kind of backend may declare.
 
     Args:
+        traffic: None bounds nothing and watches nothing.
         tokenizer: A `tokenizer.json`, relative to the graph's folder as the author wrote it, whose counts bound the input
             more tightly than its bytes do.
     """
@@ -222,6 +281,7 @@ class BackendSpec:
     price: Price | None = None
     context_tokens: int | None = None
     tokenizer: str | None = None
+    traffic: Traffic | None = None
     description: str = ""
 
 
@@ -233,11 +293,13 @@ class OpenAISpec(BackendSpec):
     Args:
         base_url: None means `${OPENAI_BASE_URL}`.
         key_env: The environment variable that holds the key, never the key.
+        endpoints: Several places where the model can be called, in place of *base_url*.
     """
 
     model: str
     base_url: str | None = None
     key_env: str | None = None
+    endpoints: tuple[Endpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +349,24 @@ class PythonSpec(BackendSpec):
     function: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSpec(BackendSpec):
+    """
+    Keep the replies of another backend, and give them again to the same request of the same tenant.
+
+    Args:
+        of: The other backend's name.
+        ttl_us: How long a reply is kept.
+        entries: How many are kept at most.
+        size_bytes: How many bytes of text are kept at most.
+    """
+
+    of: str
+    ttl_us: int = 600_000_000
+    entries: int = 10_000
+    size_bytes: int = 64 << 20
+
+
 AnyBackendSpec = OpenAISpec | LocalSpec | RecordedSpec | SimulatedSpec | PythonSpec
 
 
@@ -298,12 +378,25 @@ class Confidence:
     Args:
         pattern: For `stated`: a regular expression with one group, the number.
         missing: None leaves the signal undetermined.
+        samples: For `agreement`: how many answers are asked for.
+        extract: For `agreement`: what of an answer is compared.
     """
 
     source: ConfidenceSource
     span: Span
     pattern: str | None = None
     missing: float | None = None
+    samples: int = 1
+    extract: Extractor = "text"
+
+
+class Backoff(NamedTuple):
+    """
+    Say how long a retry waits: a random time up to *first_us*, which doubles with each retry up to *most_us*.
+    """
+
+    first_us: int = 100_000
+    most_us: int = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,11 +440,20 @@ class Node:
     Describe a step; which keys a role takes is the loader's to check.
 
     Args:
-        use: `features` for a classifier, `agreement` for a verifier.
+        use: For a classifier `features`, `weights`, `model`, `http` or `python`; for a verifier `agreement` or `model`.
         of: For a verifier: the nodes whose replies are compared.
         prompt: A template; None sends the caller's messages as they are.
         qualified: For a prescreen: a regular expression that a qualifying reply matches (ignoring case).
         visits: How often one walk may come here.
+        hedge_us: After how long without a reply a second call is made beside the first; None never.
+        stream: None holds a reply back until it is whole; 0 passes it on as it comes; N does so from its N-th token on, if
+            what was seen by then would be served.
+        weights: For a classifier: the file of what it has learnt, relative to the graph's folder as the author wrote it.
+        url: For a classifier: the address that is asked; `${NAME}` is read from the environment when a mesh opens.
+        key_env: For a classifier: the environment variable that holds the key for *url*.
+        function: For a classifier: the user's own, as `package.module:function`.
+        labels: For a classifier that asks a model: what it may answer.
+        writes: For a classifier: the signals it gives, by name, where those are the author's to declare.
         places: The place of each value the author wrote, by its key; of a list's items by key and position (`of.0`).
     """
 
@@ -370,6 +472,15 @@ class Node:
     attempt_timeout_us: int | None = None
     min_time_us: int = 0
     retries: int = 0
+    backoff: Backoff = Backoff()
+    hedge_us: int | None = None
+    stream: int | None = None
+    weights: str | None = None
+    url: str | None = None
+    key_env: str | None = None
+    function: str | None = None
+    labels: tuple[str, ...] = ()
+    writes: Mapping[str, Attribute] = field(default_factory=dict)
     visits: int = 1
     next: tuple[Edge, ...] = ()
     on_error: tuple[Edge, ...] = ()
@@ -396,6 +507,7 @@ class Graph:
         allowed_sampling: The sampling parameters that callers may set.
         pressure_from: The used share of the walk's own limits from which `budget.request.pressure` rises above 0.
         budgets: What many walks share, by scope.
+        prices: The version of its prices, as its author or its price table names it.
         hashes: SHA-256 of each file that the graph names, by the key that names it (`backends.replayed.data`).
         broken: Names of parts (nodes, backends, attributes, thresholds) that are not fully known because their own text is at
             fault; others may still refer to them.
@@ -419,6 +531,7 @@ class Graph:
     allowed_sampling: tuple[str, ...] = Sampling._fields
     recording: Recording = Recording()
     version: str = ""
+    prices: str = ""
     description: str = ""
     hashes: Mapping[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()

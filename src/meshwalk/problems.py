@@ -279,14 +279,16 @@ class BackendError(MeshwalkError):
 
     Args:
         billable: Whether the provider may charge for the call, so that its worst case is assumed spent.
+        retry_after_us: How long the provider asks to be left alone; None if it does not say.
     """
 
     error_class: ClassVar[ErrorClass] = "unreachable"
     hint = "UNAVAILABLE"
 
-    def __init__(self, message: str, *, backend: str, billable: bool = False) -> None:
+    def __init__(self, message: str, *, backend: str, billable: bool = False, retry_after_us: int | None = None) -> None:
         self.backend = backend
         self.billable = billable
+        self.retry_after_us = retry_after_us
         super().__init__(message)
 
 

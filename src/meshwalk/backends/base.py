@@ -8,10 +8,34 @@ A deadline reaches a backend as cancellation: the engine cancels the call, and t
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from meshwalk.model import Sampling
-from meshwalk.trace import Message, Reply
+from meshwalk.model import Sampling, Value
+from meshwalk.trace import Form, Message, Piece, Reply, Timing
+
+
+class Stations:
+    """
+    Note how far a call has come, so that whoever ends it knows, too; a backend fills in what it sees of it.
+
+    Args:
+        sent: Whether the provider may have got the request; a backend that cannot tell leaves it true.
+        queue_us: The time it waited for a place, its gate's included.
+    """
+
+    __slots__ = ("connect_us", "first_byte_us", "queue_us", "sent")
+
+    def __init__(self) -> None:
+        self.sent = True
+        self.queue_us = self.connect_us = self.first_byte_us = 0
+
+    @property
+    def timing(self) -> Timing:
+        """
+        Return the split of the call's latency, as far as it has come.
+        """
+        return Timing(self.queue_us, self.connect_us, self.first_byte_us)
 
 
 class ChatRequest(NamedTuple):
@@ -22,12 +46,22 @@ class ChatRequest(NamedTuple):
         sampling: What is set is sent; None leaves it to the provider.
         probabilities: Whether the reply must carry token probabilities if the backend can give them.
         traceparent: The W3C header to pass on, so that the callee's spans hang under this attempt.
+        form: The tools and the format that the caller's own messages come with.
+        samples: How many answers to ask for.
+        endpoint: Which of the backend's endpoints to call; empty where it has only one.
+        tenant: Whose request it is.
+        stations: Where the backend notes how far the call has come.
     """
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     probabilities: bool = False
     traceparent: str = ""
+    form: Form = Form()
+    samples: int = 1
+    endpoint: str = ""
+    tenant: str = ""
+    stations: Stations | None = None
 
     @property
     def prompt(self) -> str:
@@ -61,5 +95,55 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """
         Let go of connections, threads and models; calling it twice is fine.
+        """
+        ...
+
+
+# Told of each piece of a reply, in order, as it comes; it does not wait.
+Tell = Callable[[Piece], None]
+
+
+@runtime_checkable
+class StreamingBackend(Backend, Protocol):
+    """
+    Answer chat requests piece by piece.
+
+    A backend that cannot is asked by `chat`, and its whole reply is one piece.
+    """
+
+    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+        """
+        Make one call, *tell* of each piece of its text as it comes, and return the whole reply in the end.
+
+        Raises:
+            BackendError: With the class of what went wrong; pieces may have been told of before.
+        """
+        ...
+
+
+class Classifier(Protocol):
+    """
+    Say what a request is like, for a classifier node that is no model's and no rule's of the house.
+
+    Attributes:
+        waits: Whether it may wait for anything, so that it needs a time limit.
+    """
+
+    waits: bool
+
+    async def classify(
+        self, messages: Sequence[Message], attributes: Mapping[str, Value], traceparent: str
+    ) -> dict[str, Value]:
+        """
+        Give the signals that its node declares, by name; what it cannot tell is left out.
+
+        Raises:
+            BackendError: With the class of what went wrong.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """
+        Let go of connections and models; calling it twice is fine.
         """
         ...

@@ -208,8 +208,8 @@ class OpenAIBackend:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [
-                {"role": role, "content": content, "name": name} if name else {"role": role, "content": content}
-                for role, content, name in request.messages
+                {"role": said.role, "content": said.content, **({"name": said.name} if said.name else {})}
+                for said in request.messages
             ],
         }
         body.update(

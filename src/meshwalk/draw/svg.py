@@ -125,7 +125,7 @@ def _cards(graph: Graph) -> dict[str, _Card]:
 
 
 def _price(price: Price) -> str:
-    given, made = (_decimal(nano) for nano in price)
+    given, made = (_decimal(nano) for nano in price[:2])
 
     return "free" if (given, made) == ("0", "0") else f"{given} in, {made} out USD/Mtok"
 

@@ -210,7 +210,8 @@ class Drive:
         if last.basis == "assumed":
             return self._need.amount._replace(cost_nano_usd=last.cost_nano_usd), True
 
-        return Amount(last.cost_nano_usd, *last.usage, calls=1, hops=hops), False
+        usage = last.usage
+        return Amount(last.cost_nano_usd, usage.input_tokens, usage.output_tokens, calls=1, hops=hops), False
 
     def _views(self) -> tuple[View, ...]:
         """
@@ -353,7 +354,7 @@ class Drive:
         usage = self._estimated(reply) if reply.usage is None else reply.usage
         cost, basis = reply.cost_nano_usd, _REPORTED
         if cost is None:
-            cost = 0 if node.price is None else node.price.cost(*usage)
+            cost = 0 if node.price is None else node.price.cost(usage.input_tokens, usage.output_tokens)
             basis = "none" if node.price is None else "reported" if reply.usage is not None else "estimated"
         self._note(node, "ok", reply=reply, usage=usage, cost=cost, basis=basis)
 

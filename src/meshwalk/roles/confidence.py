@@ -28,6 +28,8 @@ def _found(source: Confidence, reply: Reply) -> float | None:
     match source.source:
         case "recorded":
             return reply.confidence
+        case "agreement":
+            return None
         case "stated":
             return _stated(source.pattern or "", reply.text)
         case _ if reply.probabilities is None:

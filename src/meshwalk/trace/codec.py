@@ -21,17 +21,19 @@ from meshwalk.trace.entries import (
     Entry,
     Facts,
     Failed,
+    Glimpsed,
     Granted,
     Replied,
+    Stopped,
     TimedOut,
     View,
 )
-from meshwalk.trace.exchange import Message, Scopes, Timing, Usage
+from meshwalk.trace.exchange import Message, Scopes, Timing, ToolCall, Usage
 from meshwalk.trace.record import Content, Traversal
-from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
+from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
-FORMAT = 2
+FORMAT = 3
 
 
 def encode(traversal: Traversal) -> bytes:
@@ -75,7 +77,7 @@ def decode(text: bytes) -> Traversal:
             **{name: document[name] for name in _PLAIN},
             steps=steps,
             decisions=[Decision(*fields) for fields in document["decisions"]],
-            content=None if content is None else Content(tuple(Message(*fields) for fields in content[0]), content[1]),
+            content=None if content is None else Content(tuple(map(_message, content[0])), content[1]),
         )
     except (orjson.JSONDecodeError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise TraceError(f"this is not a record of a traversal ({type(error).__name__}: {error})") from error
@@ -102,12 +104,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a record holds no {type(value).__name__}")
 
 
+def _message(fields: list[Any]) -> Message:
+    return Message._make([*fields[:3], tuple(ToolCall(*call) for call in fields[3]), *fields[4:]])
+
+
 def _sampling(fields: list[Any]) -> Sampling:
     return Sampling._make([*fields[:4], None if fields[4] is None else tuple(fields[4])])
 
 
 def _facts(fields: list[Any]) -> Facts:
-    attributes, input_bytes, messages, sampling, scopes, counted = fields
+    attributes, input_bytes, messages, sampling, scopes, counted, healthy = fields
 
     return Facts(
         tuple((name, value) for name, value in attributes),
@@ -116,6 +122,7 @@ def _facts(fields: list[Any]) -> Facts:
         _sampling(sampling),
         Scopes(*scopes),
         tuple((node, tokens) for node, tokens in counted),
+        tuple((backend, well) for backend, well in healthy),
     )
 
 
@@ -135,6 +142,8 @@ _ENTRIES: Mapping[str, Callable[[list[Any]], Entry]] = {
     "granted": lambda f: Granted(f[0], f[1], _views(f[2]), f[3]),
     "denied": lambda f: Denied._make([*f[:4], _views(f[4]), *f[5:]]),
     "replied": lambda f: Replied._make([*f[:3], _attempts(f[3]), _views(f[4])]),
+    "glimpsed": lambda f: Glimpsed(*f),
+    "stopped": lambda f: Stopped(f[0], f[1], _attempts(f[2]), _views(f[3])),
     "failed": lambda f: Failed._make([*f[:4], _attempts(f[4]), _views(f[5]), *f[6:]]),
     "timed_out": lambda f: TimedOut._make([*f[:3], _attempts(f[3]), _views(f[4])]),
     "cancelled": lambda f: Cancelled._make([*f[:2], _attempts(f[2]), *f[3:]]),
@@ -143,6 +152,8 @@ _ENTRIES: Mapping[str, Callable[[list[Any]], Entry]] = {
 _WISHES: Mapping[str, Callable[[list[Any]], Wish]] = {
     "reserve": lambda f: Reserve(*f),
     "call": lambda f: Call(*f),
+    "commit": lambda f: Commit(*f),
+    "stop": lambda f: Stop(*f),
     "settle": lambda f: Settle(*f),
     "finish": lambda f: Finish(Outcome(f[0]), *f[1:]),
 }
@@ -151,12 +162,16 @@ _TAGS: Mapping[type, str] = {
     Began: "began",
     Granted: "granted",
     Denied: "denied",
+    Glimpsed: "glimpsed",
+    Stopped: "stopped",
     Replied: "replied",
     Failed: "failed",
     TimedOut: "timed_out",
     Cancelled: "cancelled",
     Reserve: "reserve",
     Call: "call",
+    Commit: "commit",
+    Stop: "stop",
     Settle: "settle",
     Finish: "finish",
 }

@@ -4,7 +4,7 @@ What happened: the lines a walk is fed, and what they are made of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from meshwalk.model import Amount, Caps, Limits, Sampling, Value
@@ -39,6 +39,11 @@ class Attempt(NamedTuple):
         status: `denied` means that the ledger did not grant it and nothing was sent.
         span_id: The span under which a backend saw the call (16 hex digits).
         waited_us: How long a further call waited for others to settle before it began; of a hop's first, `Granted` tells.
+        endpoint: Which endpoint of the backend took it, where the backend has several.
+        hedge: Whether it was made beside another one, because that was slow.
+        backoff_us: How long it was put off after the failure of the one before.
+        cache_age_us: How old the reply is that a cache gave; None if no cache did.
+        tokens_seen: Of a streamed reply that was not finished: how many tokens of it had arrived.
     """
 
     started_at: int
@@ -57,6 +62,11 @@ class Attempt(NamedTuple):
     simulated: bool = False
     span_id: str = ""
     waited_us: int = 0
+    endpoint: str = ""
+    hedge: bool = False
+    backoff_us: int = 0
+    cache_age_us: int | None = None
+    tokens_seen: int = 0
 
 
 _BASES: tuple[Basis, ...] = ("none", "reported", "estimated", "assumed")
@@ -73,12 +83,30 @@ def total_usage(attempts: Iterable[Attempt]) -> Usage:
     """
     Add up the tokens of *attempts*.
     """
-    incoming = outgoing = 0
+    total = Usage()
     for attempt in attempts:
-        incoming += attempt.usage.input_tokens
-        outgoing += attempt.usage.output_tokens
+        total = total.plus(attempt.usage)
 
-    return Usage(incoming, outgoing)
+    return total
+
+
+def calling_us(attempts: Sequence[Attempt]) -> int:
+    """
+    Return for how long at least one of *attempts* was under way; a hedged one runs beside another.
+    """
+    if len(attempts) < 2:
+        return attempts[0].latency_us if attempts else 0
+    total = until = 0
+    for attempt in sorted(attempts, key=_started_at):
+        end = attempt.started_at + attempt.latency_us
+        total += max(0, end - max(until, attempt.started_at))
+        until = max(until, end)
+
+    return total
+
+
+def _started_at(attempt: Attempt) -> int:
+    return attempt.started_at
 
 
 class Facts(NamedTuple):
@@ -87,8 +115,9 @@ class Facts(NamedTuple):
 
     Args:
         attributes: Every attribute with its value, defaults filled in, in declared order.
-        input_bytes: The messages' UTF-8 bytes, for the bound on input tokens.
+        input_bytes: The UTF-8 bytes of the messages, tools and formats, for the bound on input tokens.
         counted: The tokens that each node's call sends, by the node's name, where its backend declares a tokenizer.
+        healthy: Whether each backend whose health some guard reads could be called when the walk began, by its name.
     """
 
     attributes: tuple[tuple[str, Value], ...]
@@ -97,6 +126,7 @@ class Facts(NamedTuple):
     sampling: Sampling = Sampling()
     scopes: Scopes = Scopes()
     counted: tuple[tuple[str, int], ...] = ()
+    healthy: tuple[tuple[str, bool], ...] = ()
 
 
 class Began(NamedTuple):
@@ -136,6 +166,31 @@ class Denied(NamedTuple):
     views: tuple[View, ...]
     contended: bool = False
     waited_us: int = 0
+
+
+class Glimpsed(NamedTuple):
+    """
+    Tell what the beginning of a streamed reply is like, at the point where it must be judged.
+
+    Args:
+        tokens: How many tokens had arrived.
+    """
+
+    hop: int
+    at: int
+    outputs: Mapping[str, Value]
+    tokens: int
+
+
+class Stopped(NamedTuple):
+    """
+    Close a hop whose call the walk did not want to go on after its glimpse.
+    """
+
+    hop: int
+    at: int
+    attempts: tuple[Attempt, ...] = ()
+    views: tuple[View, ...] = ()
 
 
 class Replied(NamedTuple):
@@ -191,4 +246,7 @@ class Cancelled(NamedTuple):
     waited_us: int = 0
 
 
-Entry = Began | Granted | Denied | Replied | Failed | TimedOut | Cancelled
+# What ends a hop and tells of its calls.
+Closing = Replied | Stopped | Failed | TimedOut | Cancelled
+
+Entry = Began | Granted | Denied | Glimpsed | Replied | Stopped | Failed | TimedOut | Cancelled

@@ -5,19 +5,77 @@ What goes in and comes back: the request for a walk, and a backend's reply to on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from meshwalk.model import Limits, Sampling, Value
+
+
+class ToolCall(NamedTuple):
+    """
+    Hold a model's wish to call a tool.
+
+    Args:
+        arguments: JSON text, as the model wrote it.
+    """
+
+    id: str
+    name: str
+    arguments: str
 
 
 class Message(NamedTuple):
     """
     Hold one chat message.
+
+    Args:
+        tool_calls: For an assistant's message: the tools it wished to call.
+        tool_call_id: For a tool's message: the call that it answers.
     """
 
     role: str
     content: str
     name: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+class Tool(NamedTuple):
+    """
+    Offer a function that a model may wish to call.
+
+    Args:
+        parameters: A JSON Schema, as JSON text; empty takes none.
+    """
+
+    name: str
+    description: str = ""
+    parameters: str = ""
+
+
+class ResponseFormat(NamedTuple):
+    """
+    Ask for JSON: any object, or one that fits *schema* (JSON text).
+    """
+
+    kind: Literal["json_object", "json_schema"]
+    name: str = ""
+    schema: str = ""
+    strict: bool = False
+
+
+class Form(NamedTuple):
+    """
+    Say what else a request asks of the model that answers: tools it may wish to call, and the format of its reply.
+
+    It goes with the caller's own messages; a node with a `prompt:` of its own asks something else, and leaves it out.
+
+    Args:
+        tool_choice: `auto`, `none`, `required`, or the name of a tool; empty leaves it to the provider.
+    """
+
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = ""
+    response_format: ResponseFormat | None = None
 
 
 class Scopes(NamedTuple):
@@ -42,7 +100,7 @@ class Request:
             first one's walk.
     """
 
-    __slots__ = ("attributes", "idempotency_key", "limits", "messages", "sampling", "scopes", "traceparent")
+    __slots__ = ("attributes", "form", "idempotency_key", "limits", "messages", "sampling", "scopes", "traceparent")
 
     def __init__(
         self,
@@ -54,8 +112,10 @@ class Request:
         limits: Limits = Limits(),
         traceparent: str = "",
         idempotency_key: str = "",
+        form: Form = Form(),
     ) -> None:
         self.messages = messages
+        self.form = form
         self.attributes: Mapping[str, Value] = attributes or {}
         self.sampling = sampling
         self.scopes = scopes
@@ -67,10 +127,22 @@ class Request:
 class Usage(NamedTuple):
     """
     Count tokens.
+
+    Args:
+        cached_input_tokens: Those of the input that the provider had in a cache.
+        reasoning_tokens: Those of the output that the caller does not see.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def plus(self, other: Usage) -> Usage:
+        """
+        Add *other*, part by part.
+        """
+        return Usage(self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3])
 
 
 class Timing(NamedTuple):
@@ -102,10 +174,14 @@ class Reply:
         cost_nano_usd: None if the backend did not say; the declared price then gives it.
         confidence: A confidence the backend itself reports (recorded answers do).
         simulated: Whether no model made this text.
+        tool_calls: The tools that the model wishes to call.
+        samples: The texts of all samples, where several were asked for; *text* is the first.
+        cache_age_us: How old the reply is that a cache gave; None if it was made for this call.
     """
 
     __slots__ = (
-        "confidence", "cost_nano_usd", "finish_reason", "model", "probabilities", "simulated", "text", "timing", "usage",
+        "cache_age_us", "confidence", "cost_nano_usd", "finish_reason", "model", "probabilities", "samples", "simulated",
+        "text", "timing", "tool_calls", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +196,9 @@ class Reply:
         timing: Timing = Timing(),
         model: str = "",
         simulated: bool = False,
+        tool_calls: tuple[ToolCall, ...] = (),
+        samples: tuple[str, ...] = (),
+        cache_age_us: int | None = None,
     ) -> None:
         self.text = text
         self.finish_reason = finish_reason
@@ -130,3 +209,22 @@ class Reply:
         self.timing = timing
         self.model = model
         self.simulated = simulated
+        self.tool_calls = tool_calls
+        self.samples = samples
+        self.cache_age_us = cache_age_us
+
+
+class Piece(NamedTuple):
+    """
+    Hold a part of a reply that is still being made.
+
+    Args:
+        tokens: How many tokens it has, as far as the endpoint tells them apart.
+        chances: The probability of each of its tokens, where the backend was asked for it and gives it.
+        margins: The margin of each of its tokens to the second choice, where known.
+    """
+
+    text: str
+    tokens: int = 1
+    chances: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()

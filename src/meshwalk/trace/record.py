@@ -12,12 +12,12 @@ from meshwalk.trace.entries import (
     Basis,
     Began,
     Cancelled,
+    Closing,
     Denied,
     Entry,
-    Failed,
+    Glimpsed,
     Granted,
-    Replied,
-    TimedOut,
+    calling_us,
     total_usage,
     weakest,
 )
@@ -45,10 +45,11 @@ class Traversal:
         steps: Each entry with the wishes it was answered with.
         decisions: In the order they were made.
         content: None unless the graph records content.
+        prices: The version of the prices that its calls were settled at.
     """
 
     __slots__ = (
-        "began_unix_us", "content", "decisions", "graph", "parent_span_id", "path", "plan_digest", "sampled",
+        "began_unix_us", "content", "decisions", "graph", "parent_span_id", "path", "plan_digest", "prices", "sampled",
         "shape_digest", "span_id", "steps", "trace_id", "traversal_id", "version",
     )  # fmt: skip
 
@@ -69,6 +70,7 @@ class Traversal:
         steps: list[tuple[Entry, tuple[Wish, ...]]],
         decisions: list[Decision],
         content: Content | None = None,
+        prices: str = "",
     ) -> None:
         self.traversal_id = traversal_id
         self.trace_id = trace_id
@@ -84,6 +86,7 @@ class Traversal:
         self.steps = steps
         self.decisions = decisions
         self.content = content
+        self.prices = prices
 
     @property
     def began(self) -> Began:
@@ -131,9 +134,12 @@ class Traversal:
     @property
     def engine_us(self) -> int:
         """
-        Return how much of the latency was spent neither in calls nor in waiting for a budget that others held.
+        Return how much of the latency was spent neither in calls nor in waiting: for a budget that others held, for a retry.
         """
-        return self.latency_us - self.budget_wait_us - sum(attempt.latency_us for attempt in self.attempts())
+        attempts = list(self.attempts())
+        put_off_us = sum(attempt.backoff_us for attempt in attempts)
+
+        return self.latency_us - self.budget_wait_us - put_off_us - calling_us(attempts)
 
     @property
     def budget_wait_us(self) -> int:
@@ -152,9 +158,9 @@ class Traversal:
         away: set[int] = set()
         slack = 0
         for entry, _ in self.steps:
-            if not isinstance(entry, Began | Cancelled) and any(view.away for view in entry.views):
+            if not isinstance(entry, Began | Cancelled | Glimpsed) and any(view.away for view in entry.views):
                 away.add(entry.hop)
-            if isinstance(entry, Replied | Failed | TimedOut | Cancelled) and entry.hop in away:
+            if isinstance(entry, Closing) and entry.hop in away:
                 slack += sum([attempt.cost_nano_usd for attempt in entry.attempts])
 
         return slack
@@ -192,7 +198,7 @@ class Traversal:
         Go through the calls made, in order.
         """
         for entry, _ in self.steps:
-            if isinstance(entry, Replied | Failed | TimedOut | Cancelled):
+            if isinstance(entry, Closing):
                 yield from entry.attempts
 
     def __repr__(self) -> str:

@@ -37,6 +37,22 @@ class Call(NamedTuple):
     deadline_at: int
 
 
+class Commit(NamedTuple):
+    """
+    Ask that a hop's reply is passed on as it comes: it will be served, whatever its end is like.
+    """
+
+    hop: int
+
+
+class Stop(NamedTuple):
+    """
+    Ask that a hop's call is ended: what was seen of its reply sends the walk elsewhere.
+    """
+
+    hop: int
+
+
 class Settle(NamedTuple):
     """
     Ask that what a hop's calls really cost replaces what was reserved for them.
@@ -75,7 +91,7 @@ class Finish(NamedTuple):
     scope: str = ""
 
 
-Wish = Reserve | Call | Settle | Finish
+Wish = Reserve | Call | Commit | Stop | Settle | Finish
 
 
 class Decision(NamedTuple):

@@ -41,6 +41,7 @@ class Record:
         cause: Why it failed: an error class, `contended`, `hops`, `visits` or `no_answer`; empty if it did not.
         budget_wait_us: How long it waited for others to settle, which is no part of *engine_us*.
         slack_nano_usd: What calls cost that were made while the vault was away: so much may be past a cap.
+        prices: The version of the prices that its calls were settled at.
         facts: None below detail FULL, as for *limits*; *content* only where the graph records it, too.
     """
 
@@ -65,6 +66,7 @@ class Record:
     engine_us: int
     budget_wait_us: int = 0
     slack_nano_usd: int = 0
+    prices: str = ""
     facts: Facts | None = None
     limits: Limits | None = None
     content: Content | None = None

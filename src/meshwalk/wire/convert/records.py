@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from meshwalk.hops import VERDICTS as MARKED
-from meshwalk.hops import Considered, Hop, HopStatus, hops_of
+from meshwalk.hops import Considered, Glimpse, Hop, HopStatus, hops_of
 from meshwalk.plan import Plan
 from meshwalk.trace import (
     Attempt,
@@ -20,6 +20,8 @@ from meshwalk.trace import (
     Timing,
     Traversal,
     View,
+    calling_us,
+    total_usage,
     weakest,
 )
 from meshwalk.wire.convert.values import (
@@ -53,7 +55,6 @@ from meshwalk.wire.convert.values import (
     unpack_usage,
     unpack_values,
 )
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import trace_pb2 as trace
 from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
 from meshwalk.wire.words import Record, Summary
@@ -69,6 +70,7 @@ HOP_STATUSES: Words[HopStatus, wire.HopStatus.ValueType] = Words(
         "denied": wire.HOP_STATUS_DENIED,
         "skipped": wire.HOP_STATUS_SKIPPED,
         "refused": wire.HOP_STATUS_REFUSED,
+        "stopped": wire.HOP_STATUS_STOPPED,
     },
 )
 
@@ -95,14 +97,12 @@ class Totals:
 
     def __init__(self, traversal: Traversal) -> None:
         calls = list(traversal.attempts())
-        self.usage = common.Usage(
-            input_tokens=sum([call.usage.input_tokens for call in calls]),
-            output_tokens=sum([call.usage.output_tokens for call in calls]),
-        )
+        self.usage = pack_usage(total_usage(calls))
         self.cost_nano_usd = sum([call.cost_nano_usd for call in calls])
         self.basis = BASES.number[weakest(call.basis for call in calls)]
         self.budget_wait_us = traversal.budget_wait_us
-        self.engine_us = traversal.latency_us - self.budget_wait_us - sum([call.latency_us for call in calls])
+        put_off_us = sum([call.backoff_us for call in calls])
+        self.engine_us = traversal.latency_us - self.budget_wait_us - put_off_us - calling_us(calls)
 
 
 # ---- the whole record -----------------------------------------------------------------------------------------------
@@ -138,6 +138,7 @@ def pack_record(traversal: Traversal, plan: Plan, *, full: bool) -> wire.Travers
         engine_us=totals.engine_us,
         budget_wait_us=totals.budget_wait_us,
         slack_nano_usd=traversal.slack_nano_usd,
+        prices=traversal.prices,
     )
     # The name of a version is no part of the plan's digest, so the record's own is the true one.
     message.plan.version = traversal.version
@@ -181,6 +182,7 @@ def unpack_record(message: wire.Traversal) -> Record:
         engine_us=message.engine_us,
         budget_wait_us=message.budget_wait_us,
         slack_nano_usd=message.slack_nano_usd,
+        prices=message.prices,
         facts=_unpack_facts(message.facts) if message.HasField("facts") else None,
         limits=unpack_limits(message.limits) if message.HasField("limits") else None,
         content=_unpack_content(message.content) if message.HasField("content") else None,
@@ -196,6 +198,7 @@ def _pack_facts(facts: Facts) -> wire.Facts:
         scopes=pack_scopes(facts.scopes),
         tenant=facts.scopes.tenant,
         counted_tokens=dict(facts.counted),
+        healthy=dict(facts.healthy),
     )
 
 
@@ -210,6 +213,7 @@ def _unpack_facts(message: wire.Facts) -> Facts:
         unpack_params(message.params),
         unpack_scopes(message.scopes)._replace(tenant=message.tenant),
         tuple(sorted(message.counted_tokens.items())),
+        tuple(sorted(message.healthy.items())),
     )
 
 
@@ -255,6 +259,8 @@ def pack_hop(hop: Hop, *, full: bool) -> wire.Hop:
         budget_wait_us=hop.budget_wait_us,
         scope=hop.scope,
         need=None if hop.need is None else pack_need(hop.need),
+        glimpse=None if hop.glimpse is None else _pack_glimpse(hop.glimpse),
+        backoff_us=hop.backoff_us,
     )
     if full:
         message.attempts.extend([_pack_attempt(attempt) for attempt in hop.attempts])
@@ -273,6 +279,8 @@ def unpack_hop(message: wire.Hop) -> Hop:
     hop.latency_us = message.latency_us
     hop.engine_us = message.engine_us
     hop.budget_wait_us = message.budget_wait_us
+    hop.backoff_us = message.backoff_us
+    hop.glimpse = _unpack_glimpse(message.glimpse) if message.HasField("glimpse") else None
     hop.scope = message.scope
     hop.timing = Timing(message.queue_us, message.connect_us, message.first_byte_us)
     hop.attempts = tuple(_unpack_attempt(attempt) for attempt in message.attempts)
@@ -291,6 +299,16 @@ def unpack_hop(message: wire.Hop) -> Hop:
         hop.edge = hop.decision.to
 
     return hop
+
+
+def _pack_glimpse(glimpse: Glimpse) -> wire.Glimpse:
+    return wire.Glimpse(
+        at_us=glimpse.at_us, tokens=glimpse.tokens, outputs=pack_values(glimpse.outputs), committed=glimpse.committed
+    )
+
+
+def _unpack_glimpse(message: wire.Glimpse) -> Glimpse:
+    return Glimpse(message.at_us, message.tokens, unpack_values(message.outputs), message.committed)
 
 
 def pack_decision(decision: Decision, considered: Iterable[Considered]) -> wire.Decision:
@@ -337,6 +355,7 @@ def _pack_attempt(attempt: Attempt) -> wire.Attempt:
         usage=pack_usage(attempt.usage),
         cost_basis=BASES.number[attempt.basis],
         budget_wait_us=attempt.waited_us,
+        cache_age_us=attempt.cache_age_us,
         **{name: getattr(attempt, name) for name in _SAME},
     )
 
@@ -350,6 +369,7 @@ def _unpack_attempt(message: wire.Attempt) -> Attempt:
         usage=unpack_usage(message.usage),
         basis=BASES.word(message.cost_basis),
         waited_us=message.budget_wait_us,
+        cache_age_us=message.cache_age_us if message.HasField("cache_age_us") else None,
         **{name: getattr(message, name) for name in _SAME},
     )
 
@@ -357,6 +377,7 @@ def _unpack_attempt(message: wire.Attempt) -> Attempt:
 # The fields of an attempt that have the same name and type on both sides.
 _SAME = (
     "error_class", "message", "reserved_nano_usd", "cost_nano_usd", "backend", "model", "finish_reason", "simulated", "span_id",
+    "endpoint", "hedge", "backoff_us", "tokens_seen",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from meshwalk.model import Amount, Caps, Limits, Role, Sampling, Value
 from meshwalk.plan import Plan
 from meshwalk.problems import MeshwalkError, RequestError, Violation
 from meshwalk.signals import Section
-from meshwalk.trace import Basis, Message, Outcome, Scopes, Traversal, Usage
+from meshwalk.trace import Basis, Message, Outcome, Scopes, ToolCall, Traversal, Usage
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
 from meshwalk.wire.words import Detail, PlanRef
@@ -147,14 +147,14 @@ def pack_usage(usage: Usage) -> common.Usage:
     """
     Make a message of counted tokens.
     """
-    return common.Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    return common.Usage(**usage._asdict())
 
 
 def unpack_usage(message: common.Usage) -> Usage:
     """
     Read counted tokens.
     """
-    return Usage(message.input_tokens, message.output_tokens)
+    return Usage(message.input_tokens, message.output_tokens, message.cached_input_tokens, message.reasoning_tokens)
 
 
 def pack_amount(amount: Amount) -> common.Amount:
@@ -250,14 +250,42 @@ def pack_messages(messages: Iterable[Message]) -> list[common.Message]:
     """
     Make messages of a chat.
     """
-    return [common.Message(role=role, content=content, name=name) for role, content, name in messages]
+    return [
+        common.Message(
+            role=message.role,
+            content=message.content,
+            name=message.name,
+            tool_calls=pack_tool_calls(message.tool_calls),
+            tool_call_id=message.tool_call_id,
+        )
+        for message in messages
+    ]
 
 
 def unpack_messages(messages: Iterable[common.Message]) -> tuple[Message, ...]:
     """
     Read a chat.
     """
-    return tuple([Message(message.role, message.content, message.name) for message in messages])
+    return tuple(
+        [
+            Message(message.role, message.content, message.name, unpack_tool_calls(message.tool_calls), message.tool_call_id)
+            for message in messages
+        ]
+    )
+
+
+def pack_tool_calls(calls: Iterable[ToolCall]) -> list[common.ToolCall]:
+    """
+    Make messages of wishes to call tools.
+    """
+    return [common.ToolCall(**call._asdict()) for call in calls]
+
+
+def unpack_tool_calls(messages: Iterable[common.ToolCall]) -> tuple[ToolCall, ...]:
+    """
+    Read wishes to call tools.
+    """
+    return tuple([ToolCall(message.id, message.name, message.arguments) for message in messages])
 
 
 def pack_scopes(scopes: Scopes) -> common.Scopes:

@@ -26,17 +26,17 @@ from meshwalk.wire.gen.meshwalk.v1 import budget_pb2 as meshwalk_dot_v1_dot_budg
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as meshwalk_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17meshwalk/v1/graph.proto\x12\x0bmeshwalk.v1\x1a\x18meshwalk/v1/budget.proto\x1a\x18meshwalk/v1/common.proto\"\x13\n\x11ListGraphsRequest\"?\n\x12ListGraphsResponse\x12)\n\x06graphs\x18\x01 \x03(\x0b\x32\x19.meshwalk.v1.GraphSummary\"G\n\x0cGraphSummary\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.meshwalk.v1.PlanRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"%\n\x14\x44\x65scribeGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\"\x97\x03\n\x15\x44\x65scribeGraphResponse\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.meshwalk.v1.PlanRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\t\x12 \n\x05nodes\x18\x04 \x03(\x0b\x32\x11.meshwalk.v1.Node\x12&\n\x08\x62\x61\x63kends\x18\x05 \x03(\x0b\x32\x14.meshwalk.v1.Backend\x12*\n\nattributes\x18\x06 \x03(\x0b\x32\x16.meshwalk.v1.Attribute\x12*\n\nthresholds\x18\x07 \x03(\x0b\x32\x16.meshwalk.v1.Threshold\x12#\n\x06limits\x18\x08 \x01(\x0b\x32\x13.meshwalk.v1.Limits\x12\x0e\n\x06params\x18\t \x03(\t\x12\x11\n\tcanonical\x18\n \x01(\x0c\x12\x0f\n\x07mermaid\x18\x0b \x01(\t\x12$\n\x07\x62udgets\x18\x0c \x03(\x0b\x32\x13.meshwalk.v1.Budget\x12\x15\n\rpressure_from\x18\r \x01(\x01\"\xc6\x01\n\x06\x42udget\x12%\n\x05scope\x18\x01 \x01(\x0e\x32\x16.meshwalk.v1.ScopeKind\x12\x1f\n\x04\x63\x61ps\x18\x02 \x01(\x0b\x32\x11.meshwalk.v1.Caps\x12\x16\n\twindow_us\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rpressure_from\x18\x04 \x01(\x01\x12\x10\n\x08required\x18\x05 \x01(\x08\x12%\n\x04\x61way\x18\x06 \x01(\x0e\x32\x17.meshwalk.v1.AwayPolicyB\x0c\n\n_window_us\"\xec\x01\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.meshwalk.v1.Role\x12\x0f\n\x07\x62\x61\x63kend\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x1f\n\x04next\x18\x05 \x03(\x0b\x32\x11.meshwalk.v1.Edge\x12#\n\x08on_error\x18\x06 \x03(\x0b\x32\x11.meshwalk.v1.Edge\x12\x18\n\x0b\x64\x65\x61\x64line_us\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07retries\x18\x08 \x01(\x03\x12\x0e\n\x06visits\x18\t \x01(\x03\x42\x0e\n\x0c_deadline_us\"a\n\x04\x45\x64ge\x12\n\n\x02id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\r\n\x05guard\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x0e\n\x06\x61nswer\x18\x05 \x01(\t\x12\x11\n\totherwise\x18\x06 \x01(\t\"\x9c\x01\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12!\n\x05price\x18\x05 \x01(\x0b\x32\x12.meshwalk.v1.Price\x12\x1b\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_context_tokens\"J\n\x05Price\x12\x1f\n\x17input_nano_usd_per_mtok\x18\x01 \x01(\x03\x12 \n\x18output_nano_usd_per_mtok\x18\x02 \x01(\x03\"\xb1\x01\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.meshwalk.v1.AttributeType\x12\x0f\n\x07members\x18\x03 \x03(\t\x12!\n\x05range\x18\x04 \x01(\x0b\x32\x12.meshwalk.v1.Range\x12#\n\x07\x64\x65\x66\x61ult\x18\x05 \x01(\x0b\x32\x12.meshwalk.v1.Value\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\"\"\n\x05Range\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"`\n\tThreshold\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12!\n\x05range\x18\x03 \x01(\x0b\x32\x12.meshwalk.v1.Range\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t*n\n\nAwayPolicy\x12\x1b\n\x17\x41WAY_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41WAY_POLICY_CLOSED\x10\x01\x12\x14\n\x10\x41WAY_POLICY_OPEN\x10\x02\x12\x15\n\x11\x41WAY_POLICY_LOCAL\x10\x03*~\n\rAttributeType\x12\x1e\n\x1a\x41TTRIBUTE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTRIBUTE_TYPE_STRING\x10\x01\x12\x19\n\x15\x41TTRIBUTE_TYPE_NUMBER\x10\x02\x12\x17\n\x13\x41TTRIBUTE_TYPE_BOOL\x10\x03\x32\xb5\x01\n\x0cGraphService\x12M\n\nListGraphs\x12\x1e.meshwalk.v1.ListGraphsRequest\x1a\x1f.meshwalk.v1.ListGraphsResponse\x12V\n\rDescribeGraph\x12!.meshwalk.v1.DescribeGraphRequest\x1a\".meshwalk.v1.DescribeGraphResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17meshwalk/v1/graph.proto\x12\x0bmeshwalk.v1\x1a\x18meshwalk/v1/budget.proto\x1a\x18meshwalk/v1/common.proto\"\x13\n\x11ListGraphsRequest\"?\n\x12ListGraphsResponse\x12)\n\x06graphs\x18\x01 \x03(\x0b\x32\x19.meshwalk.v1.GraphSummary\"G\n\x0cGraphSummary\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.meshwalk.v1.PlanRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"%\n\x14\x44\x65scribeGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\"\xa7\x03\n\x15\x44\x65scribeGraphResponse\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.meshwalk.v1.PlanRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\t\x12 \n\x05nodes\x18\x04 \x03(\x0b\x32\x11.meshwalk.v1.Node\x12&\n\x08\x62\x61\x63kends\x18\x05 \x03(\x0b\x32\x14.meshwalk.v1.Backend\x12*\n\nattributes\x18\x06 \x03(\x0b\x32\x16.meshwalk.v1.Attribute\x12*\n\nthresholds\x18\x07 \x03(\x0b\x32\x16.meshwalk.v1.Threshold\x12#\n\x06limits\x18\x08 \x01(\x0b\x32\x13.meshwalk.v1.Limits\x12\x0e\n\x06params\x18\t \x03(\t\x12\x11\n\tcanonical\x18\n \x01(\x0c\x12\x0f\n\x07mermaid\x18\x0b \x01(\t\x12$\n\x07\x62udgets\x18\x0c \x03(\x0b\x32\x13.meshwalk.v1.Budget\x12\x15\n\rpressure_from\x18\r \x01(\x01\x12\x0e\n\x06prices\x18\x0e \x01(\t\"\xc6\x01\n\x06\x42udget\x12%\n\x05scope\x18\x01 \x01(\x0e\x32\x16.meshwalk.v1.ScopeKind\x12\x1f\n\x04\x63\x61ps\x18\x02 \x01(\x0b\x32\x11.meshwalk.v1.Caps\x12\x16\n\twindow_us\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rpressure_from\x18\x04 \x01(\x01\x12\x10\n\x08required\x18\x05 \x01(\x08\x12%\n\x04\x61way\x18\x06 \x01(\x0e\x32\x17.meshwalk.v1.AwayPolicyB\x0c\n\n_window_us\"\xb0\x02\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.meshwalk.v1.Role\x12\x0f\n\x07\x62\x61\x63kend\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x1f\n\x04next\x18\x05 \x03(\x0b\x32\x11.meshwalk.v1.Edge\x12#\n\x08on_error\x18\x06 \x03(\x0b\x32\x11.meshwalk.v1.Edge\x12\x18\n\x0b\x64\x65\x61\x64line_us\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07retries\x18\x08 \x01(\x03\x12\x0e\n\x06visits\x18\t \x01(\x03\x12\x15\n\x08hedge_us\x18\n \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x06stream\x18\x0b \x01(\x03H\x02\x88\x01\x01\x42\x0e\n\x0c_deadline_usB\x0b\n\t_hedge_usB\t\n\x07_stream\"a\n\x04\x45\x64ge\x12\n\n\x02id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\r\n\x05guard\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x0e\n\x06\x61nswer\x18\x05 \x01(\t\x12\x11\n\totherwise\x18\x06 \x01(\t\"\xaf\x01\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12!\n\x05price\x18\x05 \x01(\x0b\x32\x12.meshwalk.v1.Price\x12\x1b\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tendpoints\x18\x07 \x03(\tB\x11\n\x0f_context_tokens\"\xe4\x01\n\x05Price\x12\x1f\n\x17input_nano_usd_per_mtok\x18\x01 \x01(\x03\x12 \n\x18output_nano_usd_per_mtok\x18\x02 \x01(\x03\x12+\n\x1e\x63\x61\x63hed_input_nano_usd_per_mtok\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12(\n\x1breasoning_nano_usd_per_mtok\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42!\n\x1f_cached_input_nano_usd_per_mtokB\x1e\n\x1c_reasoning_nano_usd_per_mtok\"\xb1\x01\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.meshwalk.v1.AttributeType\x12\x0f\n\x07members\x18\x03 \x03(\t\x12!\n\x05range\x18\x04 \x01(\x0b\x32\x12.meshwalk.v1.Range\x12#\n\x07\x64\x65\x66\x61ult\x18\x05 \x01(\x0b\x32\x12.meshwalk.v1.Value\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\"\"\n\x05Range\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"`\n\tThreshold\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12!\n\x05range\x18\x03 \x01(\x0b\x32\x12.meshwalk.v1.Range\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t*n\n\nAwayPolicy\x12\x1b\n\x17\x41WAY_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41WAY_POLICY_CLOSED\x10\x01\x12\x14\n\x10\x41WAY_POLICY_OPEN\x10\x02\x12\x15\n\x11\x41WAY_POLICY_LOCAL\x10\x03*~\n\rAttributeType\x12\x1e\n\x1a\x41TTRIBUTE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTRIBUTE_TYPE_STRING\x10\x01\x12\x19\n\x15\x41TTRIBUTE_TYPE_NUMBER\x10\x02\x12\x17\n\x13\x41TTRIBUTE_TYPE_BOOL\x10\x03\x32\xb5\x01\n\x0cGraphService\x12M\n\nListGraphs\x12\x1e.meshwalk.v1.ListGraphsRequest\x1a\x1f.meshwalk.v1.ListGraphsResponse\x12V\n\rDescribeGraph\x12!.meshwalk.v1.DescribeGraphRequest\x1a\".meshwalk.v1.DescribeGraphResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'meshwalk.v1.graph_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AWAYPOLICY']._serialized_start=1788
-  _globals['_AWAYPOLICY']._serialized_end=1898
-  _globals['_ATTRIBUTETYPE']._serialized_start=1900
-  _globals['_ATTRIBUTETYPE']._serialized_end=2026
+  _globals['_AWAYPOLICY']._serialized_start=2046
+  _globals['_AWAYPOLICY']._serialized_end=2156
+  _globals['_ATTRIBUTETYPE']._serialized_start=2158
+  _globals['_ATTRIBUTETYPE']._serialized_end=2284
   _globals['_LISTGRAPHSREQUEST']._serialized_start=92
   _globals['_LISTGRAPHSREQUEST']._serialized_end=111
   _globals['_LISTGRAPHSRESPONSE']._serialized_start=113
@@ -46,23 +46,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEGRAPHREQUEST']._serialized_start=251
   _globals['_DESCRIBEGRAPHREQUEST']._serialized_end=288
   _globals['_DESCRIBEGRAPHRESPONSE']._serialized_start=291
-  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_end=698
-  _globals['_BUDGET']._serialized_start=701
-  _globals['_BUDGET']._serialized_end=899
-  _globals['_NODE']._serialized_start=902
-  _globals['_NODE']._serialized_end=1138
-  _globals['_EDGE']._serialized_start=1140
-  _globals['_EDGE']._serialized_end=1237
-  _globals['_BACKEND']._serialized_start=1240
-  _globals['_BACKEND']._serialized_end=1396
-  _globals['_PRICE']._serialized_start=1398
-  _globals['_PRICE']._serialized_end=1472
-  _globals['_ATTRIBUTE']._serialized_start=1475
-  _globals['_ATTRIBUTE']._serialized_end=1652
-  _globals['_RANGE']._serialized_start=1654
-  _globals['_RANGE']._serialized_end=1688
-  _globals['_THRESHOLD']._serialized_start=1690
-  _globals['_THRESHOLD']._serialized_end=1786
-  _globals['_GRAPHSERVICE']._serialized_start=2029
-  _globals['_GRAPHSERVICE']._serialized_end=2210
+  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_end=714
+  _globals['_BUDGET']._serialized_start=717
+  _globals['_BUDGET']._serialized_end=915
+  _globals['_NODE']._serialized_start=918
+  _globals['_NODE']._serialized_end=1222
+  _globals['_EDGE']._serialized_start=1224
+  _globals['_EDGE']._serialized_end=1321
+  _globals['_BACKEND']._serialized_start=1324
+  _globals['_BACKEND']._serialized_end=1499
+  _globals['_PRICE']._serialized_start=1502
+  _globals['_PRICE']._serialized_end=1730
+  _globals['_ATTRIBUTE']._serialized_start=1733
+  _globals['_ATTRIBUTE']._serialized_end=1910
+  _globals['_RANGE']._serialized_start=1912
+  _globals['_RANGE']._serialized_end=1946
+  _globals['_THRESHOLD']._serialized_start=1948
+  _globals['_THRESHOLD']._serialized_end=2044
+  _globals['_GRAPHSERVICE']._serialized_start=2287
+  _globals['_GRAPHSERVICE']._serialized_end=2468
 # @@protoc_insertion_point(module_scope)

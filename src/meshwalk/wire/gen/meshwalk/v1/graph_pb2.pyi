@@ -187,6 +187,7 @@ class DescribeGraphResponse(_message.Message):
     MERMAID_FIELD_NUMBER: _builtins.int
     BUDGETS_FIELD_NUMBER: _builtins.int
     PRESSURE_FROM_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """Its description; empty if it has none."""
     start: _builtins.str
@@ -197,6 +198,8 @@ class DescribeGraphResponse(_message.Message):
     """The graph as a Mermaid flowchart."""
     pressure_from: _builtins.float
     """The used share of a walk's own limits from which `budget.request.pressure` rises above 0."""
+    prices: _builtins.str
+    """The version of its prices."""
     @_builtins.property
     def plan(self) -> _common_pb2.PlanRef:
         """Its plan."""
@@ -245,10 +248,11 @@ class DescribeGraphResponse(_message.Message):
         mermaid: _builtins.str = ...,
         budgets: _abc.Iterable[Global___Budget] | None = ...,
         pressure_from: _builtins.float = ...,
+        prices: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "backends", b"backends", "budgets", b"budgets", "canonical", b"canonical", "description", b"description", "limits", b"limits", "mermaid", b"mermaid", "nodes", b"nodes", "params", b"params", "plan", b"plan", "pressure_from", b"pressure_from", "start", b"start", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "backends", b"backends", "budgets", b"budgets", "canonical", b"canonical", "description", b"description", "limits", b"limits", "mermaid", b"mermaid", "nodes", b"nodes", "params", b"params", "plan", b"plan", "pressure_from", b"pressure_from", "prices", b"prices", "start", b"start", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,6 +319,8 @@ class Node(_message.Message):
     DEADLINE_US_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     VISITS_FIELD_NUMBER: _builtins.int
+    HEDGE_US_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     role: _common_pb2.Role.ValueType
@@ -329,6 +335,12 @@ class Node(_message.Message):
     """How often a failed call is tried again."""
     visits: _builtins.int
     """How often one walk may come here."""
+    hedge_us: _builtins.int
+    """After how long without a reply a second call is made beside the first, in microseconds; unset if none is."""
+    stream: _builtins.int
+    """Unset holds a reply back until it is whole; 0 passes it on as it comes; N does so from its N-th token on, if what was seen
+    by then would be served.
+    """
     @_builtins.property
     def next(self) -> _containers.RepeatedCompositeFieldContainer[Global___Edge]:
         """Where walks go on when it worked; the first edge that holds is taken."""
@@ -349,14 +361,25 @@ class Node(_message.Message):
         deadline_us: _builtins.int | None = ...,
         retries: _builtins.int = ...,
         visits: _builtins.int = ...,
+        hedge_us: _builtins.int | None = ...,
+        stream: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_deadline_us", b"_deadline_us", "deadline_us", b"deadline_us"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deadline_us", b"_deadline_us", "_hedge_us", b"_hedge_us", "_stream", b"_stream", "deadline_us", b"deadline_us", "hedge_us", b"hedge_us", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deadline_us", b"_deadline_us", "backend", b"backend", "deadline_us", b"deadline_us", "description", b"description", "name", b"name", "next", b"next", "on_error", b"on_error", "retries", b"retries", "role", b"role", "visits", b"visits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deadline_us", b"_deadline_us", "_hedge_us", b"_hedge_us", "_stream", b"_stream", "backend", b"backend", "deadline_us", b"deadline_us", "description", b"description", "hedge_us", b"hedge_us", "name", b"name", "next", b"next", "on_error", b"on_error", "retries", b"retries", "role", b"role", "stream", b"stream", "visits", b"visits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__deadline_us: _TypeAlias = _typing.Literal["deadline_us"]  # noqa: Y015
     _WhichOneofArgType__deadline_us: _TypeAlias = _typing.Literal["_deadline_us", b"_deadline_us"]  # noqa: Y015
+    _WhichOneofReturnType__hedge_us: _TypeAlias = _typing.Literal["hedge_us"]  # noqa: Y015
+    _WhichOneofArgType__hedge_us: _TypeAlias = _typing.Literal["_hedge_us", b"_hedge_us"]  # noqa: Y015
+    _WhichOneofReturnType__stream: _TypeAlias = _typing.Literal["stream"]  # noqa: Y015
+    _WhichOneofArgType__stream: _TypeAlias = _typing.Literal["_stream", b"_stream"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline_us) -> _WhichOneofReturnType__deadline_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hedge_us) -> _WhichOneofReturnType__hedge_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stream) -> _WhichOneofReturnType__stream | None: ...
 
 Global___Node: _TypeAlias = Node  # noqa: Y015
 
@@ -416,10 +439,11 @@ class Backend(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
     CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     kind: _builtins.str
-    """Its kind: `openai`, `local`, `recorded`, `simulated` or `python`."""
+    """Its kind: `openai`, `local`, `recorded`, `simulated`, `python` or `cache`."""
     model: _builtins.str
     """Its model; empty if the graph names none."""
     description: _builtins.str
@@ -430,6 +454,10 @@ class Backend(_message.Message):
     def price(self) -> Global___Price:
         """Its price; unset if the graph names none."""
 
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of its endpoints, where it has several; addresses stay with the server."""
+
     def __init__(
         self,
         *,
@@ -439,10 +467,11 @@ class Backend(_message.Message):
         description: _builtins.str = ...,
         price: Global___Price | None = ...,
         context_tokens: _builtins.int | None = ...,
+        endpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_context_tokens", b"_context_tokens", "context_tokens", b"context_tokens", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_tokens", b"_context_tokens", "context_tokens", b"context_tokens", "description", b"description", "kind", b"kind", "model", b"model", "name", b"name", "price", b"price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_tokens", b"_context_tokens", "context_tokens", b"context_tokens", "description", b"description", "endpoints", b"endpoints", "kind", b"kind", "model", b"model", "name", b"name", "price", b"price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_tokens: _TypeAlias = _typing.Literal["context_tokens"]  # noqa: Y015
     _WhichOneofArgType__context_tokens: _TypeAlias = _typing.Literal["_context_tokens", b"_context_tokens"]  # noqa: Y015
@@ -458,21 +487,36 @@ class Price(_message.Message):
 
     INPUT_NANO_USD_PER_MTOK_FIELD_NUMBER: _builtins.int
     OUTPUT_NANO_USD_PER_MTOK_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_NANO_USD_PER_MTOK_FIELD_NUMBER: _builtins.int
+    REASONING_NANO_USD_PER_MTOK_FIELD_NUMBER: _builtins.int
     input_nano_usd_per_mtok: _builtins.int
     """A million tokens sent, in nano-dollars."""
     output_nano_usd_per_mtok: _builtins.int
     """A million tokens written, in nano-dollars."""
+    cached_input_nano_usd_per_mtok: _builtins.int
+    """A million tokens sent that the provider had in a cache; unset if they cost what others do."""
+    reasoning_nano_usd_per_mtok: _builtins.int
+    """A million tokens written that the caller does not see; unset if they cost what others do."""
     def __init__(
         self,
         *,
         input_nano_usd_per_mtok: _builtins.int = ...,
         output_nano_usd_per_mtok: _builtins.int = ...,
+        cached_input_nano_usd_per_mtok: _builtins.int | None = ...,
+        reasoning_nano_usd_per_mtok: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached_input_nano_usd_per_mtok", b"_cached_input_nano_usd_per_mtok", "_reasoning_nano_usd_per_mtok", b"_reasoning_nano_usd_per_mtok", "cached_input_nano_usd_per_mtok", b"cached_input_nano_usd_per_mtok", "reasoning_nano_usd_per_mtok", b"reasoning_nano_usd_per_mtok"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_nano_usd_per_mtok", b"input_nano_usd_per_mtok", "output_nano_usd_per_mtok", b"output_nano_usd_per_mtok"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_input_nano_usd_per_mtok", b"_cached_input_nano_usd_per_mtok", "_reasoning_nano_usd_per_mtok", b"_reasoning_nano_usd_per_mtok", "cached_input_nano_usd_per_mtok", b"cached_input_nano_usd_per_mtok", "input_nano_usd_per_mtok", b"input_nano_usd_per_mtok", "output_nano_usd_per_mtok", b"output_nano_usd_per_mtok", "reasoning_nano_usd_per_mtok", b"reasoning_nano_usd_per_mtok"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cached_input_nano_usd_per_mtok: _TypeAlias = _typing.Literal["cached_input_nano_usd_per_mtok"]  # noqa: Y015
+    _WhichOneofArgType__cached_input_nano_usd_per_mtok: _TypeAlias = _typing.Literal["_cached_input_nano_usd_per_mtok", b"_cached_input_nano_usd_per_mtok"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning_nano_usd_per_mtok: _TypeAlias = _typing.Literal["reasoning_nano_usd_per_mtok"]  # noqa: Y015
+    _WhichOneofArgType__reasoning_nano_usd_per_mtok: _TypeAlias = _typing.Literal["_reasoning_nano_usd_per_mtok", b"_reasoning_nano_usd_per_mtok"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_input_nano_usd_per_mtok) -> _WhichOneofReturnType__cached_input_nano_usd_per_mtok | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning_nano_usd_per_mtok) -> _WhichOneofReturnType__reasoning_nano_usd_per_mtok | None: ...
 
 Global___Price: _TypeAlias = Price  # noqa: Y015
 

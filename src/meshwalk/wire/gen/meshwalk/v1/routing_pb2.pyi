@@ -84,6 +84,7 @@ class RouteRequest(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; may be left out where the server serves just one."""
     idempotency_key: _builtins.str
@@ -113,6 +114,10 @@ class RouteRequest(_message.Message):
     def limits(self) -> _common_pb2.Limits:
         """What the walk may use up, where it is less than the graph allows."""
 
+    @_builtins.property
+    def form(self) -> _common_pb2.Form:
+        """Tools that the model may wish to call, and the format of its reply."""
+
     def __init__(
         self,
         *,
@@ -124,10 +129,11 @@ class RouteRequest(_message.Message):
         scopes: _common_pb2.Scopes | None = ...,
         limits: _common_pb2.Limits | None = ...,
         detail: Global___Detail.ValueType = ...,
+        form: _common_pb2.Form | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "params", b"params", "scopes", b"scopes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "limits", b"limits", "params", b"params", "scopes", b"scopes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "detail", b"detail", "graph", b"graph", "idempotency_key", b"idempotency_key", "limits", b"limits", "messages", b"messages", "params", b"params", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "detail", b"detail", "form", b"form", "graph", b"graph", "idempotency_key", b"idempotency_key", "limits", b"limits", "messages", b"messages", "params", b"params", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -228,6 +234,7 @@ class Answer(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     FINISH_REASON_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
@@ -237,21 +244,56 @@ class Answer(_message.Message):
     """Why the model stopped: `stop`, `length`, `tool_calls`, `content_filter` or `other`."""
     simulated: _builtins.bool
     """Whether no model made this text."""
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ToolCall]:
+        """The tools that the model wishes to call."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         node: _builtins.str = ...,
         finish_reason: _builtins.str = ...,
+        tool_calls: _abc.Iterable[_common_pb2.ToolCall] | None = ...,
         simulated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "node", b"node", "simulated", b"simulated", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "node", b"node", "simulated", b"simulated", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class PartialAnswer(_message.Message):
+    """What had arrived of an answer when it broke off, as a detail of the error that says so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOP_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    hop: _builtins.int
+    """The hop whose reply it is."""
+    text: _builtins.str
+    """The text; a long one is cut, because errors travel in headers."""
+    characters: _builtins.int
+    """How many characters had arrived in all."""
+    def __init__(
+        self,
+        *,
+        hop: _builtins.int = ...,
+        text: _builtins.str = ...,
+        characters: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["characters", b"characters", "hop", b"hop", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartialAnswer: _TypeAlias = PartialAnswer  # noqa: Y015
 
 @_typing.final
 class Refusal(_message.Message):
@@ -312,6 +354,7 @@ class RouteStreamResponse(_message.Message):
     HOP_STARTED_FIELD_NUMBER: _builtins.int
     HOP_FINISHED_FIELD_NUMBER: _builtins.int
     ANSWER_DELTA_FIELD_NUMBER: _builtins.int
+    COMMITTED_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hop_started(self) -> Global___HopStarted:
@@ -326,6 +369,10 @@ class RouteStreamResponse(_message.Message):
         """A piece of the answer."""
 
     @_builtins.property
+    def committed(self) -> Global___Committed:
+        """From here on the answer is passed on as it comes."""
+
+    @_builtins.property
     def final(self) -> Global___RouteResponse:
         """The reply, as `Route` would give it."""
 
@@ -335,13 +382,14 @@ class RouteStreamResponse(_message.Message):
         hop_started: Global___HopStarted | None = ...,
         hop_finished: Global___HopFinished | None = ...,
         answer_delta: Global___AnswerDelta | None = ...,
+        committed: Global___Committed | None = ...,
         final: Global___RouteResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_delta", b"answer_delta", "event", b"event", "final", b"final", "hop_finished", b"hop_finished", "hop_started", b"hop_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_delta", b"answer_delta", "committed", b"committed", "event", b"event", "final", b"final", "hop_finished", b"hop_finished", "hop_started", b"hop_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_delta", b"answer_delta", "event", b"event", "final", b"final", "hop_finished", b"hop_finished", "hop_started", b"hop_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_delta", b"answer_delta", "committed", b"committed", "event", b"event", "final", b"final", "hop_finished", b"hop_finished", "hop_started", b"hop_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hop_started", "hop_finished", "answer_delta", "final"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hop_started", "hop_finished", "answer_delta", "committed", "final"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -404,6 +452,28 @@ class HopFinished(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HopFinished: _TypeAlias = HopFinished  # noqa: Y015
+
+@_typing.final
+class Committed(_message.Message):
+    """A hop whose reply will be served, whatever its end is like: its pieces follow as they come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOP_FIELD_NUMBER: _builtins.int
+    hop: _builtins.int
+    """The hop."""
+    def __init__(
+        self,
+        *,
+        hop: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hop", b"hop"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Committed: _TypeAlias = Committed  # noqa: Y015
 
 @_typing.final
 class AnswerDelta(_message.Message):

@@ -43,6 +43,8 @@ class _HopStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HopStatus.V
     """It was not started, because it could not have finished."""
     HOP_STATUS_REFUSED: _HopStatus.ValueType  # 7
     """It is the refusal that ended the walk."""
+    HOP_STATUS_STOPPED: _HopStatus.ValueType  # 8
+    """What was seen of its reply sent the walk elsewhere."""
 
 class HopStatus(_HopStatus, metaclass=_HopStatusEnumTypeWrapper):
     """How a hop went."""
@@ -63,6 +65,8 @@ HOP_STATUS_SKIPPED: HopStatus.ValueType  # 6
 """It was not started, because it could not have finished."""
 HOP_STATUS_REFUSED: HopStatus.ValueType  # 7
 """It is the refusal that ended the walk."""
+HOP_STATUS_STOPPED: HopStatus.ValueType  # 8
+"""What was seen of its reply sent the walk elsewhere."""
 Global___HopStatus: _TypeAlias = HopStatus  # noqa: Y015
 
 class _AttemptStatus:
@@ -131,6 +135,7 @@ class Traversal(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     BUDGET_WAIT_US_FIELD_NUMBER: _builtins.int
     SLACK_NANO_USD_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
     traversal_id: _builtins.str
     """The id that a reply, an error and a span name it by."""
     trace_id: _builtins.str
@@ -163,6 +168,8 @@ class Traversal(_message.Message):
     """Time spent waiting for others to settle, because they held what was left of a budget, in microseconds."""
     slack_nano_usd: _builtins.int
     """What calls cost that were made while the vault of shared budgets was away, in nano-dollars: so much may be past a cap."""
+    prices: _builtins.str
+    """The version of the prices that its calls were settled at."""
     @_builtins.property
     def plan(self) -> _common_pb2.PlanRef:
         """The plan that decided."""
@@ -222,10 +229,11 @@ class Traversal(_message.Message):
         content: Global___Content | None = ...,
         budget_wait_us: _builtins.int = ...,
         slack_nano_usd: _builtins.int = ...,
+        prices: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_answer_hop", b"_answer_hop", "answer_hop", b"answer_hop", "began", b"began", "content", b"content", "facts", b"facts", "limits", b"limits", "plan", b"plan", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer_hop", b"_answer_hop", "answer_hop", b"answer_hop", "began", b"began", "budget_wait_us", b"budget_wait_us", "cause", b"cause", "content", b"content", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "engine_us", b"engine_us", "facts", b"facts", "hops", b"hops", "latency_us", b"latency_us", "limits", b"limits", "message", b"message", "node", b"node", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "path", b"path", "plan", b"plan", "scope", b"scope", "slack_nano_usd", b"slack_nano_usd", "span_id", b"span_id", "trace_id", b"trace_id", "traversal_id", b"traversal_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer_hop", b"_answer_hop", "answer_hop", b"answer_hop", "began", b"began", "budget_wait_us", b"budget_wait_us", "cause", b"cause", "content", b"content", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "engine_us", b"engine_us", "facts", b"facts", "hops", b"hops", "latency_us", b"latency_us", "limits", b"limits", "message", b"message", "node", b"node", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "path", b"path", "plan", b"plan", "prices", b"prices", "scope", b"scope", "slack_nano_usd", b"slack_nano_usd", "span_id", b"span_id", "trace_id", b"trace_id", "traversal_id", b"traversal_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answer_hop: _TypeAlias = _typing.Literal["answer_hop"]  # noqa: Y015
     _WhichOneofArgType__answer_hop: _TypeAlias = _typing.Literal["_answer_hop", b"_answer_hop"]  # noqa: Y015
@@ -280,6 +288,26 @@ class Facts(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class HealthyEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.bool
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     INPUT_BYTES_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
@@ -287,8 +315,9 @@ class Facts(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     COUNTED_TOKENS_FIELD_NUMBER: _builtins.int
+    HEALTHY_FIELD_NUMBER: _builtins.int
     input_bytes: _builtins.int
-    """The messages' UTF-8 bytes."""
+    """The UTF-8 bytes of the messages, tools and formats."""
     messages: _builtins.int
     """How many messages there were."""
     tenant: _builtins.str
@@ -309,6 +338,10 @@ class Facts(_message.Message):
     def counted_tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """The tokens that each node's call sends, by the node's name, where its backend declares a tokenizer."""
 
+    @_builtins.property
+    def healthy(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
+        """Whether each backend whose health some guard reads could be called when the walk began, by its name."""
+
     def __init__(
         self,
         *,
@@ -319,10 +352,11 @@ class Facts(_message.Message):
         scopes: _common_pb2.Scopes | None = ...,
         tenant: _builtins.str = ...,
         counted_tokens: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        healthy: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params", "scopes", b"scopes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "counted_tokens", b"counted_tokens", "input_bytes", b"input_bytes", "messages", b"messages", "params", b"params", "scopes", b"scopes", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "counted_tokens", b"counted_tokens", "healthy", b"healthy", "input_bytes", b"input_bytes", "messages", b"messages", "params", b"params", "scopes", b"scopes", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -408,6 +442,8 @@ class Hop(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     NEED_FIELD_NUMBER: _builtins.int
     GRANTED_VIEWS_FIELD_NUMBER: _builtins.int
+    GLIMPSE_FIELD_NUMBER: _builtins.int
+    BACKOFF_US_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Its place in the path, from 0."""
     visit: _builtins.int
@@ -444,6 +480,8 @@ class Hop(_message.Message):
     """Time spent waiting for others to settle, because they held what was left of a budget, in microseconds."""
     scope: _builtins.str
     """The budget scope that did not allow the call, empty if all did."""
+    backoff_us: _builtins.int
+    """Time spent between a failed attempt and the next, in microseconds."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """The tokens of its calls."""
@@ -471,6 +509,10 @@ class Hop(_message.Message):
     @_builtins.property
     def granted_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScopeView]:
         """The budgets as the reservation left them; with detail FULL only."""
+
+    @_builtins.property
+    def glimpse(self) -> Global___Glimpse:
+        """What the beginning of its streamed reply was like; unset if it was not judged before its end."""
 
     def __init__(
         self,
@@ -500,14 +542,73 @@ class Hop(_message.Message):
         scope: _builtins.str = ...,
         need: _common_pb2.Need | None = ...,
         granted_views: _abc.Iterable[Global___ScopeView] | None = ...,
+        glimpse: Global___Glimpse | None = ...,
+        backoff_us: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "need", b"need", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "glimpse", b"glimpse", "need", b"need", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "budget_wait_us", b"budget_wait_us", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "decision", b"decision", "engine_us", b"engine_us", "error_class", b"error_class", "first_byte_us", b"first_byte_us", "granted_views", b"granted_views", "index", b"index", "latency_us", b"latency_us", "message", b"message", "need", b"need", "node", b"node", "outputs", b"outputs", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "role", b"role", "scope", b"scope", "started_us", b"started_us", "status", b"status", "usage", b"usage", "views", b"views", "visit", b"visit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "backoff_us", b"backoff_us", "budget_wait_us", b"budget_wait_us", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "decision", b"decision", "engine_us", b"engine_us", "error_class", b"error_class", "first_byte_us", b"first_byte_us", "glimpse", b"glimpse", "granted_views", b"granted_views", "index", b"index", "latency_us", b"latency_us", "message", b"message", "need", b"need", "node", b"node", "outputs", b"outputs", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "role", b"role", "scope", b"scope", "started_us", b"started_us", "status", b"status", "usage", b"usage", "views", b"views", "visit", b"visit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hop: _TypeAlias = Hop  # noqa: Y015
+
+@_typing.final
+class Glimpse(_message.Message):
+    """What the beginning of a streamed reply was like, when it had to be judged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OutputsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _common_pb2.Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _common_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    AT_US_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    COMMITTED_FIELD_NUMBER: _builtins.int
+    at_us: _builtins.int
+    """When, since the walk began, in microseconds."""
+    tokens: _builtins.int
+    """How many tokens had arrived."""
+    committed: _builtins.bool
+    """Whether the reply was passed on from there; else its call was ended."""
+    @_builtins.property
+    def outputs(self) -> _containers.MessageMap[_builtins.str, _common_pb2.Value]:
+        """What guards saw."""
+
+    def __init__(
+        self,
+        *,
+        at_us: _builtins.int = ...,
+        tokens: _builtins.int = ...,
+        outputs: _abc.Mapping[_builtins.str, _common_pb2.Value] | None = ...,
+        committed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_us", b"at_us", "committed", b"committed", "outputs", b"outputs", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Glimpse: _TypeAlias = Glimpse  # noqa: Y015
 
 @_typing.final
 class Decision(_message.Message):
@@ -601,6 +702,11 @@ class Attempt(_message.Message):
     SIMULATED_FIELD_NUMBER: _builtins.int
     SPAN_ID_FIELD_NUMBER: _builtins.int
     BUDGET_WAIT_US_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    HEDGE_FIELD_NUMBER: _builtins.int
+    BACKOFF_US_FIELD_NUMBER: _builtins.int
+    CACHE_AGE_US_FIELD_NUMBER: _builtins.int
+    TOKENS_SEEN_FIELD_NUMBER: _builtins.int
     started_us: _builtins.int
     """When it started, in microseconds since the walk began."""
     latency_us: _builtins.int
@@ -635,6 +741,16 @@ class Attempt(_message.Message):
     """The span that the backend saw as its parent, 16 hex digits."""
     budget_wait_us: _builtins.int
     """Time spent, before it began, waiting for others to settle; a hop's first call has none, its hop tells of that."""
+    endpoint: _builtins.str
+    """Which endpoint of the backend took it, where the backend has several."""
+    hedge: _builtins.bool
+    """Whether it was made beside another one, because that was slow."""
+    backoff_us: _builtins.int
+    """How long it was put off after the failure of the one before, in microseconds."""
+    cache_age_us: _builtins.int
+    """How old the reply is that a cache gave, in microseconds; unset if no cache did."""
+    tokens_seen: _builtins.int
+    """Of a streamed reply that was not finished: how many tokens of it had arrived."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """The tokens of the call."""
@@ -660,12 +776,19 @@ class Attempt(_message.Message):
         simulated: _builtins.bool = ...,
         span_id: _builtins.str = ...,
         budget_wait_us: _builtins.int = ...,
+        endpoint: _builtins.str = ...,
+        hedge: _builtins.bool = ...,
+        backoff_us: _builtins.int = ...,
+        cache_age_us: _builtins.int | None = ...,
+        tokens_seen: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_age_us", b"_cache_age_us", "cache_age_us", b"cache_age_us", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "budget_wait_us", b"budget_wait_us", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "error_class", b"error_class", "finish_reason", b"finish_reason", "first_byte_us", b"first_byte_us", "latency_us", b"latency_us", "message", b"message", "model", b"model", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "simulated", b"simulated", "span_id", b"span_id", "started_us", b"started_us", "status", b"status", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_age_us", b"_cache_age_us", "backend", b"backend", "backoff_us", b"backoff_us", "budget_wait_us", b"budget_wait_us", "cache_age_us", b"cache_age_us", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "endpoint", b"endpoint", "error_class", b"error_class", "finish_reason", b"finish_reason", "first_byte_us", b"first_byte_us", "hedge", b"hedge", "latency_us", b"latency_us", "message", b"message", "model", b"model", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "simulated", b"simulated", "span_id", b"span_id", "started_us", b"started_us", "status", b"status", "tokens_seen", b"tokens_seen", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cache_age_us: _TypeAlias = _typing.Literal["cache_age_us"]  # noqa: Y015
+    _WhichOneofArgType__cache_age_us: _TypeAlias = _typing.Literal["_cache_age_us", b"_cache_age_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_age_us) -> _WhichOneofReturnType__cache_age_us | None: ...
 
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
