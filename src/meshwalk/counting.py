@@ -24,7 +24,9 @@ def count_inputs(
     plan: Plan, tokenizers: Mapping[str, Tokenizer], messages: Sequence[Message], attributes: Mapping[str, Value]
 ) -> tuple[tuple[str, int], ...]:
     """
-    Count what a call of each node would send, by the node's name; a node whose backend has no tokenizer is left out.
+    Count what a call of each node would send, by the node's name.
+
+    A node whose backend has no tokenizer is left out, and so is one that quotes answers.
 
     Args:
         tokenizers: By the backend's name; backends that share one count a text once.
@@ -46,7 +48,8 @@ def count_inputs(
     return tuple(
         (one.name, counted(one.node, tokenizers[one.node.backend]))
         for one in plan.nodes
-        if one.node.backend is not None and one.node.backend in tokenizers
+        # What others will have answered is not known yet; its bytes bound it.
+        if one.node.backend is not None and one.node.backend in tokenizers and not one.node.quotes
     )
 
 

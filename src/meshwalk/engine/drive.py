@@ -261,6 +261,7 @@ class Drive:
             error_class = closed.error_class or "malformed"
             return Failed(hop, self._now(), error_class, closed.message, attempts, self._views(), scope, contended)
         try:
+            reply = roles.settled(node.node, reply)
             outputs = roles.outputs_of(node.node, reply)
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             return self._unreadable(hop, node, error)
@@ -338,7 +339,8 @@ class Drive:
         messages = self._request.messages
         own = node.node
         if own.prompt is not None:
-            messages = prompts.render(own.prompt, messages, dict(self._facts.attributes))
+            answers = self._texts(node) if own.quotes else {}
+            messages = prompts.render(own.prompt, messages, dict(self._facts.attributes), answers, own.quotes)
         asked = self._request.sampling
         sampling = own.sampling
         if asked != _UNSET:
@@ -346,7 +348,9 @@ class Drive:
             sampling = Sampling._make(merged)._replace(max_tokens=node.max_tokens(asked.max_tokens))
         wants = own.confidence is not None and own.confidence.source in _FROM_PROBABILITIES
 
-        return ChatRequest(messages, sampling, wants, self._context.traceparent(self._span_id))
+        samples = 1 if own.confidence is None else own.confidence.samples
+
+        return ChatRequest(messages, sampling, wants, self._context.traceparent(self._span_id), samples=samples)
 
     # ---- the record ---------------------------------------------------------------------------------------------
 
