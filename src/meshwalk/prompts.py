@@ -106,7 +106,7 @@ def _malformed(template: str, answers: Collection[str]) -> Iterator[Fault]:
 
 
 def _unknown(template: str, attributes: Collection[str], answers: Collection[str]) -> Iterator[Fault]:
-    spoken = (*(_ANSWER + node for node in answers), *(_REQUEST + attribute for attribute in attributes))
+    spoken = (*(_ANSWER + node for node in answers), *(_REQUEST + attribute for attribute in sorted(attributes)))
     known = dict.fromkeys([_PROMPT, _CONVERSATION, *spoken])
     for found in _PLACEHOLDER.finditer(template):
         if found[1] not in known:
