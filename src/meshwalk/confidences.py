@@ -162,9 +162,8 @@ def of_file(path: str | Path) -> Report:
         data = Path(path).read_bytes()
         text = (gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
-        raise SetupError(
-            f"the confidences file '{path}' cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SetupError(f"the confidences file '{path}' cannot be read: {reason}") from error
     except UnicodeDecodeError as error:
         raise SetupError(f"the confidences file '{path}' is not UTF-8 text") from error
     rows, judged = _judged(str(path), text)
