@@ -28,7 +28,7 @@ from meshwalk.counting import Tokenizer
 from meshwalk.engine import Engine, Observer, Preview, Walked
 from meshwalk.imports import import_named
 from meshwalk.loader import load_graph
-from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model import CacheSpec, Limits, Sampling, Value
 from meshwalk.once import Once
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import SetupError
@@ -261,12 +261,18 @@ class Mesh:
 
     async def _open_backends(self) -> dict[str, Backend]:
         used = {node.node.backend for node in self.plan.nodes if node.node.backend is not None}
+        specs = {name: self.plan.graph.backends[name] for name in sorted(used - self._given.keys())}
+        caches = {name: spec for name, spec in specs.items() if isinstance(spec, CacheSpec)}
+        # What a cache keeps the replies of is opened before it, and once, whoever else calls it.
+        specs |= {spec.of: self.plan.graph.backends[spec.of] for spec in caches.values() if spec.of not in self._given}
         backends = dict(self._given)
         lacking: list[SetupError] = []
-        for name in sorted(used - backends.keys()):
-            spec = self.plan.graph.backends[name]
+        for name, spec in sorted(specs.items(), key=lambda named: (named[0] in caches, named[0])):
+            inner = backends.get(spec.of) if isinstance(spec, CacheSpec) else None
+            if name in caches and inner is None:
+                continue  # what is lacking is said of the other backend
             try:
-                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data)
+                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data, inner=inner)
             except SetupError as error:
                 # What the others lack is told in the same run.
                 lacking.append(error)

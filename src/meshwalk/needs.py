@@ -68,7 +68,7 @@ def need(node: Node, price: Price | None, context_tokens: int | None, facts: Fac
     if context_tokens is not None:
         inputs = min(inputs, context_tokens)
         outputs = context_tokens if outputs is None else min(outputs, context_tokens)
-    cost = None if price is None or outputs is None else price.cost(inputs, outputs)
+    cost = None if price is None or outputs is None else price.bound(inputs, outputs)
 
     return cost, inputs, outputs
 

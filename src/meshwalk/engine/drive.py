@@ -354,7 +354,7 @@ class Drive:
         usage = self._estimated(reply) if reply.usage is None else reply.usage
         cost, basis = reply.cost_nano_usd, _REPORTED
         if cost is None:
-            cost = 0 if node.price is None else node.price.cost(usage.input_tokens, usage.output_tokens)
+            cost = 0 if node.price is None else node.price.cost(*usage)
             basis = "none" if node.price is None else "reported" if reply.usage is not None else "estimated"
         self._note(node, "ok", reply=reply, usage=usage, cost=cost, basis=basis)
 
