@@ -6,8 +6,8 @@ samples, and whether probabilities are wanted.  Replies are kept in memory, the 
 
 Laws of this room:
 
-1. Only good replies are kept: those that ended, wished for tools, or were cut at the `max_tokens` that the same request asks for
-   again.  No error is, and nothing that broke off.
+1. Only good replies are kept: those that ended, wished for tools, or were cut at the `max_tokens` that the same request
+   asks for again.  No error is, and nothing that broke off.
 2. No tenant is given what was made for another.
 3. Of calls for one reply that come while it is being made, one makes it and the others wait: they have it from the cache.
    If that one goes away, another of them takes over; if it fails, those that waited try for themselves at once, since waiting
@@ -122,6 +122,16 @@ class CacheBackend:
         """
         return self._of
 
+    @property
+    def bytes_kept(self) -> int:
+        """
+        Count what is kept.
+        """
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def enter_through(self, enter: Enter) -> None:
         """
         Let every further call of the other backend go through *enter*, as the one that the cache may be made with.
@@ -161,17 +171,9 @@ class CacheBackend:
 
     def _key(self, request: ChatRequest) -> bytes:
         # A repr is exact: it tells 1 from 1.0 and where one text ends from where the next begins.
-        said = (
-            self._of,
-            request.tenant,
-            request.messages,
-            request.sampling,
-            request.form,
-            request.samples,
-            request.probabilities,
-        )
+        asked = (request.messages, request.sampling, request.form, request.samples, request.probabilities)
 
-        return sha256(repr(said).encode()).digest()
+        return sha256(repr((self._of, request.tenant, asked)).encode()).digest()
 
     def _find(self, key: bytes) -> _Kept | None:
         kept = self._kept.get(key)
@@ -206,33 +208,34 @@ class CacheBackend:
         # Said before anything is waited for: whoever is cut off here has cost nothing.
         if stations is not None:
             stations.sent = False
-        began = self._clock_ns()
-        kept = await self._wait(key)
-        waited_us = (self._clock_ns() - began) // 1000
+        kept, waited_us = self._find(key), 0
+        if kept is None and key in self._flights:
+            began = self._clock_ns()
+            kept = await self._wait(key)
+            waited_us = (self._clock_ns() - began) // 1000
         if stations is not None:
             stations.sent = kept is None
             stations.queue_us += waited_us
         if kept is None:
-            reply = await self._make(key, request, tell)
-            if waited_us:
-                reply.timing = reply.timing._replace(queue_us=reply.timing.queue_us + waited_us)
-            return reply
+            made = await self._make(key, request, tell)
+            timing = made.timing._replace(queue_us=made.timing.queue_us + waited_us)
+            return _copied(made, timing, made.cost_nano_usd, None) if waited_us else made
         if tell is not None and kept.reply.text:
             tell(Piece(kept.reply.text, kept.tokens, kept.chances, kept.margins))
 
-        return self._again(kept, waited_us)
+        return _copied(kept.reply, Timing(waited_us), 0, (self._clock_ns() - kept.at_ns) // 1000)
 
     async def _wait(self, key: bytes) -> _Kept | None:
         """
-        Return what is kept, once nobody is making it; None leaves it to the caller to make it.
+        Return what is kept once nobody is making it; None leaves it to the caller to make it.
         """
-        kept = self._find(key)
+        kept = None
         while kept is None and (flight := self._flights.get(key)) is not None:
             await flight.over.wait()
-            if flight.failed:
-                return self._find(key)
             # A reply that is too large to be kept is still given to those that waited.
             kept = flight.kept or self._find(key)
+            if flight.failed:
+                break
 
         return kept
 
@@ -273,23 +276,22 @@ class CacheBackend:
 
         return _Kept(reply, self._clock_ns(), size, sum(piece.tokens for piece in pieces) or _tokens(reply), chances, margins)
 
-    def _again(self, kept: _Kept, waited_us: int) -> Reply:
-        reply = kept.reply
 
-        return Reply(
-            reply.text,
-            finish_reason=reply.finish_reason,
-            usage=reply.usage,
-            cost_nano_usd=0,
-            confidence=reply.confidence,
-            probabilities=reply.probabilities,
-            timing=Timing(queue_us=waited_us),
-            model=reply.model,
-            simulated=reply.simulated,
-            tool_calls=reply.tool_calls,
-            samples=reply.samples,
-            cache_age_us=(self._clock_ns() - kept.at_ns) // 1000,
-        )
+def _copied(reply: Reply, timing: Timing, cost_nano_usd: int | None, age_us: int | None) -> Reply:
+    return Reply(
+        reply.text,
+        finish_reason=reply.finish_reason,
+        usage=reply.usage,
+        cost_nano_usd=cost_nano_usd,
+        confidence=reply.confidence,
+        probabilities=reply.probabilities,
+        timing=timing,
+        model=reply.model,
+        simulated=reply.simulated,
+        tool_calls=reply.tool_calls,
+        samples=reply.samples,
+        cache_age_us=age_us,
+    )
 
 
 def _both(first: Tell, second: Tell) -> Tell:

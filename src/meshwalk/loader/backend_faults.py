@@ -95,5 +95,5 @@ def cache_of_cache(span: Span, cache: str, of: str, able: Iterable[str]) -> Prob
         span,
         "cache-of-cache",
         f"cache '{cache}' keeps the replies of {whose}",
-        f"name the backend that makes them{f': {", ".join(able)}' if able else ''}",
+        f"name the backend that makes them: {', '.join(able)}" if able else "name the backend that makes them",
     )

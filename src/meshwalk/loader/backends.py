@@ -68,10 +68,7 @@ def read_backend(name: str, span: Span, piece: Piece, prices: Prices, findings: 
     given = {"kind": kind} if row is None else {"kind": kind, "usd_per_mtok": None}
     fitted = fit(shape, part, problems, given=given, elsewhere=_whose(part.table, shape))
     _check(fitted, part, problems)
-    if row is not None:
-        price = prices.of(row.value, row.span, name, problems)
-    else:
-        price = _price(fitted.shape, part, problems)
+    price = _price(fitted.shape, part, problems) if row is None else prices.of(row.value, row.span, name, problems)
     if fitted.lost or (row is not None and price is None):
         findings.broken.add(name)
 
@@ -206,7 +203,7 @@ def resolve_caches(
             continue
         inner = backends.get(spec.of)
         if inner is None or isinstance(inner, CacheSpec):
-            if spec.of not in findings.broken:
+            if isinstance(inner, CacheSpec) or spec.of not in findings.broken:
                 findings.problems.append(_no_inner(spec, section, backends))
             findings.broken.add(name)
             continue

@@ -60,6 +60,12 @@ def no_model(span: Span) -> Problem:
     return Problem(span, "no-model", "this row names no model", "write the model's name, or remove the row")
 
 
+def no_price(span: Span, model: str, column: str) -> Problem:
+    return Problem(
+        span, "no-price", f"the row of {quoted(model)} has nothing under {column}", "write 0 if it is free, or remove the row"
+    )
+
+
 def row_twice(span: Span, model: str, provider: str, line: int) -> Problem:
     whose = f" at provider {quoted(provider)}" if provider else ""
 

@@ -67,7 +67,9 @@ class Prices:
         unread: Whether a table is named that cannot be read, so that nobody knows its rows.
     """
 
-    def __init__(self, version: str = "", table: PriceTable | None = None, *, unread: bool = False, span: Span | None = None):
+    def __init__(
+        self, version: str = "", table: PriceTable | None = None, *, unread: bool = False, span: Span | None = None
+    ) -> None:
         self.version = version
         self.table = table
         self.unread = unread
@@ -353,6 +355,11 @@ class _Builder:
             self._problems.append(price_faults.row_twice(span, model, provider, first[model, provider]))
             return
         first[model, provider] = number
+        lacking = [key for key in PriceColumns.required() if key not in table.entries]
+        if lacking:
+            self._problems += [price_faults.no_price(span, model, key) for key in lacking]
+            self._rows.append(_Row(model, provider, None))
+            return
         priced = Table(table.span)
         for key in PriceColumns.known_keys():
             if key in table.entries:
