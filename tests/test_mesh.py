@@ -18,7 +18,7 @@ from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan
 from meshwalk.problems import BackendFailed, RequestError, SetupError
 from meshwalk.store import Shelf
-from meshwalk.trace import Outcome, Reply, Traversal
+from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, Traversal
 from meshwalk.vaults import MemoryVault
 from tokenized import WORDS, trained
 
@@ -133,6 +133,16 @@ class TestCaches:
         assert 0 < first.cost_usd
         assert 0 == second.cost_usd
         assert "kept" == next(second.traversal.attempts()).backend
+
+    async def test_tenants_share_no_replies(self) -> None:
+        """
+        What one tenant was told is never given to another, not even for the same words.
+        """
+        async with Mesh(self.PLAN, backends={"great": Counting()}) as mesh:
+            asked = [Request((Message("user", "Why?"),), scopes=Scopes(tenant=tenant)) for tenant in ("a", "b", "a", "")]
+            answers = [(await mesh.walk(request)).answer for request in asked]
+
+        assert ["1", "2", "1", "3"] == answers
 
     async def test_the_other_backend_is_opened_once(self) -> None:
         """

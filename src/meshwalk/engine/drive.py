@@ -346,7 +346,9 @@ class Drive:
             sampling = Sampling._make(merged)._replace(max_tokens=node.max_tokens(asked.max_tokens))
         wants = own.confidence is not None and own.confidence.source in _FROM_PROBABILITIES
 
-        return ChatRequest(messages, sampling, wants, self._context.traceparent(self._span_id))
+        traceparent, tenant = self._context.traceparent(self._span_id), self._facts.scopes.tenant
+
+        return ChatRequest(messages, sampling, wants, traceparent, tenant=tenant)
 
     # ---- the record ---------------------------------------------------------------------------------------------
 

@@ -268,8 +268,8 @@ class _Builder:
         if part is not None:
             part = respelt(part, PriceShape.known_keys(), self._problems)
             fitted = fit(PriceShape, part, self._problems)
-            price = price_of(fitted.shape, part, self._problems)
-            self._rows.append(_Row(name, "", None if fitted.lost else price))
+            price = None if fitted.lost else price_of(fitted.shape, part, self._problems)
+            self._rows.append(_Row(name, "", price))
         else:
             self._rows.append(_Row(name, "", None))
 
@@ -366,8 +366,8 @@ class _Builder:
                 priced.entries[key], priced.key_spans[key] = table.entries[key], table.key_spans[key]
         part = Part(priced, f"the row of '{model}'", span)
         fitted = fit(PriceColumns, part, self._problems)
-        price = price_of(fitted.shape, part, self._problems)
-        self._rows.append(_Row(model, provider, None if fitted.lost else price))
+        price = None if fitted.lost else price_of(fitted.shape, part, self._problems)
+        self._rows.append(_Row(model, provider, price))
 
 
 def _full(row: _Row) -> str:
