@@ -17,11 +17,13 @@ from typing import Any
 
 import orjson
 
+from meshwalk import pricing
 from meshwalk.model import (
     PRESSURE_FROM,
     AnyBackendSpec,
     Attribute,
     Budget,
+    CacheSpec,
     Confidence,
     Edge,
     Graph,
@@ -52,6 +54,7 @@ def form(graph: Graph, guard_texts: GuardTexts) -> dict[str, Any]:
         "thresholds": {name: _threshold(threshold) for name, threshold in graph.thresholds.items()},
         "limits": _limits(graph),
         "budgets": {scope: _budget(budget) for scope, budget in graph.budgets.items()},
+        "prices": _prices(graph),
         "backends": {name: _backend(spec) for name, spec in graph.backends.items()},
         "nodes": {name: _node(node, guard_texts) for name, node in graph.nodes.items()},
     }
@@ -164,15 +167,24 @@ def _budget(budget: Budget) -> dict[str, Any]:
     )
 
 
+def _prices(graph: Graph) -> dict[str, Any]:
+    # A name that follows from the prices is found again with them.
+    return {"version": graph.prices} if graph.prices != pricing.version_of(graph.backends) else {}
+
+
 def _pressure_from(share: float) -> float | None:
     return share if share != PRESSURE_FROM else None
 
 
 def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
-    price = spec.price and {
-        "input": _usd(spec.price.input_nano_per_mtok),
-        "output": _usd(spec.price.output_nano_per_mtok),
-    }
+    price = spec.price and _said(
+        {
+            "input": _usd(spec.price.input_nano_per_mtok),
+            "output": _usd(spec.price.output_nano_per_mtok),
+            "cached_input": _usd(spec.price.cached_nano_per_mtok),
+            "reasoning": _usd(spec.price.reasoning_nano_per_mtok),
+        }
+    )
     common = {"context_tokens": spec.context_tokens, "usd_per_mtok": price}
     own: dict[str, Any]
     match spec:
@@ -193,6 +205,14 @@ def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
             }
         case PythonSpec():
             own = {"kind": "python", "function": spec.function}
+        case CacheSpec():
+            own = {
+                "kind": "cache",
+                "of": spec.of,
+                "ttl": _us(spec.ttl_us),
+                "entries": spec.entries,
+                "size": spec.size_bytes,
+            }
 
     return _said(own | common)
 

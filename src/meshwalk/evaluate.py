@@ -41,7 +41,7 @@ from anyio import lowlevel
 from meshwalk import confidences
 from meshwalk.confidences import Judged, NodeArea
 from meshwalk.mesh import Mesh, Sink
-from meshwalk.model import DONE, Edge, Graph, Limits, Node, RecordedSpec
+from meshwalk.model import DONE, CacheSpec, Edge, Graph, Limits, Node, RecordedSpec
 from meshwalk.outcomes import Outcomes, Row, load_outcomes
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import RequestError, SetupError
@@ -190,6 +190,12 @@ def _candidates(graph: Graph, data: str | Path) -> tuple[str, ...]:
     for node in _answerers(graph):
         if node.backend not in recorded:
             assert node.backend is not None
+            spec = graph.backends[node.backend]
+            if isinstance(spec, CacheSpec):
+                raise SetupError(
+                    f"node '{node.name}' answers with cache '{node.backend}', and an evaluation asks each prompt once, so that "
+                    f"nothing is ever found in it; give the node backend '{spec.of}'"
+                )
             raise SetupError(
                 f"node '{node.name}' answers with backend '{node.backend}', whose answers have no scores in '{data}'; "
                 f"make it `kind: recorded`"

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -24,12 +25,13 @@ from anyio.abc import TaskGroup
 
 from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
+from meshwalk.backends.cache import CacheBackend
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.counting import Tokenizer
-from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, gates
+from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, gates, passage
 from meshwalk.imports import import_named
 from meshwalk.loader import load_graph
-from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model import CacheSpec, Limits, Sampling, Value
 from meshwalk.once import Once
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import SetupError
@@ -130,6 +132,11 @@ class Mesh:
         self._once = Once(self.plan.name, vault, self._retry_window_us, self._spawn)
         if vault.waits:
             self._tasks.start_soon(self._mind, vault)
+        clock_ns = time.perf_counter_ns
+        before = gates(self.plan.graph, backends.keys() & self.plan.graph.backends.keys(), clock_ns)
+        for backend in self._own:
+            if isinstance(backend, CacheBackend) and (gate := before.get(backend.of)) is not None:
+                backend.enter_through(partial(passage, gate, clock_ns))
         self._engine = Engine(
             self.plan,
             backends,
@@ -137,7 +144,8 @@ class Mesh:
             vault=vault,
             tenant=self.tenant,
             tokenizers=tokenizers,
-            gates=gates(self.plan.graph, backends.keys() & self.plan.graph.backends.keys(), time.perf_counter_ns),
+            gates=before,
+            clock_ns=clock_ns,
         )
 
         return self
@@ -284,12 +292,18 @@ class Mesh:
 
     async def _open_backends(self) -> dict[str, Backend]:
         used = {node.node.backend for node in self.plan.nodes if node.node.backend is not None}
+        specs = {name: self.plan.graph.backends[name] for name in sorted(used - self._given.keys())}
+        caches = {name: spec for name, spec in specs.items() if isinstance(spec, CacheSpec)}
+        # What a cache keeps the replies of is opened before it, and once, whoever else calls it.
+        specs |= {spec.of: self.plan.graph.backends[spec.of] for spec in caches.values() if spec.of not in self._given}
         backends = dict(self._given)
         lacking: list[SetupError] = []
-        for name in sorted(used - backends.keys()):
-            spec = self.plan.graph.backends[name]
+        for name, spec in sorted(specs.items(), key=lambda named: (named[0] in caches, named[0])):
+            inner = backends.get(spec.of) if isinstance(spec, CacheSpec) else None
+            if name in caches and inner is None:
+                continue  # what is lacking is said of the other backend
             try:
-                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data)
+                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data, inner=inner)
             except SetupError as error:
                 # What the others lack is told in the same run.
                 lacking.append(error)

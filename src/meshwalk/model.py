@@ -206,11 +206,35 @@ class Price(NamedTuple):
     cached_nano_per_mtok: int | None = None
     reasoning_nano_per_mtok: int | None = None
 
-    def cost(self, input_tokens: int, output_tokens: int) -> int:
+    @property
+    def dearness(self) -> int:
+        """
+        Say how dear it is beside others: what one plain token in and one plain token out cost together.
+        """
+        return self.input_nano_per_mtok + self.output_nano_per_mtok
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0, reasoning_tokens: int = 0) -> int:
         """
         Price a call in nano-dollars, rounded up, so that a bound stays a bound.
+
+        Args:
+            cached_input_tokens: Those of the input; what is said beyond it is not counted, as for *reasoning_tokens*.
         """
-        exact = input_tokens * self.input_nano_per_mtok + output_tokens * self.output_nano_per_mtok
+        plain_in, plain_out, cached, reasoning = self
+        exact = input_tokens * plain_in + output_tokens * plain_out
+        if cached is not None and cached_input_tokens > 0:
+            exact += min(cached_input_tokens, input_tokens) * (cached - plain_in)
+        if reasoning is not None and reasoning_tokens > 0:
+            exact += min(reasoning_tokens, output_tokens) * (reasoning - plain_out)
+
+        return -(-exact // 1_000_000)
+
+    def bound(self, input_tokens: int, output_tokens: int) -> int:
+        """
+        Price the dearest call of at most so many tokens, whatever part of them was cached or is not seen.
+        """
+        plain_in, plain_out, cached, reasoning = self
+        exact = input_tokens * max(plain_in, cached or 0) + output_tokens * max(plain_out, reasoning or 0)
 
         return -(-exact // 1_000_000)
 
@@ -370,8 +394,10 @@ class CacheSpec(BackendSpec):
     """
     Keep the replies of another backend, and give them again to the same request of the same tenant.
 
+    Its price, its window and its tokenizer are the other one's where the author gave it none of its own.
+
     Args:
-        of: The other backend's name.
+        of: The other backend's name; it is no cache itself.
         ttl_us: How long a reply is kept.
         entries: How many are kept at most.
         size_bytes: How many bytes of text are kept at most.
@@ -383,7 +409,7 @@ class CacheSpec(BackendSpec):
     size_bytes: int = 64 << 20
 
 
-AnyBackendSpec = OpenAISpec | LocalSpec | RecordedSpec | SimulatedSpec | PythonSpec
+AnyBackendSpec = OpenAISpec | LocalSpec | RecordedSpec | SimulatedSpec | PythonSpec | CacheSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def need(node: Node, price: Price | None, context_tokens: int | None, facts: Fac
         outputs = context_tokens if outputs is None else min(outputs, context_tokens)
     if outputs is not None and node.confidence is not None:
         outputs *= node.confidence.samples
-    cost = None if price is None or outputs is None else price.cost(inputs, outputs)
+    cost = None if price is None or outputs is None else price.bound(inputs, outputs)
 
     return cost, inputs, outputs
 

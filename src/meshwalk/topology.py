@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from meshwalk.model import DONE, Caps, Edge, Graph, Limits, Node
+from meshwalk.model import DONE, CacheSpec, Caps, Edge, Graph, Limits, Node
 from meshwalk.problems import Problem, Span, did_you_mean, in_file_order, nearest
 from meshwalk.signals import Section
 
@@ -141,6 +141,8 @@ def _unused_backends(graph: Graph) -> Iterator[Problem]:
     named = {node.backend for node in graph.nodes.values() if node.backend is not None}
     # A misspelt name is said to be unknown already; here it stands for what it was meant to be.
     used = {name if name in graph.backends else nearest(name, graph.backends) for name in named}
+    # What only a cache calls is called.
+    used |= {spec.of for spec in graph.backends.values() if isinstance(spec, CacheSpec)}
     for backend in graph.backends.values():
         if backend.name not in used:
             message = f"no node calls backend '{backend.name}'"

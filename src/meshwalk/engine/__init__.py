@@ -24,7 +24,7 @@ from meshwalk.backends.base import Backend, Classifier
 from meshwalk.counting import Tokenizer, count_inputs
 from meshwalk.engine.calls import Clock, Features, Sleep, Tell, Workshop
 from meshwalk.engine.drive import Drive, Observer
-from meshwalk.engine.gate import Gate, gates
+from meshwalk.engine.gate import Gate, gates, passage
 from meshwalk.engine.preview import preview
 from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Preview, PreviewEdge, Walked
@@ -125,4 +125,4 @@ class Engine:
         return purse.views()
 
 
-__all__ = ["Clock", "Engine", "Features", "Observer", "Preview", "PreviewEdge", "Sleep", "Tell", "Walked", "gates"]
+__all__ = ["Clock", "Engine", "Features", "Observer", "Preview", "PreviewEdge", "Sleep", "Tell", "Walked", "gates", "passage"]

@@ -13,13 +13,15 @@ Laws of this room:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import anyio
 
 from meshwalk.attempts import Ask, Pick, Pool, Refused, Waiting
-from meshwalk.model import AnyBackendSpec, BackendSpec, Graph, OpenAISpec, Traffic
+from meshwalk.backends.base import ChatRequest
+from meshwalk.model import AnyBackendSpec, BackendSpec, CacheSpec, Graph, OpenAISpec, Traffic
 from meshwalk.problems import BackendError, Overloaded, RateLimited, Unreachable
 
 
@@ -28,6 +30,9 @@ _ERRORS: Mapping[str, type[BackendError]] = {
     "rate_limited": RateLimited,
     "unreachable": Unreachable,
 }
+
+# No hop waits longer.
+_LONGEST_WAIT_US = 3_600_000_000
 
 # How a call may end that tells nothing of an endpoint's health, beside having been asked to come later.
 CANCELLED = "cancelled"
@@ -147,4 +152,26 @@ def gates(graph: Graph, names: Iterable[str], clock_ns: Callable[[], int]) -> di
     """
     specs: Iterable[AnyBackendSpec] = (graph.backends[name] for name in names)
 
-    return {spec.name: Gate(spec, clock_ns) for spec in specs if spec.gated}
+    # A cache waits for nobody: what it does not have it asks of the other backend, through that one's gate.
+    return {spec.name: Gate(spec, clock_ns) for spec in specs if spec.gated and not isinstance(spec, CacheSpec)}
+
+
+@asynccontextmanager
+async def passage(gate: Gate, clock_ns: Callable[[], int], request: ChatRequest) -> AsyncIterator[ChatRequest]:
+    """
+    Let *request* through *gate* for as long as the context is open; whoever calls bounds the wait by cancelling it.
+    """
+    size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
+    passed = await gate.enter(tokens=size + (request.sampling.max_tokens or 0), until_us=clock_ns() // 1000 + _LONGEST_WAIT_US)
+    if request.stations is not None:
+        request.stations.queue_us += passed.queue_us
+    ended: str | None = CANCELLED
+    rest_us: int | None = None
+    try:
+        yield request._replace(endpoint=passed.endpoint)
+        ended = None
+    except BackendError as error:
+        ended, rest_us = error.error_class, error.retry_after_us
+        raise
+    finally:
+        gate.leave(passed, error_class=ended, retry_after_us=rest_us)

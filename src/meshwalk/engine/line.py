@@ -119,7 +119,7 @@ class Line:
         elif price is None:
             cost, basis = 0, "none"
         else:
-            cost, basis = price.cost(usage.input_tokens, usage.output_tokens), "reported" if reply.usage else "estimated"
+            cost, basis = price.cost(*usage), "reported" if reply.usage else "estimated"
         self._note(now, "ok", usage=usage, cost=cost, basis=basis)
 
     def failed(self, now: int, status: AttemptStatus, error_class: ErrorClass | None, message: str, *, billable: bool) -> None:
@@ -136,7 +136,7 @@ class Line:
             # What streamed was counted; DESIGN calls that estimated, and what was never answered assumed.
             usage = self._estimated(self.text)._replace(output_tokens=self.tokens)
             price = self.node.price
-            cost = 0 if price is None else price.cost(usage.input_tokens, usage.output_tokens)
+            cost = 0 if price is None else price.cost(*usage)
             self._note(now, status, usage=usage, cost=cost, basis="none" if price is None else "estimated")
         else:
             self._note(now, status, cost=self.need.cost_nano_usd or 0, basis="assumed")

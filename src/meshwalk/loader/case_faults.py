@@ -150,3 +150,9 @@ def no_edge_at(span: Span, node: str, kind: str, number: int, count: int) -> Pro
     has = f"{count or 'no'} {kind}{'' if count == 1 else 's'}"
 
     return Problem(span, "unknown-edge", f"there is no {kind} {number} of '{node}': it has {has}", "edges count from 1")
+
+
+def more_than_all(span: Span, key: str, part: int, whole: int) -> Problem:
+    of = "input" if key == "cached_input" else "output"
+
+    return Problem(span, "out-of-range", f"'{key}' is {part:,}, and is a part of '{of}', which is {whole:,}")

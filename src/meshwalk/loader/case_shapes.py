@@ -59,6 +59,12 @@ class UsageShape(Shape):
 
     input: Annotated[int, Field(ge=0, le=1_000_000_000), Whole] = Field(description="Tokens of input.")
     output: Annotated[int, Field(ge=0, le=1_000_000_000), Whole] = Field(description="Tokens of output.")
+    cached_input: Annotated[int, Field(ge=0, le=1_000_000_000), Whole] = Field(
+        0, description="Those of the input that the provider had in a cache."
+    )
+    reasoning: Annotated[int, Field(ge=0, le=1_000_000_000), Whole] = Field(
+        0, description="Those of the output that the caller does not see."
+    )
 
 
 class ReplyShape(Shape):

@@ -25,6 +25,7 @@ from meshwalk.loader.case_shapes import (
     MessageShape,
     ReplyShape,
     SpentShape,
+    UsageShape,
 )
 from meshwalk.loader.document import Piece, Scalar, Series, Table, plain, read_document
 from meshwalk.loader.fit import Part, fit, part_of, respelt
@@ -274,10 +275,23 @@ class _Reader:
             samples=samples,
             confidence=shape.confidence,
             finish_reason=shape.finish_reason,
-            usage=None if shape.usage is None else Usage(shape.usage.input, shape.usage.output),
+            usage=self.usage(part, shape.usage),
             cost_nano_usd=shape.cost_usd,
             latency_us=shape.latency,
         )
+
+    def usage(self, reply: Part, shape: UsageShape | None) -> Usage | None:
+        if shape is None:
+            return None
+        inner = reply.table.entries["usage"]
+        for key, part, whole in (
+            ("cached_input", shape.cached_input, shape.input),
+            ("reasoning", shape.reasoning, shape.output),
+        ):
+            if part > whole and isinstance(inner, Table):
+                self.problems.append(case_faults.more_than_all(inner.place(key), key, part, whole))
+
+        return Usage(shape.input, shape.output, shape.cached_input, shape.reasoning)
 
     # ---- what is expected ---------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from meshwalk.loader.budget_shapes import BudgetsShape, WalkLimitsShape
 from meshwalk.loader.edge_shapes import Next, OnError
+from meshwalk.loader.price_shapes import PriceOrRow, PricesOrFile
 from meshwalk.loader.shape import Shape
 from meshwalk.loader.values import (
     Fraction,
@@ -21,10 +22,10 @@ from meshwalk.loader.values import (
     Function,
     Identifier,
     Interval,
-    Money,
     Name,
     Number,
     ScalarValue,
+    Size,
     StreamMode,
     Text,
     Time,
@@ -241,17 +242,10 @@ _AnyNode = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | _AnyV
 # ---- backends -------------------------------------------------------------------------------------------------------
 
 
-class PriceShape(Shape):
-    """
-    The price of a million tokens, in USD.
-    """
-
-    input: Money = Field(description="USD for a million tokens of input.")
-    output: Money = Field(description="USD for a million tokens of output.")
-
-
 class _BackendShape(Shape):
-    usd_per_mtok: PriceShape | None = Field(None, description="The price of a million tokens.")
+    usd_per_mtok: PriceOrRow = Field(
+        None, description="The price of a million tokens, or the name of a row of the graph's table of prices."
+    )
     context_tokens: Annotated[int, Field(ge=1, le=1_000_000_000), Whole] | None = Field(
         None, description="The most tokens a call may have."
     )
@@ -340,13 +334,28 @@ class PythonShape(_BackendShape):
     function: Function = Field(description="Where it is, as package.module:function.")
 
 
-AnyBackendShape = OpenAIShape | LocalShape | RecordedShape | SimulatedShape | PythonShape
+class CacheShape(_BackendShape):
+    """
+    The kept replies of another backend.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"of": "none"}
+
+    kind: Literal["cache"]
+    of: Text = Field(description="The backend whose replies are kept, and given again to the same request of the same tenant.")
+    ttl: Time = Field(600_000_000, description="How long a reply is kept; 10m if nothing is said.")
+    entries: Annotated[int, Field(ge=1, le=100_000_000), Whole] = Field(10_000, description="How many replies are kept.")
+    size: Size = Field(64 << 20, description="How many bytes of text are kept; 64MiB if nothing is said.")
+
+
+AnyBackendShape = OpenAIShape | LocalShape | RecordedShape | SimulatedShape | PythonShape | CacheShape
 BACKEND_SHAPES: dict[str, type[AnyBackendShape]] = {
     "openai": OpenAIShape,
     "local": LocalShape,
     "recorded": RecordedShape,
     "simulated": SimulatedShape,
     "python": PythonShape,
+    "cache": CacheShape,
 }
 
 
@@ -425,6 +434,7 @@ class GraphShape(HeaderShape):
     limits: WalkLimitsShape | None = Field(None, description="What bounds one walk.")
     budgets: BudgetsShape | None = Field(None, description="What many walks share, by scope.")
     record: RecordShape | None = Field(None, description="What of a walk's words is recorded.")
+    prices: PricesOrFile = Field(None, description="A table of prices, or what the prices in this graph are called.")
     backends: dict[Identifier, Annotated[AnyBackendShape, Field(discriminator="kind")]] | None = Field(
         None, description="What nodes call, by name."
     )
