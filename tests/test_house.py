@@ -61,7 +61,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "draw": (*_GROUND, "bounds", "plan"),
     "differences": (*_GROUND, "plan"),
     "hops": (*_GROUND, "budgets", "guards", "plan"),
-    "counting": (*_GROUND, "prompts", "plan"),
+    "counting": (*_GROUND, "needs", "prompts", "plan"),
     # the stair: pure decision
     "admission": (*_GROUND, "needs", "plan"),
     "walk": (*_GROUND, "budgets", "plan"),

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
+
+import orjson
 
 from meshwalk import needs, signals
 from meshwalk.model import (
@@ -27,10 +30,14 @@ from meshwalk.model import (
 )
 from meshwalk.plan import Plan
 from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError, Violation
-from meshwalk.trace import Facts, Message, Request, Scopes
+from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool
 
 
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
+
+# What OpenAI takes; a provider that takes fewer says so itself.
+MOST_TOOLS = 128
+TOOL_CHOICES = ("auto", "none", "required")
 
 # Records hold whole numbers of 64 bits.
 MOST = 2**63 - 1
@@ -62,7 +69,7 @@ class Admission:
             DeadlineSpent: If there is no time left.
         """
         violations = [*self._in_messages(request), *self._in_attributes(request), *self._in_sampling(request.sampling)]
-        violations += [*_in_limits(request.limits), *self._in_scopes(request)]
+        violations += [*_in_limits(request.limits), *self._in_scopes(request), *_in_form(request.form)]
         if violations:
             raise RequestError(violations)
         attributes = self._defaults | dict(request.attributes) if request.attributes else self._defaults
@@ -81,6 +88,8 @@ class Admission:
             if message.role not in MESSAGE_ROLES:
                 known = ", ".join(MESSAGE_ROLES)
                 yield Violation(f"messages[{position}].role", f"is {message.role!r}, and a role is one of: {known}")
+            if message.tool_calls or message.tool_call_id or message.role == "tool":
+                yield from _in_tools(message, f"messages[{position}]")
         if request.messages and not any(_asks(message) for message in request.messages):
             last = len(request.messages) - 1
             yield Violation(f"messages[{last}].content", "the prompt is empty; write what the model should answer")
@@ -135,14 +144,15 @@ class Admission:
         if limits.deadline_us is not None and limits.deadline_us <= 0:
             raise DeadlineSpent([Violation("limits.deadline", "is spent already; allow some time")])
         try:
-            size = sum(len(message.content.encode()) + len(message.name.encode()) for message in request.messages)
+            size = sum(map(needs.message_bytes, request.messages)) + needs.form_bytes(request.form)
         except UnicodeEncodeError:
             raise RequestError([Violation("messages", NOT_UNICODE)]) from None
         assert limits.input_bytes is not None
         counted = needs.counted_bytes(size, len(request.messages))
         if counted > limits.input_bytes:
             more = "" if counted == size else f" ({counted} counted, {_PER_MESSAGE} more for each message after the first)"
-            why = f"are {size} bytes of UTF-8{more} and limits.input_bytes is {limits.input_bytes}; shorten them or raise it"
+            what = "are" if request.form == _PLAIN else "and form are"
+            why = f"{what} {size} bytes of UTF-8{more} and limits.input_bytes is {limits.input_bytes}; shorten them or raise it"
             raise InputTooLarge([Violation("messages", why)])
 
         return size
@@ -151,10 +161,75 @@ class Admission:
 _UNSET = Sampling()
 _PER_MESSAGE = needs.OVERHEAD_TOKENS_PER_MESSAGE
 _NO_LIMITS = Limits()
+_PLAIN = Form()
 
 
 def _asks(message: Message) -> bool:
     return message.role not in ("system", "developer") and bool(message.content.strip())
+
+
+def _in_tools(message: Message, field: str) -> Iterator[Violation]:
+    if message.tool_calls and message.role != "assistant":
+        yield Violation(f"{field}.tool_calls", f"are a model's to wish for, and the role is {message.role!r}")
+    for position, call in enumerate(message.tool_calls):
+        for name, value in (("id", call.id), ("name", call.name)):
+            if not value:
+                yield Violation(f"{field}.tool_calls[{position}].{name}", "is empty; give the call as the model made it")
+    if message.role == "tool" and not message.tool_call_id:
+        yield Violation(f"{field}.tool_call_id", "is empty; name the call that this message answers")
+    elif message.tool_call_id and message.role != "tool":
+        yield Violation(f"{field}.tool_call_id", f"is for the role 'tool', and the role is {message.role!r}")
+
+
+def _in_form(form: Form) -> Iterator[Violation]:
+    if form == _PLAIN:
+        return
+    if len(form.tools) > MOST_TOOLS:
+        yield Violation("form.tools", f"are {len(form.tools)}, and the most is {MOST_TOOLS}")
+    names = [tool.name for tool in form.tools]
+    for position, tool in enumerate(form.tools[:MOST_TOOLS]):
+        yield from _in_tool(tool, f"form.tools[{position}]", again=tool.name in names[:position])
+    choice = form.tool_choice
+    if choice and not form.tools:
+        yield Violation("form.tool_choice", f"is {choice!r}, and there are no tools to choose from")
+    elif choice and choice not in TOOL_CHOICES and choice not in names:
+        yield Violation("form.tool_choice", f"is {choice!r}, and it is the name of a tool or one of: {', '.join(TOOL_CHOICES)}")
+    if form.response_format is not None:
+        yield from _in_format(form.response_format)
+
+
+def _in_tool(tool: Tool, field: str, *, again: bool) -> Iterator[Violation]:
+    if not tool.name.strip():
+        yield Violation(f"{field}.name", "is empty; a model calls a tool by its name")
+    elif tool.name in TOOL_CHOICES:
+        yield Violation(f"{field}.name", f"is {tool.name!r}, which as a tool_choice means something else; take another name")
+    elif again:
+        yield Violation(f"{field}.name", f"is {tool.name!r}, as another tool's is; a model could not tell them apart")
+    for name, text in (("name", tool.name), ("description", tool.description)):
+        if not is_unicode(text):
+            yield Violation(f"{field}.{name}", NOT_UNICODE)
+    if tool.parameters and not isinstance(_json(tool.parameters), dict):
+        yield Violation(f"{field}.parameters", _NO_SCHEMA)
+
+
+def _in_format(asked: ResponseFormat) -> Iterator[Violation]:
+    field = "form.response_format"
+    if not is_unicode(asked.name):
+        yield Violation(f"{field}.name", NOT_UNICODE)
+    if asked.kind == "json_schema" and not isinstance(_json(asked.schema), dict):
+        yield Violation(f"{field}.schema", _NO_SCHEMA)
+    elif asked.kind == "json_object" and asked.schema:
+        yield Violation(f"{field}.schema", "is for the kind 'json_schema'; a 'json_object' may be any")
+
+
+_NO_SCHEMA = "is no JSON text of an object; write a JSON Schema"
+
+
+def _json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _least(mine: int | None, theirs: int | None) -> int | None:

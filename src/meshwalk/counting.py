@@ -4,16 +4,19 @@ How many tokens a request's calls send, counted with the tokenizers that their b
 A count stands in the record of a walk (`Facts.counted`), so that replay bounds the same calls by the same figures without a
 tokenizer.  What is counted is every text that a call can send, whether or not the walk comes to that node; texts
 that several nodes share, such as the caller's own messages, are counted once for each tokenizer.
+
+Tools and schemas are counted by their bytes: a chat template writes JSON in a way of its own, and that may have more tokens
+than what the caller wrote.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from meshwalk import prompts
+from meshwalk import needs, prompts
 from meshwalk.model import Node, Value
 from meshwalk.plan import Plan
-from meshwalk.trace import Message
+from meshwalk.trace import Form, Message
 
 
 # The number of tokens that a text becomes.
@@ -21,7 +24,11 @@ Tokenizer = Callable[[str], int]
 
 
 def count_inputs(
-    plan: Plan, tokenizers: Mapping[str, Tokenizer], messages: Sequence[Message], attributes: Mapping[str, Value]
+    plan: Plan,
+    tokenizers: Mapping[str, Tokenizer],
+    messages: Sequence[Message],
+    attributes: Mapping[str, Value],
+    form: Form = Form(),
 ) -> tuple[tuple[str, int], ...]:
     """
     Count what a call of each node would send, by the node's name; a node whose backend has no tokenizer is left out.
@@ -29,12 +36,14 @@ def count_inputs(
     Args:
         tokenizers: By the backend's name; backends that share one count a text once.
         attributes: Every attribute with its value, defaults filled in.
+        form: The tools and the format that come with the caller's own messages.
     """
     known: dict[tuple[Tokenizer, str], int] = {}
     sent = tuple(messages)
+    tools = needs.form_bytes(form) + sum(map(needs.tool_bytes, sent))
 
     def counted(node: Node, tokenizer: Tokenizer) -> int:
-        total = 0
+        total = tools if node.prompt is None else 0
         for text in _texts(node, sent, attributes):
             tokens = known.get((tokenizer, text))
             if tokens is None:

@@ -325,11 +325,17 @@ class Mesh:
 
     def _redacted(self, content: Content) -> Content | None:
         try:
-            messages = tuple(message._replace(content=self._redacted_text(message.content)) for message in content.messages)
+            messages = tuple(map(self._redacted_message, content.messages))
             return Content(messages, self._redacted_text(content.answer))
         except (Exception, SystemExit) as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
             _log.error("content is not recorded: a redacting function raised %s", type(error).__name__)
             return None
+
+    def _redacted_message(self, message: Message) -> Message:
+        # What a tool is to be called with is made of what was said, and is not free of it.
+        calls = tuple(call._replace(arguments=self._redacted_text(call.arguments)) for call in message.tool_calls)
+
+        return message._replace(content=self._redacted_text(message.content), tool_calls=calls)
 
     def _redacted_text(self, text: str) -> str:
         for redact in self._redactors:

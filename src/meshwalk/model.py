@@ -284,6 +284,13 @@ class BackendSpec:
     traffic: Traffic | None = None
     description: str = ""
 
+    @property
+    def gated(self) -> bool:
+        """
+        Tell whether calls pass a gate, which bounds them and watches how they go.
+        """
+        return self.traffic is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAISpec(BackendSpec):
@@ -300,6 +307,13 @@ class OpenAISpec(BackendSpec):
     base_url: str | None = None
     key_env: str | None = None
     endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def gated(self) -> bool:
+        """
+        Tell whether calls pass a gate, which bounds them and watches how they go.
+        """
+        return self.traffic is not None or bool(self.endpoints)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

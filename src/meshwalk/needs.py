@@ -14,11 +14,15 @@ from collections.abc import Iterable
 
 from meshwalk import prompts, signals
 from meshwalk.model import DEFAULT_INPUT_BYTES, Attribute, Graph, Node, Price, Sampling, Value
-from meshwalk.trace import Facts
+from meshwalk.trace import Facts, Form, Message
 
 
 # What a chat template may add round a message (role markers, separators), in tokens; the widest we know adds about ten.
 OVERHEAD_TOKENS_PER_MESSAGE = 16
+
+# What a template may write round the tools once, in words of its own, and round each of them or each call of one.
+OVERHEAD_TOKENS_OF_TOOLS = 512
+OVERHEAD_TOKENS_PER_TOOL = 96
 
 # A number as a prompt writes it: whole ones in full, and the largest double has 309 digits and a sign.
 _NUMBER_LENGTH = 310
@@ -29,6 +33,44 @@ def counted_bytes(input_bytes: int, messages: int) -> int:
     Count a request against `limits.input_bytes`: its bytes, and what each message after the first adds to a prompt.
     """
     return input_bytes + (messages - 1) * OVERHEAD_TOKENS_PER_MESSAGE
+
+
+def message_bytes(message: Message) -> int:
+    """
+    Return the UTF-8 bytes that *message* counts as.
+
+    Raises:
+        UnicodeEncodeError: If it holds what is no text.
+    """
+    size = len(message.content.encode()) + len(message.name.encode())
+
+    return size + tool_bytes(message) if message.tool_calls or message.tool_call_id else size
+
+
+def tool_bytes(message: Message) -> int:
+    """
+    Return the part of those that tools are the reason of.
+    """
+    calls = sum(sum(len(text.encode()) for text in call) + OVERHEAD_TOKENS_PER_TOOL for call in message.tool_calls)
+
+    return calls + len(message.tool_call_id.encode())
+
+
+def form_bytes(form: Form) -> int:
+    """
+    Return the UTF-8 bytes that *form* counts as.
+
+    Raises:
+        UnicodeEncodeError: If it holds what is no text.
+    """
+    size = 0
+    if form.tools:
+        size = OVERHEAD_TOKENS_OF_TOOLS + len(form.tool_choice.encode())
+        size += sum(sum(len(text.encode()) for text in tool) + OVERHEAD_TOKENS_PER_TOOL for tool in form.tools)
+    if form.response_format is not None:
+        size += OVERHEAD_TOKENS_PER_TOOL + len(form.response_format.name.encode()) + len(form.response_format.schema.encode())
+
+    return size
 
 
 def input_tokens(node: Node, facts: Facts) -> int:

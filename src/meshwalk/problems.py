@@ -223,15 +223,32 @@ class WalkStopped(MeshwalkError):
     Args:
         node: The node it stopped at.
         error_class: The class that no `on_error` edge of that node took, if there was one.
+        partial: What had been passed on of an answer that broke off; over a wire a long one is cut.
+        partial_hop: The hop whose answer it is, if there was one.
+        partial_characters: How long it was before it was cut; None takes it as it is.
     """
 
     hint = "FAILED_PRECONDITION"
 
-    def __init__(self, message: str, *, traversal_id: str = "", node: str = "", error_class: str = "", scope: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        traversal_id: str = "",
+        node: str = "",
+        error_class: str = "",
+        scope: str = "",
+        partial: str = "",
+        partial_hop: int | None = None,
+        partial_characters: int | None = None,
+    ) -> None:
         self.traversal_id = traversal_id
         self.node = node
         self.error_class = error_class
         self.scope = scope
+        self.partial = partial
+        self.partial_hop = partial_hop
+        self.partial_characters = len(partial) if partial_characters is None else partial_characters
         super().__init__(message)
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import anyio
 
-from meshwalk.backends.base import ChatRequest
+from meshwalk.backends.base import ChatRequest, Tell
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.model import LocalSpec, Sampling
 from meshwalk.problems import RefusedByModel, SetupError
@@ -59,6 +59,15 @@ class LocalBackend:
             BackendError: With the class of what went wrong; messages longer than the context are refused by the model.
         """
         return await self._client.chat(request)
+
+    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+        """
+        Make one call, and *tell* of each token as it comes, with its probability where that is asked for.
+
+        Raises:
+            BackendError: As `chat` does.
+        """
+        return await self._client.stream(request, tell)
 
     async def aclose(self) -> None:
         """

@@ -6,20 +6,24 @@ so does `Reply.simulated`, because a graph that was only ever walked with preten
 
 The dice are a hash of the seed, the messages and how often this backend has seen them, so a run can be repeated: the same
 calls in the same order end the same.  A retry is a further call and may end otherwise.
+
+A streamed reply is the same reply, word by word, spread over the same latency.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from hashlib import blake2b
+from itertools import pairwise
 from statistics import NormalDist
-from typing import Self
+from typing import NoReturn, Self
 
 import anyio
 
-from meshwalk.backends.base import ChatRequest
+from meshwalk.backends.base import ChatRequest, Tell
 from meshwalk.model import SimulatedSpec
 from meshwalk.problems import (
     BackendError,
@@ -31,7 +35,7 @@ from meshwalk.problems import (
     SetupError,
     Unreachable,
 )
-from meshwalk.trace import Message, Reply, TokenProbabilities, Usage
+from meshwalk.trace import Message, Piece, Reply, TokenProbabilities, Usage
 
 
 _FAILURES: Mapping[ErrorClass, type[BackendError]] = {
@@ -44,6 +48,10 @@ _FAILURES: Mapping[ErrorClass, type[BackendError]] = {
 _NORMAL = NormalDist()
 _Z99 = _NORMAL.inv_cdf(0.99)
 _BYTES_PER_TOKEN = 4
+
+# The share of a call's latency after which its first word is there, and what a word is.
+_FIRST_WORD_AT = 0.4
+_WORD = re.compile(r"\S+\s*")
 
 # How many different prompts are remembered for telling a retry from a first call.
 _PROMPTS_KEPT = 1 << 16
@@ -113,28 +121,59 @@ class SimulatedBackend:
         """
         Wait, then fail or answer, as declared.
         """
-        if self._failure_rate or self._sigma:
-            fate, pace = self._dice(request.messages)
-            failing = fate < self._failure_rate
-        else:
-            failing, pace = False, 0.5
-        if failing and self._failure_class == "timeout":
-            await anyio.sleep_forever()
-        if self._p50:
-            await anyio.sleep(self._p50 * math.exp(self._sigma * _NORMAL.inv_cdf(pace)) / 1e6)
+        latency_s, failing = self._fate(request)
         if failing:
-            raise _FAILURES[self._failure_class](
-                f"backend '{self.name}' pretends to fail with class '{self._failure_class}'",
-                backend=self.name,
-                billable=self._failure_class == "malformed",
-            )
+            await self._fail(latency_s)
+        if latency_s:
+            await anyio.sleep(latency_s)
 
         return self._reply(request)
+
+    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+        """
+        Do what `chat` does, and *tell* of each word when its time has come; a call that fails says none.
+        """
+        latency_s, failing = self._fate(request)
+        if failing:
+            await self._fail(latency_s)
+        reply = self._reply(request)
+        pieces = _pieces(reply)
+        wait_s = latency_s * _FIRST_WORD_AT
+        for piece in pieces:
+            if wait_s:
+                await anyio.sleep(wait_s)
+            tell(piece)
+            wait_s = latency_s * (1 - _FIRST_WORD_AT) / (len(pieces) - 1)
+
+        return reply
 
     async def aclose(self) -> None:
         """
         Do nothing: there is nothing to let go of.
         """
+
+    def _fate(self, request: ChatRequest) -> tuple[float, bool]:
+        """
+        Draw how many seconds a call takes, and whether it fails.
+        """
+        if self._failure_rate or self._sigma:
+            fate, pace = self._dice(request.messages)
+            failing = fate < self._failure_rate
+        else:
+            failing, pace = False, 0.5
+
+        return self._p50 * math.exp(self._sigma * _NORMAL.inv_cdf(pace)) / 1e6 if self._p50 else 0.0, failing
+
+    async def _fail(self, latency_s: float) -> NoReturn:
+        if self._failure_class == "timeout":
+            await anyio.sleep_forever()
+        if latency_s:
+            await anyio.sleep(latency_s)
+        raise _FAILURES[self._failure_class](
+            f"backend '{self.name}' pretends to fail with class '{self._failure_class}'",
+            backend=self.name,
+            billable=self._failure_class == "malformed",
+        )
 
     def _reply(self, request: ChatRequest) -> Reply:
         size = 0
@@ -143,15 +182,17 @@ class SimulatedBackend:
         length, most = self._output_tokens, request.sampling.max_tokens
         cut = most is not None and most < length
         sure = self._confidence
+        text = f"{self._text}; the prompt had {size} bytes."
 
         return Reply(
-            f"{self._text}; the prompt had {size} bytes.",
+            text,
             finish_reason="length" if cut else "stop",
-            usage=Usage(-(-size // _BYTES_PER_TOKEN), most if most is not None and cut else length),
+            usage=Usage(-(-size // _BYTES_PER_TOKEN), (most if most is not None and cut else length) * request.samples),
             confidence=sure,
             probabilities=TokenProbabilities(sure, sure, sure) if request.probabilities and sure is not None else None,
             model=self.name,
             simulated=True,
+            samples=(text,) * request.samples if request.samples > 1 else (),
         )
 
     def _dice(self, messages: tuple[Message, ...]) -> tuple[float, float]:
@@ -168,6 +209,22 @@ class SimulatedBackend:
         thrown = blake2b(prompt + count.to_bytes(8, "big"), digest_size=16).digest()
 
         return _fraction(thrown[:8]), _fraction(thrown[8:])
+
+
+def _pieces(reply: Reply) -> list[Piece]:
+    """
+    Cut a reply into words, among which its tokens are shared out.
+    """
+    words, said = _WORD.findall(reply.text), reply.probabilities
+    tokens = reply.usage.output_tokens // max(1, len(reply.samples)) if reply.usage else len(words)
+    ends = [tokens * count // len(words) for count in range(len(words) + 1)]
+    sizes = [end - start for start, end in pairwise(ends)]
+    sure = said.mean if said else None
+
+    return [
+        Piece(word, size) if sure is None else Piece(word, size, (sure,) * size, (sure,) * size)
+        for word, size in zip(words, sizes, strict=True)
+    ]
 
 
 def _fraction(bits: bytes) -> float:

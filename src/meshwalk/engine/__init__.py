@@ -111,7 +111,7 @@ class Engine:
             return facts, limits
 
         def count() -> tuple[tuple[str, int], ...]:
-            return count_inputs(self.plan, self.tokenizers, request.messages, dict(facts.attributes))
+            return count_inputs(self.plan, self.tokenizers, request.messages, dict(facts.attributes), request.form)
 
         counted = count() if facts.input_bytes <= _COUNTED_AT_ONCE else await to_thread.run_sync(count)
 

@@ -226,19 +226,22 @@ class Drive:
         if not node.calls:
             return self._free(wish.hop, node)
         machine = Attempts(node.node, wish.deadline_at)
-        step: Try | Closed = machine.start(self._now())
+        step: Try | Closed | None = machine.start(self._now())
         reply: Reply | None = None
         while isinstance(step, Try):
             if step.number:
-                step = await self._reserve_again(wish, node, machine)
-                if isinstance(step, Closed):
+                step = await self._reserve_again(wish, node, machine, step.number)
+                if not isinstance(step, Try):
                     break
             reply, error_class, message = await self._attempt(node, step)
-            step = machine.failed(self._now(), error_class, message) if error_class else machine.worked()
+            step = (
+                machine.failed(step.number, self._now(), error_class, message) if error_class else machine.worked(step.number)
+            )
+        assert step is not None, "no call is under way any more"
 
         return self._closing(wish.hop, node, reply, step)
 
-    async def _reserve_again(self, wish: Call, node: NodePlan, machine: Attempts) -> Try | Closed:
+    async def _reserve_again(self, wish: Call, node: NodePlan, machine: Attempts, number: int) -> Try | Closed | None:
         self._settle()
         # The hop itself is reserved once, however many calls it makes.
         self._need = self._need._replace(hops=0)
@@ -246,10 +249,10 @@ class Drive:
         self._refusal = await self._purse.reserve(self._need, self._walk.path, wish.deadline_at, last_start_at)
         if self._refusal is None:
             self._unsettled = len(self._attempts)
-            return machine.granted(self._now())
+            return machine.granted(number, self._now())
         self._note(node, "denied", message=self._refusal.message)
 
-        return machine.denied(f"node '{node.name}' {self._refusal.message}")
+        return machine.denied(number, f"node '{node.name}' {self._refusal.message}")
 
     def _closing(self, hop: int, node: NodePlan, reply: Reply | None, closed: Closed) -> Entry:
         attempts = tuple(self._attempts)

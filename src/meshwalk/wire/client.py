@@ -15,7 +15,7 @@ import grpc.aio
 
 from meshwalk.model import Caps, Limits, Sampling, ScopeKind, Value
 from meshwalk.problems import RequestError, Violation
-from meshwalk.trace import Message, Outcome, Request, Scopes
+from meshwalk.trace import Form, Message, Outcome, Request, Scopes
 from meshwalk.wire import convert
 from meshwalk.wire.address import checked_address
 from meshwalk.wire.errors import CallFailed, NotFound, Unauthenticated, unpack_error
@@ -35,6 +35,7 @@ from meshwalk.wire.words import (
     AccountCard,
     AccountPage,
     AnswerDelta,
+    Committed,
     Decided,
     Described,
     Detail,
@@ -56,6 +57,7 @@ __all__ = [
     "AnswerDelta",
     "CallFailed",
     "Client",
+    "Committed",
     "Decided",
     "Described",
     "Detail",
@@ -130,6 +132,7 @@ class Client:
         sampling: Sampling = Sampling(),
         traceparent: str = "",
         idempotency_key: str = "",
+        form: Form = Form(),
         timeout: float | None = None,
         detail: Detail = "NONE",
         **attributes: Value,
@@ -140,6 +143,7 @@ class Client:
         Args:
             graph: May be left out where the server serves just one.
             idempotency_key: Names this request among its retries; a second one with it is given the first one's reply.
+            form: The tools that the model may wish to call, and the format of its reply.
             timeout: Seconds until nobody waits any more; the server plans with them.
 
         Raises:
@@ -148,7 +152,7 @@ class Client:
             CallFailed: If there is no server, or it failed.
         """
         request = _request(prompt, session, workflow, limits, sampling, attributes)
-        request.idempotency_key = idempotency_key
+        request.idempotency_key, request.form = idempotency_key, form
 
         return await self.ask(request, graph=graph, timeout=timeout, detail=detail, traceparent=traceparent)
 
@@ -180,6 +184,7 @@ class Client:
         sampling: Sampling = Sampling(),
         traceparent: str = "",
         idempotency_key: str = "",
+        form: Form = Form(),
         timeout: float | None = None,
         detail: Detail = "NONE",
         **attributes: Value,
@@ -187,10 +192,13 @@ class Client:
         """
         Route as `route` does, and tell of each hop as it starts and ends; the last event is the reply.
 
+        Where the graph streams an answer it is committed to first, and its pieces come as the model makes them.  A stream that
+        breaks off after that ends in an error that holds what had come.
+
         Leaving the loop early cancels the walk once the iterator is closed (`contextlib.aclosing` does that at once).
         """
         request = _request(prompt, session, workflow, limits, sampling, attributes)
-        request.idempotency_key = idempotency_key
+        request.idempotency_key, request.form = idempotency_key, form
         message = routing_pb2.RouteStreamRequest(request=convert.pack_request(request, graph, detail))
         call = self._routing.RouteStream(message, timeout=timeout, metadata=_metadata(traceparent))
         try:

@@ -3,7 +3,7 @@ Errors on the wire: a `MeshwalkError` as a rich gRPC status, and back to the sam
 
 The status code is the class's `hint`.  A `google.rpc.ErrorInfo` names the class (its `reason`) and what it knows (its
 `metadata`), a `google.rpc.BadRequest` the fields that cannot be taken, and a `google.rpc.RetryInfo` says that trying again
-may help.
+may help.  A `PartialAnswer` holds what had come of an answer that broke off.
 
 A status travels in HTTP/2 trailers, which peers bound (8 KiB is common), and a caller can name an attribute a megabyte
 long.  So everything here is clipped: an error must not turn into another one because it is long.
@@ -37,6 +37,7 @@ from meshwalk.problems import (
     Violation,
     WalkStopped,
 )
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
 
 
 DOMAIN = "meshwalk"
@@ -47,6 +48,8 @@ _MESSAGE_BYTES = 600
 _FIELD_BYTES = 120
 _DESCRIPTION_BYTES = 240
 _VIOLATIONS = 8
+# Whoever reads the stream has had all of it; this is for a log, or for a caller of `Route`.
+_PARTIAL_BYTES = 2_000
 
 # What went wrong at a provider or a vault rarely lasts less; a caller in a hurry may of course try earlier.
 _RETRY_SECONDS = 1
@@ -129,6 +132,9 @@ def pack_error(error: MeshwalkError) -> status_pb2.Status:
     details: list[ProtobufMessage] = []
     if isinstance(error, RequestError):
         details.append(_bad_request(error.violations))
+    if isinstance(error, WalkStopped) and error.partial_hop is not None:
+        text = _clipped(error.partial, _PARTIAL_BYTES)
+        details.append(routing_pb2.PartialAnswer(hop=error.partial_hop, text=text, characters=error.partial_characters))
     if _retriable(error):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromSeconds(_RETRY_SECONDS)
@@ -207,11 +213,17 @@ def unpack_error(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
         status = None
     if status is not None:
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        partial = routing_pb2.PartialAnswer()
         for detail in status.details:
-            _ = detail.Unpack(info) or detail.Unpack(bad_request)
+            _ = detail.Unpack(info) or detail.Unpack(bad_request) or detail.Unpack(partial)
         kind = _REASONS.get(info.reason) if info.domain == DOMAIN else None
         if kind is not None:
-            return _rebuilt(kind, status.message, info.metadata, bad_request)
+            error = _rebuilt(kind, status.message, info.metadata, bad_request)
+            # Hop 0 of no characters is what a partial answer is when nobody sent one.
+            if isinstance(error, WalkStopped) and any(detail.Is(partial.DESCRIPTOR) for detail in status.details):
+                error.partial, error.partial_hop = partial.text, partial.hop
+                error.partial_characters = partial.characters
+            return error
 
     return _unsaid(call, target)
 

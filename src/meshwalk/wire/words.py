@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from meshwalk.budgets import Need, Statement
 from meshwalk.hops import Considered, Hop
 from meshwalk.model import AwayPolicy, Caps, Limits, Price, Role, ScopeKind, Value, ValueType
-from meshwalk.trace import Basis, Content, Facts, Outcome, Scopes, Usage
+from meshwalk.trace import Basis, Content, Facts, Outcome, Scopes, ToolCall, Usage
 
 
 # How much of the record a reply carries: the answer and path alone, hops with decisions too, or everything.
@@ -88,6 +88,7 @@ class Routed:
         node: Whose reply was served; if the graph refused, the refusal node.
         reason: Why the graph refused; empty if it answered.
         simulated: Whether no model made the answer.
+        tool_calls: The tools that the model wishes to call.
         repeated: Whether an earlier call with the same idempotency key made this walk.
         record: None with detail NONE.
     """
@@ -107,6 +108,7 @@ class Routed:
     basis: Basis
     latency_us: int
     engine_us: int
+    tool_calls: tuple[ToolCall, ...] = ()
     repeated: bool = False
     record: Record | None = None
 
@@ -144,6 +146,14 @@ class HopFinished(NamedTuple):
     hop: Hop
 
 
+class Committed(NamedTuple):
+    """
+    Tell that a hop's reply will be served, whatever its end is like: its pieces follow as they come.
+    """
+
+    hop: int
+
+
 class AnswerDelta(NamedTuple):
     """
     Give a piece of the answer.
@@ -153,7 +163,7 @@ class AnswerDelta(NamedTuple):
     text: str
 
 
-Event = HopStarted | HopFinished | AnswerDelta | Routed
+Event = HopStarted | HopFinished | Committed | AnswerDelta | Routed
 
 
 # ---- decisions before the first call --------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from meshwalk.wire.convert.records import (
     unpack_summary,
 )
 from meshwalk.wire.convert.replies import (
+    pack_committed,
+    pack_delta,
     pack_deltas,
     pack_final,
     pack_finished,
@@ -50,7 +52,9 @@ __all__ = [
     "pack_account",
     "pack_caps",
     "pack_card",
+    "pack_committed",
     "pack_decided",
+    "pack_delta",
     "pack_deltas",
     "pack_described",
     "pack_final",

@@ -6,16 +6,24 @@ A reply without a record is what most calls ask for, so it is made in one pass o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from meshwalk.hops import Hop
-from meshwalk.trace import Attempt, Outcome, Replied, Traversal
+from meshwalk.trace import Attempt, Outcome, Replied, ToolCall, Traversal
 from meshwalk.wire.convert.records import Totals, pack_hop, unpack_hop, unpack_record
-from meshwalk.wire.convert.values import BASES, OUTCOMES, ROLES, unpack_plan, unpack_usage
+from meshwalk.wire.convert.values import (
+    BASES,
+    OUTCOMES,
+    ROLES,
+    pack_tool_calls,
+    unpack_plan,
+    unpack_tool_calls,
+    unpack_usage,
+)
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
 from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
-from meshwalk.wire.words import AnswerDelta, Event, HopFinished, HopStarted, Routed
+from meshwalk.wire.words import AnswerDelta, Committed, Event, HopFinished, HopStarted, Routed
 
 
 # A piece of an answer is small beside any limit on the size of a message, whatever its characters are.
@@ -30,6 +38,7 @@ def pack_reply(
     record: wire.Traversal | None = None,
     *,
     repeated: bool = False,
+    tool_calls: Iterable[ToolCall] = (),
 ) -> routing.RouteResponse:
     """
     Make the reply to a request whose walk did not fail.
@@ -57,6 +66,7 @@ def pack_reply(
         message.answer.node = traversal.answer_node
         message.answer.finish_reason = finish_reason
         message.answer.simulated = _served_call(traversal).simulated
+        message.answer.tool_calls.extend(pack_tool_calls(tool_calls))
     else:
         message.refusal.node = finish.node
         message.refusal.reason = finish.message
@@ -95,6 +105,7 @@ def unpack_reply(message: routing.RouteResponse) -> Routed:
         basis=BASES.word(message.cost_basis),
         latency_us=message.latency_us,
         engine_us=message.engine_us,
+        tool_calls=unpack_tool_calls(answer.tool_calls),
         repeated=message.repeated,
         record=unpack_record(message.traversal) if message.HasField("traversal") else None,
     )
@@ -119,13 +130,26 @@ def pack_finished(hop: Hop, *, full: bool) -> routing.RouteStreamResponse:
     return routing.RouteStreamResponse(hop_finished=routing.HopFinished(hop=pack_hop(hop, full=full)))
 
 
+def pack_committed(event: Committed) -> routing.RouteStreamResponse:
+    """
+    Tell that a hop's reply will be served.
+    """
+    return routing.RouteStreamResponse(committed=routing.Committed(hop=event.hop))
+
+
+def pack_delta(event: AnswerDelta) -> routing.RouteStreamResponse:
+    """
+    Give a piece of the answer as it came.
+    """
+    return routing.RouteStreamResponse(answer_delta=routing.AnswerDelta(hop=event.hop, text=event.text))
+
+
 def pack_deltas(hop: int, answer: str) -> Iterator[routing.RouteStreamResponse]:
     """
     Give *answer* in pieces.
     """
     for start in range(0, len(answer), DELTA_CHARACTERS):
-        piece = answer[start : start + DELTA_CHARACTERS]
-        yield routing.RouteStreamResponse(answer_delta=routing.AnswerDelta(hop=hop, text=piece))
+        yield pack_delta(AnswerDelta(hop, answer[start : start + DELTA_CHARACTERS]))
 
 
 def pack_final(reply: routing.RouteResponse) -> routing.RouteStreamResponse:
@@ -145,6 +169,8 @@ def unpack_event(message: routing.RouteStreamResponse) -> Event | None:
             return HopStarted(started.hop, started.node, ROLES.word(started.role), started.started_us)
         case "hop_finished":
             return HopFinished(unpack_hop(message.hop_finished.hop))
+        case "committed":
+            return Committed(message.committed.hop)
         case "answer_delta":
             return AnswerDelta(message.answer_delta.hop, message.answer_delta.text)
         case "final":

@@ -9,7 +9,8 @@ from functools import partial
 
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.problems import RequestError, Violation
-from meshwalk.trace import Request, Scopes
+from meshwalk.trace import Form, Request, Scopes
+from meshwalk.wire.convert.forms import pack_form, unpack_form
 from meshwalk.wire.convert.values import (
     DETAILS,
     pack_limits,
@@ -31,6 +32,7 @@ from meshwalk.wire.words import Detail
 _UNLIMITED = Limits()
 _UNSAMPLED = Sampling()
 _UNSCOPED = Scopes()
+_PLAIN = Form()
 
 
 def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> routing.RouteRequest:
@@ -50,6 +52,7 @@ def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> 
             scopes=None if request.scopes == _UNSCOPED else pack_scopes(request.scopes),
             limits=None if request.limits == _UNLIMITED else pack_limits(request.limits),
             detail=DETAILS.number[detail],
+            form=None if request.form == _PLAIN else pack_form(request.form),
         )
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise RequestError(_misfits(request, graph, detail)) from error
@@ -86,6 +89,10 @@ def _pieces(request: Request, graph: str) -> Iterator[tuple[str, Callable[[], ob
     for name, value in request.limits._asdict().items():
         wire_name = "deadline" if name == "deadline_us" else name
         yield f"limits.{wire_name}", partial(pack_limits, _UNLIMITED._replace(**{name: value}))
+    for position, tool in enumerate(request.form.tools):
+        yield f"form.tools[{position}]", partial(pack_form, Form((tool,)))
+    yield "form.tool_choice", partial(pack_form, Form(tool_choice=request.form.tool_choice))
+    yield "form.response_format", partial(pack_form, Form(response_format=request.form.response_format))
 
 
 def _pack_attribute(name: str, value: Value) -> routing.RouteRequest:
@@ -114,6 +121,7 @@ def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None
         limits=limits,
         traceparent=traceparent,
         idempotency_key=message.idempotency_key,
+        form=unpack_form(message.form) if message.HasField("form") else _PLAIN,
     )
 
 

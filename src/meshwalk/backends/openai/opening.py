@@ -1,0 +1,79 @@
+"""
+Read addresses and keys from the environment, when a mesh opens.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from meshwalk import variables
+from meshwalk.backends.openai.client import CONNECTIONS, OpenAIBackend, Place
+from meshwalk.backends.openai.faults import whose
+from meshwalk.model import Endpoint, OpenAISpec
+from meshwalk.problems import SetupError
+
+
+DEFAULT_BASE_URL = "${OPENAI_BASE_URL}"
+
+
+def open_openai(spec: OpenAISpec) -> OpenAIBackend:
+    """
+    Read the addresses and the keys of *spec* from the environment.
+
+    Raises:
+        SetupError: If a variable is not set, or what it holds cannot be an address or a key.
+    """
+    endpoints = spec.endpoints or (Endpoint(""),)
+    templates = [endpoint.base_url or spec.base_url or DEFAULT_BASE_URL for endpoint in endpoints]
+    key_envs = [endpoint.key_env or spec.key_env or "" for endpoint in endpoints]
+    # All that is missing is told at once.
+    needed = [name for template in templates for name in variables.names_in(template)] + list(filter(None, key_envs))
+    given = variables.read(dict.fromkeys(needed), f"backend '{spec.name}'")
+    places = []
+    for endpoint, template, key_env in zip(endpoints, templates, key_envs, strict=True):
+        subject = whose(spec.name, endpoint.name)
+        url = variables.fill(template, given)
+        if why := _no_address(url):
+            raise SetupError(f"{subject}: its base_url {why}{_origin(template)}")
+        key = given[key_env] if key_env else ""
+        if key and not re.fullmatch(r"[!-~]+", key):
+            raise SetupError(f"{subject}: what {key_env} holds cannot be a key: it has a space or an odd character")
+        places.append(Place(endpoint.name, url, key, key_env))
+
+    return OpenAIBackend(spec.name, spec.model, places=places, connections=_connections(spec, endpoints))
+
+
+def _connections(spec: OpenAISpec, endpoints: tuple[Endpoint, ...]) -> int:
+    # Where a graph bounds the calls, that bound is met before a connection is looked for; and no endpoint takes another's.
+    own = None if spec.traffic is None else spec.traffic.concurrency
+    allowed = sum(endpoint.concurrency or own or CONNECTIONS for endpoint in endpoints)
+
+    return max(CONNECTIONS, allowed)
+
+
+def _no_address(url: str) -> str:
+    """
+    Say why nothing can be called at *url*, or nothing if it can; a part of it may be a secret, so it is not quoted.
+    """
+    if not re.fullmatch(r"https?://[^\s/$][^\s$]*", url):
+        return "is no http:// or https:// address"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        # A label that is empty or too long for the domain name system.
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        return "has a host or a port that cannot be one"
+    if parts.username is not None or parts.password is not None:
+        return "has a user or a password in it; name the variable of the key as 'key_env:'"
+    if not parts.hostname or port == 0:
+        return "has a host or a port that cannot be one"
+
+    return ""
+
+
+def _origin(template: str) -> str:
+    names = variables.names_in(template)
+
+    return f"; it is made of {', '.join(names)} from the environment" if names else f": {template!r}"
