@@ -13,7 +13,7 @@ a connection in the middle of a word, nor send a head that is none.  A script is
        usage=no              … without usage; usage=bad with one that is no number
        body=plain            … in one body, whatever was asked for
        by=chunks, by=1.0     … in chunks, or as HTTP/1.0 does, whose body ends where the connection does
-       head=huge             … under a head of 64 kB
+       head=huge             … under a head with a line of 64 kB
        done=no               … a stream without its `[DONE]`
     STATUS ["TEXT"]          an error; `retry-after=1` or `retry-after=date`, `to=URL` where it redirects
     body TYPE 'TEXT'         200 with any body; `bills=nothing` where nobody worked for it
@@ -369,7 +369,7 @@ def _soon() -> str:
 async def _whole(exchange: Exchange) -> None:
     options = exchange.act.options
     text = json.dumps(_body(exchange))
-    huge = [f"X-Filler-{number}: {'x' * 4000}" for number in range(16)] if options.get("head") == "huge" else []
+    huge = [f"X-Filler: {'x' * 65536}"] if options.get("head") == "huge" else []
     match options.get("by"):
         case "chunks":
             await exchange.head(200, "application/json", *huge)
@@ -526,10 +526,12 @@ async def faulty_servers(**lines: str) -> AsyncIterator[dict[str, FaultyServer]]
     """
     servers = {name: FaultyServer(line, name=name) for name, line in lines.items()}
     async with AsyncExitStack() as stack:
+        listeners = [await stack.enter_async_context(await anyio.create_tcp_listener(local_host="127.0.0.1")) for _ in servers]
         tasks = await stack.enter_async_context(anyio.create_task_group())
-        for server in servers.values():
-            listener = await stack.enter_async_context(await anyio.create_tcp_listener(local_host="127.0.0.1"))
+        for server, listener in zip(servers.values(), listeners, strict=True):
             server.base_url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/v1"
             tasks.start_soon(partial(listener.serve, server.serve))
-        yield servers
-        tasks.cancel_scope.cancel()
+        try:
+            yield servers
+        finally:
+            tasks.cancel_scope.cancel()
