@@ -196,6 +196,13 @@ def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
     return _said(own | common)
 
 
+def _stream(tokens: int | None) -> str | dict[str, int] | None:
+    if not tokens:
+        return None if tokens is None else "live"
+
+    return {"hold_first": tokens}
+
+
 def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
     confidence = node.confidence and _said(
         {"from": node.confidence.source, "pattern": node.confidence.pattern, "missing": node.confidence.missing}
@@ -216,6 +223,7 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
             "attempt_timeout": _us(node.attempt_timeout_us),
             "min_time": _us(node.min_time_us),
             "retries": node.retries or None,
+            "stream": _stream(node.stream),
             "visits": node.visits if node.visits != 1 else None,
             "next": [_edge(edge, guard_texts.get((node.name, position))) for position, edge in enumerate(node.next)],
             "on_error": [_edge(edge, None) for edge in node.on_error],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.counting import Tokenizer
-from meshwalk.engine import Engine, Observer, Preview, Walked
+from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, gates
 from meshwalk.imports import import_named
 from meshwalk.loader import load_graph
 from meshwalk.model import Limits, Sampling, Value
@@ -33,7 +34,7 @@ from meshwalk.once import Once
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import SetupError
 from meshwalk.store import TraceStore
-from meshwalk.trace import Content, Message, Request, Scopes, Traversal
+from meshwalk.trace import Content, Form, Message, Request, Scopes, Traversal
 from meshwalk.vaults import DEFAULT_TENANT, Vault, open_vault
 
 
@@ -129,7 +130,15 @@ class Mesh:
         self._once = Once(self.plan.name, vault, self._retry_window_us, self._spawn)
         if vault.waits:
             self._tasks.start_soon(self._mind, vault)
-        self._engine = Engine(self.plan, backends, self._record, vault=vault, tenant=self.tenant, tokenizers=tokenizers)
+        self._engine = Engine(
+            self.plan,
+            backends,
+            self._record,
+            vault=vault,
+            tenant=self.tenant,
+            tokenizers=tokenizers,
+            gates=gates(self.plan.graph, backends.keys() & self.plan.graph.backends.keys(), time.perf_counter_ns),
+        )
 
         return self
 
@@ -163,10 +172,16 @@ class Mesh:
         sampling: Sampling = Sampling(),
         traceparent: str = "",
         idempotency_key: str = "",
+        form: Form = Form(),
+        tell: Callable[[str], None] | None = None,
         **attributes: Value,
     ) -> Walked:
         """
         Walk one prompt, or one conversation, to its answer or its declared refusal.
+
+        Args:
+            form: The tools that the model may wish to call, and the format of its reply.
+            tell: Called with each piece of the answer, in order: as it comes where the graph streams it, else all at the end.
 
         Raises:
             RequestError: If the request cannot begin a walk; each field is named.
@@ -182,16 +197,24 @@ class Mesh:
                 limits=limits,
                 traceparent=traceparent,
                 idempotency_key=idempotency_key,
-            )
+                form=form,
+            ),
+            tell=None if tell is None else lambda _, text: tell(text),
         )
         if error := walked.error():
             raise error
+        if tell is not None and walked.answer and not walked.streamed:
+            tell(walked.answer)
 
         return walked
 
-    async def walk(self, request: Request, observe: Observer | None = None) -> Walked:
+    async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
         """
         Walk *request* and return what came of it, failed walks too.
+
+        Args:
+            observe: Told of every entry, the wishes it led to and the walk that made them, as they come.
+            tell: Told of each piece of an answer that the graph streams, and of its hop, as it comes.
 
         Raises:
             RequestError: If the request cannot begin a walk.
@@ -199,12 +222,12 @@ class Mesh:
         engine = self._opened()
         if not request.idempotency_key:
             with self._counted():
-                return await engine.walk(request, observe)
+                return await engine.walk(request, observe, tell)
         limits = engine.admission.admit(request)[1]
         assert self._once is not None
 
         async def start() -> Walked:
-            return await engine.walk(request, observe)
+            return await engine.walk(request, observe, tell)
 
         with self._counted():
             return await self._once.walk(request, request.scopes.tenant or self.tenant, limits, start)

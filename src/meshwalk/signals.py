@@ -48,7 +48,7 @@ REQUEST = "request"
 
 URGENCIES = ("realtime", "interactive", "batch")
 CORRECTNESSES = ("strict", "standard", "lenient")
-STATUSES = ("none", "ok", "failed")
+STATUSES = ("none", "ok", "failed", "stopped")
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "other")
 
 
@@ -130,7 +130,8 @@ def outputs(node: Node) -> tuple[Signal, ...]:
         found.append(signal("confidence", Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
     match node.role:
         case "answer" | "primary":
-            found.append(signal("finish_reason", Kind.TEXT, members=FINISH_REASONS))
+            # What is judged before its end has not ended for a reason yet.
+            found.append(signal("finish_reason", Kind.TEXT, members=FINISH_REASONS, optional=bool(node.stream)))
             found.append(signal("output_tokens", Kind.NUMBER, range=_FROM_ZERO))
         case "prescreen":
             found.append(signal("qualified", Kind.BOOL))

@@ -322,9 +322,13 @@ class _Replies:
             for name in self.order:
                 yield from self._at_verifier(self.graph.nodes[name], possible[name])
 
-    def _after(self, way: _Way, before: int) -> int:
-        role = self.graph.nodes[way.origin].role
+    def _after(self, way: _Way, before: int, *, possible: bool = False) -> int:
+        node = self.graph.nodes[way.origin]
+        role = node.role
         if way.section == "on_error" or role not in _REPLYING:
+            return before
+        # A streamed reply that sends the walk elsewhere is stopped before its end, and is then nobody's to serve.
+        if node.stream and not possible and not (way.to == DONE and way.edge.answer in (None, way.origin)):
             return before
 
         return before | self.bits.get(way.origin, 0) | (self._SERVED if role in _SERVING else 0)
@@ -340,7 +344,7 @@ class _Replies:
             changed = False
             for name in self.order:
                 for way in leaving[name]:
-                    brought = self._after(way, known[name])
+                    brought = self._after(way, known[name], possible=not meet)
                     had = known.get(way.to)
                     has = brought if had is None else had & brought if meet else had | brought
                     if has != had:

@@ -16,8 +16,8 @@ Laws of this room:
 1. There are never more attempts than `retries` + 1, and one more with `hedge`; they are numbered in the order asked for.
 2. No attempt starts at or past the hop's deadline, nor with less than the node's `min_time` left.
 3. A try after the first is made only once the ledger has granted it; at most one is asked for at a time.
-4. A retry waits at most the longest of its backoff's bound and what the backend asked for.  Where that leaves too little
-   time the hop closes at once, and says so.
+4. A retry waits at most the longest of its backoff's bound, which never takes more than half of the time that is left, and
+   what the backend asked for.  Where that leaves too little time the hop closes at once, and says so.
 5. The hop goes on while a call of it is under way: the last to fail decides on retries.
 """
 
@@ -175,7 +175,7 @@ class Attempts:
             return None
         if not again:
             return closed
-        wait_us = 0 if elsewhere else max(retry_after_us or 0, int(chance * self._longest_backoff_us()))
+        wait_us = 0 if elsewhere else max(retry_after_us or 0, int(chance * self._longest_backoff_us(at)))
         if self._late(at + wait_us) is not None:
             asks = retry_after_us is not None and wait_us <= retry_after_us
             retry = "the retry it asks for in" if asks else "a retry after a pause of"
@@ -197,10 +197,12 @@ class Attempts:
 
         return asked
 
-    def _longest_backoff_us(self) -> int:
+    def _longest_backoff_us(self, at: int) -> int:
         first_us, most_us = self._node.backoff
+        # A pause that leaves no time for the call it is for would be worse than none.
+        spare_us = self._deadline_at - at - self._node.min_time_us
 
-        return min(most_us, first_us << self._retried)
+        return min(most_us, first_us << self._retried, spare_us // 2)
 
     def _ends(self, at: int) -> int:
         own = self._node.attempt_timeout_us

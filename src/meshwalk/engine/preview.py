@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshwalk import guards, roles
-from meshwalk.engine.drive import Features
+from meshwalk.engine.calls import Features
 from meshwalk.engine.results import Preview, PreviewEdge
 from meshwalk.model import Limits, Value
 from meshwalk.plan import EdgePlan, Plan

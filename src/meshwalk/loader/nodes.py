@@ -4,7 +4,7 @@ Nodes: from shapes to the model, with the places that later rooms point at.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, get_args
 
 from meshwalk import prompts
@@ -24,7 +24,7 @@ from meshwalk.loader.shapes import (
     RefusalShape,
     VerifierShape,
 )
-from meshwalk.model import DONE, Confidence, ConfidenceSource, Node, Sampling
+from meshwalk.model import DONE, Confidence, ConfidenceSource, Edge, Node, Sampling
 from meshwalk.problems import Problem, Span
 
 
@@ -58,7 +58,7 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
     taken = set(shape.known_keys())
     if not (following.whole and handling.whole) or "next" in fitted.lost:
         findings.broken.add(name)
-    _check(fitted, name, part.table, attributes, problems)
+    _check(fitted, name, part.table, attributes, following.edges, problems)
 
     return Node(
         name=name,
@@ -123,7 +123,12 @@ def _calling_fields(
         "min_time_us": shape.min_time,
         "retries": shape.retries,
         "visits": shape.visits,
+        "stream": _stream(shape),
     }
+
+
+def _stream(shape: PrescreenShape | AnswerShape | PrimaryShape) -> int | None:
+    return None if isinstance(shape, PrescreenShape) else shape.stream
 
 
 def _confidence(fitted: Fitted[AnyNodeShape], shape: ConfidenceShape | None, table: Table) -> Confidence | None:
@@ -139,7 +144,14 @@ def _confidence(fitted: Fitted[AnyNodeShape], shape: ConfidenceShape | None, tab
 # ---- what needs two values to judge ---------------------------------------------------------------------------------
 
 
-def _check(fitted: Fitted[AnyNodeShape], name: str, table: Table, attributes: Collection[str], problems: list[Problem]) -> None:
+def _check(
+    fitted: Fitted[AnyNodeShape],
+    name: str,
+    table: Table,
+    attributes: Collection[str],
+    following: Sequence[Edge],
+    problems: list[Problem],
+) -> None:
     shape = fitted.shape
     if isinstance(shape, PrescreenShape | AnswerShape | PrimaryShape):
         prompt = table.scalar("prompt")
@@ -147,11 +159,23 @@ def _check(fitted: Fitted[AnyNodeShape], name: str, table: Table, attributes: Co
             _check_prompt(name, shape.prompt, prompt, attributes, problems)
         _check_confidence(name, table, problems)
         _check_times(name, shape, table, problems)
+    if isinstance(shape, AnswerShape | PrimaryShape) and shape.stream == 0:
+        _check_live(name, following, problems)
     if isinstance(shape, PrescreenShape) and "qualified" not in fitted.lost:
         qualified = table.entries["qualified"]
         matches = qualified.scalar("matches") if isinstance(qualified, Table) else None
         if matches is not None:
             check_pattern(matches, f"'qualified.matches' of node '{name}'", problems)
+
+
+def _check_live(name: str, following: Sequence[Edge], problems: list[Problem]) -> None:
+    # What was passed on is served: nothing is left to decide.
+    for edge in following:
+        if edge.to != DONE or edge.when is not None or edge.answer not in (None, name):
+            message = f"node '{name}' has stream: live, so what it says is served, and this edge decides after that"
+            remedy = "write next: done, or stream: {hold_first: N} to judge the first N tokens"
+            problems.append(Problem(edge.span, "live-and-undecided", message, remedy))
+            return
 
 
 def _check_prompt(name: str, template: str, scalar: Scalar, attributes: Collection[str], problems: list[Problem]) -> None:

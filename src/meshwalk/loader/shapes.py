@@ -25,6 +25,7 @@ from meshwalk.loader.values import (
     Name,
     Number,
     ScalarValue,
+    StreamMode,
     Text,
     Time,
     TimeOrNone,
@@ -172,7 +173,17 @@ class PrescreenShape(_CallingShape):
     qualified: QualifiedShape = Field(description="What makes a request qualified.")
 
 
-class AnswerShape(_CallingShape):
+class _ServingShape(_CallingShape):
+    stream: StreamMode = Field(
+        None,
+        description=(
+            "When a reply is passed on: hold (whole, once it is judged), live (as it comes, and nobody else is asked), "
+            "or {hold_first: N}."
+        ),
+    )
+
+
+class AnswerShape(_ServingShape):
     """
     A node whose reply may be served.
     """
@@ -180,7 +191,7 @@ class AnswerShape(_CallingShape):
     role: Literal["answer"]
 
 
-class PrimaryShape(_CallingShape):
+class PrimaryShape(_ServingShape):
     """
     An answer that reports compare with.
     """

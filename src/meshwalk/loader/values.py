@@ -131,6 +131,34 @@ def _duration_us(value: Any, least: int = 1, most: int = _LONGEST_DURATION_US, b
     return int(exact)
 
 
+_MOST_HELD_TOKENS = 1_000_000
+_STREAM_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"enum": ["hold", "live"]},
+        {
+            "type": "object",
+            "properties": {"hold_first": {"type": "integer", "minimum": 1, "maximum": _MOST_HELD_TOKENS}},
+            "required": ["hold_first"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def _stream(value: Any) -> int | None:
+    match value:
+        case "hold":
+            return None
+        case "live":
+            return 0
+        case {"hold_first": int() as tokens, **rest} if not rest and tokens is not True and 1 <= tokens <= _MOST_HELD_TOKENS:
+            return tokens
+    shown = quoted(value) if isinstance(value, str) else worded(value)
+    raise fault(
+        "bad-stream", f"is {shown}, and takes hold, live or {{hold_first: N}}, N being 1 to {_MOST_HELD_TOKENS:,} tokens"
+    )
+
+
 def _duration_or_none_us(value: Any) -> int:
     return _duration_us(value, 0, bounds="0 to 168h")
 
@@ -255,6 +283,7 @@ Verbatim = Annotated[str, *_plain(_verbatim, type="string", minLength=1)]  # bla
 FreeText = Annotated[str, *_plain(_free_text, type=["string", "number"])]
 Name = Annotated[str, *_plain(_name, type="string", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", maxLength=_LONGEST_NAME)]
 Identifier = Annotated[str, WithJsonSchema(_IDENTIFIER_SCHEMA)]
+StreamMode = Annotated[int | None, PlainValidator(_stream), WithJsonSchema(_STREAM_SCHEMA)]
 Time = Annotated[int, PlainValidator(_duration_us), WithJsonSchema(_DURATION_SCHEMA)]
 TimeOrNone = Annotated[int, PlainValidator(_duration_or_none_us), WithJsonSchema(_DURATION_SCHEMA)]
 Window = Annotated[int, PlainValidator(_window_us), WithJsonSchema(_DURATION_SCHEMA)]

@@ -310,6 +310,7 @@ class NodeCard(NamedTuple):
     deadline_us: int | None
     retries: int
     visits: int
+    stream: int | None = None
 
 
 class BackendCard(NamedTuple):

@@ -151,6 +151,7 @@ def _pack_node(node: Node) -> wire.Node:
         on_error=[_pack_edge(edge) for edge in node.on_error],
         deadline_us=node.deadline_us,
         retries=node.retries,
+        stream=node.stream,
         visits=node.visits,
     )
 
@@ -166,6 +167,7 @@ def _unpack_node(message: wire.Node) -> NodeCard:
         message.deadline_us if message.HasField("deadline_us") else None,
         message.retries,
         message.visits,
+        message.stream if message.HasField("stream") else None,
     )
 
 
