@@ -75,6 +75,12 @@ class Stage:
         """
         return self._now_us * 1000
 
+    async def sleep(self, seconds: float) -> None:
+        """
+        Let pretended time pass.
+        """
+        self._now_us += round(seconds * 1e6)
+
     def features(self, messages: Sequence[Message]) -> dict[str, Value]:
         """
         Give what the case says of signals, and compute the rest.

@@ -5,7 +5,7 @@ Walks as people read them: tables of hops, and a whole trace with what decided a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console, Group
@@ -19,7 +19,7 @@ from meshwalk.model import Value
 from meshwalk.plan import Plan
 from meshwalk.problems import TraceError
 from meshwalk.replay import Explained, explain_decision
-from meshwalk.trace import Traversal
+from meshwalk.trace import Attempt, Traversal
 
 
 # Where nobody looks at the width, nothing is cut off.
@@ -103,7 +103,49 @@ def trace_table(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Group:
         f"{traversal.cost_usd:.6f} USD ({traversal.basis})\n"
     )
 
-    return Group(Text(visible(head)), hops_table(hops), _decisions(traversal, hops, plan))
+    return Group(Text(visible(head)), hops_table(hops), *_attempts(hops), _decisions(traversal, hops, plan))
+
+
+def _attempts(hops: Sequence[Hop]) -> Iterator[Table]:
+    """
+    Show the calls of each hop where they say more than the hop does: several, put off, cut short, or at one of several places.
+    """
+    rows = [
+        (hop.node if number == 0 else "", *_attempt_row(attempt))
+        for hop in hops
+        if len(hop.attempts) > 1 or any(one.endpoint or one.status != "ok" for one in hop.attempts)
+        for number, attempt in enumerate(hop.attempts)
+    ]
+    if rows:
+        headings = (
+            "at",
+            "call",
+            "status",
+            "start ms",
+            "ms",
+            "put off",
+            "queue",
+            "first byte",
+            "tokens",
+            "USD",
+            "what happened",
+        )
+        yield table("Calls", headings, rows, right=range(3, 10))
+
+
+def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
+    usage, timing = attempt.usage, attempt.timing
+    where = f"{attempt.backend} at {attempt.endpoint}" if attempt.endpoint else attempt.backend
+    times = (attempt.started_at, attempt.latency_us, attempt.backoff_us, timing.queue_us, timing.first_byte_us)
+
+    return (
+        f"{where} (hedge)" if attempt.hedge else where,
+        f"{attempt.status} ({attempt.error_class})" if attempt.error_class else attempt.status,
+        *(f"{us / 1000:.2f}" for us in times),
+        f"{usage.input_tokens} > {usage.output_tokens}" if any(usage) else "",
+        f"{attempt.cost_nano_usd / 1e9:.6f} {attempt.basis}" if attempt.basis != "none" else "",
+        attempt.message,
+    )
 
 
 def _decisions(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Table | Text:

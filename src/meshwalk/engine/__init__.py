@@ -102,7 +102,7 @@ class Engine:
         """
         facts, limits = await self._admitted(request)
 
-        return preview(self.plan, request, facts, limits, self.shop.features, await self._views(facts, limits))
+        return await preview(self.plan, self.shop, request, facts, limits, await self._views(facts, limits))
 
     async def _admitted(self, request: Request) -> tuple[Facts, Limits]:
         facts, limits = self.admission.admit(request)

@@ -14,6 +14,8 @@ from typing import Final
 ROUTE: Final = "meshwalk.route"
 HOP: Final = "meshwalk.hop"
 DENIED: Final = "meshwalk.attempt.denied"
+COMMITTED: Final = "meshwalk.stream.committed"
+STOPPED: Final = "meshwalk.stream.stopped"
 
 # The conventions'.
 ERROR_TYPE: Final = "error.type"
@@ -58,6 +60,10 @@ OUTPUT: Final = "meshwalk.output."  # and the output's name
 ATTEMPT: Final = "meshwalk.attempt"
 BACKEND: Final = "meshwalk.backend"
 SIMULATED: Final = "meshwalk.simulated"
+ENDPOINT: Final = "meshwalk.endpoint"
+HEDGE: Final = "meshwalk.hedge"
+BACKOFF_US: Final = "meshwalk.backoff_us"
+TOKENS_SEEN: Final = "meshwalk.tokens_seen"
 
 # What several levels have.
 COST_USD: Final = "meshwalk.cost_usd"

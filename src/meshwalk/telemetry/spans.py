@@ -137,7 +137,7 @@ class Tree:
             (hop.started_us, hop.latency_us),
             attributes,
             status=_ERROR if names.ERROR_TYPE in attributes else _UNSET,
-            events=[self._denial(attempt) for attempt in denied],
+            events=[*self._judgement(hop), *(self._denial(attempt) for attempt in denied)],
         )
         for number, attempt in enumerate(hop.attempts):
             if attempt.status != "denied":
@@ -167,6 +167,12 @@ class Tree:
             kind=SpanKind.CLIENT,
             status=_UNSET if attempt.status == "ok" else _ERROR,
         )
+
+    def _judgement(self, hop: Hop) -> Iterator[Event]:
+        glimpse = hop.glimpse
+        if glimpse is not None:
+            name = names.COMMITTED if glimpse.committed else names.STOPPED
+            yield Event(name, {names.TOKENS_SEEN: glimpse.tokens}, self._ns(glimpse.at_us))
 
     def _denial(self, attempt: Attempt) -> Event:
         attributes = {names.BACKEND: attempt.backend, names.ERROR_TYPE: attempt.error_class}
@@ -243,6 +249,8 @@ def _hop_attributes(hop: Hop) -> Attributes:
         found[names.SCOPE] = hop.scope
     if hop.budget_wait_us:
         found[names.BUDGET_WAIT_US] = hop.budget_wait_us
+    if hop.backoff_us:
+        found[names.BACKOFF_US] = hop.backoff_us
     if error := hop.error_class or ("cancelled" if hop.status == "cancelled" else ""):
         found[names.ERROR_TYPE] = error
     if hop.attempts:
@@ -272,8 +280,15 @@ def _attempt_attributes(attempt: Attempt) -> Attributes:
         found[names.FINISH_REASONS] = [attempt.finish_reason]
     if attempt.status != "ok":
         found[names.ERROR_TYPE] = attempt.error_class or attempt.status
+    # What only some have.
+    some: Attributes = {
+        names.ENDPOINT: attempt.endpoint,
+        names.HEDGE: attempt.hedge,
+        names.BACKOFF_US: attempt.backoff_us,
+        names.TOKENS_SEEN: attempt.tokens_seen,
+    }
 
-    return found
+    return found | {name: value for name, value in some.items() if value}
 
 
 def _spent(cost_nano_usd: int, basis: str, reserved_nano_usd: int) -> Attributes:
