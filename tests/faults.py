@@ -3,11 +3,19 @@ Scenarios of model servers that misbehave, as people read them: what is served a
 
 A file names its graph first; a block begins with a sentence after `#` and ends at an empty line.
 
-    little: reset | ok "Paris" 10+5      what the server under ${LITTLE_URL} answers (see `faulty_server`); `nobody` listens
+    little: reset | ok "Paris" 10+5      what the server under ${LITTLE_URL} answers (see `faulty_script`); `nobody` listens
     set nodes.small.deadline=150ms       change the graph
-    ask cost_usd=0.001                   route a request; without such a line one is routed
-    leave little                         … and give it up once this server was asked
-    only mesh                            … through these doors: mesh, route, stream; without such a line through all
+    chance 0.9                           where every choice by chance falls; without such a line in the middle
+    only mesh                            the doors it goes through: mesh, route, stream; without such a line all of them
+
+What is done, in order; without such a line one request is routed:
+
+    ask cost_usd=0.001 session=b         route a request, and wait for its end
+    begin little                         route a request, and wait until this server was asked
+    queue                                route a request, and wait until it can get no further by itself
+    leave little                         route a request, and give it up once this server was asked
+    open NAME                            let the servers go on that hold for NAME
+    later 10s                            let so much time pass at once
 
 `pytest --rewrite` writes what came of it anew, and the diff is what a reviewer reads.  Money is no matter of the golden text
 alone: `Books` prices what the servers logged, knowing nothing of the engine, and both sums must be equal to the nano-dollar.
@@ -15,6 +23,7 @@ alone: `Books` prices what the servers logged, knowing nothing of the engine, an
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +35,8 @@ import yaml
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from faulty_server import FaultyServer, Seen
+from faulty_script import Seen
+from faulty_server import FaultyServer
 from meshwalk.budgets import usd
 from meshwalk.hops import Hop, hops_of
 from meshwalk.plan import Plan
@@ -40,6 +50,16 @@ PROMPT = "Where does the Seine meet the Oise?"
 MESSAGE_TOKENS = 16
 
 
+class Step(NamedTuple):
+    """
+    Do one thing.
+    """
+
+    verb: str
+    name: str = ""
+    options: Mapping[str, str] = {}
+
+
 class Scenario(NamedTuple):
     """
     Say what is served, asked and changed, and what should come of it.
@@ -47,8 +67,6 @@ class Scenario(NamedTuple):
     Args:
         servers: What each serves, by its name in small letters.
         changes: Values of the graph to replace, by their dotted paths.
-        asks: The limits of each request, one after the other.
-        leave: The server whose being asked makes the caller go away; or nothing.
         doors: Through which it is routed.
     """
 
@@ -56,8 +74,8 @@ class Scenario(NamedTuple):
     graph: Path
     servers: Mapping[str, str]
     changes: Mapping[str, str]
-    asks: Sequence[Mapping[str, str]]
-    leave: str
+    steps: Sequence[Step]
+    chance: float
     doors: tuple[str, ...]
     expected: str
 
@@ -99,8 +117,8 @@ def _read(lines: list[str], graph: Path, expected: str) -> Scenario:
     sentence = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
     servers: dict[str, str] = {}
     changes: dict[str, str] = {}
-    asks: list[dict[str, str]] = []
-    leave = ""
+    steps: list[Step] = []
+    chance = 0.5
     doors: tuple[str, ...] = ("mesh", "route", "stream")
     for line in lines:
         word, _, rest = line.partition(" ")
@@ -108,22 +126,25 @@ def _read(lines: list[str], graph: Path, expected: str) -> Scenario:
             case "#":
                 pass
             case "set":
-                changes |= _pairs(rest)
-            case "ask":
-                asks.append(_pairs(rest))
-            case "leave":
-                leave = rest
+                path, _, value = rest.partition("=")
+                changes[path] = value
+            case "chance":
+                chance = float(rest)
             case "only":
                 doors = tuple(rest.split())
+            case "ask" | "begin" | "queue" | "leave" | "open" | "later":
+                steps.append(_step(word, rest.split()))
             case _:
                 assert word.endswith(":"), f"{line!r} is no line of a scenario"
                 servers[word[:-1]] = rest
 
-    return Scenario(sentence, graph, servers, changes, asks or [{}], leave, doors, expected)
+    return Scenario(sentence, graph, servers, changes, steps or [Step("ask")], chance, doors, expected)
 
 
-def _pairs(text: str) -> dict[str, str]:
-    return dict(pair.split("=", 1) for pair in text.split("  " if "  " in text else None) if pair)
+def _step(verb: str, words: list[str]) -> Step:
+    names = [word for word in words if "=" not in word]
+
+    return Step(verb, "".join(names), dict(word.split("=", 1) for word in words if "=" in word))
 
 
 def given_text(path: Path, answers: Sequence[str]) -> str:
@@ -149,26 +170,30 @@ def nobody() -> socket.socket:
 # ---- what came of it --------------------------------------------------------------------------------------------------------
 
 
-def told(answer: str, traversal: Traversal, plan: Plan, spans: Sequence[ReadableSpan]) -> Iterator[str]:
+def told(said: str, traversal: Traversal, plan: Plan, spans: Sequence[ReadableSpan], pauses: Iterator[float]) -> Iterator[str]:
     """
     Tell of one walk what does not depend on how fast the machine is.
+
+    Args:
+        said: The answer, or what was passed on of one.
+        pauses: What its engine asked to sleep before a retry, in seconds, one after the other.
     """
     finish = traversal.finish
     end = f"{finish.outcome.value}{f' ({finish.cause})' if finish.cause else ''}"
-    said = f' by {traversal.answer_node}: "{answer}"' if traversal.answer_node else ""
-    yield f"{' → '.join(traversal.path)}: {end}{said}"
+    by = f" by {traversal.answer_node}" if traversal.answer_node else ""
+    yield f"{' → '.join(traversal.path)}: {end}{by}{said and f': {said!r}'}"
     for hop in hops_of(traversal, plan):
-        yield from _told_of_hop(hop)
+        yield from _told_of_hop(hop, pauses)
     yield from _told_of_spans(spans)
 
 
-def _told_of_hop(hop: Hop) -> Iterator[str]:
+def _told_of_hop(hop: Hop, pauses: Iterator[float]) -> Iterator[str]:
     outputs = ", ".join(f"{name} {_short(value)}" for name, value in hop.outputs.items() if name in _OUTPUTS)
     error = f" {hop.error_class}" if hop.error_class and hop.error_class != hop.status else ""
-    glimpse = f", judged after {hop.glimpse.tokens}" if hop.glimpse else ""
-    yield f"{hop.node:<8} {hop.status}{error}{glimpse}{f', {outputs}' if outputs else ''}"
+    glimpse = f", {'passed on' if hop.glimpse.committed else 'stopped'} after {hop.glimpse.tokens}" if hop.glimpse else ""
+    yield f"{hop.node:<8} {hop.status}{error}{glimpse}{outputs and f', {outputs}'}"
     for attempt in hop.attempts:
-        yield f"  {_told_of_attempt(attempt)}"
+        yield f"  {_told_of_attempt(attempt, pauses)}"
 
 
 _OUTPUTS = ("confidence", "qualified", "agree", "score")
@@ -178,18 +203,23 @@ def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _told_of_attempt(attempt: Attempt) -> str:
+def _told_of_attempt(attempt: Attempt, pauses: Iterator[float]) -> str:
     where = f"{attempt.backend}/{attempt.endpoint}" if attempt.endpoint else attempt.backend
     marks = [
         attempt.status if attempt.error_class in {"", attempt.status} else f"{attempt.status} {attempt.error_class}",
         *(["hedge"] if attempt.hedge else []),
-        *(["after a pause"] if attempt.backoff_us else []),
+        *([f"after {_pause(next(pauses))}"] if attempt.backoff_us else []),
         *([f"{attempt.tokens_seen} tokens seen"] if attempt.tokens_seen else []),
         *(["from the cache"] if attempt.cache_age_us is not None else []),
     ]
     usage = f" {attempt.usage.input_tokens}+{attempt.usage.output_tokens}" if any(attempt.usage) else ""
 
     return f"{where}: {', '.join(marks)}; {attempt.basis}{usage}, {usd(attempt.cost_nano_usd)}"
+
+
+def _pause(seconds: float) -> str:
+    # A little of it has gone by before it is asked for.
+    return f"{math.ceil(seconds * 100) * 10} ms"
 
 
 def _told_of_spans(spans: Sequence[ReadableSpan]) -> Iterator[str]:
@@ -261,6 +291,9 @@ class Books:
     def _cost(self, name: str, seen: Seen) -> int:
         if seen.bill == "nothing":
             return 0
+        if seen.streamed and seen.ended != "answered" and seen.sent:
+            # What came of it was counted.
+            return self._price(name, estimate_tokens(PROMPT), seen.sent)
         if seen.bill == "unknown" or not _is_told(seen):
             return self.worst(name)
         if seen.act.options.get("usage") == "no":

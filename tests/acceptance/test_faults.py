@@ -7,25 +7,27 @@ The scenarios are the files in `faults/`; each goes through the doors it names a
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import anyio
 import pytest
 import yaml
+from anyio.abc import TaskGroup
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from conftest import Golden
-from faults import PROMPT, Books, Scenario, given_text, nobody, read_scenarios, told, told_of_servers
+from faults import PROMPT, Books, Scenario, Step, given_text, nobody, read_scenarios, told, told_of_servers
 from faulty_server import FaultyServer, faulty_servers
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
@@ -35,7 +37,7 @@ from meshwalk.problems import WalkStopped
 from meshwalk.replay import replay
 from meshwalk.server import serve
 from meshwalk.telemetry import Telemetry
-from meshwalk.trace import Message, Request, Scopes, decode, encode
+from meshwalk.trace import Message, Request, Scopes, Traversal, decode, encode
 from meshwalk.vaults import DEFAULT_TENANT, MemoryVault
 from meshwalk.wire.client import AnswerDelta, Client, Routed
 from serving import Listing
@@ -116,59 +118,116 @@ def test_goldens(path: Path, golden: Golden, monkeypatch: pytest.MonkeyPatch, re
     golden(path, given_text(path, answers))
 
 
-Route = Callable[[Request], Coroutine[Any, Any, str]]
+class Said(NamedTuple):
+    """
+    Hold what the caller heard: the answer, or what was passed on of one.
+    """
+
+    traversal_id: str
+    text: str
 
 
-def request_of(ask: Mapping[str, str]) -> Request:
+Route = Callable[[Request], Coroutine[Any, Any, Said]]
+
+
+def request_of(step: Step) -> Request:
     """
-    Make the request that an `ask` line means.
+    Make the request that a step means.
     """
-    cost, deadline = ask.get("cost_usd"), ask.get("deadline_ms")
+    cost, deadline = step.options.get("cost_usd"), step.options.get("deadline_ms")
     limits = Limits(
         cost_nano_usd=None if cost is None else int(Decimal(cost) * 1_000_000_000),
         deadline_us=None if deadline is None else int(deadline) * 1000,
     )
 
-    return Request((Message("user", PROMPT),), scopes=Scopes(ask.get("session", "s"), "w"), limits=limits)
+    return Request((Message("user", PROMPT),), scopes=Scopes(step.options.get("session", "s"), "w"), limits=limits)
 
 
 def by_mesh(mesh: Mesh) -> Route:
-    async def route(request: Request) -> str:
-        return (await mesh.walk(request)).answer
+    async def route(request: Request) -> Said:
+        pieces: list[str] = []
+        done = await mesh.walk(request, tell=lambda _, text: pieces.append(text))
+        said = Said(done.traversal_id, done.answer or done.partial)
+
+        return _alike(said, "".join(pieces)) if done.streamed else said
 
     return route
 
 
 def by_route(client: Client) -> Route:
-    async def route(request: Request) -> str:
+    async def route(request: Request) -> Said:
         try:
-            return (await client.ask(request)).answer
-        except WalkStopped:
-            return ""
+            done = await client.ask(request)
+        except WalkStopped as error:
+            return Said(error.traversal_id, error.partial)
+
+        return Said(done.traversal_id, done.answer)
 
     return route
 
 
 def by_stream(client: Client) -> Route:
-    async def route(request: Request) -> str:
+    async def route(request: Request) -> Said:
         limits, scopes = request.limits, request.scopes
-        said = ""
+        call = client.stream(request.messages, session=scopes.session, workflow=scopes.workflow, limits=limits)
+        heard = ""
+        done: Routed | None = None
         try:
-            async with aclosing(
-                client.stream(request.messages, session=scopes.session, workflow=scopes.workflow, limits=limits)
-            ) as events:
+            async with aclosing(call) as events:
                 async for event in events:
                     if isinstance(event, AnswerDelta):
-                        said += event.text
+                        heard += event.text
                     elif isinstance(event, Routed):
-                        assert event.answer == said
-                        return said
-        except WalkStopped:
-            pass
+                        done = event
+        except WalkStopped as error:
+            return _alike(Said(error.traversal_id, error.partial), heard)
+        assert done is not None
 
-        return said
+        return _alike(Said(done.traversal_id, done.answer), heard)
 
     return route
+
+
+def _alike(said: Said, heard: str) -> Said:
+    """
+    See that what came bit by bit is what was said in the end.
+    """
+    assert said.text == heard
+
+    return said
+
+
+class Time:
+    """
+    Be the clock of a mesh, which a scenario can put on, and its chance; sleep as asked, and note for how long.
+    """
+
+    def __init__(self, chance: float) -> None:
+        self.pauses: list[float] = []
+        self._chance = chance
+        self._ahead_ns = 0
+
+    def pass_by(self, seconds: float) -> None:
+        """
+        Let some time pass at once.
+        """
+        self._ahead_ns += round(seconds * 1e9)
+
+    def rule(self, mesh: Mesh) -> None:
+        """
+        Take the place of what *mesh* has.
+        """
+        engine = mesh._opened()
+        engine.shop = engine.shop._replace(clock_ns=self._now_ns, sleep=self._sleep, chance=lambda: self._chance)
+        for gate in engine.shop.gates.values():
+            gate._clock_ns, gate._chance = self._now_ns, lambda: self._chance
+
+    def _now_ns(self) -> int:
+        return time.perf_counter_ns() + self._ahead_ns
+
+    async def _sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await anyio.sleep(seconds)
 
 
 @cache
@@ -191,6 +250,8 @@ class Play:
         self.listing = Listing()
         self.vault = MemoryVault()
         self._spans = InMemorySpanExporter()
+        self._time = Time(scenario.chance)
+        self._said: dict[str, str] = {}
 
     async def told(self, monkeypatch: pytest.MonkeyPatch) -> str:
         """
@@ -207,17 +268,21 @@ class Play:
             for name, taken in absent.items():
                 monkeypatch.setenv(f"{name.upper()}_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/v1")
             async with Mesh(plan, sinks=[self.listing, telemetry], vault=self.vault) as mesh, self._door(mesh) as route:
-                answers = [await self._asked(route, ask) for ask in scenario.asks]
+                self._time.rule(mesh)
+                async with anyio.create_task_group() as tasks:
+                    for step in scenario.steps:
+                        await self._do(step, route, tasks)
             # What the mesh left is seen here: it must have closed all it opened.
             for server in self.servers.values():
                 await server.all_closed.wait()
         await telemetry.aclose()
         for taken in absent.values():
             taken.close()
+        pauses = iter(self._time.pauses)
         lines_of_walks = [
             line
-            for answer, traversal in zip(answers, self.listing.traversals, strict=True)
-            for line in told(answer, traversal, plan, self._spans_of(traversal.trace_id))
+            for traversal in self.listing.traversals
+            for line in told(self._said.get(traversal.traversal_id, ""), traversal, plan, self._spans_of(traversal), pauses)
         ]
         for traversal in self.listing.traversals:
             assert replay(decode(encode(traversal)), plan) is None
@@ -251,21 +316,39 @@ class Play:
         async with serve([mesh]) as server, Client(f"127.0.0.1:{server.port}") as client:
             yield (by_route if self.door == "route" else by_stream)(client)
 
-    async def _asked(self, route: Route, ask: Mapping[str, str]) -> str:
-        request = request_of(ask)
-        if not self.scenario.leave:
-            return await route(request)
+    async def _do(self, step: Step, route: Route, tasks: TaskGroup) -> None:
+        match step.verb:
+            case "ask":
+                await self._ask(route, step)
+            case "begin":
+                asked = self.servers[step.name].asked = anyio.Event()
+                tasks.start_soon(self._ask, route, step)
+                await asked.wait()
+            case "queue":
+                tasks.start_soon(self._ask, route, step)
+                await anyio.wait_all_tasks_blocked()
+            case "leave":
+                await self._leave(step, route)
+            case "open":
+                for server in self.servers.values():
+                    server.event(step.name).set()
+            case "later":
+                self._time.pass_by(float(step.name.removesuffix("s")))
+
+    async def _ask(self, route: Route, step: Step) -> None:
+        said = await route(request_of(step))
+        self._said[said.traversal_id] = said.text
+
+    async def _leave(self, step: Step, route: Route) -> None:
         recorded = self.listing.recorded = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(route, request)
-            await self.servers[self.scenario.leave].asked.wait()
+            tasks.start_soon(route, request_of(step))
+            await self.servers[step.name].asked.wait()
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
         await recorded.wait()
 
-        return ""
+    def _spans_of(self, traversal: Traversal) -> list[ReadableSpan]:
+        found, trace_id = self._spans.get_finished_spans(), int(traversal.trace_id, 16)
 
-    def _spans_of(self, trace_id: str) -> list[ReadableSpan]:
-        found = self._spans.get_finished_spans()
-
-        return [span for span in found if span.context is not None and span.context.trace_id == int(trace_id, 16)]
+        return [span for span in found if span.context is not None and span.context.trace_id == trace_id]
