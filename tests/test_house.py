@@ -83,13 +83,15 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
     "mesh": (*_GROUND, "imports", "counting", "loader", "plan", "engine", "store", "backends", "vaults", "once"),
-    "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
+    "auroc": (),
+    "confidences": (*_GROUND, "outcomes", "plan", "auroc"),
+    "evaluate": (*_GROUND, "outcomes", "plan", "confidences", "mesh"),
     "server": (*_GROUND, "budgets", "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),
     "cli": (
         *(*_GROUND, "budgets", "outcomes", "casebook", "loader", "guards", "topology", "bounds", "plan"),
         *("draw", "differences", "hops", "walk"),
-        *(*_WORKSHOP, "replay", "cases", "evaluate", "mesh", "server", "meshwalk"),
+        *(*_WORKSHOP, "replay", "cases", "confidences", "evaluate", "mesh", "server", "meshwalk"),
     ),
     "demo": (*_GROUND, "budgets", "loader", "plan", "hops", "store", "wire", "mesh", "server", "cli"),
     "__main__": ("cli",),
@@ -145,6 +147,7 @@ PURE = (
     "walk",
     "attempts",
     "roles",
+    "auroc",
 )
 WORLD = {"anyio", "asyncio", "datetime", "os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"}
 

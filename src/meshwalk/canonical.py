@@ -22,6 +22,7 @@ from meshwalk.model import (
     AnyBackendSpec,
     Attribute,
     Budget,
+    Confidence,
     Edge,
     Graph,
     LocalSpec,
@@ -204,9 +205,8 @@ def _stream(tokens: int | None) -> str | dict[str, int] | None:
 
 
 def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
-    confidence = node.confidence and _said(
-        {"from": node.confidence.source, "pattern": node.confidence.pattern, "missing": node.confidence.missing}
-    )
+    sure = node.confidence and _confidence(node.confidence)
+    scores = node.role == "verifier"
 
     return _said(
         {
@@ -214,10 +214,11 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
             "use": node.use,
             "backend": node.backend,
             "of": list(node.of),
-            "extract": node.extract if node.role == "verifier" else None,
+            "extract": node.extract if scores and node.use != "model" else None,
             "prompt": node.prompt,
             "qualified": node.qualified and {"matches": node.qualified},
-            "confidence": confidence,
+            "confidence": None if scores else sure,
+            "score": sure if scores else None,
             **_sampling(node.sampling),
             "deadline": _us(node.deadline_us),
             "attempt_timeout": _us(node.attempt_timeout_us),
@@ -230,6 +231,14 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
             "reason": node.reason,
         }
     )
+
+
+def _confidence(confidence: Confidence) -> dict[str, Any]:
+    said = {"from": confidence.source, "pattern": confidence.pattern, "missing": confidence.missing}
+    if confidence.source == "agreement":
+        said |= {"samples": confidence.samples, "extract": confidence.extract}
+
+    return _said(said)
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from meshwalk.problems import ErrorClass, Problem, Span
 
 Role = Literal["classifier", "prescreen", "answer", "primary", "verifier", "refusal"]
 ConfidenceSource = Literal["mean_token_probability", "min_token_probability", "margin", "stated", "recorded", "agreement"]
+# How sure a model is of its own answer says something of another's where that is what it was asked for.
+ScoreSource = Literal["mean_token_probability", "min_token_probability", "margin", "stated", "recorded"]
 Extractor = Literal["number", "choice", "text"]
 ValueType = Literal["string", "number", "bool"]
 
@@ -455,8 +457,10 @@ class Node:
 
     Args:
         use: For a classifier `features`, `weights`, `model`, `http` or `python`; for a verifier `agreement` or `model`.
-        of: For a verifier: the nodes whose replies are compared.
+        of: For a verifier: the nodes whose replies are judged.
         prompt: A template; None sends the caller's messages as they are.
+        quotes: For a verifier that asks a model: how many bytes of each node's answer its prompt shows at most.
+        confidence: For a verifier that asks a model: where its score comes from.
         qualified: For a prescreen: a regular expression that a qualifying reply matches (ignoring case).
         visits: How often one walk may come here.
         hedge_us: After how long without a reply a second call is made beside the first; None never.
@@ -479,6 +483,7 @@ class Node:
     of: tuple[str, ...] = ()
     extract: Extractor = "text"
     prompt: str | None = None
+    quotes: Mapping[str, int] = field(default_factory=dict)
     qualified: str | None = None
     confidence: Confidence | None = None
     sampling: Sampling = Sampling()

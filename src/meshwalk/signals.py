@@ -127,7 +127,8 @@ def outputs(node: Node) -> tuple[Signal, ...]:
 
     found: list[Signal] = []
     if node.confidence is not None:
-        found.append(signal("confidence", Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
+        name = "score" if node.role == "verifier" else "confidence"
+        found.append(signal(name, Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
     match node.role:
         case "answer" | "primary":
             # What is judged before its end has not ended for a reason yet.
@@ -136,10 +137,10 @@ def outputs(node: Node) -> tuple[Signal, ...]:
         case "prescreen":
             found.append(signal("qualified", Kind.BOOL))
             found.append(signal("label", Kind.TEXT))
-        case "verifier":
+        case "verifier" if node.use != "model":
             found.append(signal("agree", Kind.BOOL))
             found.append(signal("score", Kind.NUMBER, range=_UNIT))
-        case "classifier" | "refusal":
+        case _:
             pass
 
     return tuple(found)

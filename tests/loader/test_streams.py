@@ -87,3 +87,12 @@ def test_nonsense_is_told(given: str) -> None:
     Anything else is a fault at its place.
     """
     assert 11 in [line for _, line in codes(text(stream=given))]
+
+
+def test_samples_do_not_stream() -> None:
+    """
+    What is compared with others of its kind is not judged by its beginning.
+    """
+    given = text().replace("from: mean_token_probability", "from: agreement, samples: 3")
+
+    assert [("samples-streamed", 11)] == codes(given)

@@ -147,4 +147,5 @@ def _reply(scripted: Scripted) -> Reply:
         confidence=sure,
         probabilities=None if sure is None else TokenProbabilities(sure, sure, sure),
         simulated=True,
+        samples=scripted.samples,
     )

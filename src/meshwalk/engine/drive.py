@@ -44,6 +44,7 @@ from meshwalk.trace import (
     Stopped,
     TimedOut,
     Traversal,
+    View,
     Wish,
 )
 from meshwalk.walk import Phase, Walk
@@ -195,7 +196,9 @@ class Drive:
         messages, form = self._request.messages, self._request.form
         if own.prompt is not None:
             # What a node asks of its own needs none of the caller's tools and formats.
-            messages, form = prompts.render(own.prompt, messages, dict(self._facts.attributes)), _NO_FORM
+            answers = self._texts(node) if own.quotes else {}
+            messages = prompts.render(own.prompt, messages, dict(self._facts.attributes), answers, own.quotes)
+            form = _NO_FORM
         asked = self._request.sampling
         sampling = own.sampling
         if asked != _UNSET:
@@ -247,18 +250,27 @@ class Drive:
         if not node.calls:
             return await self._free(wish, node)
         assert self._first is not None
+        if node.node.quotes and (lacking := [name for name in node.node.of if name not in self._texts(node)]):
+            self._calls = None
+            message = f"node '{node.name}' judges the answer of '{lacking[0]}', which gave none"
+            return Failed(wish.hop, self.now(), "not_started", message, (), self._views())
         calls = Calls(self._shop, self, self._purse, self._walk.path, node, wish.deadline_at)
         self._calls = calls
 
         return self._closing(wish.hop, node, calls, await calls.make(self._first))
+
+    def _views(self) -> tuple[View, ...]:
+        """
+        Show the budgets with what the hop spent in place of what it holds.
+        """
+        return self._purse.views({ticket: line.spent[0] for ticket, line in self._open.items()})
 
     def _attempts(self) -> tuple[Attempt, ...]:
         return () if self._calls is None else self._calls.attempts()
 
     def _closing(self, hop: int, node: NodePlan, calls: Calls, closed: Closed) -> Entry:
         attempts, reply = calls.attempts(), calls.reply
-        # Shown with what the hop spent in place of what it holds.
-        views = self._purse.views({ticket: line.spent[0] for ticket, line in self._open.items()})
+        views = self._views()
         if calls.stopped:
             return Stopped(hop, self.now(), attempts, views)
         if closed.error_class == "timeout":
@@ -269,6 +281,7 @@ class Drive:
             error_class = closed.error_class or "malformed"
             return Failed(hop, self.now(), error_class, closed.message, attempts, views, scope, contended)
         try:
+            reply = roles.settled(node.node, reply)
             outputs = roles.outputs_of(node.node, reply)
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             log_unforeseen("the outputs of a reply could not be read", node, error)

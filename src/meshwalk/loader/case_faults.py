@@ -61,15 +61,26 @@ def serves_nothing(span: Span, node: str) -> Problem:
     )
 
 
-def unread_confidence(span: Span, node: str, *, stated: bool) -> Problem:
-    why = "reads its confidence in the text" if stated else "declares no 'confidence', so nothing reads it"
+def unread_confidence(span: Span, node: str, source: str | None) -> Problem:
+    why, remedy = {
+        "stated": ("reads its confidence in the text", "write it in 'text' as the model would"),
+        "agreement": ("takes the agreement of its samples for its confidence", "write 'samples' that agree as far as that"),
+    }.get(source or "", ("declares no 'confidence', so nothing reads it", "leave it out, or give the node a 'confidence'"))
 
+    return Problem(span, "unread-confidence", f"node '{node}' {why}", remedy)
+
+
+def unread_samples(span: Span, node: str) -> Problem:
     return Problem(
         span,
-        "unread-confidence",
-        f"node '{node}' {why}",
-        "write it in 'text' as the model would" if stated else "leave it out, or give the node a 'confidence'",
+        "unread-samples",
+        f"node '{node}' asks for one answer",
+        "write it as 'text', or give the node a 'confidence' with from: agreement",
     )
+
+
+def text_beside_samples(span: Span, node: str) -> Problem:
+    return Problem(span, "text-beside-samples", f"the reply of '{node}' has 'samples', which are its texts", "leave 'text' out")
 
 
 def unknown_attribute(span: Span, name: str, known: Iterable[str]) -> Problem:

@@ -70,6 +70,9 @@ class ReplyShape(Shape):
     confidence: Fraction | None = Field(
         None, description="What the node reads as its confidence; without it, the reply has none."
     )
+    samples: Annotated[list[AnyText], Field(min_length=2, max_length=32)] | None = Field(
+        None, description="What it says each time, where the node asks for several answers; in place of `text`."
+    )
     finish_reason: Text = Field("stop", description="Why the reply ends.", examples=["stop", "length"])
     usage: UsageShape | None = Field(None, description="The tokens counted; without it, they are estimated.")
     cost_usd: Money | None = Field(None, description="What the call costs; without it, the declared price says so.")

@@ -259,13 +259,19 @@ class _Reader:
             failed = fit(FailedReplyShape, part, self.problems, elsewhere=_OF_REPLIES).shape
             return Scripted(error=failed.error, latency_us=failed.latency)
         shape = fit(ReplyShape, part, self.problems).shape
-        stated = node.confidence is not None and node.confidence.source == "stated"
-        if shape.confidence is not None and (node.confidence is None or stated):
+        source = None if node.confidence is None else node.confidence.source
+        if shape.confidence is not None and source in (None, "stated", "agreement"):
             span = part.table.key_spans["confidence"]
-            self.problems.append(case_faults.unread_confidence(span, node.name, stated=stated))
+            self.problems.append(case_faults.unread_confidence(span, node.name, source))
+        if shape.samples is not None and source != "agreement":
+            self.problems.append(case_faults.unread_samples(part.table.key_spans["samples"], node.name))
+        elif shape.samples is not None and "text" in part.table.entries:
+            self.problems.append(case_faults.text_beside_samples(part.table.key_spans["text"], node.name))
+        samples = tuple(shape.samples or ())
 
         return Scripted(
-            text=shape.text,
+            text=samples[0] if samples else shape.text,
+            samples=samples,
             confidence=shape.confidence,
             finish_reason=shape.finish_reason,
             usage=None if shape.usage is None else Usage(shape.usage.input, shape.usage.output),

@@ -13,7 +13,7 @@ from meshwalk.loader.budget_shapes import WalkLimitsShape
 from meshwalk.loader.budgets import limits_of, read_budgets
 from meshwalk.loader.document import Document, Piece, Scalar, Table, plain
 from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
-from meshwalk.loader.nodes import read_node
+from meshwalk.loader.nodes import read_node, with_quotes
 from meshwalk.loader.shapes import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
 from meshwalk.loader.values import why_no_identifier
 from meshwalk.model import DONE, AnyBackendSpec, Attribute, Budget, Graph, Node, Recording, Sampling, Threshold
@@ -230,6 +230,7 @@ def _nodes(root: Table, attributes: set[str], findings: Findings) -> dict[str, N
         node = read_node(name, span, piece, attributes, findings)
         if node is not None:
             found[name] = node
+    found = with_quotes(found)
     written = root.entries.get("nodes")
     if isinstance(written, Table) and not written.entries:
         findings.problems.append(faults.no_nodes(root.place("nodes")))

@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from meshwalk.loader.budget_shapes import BudgetsShape, WalkLimitsShape
+from meshwalk.loader.edge_shapes import Next, OnError
 from meshwalk.loader.shape import Shape
 from meshwalk.loader.values import (
-    Classes,
     Fraction,
     FreeText,
     Function,
@@ -35,52 +35,8 @@ from meshwalk.loader.values import (
     Version,
     Whole,
 )
-from meshwalk.model import ConfidenceSource, Extractor, ValueType
+from meshwalk.model import ConfidenceSource, Extractor, ScoreSource, ValueType
 from meshwalk.problems import ErrorClass
-
-
-# ---- edges ----------------------------------------------------------------------------------------------------------
-
-
-class EdgeShape(Shape):
-    """
-    An edge of `next`.
-    """
-
-    stand_ins: ClassVar[dict[str, Any]] = {"to": "done"}
-
-    to: Text = Field(description="The next node, or done to serve an answer.")
-    when: Text | None = Field(
-        None, description="A guard in CEL; the last edge has none.", examples=["output.confidence >= 0.8"]
-    )
-    answer: Text | None = Field(
-        None, description="With `to: done`, the node whose reply is served instead of the latest answer."
-    )
-    id: Name | None = Field(None, description="A name for the edge in traces, digests and dashboards.")
-
-
-class ErrorEdgeShape(Shape):
-    """
-    An edge of `on_error`.
-    """
-
-    stand_ins: ClassVar[dict[str, Any]] = {"to": "done"}
-
-    class_: Annotated[list[ErrorClass], Field(min_length=1), Classes] | None = Field(
-        None, alias="class", description="The error classes that take this edge; without it, all."
-    )
-    to: Text = Field(description="The next node, or done to serve an answer.")
-    answer: Text | None = Field(None, description="With `to: done`, the node whose reply is served.")
-    else_: Text | None = Field(None, alias="else", description="Where to go if the node of `answer` gave no reply.")
-    id: Name | None = Field(None, description="A name for the edge in traces, digests and dashboards.")
-
-
-def _one_edge(value: Any) -> Any:
-    return [{"to": value}] if isinstance(value, str) else value
-
-
-_Next = Annotated[list[EdgeShape], BeforeValidator(_one_edge, json_schema_input_type=Text | list[EdgeShape])]
-_OnError = Annotated[list[ErrorEdgeShape], BeforeValidator(_one_edge, json_schema_input_type=Text | list[ErrorEdgeShape])]
 
 
 # ---- nodes ----------------------------------------------------------------------------------------------------------
@@ -96,6 +52,24 @@ class ConfidenceShape(Shape):
     missing: Fraction | None = Field(
         None, description="The confidence of a reply that has none; without it, it is undetermined."
     )
+    samples: Annotated[int, Field(ge=2, le=32), Whole] | None = Field(
+        None, description="For `agreement`: how many answers one call asks for."
+    )
+    extract: Extractor | None = Field(
+        None, description="For `agreement`: what of an answer is compared: its final number, its choice, or all of its text."
+    )
+
+
+class ScoreShape(Shape):
+    """
+    Where a verifier's score comes from.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"from": "recorded"}
+
+    from_: ScoreSource = Field(alias="from", description="What the score is read from.")
+    pattern: Text | None = Field(None, description="For `stated`: a regular expression with one group, the number.")
+    missing: Fraction | None = Field(None, description="The score of a reply that has none; without it, it is undetermined.")
 
 
 class QualifiedShape(Shape):
@@ -116,10 +90,10 @@ class _HoppingShape(_NodeShape):
     visits: Annotated[int, Field(ge=1, le=1000), Whole] = Field(
         1, description="How often one walk may come here; cycles need 2 or more."
     )
-    next: _Next = Field(description="The node that follows, or edges in order: the first whose guard holds is taken.")
+    next: Next = Field(description="The node that follows, or edges in order: the first whose guard holds is taken.")
 
 
-class _CallingShape(_HoppingShape):
+class _AskingShape(_HoppingShape):
     stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "backend": "none"}
 
     backend: Text = Field(description="The backend that is called.")
@@ -147,8 +121,11 @@ class _CallingShape(_HoppingShape):
     retries: Annotated[int, Field(ge=0, le=10), Whole] = Field(
         0, description="How many further attempts a failed one may have."
     )
+    on_error: OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
+
+
+class _CallingShape(_AskingShape):
     confidence: ConfidenceShape | None = Field(None, description="Where the reply's confidence comes from.")
-    on_error: _OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
 
 
 class ClassifierShape(_HoppingShape):
@@ -201,7 +178,7 @@ class PrimaryShape(_ServingShape):
 
 class VerifierShape(_HoppingShape):
     """
-    A node that judges the replies of earlier ones.
+    A node that compares the replies of earlier ones.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "use": "agreement", "of": ["none", "none"]}
@@ -212,6 +189,27 @@ class VerifierShape(_HoppingShape):
     extract: Extractor = Field(
         "text", description="What of a reply is compared: its final number, its choice, or all of its text."
     )
+
+
+class JudgeShape(_AskingShape):
+    """
+    A node whose model judges the replies of earlier ones.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {
+        **_AskingShape.stand_ins, "use": "model", "of": ["none"], "prompt": "none", "score": {"from": "recorded"},
+    }  # fmt: skip
+
+    role: Literal["verifier"]
+    use: Literal["model"] = Field(description="How the replies are judged.")
+    of: list[Text] = Field(min_length=1, max_length=64, description="The nodes whose replies are judged.")
+    prompt: Text = Field(
+        description=(
+            "What is sent instead of the caller's messages; {{ answer.<node> }}, {{ prompt }}, {{ conversation }} and "
+            "{{ request.<attribute> }} are filled in."
+        ),
+    )
+    score: ScoreShape = Field(description="Where the score comes from.")
 
 
 class RefusalShape(_NodeShape):
@@ -225,7 +223,8 @@ class RefusalShape(_NodeShape):
     reason: Text = Field(description="What the caller is told.")
 
 
-AnyNodeShape = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | VerifierShape | RefusalShape
+_AnyVerifierShape = Annotated[VerifierShape | JudgeShape, Field(discriminator="use")]
+AnyNodeShape = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | VerifierShape | JudgeShape | RefusalShape
 NODE_SHAPES: dict[str, type[AnyNodeShape]] = {
     "classifier": ClassifierShape,
     "prescreen": PrescreenShape,
@@ -234,6 +233,9 @@ NODE_SHAPES: dict[str, type[AnyNodeShape]] = {
     "verifier": VerifierShape,
     "refusal": RefusalShape,
 }
+# Where `use` says more of a node than its role does; the row above stands for one that does not say it.
+USE_SHAPES: dict[str, dict[str, type[AnyNodeShape]]] = {"verifier": {"agreement": VerifierShape, "model": JudgeShape}}
+_AnyNode = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | _AnyVerifierShape | RefusalShape
 
 
 # ---- backends -------------------------------------------------------------------------------------------------------
@@ -426,4 +428,4 @@ class GraphShape(HeaderShape):
     backends: dict[Identifier, Annotated[AnyBackendShape, Field(discriminator="kind")]] | None = Field(
         None, description="What nodes call, by name."
     )
-    nodes: dict[Identifier, Annotated[AnyNodeShape, Field(discriminator="role")]] = Field(description="The steps, by name.")
+    nodes: dict[Identifier, Annotated[_AnyNode, Field(discriminator="role")]] = Field(description="The steps, by name.")
