@@ -151,16 +151,15 @@ async def _status(exchange: Exchange) -> None:
     headers = []
     after = act.options.get("retry-after")
     if after is not None:
-        headers.append(f"Retry-After: {_soon() if after == 'date' else after}")
+        headers.append(f"Retry-After: {_in_an_hour() if after == 'date' else after}")
     if "to" in act.options:
         headers.append(f"Location: {act.options['to']}")
     await exchange.head(int(act.verb), "application/json", *headers, length=len(text))
     await exchange.send(text)
 
 
-def _soon() -> str:
-    # Such a date has whole seconds, so the next one is at most a second away.
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+def _in_an_hour() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
 
 
 async def _whole(exchange: Exchange) -> None:
@@ -248,10 +247,14 @@ async def _break_off(exchange: Exchange) -> None:
         case "drip":
             seen.ended = ""
             await _drip(exchange, started=bool(after))
-        case "fail" | "garble" if after and exchange.streams:
+        case "fail" | "garble":
             bad = '{"error": {"message": "the model broke down"}}' if act.verb == "fail" else '{"choices": [{'
-            await exchange.chunk(f"data: {bad}\n\n")
-            await exchange.end()
+            if seen.streamed:
+                await exchange.chunk(f"data: {bad}\n\n")
+                await exchange.end()
+            else:
+                await exchange.head(200, "application/json", length=len(bad))
+                await exchange.send(bad)
         case _:
             raise AssertionError(f"'{act.verb}' is no answer of the script's")
 

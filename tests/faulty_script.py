@@ -14,7 +14,7 @@ A script is one line, its answers taken in order:
        by=chunks, by=1.0     … in chunks, or as HTTP/1.0 does, whose body ends where the connection does
        head=huge             … under a head with a line of 64 kB
        done=no               … a stream without its `[DONE]`
-    STATUS ["TEXT"]          an error; `retry-after=1` or `retry-after=date`, `to=URL` where it redirects
+    STATUS ["TEXT"]          an error; `retry-after=1`, or `retry-after=date` in an hour; `to=URL` where it redirects
     body TYPE 'TEXT'         200 with any body; `bills=nothing` where nobody worked for it
     raw 'TEXT'               bytes that are no HTTP
     endless                  a body without end, as fast as it is read
