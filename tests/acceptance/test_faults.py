@@ -29,6 +29,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from conftest import Golden
 from faults import PROMPT, Books, Scenario, Step, given_text, nobody, read_scenarios, told, told_of_servers
 from faulty_server import FaultyServer, faulty_servers
+from meshwalk.backends.cache import CacheBackend
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Limits
@@ -219,6 +220,9 @@ class Time:
         """
         engine = mesh._opened()
         engine.shop = engine.shop._replace(clock_ns=self._now_ns, sleep=self._sleep, chance=lambda: self._chance)
+        for backend in engine.shop.backends.values():
+            if isinstance(backend, CacheBackend):
+                backend._clock_ns = self._now_ns
         for gate in engine.shop.gates.values():
             gate._clock_ns, gate._chance = self._now_ns, lambda: self._chance
 
