@@ -119,7 +119,9 @@ class TestAttempts:
 
 
 class TestBackoff:
-    @pytest.mark.parametrize(("chance", "pauses"), [(0.0, [0, 0, 0, 0]), (0.5, [50, 100, 150, 150]), (1.0, [100, 200, 300, 300])])
+    @pytest.mark.parametrize(
+        ("chance", "pauses"), [(0.0, [0, 0, 0, 0]), (0.5, [50, 100, 150, 150]), (1.0, [100, 200, 300, 300])]
+    )
     def test_pauses_double_up_to_the_most(self, chance: float, pauses: list[int]) -> None:
         """
         A retry waits a random share of a bound that doubles until it is `most`.
@@ -307,9 +309,7 @@ TURNS = st.lists(
 
 class TestLaws:
     @given(own=NODES, turns=TURNS)
-    def test_laws_of_the_room(
-        self, own: Node, turns: list[tuple[int, str, ErrorClass, int | None, bool, float, int]]
-    ) -> None:
+    def test_laws_of_the_room(self, own: Node, turns: list[tuple[int, str, ErrorClass, int | None, bool, float, int]]) -> None:
         """
         Whatever happens to its calls, a hop keeps its counts, its times, its grants and its pauses, and ends only when none
         of its calls is under way.

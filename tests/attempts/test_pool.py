@@ -164,14 +164,11 @@ class TestWaiting:
         waiting(shared)
         waiting(shared)
 
-        assert (
-            Refused(
-                "overloaded",
-                "backend 'large' has 1 call under way and 2 waiting, as many as it may have; raise `concurrency` or the `length` "
-                "of `queue`, or give the node an on_error edge for overloaded",
-            )
-            == refused(shared)
-        )
+        assert Refused(
+            "overloaded",
+            "backend 'large' has 1 call under way and 2 waiting, as many as it may have; raise `concurrency` or the `length` "
+            "of `queue`, or give the node an on_error edge for overloaded",
+        ) == refused(shared)
 
     def test_a_wait_is_bounded(self) -> None:
         """
@@ -224,15 +221,12 @@ class TestLimits:
         for _ in range(10):
             waiting(shared)
 
-        assert (
-            Refused(
-                "rate_limited",
-                "backend 'large' may have 60 requests a minute and has room for this one behind the 10 calls waiting in 11 s; "
-                "raise `requests_per_minute`, or give the node an on_error edge for rate_limited",
-                11 * SECOND,
-            )
-            == refused(shared)
-        )
+        assert Refused(
+            "rate_limited",
+            "backend 'large' may have 60 requests a minute and has room for this one behind the 10 calls waiting in 11 s; "
+            "raise `requests_per_minute`, or give the node an on_error edge for rate_limited",
+            11 * SECOND,
+        ) == refused(shared)
 
     def test_tokens_are_corrected_when_a_call_leaves(self) -> None:
         """
@@ -316,15 +310,12 @@ class TestBreaking:
         fail(shared, at=SECOND, times=2)
 
         assert not shared.healthy(SECOND)
-        assert (
-            Refused(
-                "unreachable",
-                "backend 'large' is left alone after its failures (endpoints east, west); it is probed from 3 s on; give the "
-                "node an on_error edge for unreachable",
-                3 * SECOND,
-            )
-            == refused(shared, at=SECOND)
-        )
+        assert Refused(
+            "unreachable",
+            "backend 'large' is left alone after its failures (endpoints east, west); it is probed from 3 s on; give the "
+            "node an on_error edge for unreachable",
+            3 * SECOND,
+        ) == refused(shared, at=SECOND)
 
     def test_a_probe_goes_alone(self) -> None:
         """

@@ -149,7 +149,10 @@ class TestGate:
         assert [Overloaded, RateLimited, Unreachable] == [type(error) for error in raised]
         assert [False] * 3 == [error.billable for error in raised]
         assert [True, False, False] == [error.retry_after_us is None for error in raised]
-        assert ([True, True, False], False) == ([before.healthy for before in (full, spent, broken)], full.elsewhere(frozenset()))
+        assert ([True, True, False], False) == (
+            [before.healthy for before in (full, spent, broken)],
+            full.elsewhere(frozenset()),
+        )
 
     async def test_time_up_in_the_line_is_said(self) -> None:
         """

@@ -1,18 +1,16 @@
 """
 Backends: from shapes to the model, with the hashes of the files they name.
-
-No secret stands in a graph, and none that stands there all the same is repeated in a message.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from meshwalk.loader import faults
+from meshwalk.loader.addresses import address_fault, without_secrets
 from meshwalk.loader.document import Piece, Table
 from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
 from meshwalk.loader.shapes import (
@@ -24,14 +22,9 @@ from meshwalk.loader.shapes import (
     RecordedShape,
     SimulatedShape,
 )
-from meshwalk.model import AnyBackendSpec, LocalSpec, OpenAISpec, Price, PythonSpec, RecordedSpec, SimulatedSpec
+from meshwalk.loader.traffic import listed_endpoints, read_endpoints, traffic_of
+from meshwalk.model import AnyBackendSpec, Endpoint, LocalSpec, OpenAISpec, Price, PythonSpec, RecordedSpec, SimulatedSpec
 from meshwalk.problems import Problem, Span
-
-
-_SECRET_KEYS = frozenset({"key", "api_key", "apikey", "token", "secret", "password", "authorization"})
-_SECRET_QUERY = re.compile(r"[?&](api[-_]?key|key|token|access[-_]token|sig)=(?!\$\{)", re.IGNORECASE)
-_USER_INFO = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
-_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 _KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()))
@@ -46,33 +39,20 @@ def read_backend(name: str, span: Span, piece: Piece, findings: Findings) -> Any
     if part is None:
         findings.broken.add(name)
         return None
-    part = respelt(part._replace(table=_without_secrets(part.table, part.subject, problems)), _KEYS, problems)
+    part = respelt(without_secrets(part, problems), _KEYS, problems)
     kind = choose(part, "kind", BACKEND_SHAPES, problems)
     if kind is None:
         findings.broken.add(name)
         return None
     shape = BACKEND_SHAPES[kind]
-    fitted = fit(shape, part, problems, given={"kind": kind}, elsewhere=_whose(part.table, shape))
+    given = {"kind": kind, **listed_endpoints(part.table)}
+    fitted = fit(shape, part, problems, given=given, elsewhere=_whose(part.table, shape))
     _check(fitted, part, problems)
+    endpoints = read_endpoints(part, problems) if isinstance(fitted.shape, OpenAIShape) else ()
     if fitted.lost:
         findings.broken.add(name)
 
-    return _spec(name, span, fitted.shape)
-
-
-def _without_secrets(table: Table, subject: str, problems: list[Problem]) -> Table:
-    secret = [key for key in table.entries if key.lower() in _SECRET_KEYS]
-    if not secret:
-        return table
-    kept = Table(table.span)
-    kept.entries = {key: piece for key, piece in table.entries.items() if key not in secret}
-    kept.key_spans = table.key_spans
-    kept.merged = table.merged
-    for key in secret:
-        remedy = "put it into an environment variable and name that: key_env: NAME"
-        problems.append(faults.secret_in_graph(table.place(key), subject, f"a secret under '{key}'", remedy))
-
-    return kept
+    return _spec(name, span, fitted.shape, endpoints)
 
 
 def _whose(table: Table, shape: type[AnyBackendShape]) -> dict[str, str]:
@@ -88,7 +68,7 @@ def _whose(table: Table, shape: type[AnyBackendShape]) -> dict[str, str]:
 def _check(fitted: Fitted[AnyBackendShape], part: Part, problems: list[Problem]) -> None:
     shape = fitted.shape
     if isinstance(shape, OpenAIShape) and shape.base_url is not None:
-        problem = _address_fault(shape.base_url, part)
+        problem = address_fault(shape.base_url, part)
         if problem is not None:
             problems.append(problem)
     if isinstance(shape, SimulatedShape) and shape.latency is not None and shape.latency.p99 is not None:
@@ -97,23 +77,7 @@ def _check(fitted: Fitted[AnyBackendShape], part: Part, problems: list[Problem])
             problems.append(faults.quantiles_crossed(latency.place("p99"), part.subject))
 
 
-def _address_fault(url: str, part: Part) -> Problem | None:
-    span = part.table.place("base_url")
-    remedy = "name the variable that holds it: key_env: NAME, or base_url: ${NAME}"
-    if _USER_INFO.match(url):
-        return faults.secret_in_graph(span, part.subject, "a user or a password in its address", remedy)
-    if _SECRET_QUERY.search(url):
-        return faults.secret_in_graph(span, part.subject, "a key in its address", remedy)
-    rest = _VARIABLE.sub("", url)
-    if "${" in rest:
-        return faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}")
-    if not url.startswith(("http://", "https://", "${")):
-        return faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}")
-
-    return None
-
-
-def _spec(name: str, span: Span, shape: AnyBackendShape) -> AnyBackendSpec:
+def _spec(name: str, span: Span, shape: AnyBackendShape, endpoints: tuple[Endpoint, ...]) -> AnyBackendSpec:
     price = None if shape.usd_per_mtok is None else Price(shape.usd_per_mtok.input, shape.usd_per_mtok.output)
     common: dict[str, Any] = {
         "name": name,
@@ -121,11 +85,12 @@ def _spec(name: str, span: Span, shape: AnyBackendShape) -> AnyBackendSpec:
         "price": price,
         "context_tokens": shape.context_tokens,
         "tokenizer": shape.tokenizer,
+        "traffic": traffic_of(shape, shape.sticky if isinstance(shape, OpenAIShape) else None),
         "description": shape.description or "",
     }
     match shape:
         case OpenAIShape():
-            return OpenAISpec(**common, model=shape.model, base_url=shape.base_url, key_env=shape.key_env)
+            return OpenAISpec(**common, model=shape.model, base_url=shape.base_url, key_env=shape.key_env, endpoints=endpoints)
         case LocalShape():
             return LocalSpec(**common, model=shape.model, threads=shape.threads)
         case RecordedShape():

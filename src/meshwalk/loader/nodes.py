@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any, get_args
 
 from meshwalk import prompts
-from meshwalk.loader import faults
+from meshwalk.loader import faults, traffic_faults
 from meshwalk.loader.document import Piece, Scalar, Series, Table
 from meshwalk.loader.edges import read_next, read_on_error
 from meshwalk.loader.fit import Findings, Fitted, choose, fit, part_of, respelt
@@ -24,7 +24,8 @@ from meshwalk.loader.shapes import (
     RefusalShape,
     VerifierShape,
 )
-from meshwalk.model import DONE, Confidence, ConfidenceSource, Node, Sampling
+from meshwalk.loader.traffic_shapes import BackoffShape
+from meshwalk.model import DONE, Backoff, Confidence, ConfidenceSource, Node, Sampling
 from meshwalk.problems import Problem, Span
 
 
@@ -122,8 +123,23 @@ def _calling_fields(
         "attempt_timeout_us": shape.attempt_timeout,
         "min_time_us": shape.min_time,
         "retries": shape.retries,
+        "backoff": _backoff(shape.backoff),
+        "hedge_us": shape.hedge,
         "visits": shape.visits,
     }
+
+
+def _backoff(shape: BackoffShape | None) -> Backoff:
+    if shape is None:
+        return Backoff()
+    first_us, most_us = Backoff()
+    # What is said of the one moves the other, where that is not said.
+    if shape.first is not None:
+        first_us, most_us = shape.first, max(shape.first, most_us)
+    if shape.most is not None:
+        most_us = shape.most
+
+    return Backoff(min(first_us, most_us), most_us)
 
 
 def _confidence(fitted: Fitted[AnyNodeShape], shape: ConfidenceShape | None, table: Table) -> Confidence | None:
@@ -182,3 +198,11 @@ def _check_times(name: str, shape: PrescreenShape | AnswerShape | PrimaryShape, 
     for key, time in times.items():
         if shape.deadline is not None and time > shape.deadline:
             problems.append(faults.bad_times(table.place(key), name, key, "deadline"))
+    for key, limit in (("deadline", shape.deadline), ("attempt_timeout", shape.attempt_timeout)):
+        if shape.hedge is not None and limit is not None and shape.hedge >= limit:
+            problems.append(traffic_faults.hedge_too_late(table.place("hedge"), name, key))
+            break
+    inner = table.entries.get("backoff")
+    first_us, most_us = (None, None) if shape.backoff is None else (shape.backoff.first, shape.backoff.most)
+    if first_us is not None and most_us is not None and most_us < first_us and isinstance(inner, Table):
+        problems.append(traffic_faults.backoff_crossed(inner.place("most"), name))

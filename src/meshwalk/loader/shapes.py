@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from meshwalk.loader.budget_shapes import BudgetsShape, WalkLimitsShape
 from meshwalk.loader.shape import Shape
+from meshwalk.loader.traffic_shapes import BackoffShape, Endpoints, Sticky, TrafficShape
 from meshwalk.loader.values import (
     Classes,
     Fraction,
@@ -146,6 +147,10 @@ class _CallingShape(_HoppingShape):
     retries: Annotated[int, Field(ge=0, le=10), Whole] = Field(
         0, description="How many further attempts a failed one may have."
     )
+    backoff: BackoffShape | None = Field(None, description="How long a further attempt waits, at most.")
+    hedge: Time | None = Field(
+        None, description="After how long without a reply a second call is made beside the first; without it, never."
+    )
     confidence: ConfidenceShape | None = Field(None, description="Where the reply's confidence comes from.")
     on_error: _OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
 
@@ -237,7 +242,7 @@ class PriceShape(Shape):
     output: Money = Field(description="USD for a million tokens of output.")
 
 
-class _BackendShape(Shape):
+class _BackendShape(TrafficShape):
     usd_per_mtok: PriceShape | None = Field(None, description="The price of a million tokens.")
     context_tokens: Annotated[int, Field(ge=1, le=1_000_000_000), Whole] | None = Field(
         None, description="The most tokens a call may have."
@@ -261,6 +266,10 @@ class OpenAIShape(_BackendShape):
         None, description="Where the endpoint is, up to and with /v1; ${NAME} is read from the environment."
     )
     key_env: Variable | None = Field(None, description="The environment variable that holds the key.")
+    endpoints: Endpoints | None = Field(None, description="Several places where the model can be called, in place of base_url.")
+    sticky: Sticky | None = Field(
+        None, description="Whose calls stay with one endpoint while that is well: those of a session, or of a workflow."
+    )
 
 
 class LocalShape(_BackendShape):

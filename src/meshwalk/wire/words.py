@@ -300,11 +300,12 @@ class NodeCard(NamedTuple):
     deadline_us: int | None
     retries: int
     visits: int
+    hedge_us: int | None = None
 
 
 class BackendCard(NamedTuple):
     """
-    Describe a backend.
+    Describe a backend; its endpoints have names where it declares them.
     """
 
     name: str
@@ -313,6 +314,7 @@ class BackendCard(NamedTuple):
     description: str
     price: Price | None
     context_tokens: int | None
+    endpoints: tuple[str, ...] = ()
 
 
 class AttributeCard(NamedTuple):

@@ -152,6 +152,7 @@ def _pack_node(node: Node) -> wire.Node:
         deadline_us=node.deadline_us,
         retries=node.retries,
         visits=node.visits,
+        hedge_us=node.hedge_us,
     )
 
 
@@ -166,6 +167,7 @@ def _unpack_node(message: wire.Node) -> NodeCard:
         message.deadline_us if message.HasField("deadline_us") else None,
         message.retries,
         message.visits,
+        message.hedge_us if message.HasField("hedge_us") else None,
     )
 
 
@@ -197,6 +199,7 @@ def _pack_backend(spec: AnyBackendSpec) -> wire.Backend:
         if price is None
         else wire.Price(input_nano_usd_per_mtok=price.input_nano_per_mtok, output_nano_usd_per_mtok=price.output_nano_per_mtok),
         context_tokens=spec.context_tokens,
+        endpoints=[endpoint.name for endpoint in spec.endpoints] if isinstance(spec, OpenAISpec) else (),
     )
 
 
@@ -227,6 +230,7 @@ def _unpack_backend(message: wire.Backend) -> BackendCard:
         message.description,
         Price(price.input_nano_usd_per_mtok, price.output_nano_usd_per_mtok) if message.HasField("price") else None,
         message.context_tokens if message.HasField("context_tokens") else None,
+        tuple(message.endpoints),
     )
 
 
