@@ -218,13 +218,14 @@ class Worst:
                         continue
                 under_way[step.number] = step
             number = self._data.draw(st.sampled_from(sorted(under_way)))
-            ends_at = max(self.at, under_way[number].deadline_at)
             if machine.hedge_at is not None and self._data.draw(st.booleans()):
                 self.at = max(self.at, machine.hedge_at)
                 step = machine.hedge(self.at)
                 if step is not None:
                     continue
-            self.at += self._data.draw(st.sampled_from([0, 1, ends_at - self.at]))
+            left = max(0, under_way[number].deadline_at - self.at)
+            # Whoever's time is up has ended by then.
+            self.at += self._data.draw(st.sampled_from([0, min(1, left), left]))
             under_way.pop(number)
             failure = self._data.draw(st.sampled_from([None, None, *CLASSES]))
             step = self._ended(machine, number, failure)

@@ -30,9 +30,9 @@ in, or what the backend's tokenizer counts of them, and 16 tokens for each messa
 tightened by the caller's; one token if nobody says) is at most `context_tokens`.  Bytes bound tokens from above, so a request
 that does not surely fit may still do so.
 
-`backend.<backend>.healthy` exists for each backend that bounds its traffic, has a breaker or names endpoints.  It holds where at
-least one endpoint could be called when the walk began: its breaker let calls through (or a probe was due), and it had not asked
-to be left alone.  Each process knows what it has seen itself.  What a guard read is part of the record.
+`backend.<backend>.healthy` exists for each backend that bounds its traffic, has a breaker or names endpoints.  It holds where
+at least one endpoint could be called when the walk began: its breaker let calls through (or a probe was due), and it had not
+asked to be left alone.  Each process knows what it has seen itself.  What a guard read is part of the record.
 """
 
 from __future__ import annotations
