@@ -12,7 +12,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from chat_endpoint import ASK, KEY, endpoint, fails, says, wire
 from meshwalk.backends.base import Stations
-from meshwalk.backends.openai import OpenAIBackend
+from meshwalk.backends.openai import OpenAIBackend, client
 from meshwalk.problems import Unreachable
 
 
@@ -146,10 +146,11 @@ class TestRetryAfter:
         async with endpoint(handler) as backend:
             assert (await fails(backend)).retry_after_us is None
 
-    async def test_words_that_never_come_do_not_hide_the_status(self) -> None:
+    async def test_words_that_never_come_do_not_hide_the_status(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         A server that refuses and drips is left at its status, as is one that breaks off.
         """
+        monkeypatch.setattr(client, "_ERROR_BODY_SECONDS", 0.02)
 
         async def drip(stream: SocketStream) -> None:
             async with stream:

@@ -37,9 +37,11 @@ class Events:
         if not chunk:
             return []
         # The two halves of a line's end may come apart; its first half has ended the line already.
-        begun = 1 if self._after_cr and chunk[0] == 0x0A else 0
-        self._after_cr = chunk[-1] == 0x0D
-        first, *others = _LINE_END.split(chunk[begun:])
+        if self._after_cr and chunk[0] == 0x0A:
+            chunk = chunk[1:]
+        self._after_cr = chunk.endswith(b"\r")
+        # Most streams have one kind of line end, and looking for that is several times as fast.
+        first, *others = chunk.split(b"\n") if b"\r" not in chunk else _LINE_END.split(chunk)
         self._line += first
         if not others:
             return []
