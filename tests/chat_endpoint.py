@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from anyio.abc import SocketAttribute, SocketStream
 
-from meshwalk.backends.base import ChatRequest
+from meshwalk.backends.base import ChatRequest, StreamingBackend
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.problems import BackendError
 from meshwalk.trace import Message, Piece, Reply
@@ -125,7 +125,7 @@ async def wire(handle: Callable[[SocketStream], Awaitable[None]]) -> AsyncIterat
             tasks.cancel_scope.cancel()
 
 
-async def streamed(backend: OpenAIBackend, request: ChatRequest = ASK) -> tuple[Reply, list[Piece]]:
+async def streamed(backend: StreamingBackend, request: ChatRequest = ASK) -> tuple[Reply, list[Piece]]:
     """
     Stream a reply, and see that its pieces are its text.
     """
