@@ -54,7 +54,7 @@ unit: .venv/.dev  ## Run the tests alone; ARGS="-k guard" chooses
 	$(say) "pytest"
 	@$(PY) -m pytest $(ARGS)
 
-bench: .venv/.dev .venvs/langgraph/.made  ## Answer every benchmark's question; BENCH_JSON=file keeps the answers
+bench: .venv/.dev .venvs/langgraph/.made .venvs/litellm/.made  ## Answer every benchmark's question; BENCH_JSON=file keeps the answers
 	@BENCH_JSON='$(BENCH_JSON)' $(PY) -m pytest benchmarks -q $(ARGS)
 
 stubs: .venvs/stubs/.made  ## Generate the stubs of proto/ again
@@ -74,6 +74,7 @@ constraints:  ## Pin the dependencies again (needs uv); ARGS=--upgrade takes new
 	$(GROUP) $(ARGS) --group dev -c constraints/run.txt -o constraints/dev.txt
 	$(GROUP) $(ARGS) --group stubs -o constraints/stubs.txt
 	$(GROUP) $(ARGS) --group langgraph -o constraints/langgraph.txt
+	$(GROUP) $(ARGS) --group litellm -o constraints/litellm.txt
 
 clean:  ## Remove the environments and every cache
 	rm -rf .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist

@@ -36,11 +36,28 @@ def langgraph() -> Iterator[Worker]:
     """
     Give the same walk in LangGraph, which lives in an environment of its own.
     """
-    python = ROOT / ".venvs" / "langgraph" / "bin" / "python"
-    if not python.exists():
+    python = python_of("langgraph")
+    if python is None:
         pytest.skip("LangGraph has an environment of its own, which `make bench` makes")
     with Worker(python, ROOT / "benchmarks" / "langgraph_worker.py") as worker:
         yield worker
+
+
+@pytest.fixture(scope="session")
+def litellm() -> Path | None:
+    """
+    Give the interpreter of LiteLLM's own environment, or None where that is not made.
+    """
+    return python_of("litellm")
+
+
+def python_of(name: str) -> Path | None:
+    """
+    Find the interpreter of the environment *name*; `make bench` makes it.
+    """
+    python = ROOT / ".venvs" / name / "bin" / "python"
+
+    return python if python.exists() else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -15,9 +15,11 @@ import asyncio
 import inspect
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from itertools import repeat
 from pathlib import Path
 from types import TracebackType
@@ -143,28 +145,42 @@ class Worker:
         RuntimeError: If the script ends instead of answering; with what it said.
     """
 
-    def __init__(self, python: Path, script: Path) -> None:
+    def __init__(self, python: Path, script: Path, *arguments: str) -> None:
         self._script = script
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True, encoding="utf-8"
+            [python, script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            encoding="utf-8",
         )
 
     def __call__(self, n: int) -> float:
+        return int(self.ask(str(n))) / n
+
+    def ask(self, line: str) -> str:
+        """
+        Say *line* and return the line that answers it.
+
+        Raises:
+            RuntimeError: If the script ends instead of answering; with what it said.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(f"{n}\n")
+            self._process.stdin.write(f"{line}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it is gone, and what it said is read below
-        line = self._process.stdout.readline()
-        if not line:
+        answer = self._process.stdout.readline()
+        if not answer:
             self._process.wait()
             self._said.seek(0)
             raise RuntimeError(f"{self._script.name} ended instead of answering: {self._said.read().strip()}")
 
-        return int(line) / n
+        return answer.rstrip("\n")
 
     def __enter__(self) -> Self:
         return self
@@ -237,6 +253,22 @@ async def _awaited(measured: Awaitable[Measured]) -> Measured:
     return await measured
 
 
+@contextmanager
+def served(script: str, *arguments: str, first_line: str = "") -> Iterator[int]:
+    """
+    Run a server of this folder until its input ends, and give its port.
+    """
+    with subprocess.Popen(
+        [sys.executable, Path(__file__).with_name(script), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(first_line)
+        process.stdin.flush()
+        yield int(process.stdout.readline())
+        process.stdin.close()
+
+
 def middle(ratios: list[float]) -> tuple[float, tuple[float, float]]:
     """
     Return the median of *ratios*, and their quartiles.
@@ -280,20 +312,57 @@ class Compare:
             self.clock.time(bottom, 1)
             return
 
-        measured, spread = middle(self.clock.ratios(top, bottom, rounds=rounds, seconds=seconds))
+        self.record(self.clock.ratios(top, bottom, rounds=rounds, seconds=seconds), goal, note="" if note is None else note())
+
+    def record(self, ratios: list[float], goal: Goal | None, *, of: str = "", note: str = "") -> None:
+        """
+        Keep what was measured elsewhere: the ratio of each round; *of* tells several figures of one test apart.
+        """
+        measured, spread = middle(ratios)
         name = self._node.name.removeprefix("test_")
         self._answers.append(
             Answer(
-                name,
-                self._question(),
+                f"{name}: {of}" if of else name,
+                f"{self._question()} ({of})" if of else self._question(),
                 goal,
                 measured,
                 spread,
-                rounds,
+                len(ratios),
                 f"python -m pytest '{self._node.nodeid}'",
-                "" if note is None else note(),
+                note,
             )
         )
+
+    @contextmanager
+    def opened(self, context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+        """
+        Keep *context* open on the arms' own event loop, in a task that lives from round to round.
+        """
+        closing = asyncio.Event()
+
+        async def keep(ready: asyncio.Future[T]) -> None:
+            try:
+                async with context as inside:
+                    ready.set_result(inside)
+                    await closing.wait()
+            except BaseException as error:
+                if ready.done():
+                    raise
+                ready.set_exception(error)
+
+        async def start() -> tuple[T, asyncio.Task[None]]:
+            ready: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            keeper = asyncio.create_task(keep(ready))
+
+            return await ready, keeper
+
+        async def stop(keeper: asyncio.Task[None]) -> None:
+            closing.set()
+            await keeper
+
+        inside, keeper = self.run(start())
+        yield inside
+        self.run(stop(keeper))
 
     def _question(self) -> str:
         assert isinstance(self._node, pytest.Function)

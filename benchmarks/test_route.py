@@ -5,41 +5,20 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc.aio
 import pytest
 
-from harness import Arm, Compare, Goal, at_most
+from harness import Arm, Compare, Goal, at_most, served
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2, routing_pb2_grpc
 
 
-HERE = Path(__file__).parent
 QUESTION = routing_pb2.RouteRequest(
     messages=[common_pb2.Message(role="user", content="Why?")],
     scopes=common_pb2.Scopes(session="s-1", workflow="w-1"),
     detail=routing_pb2.DETAIL_HOPS,
 )
-
-
-@contextmanager
-def served(script: str, *arguments: str, first_line: str = "") -> Iterator[int]:
-    """
-    Run a server until its input ends, and give its port.
-    """
-    with subprocess.Popen(
-        [sys.executable, HERE / script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(first_line)
-        process.stdin.flush()
-        yield int(process.stdout.readline())
-        process.stdin.close()
 
 
 def calls(stub: routing_pb2_grpc.RoutingServiceAsyncStub, in_flight: int) -> Arm:

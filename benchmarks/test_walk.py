@@ -4,41 +4,11 @@ Three hops in process, beside the same coroutines awaited by hand, and beside La
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from harness import Arm, Compare, Worker, at_least, at_most, each_awaited
 from meshwalk.mesh import Mesh
 from three_hops import PATH, REQUEST, open_mesh
-
-
-@contextmanager
-def opened(compare: Compare, folder: Path) -> Iterator[Mesh]:
-    """
-    Open the mesh on the arms' own event loop, in a task that lives from round to round.
-    """
-    closing = asyncio.Event()
-
-    async def keep(ready: asyncio.Future[Mesh]) -> None:
-        async with open_mesh(folder) as mesh:
-            ready.set_result(mesh)
-            await closing.wait()
-
-    async def start() -> tuple[Mesh, asyncio.Task[None]]:
-        ready: asyncio.Future[Mesh] = asyncio.get_running_loop().create_future()
-        keeper = asyncio.create_task(keep(ready))
-
-        return await ready, keeper
-
-    async def stop(keeper: asyncio.Task[None]) -> None:
-        closing.set()
-        await keeper
-
-    mesh, keeper = compare.run(start())
-    yield mesh
-    compare.run(stop(keeper))
 
 
 def walks(mesh: Mesh) -> Arm:
@@ -75,7 +45,7 @@ def test_walk_against_bare_coroutines(compare: Compare, tmp_path: Path) -> None:
     """
     How much longer do three hops take, their recording not timed, than the same coroutines awaited by hand?
     """
-    with opened(compare, tmp_path) as mesh:
+    with compare.opened(open_mesh(tmp_path)) as mesh:
         compare(walks(mesh), each_awaited(by_hand), at_most(10))
 
 
@@ -83,5 +53,5 @@ def test_walk_against_langgraph(compare: Compare, langgraph: Worker, tmp_path: P
     """
     How much longer does LangGraph take for the same graph than meshwalk, its recording not timed?
     """
-    with opened(compare, tmp_path) as mesh:
+    with compare.opened(open_mesh(tmp_path)) as mesh:
         compare(langgraph, walks(mesh), at_least(150))

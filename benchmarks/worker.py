@@ -14,5 +14,12 @@ def serve(run: Callable[[int], int]) -> None:
     """
     Answer each count on standard input with what *run* returns for it, until the input ends.
     """
+    answer(lambda line: str(run(int(line))))
+
+
+def answer(run: Callable[[str], str]) -> None:
+    """
+    Answer each line on standard input with what *run* returns for it, until the input ends.
+    """
     for line in sys.stdin:
-        print(run(int(line)), flush=True)
+        print(run(line), flush=True)

@@ -19,16 +19,13 @@ from meshwalk.plan import Plan
 from meshwalk.problems import VaultAway
 from meshwalk.replay import replay
 from meshwalk.trace import (
-    Cancelled,
-    Failed,
+    Closing,
     Granted,
     Message,
-    Replied,
     Reply,
     Request,
     Reserve,
     Scopes,
-    TimedOut,
     Traversal,
     Usage,
     decode,
@@ -266,7 +263,7 @@ def totals(records: Iterable[Traversal]) -> tuple[Amount, Amount]:
         for entry, wishes in record.steps:
             if isinstance(entry, Granted):
                 counted = False
-            if isinstance(entry, Replied | Failed | TimedOut | Cancelled):
+            if isinstance(entry, Closing):
                 for attempt in entry.attempts:
                     if attempt.status == "denied":
                         continue

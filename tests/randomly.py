@@ -190,12 +190,19 @@ class Worst:
         machine = Attempts(node.node, wish.deadline_at)
         step: Try | Closed = machine.start(self.at)
         while isinstance(step, Try):
-            if step.number:
+            number = step.number
+            if number:
+                self.at = max(self.at, step.not_before)
                 self.own.settle(self._need.amount)
                 self.own.reserve(self._need)
+                granted = machine.granted(number, self.at)
+                assert isinstance(granted, Try)
+                step = granted
             self.at += self._data.draw(st.sampled_from([0, 1, max(0, step.deadline_at - self.at)]))
             failure = self._data.draw(st.sampled_from([None, None, *CLASSES]))
-            step = machine.worked() if failure is None else machine.failed(self.at, failure, "no")
+            judged = machine.worked(number) if failure is None else machine.failed(number, self.at, failure, "no")
+            assert judged is not None, "no other call is under way"
+            step = judged
         if step.error_class is None:
             outputs: dict[str, Value] = {"finish_reason": self._data.draw(st.sampled_from(REASONS)), "output_tokens": 1.0}
             return Replied(wish.hop, self.at, outputs)

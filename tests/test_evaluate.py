@@ -247,6 +247,16 @@ class TestRows:
         with pytest.raises(SetupError, match=r"2 of them: no cost of 'large', and backend 'big' declares no usd_per_mtok"):
             await evaluated(tmp_path, rows)
 
+    async def test_cache_of_recorded_answers_is_refused(self, tmp_path: Path) -> None:
+        """
+        A prompt is asked once, so that a cache would only hide which model answered; the remedy is named.
+        """
+        kept = "big: {{kind: recorded, model: large}}\n      kept: {{kind: cache, of: big}}"
+        text = CASCADE.replace("big: {{kind: recorded, model: large}}", kept).replace("backend: big", "backend: kept")
+
+        with pytest.raises(SetupError, match=r"node 'second' answers with cache 'kept', .*; give the node backend 'big'"):
+            await evaluate(plan_of(text.format(missing="")), written(tmp_path, ROWS))
+
     async def test_contaminated_rows_are_counted(self, tmp_path: Path) -> None:
         """
         Rows that the models may have seen are walked, and said.

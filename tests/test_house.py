@@ -40,14 +40,15 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "variables": ("problems",),
     "budgets": _GROUND,
     "prompts": _GROUND,
+    "pricing": _GROUND,
     "needs": (*_GROUND, "prompts"),
     "outcomes": _GROUND,
     "imports": _GROUND,
     "casebook": _GROUND,
     # the drawing room: text becomes a plan, once
-    "loader": (*_GROUND, "casebook", "prompts"),
+    "loader": (*_GROUND, "casebook", "pricing", "prompts"),
     "guards": _GROUND,
-    "canonical": (*_GROUND, "guards"),
+    "canonical": (*_GROUND, "pricing", "guards"),
     "topology": (*_GROUND, "guards"),
     "assignment": (*_GROUND, "guards"),
     "never": (*_GROUND, "guards", "assignment"),
@@ -83,13 +84,15 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
     "mesh": (*_GROUND, "imports", "counting", "loader", "plan", "engine", "store", "backends", "vaults", "once"),
-    "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
+    "auroc": (),
+    "confidences": (*_GROUND, "outcomes", "plan", "auroc"),
+    "evaluate": (*_GROUND, "outcomes", "plan", "confidences", "mesh"),
     "server": (*_GROUND, "budgets", "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),
     "cli": (
         *(*_GROUND, "budgets", "outcomes", "casebook", "loader", "guards", "topology", "bounds", "plan"),
         *("draw", "differences", "hops", "walk"),
-        *(*_WORKSHOP, "replay", "cases", "evaluate", "mesh", "server", "meshwalk"),
+        *(*_WORKSHOP, "replay", "cases", "confidences", "evaluate", "mesh", "server", "meshwalk"),
     ),
     "demo": (*_GROUND, "budgets", "loader", "plan", "hops", "store", "wire", "mesh", "server", "cli"),
     "__main__": ("cli",),
@@ -131,6 +134,7 @@ PURE = (
     "guards",
     "canonical",
     "topology",
+    "pricing",
     "needs",
     "bounds",
     "ceilings",
@@ -145,6 +149,7 @@ PURE = (
     "walk",
     "attempts",
     "roles",
+    "auroc",
 )
 WORLD = {"anyio", "asyncio", "datetime", "os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"}
 
@@ -414,7 +419,7 @@ class TestPins:
         extras = project["project"]["optional-dependencies"].values()
         asked = {
             "run": [*project["project"]["dependencies"], *(line for extra in extras for line in extra), *groups["build"]],
-            **{name: groups[name] for name in ("model", "dev", "stubs", "langgraph")},
+            **{name: groups[name] for name in ("model", "dev", "stubs", "langgraph", "litellm")},
         }
         unfit = [
             f"{name}: {line}"

@@ -18,7 +18,7 @@ from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan
 from meshwalk.problems import BackendFailed, RequestError, SetupError
 from meshwalk.store import Shelf
-from meshwalk.trace import Outcome, Reply, Traversal
+from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, Traversal
 from meshwalk.vaults import MemoryVault
 from tokenized import WORDS, trained
 
@@ -84,6 +84,104 @@ class Gate:
 class Raising:
     def record(self, traversal: Traversal, plan: Plan) -> None:
         raise OSError(f"no room for {traversal} of {plan}")
+
+
+class Counting:
+    """
+    Answer with how often it was called.
+    """
+
+    waits = False
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        assert request.messages
+        self.calls += 1
+
+        return Reply(str(self.calls))
+
+    async def aclose(self) -> None:
+        pass
+
+
+class TestCaches:
+    PLAN = plan_of(
+        """
+        meshwalk: 1
+        name: kept
+        start: a
+        backends:
+          great: {kind: simulated, usd_per_mtok: {input: 1, output: 2}}
+          kept: {kind: cache, of: great}
+        nodes:
+          a: {role: answer, backend: kept, next: [{to: b, when: "request.correctness == 'strict'"}, {to: done}]}
+          b: {role: primary, backend: great, next: done}
+        """
+    )
+
+    async def test_second_answer_costs_nothing(self) -> None:
+        """
+        A request that was answered before has the same answer for nothing, through the cache alone.
+        """
+        async with Mesh(self.PLAN) as mesh:
+            first = await mesh.route("Say hello.")
+            second = await mesh.route("Say hello.")
+
+        assert first.answer == second.answer
+        assert 0 < first.cost_usd
+        assert 0 == second.cost_usd
+        assert "kept" == next(second.traversal.attempts()).backend
+
+    async def test_tenants_share_no_replies(self) -> None:
+        """
+        What one tenant was told is never given to another, not even for the same words.
+        """
+        async with Mesh(self.PLAN, backends={"great": Counting()}) as mesh:
+            asked = [Request((Message("user", "Why?"),), scopes=Scopes(tenant=tenant)) for tenant in ("a", "b", "a", "")]
+            answers = [(await mesh.walk(request)).answer for request in asked]
+
+        assert ["1", "2", "1", "3"] == answers
+
+    async def test_the_other_backend_is_opened_once(self) -> None:
+        """
+        A cache and a node that calls the same backend share one.
+        """
+        great = Counting()
+        async with Mesh(self.PLAN, backends={"great": great}) as mesh:
+            answers = [(await mesh.route("Why?", correctness=word)).answer for word in ("strict", "lenient", "strict")]
+
+        assert ["2", "1", "3"] == answers
+
+    async def test_cache_may_be_given(self) -> None:
+        """
+        Where a backend is given for the cache, nothing is opened behind it.
+        """
+        async with Mesh(self.PLAN, backends={"kept": Counting(), "great": Counting()}) as mesh:
+            assert "1" == (await mesh.route("Why?")).answer
+
+    async def test_what_the_other_lacks_is_said_once(self) -> None:
+        """
+        If the other backend cannot be opened, that is the fault, and the cache is not blamed as well.
+        """
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: kept
+            start: a
+            backends:
+              away: {kind: openai, model: m, base_url: "${MESHWALK_TEST_NOWHERE}"}
+              kept: {kind: cache, of: away}
+            nodes:
+              a: {role: answer, backend: kept, next: done}
+            """
+        )
+        with pytest.raises(SetupError) as lacking:
+            await Mesh(plan).__aenter__()
+
+        assert "backend 'away'" in str(lacking.value)
+        assert "kept" not in str(lacking.value)
 
 
 class TestRoute:

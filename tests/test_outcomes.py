@@ -63,6 +63,15 @@ class TestRows:
 
         assert (0.5, None, None, None, None) == found
 
+    def test_parts_of_the_tokens_are_read(self, tmp_path: Path) -> None:
+        """
+        How much of the input was cached and of the output not seen is kept where a row says so.
+        """
+        given = row(**outcome(input_tokens=9, output_tokens=7, cached_input_tokens=8, reasoning_tokens=6))
+        found = load_outcomes(write(tmp_path / "some.jsonl", given)).rows[0].outcomes["large"]
+
+        assert Usage(9, 7, 8, 6) == found.usage
+
     def test_several_turns_give_the_first(self, tmp_path: Path) -> None:
         """
         A row with an answer a turn gives the one to its prompt, on its own scale of scores.
@@ -90,6 +99,12 @@ class TestRows:
             ({"score_scale": [0, 1e300]}, "'high' is 1e+300 and must lie in -1,000,000,000 to 1,000,000,000"),
             (outcome(confidence=85), "large: 'confidence' is 85 and must lie in 0 to 1"),
             (outcome(input_tokens=1.5), "large: 'input_tokens' and 'output_tokens' must be whole numbers"),
+            (outcome(cached_input_tokens=1.5), "large: 'cached_input_tokens' must be a whole number"),
+            (outcome(cached_input_tokens=-1), "large: 'cached_input_tokens' is -1 and must lie in 0 to 1,000,000,000"),
+            (
+                outcome(output_tokens=3, reasoning_tokens=4),
+                "large: 'reasoning_tokens' is 4, and its 'output_tokens' are only 3",
+            ),
             (outcome(response=["a"]), "large: 'response' must be text"),
             (outcome(response=None, responses=[1]), "large: 'responses' must be a list of texts"),
         ],

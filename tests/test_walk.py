@@ -21,10 +21,12 @@ from meshwalk.trace import (
     Entry,
     Failed,
     Finish,
+    Glimpsed,
     Granted,
     Outcome,
     Replied,
     Settle,
+    Stopped,
     TimedOut,
     View,
 )
@@ -51,7 +53,13 @@ PLAN = plan_of(
     backends:
       little: {kind: simulated}
     nodes:
-      ask: {role: answer, backend: little, next: done}
+      ask:
+        role: answer
+        backend: little
+        stream: {hold_first: 8}
+        confidence: {from: mean_token_probability}
+        next: [{to: done, when: "output.confidence > 0.5"}, {to: sorry}]
+      sorry: {role: refusal, reason: no}
     """
 )
 
@@ -63,6 +71,9 @@ ENTRIES: list[Entry] = [
     Failed(0, 1, "overloaded", "busy"),
     TimedOut(0, 1, "late"),
     Cancelled(0, 1),
+    Glimpsed(0, 1, {"confidence": 0.9}, 8),
+    Glimpsed(0, 1, {"confidence": 0.1}, 8),
+    Stopped(0, 1),
 ]
 
 
@@ -72,6 +83,8 @@ def walk_in(phase: Phase) -> Walk:
         Phase.NEW: [],
         Phase.RESERVING: ENTRIES[:1],
         Phase.CALLING: ENTRIES[:2],
+        Phase.COMMITTED: [*ENTRIES[:2], ENTRIES[7]],
+        Phase.STOPPING: [*ENTRIES[:2], ENTRIES[8]],
         Phase.OVER: [*ENTRIES[:2], ENTRIES[3]],
     }[phase]:
         walk.feed(entry)

@@ -6,7 +6,9 @@ answers anew.
 
     walk FILE [cost_usd=… hops=… deadline=…s]    a new walk over a graph beside the transcript
     ask [bytes=…] [attribute=value …]            begin
+    glimpse TOKENS [output=value …] [after=…s]   so much of a streamed reply is seen, and is like this
     reply [output=value …] [cost=USD] [after=…s] the hop under way succeeds
+    stopped [cost=USD] [after=…s]                … or has been stopped, as the walk wished
     fail CLASS [cost=USD] [after=…s]             … or fails
     timeout [after=…s]  /  cancel [after=…s]     … or takes too long, or nobody waits for it
 
@@ -30,16 +32,21 @@ from meshwalk.trace import (
     Began,
     Call,
     Cancelled,
+    Closing,
+    Commit,
     Decision,
     Denied,
     Entry,
     Facts,
     Failed,
     Finish,
+    Glimpsed,
     Granted,
     Replied,
     Reserve,
     Settle,
+    Stop,
+    Stopped,
     TimedOut,
     Usage,
     Wish,
@@ -99,6 +106,15 @@ class Stage:
         attempts = self._attempts(outputs, "ok")
         yield from self._feed(Replied(self._pair.hop, self._at, outputs, attempts))
 
+    def _glimpse(self, words: list[str]) -> Iterator[str]:
+        outputs = _values(words[1:])
+        self._at += _us(str(outputs.pop("after", "0s")))
+        yield from self._feed(Glimpsed(self._pair.hop, self._at, outputs, int(words[0])))
+
+    def _stopped(self, words: list[str]) -> Iterator[str]:
+        attempts = self._attempts(_values(words), "cancelled")
+        yield from self._feed(Stopped(self._pair.hop, self._at, attempts))
+
     def _fail(self, words: list[str]) -> Iterator[str]:
         attempts = self._attempts(_values(words[1:]), "failed")
         failed: Any = words[0]
@@ -141,7 +157,7 @@ class Stage:
         return Granted(wish.hop, self._at, views)
 
     def _settle(self, wish: Settle, entry: Entry) -> str:
-        assert isinstance(entry, Replied | Failed | TimedOut | Cancelled)
+        assert isinstance(entry, Closing)
         cost = entry.attempts[-1].cost_nano_usd
         self._own.settle(Amount(cost, calls=1, hops=1))
 
@@ -184,6 +200,10 @@ class Stage:
                 return _row("reserve", wish.node, bound)
             case Call():
                 return _row("call", wish.node, f"within {(wish.deadline_at - self._at) / 1e6:g} s")
+            case Commit():
+                return _row("commit", self._pair.live.path[wish.hop], "its reply is passed on as it comes")
+            case Stop():
+                return _row("stop", self._pair.live.path[wish.hop], "what was seen sends the walk elsewhere")
             case Finish():
                 hops = len(self._pair.live.path)
                 said = f"{hops} hop{'' if hops == 1 else 's'}, {usd(self._own.used.cost_nano_usd)} USD"

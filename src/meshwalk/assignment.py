@@ -11,6 +11,7 @@ a read is no fault where the missing value cannot touch the verdict (`guards.out
 a false `hop.<node>.status == 'ok'`, in the branch of `?:` not chosen, or behind an edge that is certainly taken.
 
 - `unassigned-signal`, an error: some way leads here on which the node read has not replied.
+- `unassigned-answer`, an error: some way leads here on which a node has not replied whose answer the prompt shows.
 - `maybe-undetermined`, a warning: it has replied, and a reply may come without this value.  A warning, because an
   undetermined guard is not taken, which is lawful and often what was meant; the author should have said so.
 
@@ -63,7 +64,8 @@ def check(graph: Graph, trees: Trees) -> list[Problem]:
     Args:
         trees: The checked guards by node and position in `next`; others are not looked at.
     """
-    if not trees or graph.broken or graph.start not in graph.nodes:
+    quoting = any(node.quotes for node in graph.nodes.values())
+    if not (trees or quoting) or graph.broken or graph.start not in graph.nodes:
         return []
 
     return list(_Assignment(graph, trees).problems())
@@ -178,6 +180,8 @@ class _Assignment:
             for writer in self.mentioned.get(name, ()):
                 owed = {}
                 if not known & self.bits[writer]:
+                    if writer in node.quotes:
+                        yield self._unquotable(node, writer)
                     owed = dict(self._owed(node, writer))
                     yield from (self._unassigned(node, writer, *place, read) for place, read in owed.items())
                 yield from self._undetermined(node, writer, owed)
@@ -188,6 +192,9 @@ class _Assignment:
         found: dict[str, set[str]] = {}
         for (name, _), checked in self.trees.items():
             found.setdefault(name, set()).update(_writer_of(slot) for slot in checked.reads)
+        for node in self.graph.nodes.values():
+            if node.quotes:
+                found.setdefault(node.name, set()).update(node.quotes)
 
         return {name: sorted(writers - {""}) for name, writers in found.items()}
 
@@ -303,10 +310,18 @@ class _Assignment:
         message = f"on the way {path}, {who}, so '{name}' has no value in the guard on edge {node.name} → {edge.to}"
         help = f"ask has({name}) && … first, or lead every way here through {through}"
         source = self.graph.nodes[writer].confidence if writer in self.graph.nodes else None
-        if source is not None and source.missing is not None and slot.endswith(".confidence"):
+        if source is not None and source.missing is not None and slot.endswith((".confidence", ".score")):
             help += "; its `missing:` stands for a reply without one, not for no reply"
 
         return Problem(edge.place(read.offset, read.length), "unassigned-signal", message, help)
+
+    def _unquotable(self, node: Node, writer: str) -> Problem:
+        self.shown += 1
+        path = self._witness(node.name, self.bits[writer]) if self.shown <= _MOST_PATHS else f"to {node.name}"
+        message = f"on the way {path}, '{writer}' has not replied, and the prompt of '{node.name}' shows its answer"
+        span = node.places.get(f"of.{node.of.index(writer)}", node.span)
+
+        return Problem(span, "unassigned-answer", message, f"lead every way here through a reply of '{writer}'")
 
     def _undetermined(self, node: Node, writer: str, owed: Mapping[tuple[int, str], Name]) -> Iterator[Problem]:
         if writer not in self.graph.nodes:
@@ -324,7 +339,8 @@ class _Assignment:
                         f"a reply of '{writer}' may come without '{read.signal.name}', and then the guard on edge "
                         f"{node.name} → {edge.to} is undetermined and not taken"
                     )
-                    help = f"give node '{writer}' a confidence with missing:, or ask has({read.signal.name}) && … first"
+                    what = "score" if self.graph.nodes[writer].role == "verifier" else "confidence"
+                    help = f"give node '{writer}' a {what} with missing:, or ask has({read.signal.name}) && … first"
                     place = edge.place(read.offset, read.length)
                     yield Problem(place, "maybe-undetermined", message, help, "warning")
                 if verdicts == guards.TRUE and not self._may_be_spent(node, edge):

@@ -17,11 +17,14 @@ from typing import Any
 
 import orjson
 
+from meshwalk import pricing
 from meshwalk.model import (
     PRESSURE_FROM,
     AnyBackendSpec,
     Attribute,
     Budget,
+    CacheSpec,
+    Confidence,
     Edge,
     Graph,
     LocalSpec,
@@ -51,6 +54,7 @@ def form(graph: Graph, guard_texts: GuardTexts) -> dict[str, Any]:
         "thresholds": {name: _threshold(threshold) for name, threshold in graph.thresholds.items()},
         "limits": _limits(graph),
         "budgets": {scope: _budget(budget) for scope, budget in graph.budgets.items()},
+        "prices": _prices(graph),
         "backends": {name: _backend(spec) for name, spec in graph.backends.items()},
         "nodes": {name: _node(node, guard_texts) for name, node in graph.nodes.items()},
     }
@@ -163,15 +167,24 @@ def _budget(budget: Budget) -> dict[str, Any]:
     )
 
 
+def _prices(graph: Graph) -> dict[str, Any]:
+    # A name that follows from the prices is found again with them.
+    return {"version": graph.prices} if graph.prices != pricing.version_of(graph.backends) else {}
+
+
 def _pressure_from(share: float) -> float | None:
     return share if share != PRESSURE_FROM else None
 
 
 def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
-    price = spec.price and {
-        "input": _usd(spec.price.input_nano_per_mtok),
-        "output": _usd(spec.price.output_nano_per_mtok),
-    }
+    price = spec.price and _said(
+        {
+            "input": _usd(spec.price.input_nano_per_mtok),
+            "output": _usd(spec.price.output_nano_per_mtok),
+            "cached_input": _usd(spec.price.cached_nano_per_mtok),
+            "reasoning": _usd(spec.price.reasoning_nano_per_mtok),
+        }
+    )
     common = {"context_tokens": spec.context_tokens, "usd_per_mtok": price}
     own: dict[str, Any]
     match spec:
@@ -192,14 +205,28 @@ def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
             }
         case PythonSpec():
             own = {"kind": "python", "function": spec.function}
+        case CacheSpec():
+            own = {
+                "kind": "cache",
+                "of": spec.of,
+                "ttl": _us(spec.ttl_us),
+                "entries": spec.entries,
+                "size": spec.size_bytes,
+            }
 
     return _said(own | common)
 
 
+def _stream(tokens: int | None) -> str | dict[str, int] | None:
+    if not tokens:
+        return None if tokens is None else "live"
+
+    return {"hold_first": tokens}
+
+
 def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
-    confidence = node.confidence and _said(
-        {"from": node.confidence.source, "pattern": node.confidence.pattern, "missing": node.confidence.missing}
-    )
+    sure = node.confidence and _confidence(node.confidence)
+    scores = node.role == "verifier"
 
     return _said(
         {
@@ -207,21 +234,31 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
             "use": node.use,
             "backend": node.backend,
             "of": list(node.of),
-            "extract": node.extract if node.role == "verifier" else None,
+            "extract": node.extract if scores and node.use != "model" else None,
             "prompt": node.prompt,
             "qualified": node.qualified and {"matches": node.qualified},
-            "confidence": confidence,
+            "confidence": None if scores else sure,
+            "score": sure if scores else None,
             **_sampling(node.sampling),
             "deadline": _us(node.deadline_us),
             "attempt_timeout": _us(node.attempt_timeout_us),
             "min_time": _us(node.min_time_us),
             "retries": node.retries or None,
+            "stream": _stream(node.stream),
             "visits": node.visits if node.visits != 1 else None,
             "next": [_edge(edge, guard_texts.get((node.name, position))) for position, edge in enumerate(node.next)],
             "on_error": [_edge(edge, None) for edge in node.on_error],
             "reason": node.reason,
         }
     )
+
+
+def _confidence(confidence: Confidence) -> dict[str, Any]:
+    said = {"from": confidence.source, "pattern": confidence.pattern, "missing": confidence.missing}
+    if confidence.source == "agreement":
+        said |= {"samples": confidence.samples, "extract": confidence.extract}
+
+    return _said(said)
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Scripted:
     Say what one call gives.
 
     Args:
+        samples: What it says each time, where several answers are asked for; *text* is the first.
         error: What it fails with instead.
         latency_us: How long it is pretended to take.
     """
@@ -45,6 +46,7 @@ class Scripted:
     cost_nano_usd: int | None = None
     latency_us: int = 0
     error: ScriptedError | None = None
+    samples: tuple[str, ...] = ()
 
 
 class Script(NamedTuple):

@@ -168,7 +168,7 @@ def _price(graph: Graph, node: Node) -> tuple[int, int]:
     backend = graph.backends[node.backend or ""]
 
     # What has no price may be the dearest.
-    return (1, 0) if backend.price is None else (0, sum(backend.price[:2]))
+    return (1, 0) if backend.price is None else (0, backend.price.dearness)
 
 
 # ---- windows --------------------------------------------------------------------------------------------------------

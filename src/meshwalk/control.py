@@ -3,7 +3,8 @@ The one rule: a decision after inference is accounting, not control.
 
 What a request may cost is decided before the expensive call, or not at all.  So two shapes of a graph are warned of:
 
-- A walk can come to a primary, and nothing was decided before: no guard on the way, no prescreen, no cheaper answer.  A node
+- A walk can come to a primary, and nothing was decided before: no guard on the way, no prescreen, no model that judged an
+  answer, no cheaper answer.  A node
   whose `next` has any guard decides for whoever leaves it that way; a cheaper answer that was tried and failed was tried.
 - After a primary has replied, an edge chooses an answerer that is cheaper than it, or as dear: the money is spent, and
   the choice can only record that.  Nodes that do not answer (verifiers, classifiers, prescreens) are looked through.
@@ -36,7 +37,7 @@ def check(graph: Graph) -> list[Problem]:
 def _price(graph: Graph, node: Node) -> int | None:
     price = graph.backends[node.backend].price if node.backend is not None else None
 
-    return None if price is None else sum(price[:2])
+    return None if price is None else price.dearness
 
 
 # ---- before the primary ---------------------------------------------------------------------------------------------
@@ -75,7 +76,9 @@ def _undecided(graph: Graph, primary: Node) -> dict[str, str | None]:
 
 def _undecided_ways(graph: Graph, node: Node, primary: Node) -> Iterator[str]:
     # What lies behind a primary that nobody guards is that one's matter.
-    if node.role in ("primary", "prescreen") or (node.role == "answer" and _may_be_cheaper(graph, node, primary)):
+    if node.role in ("primary", "prescreen") or (node.role == "verifier" and node.backend is not None):
+        return
+    if node.role == "answer" and _may_be_cheaper(graph, node, primary):
         return
     edges = list(node.on_error)
     if all(edge.when is None for edge in node.next):

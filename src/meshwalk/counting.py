@@ -31,7 +31,9 @@ def count_inputs(
     form: Form = Form(),
 ) -> tuple[tuple[str, int], ...]:
     """
-    Count what a call of each node would send, by the node's name; a node whose backend has no tokenizer is left out.
+    Count what a call of each node would send, by the node's name.
+
+    A node whose backend has no tokenizer is left out, and so is one that quotes answers.
 
     Args:
         tokenizers: By the backend's name; backends that share one count a text once.
@@ -55,7 +57,8 @@ def count_inputs(
     return tuple(
         (one.name, counted(one.node, tokenizers[one.node.backend]))
         for one in plan.nodes
-        if one.node.backend is not None and one.node.backend in tokenizers
+        # What others will have answered is not known yet; its bytes bound it.
+        if one.node.backend is not None and one.node.backend in tokenizers and not one.node.quotes
     )
 
 

@@ -12,6 +12,7 @@ everywhere: what the file records, else the declared price of the recorded token
   that costs least; both choose among the backends whose answers the graph may serve, whatever the role of their nodes.
 * *Random mix* is what to expect of tossing a coin for each row: with p the share of walks that called the always-best backend,
   p · best + (1 - p) · cheapest, for quality and for cost.  A graph that decides anything beats it.
+* *Confidences* are held against the answers they are about, over all walks that saw them (`confidences`).
 * *Latency* percentiles are nearest-rank.  Recorded answers come at once, so this is the mesh's own time.
 
 Intervals are 95 % and normal, mean ± 1.96 standard errors cut off at the ends of the scale, or of the scores if some lie
@@ -37,8 +38,10 @@ from typing import NamedTuple
 import anyio
 from anyio import lowlevel
 
+from meshwalk import confidences
+from meshwalk.confidences import Judged, NodeArea
 from meshwalk.mesh import Mesh, Sink
-from meshwalk.model import DONE, Edge, Graph, Limits, Node, RecordedSpec
+from meshwalk.model import DONE, CacheSpec, Edge, Graph, Limits, Node, RecordedSpec
 from meshwalk.outcomes import Outcomes, Row, load_outcomes
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import RequestError, SetupError
@@ -128,6 +131,7 @@ class Evaluation:
     cost_usd: float
     cost_basis: Basis
     latency_us: Percentiles
+    confidences: tuple[NodeArea, ...]
     paths: tuple[PathShare, ...]
     always_best: Baseline
     always_cheapest: Baseline
@@ -186,6 +190,12 @@ def _candidates(graph: Graph, data: str | Path) -> tuple[str, ...]:
     for node in _answerers(graph):
         if node.backend not in recorded:
             assert node.backend is not None
+            spec = graph.backends[node.backend]
+            if isinstance(spec, CacheSpec):
+                raise SetupError(
+                    f"node '{node.name}' answers with cache '{node.backend}', and an evaluation asks each prompt once, so that "
+                    f"nothing is ever found in it; give the node backend '{spec.of}'"
+                )
             raise SetupError(
                 f"node '{node.name}' answers with backend '{node.backend}', whose answers have no scores in '{data}'; "
                 f"make it `kind: recorded`"
@@ -270,6 +280,7 @@ class _Walk(NamedTuple):
     latency_us: int | None = None
     path: tuple[str, ...] = ()
     called: frozenset[str] = frozenset()
+    judged: tuple[Judged, ...] = ()
 
 
 async def _walk(mesh: Mesh, rows: Sequence[Row], progress: Progress | None = None) -> list[_Walk]:
@@ -315,6 +326,7 @@ async def _judge(mesh: Mesh, row: Row) -> _Walk:
         traversal.latency_us,
         tuple(traversal.path),
         frozenset(attempt.backend for attempt in traversal.attempts()),
+        tuple(confidences.seen(mesh.plan, traversal, row)),
     )
 
 
@@ -363,6 +375,7 @@ def _evaluation(
         cost_usd=cost,
         cost_basis=weakest(walk.basis for walk in walks),
         latency_us=_percentiles([walk.latency_us for walk in walks if walk.latency_us is not None]),
+        confidences=confidences.of_nodes(plan, (judged for walk in walks for judged in walk.judged)),
         paths=_paths(walks),
         always_best=best,
         always_cheapest=cheapest,

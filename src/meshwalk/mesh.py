@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -23,17 +25,18 @@ from anyio.abc import TaskGroup
 
 from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
+from meshwalk.backends.cache import CacheBackend
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.counting import Tokenizer
-from meshwalk.engine import Engine, Observer, Preview, Walked
+from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, gates, passage
 from meshwalk.imports import import_named
 from meshwalk.loader import load_graph
-from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model import CacheSpec, Limits, Sampling, Value
 from meshwalk.once import Once
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import SetupError
 from meshwalk.store import TraceStore
-from meshwalk.trace import Content, Message, Request, Scopes, Traversal
+from meshwalk.trace import Content, Form, Message, Request, Scopes, Traversal
 from meshwalk.vaults import DEFAULT_TENANT, Vault, open_vault
 
 
@@ -129,7 +132,21 @@ class Mesh:
         self._once = Once(self.plan.name, vault, self._retry_window_us, self._spawn)
         if vault.waits:
             self._tasks.start_soon(self._mind, vault)
-        self._engine = Engine(self.plan, backends, self._record, vault=vault, tenant=self.tenant, tokenizers=tokenizers)
+        clock_ns = time.perf_counter_ns
+        before = gates(self.plan.graph, backends.keys() & self.plan.graph.backends.keys(), clock_ns)
+        for backend in self._own:
+            if isinstance(backend, CacheBackend) and (gate := before.get(backend.of)) is not None:
+                backend.enter_through(partial(passage, gate, clock_ns))
+        self._engine = Engine(
+            self.plan,
+            backends,
+            self._record,
+            vault=vault,
+            tenant=self.tenant,
+            tokenizers=tokenizers,
+            gates=before,
+            clock_ns=clock_ns,
+        )
 
         return self
 
@@ -163,10 +180,16 @@ class Mesh:
         sampling: Sampling = Sampling(),
         traceparent: str = "",
         idempotency_key: str = "",
+        form: Form = Form(),
+        tell: Callable[[str], None] | None = None,
         **attributes: Value,
     ) -> Walked:
         """
         Walk one prompt, or one conversation, to its answer or its declared refusal.
+
+        Args:
+            form: The tools that the model may wish to call, and the format of its reply.
+            tell: Called with each piece of the answer, in order: as it comes where the graph streams it, else all at the end.
 
         Raises:
             RequestError: If the request cannot begin a walk; each field is named.
@@ -182,16 +205,24 @@ class Mesh:
                 limits=limits,
                 traceparent=traceparent,
                 idempotency_key=idempotency_key,
-            )
+                form=form,
+            ),
+            tell=None if tell is None else lambda _, text: tell(text),
         )
         if error := walked.error():
             raise error
+        if tell is not None and walked.answer and not walked.streamed:
+            tell(walked.answer)
 
         return walked
 
-    async def walk(self, request: Request, observe: Observer | None = None) -> Walked:
+    async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
         """
         Walk *request* and return what came of it, failed walks too.
+
+        Args:
+            observe: Told of every entry, the wishes it led to and the walk that made them, as they come.
+            tell: Told of each piece of an answer that the graph streams, and of its hop, as it comes.
 
         Raises:
             RequestError: If the request cannot begin a walk.
@@ -199,12 +230,12 @@ class Mesh:
         engine = self._opened()
         if not request.idempotency_key:
             with self._counted():
-                return await engine.walk(request, observe)
+                return await engine.walk(request, observe, tell)
         limits = engine.admission.admit(request)[1]
         assert self._once is not None
 
         async def start() -> Walked:
-            return await engine.walk(request, observe)
+            return await engine.walk(request, observe, tell)
 
         with self._counted():
             return await self._once.walk(request, request.scopes.tenant or self.tenant, limits, start)
@@ -261,12 +292,18 @@ class Mesh:
 
     async def _open_backends(self) -> dict[str, Backend]:
         used = {node.node.backend for node in self.plan.nodes if node.node.backend is not None}
+        specs = {name: self.plan.graph.backends[name] for name in sorted(used - self._given.keys())}
+        caches = {name: spec for name, spec in specs.items() if isinstance(spec, CacheSpec)}
+        # What a cache keeps the replies of is opened before it, and once, whoever else calls it.
+        specs |= {spec.of: self.plan.graph.backends[spec.of] for spec in caches.values() if spec.of not in self._given}
         backends = dict(self._given)
         lacking: list[SetupError] = []
-        for name in sorted(used - backends.keys()):
-            spec = self.plan.graph.backends[name]
+        for name, spec in sorted(specs.items(), key=lambda named: (named[0] in caches, named[0])):
+            inner = backends.get(spec.of) if isinstance(spec, CacheSpec) else None
+            if name in caches and inner is None:
+                continue  # what is lacking is said of the other backend
             try:
-                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data)
+                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data, inner=inner)
             except SetupError as error:
                 # What the others lack is told in the same run.
                 lacking.append(error)

@@ -17,6 +17,8 @@ from meshwalk.problems import ErrorClass, Problem, Span
 
 Role = Literal["classifier", "prescreen", "answer", "primary", "verifier", "refusal"]
 ConfidenceSource = Literal["mean_token_probability", "min_token_probability", "margin", "stated", "recorded", "agreement"]
+# How sure a model is of its own answer says something of another's where that is what it was asked for.
+ScoreSource = Literal["mean_token_probability", "min_token_probability", "margin", "stated", "recorded"]
 Extractor = Literal["number", "choice", "text"]
 ValueType = Literal["string", "number", "bool"]
 
@@ -204,11 +206,35 @@ class Price(NamedTuple):
     cached_nano_per_mtok: int | None = None
     reasoning_nano_per_mtok: int | None = None
 
-    def cost(self, input_tokens: int, output_tokens: int) -> int:
+    @property
+    def dearness(self) -> int:
+        """
+        Say how dear it is beside others: what one plain token in and one plain token out cost together.
+        """
+        return self.input_nano_per_mtok + self.output_nano_per_mtok
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0, reasoning_tokens: int = 0) -> int:
         """
         Price a call in nano-dollars, rounded up, so that a bound stays a bound.
+
+        Args:
+            cached_input_tokens: Those of the input; what is said beyond it is not counted, as for *reasoning_tokens*.
         """
-        exact = input_tokens * self.input_nano_per_mtok + output_tokens * self.output_nano_per_mtok
+        plain_in, plain_out, cached, reasoning = self
+        exact = input_tokens * plain_in + output_tokens * plain_out
+        if cached is not None and cached_input_tokens > 0:
+            exact += min(cached_input_tokens, input_tokens) * (cached - plain_in)
+        if reasoning is not None and reasoning_tokens > 0:
+            exact += min(reasoning_tokens, output_tokens) * (reasoning - plain_out)
+
+        return -(-exact // 1_000_000)
+
+    def bound(self, input_tokens: int, output_tokens: int) -> int:
+        """
+        Price the dearest call of at most so many tokens, whatever part of them was cached or is not seen.
+        """
+        plain_in, plain_out, cached, reasoning = self
+        exact = input_tokens * max(plain_in, cached or 0) + output_tokens * max(plain_out, reasoning or 0)
 
         return -(-exact // 1_000_000)
 
@@ -284,6 +310,13 @@ class BackendSpec:
     traffic: Traffic | None = None
     description: str = ""
 
+    @property
+    def gated(self) -> bool:
+        """
+        Tell whether calls pass a gate, which bounds them and watches how they go.
+        """
+        return self.traffic is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAISpec(BackendSpec):
@@ -300,6 +333,13 @@ class OpenAISpec(BackendSpec):
     base_url: str | None = None
     key_env: str | None = None
     endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def gated(self) -> bool:
+        """
+        Tell whether calls pass a gate, which bounds them and watches how they go.
+        """
+        return self.traffic is not None or bool(self.endpoints)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,8 +394,10 @@ class CacheSpec(BackendSpec):
     """
     Keep the replies of another backend, and give them again to the same request of the same tenant.
 
+    Its price, its window and its tokenizer are the other one's where the author gave it none of its own.
+
     Args:
-        of: The other backend's name.
+        of: The other backend's name; it is no cache itself.
         ttl_us: How long a reply is kept.
         entries: How many are kept at most.
         size_bytes: How many bytes of text are kept at most.
@@ -367,7 +409,7 @@ class CacheSpec(BackendSpec):
     size_bytes: int = 64 << 20
 
 
-AnyBackendSpec = OpenAISpec | LocalSpec | RecordedSpec | SimulatedSpec | PythonSpec
+AnyBackendSpec = OpenAISpec | LocalSpec | RecordedSpec | SimulatedSpec | PythonSpec | CacheSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,8 +483,10 @@ class Node:
 
     Args:
         use: For a classifier `features`, `weights`, `model`, `http` or `python`; for a verifier `agreement` or `model`.
-        of: For a verifier: the nodes whose replies are compared.
+        of: For a verifier: the nodes whose replies are judged.
         prompt: A template; None sends the caller's messages as they are.
+        quotes: For a verifier that asks a model: how many bytes of each node's answer its prompt shows at most.
+        confidence: For a verifier that asks a model: where its score comes from.
         qualified: For a prescreen: a regular expression that a qualifying reply matches (ignoring case).
         visits: How often one walk may come here.
         hedge_us: After how long without a reply a second call is made beside the first; None never.
@@ -465,6 +509,7 @@ class Node:
     of: tuple[str, ...] = ()
     extract: Extractor = "text"
     prompt: str | None = None
+    quotes: Mapping[str, int] = field(default_factory=dict)
     qualified: str | None = None
     confidence: Confidence | None = None
     sampling: Sampling = Sampling()

@@ -82,7 +82,7 @@ def input_tokens(node: Node, facts: Facts) -> int:
             return tokens + (facts.messages if node.prompt is None else 1) * OVERHEAD_TOKENS_PER_MESSAGE
     input_bytes, messages = facts.input_bytes, facts.messages
     if node.prompt is not None:
-        input_bytes = prompts.bound_bytes(node.prompt, input_bytes, messages, dict(facts.attributes))
+        input_bytes = prompts.bound_bytes(node.prompt, input_bytes, messages, dict(facts.attributes), node.quotes)
         messages = 1
 
     return input_bytes + messages * OVERHEAD_TOKENS_PER_MESSAGE
@@ -103,14 +103,17 @@ def need(node: Node, price: Price | None, context_tokens: int | None, facts: Fac
     """
     Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
 
-    A window holds input and output together, so neither is ever larger than it, whatever a caller asks for.
+    A window holds input and output together, so neither is ever larger than it, whatever a caller asks for.  Of several samples
+    each has the window to itself: the input is sent once, and every one of them is paid for as output.
     """
     inputs = input_tokens(node, facts)
     outputs = max_tokens(node, facts.sampling.max_tokens)
     if context_tokens is not None:
         inputs = min(inputs, context_tokens)
         outputs = context_tokens if outputs is None else min(outputs, context_tokens)
-    cost = None if price is None or outputs is None else price.cost(inputs, outputs)
+    if outputs is not None and node.confidence is not None:
+        outputs *= node.confidence.samples
+    cost = None if price is None or outputs is None else price.bound(inputs, outputs)
 
     return cost, inputs, outputs
 
@@ -118,6 +121,8 @@ def need(node: Node, price: Price | None, context_tokens: int | None, facts: Fac
 def window(node: Node, facts: Facts) -> int:
     """
     Bound the context that a call of *node* may fill; a reply that nothing bounds has room for one token at least.
+
+    Each of several samples fills a window of its own.
     """
     outputs = max_tokens(node, facts.sampling.max_tokens)
 

@@ -24,7 +24,7 @@ from anyio import CancelScope
 from meshwalk.engine import Walked
 from meshwalk.model import Limits
 from meshwalk.problems import RequestError, StillUnderWay, VaultAway, Violation
-from meshwalk.trace import Outcome, Request, decode, encode
+from meshwalk.trace import Outcome, Request, ToolCall, decode, encode
 from meshwalk.vaults import DEFAULT_TENANT, Vault
 
 
@@ -126,7 +126,8 @@ class Once:
         limits = request.limits._replace(deadline_us=None)
         asked = [
             self._graph,
-            [list(message) for message in request.messages],
+            [_listed(message) for message in request.messages],
+            _listed(request.form),
             sorted(request.attributes.items()),
             list(request.sampling),
             list(request.scopes),
@@ -134,6 +135,11 @@ class Once:
         ]
 
         return hashlib.sha256(orjson.dumps(asked)).hexdigest()
+
+
+def _listed(value: Any) -> Any:
+    # orjson takes no NamedTuple, and some lie in others.
+    return [_listed(part) for part in value] if isinstance(value, tuple) else value
 
 
 _KEPT = frozenset({Outcome.ANSWERED, Outcome.REFUSED})
@@ -148,10 +154,13 @@ def _packed(walked: Walked) -> bytes:
     traversal = copy(walked.traversal)
     traversal.content = None
 
-    return orjson.dumps([walked.answer, walked.finish_reason, encode(traversal).decode()])
+    words = [walked.answer, walked.finish_reason, [list(call) for call in walked.tool_calls], walked.partial]
+
+    return orjson.dumps([*words, encode(traversal).decode()])
 
 
 def _unpacked(result: bytes) -> Walked:
-    answer, finish_reason, record = orjson.loads(result)
+    answer, finish_reason, calls, partial, record = orjson.loads(result)
+    tool_calls = tuple(ToolCall(*call) for call in calls)
 
-    return Walked(decode(record.encode()), answer, finish_reason, repeated=True)
+    return Walked(decode(record.encode()), answer, finish_reason, repeated=True, tool_calls=tool_calls, partial=partial)

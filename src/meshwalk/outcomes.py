@@ -3,7 +3,8 @@ Outcomes files: real prompts with what real models made of them.
 
 A file is JSON lines, gzipped or not, a row a prompt:
 `{"id", "prompt", "category"?, "reference"?, "contaminated"?, "score_scale"?, "outcomes": {MODEL: {"score"?, "input_tokens"?,
-"output_tokens"?, "cost_usd"?, "confidence"?, "response"?}}}`; other keys are left alone, and null is the same as absent.
+"output_tokens"?, "cached_input_tokens"?, "reasoning_tokens"?, "cost_usd"?, "confidence"?, "response"?}}}`; other keys are
+left alone, and null is the same as absent.
 `responses`, a list with an answer a turn, may stand for `response`; the first turn is the one that has `prompt`.
 
 A file is read whole and checked whole: a row that cannot be right is refused with its line, since a number that is
@@ -37,6 +38,9 @@ _UNIT = (0.0, 1.0)
 # Far above what one call costs and counts, and far below where sums of them leave 64 bits.
 _COSTS = (0.0, 1e6)
 _COUNTS = (0.0, 1e9)
+
+# What may be said of the input's and of the output's tokens beside how many there are.
+_DETAILS = ("cached_input_tokens", "reasoning_tokens")
 _SCALES = (-1e9, 1e9)
 
 
@@ -238,7 +242,19 @@ def _usage(place: _Place, fields: dict[str, Any]) -> Usage | None:
     if not (incoming.is_integer() and outgoing.is_integer()):
         raise place.fault("'input_tokens' and 'output_tokens' must be whole numbers")
 
-    return Usage(int(incoming), int(outgoing))
+    details = [_part(place, fields, key, whole) for key, whole in zip(_DETAILS, ("input_tokens", "output_tokens"), strict=True)]
+
+    return Usage(int(incoming), int(outgoing), *details)
+
+
+def _part(place: _Place, fields: dict[str, Any], key: str, whole: str) -> int:
+    count = _number(place, fields, key, _COUNTS) or 0
+    if count != int(count):
+        raise place.fault(f"'{key}' must be a whole number")
+    if count > fields[whole]:
+        raise place.fault(f"'{key}' is {count:g}, and its '{whole}' are only {fields[whole]:g}")
+
+    return int(count)
 
 
 def _scale(place: _Place, fields: dict[str, Any]) -> tuple[float, float]:

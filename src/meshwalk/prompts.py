@@ -4,6 +4,9 @@ Prompt templates: what a node is sent instead of the caller's messages.
 A template is text with placeholders: `{{ prompt }}` is the last user message, `{{ conversation }}` all messages, one after the
 other with their roles, `{{ request.<attribute> }}` what the caller sent for an attribute.  The whole template becomes one
 user message.  What is filled in is never looked through again: a caller who writes `{{ … }}` is quoted, not obeyed.
+A verifier's template also has `{{ answer.<node> }}`, the text that a node it judges replied with; a model that writes
+`{{ … }}` is only quoted as well.  Of an answer the last bytes are shown, where it comes to its point, as many as `most_quoted`
+says: an answer that keeps to its `max_tokens` is practically always shown whole, and the bound of the input stays one.
 A single brace means itself; two that open something else than a placeholder are a fault, so that no slip reaches a model.
 """
 
@@ -14,6 +17,7 @@ import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from meshwalk.model import Value
@@ -26,9 +30,15 @@ _OPENING = re.compile(r"\{\{")
 _PROMPT = "prompt"
 _CONVERSATION = "conversation"
 _REQUEST = "request."
+_ANSWER = "answer."
 _SHOWN = 40
 # A template with more of them is no template with slips in it.
 _MOST_FAULTS = 100
+
+# How much of an answer is shown: of a node without `max_tokens` this many bytes, of another this many a token at most.
+# Tokens of prose hold four bytes, and those of code and tables seldom more than six.
+_MOST_QUOTED = 16 << 10
+_BYTES_PER_TOKEN = 8
 
 
 class Fault(NamedTuple):
@@ -49,19 +59,39 @@ def placeholders(template: str) -> list[tuple[str, int]]:
     return [(found[1], found.start()) for found in _PLACEHOLDER.finditer(template)]
 
 
-def faults(template: str, attributes: Collection[str]) -> list[Fault]:
+def quoted(template: str) -> tuple[str, ...]:
+    """
+    Name the nodes whose answers *template* shows.
+    """
+    shown = (name.removeprefix(_ANSWER) for name, _ in placeholders(template) if name.startswith(_ANSWER))
+
+    return tuple(dict.fromkeys(shown))
+
+
+def most_quoted(max_tokens: int | None) -> int:
+    """
+    Bound the bytes that are shown of an answer of at most *max_tokens*.
+    """
+    return _MOST_QUOTED if max_tokens is None else min(max_tokens * _BYTES_PER_TOKEN, _MOST_QUOTED)
+
+
+def faults(template: str, attributes: Collection[str], answers: Collection[str] = ()) -> list[Fault]:
     """
     Find the placeholders of *template* that cannot be filled in.
 
     Args:
         attributes: What may be spoken of as `request.<attribute>`.
+        answers: The nodes that may be spoken of as `answer.<node>`.
     """
-    found = heapq.merge(_malformed(template), _unknown(template, attributes))
+    found = heapq.merge(_malformed(template, answers), _unknown(template, attributes, answers))
 
     return list(itertools.islice(found, _MOST_FAULTS))
 
 
-def _malformed(template: str) -> Iterator[Fault]:
+def _malformed(template: str, answers: Collection[str]) -> Iterator[Fault]:
+    remedy = "write {{ prompt }}, {{ conversation }} or {{ request.<attribute> }}"
+    if answers:
+        remedy = "write {{ answer.<node> }}, {{ prompt }}, {{ conversation }} or {{ request.<attribute> }}"
     sound = {found.start(): found.end() for found in _PLACEHOLDER.finditer(template)}
     position = 0
     while (opening := _OPENING.search(template, position)) is not None:
@@ -72,25 +102,33 @@ def _malformed(template: str) -> Iterator[Fault]:
         end = template.find("}}", start, start + _SHOWN)
         stop = start + 2 if end < 0 else end + 2
         shown = template[start:stop].replace("\n", " ")
-        yield Fault(
-            start,
-            stop - start,
-            f"'{shown}' is no placeholder",
-            "write {{ prompt }}, {{ conversation }} or {{ request.<attribute> }}",
-        )
+        yield Fault(start, stop - start, f"'{shown}' is no placeholder", remedy)
 
 
-def _unknown(template: str, attributes: Collection[str]) -> Iterator[Fault]:
-    known = dict.fromkeys([_PROMPT, _CONVERSATION, *(_REQUEST + attribute for attribute in attributes)])
+def _unknown(template: str, attributes: Collection[str], answers: Collection[str]) -> Iterator[Fault]:
+    spoken = (*(_ANSWER + node for node in answers), *(_REQUEST + attribute for attribute in sorted(attributes)))
+    known = dict.fromkeys([_PROMPT, _CONVERSATION, *spoken])
     for found in _PLACEHOLDER.finditer(template):
         if found[1] not in known:
             remedy = did_you_mean(found[1], known) or f"there are: {', '.join(known)}"
+            if found[1].startswith(_ANSWER) and not answers:
+                remedy = "answers are shown to verifiers with use: model, which name their nodes in 'of'"
             yield Fault(found.start(), found.end() - found.start(), f"there is no '{found[1]}'", remedy)
 
 
-def render(template: str, messages: tuple[Message, ...], attributes: Mapping[str, Value]) -> tuple[Message, ...]:
+def render(
+    template: str,
+    messages: tuple[Message, ...],
+    attributes: Mapping[str, Value],
+    answers: Mapping[str, str] = MappingProxyType({}),
+    quotes: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[Message, ...]:
     """
     Fill in *template*; an attribute that the caller left out, and that has no default, is left out too.
+
+    Args:
+        answers: What nodes replied, by name; each that `quoted` names must be there.
+        quotes: How many bytes of each answer are shown at most, as `Node.quotes` says.
     """
     fillings = []
     for part in _parts(template):
@@ -100,6 +138,9 @@ def render(template: str, messages: tuple[Message, ...], attributes: Mapping[str
             fillings.append(_last_asked(messages))
         elif part.name == _CONVERSATION:
             fillings.append(_conversation(messages))
+        elif part.name.startswith(_ANSWER):
+            node = part.name.removeprefix(_ANSWER)
+            fillings.append(_last_bytes(answers[node], quotes.get(node, _MOST_QUOTED)))
         else:
             fillings.append(_attribute(part.name, attributes))
 
@@ -128,6 +169,11 @@ def _last_asked(messages: tuple[Message, ...]) -> str:
     return next(asked, messages[-1].content if messages else "")
 
 
+def _last_bytes(text: str, most: int) -> str:
+    # A character that would be cut in two is left out.
+    return text if len(text) * 4 <= most else text.encode("utf-8", "replace")[-most:].decode("utf-8", "ignore")
+
+
 def _conversation(messages: tuple[Message, ...]) -> str:
     return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
 
@@ -146,9 +192,15 @@ def _attribute(name: str, attributes: Mapping[str, Value]) -> str:
 _AROUND_MESSAGE = len("developer: ") + len("\n\n")
 
 
-def bound_bytes(template: str, input_bytes: int, messages: int, attributes: Mapping[str, Value]) -> int:
+def bound_bytes(
+    template: str,
+    input_bytes: int,
+    messages: int,
+    attributes: Mapping[str, Value],
+    quotes: Mapping[str, int] = MappingProxyType({}),
+) -> int:
     """
-    Bound the UTF-8 bytes of what `render` makes of *messages* messages that hold *input_bytes*, and of *attributes*.
+    Bound the UTF-8 bytes of what `render` makes of *messages* messages that hold *input_bytes*, *attributes* and answers.
     """
     total = 0
     for part in _parts(template):
@@ -158,6 +210,8 @@ def bound_bytes(template: str, input_bytes: int, messages: int, attributes: Mapp
             total += input_bytes
         elif part.name == _CONVERSATION:
             total += input_bytes + messages * _AROUND_MESSAGE
+        elif part.name.startswith(_ANSWER):
+            total += quotes.get(part.name.removeprefix(_ANSWER), _MOST_QUOTED)
         else:
             total += len(_attribute(part.name, attributes).encode())
 

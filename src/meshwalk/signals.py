@@ -48,7 +48,7 @@ REQUEST = "request"
 
 URGENCIES = ("realtime", "interactive", "batch")
 CORRECTNESSES = ("strict", "standard", "lenient")
-STATUSES = ("none", "ok", "failed")
+STATUSES = ("none", "ok", "failed", "stopped")
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "other")
 
 
@@ -127,18 +127,20 @@ def outputs(node: Node) -> tuple[Signal, ...]:
 
     found: list[Signal] = []
     if node.confidence is not None:
-        found.append(signal("confidence", Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
+        name = "score" if node.role == "verifier" else "confidence"
+        found.append(signal(name, Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
     match node.role:
         case "answer" | "primary":
-            found.append(signal("finish_reason", Kind.TEXT, members=FINISH_REASONS))
+            # What is judged before its end has not ended for a reason yet.
+            found.append(signal("finish_reason", Kind.TEXT, members=FINISH_REASONS, optional=bool(node.stream)))
             found.append(signal("output_tokens", Kind.NUMBER, range=_FROM_ZERO))
         case "prescreen":
             found.append(signal("qualified", Kind.BOOL))
             found.append(signal("label", Kind.TEXT))
-        case "verifier":
+        case "verifier" if node.use != "model":
             found.append(signal("agree", Kind.BOOL))
             found.append(signal("score", Kind.NUMBER, range=_UNIT))
-        case "classifier" | "refusal":
+        case _:
             pass
 
     return tuple(found)

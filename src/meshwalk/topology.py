@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from meshwalk.model import DONE, Caps, Edge, Graph, Limits, Node
+from meshwalk.model import DONE, CacheSpec, Caps, Edge, Graph, Limits, Node
 from meshwalk.problems import Problem, Span, did_you_mean, in_file_order, nearest
 from meshwalk.signals import Section
 
@@ -141,6 +141,8 @@ def _unused_backends(graph: Graph) -> Iterator[Problem]:
     named = {node.backend for node in graph.nodes.values() if node.backend is not None}
     # A misspelt name is said to be unknown already; here it stands for what it was meant to be.
     used = {name if name in graph.backends else nearest(name, graph.backends) for name in named}
+    # What only a cache calls is called.
+    used |= {spec.of for spec in graph.backends.values() if isinstance(spec, CacheSpec)}
     for backend in graph.backends.values():
         if backend.name not in used:
             message = f"no node calls backend '{backend.name}'"
@@ -322,9 +324,13 @@ class _Replies:
             for name in self.order:
                 yield from self._at_verifier(self.graph.nodes[name], possible[name])
 
-    def _after(self, way: _Way, before: int) -> int:
-        role = self.graph.nodes[way.origin].role
+    def _after(self, way: _Way, before: int, *, possible: bool = False) -> int:
+        node = self.graph.nodes[way.origin]
+        role = node.role
         if way.section == "on_error" or role not in _REPLYING:
+            return before
+        # A streamed reply that sends the walk elsewhere is stopped before its end, and is then nobody's to serve.
+        if node.stream and not possible and not (way.to == DONE and way.edge.answer in (None, way.origin)):
             return before
 
         return before | self.bits.get(way.origin, 0) | (self._SERVED if role in _SERVING else 0)
@@ -340,7 +346,7 @@ class _Replies:
             changed = False
             for name in self.order:
                 for way in leaving[name]:
-                    brought = self._after(way, known[name])
+                    brought = self._after(way, known[name], possible=not meet)
                     had = known.get(way.to)
                     has = brought if had is None else had & brought if meet else had | brought
                     if has != had:

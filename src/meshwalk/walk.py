@@ -14,8 +14,12 @@ Laws of this room:
 4. Hops are numbered in the order the walk decides to make them, so that a hop can be skipped, and hedged or
    streamed hops can later be told apart, without another name.
 
-A node with a backend is reserved, called and settled; a classifier or verifier is only called, unless the graph caps the hops
-of a shared scope, which every hop but a refusal then reserves; a refusal ends the walk.
+A node with a backend is reserved, called and settled; one without is only called, unless the graph caps the hops of a shared
+scope, which every hop but a refusal then reserves; a refusal ends the walk.
+
+A streamed reply is judged once, when a part of it is seen (`Glimpsed`): by the same edges, in the same order.  If the one that
+holds serves this very reply, the walk commits to it, and then only its end can still go wrong.  Otherwise its call is stopped,
+and the walk goes where that edge leads.  A reply that is whole before that is judged whole.
 """
 
 from __future__ import annotations
@@ -33,17 +37,21 @@ from meshwalk.trace import (
     Began,
     Call,
     Cancelled,
+    Commit,
     Decision,
     Denied,
     Entry,
     Facts,
     Failed,
     Finish,
+    Glimpsed,
     Granted,
     Outcome,
     Replied,
     Reserve,
     Settle,
+    Stop,
+    Stopped,
     TimedOut,
     View,
     Wish,
@@ -58,6 +66,8 @@ class Phase(Enum):
     NEW = "new"
     RESERVING = "reserving"
     CALLING = "calling"
+    COMMITTED = "committed"
+    STOPPING = "stopping"
     OVER = "over"
 
 
@@ -69,8 +79,8 @@ class Walk:
     """
 
     __slots__ = (
-        "_call_deadline_at", "_deadline_at", "_facts", "_hops", "_last_answer", "_node", "_replies", "_values", "_views",
-        "_visits", "decisions", "path", "phase", "plan",
+        "_call_deadline_at", "_chosen", "_deadline_at", "_facts", "_hops", "_last_answer", "_node", "_replies", "_values",
+        "_views", "_visits", "decisions", "path", "phase", "plan",
     )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
@@ -88,6 +98,8 @@ class Walk:
         self._deadline_at: int
         self._call_deadline_at: int
         self._node: NodePlan
+        # The edge that a glimpse chose; None if all were spent.
+        self._chosen: EdgePlan | None = None
 
     def feed(self, entry: Entry) -> tuple[Wish, ...]:
         """
@@ -101,6 +113,8 @@ class Walk:
             raise OutOfTurn(f"{self!r} does not take {type(entry).__name__} now", self.phase.value)
         if self.path and getattr(entry, "hop", None) != len(self.path) - 1:
             raise OutOfTurn(f"{self!r} is at hop {len(self.path) - 1}, and {entry!r} is about another", self.phase.value)
+        if handler is Walk._glimpsed and self._node.node.stream is None:
+            raise OutOfTurn(f"{self!r} holds the reply of '{self._node.name}' until it is whole", self.phase.value)
 
         return handler(self, entry)
 
@@ -137,6 +151,10 @@ class Walk:
                 self._values[slot] = value
         for slot, fits in self.plan.fitting(entry.facts):
             self._values[slot] = fits
+        for backend, well in entry.facts.healthy:
+            slot = slots.get(f"backend.{backend}.healthy")
+            if slot is not None:
+                self._values[slot] = well
         self._see(entry.views)
 
         return self._enter(self.plan.start, entry.at, ())
@@ -167,19 +185,51 @@ class Walk:
             if node.serves:
                 self._last_answer = entry.hop
         self._tell_time(entry.at)
-        spent = False
-        verdicts = ""
-        for edge in node.next:
-            verdict = True if edge.test is None else edge.test(values)
-            if verdict and self._spent(edge.to):
-                verdicts, spent = verdicts + "s", True
-                continue
-            if verdict:
-                return self._take(edge, "next", len(verdicts), verdicts + "y", entry.at, settled)
-            verdicts += "n" if verdict is False else "u"
-        assert spent, "the last edge of `next` has no guard"
+        edge = self._choose()
 
-        return self._stuck("next", verdicts, settled)
+        return self._stuck(settled) if edge is None else self._follow(edge, entry.at, settled)
+
+    def _glimpsed(self, entry: Glimpsed) -> tuple[Wish, ...]:
+        node, values, outputs = self._node, self._values, entry.outputs
+        if node.node.stream == 0:
+            # Its only edge serves it, and that is decided when it is left.
+            self.phase = Phase.COMMITTED
+            return (Commit(entry.hop),)
+        for name, slot in node.writes:
+            values[slot] = outputs.get(name)
+        self._tell_time(entry.at)
+        self._chosen = edge = self._choose()
+        if edge is not None and edge.to == DONE_INDEX and edge.answer in (None, node.index):
+            self.phase = Phase.COMMITTED
+            return (Commit(entry.hop),)
+        self.phase = Phase.STOPPING
+
+        return (Stop(entry.hop),)
+
+    def _stopped(self, entry: Stopped) -> tuple[Wish, ...]:
+        self._see(entry.views)
+        node, edge, self._chosen = self._node, self._chosen, None
+        if node.status_slot >= 0:
+            self._values[node.status_slot] = "stopped"
+        settled = self._settled(entry.hop)
+
+        return self._stuck(settled) if edge is None else self._follow(edge, entry.at, settled)
+
+    def _served(self, entry: Replied) -> tuple[Wish, ...]:
+        if self._chosen is None:
+            return self._replied(entry)
+        self._see(entry.views)
+
+        return self._finish(self._settled(entry.hop), Finish(Outcome.ANSWERED, entry.hop))
+
+    def _broken(self, entry: Failed | TimedOut) -> tuple[Wish, ...]:
+        self._see(entry.views)
+        cause = "timeout" if isinstance(entry, TimedOut) else entry.error_class
+        message = f"{entry.message}; a part of the answer had been passed on by then, so nobody else was asked"
+
+        return self._finish(
+            self._settled(entry.hop), Finish(Outcome.FAILED, cause=cause, message=message, node=self._node.name)
+        )
 
     def _failed(self, entry: Failed) -> tuple[Wish, ...]:
         self._see(entry.views)
@@ -195,7 +245,7 @@ class Walk:
 
     def _cancelled(self, entry: Cancelled) -> tuple[Wish, ...]:
         # A hop that still waits for its reservation holds none.
-        settled = self._settled(entry.hop) if self.phase is Phase.CALLING else ()
+        settled = () if self.phase is Phase.RESERVING else self._settled(entry.hop)
 
         return self._finish(settled, Finish(Outcome.CANCELLED, message="the caller went away", node=self._node.name))
 
@@ -246,14 +296,32 @@ class Walk:
 
         return None
 
-    def _take(
-        self, edge: EdgePlan, section: Section, position: int, verdicts: str, at: int, wishes: tuple[Wish, ...], by: str = ""
-    ) -> tuple[Wish, ...]:
-        to, answer = self._resolve(edge)
+    def _choose(self) -> EdgePlan | None:
+        """
+        Decide on an edge of `next`, in order; None if every one that holds leads to a node whose visits are used up.
+        """
+        values = self._values
+        verdicts = ""
+        for edge in self._node.next:
+            verdict = True if edge.test is None else edge.test(values)
+            if verdict and not self._spent(edge.to):
+                self._decide(edge, "next", len(verdicts), verdicts + "y")
+                return edge
+            verdicts += "s" if verdict else "n" if verdict is False else "u"
+        assert "s" in verdicts, "the last edge of `next` has no guard"
+        self.decisions.append(Decision(len(self.path) - 1, "next", -1, "", verdicts))
+
+        return None
+
+    def _decide(self, edge: EdgePlan, section: Section, position: int, verdicts: str, by: str = "") -> None:
+        to = self._resolve(edge)[0]
         edges = self._node.next if section == "next" else self._node.on_error
         target = DONE if to == DONE_INDEX else self.plan.nodes[to].name
         left = "-" * (len(edges) - position - 1)
         self.decisions.append(Decision(len(self.path) - 1, section, position, target, verdicts + left, by))
+
+    def _follow(self, edge: EdgePlan, at: int, wishes: tuple[Wish, ...]) -> tuple[Wish, ...]:
+        to, answer = self._resolve(edge)
         if to != DONE_INDEX:
             return self._enter(to, at, wishes)
         if answer is None:
@@ -290,17 +358,17 @@ class Walk:
             elif self._spent(self._resolve(edge)[0]):
                 verdicts += "s"
             else:
-                return self._take(edge, "on_error", len(verdicts), verdicts + "y", at, wishes, error_class)
-        if "s" in verdicts:
-            return self._stuck("on_error", verdicts, wishes, error_class)
+                self._decide(edge, "on_error", len(verdicts), verdicts + "y", error_class)
+                return self._follow(edge, at, wishes)
         self.decisions.append(Decision(len(self.path) - 1, "on_error", -1, "", verdicts, error_class))
+        if "s" in verdicts:
+            return self._stuck(wishes)
 
         finish = Finish(Outcome.FAILED, cause=error_class) if unhandled is None else unhandled
 
         return self._finish(wishes, finish._replace(message=message, node=node.name))
 
-    def _stuck(self, section: Section, verdicts: str, wishes: tuple[Wish, ...], by: str = "") -> tuple[Wish, ...]:
-        self.decisions.append(Decision(len(self.path) - 1, section, -1, "", verdicts, by))
+    def _stuck(self, wishes: tuple[Wish, ...]) -> tuple[Wish, ...]:
         message = f"every edge '{self._node.name}' could take leads to a node whose visits are used up; raise its `visits`"
 
         return self._finish(wishes, Finish(Outcome.FAILED, cause="visits", message=message, node=self._node.name))
@@ -342,12 +410,20 @@ class Walk:
     LEGAL: ClassVar[Mapping[Phase, Mapping[type, Callable[[Walk, Any], tuple[Wish, ...]]]]] = {
         Phase.NEW: {Began: _began},
         Phase.RESERVING: {Granted: _granted, Denied: _denied, Cancelled: _cancelled},
-        Phase.CALLING: {Replied: _replied, Failed: _failed, TimedOut: _timed_out, Cancelled: _cancelled},
+        Phase.CALLING: {
+            Glimpsed: _glimpsed,
+            Replied: _replied,
+            Failed: _failed,
+            TimedOut: _timed_out,
+            Cancelled: _cancelled,
+        },
+        Phase.COMMITTED: {Replied: _served, Failed: _broken, TimedOut: _broken, Cancelled: _cancelled},
+        Phase.STOPPING: {Stopped: _stopped, Cancelled: _cancelled},
         Phase.OVER: {},
     }
 
 
-_WAITING = frozenset({Phase.RESERVING, Phase.CALLING})
+_WAITING = frozenset({Phase.RESERVING, Phase.CALLING, Phase.COMMITTED, Phase.STOPPING})
 
 
 def _refused(entry: Denied | Failed) -> Finish:

@@ -83,7 +83,8 @@ class TestContention:
         How long a walk waited is told beside how long the engine took, and its call still ends when the hop does.
         """
         first, second = Bench(TIGHT, [SURE]), Bench(TIGHT, [SURE])
-        second.vault = second.engine.vault = first.vault
+        second.vault = first.vault
+        second.engine.shop = second.engine.shop._replace(vault=first.vault)
         first.little.gate = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(first.walk)
@@ -108,7 +109,8 @@ class TestContention:
         """
         plan = one_call("{cost_usd: 0.0003}", node)
         first, second = Bench(TIGHT, [SURE]), Bench(plan, [])
-        second.vault = second.engine.vault = first.vault
+        second.vault = first.vault
+        second.engine.shop = second.engine.shop._replace(vault=first.vault)
         first.little.gate = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(first.walk)

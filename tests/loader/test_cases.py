@@ -100,7 +100,7 @@ class TestMeaning:
                 replies:
                   screen:
                     {text: hi, confidence: 0.9, finish_reason: length,
-                     usage: {input: 3, output: 1}, cost_usd: 0.5, latency: 2ms}
+                     usage: {input: 3, output: 1, cached_input: 2, reasoning: 1}, cost_usd: 0.5, latency: 2ms}
                   primary: [{error: timeout}, {error: overloaded, latency: 1s}, {}]
               expect: {outcome: answered}
             """)
@@ -117,7 +117,7 @@ class TestMeaning:
                 text="hi",
                 confidence=0.9,
                 finish_reason="length",
-                usage=Usage(3, 1),
+                usage=Usage(3, 1, 2, 1),
                 cost_nano_usd=500_000_000,
                 latency_us=2000,
             ),
@@ -213,6 +213,7 @@ class TestPlaces:
             ("replies: {screen: {text: 3}}", ("wrong-type", 3, 53)),
             ("replies: {screen: {confidence: 2}}", ("out-of-range", 3, 59)),
             ("replies: {screen: {usage: {input: 3}}}", ("missing-key", 3, 47)),
+            ("replies: {screen: {usage: {input: 3, output: 1, reasoning: 2}}}", ("out-of-range", 3, 87)),
             ("replies: {screen: {error: overlaoded}}", ("unknown-error", 3, 54)),
             ("replies: {screen: {error: budget}}", ("unknown-error", 3, 54)),
             ("replies: {screen: {error: timeout, text: x}}", ("unknown-key", 3, 63)),

@@ -17,6 +17,7 @@ from loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound, with
 from meshwalk.loader import load_graph, read_graph
 from meshwalk.model import (
     Attribute,
+    CacheSpec,
     Confidence,
     Edge,
     Graph,
@@ -31,6 +32,7 @@ from meshwalk.model import (
     SimulatedSpec,
     Threshold,
 )
+from meshwalk.plan import compile_plan, examine, restore
 from meshwalk.problems import GraphError, SetupError, Span
 
 
@@ -165,6 +167,91 @@ class TestBackends:
 
         assert isinstance(backend, SimulatedSpec)
         assert (2_000, 2_000) == (backend.latency_p50_us, backend.latency_p99_us)
+
+
+class TestCaches:
+    TEXT = (
+        "backends:\n"
+        "  s: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 2, cached_input: 0.5}}\n"
+        "  kept: {kind: cache, of: s%s}\n"
+    )
+
+    def cache(self, keys: str = "") -> CacheSpec:
+        graph = read_sound(HEAD + self.TEXT % keys + NODES.replace("backend: s", "backend: kept"))
+        spec = graph.backends["kept"]
+        assert isinstance(spec, CacheSpec)
+
+        return spec
+
+    def test_what_it_does_not_say_is_the_others(self) -> None:
+        """
+        A cache costs at most what the other backend does and holds as much, unless it is said otherwise.
+        """
+        assert (Price(10**9, 2 * 10**9, 5 * 10**8), 1000) == (self.cache().price, self.cache().context_tokens)
+        assert 500 == self.cache(", context_tokens: 500").context_tokens
+        assert Price(0, 0) == self.cache(", usd_per_mtok: {input: 0, output: 0}").price
+
+    def test_bounds_have_defaults(self) -> None:
+        """
+        Without a word, replies are kept ten minutes, ten thousand of them and 64 MiB.
+        """
+        spec = self.cache()
+
+        assert (600_000_000, 10_000, 64 << 20) == (spec.ttl_us, spec.entries, spec.size_bytes)
+
+    @pytest.mark.parametrize(
+        ("said", "size"),
+        [
+            ("64MB", 64_000_000),
+            ("64MiB", 64 << 20),
+            ("1.5 kB", 1500),
+            ("2KiB", 2048),
+            ("1GB", 10**9),
+            ("7B", 7),
+            ("65536", 65536),
+            ("1e6", 1_000_000),
+        ],
+    )
+    def test_sizes_have_units(self, said: str, size: int) -> None:
+        """
+        A size is a number of bytes, or has a unit: kB and MB are decimal, KiB and MiB binary.
+        """
+        assert size == self.cache(f", size: {said}").size_bytes
+
+    def test_it_may_stand_before_the_other(self) -> None:
+        """
+        The order of backends means nothing, and the other one counts as called.
+        """
+        backends = "backends:\n  kept: {kind: cache, of: s}\n  s: {kind: simulated, usd_per_mtok: {input: 1, output: 2}}\n"
+        graph = read_sound(HEAD + backends + NODES.replace("backend: s", "backend: kept"))
+
+        assert graph.backends["s"].price == graph.backends["kept"].price
+        assert () == examine(graph)[1]
+
+    def test_it_counts_with_the_others_tokenizer(self, tmp_path: Path) -> None:
+        """
+        A cache counts tokens as the other backend does, also in a plan that was stored and names no file.
+        """
+        (tmp_path / "t.json").write_text("{}", encoding="utf-8")
+        text = (
+            HEAD + (self.TEXT % "").replace("1000,", "1000, tokenizer: t.json,") + NODES.replace("backend: s", "backend: kept")
+        )
+        plan = compile_plan(read_graph(text.encode(), file="g.yaml", folder=str(tmp_path)))
+        again = restore(plan.canonical)
+
+        assert "t.json" == plan.graph.backends["kept"].tokenizer
+        assert plan.graph.hashes["backends.s.tokenizer"] == plan.graph.hashes["backends.kept.tokenizer"]
+        assert plan.plan_digest == again.plan_digest
+
+    def test_spelling_does_not_decide(self) -> None:
+        """
+        A price that is written out and one that is the other's make the same plan.
+        """
+        nodes = NODES.replace("backend: s", "backend: kept")
+        price = ", usd_per_mtok: {input: 1, output: 2, cached_input: 0.5}, context_tokens: 1000, ttl: 600s, size: 64MiB"
+        plans = [compile_plan(read_sound(HEAD + self.TEXT % keys + nodes)) for keys in ("", price)]
+
+        assert plans[0].plan_digest == plans[1].plan_digest
 
 
 class TestNodes:

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.reading import BACKENDS, HEAD, NODES, places, read, with_node
-from meshwalk.loader.shapes import BACKEND_SHAPES, NODE_SHAPES
+from meshwalk.loader.shapes import BACKEND_SHAPES, NODE_SHAPES, USE_SHAPES
 from meshwalk.loader.values import RESERVED, why_no_identifier
 from meshwalk.problems import in_file_order
 
 
-NODE_KEYS = sorted({key for shape in NODE_SHAPES.values() for key in shape.known_keys()} - {"role"})
+_SHAPES = [*NODE_SHAPES.values(), *(shape for uses in USE_SHAPES.values() for shape in uses.values())]
+NODE_KEYS = sorted({key for shape in _SHAPES for key in shape.known_keys()} - {"role"})
 BACKEND_KEYS = sorted({key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()} - {"kind"})
 
 
@@ -32,7 +33,22 @@ class TestWhoTakesWhat:
         takes = key in NODE_SHAPES[role].known_keys()
 
         assert ([] if takes else [(7, 5, len(key))]) == [problem.span[1:] for problem in unknown]
-        assert all(problem.help.startswith(f"'{key}' is for: ") and role not in problem.help for problem in unknown)
+        assert all(problem.help.startswith(f"'{key}' is for: ") for problem in unknown)
+        # Its own role is named only with the use that takes the key.
+        assert not any(problem.help.endswith(role) or f"{role}," in problem.help for problem in unknown)
+
+    @pytest.mark.parametrize(("role", "use"), [(role, use) for role, uses in USE_SHAPES.items() for use in uses])
+    def test_key_of_a_use(self, role: str, use: str) -> None:
+        """
+        Where a role has several uses, each takes its own keys, and a key of another is marked with that.
+        """
+        others = {key: other for other, shape in USE_SHAPES[role].items() for key in shape.known_keys()}
+        for key in others.keys() - {"role", "use"}:
+            problems = read(HEAD + f"nodes:\n  a:\n    role: {role}\n    use: {use}\n    {key}: x\n").problems
+            unknown = [problem for problem in problems if problem.code == "unknown-key"]
+
+            assert (key in USE_SHAPES[role][use].known_keys()) == (not unknown)
+            assert all(f"'{key}' is for: " in problem.help and f"use: {use}" not in problem.help for problem in unknown)
 
     @pytest.mark.parametrize("kind", BACKEND_SHAPES)
     @pytest.mark.parametrize("key", BACKEND_KEYS)

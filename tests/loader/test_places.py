@@ -28,9 +28,9 @@ CORPUS = sorted(path.stem for path in BAD.glob("*.yaml"))
 _EXPECTED = re.compile(r"# expect (.+)$")
 
 
-# Where the codes of graphs stand; files of cases have their own.
+# Where the codes of graphs stand; files of cases and tables of prices have their own.
 SAYING = [
-    *(path for path in (ROOT / "src/meshwalk/loader").glob("*.py") if not path.name.startswith("case")),
+    *(path for path in (ROOT / "src/meshwalk/loader").glob("*.py") if not path.name.startswith(("case", "price"))),
     *(ROOT / "src/meshwalk/guards").glob("*.py"),
     *(ROOT / "src/meshwalk" / f"{room}.py" for room in ("topology", "assignment", "bounds", "ceilings", "control", "plan")),
 ]

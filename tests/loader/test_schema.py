@@ -15,14 +15,14 @@ import pytest
 from conftest import shipped
 from meshwalk.loader import cases_schema, json_schema, read_graph
 from meshwalk.loader.document import Scalar, Series, Table, plain, read_document
+from meshwalk.loader.edge_shapes import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.fit import Part, fit
 from meshwalk.loader.shape import Shape
 from meshwalk.loader.shapes import (
     BACKEND_SHAPES,
     NODE_SHAPES,
+    USE_SHAPES,
     AttributeShape,
-    EdgeShape,
-    ErrorEdgeShape,
     HeaderShape,
     ThresholdShape,
 )
@@ -189,7 +189,11 @@ def _among(schema: dict[str, Any], word: str, value: Any, path: tuple[str | int,
         # The key that tells the parts apart chooses the one to be looked at, as an editor does.
         chosen = schema["discriminator"]["mapping"].get(value.get(key))
         why = f"{value.get(key)!r} is none of those"
-        yield from faults({"$ref": chosen}, value, path) if chosen else [Fault((*path, key) if key in value else path, why)]
+        yield from (
+            faults({"$ref": chosen} if isinstance(chosen, str) else chosen, value, path)
+            if chosen
+            else [Fault((*path, key) if key in value else path, why)]
+        )
         return
     found = [list(faults(option, value, path)) for option in schema[word]]
     fitting = found.count([])
@@ -314,6 +318,7 @@ class TestStandIns:
         "shape",
         [
             *NODE_SHAPES.values(),
+            *(shape for uses in USE_SHAPES.values() for shape in uses.values()),
             *BACKEND_SHAPES.values(),
             HeaderShape,
             AttributeShape,
@@ -341,7 +346,10 @@ class TestStandIns:
 
 
 def _word(shape: type[Shape]) -> str:
-    return next((name for name, other in {**NODE_SHAPES, **BACKEND_SHAPES}.items() if other is shape), "")
+    named = [*NODE_SHAPES.items(), *BACKEND_SHAPES.items()]
+    named += [(role, other) for role, uses in USE_SHAPES.items() for other in uses.values()]
+
+    return next((name for name, other in named if other is shape), "")
 
 
 class TestCasesSchema:

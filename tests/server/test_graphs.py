@@ -98,6 +98,30 @@ class TestDescribe:
             BackendCard("little", "simulated", "", "quick", Price(1_000_000_000, 2_000_000_000), 4096) == described.backends[0]
         )
 
+    async def test_prices_in_parts(self) -> None:
+        """
+        Prices are described with all their parts and their version, and a cache with the price of what it keeps.
+        """
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: priced
+            start: a
+            prices: {version: "2026-11"}
+            backends:
+              great: {kind: simulated, usd_per_mtok: {input: 1, output: 2, cached_input: 0.5, reasoning: 3}}
+              kept: {kind: cache, of: great}
+            nodes:
+              a: {role: answer, backend: kept, next: done}
+            """
+        )
+        async with Mesh(plan) as mesh, serve([mesh]) as server, Client(f"127.0.0.1:{server.port}") as client:
+            described = await client.describe()
+        price = Price(1_000_000_000, 2_000_000_000, 500_000_000, 3_000_000_000)
+
+        assert "2026-11" == described.prices
+        assert [("simulated", price), ("cache", price)] == [(backend.kind, backend.price) for backend in described.backends]
+
     async def test_the_plan_itself(self) -> None:
         """
         The canonical plan comes as the bytes that its digest is taken over, and as a drawing.

@@ -9,10 +9,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
-from helpers import WalkPair
+from helpers import WalkPair, began, plan_of, traversal_of
 from meshwalk.plan import Plan
 from meshwalk.telemetry import Telemetry
-from meshwalk.trace import Granted, Replied, Scopes, Traversal, View
+from meshwalk.trace import Granted, Replied, Scopes, Traversal, Usage, View
 from records import (
     SPAN_IDS,
     Script,
@@ -104,6 +104,62 @@ class TestTree:
         assert ["classify", "small", "large"] == [said(hop)["meshwalk.node"] for hop in hops]
         assert {context_of(root).span_id} == {hop.parent.span_id for hop in hops if hop.parent}
         assert [context_of(hops[1]), context_of(hops[2]), context_of(hops[2])] == [call.parent for call in calls(found)]
+
+    def test_parts_of_tokens_and_prices(self, plan: Plan) -> None:
+        """
+        What was cached and what nobody sees is told on every level under its names, and the walk tells its prices' version.
+        """
+
+        def thinking(pair: WalkPair) -> None:
+            classified(pair)
+            granted(pair, 120)
+            call = attempt(150, usage=Usage(40, 8, 30, 5))
+            pair.feed(Replied(1, 600, {"confidence": 0.9, "finish_reason": "stop", "output_tokens": 8.0}, (call,)))
+
+        traversal = walked(thinking, plan=plan)
+        traversal.prices = "2026-11"
+        found = spans_of(traversal, plan)
+        ours = {"meshwalk.cached_input_tokens": 30, "meshwalk.reasoning_tokens": 5}
+        theirs = {"gen_ai.usage.cache_read.input_tokens": 30, "gen_ai.usage.reasoning.output_tokens": 5}
+        route, hop, call = found[0], named(found, "meshwalk.hop")[1], calls(found)[0]
+
+        assert ours | {"meshwalk.prices": "2026-11"} == {
+            name: value for name, value in said(route).items() if name in {*ours, "meshwalk.prices"}
+        }
+        assert ours == {name: value for name, value in said(hop).items() if name in ours}
+        assert theirs == {name: value for name, value in said(call).items() if name in theirs}
+
+    def test_plain_tokens_have_no_parts(self, plan: Plan) -> None:
+        """
+        Where nothing was cached or hidden, and nothing has a version, spans do not speak of it.
+        """
+        names = {name for span in spans(climbed, plan) for name in said(span)}
+
+        assert not [name for name in names if "cache" in name or "reasoning" in name or "prices" in name]
+
+    def test_cache_is_called_by_the_model_behind_it(self) -> None:
+        """
+        A call of a cache names the provider and the model whose reply it gives.
+        """
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: kept
+            start: a
+            backends: {great: {kind: openai, model: great-1, base_url: "http://127.0.0.1:1"}, kept: {kind: cache, of: great}}
+            nodes: {a: {role: answer, backend: kept, next: done}}
+            """
+        )
+        pair = WalkPair(plan)
+        pair.feed(began())
+        granted(pair, 20)
+        pair.feed(Replied(0, 600, {"finish_reason": "stop", "output_tokens": 8.0}, (attempt(150, backend="kept"),)))
+        (call,) = calls(spans_of(traversal_of(pair.steps, pair.live), plan))
+
+        assert "chat great-1" == call.name
+        assert ("openai", "great-1", "kept") == (
+            said(call)["gen_ai.provider.name"], said(call)["gen_ai.request.model"], said(call)["meshwalk.backend"],
+        )  # fmt: skip
 
     def test_times(self, plan: Plan) -> None:
         """

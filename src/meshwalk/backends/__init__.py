@@ -5,18 +5,22 @@ The front door of the backends: open one from what a graph declares.
 from __future__ import annotations
 
 from meshwalk.backends.base import Backend, ChatRequest
+from meshwalk.backends.cache import CacheBackend, open_cache
 from meshwalk.backends.recorded import open_recorded
 from meshwalk.backends.simulated import SimulatedBackend
-from meshwalk.model import AnyBackendSpec, LocalSpec, OpenAISpec, PythonSpec, RecordedSpec, SimulatedSpec
+from meshwalk.model import AnyBackendSpec, CacheSpec, LocalSpec, OpenAISpec, PythonSpec, RecordedSpec, SimulatedSpec
 
 
-async def open_backend(spec: AnyBackendSpec, *, folder: str = ".", data: str | None = None) -> Backend:
+async def open_backend(
+    spec: AnyBackendSpec, *, folder: str = ".", data: str | None = None, inner: Backend | None = None
+) -> Backend:
     """
     Make ready the backend that *spec* describes.
 
     Args:
         folder: Where the graph's relative paths start.
         data: The outcomes file for a `recorded` backend that names none.
+        inner: For a cache: the open backend whose replies it keeps; the caller closes it.
 
     Raises:
         SetupError: If something it needs is not here: a package, a file, an environment variable.
@@ -39,6 +43,8 @@ async def open_backend(spec: AnyBackendSpec, *, folder: str = ".", data: str | N
             from meshwalk.backends.python import open_python  # noqa: PLC0415
 
             return open_python(spec)
+        case CacheSpec():
+            return open_cache(spec, inner)
 
 
-__all__ = ["Backend", "ChatRequest", "SimulatedBackend", "open_backend"]
+__all__ = ["Backend", "CacheBackend", "ChatRequest", "SimulatedBackend", "open_backend"]

@@ -66,7 +66,8 @@ class SimulatedBackend:
         latency_p99_us: 99 of 100 calls take at most this long; latencies are log-normal through the two.
         output_tokens: How long every reply is, if `max_tokens` allows it.
         failure_class: What a failing call raises; `timeout` never answers.
-        confidence: What replies report as their confidence and as the probability of each token; None reports nothing.
+        confidence: What replies report as their confidence, as the probability of each token, and as the share of samples that
+            agree; None reports nothing, and gives one sample.
 
     Raises:
         SetupError: If *failure_class* is not a backend's to fail with.
@@ -183,16 +184,18 @@ class SimulatedBackend:
         cut = most is not None and most < length
         sure = self._confidence
         text = f"{self._text}; the prompt had {size} bytes."
+        samples = () if sure is None or request.samples < 2 else _samples(text, request.samples, sure)
+        tokens = most if most is not None and cut else length
 
         return Reply(
             text,
+            samples=samples,
             finish_reason="length" if cut else "stop",
-            usage=Usage(-(-size // _BYTES_PER_TOKEN), (most if most is not None and cut else length) * request.samples),
+            usage=Usage(-(-size // _BYTES_PER_TOKEN), tokens * max(1, len(samples))),
             confidence=sure,
             probabilities=TokenProbabilities(sure, sure, sure) if request.probabilities and sure is not None else None,
             model=self.name,
             simulated=True,
-            samples=(text,) * request.samples if request.samples > 1 else (),
         )
 
     def _dice(self, messages: tuple[Message, ...]) -> tuple[float, float]:
@@ -225,6 +228,13 @@ def _pieces(reply: Reply) -> list[Piece]:
         Piece(word, size) if sure is None else Piece(word, size, (sure,) * size, (sure,) * size)
         for word, size in zip(words, sizes, strict=True)
     ]
+
+
+def _samples(text: str, count: int, sure: float) -> tuple[str, ...]:
+    # One always agrees with itself; each of the others says something of its own, whatever is compared.
+    agreeing = max(1, round(sure * count))
+
+    return (*[text] * agreeing, *(f"{text} The answer is -{number} instead." for number in range(agreeing + 1, count + 1)))
 
 
 def _fraction(bits: bytes) -> float:

@@ -90,7 +90,17 @@ async def _run(plan: Plan, case: Case) -> CaseResult:
     stage = Stage(plan, case)
     backends = dict.fromkeys(plan.graph.backends, stage)
     vault = await _vault(plan, case)
-    engine = Engine(plan, backends, lambda _: None, vault=vault, features=stage.features, clock_ns=stage.clock_ns)
+    engine = Engine(
+        plan,
+        backends,
+        lambda _: None,
+        vault=vault,
+        features=stage.features,
+        clock_ns=stage.clock_ns,
+        sleep=stage.sleep,
+        # Nothing is left to chance, and no pause is longer than what a backend asks for.
+        chance=lambda: 0.0,
+    )
     request = Request(case.messages, attributes=case.attributes, limits=case.limits, scopes=case.scopes)
     try:
         end = _ended(await engine.walk(request, stage.watch))

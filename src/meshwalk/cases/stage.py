@@ -75,6 +75,12 @@ class Stage:
         """
         return self._now_us * 1000
 
+    async def sleep(self, seconds: float) -> None:
+        """
+        Let pretended time pass.
+        """
+        self._now_us += round(seconds * 1e6)
+
     def features(self, messages: Sequence[Message]) -> dict[str, Value]:
         """
         Give what the case says of signals, and compute the rest.
@@ -141,4 +147,5 @@ def _reply(scripted: Scripted) -> Reply:
         confidence=sure,
         probabilities=None if sure is None else TokenProbabilities(sure, sure, sure),
         simulated=True,
+        samples=scripted.samples,
     )

@@ -8,21 +8,24 @@ import sys
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-from meshwalk.cli.options import Json, NewTraces, Whole
-from meshwalk.cli.output import OK, complain, counted, emit, visible
+from meshwalk.cli.options import ConfidencesFile, Json, NewTraces, Whole
+from meshwalk.cli.output import OK, Misuse, complain, counted, emit, visible
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from meshwalk.auroc import Area
+    from meshwalk.confidences import Report
     from meshwalk.evaluate import Baseline, Evaluation, Progress
 
 
 def evaluate(
-    graph: str,
-    data: str,
+    graph: str | None = None,
+    data: str | None = None,
     /,
     *,
+    confidences: ConfidencesFile = None,
     traces: NewTraces = None,
     limit: Annotated[int | None, Whole] = None,
     json: Json = False,
@@ -31,7 +34,8 @@ def evaluate(
     Walk every row of a labelled file: quality, cost, latency and paths, against the dull baselines.
 
     Costs are sums over all rows.  Always-best asks the model whose own answers score highest on the file, always-cheapest the
-    one that costs least, and the random mix asks the best as often as the graph did.
+    one that costs least, and the random mix asks the best as often as the graph did.  For each node that gives a confidence
+    the area under the ROC curve says how well it tells right answers from wrong ones.
 
     Parameters
     ----------
@@ -39,11 +43,21 @@ def evaluate(
         The graph's YAML file; its answers come from `recorded` backends.
     data
         The outcomes file, JSON lines, gzipped or not.
+    confidences
+        A confidences file (CSV, gzipped or not) in place of a graph and its data: how well each kind of confidence tells
+        right answers from wrong ones, by task and model.
     traces
         A folder to store every walk in, so that it can be shown and replayed.
     limit
         Look at the first rows only.
     """
+    if confidences is not None:
+        if graph is not None or traces is not None or limit is not None:
+            raise Misuse("--confidences looks at its file alone; leave the graph, --traces and --limit out")
+        return _confidences(confidences, json=json)
+    if graph is None or data is None:
+        raise Misuse("evaluate takes a graph and an outcomes file, or --confidences and a confidences file")
+
     import anyio
 
     evaluation = anyio.run(_evaluate, graph, data, traces, limit)
@@ -115,6 +129,9 @@ def _document(evaluation: Evaluation) -> dict[str, Any]:
             "quality_interval": list(evaluation.gain_interval),
             "cost_ratio": evaluation.cost_ratio,
         },
+        "confidences": [
+            {"node": one.node, "from": one.source, "about": one.about, **_area(one.area)} for one in evaluation.confidences
+        ],
         "paths": [
             {"path": list(path.path), "n": path.n, "share": path.share, "quality": path.quality, "cost_usd": path.cost_usd}
             for path in evaluation.paths
@@ -174,10 +191,63 @@ def _show(evaluation: Evaluation) -> None:
             right=(1, 2, 3, 4),
         )
     )
+    if evaluation.confidences:
+        screen.print(
+            table(
+                "Confidences, and how well they tell right answers from wrong ones",
+                ("node", "from", "of the answers of", "answers", "right", "AUROC", "95 % interval"),
+                (
+                    (one.node, one.source, one.about, str(one.area.n), str(one.area.right), *_told(one.area))
+                    for one in evaluation.confidences
+                ),
+                right=(3, 4, 5),
+            )
+        )
     p50, p95, p99 = (us / 1000 for us in evaluation.latency_us)
     screen.print(f"Latency: p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms; recorded answers come at once.")
     for note in _notes(evaluation):
         screen.print(visible(note), markup=False)
+
+
+def _area(area: Area) -> dict[str, Any]:
+    return {"n": area.n, "right": area.right, "auroc": area.value, "auroc_interval": [area.low, area.high]}
+
+
+def _told(area: Area) -> tuple[str, str]:
+    return ("", "") if area.value is None else (f"{area.value:.3f}", f"{area.low:.3f} to {area.high:.3f}")
+
+
+def _confidences(path: str, *, json: bool) -> int:
+    from meshwalk.confidences import of_file
+
+    report = of_file(path)
+    if json:
+        emit(
+            {
+                "rows": report.rows,
+                "means": [one._asdict() for one in report.means],
+                "models": [{"task": one.task, "kind": one.kind, "model": one.model, **_area(one.area)} for one in report.areas],
+            }
+        )
+    else:
+        _show_confidences(path, report)
+
+    return OK
+
+
+def _show_confidences(path: str, report: Report) -> None:
+    from meshwalk.cli.show import console, table
+
+    screen = console()
+    kinds = list(dict.fromkeys(one.kind for one in report.means))
+    told = {(one.task, one.model, one.kind): _told(one.area)[0] for one in report.areas}
+    told |= {(one.task, "mean", one.kind): "" if one.mean is None else f"{one.mean:.3f}" for one in report.means}
+    for task in dict.fromkeys(one.task for one in report.means):
+        models = dict.fromkeys(model for place, model, _ in told if place == task)
+        rows = ((model, *(told.get((task, model, kind), "") for kind in kinds)) for model in models)
+        screen.print(table(f"AUROC on {task}", ("model", *kinds), rows, right=tuple(range(1, len(kinds) + 1))))
+    note = f"{counted(report.rows, 'row')} of {path}; an answer that is the pseudo label counts as right."
+    screen.print(visible(note), markup=False)
 
 
 def _ratio(cost: float, best: float) -> str:

@@ -110,6 +110,7 @@ def _clipped(text: str) -> str:
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 TracesFolder = Annotated[str, Parameter(name="--traces", converter=_folder, help="The folder that traces are kept in.")]
 NewTraces = Annotated[str | None, Parameter(name="--traces", converter=_folder)]
+ConfidencesFile = Annotated[str | None, Parameter(name="--confidences", converter=_file)]
 DataFile = Annotated[str | None, Parameter(name="--data", converter=_file)]
 VaultAddress = Annotated[str, Parameter(name="--vault", converter=_name)]
 Tenant = Annotated[str, Parameter(name="--tenant", converter=_tenant)]

@@ -78,6 +78,7 @@ def _record_document(traversal: Traversal, plan: Plan) -> dict[str, Any]:
     return document | {
         "began": wall_time(traversal.began_unix_us),
         "version": traversal.version,
+        "prices": traversal.prices,
         "shape_digest": traversal.shape_digest,
         "session": began.facts.scopes.session,
         "workflow": began.facts.scopes.workflow,
@@ -148,6 +149,7 @@ def hop_document(hop: Hop) -> dict[str, Any]:
                 "error_class": attempt.error_class,
                 "latency_us": attempt.latency_us,
                 "cost_usd": attempt.cost_nano_usd / 1e9,
+                "cache_age_us": attempt.cache_age_us,
             }
             for attempt in hop.attempts
         ],

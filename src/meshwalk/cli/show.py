@@ -5,7 +5,7 @@ Walks as people read them: tables of hops, and a whole trace with what decided a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console, Group
@@ -19,7 +19,7 @@ from meshwalk.model import Value
 from meshwalk.plan import Plan
 from meshwalk.problems import TraceError
 from meshwalk.replay import Explained, explain_decision
-from meshwalk.trace import Traversal
+from meshwalk.trace import Attempt, Traversal, Usage
 
 
 # Where nobody looks at the width, nothing is cut off.
@@ -72,7 +72,9 @@ def _hop_row(hop: Hop, *, waited: bool) -> tuple[str, ...]:
     times = (hop.started_us, hop.latency_us, *wait, *hop.timing, hop.engine_us)
     # What the budget did not allow says whose budget that is.
     why = f"budget: {hop.scope}" if hop.scope else hop.error_class
-    status = f"{hop.status} ({why})" if why else hop.status
+    ages = (attempt.cache_age_us for attempt in hop.attempts)
+    aside = [*([why] if why else []), *(_kept(age) for age in ages if age is not None)]
+    status = f"{hop.status} ({', '.join(aside)})" if aside else hop.status
 
     return (
         hop.node if hop.visit == 1 else f"{hop.node} #{hop.visit}",
@@ -80,11 +82,22 @@ def _hop_row(hop: Hop, *, waited: bool) -> tuple[str, ...]:
         status,
         *(f"{us / 1000:.2f}" for us in times),
         # Not by its attempts: a server keeps those to itself unless it is asked for everything.
-        f"{hop.usage.input_tokens} > {hop.usage.output_tokens}" if any(hop.usage) else "",
+        _tokens(hop.usage) if any(hop.usage) else "",
         f"{hop.cost_nano_usd / 1e9:.6f}" if hop.basis != "none" else "",
         outputs_text(hop),
         hop.edge,
     )
+
+
+def _tokens(usage: Usage) -> str:
+    cached = f" ({usage.cached_input_tokens} cached)" if usage.cached_input_tokens else ""
+    reasoning = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
+
+    return f"{usage.input_tokens}{cached} > {usage.output_tokens}{reasoning}"
+
+
+def _kept(age_us: int) -> str:
+    return f"from cache, {age_us / 1e6:.3g} s old" if age_us < 100_000_000 else f"from cache, {age_us // 1_000_000:,} s old"
 
 
 def trace_table(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Group:
@@ -100,10 +113,52 @@ def trace_table(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Group:
         f"{wall_time(traversal.began_unix_us)}, {ending}\n"
         f"{' > '.join(traversal.path)}\n"
         f"{traversal.latency_us / 1000:.2f} ms, of which {traversal.engine_us / 1000:.2f} in the engine; "
-        f"{traversal.cost_usd:.6f} USD ({traversal.basis})\n"
+        f"{traversal.cost_usd:.6f} USD ({traversal.basis}{f', prices {traversal.prices}' if traversal.prices else ''})\n"
     )
 
-    return Group(Text(visible(head)), hops_table(hops), _decisions(traversal, hops, plan))
+    return Group(Text(visible(head)), hops_table(hops), *_attempts(hops), _decisions(traversal, hops, plan))
+
+
+def _attempts(hops: Sequence[Hop]) -> Iterator[Table]:
+    """
+    Show the calls of each hop where they say more than the hop does: several, put off, cut short, or at one of several places.
+    """
+    rows = [
+        (hop.node if number == 0 else "", *_attempt_row(attempt))
+        for hop in hops
+        if len(hop.attempts) > 1 or any(one.endpoint or one.status != "ok" for one in hop.attempts)
+        for number, attempt in enumerate(hop.attempts)
+    ]
+    if rows:
+        headings = (
+            "at",
+            "call",
+            "status",
+            "start ms",
+            "ms",
+            "put off",
+            "queue",
+            "first byte",
+            "tokens",
+            "USD",
+            "what happened",
+        )
+        yield table("Calls", headings, rows, right=range(3, 10))
+
+
+def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
+    usage, timing = attempt.usage, attempt.timing
+    where = f"{attempt.backend} at {attempt.endpoint}" if attempt.endpoint else attempt.backend
+    times = (attempt.started_at, attempt.latency_us, attempt.backoff_us, timing.queue_us, timing.first_byte_us)
+
+    return (
+        f"{where} (hedge)" if attempt.hedge else where,
+        f"{attempt.status} ({attempt.error_class})" if attempt.error_class else attempt.status,
+        *(f"{us / 1000:.2f}" for us in times),
+        _tokens(usage) if any(usage) else "",
+        f"{attempt.cost_nano_usd / 1e9:.6f} {attempt.basis}" if attempt.basis != "none" else "",
+        attempt.message,
+    )
 
 
 def _decisions(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Table | Text:

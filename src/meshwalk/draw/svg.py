@@ -125,9 +125,13 @@ def _cards(graph: Graph) -> dict[str, _Card]:
 
 
 def _price(price: Price) -> str:
-    given, made = (_decimal(nano) for nano in price[:2])
+    if not any(price):
+        return "free"
+    given, made, cached, reasoning = (None if nano is None else _decimal(nano) for nano in price)
+    cached = "" if cached is None else f" ({cached} cached)"
+    reasoning = "" if reasoning is None else f" ({reasoning} reasoning)"
 
-    return "free" if (given, made) == ("0", "0") else f"{given} in, {made} out USD/Mtok"
+    return f"{given} in{cached}, {made} out{reasoning} USD/Mtok"
 
 
 class _Label(NamedTuple):

@@ -11,16 +11,20 @@ What has to be done on the way out awaits nothing but the vault, and talking to 
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
 
+import anyio
 from anyio import to_thread
 
 from meshwalk import roles
 from meshwalk.admission import Admission
-from meshwalk.backends.base import Backend
+from meshwalk.backends.base import Backend, Classifier
 from meshwalk.counting import Tokenizer, count_inputs
-from meshwalk.engine.drive import Clock, Drive, Features, Observer
+from meshwalk.engine.calls import Clock, Features, Sleep, Tell, Workshop
+from meshwalk.engine.drive import Drive, Observer
+from meshwalk.engine.gate import Gate, gates, passage
 from meshwalk.engine.preview import preview
 from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Preview, PreviewEdge, Walked
@@ -44,8 +48,12 @@ class Engine:
         vault: Where the budgets are kept that walks share.
         tenant: Whose walks these are, where a request does not say.
         tokenizers: What counts the input of a backend's calls, by its name; the others' is bounded by bytes.
-        features: What classifiers make of messages.
+        gates: What stands before a backend, where its graph bounds the traffic to it.
+        classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
+        features: What the classifiers of the house make of messages.
         clock_ns: What walks are timed by; it never goes back.
+        sleep: How a retry that is put off waits.
+        chance: Gives numbers from 0 to below 1.
     """
 
     def __init__(
@@ -57,42 +65,33 @@ class Engine:
         vault: Vault,
         tenant: str = DEFAULT_TENANT,
         tokenizers: Mapping[str, Tokenizer] | None = None,
+        gates: Mapping[str, Gate] | None = None,
+        classifiers: Mapping[str, Classifier] | None = None,
         features: Features = roles.features,
         clock_ns: Clock = time.perf_counter_ns,
+        sleep: Sleep = anyio.sleep,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.plan = plan
-        self.backends = backends
-        self.record = record
         self.vault = vault
         self.tokenizers = tokenizers or {}
-        self.features = features
-        self.clock_ns = clock_ns
+        self.shop = Workshop(backends, gates or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance)
         self.admission = Admission(plan, tenant)
 
-    async def walk(self, request: Request, observe: Observer | None = None) -> Walked:
+    async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
         """
         Walk *request* to its end, and record it whatever that end is.
 
         Args:
             observe: Told of every entry, the wishes it led to and the walk that made them, as they come.
+            tell: Told of each piece of an answer that is passed on as it comes.
 
         Raises:
             RequestError: If the request cannot begin a walk.
         """
         facts, limits = await self._admitted(request)
 
-        return await Drive(
-            self.plan,
-            self.backends,
-            self.record,
-            request,
-            facts,
-            limits,
-            observe,
-            features=self.features,
-            clock_ns=self.clock_ns,
-            vault=self.vault,
-        ).run()
+        return await Drive(self.plan, self.shop, request, facts, limits, observe, tell).run()
 
     async def decide(self, request: Request) -> Preview:
         """
@@ -103,7 +102,7 @@ class Engine:
         """
         facts, limits = await self._admitted(request)
 
-        return preview(self.plan, request, facts, limits, self.features, await self._views(facts, limits))
+        return await preview(self.plan, self.shop, request, facts, limits, await self._views(facts, limits))
 
     async def _admitted(self, request: Request) -> tuple[Facts, Limits]:
         facts, limits = self.admission.admit(request)
@@ -126,4 +125,4 @@ class Engine:
         return purse.views()
 
 
-__all__ = ["Clock", "Engine", "Features", "Observer", "Preview", "PreviewEdge", "Walked"]
+__all__ = ["Clock", "Engine", "Features", "Observer", "Preview", "PreviewEdge", "Sleep", "Tell", "Walked", "gates", "passage"]

@@ -7,17 +7,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshwalk import guards, roles
-from meshwalk.engine.drive import Features
+from meshwalk.backends.base import Classifier
+from meshwalk.engine.calls import Workshop
 from meshwalk.engine.results import Preview, PreviewEdge
 from meshwalk.model import Limits, Value
-from meshwalk.plan import EdgePlan, Plan
-from meshwalk.trace import Began, Call, Entry, Facts, Finish, Granted, Replied, Request, Reserve, View
+from meshwalk.plan import EdgePlan, NodePlan, Plan
+from meshwalk.problems import BackendError
+from meshwalk.trace import Began, Call, Entry, Facts, Failed, Finish, Granted, Replied, Request, Reserve, View
 from meshwalk.walk import Walk
 
 
-def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features: Features, views: tuple[View, ...]) -> Preview:
+async def preview(
+    plan: Plan, shop: Workshop, request: Request, facts: Facts, limits: Limits, views: tuple[View, ...]
+) -> Preview:
     """
     Walk *request* without its calls, seeing the budgets in *views*; no time passes on the way.
+
+    A classifier that may wait, since it asks somebody, is a call too.
     """
     walk = Walk(plan)
     outputs: dict[str, Mapping[str, Value]] = {}
@@ -31,12 +37,19 @@ def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features
             continue
         assert isinstance(wish, Call)
         node = plan.node(wish.node)
-        # Before the first call there is no reply that a verifier could look at.
-        given = features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
+        asked = shop.classifiers.get(node.name)
+        if asked is not None and asked.waits:
+            break
+        try:
+            given = await _given(shop, node, asked, request, facts)
+        except BackendError as error:
+            entry = Failed(wish.hop, 0, error.error_class, f"node '{node.name}': {error}")
+            continue
         outputs[wish.node] = given
         entry = Replied(wish.hop, 0, given)
     finish = wish if isinstance(wish, Finish) else None
     pending = wish if isinstance(wish, Reserve) else None
+    next = wish.node if isinstance(wish, Reserve | Call) else ""
 
     return Preview(
         path=tuple(walk.path),
@@ -44,10 +57,19 @@ def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features
         reason=finish.message if finish else "",
         outputs=outputs,
         decisions=tuple(walk.decisions),
-        next=pending.node if pending else "",
+        next=next,
         need=pending,
-        edges=tuple(_edge(walk, pending.node, edge) for edge in plan.node(pending.node).next) if pending else (),
+        edges=tuple(_edge(walk, next, edge) for edge in plan.node(next).next) if next else (),
     )
+
+
+async def _given(
+    shop: Workshop, node: NodePlan, asked: Classifier | None, request: Request, facts: Facts
+) -> Mapping[str, Value]:
+    if asked is not None:
+        return await asked.classify(request.messages, dict(facts.attributes), "")
+    # Before the first call there is no reply that a verifier could look at.
+    return shop.features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
 
 
 def _edge(walk: Walk, name: str, edge: EdgePlan) -> PreviewEdge:

@@ -2,8 +2,9 @@
 The money side of one walk: its own limits, the shared scopes it is in, and what it holds in them.
 
 A call's worst case is held in every scope at once, its own first.  Where others hold what is left, the walk waits for them to
-settle, inside its hop's time; what it spent on the hop before is settled in the same round trip that reserves the next.  On
-every way out what is open is settled, so that nothing is left to a lease but what dies with its process.
+settle, inside its hop's time; what it spent on the call before is settled in the same round trip that reserves the next.  On
+every way out what is open is settled, so that nothing is left to a lease but what dies with its process.  Each reservation has
+a ticket, since a hedged hop has two calls under way.
 
 Talking to a vault is not cut short by a caller that goes away: it is bounded by the vault's own time limits.  Where an answer
 is lost all the same (the vault is away, or a task is cancelled past its shields), the walk takes it that nothing was granted,
@@ -14,8 +15,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from anyio import CancelScope
 
@@ -31,13 +33,20 @@ _log = logging.getLogger(__name__)
 # How long past a hop's deadline its reservation is kept: who is late by no more than this is still charged the truth.
 LEASE_GRACE_US = 2_000_000
 
+
+class _Held(NamedTuple):
+    need: Need
+    hold: Hold | None = None
+
+
 _NOTHING = Amount()
+_NO_TICKETS: Mapping[int, Amount] = {}
 _ALL_BOUNDED = (True,) * len(Amount._fields)
 
 
 class Purse:
     """
-    Hold and settle for one walk, one call at a time.
+    Hold and settle for one walk.
 
     Args:
         walk_id: Names the walk's holds; no two walks share it.
@@ -48,8 +57,8 @@ class Purse:
     """
 
     __slots__ = (
-        "_account", "_caps", "_graph", "_held", "_hold", "_made", "_now", "_pending", "_scopes", "_standings", "_unsure",
-        "_vault", "_walk_id", "waited_us",
+        "_account", "_caps", "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_standings", "_unsure", "_vault",
+        "_walk_id", "waited_us",
     )  # fmt: skip
 
     def __init__(
@@ -63,9 +72,9 @@ class Purse:
         self._walk_id = walk_id
         self._now = now
         self._standings: tuple[Standing, ...] = ()
-        self._held: Need | None = None
-        self._hold: Hold | None = None
-        self._pending: Settlement | None = None
+        self._held: dict[int, _Held] = {}
+        # What the vault is not told yet, oldest first.
+        self._pending: list[Settlement] = []
         # What was asked for and not answered.
         self._unsure: Hold | None = None
         self._made = 0
@@ -85,14 +94,16 @@ class Purse:
         """
         Tell whether a call is reserved and not settled.
         """
-        return self._held is not None
+        return bool(self._held)
 
-    def views(self, spent: Amount | None = None) -> tuple[View, ...]:
+    def views(self, spent: Mapping[int, Amount] = _NO_TICKETS) -> tuple[View, ...]:
         """
-        Show every scope as this walk knows it; *spent* is shown in place of what is held.
+        Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
         """
         own = self._account.standing(self._caps)
-        change = _NOTHING if spent is None or self._held is None else spent.less(self._held.amount)
+        change = _NOTHING
+        for ticket, amount in spent.items():
+            change = change.plus(amount).less(self._held[ticket].need.amount)
 
         return (
             View(REQUEST, self._caps, own.used.plus(change)),
@@ -107,9 +118,9 @@ class Purse:
             ),
         )
 
-    async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | None:
+    async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
         """
-        Hold *need* in every scope; return None if that was granted.
+        Hold *need* in every scope, and return a ticket for it, or why that was not granted.
 
         Args:
             path: The nodes visited so far; the last is the one that spends.
@@ -120,26 +131,27 @@ class Purse:
         refusal = refusal_of(need, (REQUEST,), (self._account.standing(self._caps),))
         if refusal is not None:
             return refusal
+        hold: Hold | None = None
+        self._made += 1
         if self._scopes:
-            refusal = await self._reserve_shared(need, path, deadline_at, last_start_at)
+            hold = self._hold_of(need, path, deadline_at)
+            refusal = await self._reserve_shared(hold, deadline_at, last_start_at)
             if refusal is not None:
                 return refusal
         self._account.hold(need.amount)
-        self._held = need
+        self._held[self._made] = _Held(need, hold)
 
-        return None
+        return self._made
 
-    def settle(self, spent: Amount, *, assumed: bool) -> None:
+    def settle(self, ticket: int, spent: Amount, *, assumed: bool) -> None:
         """
-        Replace what is held by what was *spent*; the vault is told with the next reservation, or by `close`.
+        Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
         """
-        need, self._held = self._held, None
-        assert need is not None, "every reservation is settled once"
+        need, hold = self._held.pop(ticket)
         bounded = _ALL_BOUNDED if None not in need else tuple(part is not None for part in need)
         self._account.settle(need.amount, spent, _NOWHERE, bounded=bounded, assumed=assumed)
-        hold, self._hold = self._hold, None
         if hold is not None:
-            self._pending = Settlement(hold.scopes[0].tenant, hold.id, spent, assumed)
+            self._pending.append(Settlement(hold.scopes[0].tenant, hold.id, spent, assumed))
             self._standings = tuple(
                 standing._replace(spent=standing.spent.plus(spent), held=standing.held.less(need.amount))
                 for standing in self._standings
@@ -149,9 +161,9 @@ class Purse:
         """
         Tell the vault what it does not know yet; a hold that nothing was sent for is given back.
         """
-        if self._held is not None:
-            self.settle(_NOTHING, assumed=False)
-        if self._pending is None and self._unsure is None:
+        for ticket in tuple(self._held):
+            self.settle(ticket, _NOTHING, assumed=False)
+        if not self._pending and self._unsure is None:
             return
         try:
             await self._exchange(None)
@@ -161,21 +173,20 @@ class Purse:
 
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
-    async def _reserve_shared(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | None:
-        self._made += 1
-        hold = Hold(
+    def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Hold:
+        return Hold(
             id=f"{self._walk_id}.{self._made}",
             scopes=self._scopes,
             need=need,
             lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US,
             place=Place(self._graph, " > ".join(path)),
         )
+
+    async def _reserve_shared(self, hold: Hold, deadline_at: int, last_start_at: int) -> Refusal | None:
         answer = await self._ask(hold)
         if answer.refusal is not None and answer.refusal.contended:
             answer = await self._wait(hold, answer, deadline_at, last_start_at)
         self._standings = answer.standings
-        if answer.refusal is None:
-            self._hold = hold
 
         return answer.refusal
 
@@ -222,12 +233,17 @@ class Purse:
             # Nothing was sent for it.
             await self._told(Settlement(unsure.scopes[0].tenant, unsure.id, _NOTHING), None)
             self._unsure = None
-        pending = self._pending
+        settled = bool(self._pending) or unsure is not None
+        while len(self._pending) > 1:
+            await self._told(self._pending[0], None)
+            del self._pending[0]
         if hold is not None:
             self._unsure = hold
-        answer = await self._told(pending, hold)
-        self._pending = self._unsure = None
-        if pending is not None or unsure is not None:
+        last = self._pending[:1]
+        answer = await self._told(last[0] if last else None, hold)
+        del self._pending[: len(last)]
+        self._unsure = None
+        if settled:
             for scope in self._scopes:
                 self._vault.room.ring(_line(scope))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from meshwalk.model import Value
 from meshwalk.problems import BackendFailed, BudgetContended, BudgetSpent, DeadlineMissed, HopsSpent, WalkStopped
-from meshwalk.trace import Decision, Outcome, Reserve, Traversal
+from meshwalk.trace import Decision, Outcome, Reserve, ToolCall, Traversal
 
 
 _CLOSING: Mapping[str, type[WalkStopped]] = {
@@ -29,15 +29,31 @@ class Walked:
 
     Args:
         repeated: Whether an earlier request with the same idempotency key made this walk.
+        tool_calls: The tools that the model wishes to call.
+        partial: What was passed on of an answer that broke off.
+        streamed: Whether the answer was passed on as it came.
     """
 
-    __slots__ = ("answer", "finish_reason", "repeated", "traversal")
+    __slots__ = ("answer", "finish_reason", "partial", "repeated", "streamed", "tool_calls", "traversal")
 
-    def __init__(self, traversal: Traversal, answer: str = "", finish_reason: str = "", *, repeated: bool = False) -> None:
+    def __init__(
+        self,
+        traversal: Traversal,
+        answer: str = "",
+        finish_reason: str = "",
+        *,
+        repeated: bool = False,
+        tool_calls: tuple[ToolCall, ...] = (),
+        partial: str = "",
+        streamed: bool = False,
+    ) -> None:
         self.traversal = traversal
         self.answer = answer
         self.finish_reason = finish_reason
         self.repeated = repeated
+        self.tool_calls = tool_calls
+        self.partial = partial
+        self.streamed = streamed
 
     @property
     def traversal_id(self) -> str:
@@ -90,6 +106,9 @@ class Walked:
             node=finish.node,
             error_class=finish.cause,
             scope=finish.scope,
+            partial=self.partial,
+            # Nobody is asked after a reply was passed on, so it is the last hop's.
+            partial_hop=len(self.path) - 1 if self.partial else None,
         )
 
     def __repr__(self) -> str:

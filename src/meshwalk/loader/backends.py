@@ -9,22 +9,34 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meshwalk.loader import faults
-from meshwalk.loader.document import Piece, Table
+from meshwalk.loader import backend_faults, faults
+from meshwalk.loader.document import Piece, Scalar, Table
 from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
+from meshwalk.loader.prices import Prices, price_of, why_unread
 from meshwalk.loader.shapes import (
     BACKEND_SHAPES,
     AnyBackendShape,
+    CacheShape,
     LocalShape,
     OpenAIShape,
     PythonShape,
     RecordedShape,
     SimulatedShape,
 )
-from meshwalk.model import AnyBackendSpec, LocalSpec, OpenAISpec, Price, PythonSpec, RecordedSpec, SimulatedSpec
+from meshwalk.model import (
+    AnyBackendSpec,
+    CacheSpec,
+    LocalSpec,
+    OpenAISpec,
+    Price,
+    PythonSpec,
+    RecordedSpec,
+    SimulatedSpec,
+)
 from meshwalk.problems import Problem, Span
 
 
@@ -37,7 +49,7 @@ _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()))
 
 
-def read_backend(name: str, span: Span, piece: Piece, findings: Findings) -> AnyBackendSpec | None:
+def read_backend(name: str, span: Span, piece: Piece, prices: Prices, findings: Findings) -> AnyBackendSpec | None:
     """
     Read one backend, or say why there is nothing to read; its name is then noted as broken.
     """
@@ -52,12 +64,33 @@ def read_backend(name: str, span: Span, piece: Piece, findings: Findings) -> Any
         findings.broken.add(name)
         return None
     shape = BACKEND_SHAPES[kind]
-    fitted = fit(shape, part, problems, given={"kind": kind}, elsewhere=_whose(part.table, shape))
+    row = _row(part.table)
+    given = {"kind": kind} if row is None else {"kind": kind, "usd_per_mtok": None}
+    fitted = fit(shape, part, problems, given=given, elsewhere=_whose(part.table, shape))
     _check(fitted, part, problems)
-    if fitted.lost:
+    price = _price(fitted.shape, part, problems) if row is None else prices.of(row.value, row.span, name, problems)
+    if fitted.lost or (row is not None and price is None):
         findings.broken.add(name)
 
-    return _spec(name, span, fitted.shape)
+    return _spec(name, span, fitted.shape, price)
+
+
+def _row(table: Table) -> Scalar | None:
+    """
+    Return the name of a row of the table of prices, if one stands in place of a price.
+    """
+    named = table.scalar("usd_per_mtok")
+
+    return named if named is not None and isinstance(named.value, str) else None
+
+
+def _price(shape: AnyBackendShape, part: Part, problems: list[Problem]) -> Price | None:
+    if shape.usd_per_mtok is None:
+        return None
+    inner = part.table.entries["usd_per_mtok"]
+    assert isinstance(inner, Table)
+
+    return price_of(shape.usd_per_mtok, Part(inner, f"'usd_per_mtok' of {part.subject}", part.span), problems)
 
 
 def _without_secrets(table: Table, subject: str, problems: list[Problem]) -> Table:
@@ -113,8 +146,7 @@ def _address_fault(url: str, part: Part) -> Problem | None:
     return None
 
 
-def _spec(name: str, span: Span, shape: AnyBackendShape) -> AnyBackendSpec:
-    price = None if shape.usd_per_mtok is None else Price(shape.usd_per_mtok.input, shape.usd_per_mtok.output)
+def _spec(name: str, span: Span, shape: AnyBackendShape, price: Price | None) -> AnyBackendSpec:
     common: dict[str, Any] = {
         "name": name,
         "span": span,
@@ -134,6 +166,8 @@ def _spec(name: str, span: Span, shape: AnyBackendShape) -> AnyBackendSpec:
             return PythonSpec(**common, function=shape.function)
         case SimulatedShape():
             return SimulatedSpec(**common, **_pretence(shape))
+        case CacheShape():
+            return CacheSpec(**common, of=shape.of, ttl_us=shape.ttl, entries=shape.entries, size_bytes=shape.size)
 
 
 def _pretence(shape: SimulatedShape) -> dict[str, Any]:
@@ -150,6 +184,51 @@ def _pretence(shape: SimulatedShape) -> dict[str, Any]:
         found |= {"failure_rate": shape.failure.rate, "failure_class": shape.failure.class_}
 
     return found
+
+
+# ---- caches ----------------------------------------------------------------------------------------------------------
+
+
+def resolve_caches(
+    backends: dict[str, AnyBackendSpec], section: Piece | None, hashes: dict[str, str], findings: Findings
+) -> None:
+    """
+    Give each cache among *backends* what it takes from the backend it keeps the replies of, or say why there is no such one.
+
+    Args:
+        hashes: Of the files that backends name; a cache counts with the other's tokenizer, so its hash is noted for both.
+    """
+    for name, spec in backends.items():
+        if not isinstance(spec, CacheSpec) or name in findings.broken:
+            continue
+        inner = backends.get(spec.of)
+        if inner is None or isinstance(inner, CacheSpec):
+            if isinstance(inner, CacheSpec) or spec.of not in findings.broken:
+                findings.problems.append(_no_inner(spec, section, backends))
+            findings.broken.add(name)
+            continue
+        if inner.name in findings.broken:
+            findings.broken.add(name)
+        # Hashes tell of a tokenizer where a stored plan does not name its file.
+        own, other = (f"backends.{one}.tokenizer" for one in (name, inner.name))
+        if spec.tokenizer is None and own not in hashes and other in hashes:
+            hashes[own] = hashes[other]
+        backends[name] = replace(
+            spec,
+            price=inner.price if spec.price is None else spec.price,
+            context_tokens=inner.context_tokens if spec.context_tokens is None else spec.context_tokens,
+            tokenizer=inner.tokenizer if spec.tokenizer is None else spec.tokenizer,
+        )
+
+
+def _no_inner(spec: CacheSpec, section: Piece | None, backends: Mapping[str, AnyBackendSpec]) -> Problem:
+    table = section.entries[spec.name] if isinstance(section, Table) else None
+    span = table.place("of") if isinstance(table, Table) else spec.span
+    able = [name for name, other in backends.items() if not isinstance(other, CacheSpec)]
+
+    say = backend_faults.cache_of_cache if spec.of in backends else backend_faults.cache_of_nothing
+
+    return say(span, spec.name, spec.of, able)
 
 
 # ---- the files a graph names ----------------------------------------------------------------------------------------
@@ -171,7 +250,7 @@ def hash_files(
             try:
                 hashes[f"backends.{name}.{key}"] = _sha256(Path(folder, named.value))
             except (OSError, ValueError) as error:
-                problems.append(faults.missing_file(named.span, named.value, folder, _why(error)))
+                problems.append(faults.missing_file(named.span, named.value, folder, why_unread(error)))
 
     return hashes
 
@@ -192,15 +271,3 @@ def _sha256(path: Path) -> str:
         raise IsADirectoryError
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case FileNotFoundError() | NotADirectoryError():
-            return "is not there"
-        case IsADirectoryError():
-            return "is no plain file"
-        case OSError():
-            return f"cannot be read ({error.strerror})"
-        case _:
-            return "has a name that no file can have"

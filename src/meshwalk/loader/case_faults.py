@@ -61,15 +61,26 @@ def serves_nothing(span: Span, node: str) -> Problem:
     )
 
 
-def unread_confidence(span: Span, node: str, *, stated: bool) -> Problem:
-    why = "reads its confidence in the text" if stated else "declares no 'confidence', so nothing reads it"
+def unread_confidence(span: Span, node: str, source: str | None) -> Problem:
+    why, remedy = {
+        "stated": ("reads its confidence in the text", "write it in 'text' as the model would"),
+        "agreement": ("takes the agreement of its samples for its confidence", "write 'samples' that agree as far as that"),
+    }.get(source or "", ("declares no 'confidence', so nothing reads it", "leave it out, or give the node a 'confidence'"))
 
+    return Problem(span, "unread-confidence", f"node '{node}' {why}", remedy)
+
+
+def unread_samples(span: Span, node: str) -> Problem:
     return Problem(
         span,
-        "unread-confidence",
-        f"node '{node}' {why}",
-        "write it in 'text' as the model would" if stated else "leave it out, or give the node a 'confidence'",
+        "unread-samples",
+        f"node '{node}' asks for one answer",
+        "write it as 'text', or give the node a 'confidence' with from: agreement",
     )
+
+
+def text_beside_samples(span: Span, node: str) -> Problem:
+    return Problem(span, "text-beside-samples", f"the reply of '{node}' has 'samples', which are its texts", "leave 'text' out")
 
 
 def unknown_attribute(span: Span, name: str, known: Iterable[str]) -> Problem:
@@ -139,3 +150,9 @@ def no_edge_at(span: Span, node: str, kind: str, number: int, count: int) -> Pro
     has = f"{count or 'no'} {kind}{'' if count == 1 else 's'}"
 
     return Problem(span, "unknown-edge", f"there is no {kind} {number} of '{node}': it has {has}", "edges count from 1")
+
+
+def more_than_all(span: Span, key: str, part: int, whole: int) -> Problem:
+    of = "input" if key == "cached_input" else "output"
+
+    return Problem(span, "out-of-range", f"'{key}' is {part:,}, and is a part of '{of}', which is {whole:,}")

@@ -59,6 +59,12 @@ class UsageShape(Shape):
 
     input: Annotated[int, Field(ge=0, le=1_000_000_000), Whole] = Field(description="Tokens of input.")
     output: Annotated[int, Field(ge=0, le=1_000_000_000), Whole] = Field(description="Tokens of output.")
+    cached_input: Annotated[int, Field(ge=0, le=1_000_000_000), Whole] = Field(
+        0, description="Those of the input that the provider had in a cache."
+    )
+    reasoning: Annotated[int, Field(ge=0, le=1_000_000_000), Whole] = Field(
+        0, description="Those of the output that the caller does not see."
+    )
 
 
 class ReplyShape(Shape):
@@ -69,6 +75,9 @@ class ReplyShape(Shape):
     text: AnyText = Field("", description="What the model says.")
     confidence: Fraction | None = Field(
         None, description="What the node reads as its confidence; without it, the reply has none."
+    )
+    samples: Annotated[list[AnyText], Field(min_length=2, max_length=32)] | None = Field(
+        None, description="What it says each time, where the node asks for several answers; in place of `text`."
     )
     finish_reason: Text = Field("stop", description="Why the reply ends.", examples=["stop", "length"])
     usage: UsageShape | None = Field(None, description="The tokens counted; without it, they are estimated.")

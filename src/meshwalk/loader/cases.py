@@ -25,6 +25,7 @@ from meshwalk.loader.case_shapes import (
     MessageShape,
     ReplyShape,
     SpentShape,
+    UsageShape,
 )
 from meshwalk.loader.document import Piece, Scalar, Series, Table, plain, read_document
 from meshwalk.loader.fit import Part, fit, part_of, respelt
@@ -259,19 +260,38 @@ class _Reader:
             failed = fit(FailedReplyShape, part, self.problems, elsewhere=_OF_REPLIES).shape
             return Scripted(error=failed.error, latency_us=failed.latency)
         shape = fit(ReplyShape, part, self.problems).shape
-        stated = node.confidence is not None and node.confidence.source == "stated"
-        if shape.confidence is not None and (node.confidence is None or stated):
+        source = None if node.confidence is None else node.confidence.source
+        if shape.confidence is not None and source in (None, "stated", "agreement"):
             span = part.table.key_spans["confidence"]
-            self.problems.append(case_faults.unread_confidence(span, node.name, stated=stated))
+            self.problems.append(case_faults.unread_confidence(span, node.name, source))
+        if shape.samples is not None and source != "agreement":
+            self.problems.append(case_faults.unread_samples(part.table.key_spans["samples"], node.name))
+        elif shape.samples is not None and "text" in part.table.entries:
+            self.problems.append(case_faults.text_beside_samples(part.table.key_spans["text"], node.name))
+        samples = tuple(shape.samples or ())
 
         return Scripted(
-            text=shape.text,
+            text=samples[0] if samples else shape.text,
+            samples=samples,
             confidence=shape.confidence,
             finish_reason=shape.finish_reason,
-            usage=None if shape.usage is None else Usage(shape.usage.input, shape.usage.output),
+            usage=self.usage(part, shape.usage),
             cost_nano_usd=shape.cost_usd,
             latency_us=shape.latency,
         )
+
+    def usage(self, reply: Part, shape: UsageShape | None) -> Usage | None:
+        if shape is None:
+            return None
+        inner = reply.table.entries["usage"]
+        for key, part, whole in (
+            ("cached_input", shape.cached_input, shape.input),
+            ("reasoning", shape.reasoning, shape.output),
+        ):
+            if part > whole and isinstance(inner, Table):
+                self.problems.append(case_faults.more_than_all(inner.place(key), key, part, whole))
+
+        return Usage(shape.input, shape.output, shape.cached_input, shape.reasoning)
 
     # ---- what is expected ---------------------------------------------------------------------------------------
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from meshwalk.loader import faults
+from meshwalk.loader import edge_faults, faults
 from meshwalk.loader.document import Piece, Scalar, Series, Table, plain
+from meshwalk.loader.edge_shapes import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.fit import Part, fit, respelt
-from meshwalk.loader.shapes import EdgeShape, ErrorEdgeShape
 from meshwalk.model import Edge
 from meshwalk.problems import Problem, Span
 
@@ -70,7 +70,7 @@ def _read(node: str, table: Table, section: str, read_one: _ReadOne, check: _Che
         case Scalar(value=None):
             problems.append(faults.no_value(table.key_spans[section], f"node '{node}'", section))
         case _:
-            problems.append(faults.no_edges(piece.span, node, section, plain(piece)))
+            problems.append(edge_faults.no_edges(piece.span, node, section, plain(piece)))
 
     return Edges(whole=False)
 
@@ -79,7 +79,7 @@ def _item(node: str, section: str, index: int, item: Piece, read_one: _ReadOne, 
     subject = f"edge {index + 1} of '{node}'" if section == "next" else f"error edge {index + 1} of '{node}'"
     if isinstance(item, Table):
         return read_one(Part(item, subject, item.span), problems)
-    problems.append(faults.no_edge(item.span, subject, plain(item)))
+    problems.append(edge_faults.no_edge(item.span, subject, plain(item)))
 
     return None
 
@@ -139,20 +139,20 @@ def _place_if(table: Table, key: str, value: str | None) -> Span | None:
 def _check_guards(node: str, read: Sequence[_Read], problems: list[Problem]) -> None:
     last = read[-1].table.key_spans.get("when")
     if last is not None:
-        problems.append(faults.guarded_last_edge(last, node))
+        problems.append(edge_faults.guarded_last_edge(last, node))
     for index, (edge, table) in enumerate(read[:-1]):
         if "when" not in table.key_spans:
-            problems.append(faults.unguarded_edge_not_last(edge.span, node, len(read) - 1 - index))
+            problems.append(edge_faults.unguarded_edge_not_last(edge.span, node, len(read) - 1 - index))
 
 
 def _check_classes(node: str, read: Sequence[_Read], problems: list[Problem]) -> None:
     taken: set[str] = set()
     for index, (edge, table) in enumerate(read):
         if "class" not in table.key_spans and index < len(read) - 1:
-            problems.append(faults.catch_all_not_last(edge.span, node))
+            problems.append(edge_faults.catch_all_not_last(edge.span, node))
         for place, word in enumerate(edge.classes):
             if word in taken:
-                problems.append(faults.class_taken(_class_span(table, place), node, word))
+                problems.append(edge_faults.class_taken(_class_span(table, place), node, word))
             taken.add(word)
 
 

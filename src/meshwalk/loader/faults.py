@@ -291,44 +291,6 @@ def duplicate_id(span: Span, name: str, first: Span) -> Problem:
     )
 
 
-# ---- edges ----------------------------------------------------------------------------------------------------------
-
-
-def guarded_last_edge(span: Span, node: str) -> Problem:
-    return Problem(
-        span,
-        "guarded-last-edge",
-        f"the last edge of '{node}' has a guard, so a walk could find no way on",
-        "add a last edge without 'when'",
-    )
-
-
-def unguarded_edge_not_last(span: Span, node: str, count: int) -> Problem:
-    after = "the edge after it is" if count == 1 else f"the {count} edges after it are"
-
-    return Problem(
-        span,
-        "unguarded-edge-not-last",
-        f"this edge of '{node}' has no guard, so {after} never looked at",
-        "give it a 'when', or move it to the end",
-    )
-
-
-def catch_all_not_last(span: Span, node: str) -> Problem:
-    return Problem(
-        span,
-        "catch-all-not-last",
-        f"this edge of '{node}' takes every class, so the edges after it are never taken",
-        "give it a 'class', or move it to the end",
-    )
-
-
-def class_taken(span: Span, node: str, word: str) -> Problem:
-    return Problem(
-        span, "class-taken", f"an earlier edge of '{node}' takes every {quoted(word)} already", "remove it here or there"
-    )
-
-
 # ---- patterns, prompts, secrets, files ------------------------------------------------------------------------------
 
 
@@ -336,21 +298,48 @@ def bad_pattern(span: Span, what: str, why: str) -> Problem:
     return Problem(span, "bad-pattern", f"{what} is no regular expression: {why}")
 
 
-def stated_without_pattern(span: Span, node: str) -> Problem:
+def stated_without_pattern(span: Span, node: str, key: str) -> Problem:
     return Problem(
         span,
         "missing-key",
-        f"the stated confidence of node '{node}' needs the key 'pattern'",
+        f"the stated {key} of node '{node}' needs the key 'pattern'",
         r'for example pattern: "CONF: ([0-9.]+)"',
     )
 
 
-def pattern_without_stated(span: Span, node: str, source: str) -> Problem:
+def pattern_without_stated(span: Span, node: str, key: str, source: str) -> Problem:
     return Problem(
         span,
         "unknown-key",
-        f"the confidence of node '{node}' is '{source}', which takes no 'pattern'",
+        f"the {key} of node '{node}' is '{source}', which takes no 'pattern'",
         "a pattern is for 'from: stated'",
+    )
+
+
+def agreement_without_samples(span: Span, node: str) -> Problem:
+    return Problem(
+        span,
+        "missing-key",
+        f"the confidence of node '{node}' is the agreement of several answers, and needs the key 'samples'",
+        "for example samples: 5; each is paid for as output",
+    )
+
+
+def key_of_agreement(span: Span, node: str, key: str, source: str) -> Problem:
+    return Problem(
+        span,
+        "unknown-key",
+        f"the confidence of node '{node}' is '{source}', which takes no '{key}'",
+        f"'{key}' is for 'from: agreement'",
+    )
+
+
+def answer_not_quoted(span: Span, node: str, answer: str) -> Problem:
+    return Problem(
+        span,
+        "answer-not-quoted",
+        f"node '{node}' judges the answer of '{answer}', and its prompt does not show it",
+        f"write {{{{ answer.{answer} }}}} in the prompt, or leave '{answer}' out of 'of'",
     )
 
 
@@ -378,23 +367,6 @@ def missing_file(span: Span, name: str, folder: str, why: str) -> Problem:
         f"the file {quoted(name)} {why}",
         f"paths start at the graph's folder, {quoted(folder)}",
     )
-
-
-def no_edges(span: Span, node: str, section: str, value: Any) -> Problem:
-    what = f"'{section}' of node '{node}'"
-    if value == []:
-        return Problem(span, "list-too-short", f"{what} has nothing in it", "name a node, or leave the key out")
-    remedy = "put it in a list: - {to: …}" if isinstance(value, dict) else ""
-    if value == "" or (isinstance(value, str) and not value.strip()):
-        return Problem(span, "empty-text", f"{what} is empty", "name a node")
-
-    return wrong_type(span, what, value, "a node's name or a list of edges", remedy or "name a node, in quotes if need be")
-
-
-def no_edge(span: Span, subject: str, value: Any) -> Problem:
-    remedy = f"write - {{to: {value}}}" if isinstance(value, str) and value.isidentifier() else "write - {to: …}"
-
-    return wrong_type(span, subject, value, "a table with the key 'to'", remedy)
 
 
 def bad_times(span: Span, node: str, longer: str, shorter: str) -> Problem:

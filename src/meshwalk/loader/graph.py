@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from meshwalk.loader import faults
-from meshwalk.loader.backends import hash_files, read_backend
+from meshwalk.loader.backends import hash_files, read_backend, resolve_caches
 from meshwalk.loader.budget_shapes import WalkLimitsShape
 from meshwalk.loader.budgets import limits_of, read_budgets
 from meshwalk.loader.document import Document, Piece, Scalar, Table, plain
 from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
-from meshwalk.loader.nodes import read_node
+from meshwalk.loader.nodes import read_node, with_quotes
+from meshwalk.loader.prices import Prices, check_use, read_prices
 from meshwalk.loader.shapes import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
 from meshwalk.loader.values import why_no_identifier
 from meshwalk.model import DONE, AnyBackendSpec, Attribute, Budget, Graph, Node, Recording, Sampling, Threshold
@@ -56,13 +57,18 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
     header, lost = _header(root, problems)
     attributes = _attributes(root, findings)
     thresholds = _thresholds(root, findings)
-    backends = _backends(root, findings)
+    prices = read_prices(root, folder, problems, stored=hashes is not None)
+    backends = _backends(root, prices, findings)
     nodes = _nodes(root, {*attributes, *_BUILT_IN, *findings.broken}, findings)
     _check_ids(nodes, problems)
     allowance = _allowance(root, problems)
     budgets = _budgets(root, findings)
-    if hashes is None:
-        hashes = hash_files(backends, root.entries.get("backends"), folder, problems)
+    section = root.entries.get("backends")
+    hashed = hash_files(backends, section, folder, problems) if hashes is None else dict(hashes)
+    resolve_caches(backends, section, hashed, findings)
+    if prices.table is not None:
+        hashed["prices"] = prices.table.digest
+        check_use(prices, problems)
 
     return Graph(
         name=header.name,
@@ -81,8 +87,9 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         allowed_sampling=Sampling._fields if header.sampling is None else tuple(header.sampling),
         recording=_recording(root, problems),
         version=header.version or "",
+        prices=prices.version_for(backends),
         description=header.description or "",
-        hashes=hashes,
+        hashes=hashed,
         broken=frozenset(findings.broken),
         problems=in_file_order(_causes(problems)),
         folder=folder,
@@ -210,10 +217,10 @@ def _spelt_out(piece: Piece) -> Piece:
     return table
 
 
-def _backends(root: Table, findings: Findings) -> dict[str, AnyBackendSpec]:
+def _backends(root: Table, prices: Prices, findings: Findings) -> dict[str, AnyBackendSpec]:
     found = {}
     for name, span, piece in _named(root, "backends", "a backend", findings):
-        spec = read_backend(name, span, piece, findings)
+        spec = read_backend(name, span, piece, prices, findings)
         if spec is not None:
             found[name] = spec
 
@@ -230,6 +237,7 @@ def _nodes(root: Table, attributes: set[str], findings: Findings) -> dict[str, N
         node = read_node(name, span, piece, attributes, findings)
         if node is not None:
             found[name] = node
+    found = with_quotes(found)
     written = root.entries.get("nodes")
     if isinstance(written, Table) and not written.entries:
         findings.problems.append(faults.no_nodes(root.place("nodes")))

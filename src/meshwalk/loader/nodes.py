@@ -4,32 +4,39 @@ Nodes: from shapes to the model, with the places that later rooms point at.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from meshwalk import prompts
 from meshwalk.loader import faults
 from meshwalk.loader.document import Piece, Scalar, Series, Table
 from meshwalk.loader.edges import read_next, read_on_error
-from meshwalk.loader.fit import Findings, Fitted, choose, fit, part_of, respelt
+from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
 from meshwalk.loader.patterns import check_pattern
 from meshwalk.loader.shapes import (
     NODE_SHAPES,
+    USE_SHAPES,
     AnswerShape,
     AnyNodeShape,
     ClassifierShape,
     ConfidenceShape,
+    JudgeShape,
     PrescreenShape,
     PrimaryShape,
     RefusalShape,
+    ScoreShape,
     VerifierShape,
 )
-from meshwalk.model import DONE, Confidence, ConfidenceSource, Node, Sampling
+from meshwalk.model import DONE, Confidence, ConfidenceSource, Edge, Node, Sampling
 from meshwalk.problems import Problem, Span
 
 
+_Asking = PrescreenShape | AnswerShape | PrimaryShape | JudgeShape
+
 # Of all roles: a key that this role does not take is no misspelling of one it does.
-_KEYS = tuple(dict.fromkeys(key for shape in NODE_SHAPES.values() for key in shape.known_keys()))
+_SHAPES = (*NODE_SHAPES.values(), *(shape for uses in USE_SHAPES.values() for shape in uses.values()))
+_KEYS = tuple(dict.fromkeys(key for shape in _SHAPES for key in shape.known_keys()))
 
 
 def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], findings: Findings) -> Node | None:
@@ -48,17 +55,18 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
     role = choose(part, "role", NODE_SHAPES, problems)
     following = read_next(name, part.table, problems)
     handling = read_on_error(name, part.table, problems)
-    if role is None:
+    shape = None if role is None else _shape(role, part, problems)
+    if shape is None:
         findings.broken.add(name)
         return None
-    shape = NODE_SHAPES[role]
-    fitted = fit(
-        shape, part, problems, given={"role": role, "next": DONE, "on_error": DONE}, elsewhere=_whose(part.table, shape)
-    )
+    given = {"role": role, "next": DONE, "on_error": DONE}
+    if role in USE_SHAPES:
+        given["use"] = shape.stand_ins["use"]
+    fitted = fit(shape, part, problems, given=given, elsewhere=_whose(part.table, shape))
     taken = set(shape.known_keys())
     if not (following.whole and handling.whole) or "next" in fitted.lost:
         findings.broken.add(name)
-    _check(fitted, name, part.table, attributes, problems)
+    _check(fitted, name, part.table, attributes, following.edges, problems)
 
     return Node(
         name=name,
@@ -71,15 +79,45 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
     )
 
 
+def with_quotes(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """
+    Return *nodes*, of which each that judges others' answers knows how much of them its prompt shows.
+    """
+    return {name: _with_quotes(node, nodes) if node.of and node.prompt else node for name, node in nodes.items()}
+
+
+def _with_quotes(node: Node, nodes: Mapping[str, Node]) -> Node:
+    shown = (name for name in prompts.quoted(node.prompt or "") if name in node.of and name in nodes)
+
+    return replace(node, quotes={name: prompts.most_quoted(nodes[name].sampling.max_tokens) for name in shown})
+
+
+def _shape(role: str, part: Part, problems: list[Problem]) -> type[AnyNodeShape] | None:
+    # Where `use` is left out, the role's first shape misses it with everything else.
+    if role not in USE_SHAPES or "use" not in part.table.entries:
+        return NODE_SHAPES[role]
+    use = choose(part, "use", USE_SHAPES[role], problems)
+
+    return None if use is None else USE_SHAPES[role][use]
+
+
 def _whose(table: Table, shape: type[AnyNodeShape]) -> dict[str, str]:
-    # The remedy for a key that this role does not take and another does.
+    # The remedy for a key that this role does not take and another does, or the same one put to another use.
     found = {}
     for key in table.entries.keys() - set(shape.known_keys()):
-        owners = [role for role, other in NODE_SHAPES.items() if key in other.known_keys()]
+        owners = [owner for role in NODE_SHAPES for owner in _owners(role, key)]
         if owners:
             found[key] = f"'{key}' is for: {', '.join(owners)}"
 
     return found
+
+
+def _owners(role: str, key: str) -> list[str]:
+    if role not in USE_SHAPES:
+        return [role] if key in NODE_SHAPES[role].known_keys() else []
+    uses = [use for use, shape in USE_SHAPES[role].items() if key in shape.known_keys()]
+
+    return [role] if len(uses) == len(USE_SHAPES[role]) else [f"{role} with use: {use}" for use in uses]
 
 
 def _places(table: Table) -> dict[str, Span]:
@@ -102,19 +140,22 @@ def _fields(fitted: Fitted[AnyNodeShape], table: Table) -> dict[str, Any]:
         case VerifierShape():
             of = () if "of" in fitted.lost else tuple(shape.of)
             return {"role": shape.role, "use": shape.use, "of": of, "extract": shape.extract, "visits": shape.visits}
+        case JudgeShape():
+            of = () if "of" in fitted.lost else tuple(shape.of)
+            score = _confidence(fitted, shape.score, table, "score")
+            prompt = None if "prompt" in fitted.lost else shape.prompt
+            return {**_asking_fields(fitted, shape), "use": shape.use, "of": of, "prompt": prompt, "confidence": score}
         case PrescreenShape() | AnswerShape() | PrimaryShape():
-            return _calling_fields(fitted, shape, table)
+            qualified = shape.qualified.matches if isinstance(shape, PrescreenShape) else None
+            confidence = _confidence(fitted, shape.confidence, table, "confidence")
+            return {**_asking_fields(fitted, shape), "qualified": qualified, "confidence": confidence}
 
 
-def _calling_fields(
-    fitted: Fitted[AnyNodeShape], shape: PrescreenShape | AnswerShape | PrimaryShape, table: Table
-) -> dict[str, Any]:
+def _asking_fields(fitted: Fitted[AnyNodeShape], shape: _Asking) -> dict[str, Any]:
     return {
         "role": shape.role,
         "backend": None if "backend" in fitted.lost else shape.backend,
         "prompt": shape.prompt,
-        "qualified": shape.qualified.matches if isinstance(shape, PrescreenShape) else None,
-        "confidence": _confidence(fitted, shape.confidence, table),
         "sampling": Sampling(
             shape.max_tokens, shape.temperature, shape.top_p, shape.seed, None if shape.stop is None else tuple(shape.stop)
         ),
@@ -123,30 +164,50 @@ def _calling_fields(
         "min_time_us": shape.min_time,
         "retries": shape.retries,
         "visits": shape.visits,
+        "stream": _stream(shape),
     }
 
 
-def _confidence(fitted: Fitted[AnyNodeShape], shape: ConfidenceShape | None, table: Table) -> Confidence | None:
-    if "confidence" in fitted.lost:
+def _stream(shape: _Asking) -> int | None:
+    return shape.stream if isinstance(shape, AnswerShape | PrimaryShape) else None
+
+
+def _confidence(
+    fitted: Fitted[AnyNodeShape], shape: ConfidenceShape | ScoreShape | None, table: Table, key: str
+) -> Confidence | None:
+    if key in fitted.lost:
         # It is known to be there; what stands in for it raises no second complaint about `output.confidence`.
-        return Confidence("recorded", table.key_spans["confidence"], missing=0.0)
+        return Confidence("recorded", table.place(key), missing=0.0)
     if shape is None:
         return None
+    found = Confidence(shape.from_, table.key_spans[key], shape.pattern, shape.missing)
+    if isinstance(shape, ConfidenceShape) and shape.from_ == "agreement":
+        found = replace(found, samples=shape.samples or 1, extract=shape.extract or "text")
 
-    return Confidence(shape.from_, table.key_spans["confidence"], shape.pattern, shape.missing)
+    return found
 
 
 # ---- what needs two values to judge ---------------------------------------------------------------------------------
 
 
-def _check(fitted: Fitted[AnyNodeShape], name: str, table: Table, attributes: Collection[str], problems: list[Problem]) -> None:
+def _check(
+    fitted: Fitted[AnyNodeShape],
+    name: str,
+    table: Table,
+    attributes: Collection[str],
+    following: Sequence[Edge],
+    problems: list[Problem],
+) -> None:
     shape = fitted.shape
-    if isinstance(shape, PrescreenShape | AnswerShape | PrimaryShape):
+    if isinstance(shape, PrescreenShape | AnswerShape | PrimaryShape | JudgeShape):
         prompt = table.scalar("prompt")
-        if shape.prompt is not None and prompt is not None:
-            _check_prompt(name, shape.prompt, prompt, attributes, problems)
-        _check_confidence(name, table, problems)
+        answers = shape.of if isinstance(shape, JudgeShape) and "of" not in fitted.lost else ()
+        if shape.prompt is not None and prompt is not None and not {"prompt", "of"} & fitted.lost:
+            _check_prompt(name, shape.prompt, prompt, attributes, answers, problems)
+        _check_confidence(name, table, "score" if isinstance(shape, JudgeShape) else "confidence", problems)
         _check_times(name, shape, table, problems)
+    if isinstance(shape, AnswerShape | PrimaryShape) and shape.stream is not None:
+        _check_stream(name, shape, table, following, problems)
     if isinstance(shape, PrescreenShape) and "qualified" not in fitted.lost:
         qualified = table.entries["qualified"]
         matches = qualified.scalar("matches") if isinstance(qualified, Table) else None
@@ -154,30 +215,69 @@ def _check(fitted: Fitted[AnyNodeShape], name: str, table: Table, attributes: Co
             check_pattern(matches, f"'qualified.matches' of node '{name}'", problems)
 
 
-def _check_prompt(name: str, template: str, scalar: Scalar, attributes: Collection[str], problems: list[Problem]) -> None:
-    for found in prompts.faults(template, attributes):
+def _check_stream(
+    name: str, shape: AnswerShape | PrimaryShape, table: Table, following: Sequence[Edge], problems: list[Problem]
+) -> None:
+    if shape.confidence is not None and shape.confidence.from_ == "agreement":
+        message = f"node '{name}' compares several samples, which there are only once all of them are whole"
+        problems.append(Problem(table.place("stream"), "samples-streamed", message, "leave stream: out, so that it holds"))
+    if shape.stream:
+        return
+    # What is passed on as it comes is served: nothing is left to decide.
+    for edge in following:
+        if edge.to != DONE or edge.when is not None or edge.answer not in (None, name):
+            message = f"node '{name}' has stream: live, so what it says is served, and this edge decides after that"
+            remedy = "write next: done, or stream: {hold_first: N} to judge the first N tokens"
+            problems.append(Problem(edge.span, "live-and-undecided", message, remedy))
+            return
+
+
+def _check_prompt(
+    name: str,
+    template: str,
+    scalar: Scalar,
+    attributes: Collection[str],
+    answers: Sequence[str],
+    problems: list[Problem],
+) -> None:
+    for found in prompts.faults(template, attributes, answers):
         span = scalar.span
         if scalar.exact:
             span = scalar.text_span._replace(column=scalar.text_span.column + found.offset, length=found.length)
         problems.append(faults.bad_placeholder(span, name, found.message, found.help))
+    quoted = prompts.quoted(template)
+    # What the prompt does not show cannot be judged, and a misspelt placeholder is said already.
+    if set(quoted) <= set(answers):
+        problems += [faults.answer_not_quoted(scalar.span, name, answer) for answer in answers if answer not in quoted]
 
 
-def _check_confidence(name: str, table: Table, problems: list[Problem]) -> None:
-    inner = table.entries.get("confidence")
+def _check_confidence(name: str, table: Table, key: str, problems: list[Problem]) -> None:
+    inner = table.entries.get(key)
     source = inner.scalar("from") if isinstance(inner, Table) else None
     if not isinstance(inner, Table) or source is None:
         return
+    if key == "confidence":
+        _check_samples(name, inner, source, problems)
     pattern = inner.scalar("pattern")
     if source.value != "stated" and source.value in get_args(ConfidenceSource):
         if "pattern" in inner.entries:
-            problems.append(faults.pattern_without_stated(inner.key_spans["pattern"], name, source.raw))
+            problems.append(faults.pattern_without_stated(inner.key_spans["pattern"], name, key, source.raw))
     elif source.value == "stated" and "pattern" not in inner.entries:
-        problems.append(faults.stated_without_pattern(source.span, name))
+        problems.append(faults.stated_without_pattern(source.span, name, key))
     elif pattern is not None and isinstance(pattern.value, str) and pattern.value:
-        check_pattern(pattern, f"'confidence.pattern' of node '{name}'", problems, groups=1)
+        check_pattern(pattern, f"'{key}.pattern' of node '{name}'", problems, groups=1)
 
 
-def _check_times(name: str, shape: PrescreenShape | AnswerShape | PrimaryShape, table: Table, problems: list[Problem]) -> None:
+def _check_samples(name: str, inner: Table, source: Scalar, problems: list[Problem]) -> None:
+    if source.value == "agreement":
+        if "samples" not in inner.entries:
+            problems.append(faults.agreement_without_samples(source.span, name))
+    elif source.value in get_args(ConfidenceSource):
+        strange = (key for key in ("samples", "extract") if key in inner.entries)
+        problems += [faults.key_of_agreement(inner.key_spans[key], name, key, source.raw) for key in strange]
+
+
+def _check_times(name: str, shape: _Asking, table: Table, problems: list[Problem]) -> None:
     times = {"attempt_timeout": shape.attempt_timeout or 0, "min_time": shape.min_time}
     for key, time in times.items():
         if shape.deadline is not None and time > shape.deadline:

@@ -13,18 +13,20 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from meshwalk.loader.budget_shapes import BudgetsShape, WalkLimitsShape
+from meshwalk.loader.edge_shapes import Next, OnError
+from meshwalk.loader.price_shapes import PriceOrRow, PricesOrFile
 from meshwalk.loader.shape import Shape
 from meshwalk.loader.values import (
-    Classes,
     Fraction,
     FreeText,
     Function,
     Identifier,
     Interval,
-    Money,
     Name,
     Number,
     ScalarValue,
+    Size,
+    StreamMode,
     Text,
     Time,
     TimeOrNone,
@@ -34,52 +36,8 @@ from meshwalk.loader.values import (
     Version,
     Whole,
 )
-from meshwalk.model import ConfidenceSource, Extractor, ValueType
+from meshwalk.model import ConfidenceSource, Extractor, ScoreSource, ValueType
 from meshwalk.problems import ErrorClass
-
-
-# ---- edges ----------------------------------------------------------------------------------------------------------
-
-
-class EdgeShape(Shape):
-    """
-    An edge of `next`.
-    """
-
-    stand_ins: ClassVar[dict[str, Any]] = {"to": "done"}
-
-    to: Text = Field(description="The next node, or done to serve an answer.")
-    when: Text | None = Field(
-        None, description="A guard in CEL; the last edge has none.", examples=["output.confidence >= 0.8"]
-    )
-    answer: Text | None = Field(
-        None, description="With `to: done`, the node whose reply is served instead of the latest answer."
-    )
-    id: Name | None = Field(None, description="A name for the edge in traces, digests and dashboards.")
-
-
-class ErrorEdgeShape(Shape):
-    """
-    An edge of `on_error`.
-    """
-
-    stand_ins: ClassVar[dict[str, Any]] = {"to": "done"}
-
-    class_: Annotated[list[ErrorClass], Field(min_length=1), Classes] | None = Field(
-        None, alias="class", description="The error classes that take this edge; without it, all."
-    )
-    to: Text = Field(description="The next node, or done to serve an answer.")
-    answer: Text | None = Field(None, description="With `to: done`, the node whose reply is served.")
-    else_: Text | None = Field(None, alias="else", description="Where to go if the node of `answer` gave no reply.")
-    id: Name | None = Field(None, description="A name for the edge in traces, digests and dashboards.")
-
-
-def _one_edge(value: Any) -> Any:
-    return [{"to": value}] if isinstance(value, str) else value
-
-
-_Next = Annotated[list[EdgeShape], BeforeValidator(_one_edge, json_schema_input_type=Text | list[EdgeShape])]
-_OnError = Annotated[list[ErrorEdgeShape], BeforeValidator(_one_edge, json_schema_input_type=Text | list[ErrorEdgeShape])]
 
 
 # ---- nodes ----------------------------------------------------------------------------------------------------------
@@ -95,6 +53,24 @@ class ConfidenceShape(Shape):
     missing: Fraction | None = Field(
         None, description="The confidence of a reply that has none; without it, it is undetermined."
     )
+    samples: Annotated[int, Field(ge=2, le=32), Whole] | None = Field(
+        None, description="For `agreement`: how many answers one call asks for."
+    )
+    extract: Extractor | None = Field(
+        None, description="For `agreement`: what of an answer is compared: its final number, its choice, or all of its text."
+    )
+
+
+class ScoreShape(Shape):
+    """
+    Where a verifier's score comes from.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"from": "recorded"}
+
+    from_: ScoreSource = Field(alias="from", description="What the score is read from.")
+    pattern: Text | None = Field(None, description="For `stated`: a regular expression with one group, the number.")
+    missing: Fraction | None = Field(None, description="The score of a reply that has none; without it, it is undetermined.")
 
 
 class QualifiedShape(Shape):
@@ -115,10 +91,10 @@ class _HoppingShape(_NodeShape):
     visits: Annotated[int, Field(ge=1, le=1000), Whole] = Field(
         1, description="How often one walk may come here; cycles need 2 or more."
     )
-    next: _Next = Field(description="The node that follows, or edges in order: the first whose guard holds is taken.")
+    next: Next = Field(description="The node that follows, or edges in order: the first whose guard holds is taken.")
 
 
-class _CallingShape(_HoppingShape):
+class _AskingShape(_HoppingShape):
     stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "backend": "none"}
 
     backend: Text = Field(description="The backend that is called.")
@@ -146,8 +122,11 @@ class _CallingShape(_HoppingShape):
     retries: Annotated[int, Field(ge=0, le=10), Whole] = Field(
         0, description="How many further attempts a failed one may have."
     )
+    on_error: OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
+
+
+class _CallingShape(_AskingShape):
     confidence: ConfidenceShape | None = Field(None, description="Where the reply's confidence comes from.")
-    on_error: _OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
 
 
 class ClassifierShape(_HoppingShape):
@@ -172,7 +151,17 @@ class PrescreenShape(_CallingShape):
     qualified: QualifiedShape = Field(description="What makes a request qualified.")
 
 
-class AnswerShape(_CallingShape):
+class _ServingShape(_CallingShape):
+    stream: StreamMode = Field(
+        None,
+        description=(
+            "When a reply is passed on: hold (whole, once it is judged), live (as it comes, and nobody else is asked), "
+            "or {hold_first: N}."
+        ),
+    )
+
+
+class AnswerShape(_ServingShape):
     """
     A node whose reply may be served.
     """
@@ -180,7 +169,7 @@ class AnswerShape(_CallingShape):
     role: Literal["answer"]
 
 
-class PrimaryShape(_CallingShape):
+class PrimaryShape(_ServingShape):
     """
     An answer that reports compare with.
     """
@@ -190,7 +179,7 @@ class PrimaryShape(_CallingShape):
 
 class VerifierShape(_HoppingShape):
     """
-    A node that judges the replies of earlier ones.
+    A node that compares the replies of earlier ones.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "use": "agreement", "of": ["none", "none"]}
@@ -201,6 +190,27 @@ class VerifierShape(_HoppingShape):
     extract: Extractor = Field(
         "text", description="What of a reply is compared: its final number, its choice, or all of its text."
     )
+
+
+class JudgeShape(_AskingShape):
+    """
+    A node whose model judges the replies of earlier ones.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {
+        **_AskingShape.stand_ins, "use": "model", "of": ["none"], "prompt": "none", "score": {"from": "recorded"},
+    }  # fmt: skip
+
+    role: Literal["verifier"]
+    use: Literal["model"] = Field(description="How the replies are judged.")
+    of: list[Text] = Field(min_length=1, max_length=64, description="The nodes whose replies are judged.")
+    prompt: Text = Field(
+        description=(
+            "What is sent instead of the caller's messages; {{ answer.<node> }}, {{ prompt }}, {{ conversation }} and "
+            "{{ request.<attribute> }} are filled in."
+        ),
+    )
+    score: ScoreShape = Field(description="Where the score comes from.")
 
 
 class RefusalShape(_NodeShape):
@@ -214,7 +224,8 @@ class RefusalShape(_NodeShape):
     reason: Text = Field(description="What the caller is told.")
 
 
-AnyNodeShape = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | VerifierShape | RefusalShape
+_AnyVerifierShape = Annotated[VerifierShape | JudgeShape, Field(discriminator="use")]
+AnyNodeShape = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | VerifierShape | JudgeShape | RefusalShape
 NODE_SHAPES: dict[str, type[AnyNodeShape]] = {
     "classifier": ClassifierShape,
     "prescreen": PrescreenShape,
@@ -223,22 +234,18 @@ NODE_SHAPES: dict[str, type[AnyNodeShape]] = {
     "verifier": VerifierShape,
     "refusal": RefusalShape,
 }
+# Where `use` says more of a node than its role does; the row above stands for one that does not say it.
+USE_SHAPES: dict[str, dict[str, type[AnyNodeShape]]] = {"verifier": {"agreement": VerifierShape, "model": JudgeShape}}
+_AnyNode = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | _AnyVerifierShape | RefusalShape
 
 
 # ---- backends -------------------------------------------------------------------------------------------------------
 
 
-class PriceShape(Shape):
-    """
-    The price of a million tokens, in USD.
-    """
-
-    input: Money = Field(description="USD for a million tokens of input.")
-    output: Money = Field(description="USD for a million tokens of output.")
-
-
 class _BackendShape(Shape):
-    usd_per_mtok: PriceShape | None = Field(None, description="The price of a million tokens.")
+    usd_per_mtok: PriceOrRow = Field(
+        None, description="The price of a million tokens, or the name of a row of the graph's table of prices."
+    )
     context_tokens: Annotated[int, Field(ge=1, le=1_000_000_000), Whole] | None = Field(
         None, description="The most tokens a call may have."
     )
@@ -327,13 +334,28 @@ class PythonShape(_BackendShape):
     function: Function = Field(description="Where it is, as package.module:function.")
 
 
-AnyBackendShape = OpenAIShape | LocalShape | RecordedShape | SimulatedShape | PythonShape
+class CacheShape(_BackendShape):
+    """
+    The kept replies of another backend.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"of": "none"}
+
+    kind: Literal["cache"]
+    of: Text = Field(description="The backend whose replies are kept, and given again to the same request of the same tenant.")
+    ttl: Time = Field(600_000_000, description="How long a reply is kept; 10m if nothing is said.")
+    entries: Annotated[int, Field(ge=1, le=100_000_000), Whole] = Field(10_000, description="How many replies are kept.")
+    size: Size = Field(64 << 20, description="How many bytes of text are kept; 64MiB if nothing is said.")
+
+
+AnyBackendShape = OpenAIShape | LocalShape | RecordedShape | SimulatedShape | PythonShape | CacheShape
 BACKEND_SHAPES: dict[str, type[AnyBackendShape]] = {
     "openai": OpenAIShape,
     "local": LocalShape,
     "recorded": RecordedShape,
     "simulated": SimulatedShape,
     "python": PythonShape,
+    "cache": CacheShape,
 }
 
 
@@ -412,7 +434,8 @@ class GraphShape(HeaderShape):
     limits: WalkLimitsShape | None = Field(None, description="What bounds one walk.")
     budgets: BudgetsShape | None = Field(None, description="What many walks share, by scope.")
     record: RecordShape | None = Field(None, description="What of a walk's words is recorded.")
+    prices: PricesOrFile = Field(None, description="A table of prices, or what the prices in this graph are called.")
     backends: dict[Identifier, Annotated[AnyBackendShape, Field(discriminator="kind")]] | None = Field(
         None, description="What nodes call, by name."
     )
-    nodes: dict[Identifier, Annotated[AnyNodeShape, Field(discriminator="role")]] = Field(description="The steps, by name.")
+    nodes: dict[Identifier, Annotated[_AnyNode, Field(discriminator="role")]] = Field(description="The steps, by name.")

@@ -52,6 +52,9 @@ _LONGEST_NAME = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s|m|h)", re.ASCII)
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?((?:[kKMG]i?)?B)", re.ASCII)
+_UNITS_BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_LARGEST_SIZE = 10**12
 _LONGEST_DURATION_US = 7 * 24 * 3_600_000_000
 _LONGEST_WINDOW_US = 366 * 24 * 3_600_000_000
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -131,6 +134,34 @@ def _duration_us(value: Any, least: int = 1, most: int = _LONGEST_DURATION_US, b
     return int(exact)
 
 
+_MOST_HELD_TOKENS = 1_000_000
+_STREAM_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"enum": ["hold", "live"]},
+        {
+            "type": "object",
+            "properties": {"hold_first": {"type": "integer", "minimum": 1, "maximum": _MOST_HELD_TOKENS}},
+            "required": ["hold_first"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def _stream(value: Any) -> int | None:
+    match value:
+        case "hold":
+            return None
+        case "live":
+            return 0
+        case {"hold_first": int() as tokens, **rest} if not rest and tokens is not True and 1 <= tokens <= _MOST_HELD_TOKENS:
+            return tokens
+    shown = quoted(value) if isinstance(value, str) else worded(value)
+    raise fault(
+        "bad-stream", f"is {shown}, and takes hold, live or {{hold_first: N}}, N being 1 to {_MOST_HELD_TOKENS:,} tokens"
+    )
+
+
 def _duration_or_none_us(value: Any) -> int:
     return _duration_us(value, 0, bounds="0 to 168h")
 
@@ -161,6 +192,24 @@ def _shared_nano_usd(value: Any) -> int:
         )
 
     return nano
+
+
+def _size_bytes(value: Any) -> int:
+    wanted = "a size such as 500kB, 64MB, 64MiB or 1GB, or a number of bytes"
+    exact: float | Decimal
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        exact = value
+    else:
+        found = _SIZE.fullmatch(_text(value, wanted))
+        if found is None:
+            raise fault("bad-size", f"is {quoted(value)}, and takes {wanted}")
+        exact = Decimal(found[1]) * _UNITS_BYTES[found[2].lower()]
+    if not 1 <= exact <= _LARGEST_SIZE:  # NaN is refused here too
+        raise fault("out-of-range", f"is {value}, and takes 1 byte to 1TB")
+    if exact != int(exact):
+        raise fault("bad-size", f"is {value}, which is no whole number of bytes")
+
+    return int(exact)
 
 
 def _number(value: Any) -> float:
@@ -255,11 +304,13 @@ Verbatim = Annotated[str, *_plain(_verbatim, type="string", minLength=1)]  # bla
 FreeText = Annotated[str, *_plain(_free_text, type=["string", "number"])]
 Name = Annotated[str, *_plain(_name, type="string", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", maxLength=_LONGEST_NAME)]
 Identifier = Annotated[str, WithJsonSchema(_IDENTIFIER_SCHEMA)]
+StreamMode = Annotated[int | None, PlainValidator(_stream), WithJsonSchema(_STREAM_SCHEMA)]
 Time = Annotated[int, PlainValidator(_duration_us), WithJsonSchema(_DURATION_SCHEMA)]
 TimeOrNone = Annotated[int, PlainValidator(_duration_or_none_us), WithJsonSchema(_DURATION_SCHEMA)]
 Window = Annotated[int, PlainValidator(_window_us), WithJsonSchema(_DURATION_SCHEMA)]
 Money = Annotated[int, *_plain(_nano_usd, type="number", minimum=0)]
 SharedMoney = Annotated[int, *_plain(_shared_nano_usd, type="number", minimum=0, maximum=MOST_SHARED_USD)]
+Size = Annotated[int, *_plain(_size_bytes, type=["string", "integer"], examples=["64MB", "64MiB", 65536])]
 Number = Annotated[float, *_plain(_number, type="number")]
 Interval = Annotated[tuple[float, float], *_plain(_interval, type="array", items={"type": "number"}, minItems=2, maxItems=2)]
 ScalarValue = Annotated[str | float | bool, *_plain(_scalar, type=["string", "number", "boolean"])]

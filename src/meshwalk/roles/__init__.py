@@ -9,8 +9,9 @@ functions here give exactly those.  A value that a reply does not carry is left 
 from __future__ import annotations
 
 from meshwalk.model import Node, Value
-from meshwalk.roles import answer, prescreen
+from meshwalk.roles import answer, prescreen, verifier
 from meshwalk.roles.classifier import complexity, estimate_tokens, features
+from meshwalk.roles.confidence import plurality
 from meshwalk.roles.extract import extract
 from meshwalk.roles.verifier import agreement
 from meshwalk.trace import Reply
@@ -20,7 +21,29 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     Read the outputs of *node* off the *reply* its backend gave.
     """
-    return prescreen.outputs_of(node, reply) if node.role == "prescreen" else answer.outputs_of(node, reply)
+    match node.role:
+        case "prescreen":
+            return prescreen.outputs_of(node, reply)
+        case "verifier":
+            return verifier.score(node, reply)
+        case _:
+            return answer.outputs_of(node, reply)
 
 
-__all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of"]
+def settled(node: Node, reply: Reply) -> Reply:
+    """
+    Return *reply* with the text that stands for all of its samples: the first that gives the most frequent answer.
+
+    A reply of a node that does not compare samples, or with none to compare, is returned as it is.
+    """
+    sure = node.confidence
+    if sure is None or sure.source != "agreement" or len(reply.samples) < 2:
+        return reply
+    found = plurality(sure, reply.samples)
+    if found is None or reply.samples[found[0]] == reply.text:
+        return reply
+
+    return reply.saying(reply.samples[found[0]])
+
+
+__all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "settled"]

@@ -21,12 +21,16 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     found: dict[str, Value] = {
         "finish_reason": fold_finish_reason(reply.finish_reason),
-        "output_tokens": float(reply.usage.output_tokens if reply.usage else estimate_tokens(reply.text)),
+        "output_tokens": float(reply.usage.output_tokens if reply.usage else _estimated(reply)),
     }
     if node.confidence is not None and (confidence := confidence_of(node.confidence, reply)) is not None:
         found["confidence"] = confidence
 
     return found
+
+
+def _estimated(reply: Reply) -> int:
+    return sum(map(estimate_tokens, reply.samples or (reply.text,)))
 
 
 def fold_finish_reason(reason: str) -> str:

@@ -1,9 +1,11 @@
 """
-The outputs of a `verifier` node: do the final answers of earlier hops agree?
+The outputs of a `verifier` node: do the final answers of earlier hops agree, or what does a model make of them?
 
-No model is asked.  Agreement of independent answers is evidence because wrong answers scatter while right ones meet
-(Wang et al. 2023, "Self-Consistency Improves Chain of Thought Reasoning", arXiv 2203.11171); it says nothing where models
-share their mistakes, or where an answer has so few possible values that they meet by chance.
+Where answers are compared, no model is asked.  Agreement of independent answers is evidence because wrong answers scatter while
+right ones meet (Wang et al. 2023, "Self-Consistency Improves Chain of Thought Reasoning", arXiv 2203.11171); it says nothing
+where models share their mistakes, or where an answer has so few possible values that they meet by chance.
+
+A model that is asked (`use: model`) is shown the answers, and its score is read off its reply as a confidence is.
 """
 
 from __future__ import annotations
@@ -12,7 +14,18 @@ from collections.abc import Mapping
 from itertools import combinations
 
 from meshwalk.model import Node, Value
+from meshwalk.roles.confidence import confidence_of
 from meshwalk.roles.extract import extract
+from meshwalk.trace import Reply
+
+
+def score(node: Node, reply: Reply) -> dict[str, Value]:
+    """
+    Give the score in the *reply* of the model that *node* asked, or what stands for it where the reply has none.
+    """
+    found = None if node.confidence is None else confidence_of(node.confidence, reply)
+
+    return {} if found is None else {"score": found}
 
 
 def agreement(node: Node, texts: Mapping[str, str], patterns: Mapping[str, str] | None = None) -> dict[str, Value]:

@@ -12,11 +12,11 @@ from meshwalk.plan import Plan
 from meshwalk.problems import RequestError, Violation
 from meshwalk.server.calls import Context, answers, deadline_us, traceparent
 from meshwalk.server.served import Seat, Served
-from meshwalk.trace import Began, Entry, Granted, Request, Wish
+from meshwalk.trace import Began, Commit, Entry, Glimpsed, Granted, Request, Wish
 from meshwalk.walk import Phase, Walk
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
-from meshwalk.wire.words import HopFinished, HopStarted
+from meshwalk.wire.words import AnswerDelta, Committed, HopFinished, HopStarted
 
 
 _FULL = routing_pb2.DETAIL_FULL
@@ -51,7 +51,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         request = message.request
         seat, asked = self._taken(request, context)
         teller = _Teller(seat.mesh.plan)
-        walk = asyncio.create_task(seat.mesh.walk(asked, teller))
+        walk = asyncio.create_task(seat.mesh.walk(asked, teller, teller.tell))
         walk.add_done_callback(lambda _: teller.events.put_nowait(None))
         try:
             while (event := await teller.events.get()) is not None:
@@ -61,7 +61,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
             await asyncio.wait([walk])
         walked = walk.result()
         reply = _reply(seat, walked, request)
-        if (hop := walked.traversal.finish.answer_hop) is not None:
+        if (hop := walked.traversal.finish.answer_hop) is not None and not teller.told:
             for delta in convert.pack_deltas(hop, walked.answer):
                 await context.write(delta)
         await context.write(convert.pack_final(reply))
@@ -95,14 +95,30 @@ def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> rou
     record = convert.pack_record(traversal, plan, full=detail == _FULL) if detail in _WITH_RECORD and known else None
     ref = seat.plan if known else convert.pack_plan_of(traversal)
 
-    return convert.pack_reply(traversal, walked.answer, walked.finish_reason, ref, record, repeated=walked.repeated)
+    return convert.pack_reply(
+        traversal,
+        walked.answer,
+        walked.finish_reason,
+        ref,
+        record,
+        repeated=walked.repeated,
+        tool_calls=walked.tool_calls,
+    )
 
 
-def _pack_event(event: HopStarted | HopFinished, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
-    if isinstance(event, HopStarted):
-        return convert.pack_started(event)
+def _pack_event(event: _Told, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
+    match event:
+        case HopStarted():
+            return convert.pack_started(event)
+        case HopFinished():
+            return convert.pack_finished(event.hop, full=request.detail == _FULL)
+        case Committed():
+            return convert.pack_committed(event)
+        case AnswerDelta():
+            return convert.pack_delta(event)
 
-    return convert.pack_finished(event.hop, full=request.detail == _FULL)
+
+_Told = HopStarted | HopFinished | Committed | AnswerDelta
 
 
 class _Teller:
@@ -110,10 +126,12 @@ class _Teller:
     Watch a walk, and put what a stream tells of it into `events`, where None says that the walk is over.
     """
 
-    __slots__ = ("_assembly", "_decided", "events")
+    __slots__ = ("_assembly", "_decided", "events", "told")
 
     def __init__(self, plan: Plan) -> None:
-        self.events: asyncio.Queue[HopStarted | HopFinished | None] = asyncio.Queue()
+        self.events: asyncio.Queue[_Told | None] = asyncio.Queue()
+        # Whether the answer is told of as it comes.
+        self.told = False
         self._assembly = Assembly(plan)
         self._decided = 0
 
@@ -123,10 +141,20 @@ class _Teller:
         for decision in walk.decisions[self._decided :]:
             assembly.decide(decision)
         self._decided = len(walk.decisions)
-        if not isinstance(entry, Began | Granted):
+        if isinstance(entry, Glimpsed):
+            if any(isinstance(wish, Commit) for wish in wishes):
+                self.told = True
+                self.events.put_nowait(Committed(entry.hop))
+        elif not isinstance(entry, Began | Granted):
             self.events.put_nowait(HopFinished(assembly.hops[entry.hop]))
         for hop in assembly.hops[known:]:
             self.events.put_nowait(HopStarted(hop.index, hop.node, hop.role, hop.started_us))
             under_way = hop.index == len(walk.path) - 1 and walk.phase is not Phase.OVER
             if not under_way:
                 self.events.put_nowait(HopFinished(hop))
+
+    def tell(self, hop: int, text: str) -> None:
+        """
+        Take a piece of the answer.
+        """
+        self.events.put_nowait(AnswerDelta(hop, text))

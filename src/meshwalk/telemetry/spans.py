@@ -13,10 +13,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from meshwalk.hops import Hop, hops_of
-from meshwalk.model import AnyBackendSpec, OpenAISpec, RecordedSpec, Value
+from meshwalk.model import AnyBackendSpec, CacheSpec, OpenAISpec, RecordedSpec, Value
 from meshwalk.plan import Plan
 from meshwalk.telemetry import names
-from meshwalk.trace import Attempt, Outcome, Timing, Traversal
+from meshwalk.trace import Attempt, Outcome, Timing, Traversal, Usage
 
 
 Attributes = dict[str, str | bool | int | float | list[str]]
@@ -68,6 +68,7 @@ def route_attributes(traversal: Traversal) -> Attributes:
     }
     said = {
         names.VERSION: traversal.version,
+        names.PRICES: traversal.prices,
         names.SESSION: scopes.session,
         names.WORKFLOW: scopes.workflow,
         names.TENANT: scopes.tenant,
@@ -78,7 +79,7 @@ def route_attributes(traversal: Traversal) -> Attributes:
     # What only some walks have: they waited for others, or spent while the vault was away.
     some = {names.BUDGET_WAIT_US: traversal.budget_wait_us, names.SLACK_USD: traversal.slack_nano_usd / 1e9}
 
-    return found | {name: value for name, value in (said | some).items() if value}
+    return found | {name: value for name, value in (said | some).items() if value} | _details(usage)
 
 
 class Tree:
@@ -137,7 +138,7 @@ class Tree:
             (hop.started_us, hop.latency_us),
             attributes,
             status=_ERROR if names.ERROR_TYPE in attributes else _UNSET,
-            events=[self._denial(attempt) for attempt in denied],
+            events=[*self._judgement(hop), *(self._denial(attempt) for attempt in denied)],
         )
         for number, attempt in enumerate(hop.attempts):
             if attempt.status != "denied":
@@ -145,6 +146,9 @@ class Tree:
 
     def _attempt(self, hop: Hop, number: int, attempt: Attempt, parent: SpanContext) -> ReadableSpan:
         spec = self._plan.graph.backends[attempt.backend]
+        if isinstance(spec, CacheSpec):
+            # The reply is the model's behind it, whenever that made it.
+            spec = self._plan.graph.backends[spec.of]
         model = _model_of(spec)
         attributes: Attributes = {
             names.OPERATION: names.CHAT,
@@ -167,6 +171,12 @@ class Tree:
             kind=SpanKind.CLIENT,
             status=_UNSET if attempt.status == "ok" else _ERROR,
         )
+
+    def _judgement(self, hop: Hop) -> Iterator[Event]:
+        glimpse = hop.glimpse
+        if glimpse is not None:
+            name = names.COMMITTED if glimpse.committed else names.STOPPED
+            yield Event(name, {names.TOKENS_SEEN: glimpse.tokens}, self._ns(glimpse.at_us))
 
     def _denial(self, attempt: Attempt) -> Event:
         attributes = {names.BACKEND: attempt.backend, names.ERROR_TYPE: attempt.error_class}
@@ -243,14 +253,26 @@ def _hop_attributes(hop: Hop) -> Attributes:
         found[names.SCOPE] = hop.scope
     if hop.budget_wait_us:
         found[names.BUDGET_WAIT_US] = hop.budget_wait_us
+    if hop.backoff_us:
+        found[names.BACKOFF_US] = hop.backoff_us
     if error := hop.error_class or ("cancelled" if hop.status == "cancelled" else ""):
         found[names.ERROR_TYPE] = error
     if hop.attempts:
         found |= _spent(hop.cost_nano_usd, hop.basis, hop.reserved_nano_usd) | _split(hop.timing)
         found[names.INPUT_TOKENS] = hop.usage.input_tokens
         found[names.OUTPUT_TOKENS] = hop.usage.output_tokens
+        found |= _details(hop.usage)
 
     return found | {names.OUTPUT + name: value for name, value in hop.outputs.items() if _safe(name, value)}
+
+
+def _details(usage: Usage, cached: str = names.CACHED_TOKENS, reasoning: str = names.REASONING_TOKENS) -> Attributes:
+    """
+    Return how much of the input was cached and of the output is not seen, where any was.
+    """
+    details = {cached: usage.cached_input_tokens, reasoning: usage.reasoning_tokens}
+
+    return {name: tokens for name, tokens in details.items() if tokens}
 
 
 def _safe(name: str, value: Value) -> bool:
@@ -266,12 +288,23 @@ def _attempt_attributes(attempt: Attempt) -> Attributes:
         names.USAGE_OUTPUT: attempt.usage.output_tokens,
     }
     found |= _spent(attempt.cost_nano_usd, attempt.basis, attempt.reserved_nano_usd) | _split(attempt.timing)
+    found |= _details(attempt.usage, names.USAGE_CACHED, names.USAGE_REASONING)
     if attempt.model:
         found[names.RESPONSE_MODEL] = attempt.model
     if attempt.finish_reason:
         found[names.FINISH_REASONS] = [attempt.finish_reason]
     if attempt.status != "ok":
         found[names.ERROR_TYPE] = attempt.error_class or attempt.status
+    # What only some have.
+    some: Attributes = {
+        names.ENDPOINT: attempt.endpoint,
+        names.HEDGE: attempt.hedge,
+        names.BACKOFF_US: attempt.backoff_us,
+        names.TOKENS_SEEN: attempt.tokens_seen,
+    }
+    found |= {name: value for name, value in some.items() if value}
+    if attempt.cache_age_us is not None:
+        found[names.CACHE_AGE_US] = attempt.cache_age_us
 
     return found
 

@@ -213,6 +213,14 @@ class Reply:
         self.samples = samples
         self.cache_age_us = cache_age_us
 
+    def saying(self, text: str) -> Reply:
+        """
+        Return the same reply with another *text*.
+        """
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "text"}
+
+        return Reply(text, **fields)
+
 
 class Piece(NamedTuple):
     """

@@ -310,6 +310,7 @@ class NodeCard(NamedTuple):
     deadline_us: int | None
     retries: int
     visits: int
+    stream: int | None = None
 
 
 class BackendCard(NamedTuple):
@@ -371,6 +372,7 @@ class Described:
         params: The sampling parameters that callers may set.
         budgets: What many walks share.
         pressure_from: The used share of a walk's own limits from which `budget.request.pressure` rises above 0.
+        prices: The version of its prices; empty if no backend has a price.
         canonical: The canonical plan as JSON text, which the plan digest is taken over.
         mermaid: The graph as a Mermaid flowchart.
     """
@@ -388,3 +390,4 @@ class Described:
     mermaid: str
     budgets: tuple[BudgetCard, ...]
     pressure_from: float
+    prices: str = ""

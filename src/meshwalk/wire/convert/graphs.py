@@ -12,6 +12,7 @@ from meshwalk.model import (
     Attribute,
     AwayPolicy,
     Budget,
+    CacheSpec,
     Edge,
     LocalSpec,
     Node,
@@ -95,6 +96,7 @@ def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
         mermaid=mermaid,
         budgets=[_pack_budget(budget) for budget in graph.budgets.values()],
         pressure_from=graph.pressure_from,
+        prices=graph.prices,
     )
 
 
@@ -116,6 +118,7 @@ def unpack_described(message: wire.DescribeGraphResponse) -> Described:
         mermaid=message.mermaid,
         budgets=tuple(_unpack_budget(budget) for budget in message.budgets),
         pressure_from=message.pressure_from,
+        prices=message.prices,
     )
 
 
@@ -151,6 +154,7 @@ def _pack_node(node: Node) -> wire.Node:
         on_error=[_pack_edge(edge) for edge in node.on_error],
         deadline_us=node.deadline_us,
         retries=node.retries,
+        stream=node.stream,
         visits=node.visits,
     )
 
@@ -166,6 +170,7 @@ def _unpack_node(message: wire.Node) -> NodeCard:
         message.deadline_us if message.HasField("deadline_us") else None,
         message.retries,
         message.visits,
+        message.stream if message.HasField("stream") else None,
     )
 
 
@@ -186,16 +191,13 @@ def _unpack_edges(messages: Iterable[wire.Edge]) -> tuple[EdgeCard, ...]:
 
 def _pack_backend(spec: AnyBackendSpec) -> wire.Backend:
     kind, model = _kind(spec)
-    price = spec.price
 
     return wire.Backend(
         name=spec.name,
         kind=kind,
         model=model,
         description=spec.description,
-        price=None
-        if price is None
-        else wire.Price(input_nano_usd_per_mtok=price.input_nano_per_mtok, output_nano_usd_per_mtok=price.output_nano_per_mtok),
+        price=None if spec.price is None else _pack_price(spec.price),
         context_tokens=spec.context_tokens,
     )
 
@@ -215,17 +217,35 @@ def _kind(spec: AnyBackendSpec) -> tuple[str, str]:
             return "simulated", ""
         case PythonSpec():
             return "python", ""
+        case CacheSpec():
+            return "cache", ""
+
+
+def _pack_price(price: Price) -> wire.Price:
+    return wire.Price(
+        input_nano_usd_per_mtok=price.input_nano_per_mtok,
+        output_nano_usd_per_mtok=price.output_nano_per_mtok,
+        cached_input_nano_usd_per_mtok=price.cached_nano_per_mtok,
+        reasoning_nano_usd_per_mtok=price.reasoning_nano_per_mtok,
+    )
+
+
+def _unpack_price(message: wire.Price) -> Price:
+    return Price(
+        message.input_nano_usd_per_mtok,
+        message.output_nano_usd_per_mtok,
+        message.cached_input_nano_usd_per_mtok if message.HasField("cached_input_nano_usd_per_mtok") else None,
+        message.reasoning_nano_usd_per_mtok if message.HasField("reasoning_nano_usd_per_mtok") else None,
+    )
 
 
 def _unpack_backend(message: wire.Backend) -> BackendCard:
-    price = message.price
-
     return BackendCard(
         message.name,
         message.kind,
         message.model,
         message.description,
-        Price(price.input_nano_usd_per_mtok, price.output_nano_usd_per_mtok) if message.HasField("price") else None,
+        _unpack_price(message.price) if message.HasField("price") else None,
         message.context_tokens if message.HasField("context_tokens") else None,
     )
 

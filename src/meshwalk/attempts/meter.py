@@ -1,0 +1,66 @@
+"""
+How much of an allowance by the minute is left, purely: a token bucket, in whole numbers.
+
+The bucket holds one minute's worth and fills evenly.  Providers count by fixed minutes or by such a bucket of their own, and
+either takes a burst of a minute's worth after a quiet while; a bucket of one second's worth would hold back what they would
+take.  In the worst minute, a burst and all that is filled meanwhile, twice the allowance may be used; what a provider then
+refuses it answers with 429, and the endpoint rests.
+
+Laws of this room:
+
+1. Over any time, no more is taken than one minute's worth and what that time fills, but for what ends larger than it began.
+2. Whoever waits until `free_at` finds what it needs, if nobody else takes it.
+3. What alone is more than a whole minute's worth is let through on a full bucket, and paid back before anything else is.
+"""
+
+from __future__ import annotations
+
+
+_MINUTE_US = 60_000_000
+
+
+class Meter:
+    """
+    Meter out *per_minute* of something.
+    """
+
+    __slots__ = ("_at", "_owed", "per_minute")
+
+    def __init__(self, per_minute: int) -> None:
+        self.per_minute = per_minute
+        # What was taken and is not filled up yet, in parts of which a microsecond fills `per_minute`: all stays whole.
+        self._owed = 0
+        self._at = 0
+
+    def free_at(self, at: int, amount: int) -> int:
+        """
+        Return when *amount* may be taken, from *at* on.
+        """
+        lacking = self._owing(at) + (min(amount, self.per_minute) - self.per_minute) * _MINUTE_US
+
+        return at if lacking <= 0 else at - (-lacking // self.per_minute)
+
+    def by(self, at: int, until: int) -> int:
+        """
+        Return how much may be taken from *at* until *until*, all in all.
+        """
+        filled = self.per_minute * (_MINUTE_US + max(0, until - at))
+
+        return max(0, filled - self._owing(at)) // _MINUTE_US
+
+    def take(self, at: int, amount: int) -> None:
+        """
+        Take *amount*, which may be more than there is.
+        """
+        self._owed = self._owing(at) + amount * _MINUTE_US
+        self._at = max(at, self._at)
+
+    def correct(self, at: int, taken: int, used: int) -> None:
+        """
+        Replace what was *taken* by what was *used*.
+        """
+        self._owed = max(0, self._owing(at) + (used - taken) * _MINUTE_US)
+        self._at = max(at, self._at)
+
+    def _owing(self, at: int) -> int:
+        return max(0, self._owed - self.per_minute * max(0, at - self._at))

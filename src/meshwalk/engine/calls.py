@@ -1,0 +1,457 @@
+"""
+The calls of one hop: made, put off, hedged, judged while they stream, and cut short.
+
+`attempts` decides when there is a call; here it is made.  Calls are made in turn, or, where the node says `hedge:`, up to two
+side by side; what the first good one leaves over is cancelled.  Each call that was begun ends as a line in the record with a
+cost, whatever ends it: what it answered, its deadline, the walk's judgement of what was seen of it, or a caller that went
+away.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import anyio
+from anyio import get_cancelled_exc_class, move_on_after
+from anyio.abc import TaskGroup
+
+from meshwalk import roles
+from meshwalk.attempts import Attempts, Closed, Try
+from meshwalk.backends.base import Backend, ChatRequest, Classifier
+from meshwalk.budgets import Refusal
+from meshwalk.engine.context import random_hex
+from meshwalk.engine.gate import Gate
+from meshwalk.engine.line import Line
+from meshwalk.engine.purse import Purse
+from meshwalk.model import Value
+from meshwalk.plan import NodePlan
+from meshwalk.problems import BackendError
+from meshwalk.trace import Attempt, Commit, Message, Piece, Reply, Traversal, Wish
+from meshwalk.vaults.base import Vault
+
+
+_log = logging.getLogger(__name__)
+
+# What a classifier makes of messages, and what time it is, in nanoseconds.
+Features = Callable[[Sequence[Message]], dict[str, Value]]
+Clock = Callable[[], int]
+
+# Told of each piece of an answer, and of its hop, from the moment the walk has committed to it.
+Tell = Callable[[int, str], None]
+
+
+class Sleep(Protocol):
+    """
+    Let some seconds pass.
+    """
+
+    async def __call__(self, seconds: float, /) -> None:
+        """
+        Wait.
+        """
+        ...
+
+
+class Workshop(NamedTuple):
+    """
+    Hold what all walks of an engine share.
+
+    Args:
+        gates: What stands before a backend, where its graph bounds the traffic to it.
+        classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
+        chance: Gives a number from 0 to below 1.
+    """
+
+    backends: Mapping[str, Backend]
+    gates: Mapping[str, Gate]
+    classifiers: Mapping[str, Classifier]
+    features: Features
+    vault: Vault
+    record: Callable[[Traversal], None]
+    clock_ns: Clock
+    sleep: Sleep
+    chance: Callable[[], float]
+
+
+class Asking(Protocol):
+    """
+    Be the walk that a hop's calls are made for.
+    """
+
+    def now(self) -> int:
+        """
+        Return the time since the walk began, in microseconds.
+        """
+        ...
+
+    def settle(self) -> None:
+        """
+        Settle whatever has ended.
+        """
+        ...
+
+    def open(self, line: Line) -> None:
+        """
+        Take that something is reserved for *line*.
+        """
+        ...
+
+    def chat_request(self, line: Line) -> ChatRequest:
+        """
+        Return what is sent for *line*.
+        """
+        ...
+
+    def stick_to(self, backend: str) -> str:
+        """
+        Return what keeps calls to *backend* at one endpoint, or nothing.
+        """
+        ...
+
+    def glimpse(self, line: Line, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
+        """
+        Let the walk judge what was seen of a reply.
+        """
+        ...
+
+    def tell(self, text: str) -> None:
+        """
+        Pass a piece of the answer on.
+        """
+        ...
+
+
+class _Begun(NamedTuple):
+    """
+    Hold a further call that may begin.
+    """
+
+    line: Line
+    step: Try
+
+
+class Calls:
+    """
+    Make the calls of a hop at *node*, for *walk*.
+
+    Attributes:
+        lines: Every call, in the order they were asked for.
+        reply: What the hop came to, if it worked.
+        refusal: Why a retry was not granted, if that is what ended the hop.
+        committed: The call whose reply is passed on.
+        stopped: Whether the walk did not want the call to go on.
+    """
+
+    def __init__(
+        self, shop: Workshop, walk: Asking, purse: Purse, path: Sequence[str], node: NodePlan, deadline_at: int
+    ) -> None:
+        self._shop = shop
+        self._walk = walk
+        self._purse = purse
+        self._path = path
+        self._node = node
+        self._deadline_at = deadline_at
+        self._machine = Attempts(node.node, deadline_at)
+        assert node.node.backend is not None
+        self._name = node.node.backend
+        self._backend = shop.backends[self._name]
+        self._gate = shop.gates.get(self._name)
+        self._tried: set[str] = set()
+        self._blind = False
+        self._ended: deque[Line] = deque()
+        self._bell = anyio.Event()
+        self.lines: list[Line] = []
+        self.reply: Reply | None = None
+        self.refusal: Refusal | None = None
+        self.committed: Line | None = None
+        self.stopped = False
+
+    def attempts(self) -> tuple[Attempt, ...]:
+        """
+        Return the record of the calls so far.
+        """
+        return tuple([line.attempt for line in self.lines if line.attempt is not None])
+
+    async def make(self, first: Line) -> Closed:
+        """
+        Make calls until the hop is closed; *first* is reserved already.
+        """
+        self.lines.append(first)
+        step = self._machine.start(self._walk.now())
+        if isinstance(step, Closed):
+            return step
+        # What answers at once is never slow.
+        if self._machine.hedge_at is None or not (self._backend.waits or self._gate):
+            return await self._in_turn(first, step)
+
+        return await self._side_by_side(first, step)
+
+    # ---- in turn, and side by side ------------------------------------------------------------------------------
+
+    async def _in_turn(self, line: Line, step: Try) -> Closed:
+        while True:
+            await self._call(line, step.deadline_at)
+            judged = self._judged(line)
+            if not isinstance(judged, Try):
+                assert judged is not None, "no other call is under way"
+                return judged
+            further = await self._further(judged)
+            if not isinstance(further, _Begun):
+                assert further is not None, "only a hedge is given up silently"
+                return further
+            line, step = further
+
+    async def _side_by_side(self, line: Line, step: Try) -> Closed:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._call_and_ring, line, step.deadline_at)
+            closed: Closed | None = None
+            while closed is None:
+                closed = await self._next(tasks)
+            tasks.cancel_scope.cancel()
+        assert closed is not None, "a hop ends by being closed"
+
+        return closed
+
+    async def _next(self, tasks: TaskGroup) -> Closed | None:
+        """
+        Wait for what comes next, an end or the time for a hedge, and return how the hop is closed, if it is.
+        """
+        if not self._ended:
+            hedge_at = self._machine.hedge_at
+            if hedge_at is None or self.committed is not None:
+                await self._bell.wait()
+            else:
+                with move_on_after(max(0, hedge_at - self._walk.now()) / 1e6):
+                    await self._bell.wait()
+            if not self._ended:
+                step = self._machine.hedge(self._walk.now())
+                return None if step is None else await self._go_on(tasks, step)
+        judged = self._judged_next()
+
+        return await self._go_on(tasks, judged) if isinstance(judged, Try) else judged
+
+    async def _go_on(self, tasks: TaskGroup, step: Try) -> Closed | None:
+        further = await self._further(step)
+        if not isinstance(further, _Begun):
+            return further
+        tasks.start_soon(self._call_and_ring, further.line, further.step.deadline_at)
+
+        return None
+
+    def _judged_next(self) -> Try | Closed | None:
+        line = self._ended.popleft()
+        if not self._ended:
+            self._bell = anyio.Event()
+
+        return self._judged(line)
+
+    async def _call_and_ring(self, line: Line, deadline_at: int) -> None:
+        await self._call(line, deadline_at)
+        self._ended.append(line)
+        self._bell.set()
+
+    def _judged(self, line: Line) -> Try | Closed | None:
+        if line.reply is not None:
+            self.reply = line.reply
+            return self._machine.worked(line.number)
+        assert line.error_class is not None or self.stopped
+        if self.stopped or line is self.committed:
+            return Closed(line.error_class, line.message)
+        if self.committed is not None:
+            # It was cancelled in favour of the one that is passed on.
+            return None
+        elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried))
+
+        return self._machine.failed(
+            line.number,
+            self._walk.now(),
+            line.error_class or "timeout",
+            line.message,
+            retry_after_us=line.retry_after_us,
+            elsewhere=elsewhere,
+            chance=self._shop.chance(),
+        )
+
+    async def _further(self, step: Try) -> _Begun | Closed | None:
+        """
+        Wait until *step* may begin, and reserve it; None gives up a hedge.
+        """
+        walk, node = self._walk, self._node
+        since = walk.now()
+        if step.not_before > since:
+            await self._shop.sleep((step.not_before - since) / 1e6)
+        put_off_us = walk.now() - since
+        walk.settle()
+        # The hop itself is reserved once, however many calls it makes.
+        need = self.lines[0].need._replace(hops=0)
+        # A hedge is for speed: it does not wait for a budget.
+        last_start_at = 0 if step.hedge else self._deadline_at - node.node.min_time_us
+        given = await self._purse.reserve(need, self._path, self._deadline_at, last_start_at)
+        line = Line(node, step.number, -1 if isinstance(given, Refusal) else given, need)
+        line.hedge = step.hedge
+        line.backoff_us = put_off_us if step.not_before > since else 0
+        line.waited_us = 0 if step.hedge else self._purse.waited_us
+        if not isinstance(given, Refusal):
+            walk.open(line)
+        # The first call may have ended, or been committed to, while the vault was asked for its hedge.
+        if self._ended and (closed := self._judged_next()) is not None:
+            assert isinstance(closed, Closed), "no retry is asked for beside a hedge"
+            return closed
+        if self.committed is not None or self.stopped:
+            return None
+        if isinstance(given, Refusal):
+            self.lines.append(line)
+            line.denied(walk.now(), given.message)
+            if not step.hedge:
+                self.refusal = given
+            return self._machine.denied(step.number, f"node '{node.name}' {given.message}")
+        granted = self._machine.granted(step.number, walk.now())
+        if not isinstance(granted, Try):
+            return granted
+        self.lines.append(line)
+
+        return _Begun(line, granted)
+
+    # ---- one call -----------------------------------------------------------------------------------------------
+
+    async def _call(self, line: Line, deadline_at: int) -> None:
+        """
+        Make one call; however it ends, *line* then tells.
+        """
+        walk, node = self._walk, self._node
+        line.span_id = random_hex(64)
+        line.started_at = walk.now()
+        line.request = walk.chat_request(line)
+        reply: Reply | None = None
+        try:
+            if not (self._backend.waits or self._gate or node.node.stream is not None):
+                reply = await self._backend.chat(line.request)
+            else:
+                with move_on_after((deadline_at - line.started_at) / 1e6) as line.scope:
+                    reply = await self._through_gate(line)
+        except BackendError as error:
+            line.retry_after_us = error.retry_after_us
+            message = f"node '{node.name}': {error}"
+            line.failed(walk.now(), "failed", error.error_class, message, billable=error.billable)
+        except get_cancelled_exc_class():
+            # Whose call is under way no more: the hop's, or the whole walk's.
+            message = "another call of the hop was faster" if self._settled_by_another(line) else "the caller went away"
+            line.failed(walk.now(), "cancelled", None, message, billable=True)
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever a backend raises, the walk goes on and is recorded)
+            log_unforeseen("a backend raised what is not a BackendError", node, error)
+            message = f"node '{node.name}': the backend raised {type(error).__name__}"
+            line.failed(walk.now(), "failed", "malformed", message, billable=True)
+        else:
+            if reply is not None:
+                line.worked(walk.now(), reply)
+            else:
+                self._cut_off(line)
+
+    def _cut_off(self, line: Line) -> None:
+        now, name = self._walk.now(), self._node.name
+        if self.stopped:
+            line.failed(now, "cancelled", None, "what was seen of its reply sent the walk elsewhere", billable=True)
+        elif self._settled_by_another(line):
+            line.failed(now, "cancelled", None, "another call of the hop was faster", billable=True)
+        else:
+            seconds = f"{(now - line.started_at) / 1e6:.3g} s"
+            if line.stations.sent:
+                message = f"node '{name}' did not answer within {seconds}"
+            else:
+                message = f"node '{name}' was not called: for {seconds} there was no place at backend '{self._name}'"
+            line.failed(now, "timeout", "timeout", message, billable=True)
+
+    def _settled_by_another(self, line: Line) -> bool:
+        return self.committed not in (None, line) or (self.reply is not None and line.reply is None)
+
+    async def _through_gate(self, line: Line) -> Reply:
+        gate = self._gate
+        if gate is None:
+            return await self._ask(line)
+        line.stations.sent = False
+        need = line.need
+        passed = await gate.enter(
+            tokens=(need.input_tokens or 0) + (need.output_tokens or 0),
+            stick_to=self._walk.stick_to(self._name),
+            avoid=frozenset(self._tried),
+            until_us=self._shop.clock_ns() // 1000 + self._deadline_at - self._walk.now(),
+        )
+        line.stations.sent = True
+        line.stations.queue_us += passed.queue_us
+        line.endpoint = passed.endpoint
+        self._tried.add(passed.endpoint)
+        assert line.request is not None
+        line.request = line.request._replace(endpoint=passed.endpoint)
+        ended: str | None = "cancelled"
+        rest_us: int | None = None
+        tokens: int | None = None
+        try:
+            reply = await self._ask(line)
+            ended = None
+            if reply.usage is not None:
+                tokens = reply.usage.input_tokens + reply.usage.output_tokens
+        except BackendError as error:
+            ended, rest_us = error.error_class, error.retry_after_us
+            raise
+        finally:
+            if ended == "cancelled" and line.scope.cancel_called and not (self.stopped or self._settled_by_another(line)):
+                ended = "timeout"
+            gate.leave(passed, error_class=ended, retry_after_us=rest_us, tokens=tokens)
+
+        return reply
+
+    async def _ask(self, line: Line) -> Reply:
+        assert line.request is not None
+        stream = getattr(self._backend, "stream", None) if self._node.node.stream is not None else None
+        if stream is None:
+            return await self._backend.chat(line.request)
+        reply: Reply = await stream(line.request, partial(self._heard, line))
+
+        return reply
+
+    # ---- while it streams ---------------------------------------------------------------------------------------
+
+    def _heard(self, line: Line, piece: Piece) -> None:
+        if self.stopped or self.committed not in (None, line):
+            return
+        line.hear(piece)
+        if line is self.committed:
+            self._walk.tell(piece.text)
+        elif not self._blind and line.tokens >= max(1, self._node.node.stream or 0):
+            self._judge_beginning(line)
+
+    def _judge_beginning(self, line: Line) -> None:
+        try:
+            outputs = roles.outputs_of(self._node.node, line.so_far())
+        except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
+            # Then it is judged whole, where this is told.
+            log_unforeseen("the beginning of a reply could not be read", self._node, error)
+            self._blind = True
+            return
+        # It has not ended for any reason yet.
+        outputs.pop("finish_reason", None)
+        if any(isinstance(wish, Commit) for wish in self._walk.glimpse(line, outputs)):
+            self.committed = line
+            self._walk.tell(line.text)
+        else:
+            self.stopped = True
+        for other in self.lines:
+            if other.scope is not None and other is not self.committed:
+                other.scope.cancel()
+
+
+def log_unforeseen(what: str, node: NodePlan, error: Exception) -> None:
+    """
+    Log *error* by its type and its places, and not its words: an exception may quote the prompt.
+    """
+    places = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s: %s\n%s", what, type(error).__name__, places, extra={"meshwalk.node": node.name})
+
+
+__all__ = ["Asking", "Calls", "Clock", "Features", "Sleep", "Tell", "Workshop", "log_unforeseen"]
