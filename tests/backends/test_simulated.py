@@ -160,16 +160,6 @@ class TestStream:
 
         assert [] == said
 
-    async def test_samples_are_alike(self) -> None:
-        """
-        Several samples are one text several times, and each of them costs.
-        """
-        reply = await SimulatedBackend(output_tokens=5).chat(ask()._replace(samples=3))
-
-        assert (reply.text,) * 3 == reply.samples
-        assert reply.usage is not None
-        assert 15 == reply.usage.output_tokens
-
 
 class TestLatency:
     async def test_none_declared_is_none_at_all(self, slept: list[float]) -> None:
