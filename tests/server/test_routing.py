@@ -96,8 +96,11 @@ class TestRoute:
 
         form = Form((Tool("look", "See.", '{"type": "object"}'),), "look", ResponseFormat("json_object"))
         little, big = saying("yes"), Scripted(wishing)
-        mesh = Mesh(plan, backends={"little": little, "big": big})
-        async with serve([mesh], listen="127.0.0.1:0") as server, Client(server.address) as client:
+        async with (
+            Mesh(plan, backends={"little": little, "big": big}) as mesh,
+            serve([mesh]) as server,
+            Client(f"127.0.0.1:{server.port}") as client,
+        ):
             done = await client.route("Rome?", form=form)
             events = [event async for event in client.stream("Rome?", form=form)]
             with pytest.raises(RequestError) as caught:
@@ -107,9 +110,8 @@ class TestRoute:
 
         assert [Form(), Form()] == [asked.form for asked in little.asked]
         assert [form, form] == [asked.form for asked in big.asked]
-        assert (("", "tool_calls", calls),) * 2 == tuple(
-            (one.answer, one.finish_reason, one.tool_calls) for one in (done, last)
-        )
+        assert ("", "tool_calls", calls) == (done.answer, done.finish_reason, done.tool_calls)
+        assert calls == last.tool_calls
         assert ["form.tool_choice"] == fields(caught.value)
 
     async def test_a_refusal_is_a_reply(self) -> None:

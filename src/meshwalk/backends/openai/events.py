@@ -41,12 +41,11 @@ class Events:
             chunk = chunk[1:]
         self._after_cr = chunk.endswith(b"\r")
         # Most streams have one kind of line end, and looking for that is several times as fast.
-        first, *others = chunk.split(b"\n") if b"\r" not in chunk else _LINE_END.split(chunk)
-        self._line += first
-        if not others:
+        lines: list[bytes] = chunk.split(b"\n") if b"\r" not in chunk else _LINE_END.split(chunk)
+        self._line += lines[0]
+        if len(lines) == 1:
             return []
-        *lines, rest = [bytes(self._line), *others]
-        self._line = bytearray(rest)
+        lines[0], self._line = bytes(self._line), bytearray(lines.pop())
         if self._at_start:
             self._at_start = False
             lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
