@@ -259,18 +259,18 @@ class Calls:
         if line.reply is not None:
             self.reply = line.reply
             return self._machine.worked(line.number)
-        assert line.error_class is not None or self.stopped
         if self.stopped or line is self.committed:
             return Closed(line.error_class, line.message)
         if self.committed is not None:
             # It was cancelled in favour of the one that is passed on.
             return None
+        assert line.error_class is not None
         elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried))
 
         return self._machine.failed(
             line.number,
             self._walk.now(),
-            line.error_class or "timeout",
+            line.error_class,
             line.message,
             retry_after_us=line.retry_after_us,
             elsewhere=elsewhere,
