@@ -12,8 +12,9 @@ What is done, in order; without such a line one request is routed:
 
     ask cost_usd=0.001 session=b         route a request, and wait for its end
     begin little                         route a request, and wait until this server was asked
-    queue                                route a request, and wait until it can get no further by itself
-    leave little                         route a request, and give it up once this server was asked
+    queue great                          route a request, and wait until it waits for a place at this backend; without a name,
+                                         until it can get no further by itself
+    leave                                give up the request that was begun last; `leave first` the one begun first
     open NAME                            let the servers go on that hold for NAME
     later 10s                            let so much time pass at once
 

@@ -28,9 +28,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from conftest import Golden
 from faults import PROMPT, Books, Scenario, Step, given_text, nobody, read_scenarios, told, told_of_servers
+from faulty_answers import all_heard
 from faulty_script import VERBS, script
 from faulty_server import FaultyServer, faulty_servers
+from meshwalk.attempts import Pick, Refused, Waiting
 from meshwalk.backends.cache import CacheBackend
+from meshwalk.engine.gate import Gate
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Limits
@@ -211,10 +214,14 @@ def _alike(said: Said, heard: str) -> Said:
 class Time:
     """
     Be the clock of a mesh, which a scenario can put on, and its chance; sleep as asked, and note for how long.
+
+    Attributes:
+        waits: Set when a call next waits for a place, by the name of its backend.
     """
 
     def __init__(self, chance: float) -> None:
         self.pauses: list[float] = []
+        self.waits: dict[str, anyio.Event] = {}
         self._chance = chance
         self._ahead_ns = 0
 
@@ -233,8 +240,20 @@ class Time:
         for backend in engine.shop.backends.values():
             if isinstance(backend, CacheBackend):
                 backend._clock_ns = self._now_ns
-        for gate in engine.shop.gates.values():
+        for name, gate in engine.shop.gates.items():
             gate._clock_ns, gate._chance = self._now_ns, lambda: self._chance
+            self._watch(name, gate)
+
+    def _watch(self, name: str, gate: Gate) -> None:
+        wait = gate._wait
+
+        async def watched(answer: Waiting) -> Pick | Refused:
+            if name in self.waits:
+                self.waits[name].set()
+
+            return await wait(answer)
+
+        gate._wait = watched  # type: ignore[method-assign]
 
     def _now_ns(self) -> int:
         return time.perf_counter_ns() + self._ahead_ns
@@ -266,6 +285,7 @@ class Play:
         self._spans = InMemorySpanExporter()
         self._time = Time(scenario.chance)
         self._said: dict[str, str] = {}
+        self._begun: list[anyio.CancelScope] = []
 
     async def told(self, monkeypatch: pytest.MonkeyPatch) -> str:
         """
@@ -336,16 +356,22 @@ class Play:
                 await self._ask(route, step)
             case "begin":
                 asked = self.servers[step.name].asked = anyio.Event()
-                tasks.start_soon(self._ask, route, step)
+                tasks.start_soon(self._ask_in_scope, route, step)
                 await asked.wait()
+            case "queue" if step.name:
+                waits = self._time.waits[step.name] = anyio.Event()
+                tasks.start_soon(self._ask_in_scope, route, step)
+                await waits.wait()
             case "queue":
-                tasks.start_soon(self._ask, route, step)
+                tasks.start_soon(self._ask_in_scope, route, step)
                 await anyio.wait_all_tasks_blocked()
             case "leave":
-                await self._leave(step, route)
+                await self._leave(0 if step.name == "first" else -1)
             case "open":
+                await all_heard()
                 for server in self.servers.values():
                     server.event(step.name).set()
+                await all_heard()
             case "later":
                 self._time.pass_by(float(step.name.removesuffix("s")))
 
@@ -353,13 +379,16 @@ class Play:
         said = await route(request_of(step))
         self._said[said.traversal_id] = said.text
 
-    async def _leave(self, step: Step, route: Route) -> None:
+    async def _ask_in_scope(self, route: Route, step: Step) -> None:
+        with anyio.CancelScope() as scope:
+            self._begun.append(scope)
+            await self._ask(route, step)
+
+    async def _leave(self, which: int) -> None:
+        await anyio.wait_all_tasks_blocked()
+        await all_heard()
         recorded = self.listing.recorded = anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(route, request_of(step))
-            await self.servers[step.name].asked.wait()
-            await anyio.wait_all_tasks_blocked()
-            tasks.cancel_scope.cancel()
+        self._begun.pop(which).cancel()
         await recorded.wait()
 
     def _spans_of(self, traversal: Traversal) -> list[ReadableSpan]:
