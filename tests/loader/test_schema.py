@@ -189,7 +189,11 @@ def _among(schema: dict[str, Any], word: str, value: Any, path: tuple[str | int,
         # The key that tells the parts apart chooses the one to be looked at, as an editor does.
         chosen = schema["discriminator"]["mapping"].get(value.get(key))
         why = f"{value.get(key)!r} is none of those"
-        yield from faults({"$ref": chosen} if isinstance(chosen, str) else chosen, value, path) if chosen else [Fault((*path, key) if key in value else path, why)]
+        yield from (
+            faults({"$ref": chosen} if isinstance(chosen, str) else chosen, value, path)
+            if chosen
+            else [Fault((*path, key) if key in value else path, why)]
+        )
         return
     found = [list(faults(option, value, path)) for option in schema[word]]
     fitting = found.count([])
