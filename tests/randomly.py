@@ -109,7 +109,12 @@ def _nodes(draw: st.DrawFn, later: list[str], targets: list[str], *, is_last: bo
         "retries": draw(st.integers(0, 2)),
         "next": edges,
     }
-    for key, values in (("max_tokens", st.integers(1, 99)), ("deadline", st.just("3s")), ("attempt_timeout", st.just("2s"))):
+    for key, values in (
+        ("max_tokens", st.integers(1, 99)),
+        ("deadline", st.just("3s")),
+        ("attempt_timeout", st.just("2s")),
+        ("hedge", st.just("1s")),
+    ):
         if draw(st.booleans()):
             node[key] = draw(values)
     if draw(st.booleans()):
@@ -187,22 +192,7 @@ class Worst:
         node = self.plan.node(wish.node)
         if not node.calls:
             return Replied(wish.hop, self.at, {"complexity": self._data.draw(st.sampled_from([0.0, 1.0]))})
-        machine = Attempts(node.node, wish.deadline_at)
-        step: Try | Closed = machine.start(self.at)
-        while isinstance(step, Try):
-            number = step.number
-            if number:
-                self.at = max(self.at, step.not_before)
-                self.own.settle(self._need.amount)
-                self.own.reserve(self._need)
-                granted = machine.granted(number, self.at)
-                assert isinstance(granted, Try)
-                step = granted
-            self.at += self._data.draw(st.sampled_from([0, 1, max(0, step.deadline_at - self.at)]))
-            failure = self._data.draw(st.sampled_from([None, None, *CLASSES]))
-            judged = machine.worked(number) if failure is None else machine.failed(number, self.at, failure, "no")
-            assert judged is not None, "no other call is under way"
-            step = judged
+        step = self._attempted(Attempts(node.node, wish.deadline_at))
         if step.error_class is None:
             outputs: dict[str, Value] = {"finish_reason": self._data.draw(st.sampled_from(REASONS)), "output_tokens": 1.0}
             return Replied(wish.hop, self.at, outputs)
@@ -210,3 +200,41 @@ class Worst:
             return TimedOut(wish.hop, self.at, step.message)
 
         return Failed(wish.hop, self.at, step.error_class, step.message)
+
+    def _attempted(self, machine: Attempts) -> Closed:
+        """
+        Make every call a hop may make, each at its worst, until it is over.
+        """
+        step: Try | Closed | None = machine.start(self.at)
+        under_way: dict[int, Try] = {}
+        while not isinstance(step, Closed):
+            if step is not None:
+                self.at = max(self.at, step.not_before)
+                if step.number:
+                    self.own.settle(self._need.amount)
+                    self.own.reserve(self._need)
+                    step = machine.granted(step.number, self.at)
+                    if not isinstance(step, Try):
+                        continue
+                under_way[step.number] = step
+            number = self._data.draw(st.sampled_from(sorted(under_way)))
+            if machine.hedge_at is not None and self._data.draw(st.booleans()):
+                self.at = max(self.at, machine.hedge_at)
+                step = machine.hedge(self.at)
+                if step is not None:
+                    continue
+            left = max(0, under_way[number].deadline_at - self.at)
+            # Whoever's time is up has ended by then.
+            self.at += self._data.draw(st.sampled_from([0, min(1, left), left]))
+            under_way.pop(number)
+            failure = self._data.draw(st.sampled_from([None, None, *CLASSES]))
+            step = self._ended(machine, number, failure)
+
+        return step
+
+    def _ended(self, machine: Attempts, number: int, failure: ErrorClass | None) -> Try | Closed | None:
+        if failure is None:
+            return machine.worked(number)
+        asks = self._data.draw(st.sampled_from([None, 5_000_000]))
+
+        return machine.failed(number, self.at, failure, "no", retry_after_us=asks, chance=1.0)

@@ -124,11 +124,34 @@ class TestByHand:
 
     def test_attempt_timeouts_bound_as_well(self) -> None:
         """
-        Two attempts of two seconds end before a deadline of fifteen.
+        An attempt of two seconds ends before a deadline of fifteen, and a hedge of it three seconds after it began.
         """
-        text = DESK.replace("retries: 1", "retries: 1\n        attempt_timeout: 2s")
+        single = plan_of(DESK.replace("retries: 1", "attempt_timeout: 2s")).bounds
+        hedged = plan_of(DESK.replace("retries: 1", "attempt_timeout: 2s\n        hedge: 1s")).bounds
 
-        assert 8_000_000 == plan_of(text).bounds.latency_us.value
+        assert (6_000_000, 6_000_000) == (single.latency_us.value, single.stated_us.value)
+        assert (7_000_000, 7_000_000) == (hedged.latency_us.value, hedged.stated_us.value)
+
+    def test_only_a_deadline_bounds_retries(self) -> None:
+        """
+        A backend may ask a retry to wait for as long as it likes; what the node itself says adds up with its pauses.
+        """
+        text = DESK.replace(
+            "retries: 1", "retries: 2\n        attempt_timeout: 2s\n        backoff: {first: 300ms, most: 500ms}"
+        )
+        found = plan_of(text).bounds
+
+        assert (19_000_000, 10_800_000) == (found.latency_us.value, found.stated_us.value)
+
+    def test_a_hedge_is_one_more_call(self) -> None:
+        """
+        A node that hedges may pay for one call more.
+        """
+        found = plan_of(DESK.replace("retries: 1", "retries: 1\n        hedge: 5s")).bounds
+
+        assert 256 + 3 * 1024 == found.output_tokens.value
+        assert 16_016 * 50 + 256 * 150 + 3 * (16_016 * 10_000 + 1_024 * 30_000) == found.cost_nano_usd.value
+        assert 19_000_000 == found.latency_us.value
 
     def test_window_caps_the_input(self) -> None:
         """
@@ -248,7 +271,9 @@ def most(plan: Plan, path: tuple[str, ...]) -> int:
     """
     facts = needs.largest_facts(plan.graph)
 
-    return sum((plan.node(name).need(facts)[2] or 0) * (plan.node(name).node.retries + 1) for name in path)
+    nodes = [plan.node(name) for name in path]
+
+    return sum((one.need(facts)[2] or 0) * (one.node.retries + 1 + (one.node.hedge_us is not None)) for one in nodes)
 
 
 class TestLaws:

@@ -165,7 +165,7 @@ def _owns(graph: Graph) -> dict[str, _Own]:
 
 def _own(graph: Graph, node: Node, facts: Facts) -> _Own:
     backend = graph.backends[node.backend or ""]
-    attempts = node.retries + 1
+    attempts = node.retries + 1 + (node.hedge_us is not None)
     words = needs.unbounded_words(graph, node)
     if words and backend.context_tokens is not None:
         # They may fill the window, as plain messages of that many bytes would.
@@ -173,8 +173,7 @@ def _own(graph: Graph, node: Node, facts: Facts) -> _Own:
         cost, _, outputs = needs.need(replace(node, prompt=None), backend.price, backend.context_tokens, facts)
     else:
         cost, _, outputs = needs.need(node, backend.price, backend.context_tokens, facts)
-    limits = [node.deadline_us, None if node.attempt_timeout_us is None else node.attempt_timeout_us * attempts]
-    stated = min((limit for limit in limits if limit is not None), default=None)
+    stated_us = _stated_us(node)
     tokens_reason = cost_reason = ""
     if outputs is None:
         tokens_reason = f"node '{node.name}' has no max_tokens, and backend '{backend.name}' no context_tokens"
@@ -187,13 +186,35 @@ def _own(graph: Graph, node: Node, facts: Facts) -> _Own:
         cost, cost_reason = 0, ""
 
     return _Own(
-        latency_us=_deadline_us(graph) if stated is None else stated,
-        stated_us=0 if stated is None else stated,
+        latency_us=_longest_us(graph, node, stated_us),
+        stated_us=0 if stated_us is None else stated_us,
         output_tokens=_UNBOUNDED if outputs is None else outputs * attempts,
         cost_nano_usd=_UNBOUNDED if cost_reason or cost is None else cost * attempts,
         tokens_reason=tokens_reason,
         cost_reason=cost_reason,
     )
+
+
+def _stated_us(node: Node) -> int | None:
+    """
+    Add up what a node's own limits give its calls, and the pauses between them; None where it has none.
+    """
+    own = node.attempt_timeout_us
+    if own is None:
+        return node.deadline_us
+    # A hedge begins while the first call is under way, and has its own time.
+    beside = 0 if node.hedge_us is None else min(node.hedge_us, own)
+    pauses = sum(min(node.backoff.most_us, node.backoff.first_us << retry) for retry in range(node.retries))
+    together = own * (node.retries + 1) + beside + pauses
+
+    return together if node.deadline_us is None else min(node.deadline_us, together)
+
+
+def _longest_us(graph: Graph, node: Node, stated_us: int | None) -> int:
+    # How long a backend may ask a retry to wait, only a deadline bounds.
+    known = node.deadline_us if node.retries else stated_us
+
+    return _deadline_us(graph) if known is None else known
 
 
 # ---- where a walk can be --------------------------------------------------------------------------------------------

@@ -22,10 +22,12 @@ from meshwalk.model import (
     PRESSURE_FROM,
     AnyBackendSpec,
     Attribute,
+    Backoff,
     Budget,
     CacheSpec,
     Confidence,
     Edge,
+    Endpoint,
     Graph,
     LocalSpec,
     Node,
@@ -35,6 +37,7 @@ from meshwalk.model import (
     Sampling,
     SimulatedSpec,
     Threshold,
+    Traffic,
 )
 
 
@@ -185,11 +188,13 @@ def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
             "reasoning": _usd(spec.price.reasoning_nano_per_mtok),
         }
     )
-    common = {"context_tokens": spec.context_tokens, "usd_per_mtok": price}
+    common = {"context_tokens": spec.context_tokens, "usd_per_mtok": price, **_traffic(spec.traffic or Traffic())}
     own: dict[str, Any]
     match spec:
         case OpenAISpec():
-            own = {"kind": "openai", "model": spec.model}
+            # Their order is nobody's; each has its name.
+            endpoints = [_endpoint(endpoint) for endpoint in sorted(spec.endpoints)]
+            own = {"kind": "openai", "model": spec.model, "endpoints": endpoints}
         case LocalSpec():
             own = {"kind": "local"}
         case RecordedSpec():
@@ -224,6 +229,46 @@ def _stream(tokens: int | None) -> str | dict[str, int] | None:
     return {"hold_first": tokens}
 
 
+def _traffic(traffic: Traffic) -> dict[str, Any]:
+    breaker = traffic.breaker
+
+    return {
+        "requests_per_minute": traffic.requests_per_minute,
+        "tokens_per_minute": traffic.tokens_per_minute,
+        "concurrency": traffic.concurrency,
+        "queue": _said(
+            {"length": traffic.queue if traffic.queue != Traffic().queue else None, "wait": _us(traffic.queue_wait_us)}
+        ),
+        "sticky": traffic.sticky,
+        # Whole even where it says nothing of its own: that it is there says something.
+        "breaker": breaker
+        and {
+            "failures": breaker.failures,
+            "share": breaker.share,
+            "window": _us(breaker.window_us),
+            "calls": breaker.least_calls,
+            "open": _us(breaker.open_us),
+        },
+    }
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    return _said(
+        {
+            "name": endpoint.name,
+            "weight": endpoint.weight if endpoint.weight != 1 else None,
+            "requests_per_minute": endpoint.requests_per_minute,
+            "tokens_per_minute": endpoint.tokens_per_minute,
+            "concurrency": endpoint.concurrency,
+        }
+    )
+
+
+def _backoff(backoff: Backoff) -> dict[str, Any] | None:
+    # Without a pause is not without a word about it.
+    return None if backoff == Backoff() else {"first": _us(backoff.first_us) or "0s", "most": _us(backoff.most_us) or "0s"}
+
+
 def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
     sure = node.confidence and _confidence(node.confidence)
     scores = node.role == "verifier"
@@ -245,6 +290,8 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
             "min_time": _us(node.min_time_us),
             "retries": node.retries or None,
             "stream": _stream(node.stream),
+            "backoff": _backoff(node.backoff),
+            "hedge": _us(node.hedge_us),
             "visits": node.visits if node.visits != 1 else None,
             "next": [_edge(edge, guard_texts.get((node.name, position))) for position, edge in enumerate(node.next)],
             "on_error": [_edge(edge, None) for edge in node.on_error],

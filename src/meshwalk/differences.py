@@ -92,8 +92,25 @@ def _named(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
                 was, now = old[name].get(key), new[name].get(key)
                 if section == "nodes" and key in _EDGES:
                     yield from _edges(f"{what}.{key}", f"{whose}{_AFTER[key]}", was or [], now or [])
+                elif key == "endpoints":
+                    yield from _endpoints(f"{what}.{key}", whose, was or [], now or [])
                 else:
                     yield from _values(f"{what}.{key}", f"'{key}' of {whose}", was, now)
+
+
+def _endpoints(
+    what: str, whose: str, old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
+) -> Iterator[Difference]:
+    before, after = ({one["name"]: one for one in side} for side in (old, new))
+    for name in _keys(before, after):
+        if name not in after:
+            yield Difference("removed", f"{what}.{name}", before[name], None, f"endpoint '{name}' of {whose} is gone")
+        elif name not in before:
+            yield Difference("added", f"{what}.{name}", None, after[name], f"endpoint '{name}' of {whose} is new")
+        else:
+            for key in _keys(before[name], after[name]):
+                was, now = before[name].get(key), after[name].get(key)
+                yield from _values(f"{what}.{name}.{key}", f"'{key}' of endpoint '{name}' of {whose}", was, now)
 
 
 _AFTER = {"next": "", "on_error": " on error"}

@@ -100,6 +100,7 @@ class Plan:
         canonical: The canonical form, as JSON text.
         bounds: The worst that a walk can come to.
         fits: For each backend whose `fits.<backend>` some guard reads: the slot, its window, and the nodes that call it.
+        watched: Each backend whose `backend.<name>.healthy` some guard reads, with the slot.
         warnings: What `check` says besides errors.
     """
 
@@ -116,6 +117,7 @@ class Plan:
     shape_digest: str
     bounds: bounds.Bounds
     fits: tuple[tuple[int, int, tuple[Node, ...]], ...] = ()
+    watched: tuple[tuple[int, str], ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -315,6 +317,7 @@ def _assemble(graph: Graph, guard_sheet: _GuardSheet, worst: bounds.Bounds, prob
         shape_digest=hashlib.sha256(canonical.text(canonical.shape(form))).hexdigest(),
         bounds=worst,
         fits=tuple(_fits(graph, slots)),
+        watched=tuple((slots[slot], name) for name in graph.backends if (slot := signals.healthy(name)) in slots),
         warnings=tuple(problems),
     )
 

@@ -11,6 +11,7 @@ left has just had its latest successful visit.
 | `signals.tokens .depth .ambiguity .complexity` | number | a `classifier` |
 | `thresholds.<name>` | number | the author |
 | `fits.<backend>` | true or false | the walk, when it begins |
+| `backend.<backend>.healthy` | true or false | the engine, when the walk begins |
 | `elapsed`, `deadline.left` | duration | the engine's clock, at each decision |
 | `budget.<scope>.left_usd .left_fraction .left_tokens .pressure` | number | the ledger, as this walk last drew on it |
 | `hop.<node>.visits`, `hop.<node>.status` | number, text | the walk |
@@ -28,6 +29,10 @@ in every node that calls the backend: the bound of its input (the UTF-8 bytes of
 in, or what the backend's tokenizer counts of them, and 16 tokens for each message) plus the reply's `max_tokens` (the node's,
 tightened by the caller's; one token if nobody says) is at most `context_tokens`.  Bytes bound tokens from above, so a request
 that does not surely fit may still do so.
+
+`backend.<backend>.healthy` exists for each backend that bounds its traffic, has a breaker or names endpoints.  It holds where
+at least one endpoint could be called when the walk began: its breaker let calls through (or a probe was due), and it had not
+asked to be left alone.  Each process knows what it has seen itself.  What a guard read is part of the record.
 """
 
 from __future__ import annotations
@@ -155,6 +160,13 @@ FEATURES: Mapping[str, tuple[float, float]] = {
 }
 
 
+def healthy(backend: str) -> str:
+    """
+    Name the signal that tells whether *backend* could be called when the walk began.
+    """
+    return f"backend.{backend}.healthy"
+
+
 def _everywhere(graph: Graph) -> Iterator[Signal]:
     for attribute in attributes(graph).values():
         name = f"request.{attribute.name}"
@@ -172,6 +184,9 @@ def _everywhere(graph: Graph) -> Iterator[Signal]:
         if backend.context_tokens is not None:
             name = f"fits.{backend.name}"
             yield Signal(name, Kind.BOOL, name, "the walk")
+        if backend.gated:
+            name = healthy(backend.name)
+            yield Signal(name, Kind.BOOL, name, "the engine, when the walk begins")
     yield Signal("elapsed", Kind.DURATION, "elapsed", "the engine's clock")
     yield Signal("deadline.left", Kind.DURATION, "deadline.left", "the engine's clock")
     for scope in (REQUEST, *graph.budgets):

@@ -1,19 +1,17 @@
 """
 Backends: from shapes to the model, with the hashes of the files they name.
-
-No secret stands in a graph, and none that stands there all the same is repeated in a message.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from meshwalk.loader import backend_faults, faults
+from meshwalk.loader.addresses import address_fault, without_secrets
 from meshwalk.loader.document import Piece, Scalar, Table
 from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
 from meshwalk.loader.prices import Prices, price_of, why_unread
@@ -27,9 +25,12 @@ from meshwalk.loader.shapes import (
     RecordedShape,
     SimulatedShape,
 )
+from meshwalk.loader.traffic import listed_endpoints, read_endpoints, traffic_of
+from meshwalk.loader.traffic_shapes import Sticky
 from meshwalk.model import (
     AnyBackendSpec,
     CacheSpec,
+    Endpoint,
     LocalSpec,
     OpenAISpec,
     Price,
@@ -38,12 +39,6 @@ from meshwalk.model import (
     SimulatedSpec,
 )
 from meshwalk.problems import Problem, Span
-
-
-_SECRET_KEYS = frozenset({"key", "api_key", "apikey", "token", "secret", "password", "authorization"})
-_SECRET_QUERY = re.compile(r"[?&](api[-_]?key|key|token|access[-_]token|sig)=(?!\$\{)", re.IGNORECASE)
-_USER_INFO = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
-_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 _KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()))
@@ -58,21 +53,24 @@ def read_backend(name: str, span: Span, piece: Piece, prices: Prices, findings: 
     if part is None:
         findings.broken.add(name)
         return None
-    part = respelt(part._replace(table=_without_secrets(part.table, part.subject, problems)), _KEYS, problems)
+    part = respelt(without_secrets(part, problems), _KEYS, problems)
     kind = choose(part, "kind", BACKEND_SHAPES, problems)
     if kind is None:
         findings.broken.add(name)
         return None
     shape = BACKEND_SHAPES[kind]
     row = _row(part.table)
-    given = {"kind": kind} if row is None else {"kind": kind, "usd_per_mtok": None}
+    given = {"kind": kind, **listed_endpoints(part.table)}
+    if row is not None:
+        given["usd_per_mtok"] = None
     fitted = fit(shape, part, problems, given=given, elsewhere=_whose(part.table, shape))
     _check(fitted, part, problems)
     price = _price(fitted.shape, part, problems) if row is None else prices.of(row.value, row.span, name, problems)
+    endpoints = read_endpoints(part, problems) if isinstance(fitted.shape, OpenAIShape) else ()
     if fitted.lost or (row is not None and price is None):
         findings.broken.add(name)
 
-    return _spec(name, span, fitted.shape, price)
+    return _spec(name, span, fitted.shape, price, endpoints)
 
 
 def _row(table: Table) -> Scalar | None:
@@ -93,21 +91,6 @@ def _price(shape: AnyBackendShape, part: Part, problems: list[Problem]) -> Price
     return price_of(shape.usd_per_mtok, Part(inner, f"'usd_per_mtok' of {part.subject}", part.span), problems)
 
 
-def _without_secrets(table: Table, subject: str, problems: list[Problem]) -> Table:
-    secret = [key for key in table.entries if key.lower() in _SECRET_KEYS]
-    if not secret:
-        return table
-    kept = Table(table.span)
-    kept.entries = {key: piece for key, piece in table.entries.items() if key not in secret}
-    kept.key_spans = table.key_spans
-    kept.merged = table.merged
-    for key in secret:
-        remedy = "put it into an environment variable and name that: key_env: NAME"
-        problems.append(faults.secret_in_graph(table.place(key), subject, f"a secret under '{key}'", remedy))
-
-    return kept
-
-
 def _whose(table: Table, shape: type[AnyBackendShape]) -> dict[str, str]:
     found = {}
     for key in table.entries.keys() - set(shape.known_keys()):
@@ -121,7 +104,7 @@ def _whose(table: Table, shape: type[AnyBackendShape]) -> dict[str, str]:
 def _check(fitted: Fitted[AnyBackendShape], part: Part, problems: list[Problem]) -> None:
     shape = fitted.shape
     if isinstance(shape, OpenAIShape) and shape.base_url is not None:
-        problem = _address_fault(shape.base_url, part)
+        problem = address_fault(shape.base_url, part)
         if problem is not None:
             problems.append(problem)
     if isinstance(shape, SimulatedShape) and shape.latency is not None and shape.latency.p99 is not None:
@@ -130,34 +113,21 @@ def _check(fitted: Fitted[AnyBackendShape], part: Part, problems: list[Problem])
             problems.append(faults.quantiles_crossed(latency.place("p99"), part.subject))
 
 
-def _address_fault(url: str, part: Part) -> Problem | None:
-    span = part.table.place("base_url")
-    remedy = "name the variable that holds it: key_env: NAME, or base_url: ${NAME}"
-    if _USER_INFO.match(url):
-        return faults.secret_in_graph(span, part.subject, "a user or a password in its address", remedy)
-    if _SECRET_QUERY.search(url):
-        return faults.secret_in_graph(span, part.subject, "a key in its address", remedy)
-    rest = _VARIABLE.sub("", url)
-    if "${" in rest:
-        return faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}")
-    if not url.startswith(("http://", "https://", "${")):
-        return faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}")
-
-    return None
-
-
-def _spec(name: str, span: Span, shape: AnyBackendShape, price: Price | None) -> AnyBackendSpec:
+def _spec(
+    name: str, span: Span, shape: AnyBackendShape, price: Price | None, endpoints: tuple[Endpoint, ...]
+) -> AnyBackendSpec:
     common: dict[str, Any] = {
         "name": name,
         "span": span,
         "price": price,
         "context_tokens": shape.context_tokens,
         "tokenizer": shape.tokenizer,
+        "traffic": None if isinstance(shape, CacheShape) else traffic_of(shape, _sticky(shape)),
         "description": shape.description or "",
     }
     match shape:
         case OpenAIShape():
-            return OpenAISpec(**common, model=shape.model, base_url=shape.base_url, key_env=shape.key_env)
+            return OpenAISpec(**common, model=shape.model, base_url=shape.base_url, key_env=shape.key_env, endpoints=endpoints)
         case LocalShape():
             return LocalSpec(**common, model=shape.model, threads=shape.threads)
         case RecordedShape():
@@ -168,6 +138,10 @@ def _spec(name: str, span: Span, shape: AnyBackendShape, price: Price | None) ->
             return SimulatedSpec(**common, **_pretence(shape))
         case CacheShape():
             return CacheSpec(**common, of=shape.of, ttl_us=shape.ttl, entries=shape.entries, size_bytes=shape.size)
+
+
+def _sticky(shape: AnyBackendShape) -> Sticky | None:
+    return shape.sticky if isinstance(shape, OpenAIShape) else None
 
 
 def _pretence(shape: SimulatedShape) -> dict[str, Any]:

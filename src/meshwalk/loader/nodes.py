@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from meshwalk import prompts
-from meshwalk.loader import faults
+from meshwalk.loader import faults, traffic_faults
 from meshwalk.loader.document import Piece, Scalar, Series, Table
 from meshwalk.loader.edges import read_next, read_on_error
 from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
@@ -28,7 +28,8 @@ from meshwalk.loader.shapes import (
     ScoreShape,
     VerifierShape,
 )
-from meshwalk.model import DONE, Confidence, ConfidenceSource, Edge, Node, Sampling
+from meshwalk.loader.traffic_shapes import BackoffShape
+from meshwalk.model import DONE, Backoff, Confidence, ConfidenceSource, Edge, Node, Sampling
 from meshwalk.problems import Problem, Span
 
 
@@ -163,6 +164,8 @@ def _asking_fields(fitted: Fitted[AnyNodeShape], shape: _Asking) -> dict[str, An
         "attempt_timeout_us": shape.attempt_timeout,
         "min_time_us": shape.min_time,
         "retries": shape.retries,
+        "backoff": _backoff(shape.backoff),
+        "hedge_us": shape.hedge,
         "visits": shape.visits,
         "stream": _stream(shape),
     }
@@ -170,6 +173,19 @@ def _asking_fields(fitted: Fitted[AnyNodeShape], shape: _Asking) -> dict[str, An
 
 def _stream(shape: _Asking) -> int | None:
     return shape.stream if isinstance(shape, AnswerShape | PrimaryShape) else None
+
+
+def _backoff(shape: BackoffShape | None) -> Backoff:
+    if shape is None:
+        return Backoff()
+    first_us, most_us = Backoff()
+    # What is said of the one moves the other, where that is not said.
+    if shape.first is not None:
+        first_us, most_us = shape.first, max(shape.first, most_us)
+    if shape.most is not None:
+        most_us = shape.most
+
+    return Backoff(min(first_us, most_us), most_us)
 
 
 def _confidence(
@@ -282,3 +298,11 @@ def _check_times(name: str, shape: _Asking, table: Table, problems: list[Problem
     for key, time in times.items():
         if shape.deadline is not None and time > shape.deadline:
             problems.append(faults.bad_times(table.place(key), name, key, "deadline"))
+    for key, limit in (("deadline", shape.deadline), ("attempt_timeout", shape.attempt_timeout)):
+        if shape.hedge is not None and limit is not None and shape.hedge >= limit:
+            problems.append(traffic_faults.hedge_too_late(table.place("hedge"), name, key))
+            break
+    inner = table.entries.get("backoff")
+    first_us, most_us = (None, None) if shape.backoff is None else (shape.backoff.first, shape.backoff.most)
+    if first_us is not None and most_us is not None and most_us < first_us and isinstance(inner, Table):
+        problems.append(traffic_faults.backoff_crossed(inner.place("most"), name))

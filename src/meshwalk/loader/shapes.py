@@ -16,6 +16,7 @@ from meshwalk.loader.budget_shapes import BudgetsShape, WalkLimitsShape
 from meshwalk.loader.edge_shapes import Next, OnError
 from meshwalk.loader.price_shapes import PriceOrRow, PricesOrFile
 from meshwalk.loader.shape import Shape
+from meshwalk.loader.traffic_shapes import BackoffShape, Endpoints, Sticky, TrafficShape
 from meshwalk.loader.values import (
     Fraction,
     FreeText,
@@ -121,6 +122,10 @@ class _AskingShape(_HoppingShape):
     min_time: TimeOrNone = Field(0, description="A call that has less time left is not started.")
     retries: Annotated[int, Field(ge=0, le=10), Whole] = Field(
         0, description="How many further attempts a failed one may have."
+    )
+    backoff: BackoffShape | None = Field(None, description="How long a further attempt waits, at most.")
+    hedge: Time | None = Field(
+        None, description="After how long without a reply a second call is made beside the first; without it, never."
     )
     on_error: OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
 
@@ -242,7 +247,7 @@ _AnyNode = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | _AnyV
 # ---- backends -------------------------------------------------------------------------------------------------------
 
 
-class _BackendShape(Shape):
+class _PricedShape(Shape):
     usd_per_mtok: PriceOrRow = Field(
         None, description="The price of a million tokens, or the name of a row of the graph's table of prices."
     )
@@ -253,6 +258,10 @@ class _BackendShape(Shape):
         None, description="Its tokenizer.json; what that counts bounds the input more tightly than bytes do."
     )
     description: FreeText | None = Field(None, description="What the backend is.")
+
+
+class _BackendShape(TrafficShape, _PricedShape):
+    pass
 
 
 class OpenAIShape(_BackendShape):
@@ -268,6 +277,10 @@ class OpenAIShape(_BackendShape):
         None, description="Where the endpoint is, up to and with /v1; ${NAME} is read from the environment."
     )
     key_env: Variable | None = Field(None, description="The environment variable that holds the key.")
+    endpoints: Endpoints | None = Field(None, description="Several places where the model can be called, in place of base_url.")
+    sticky: Sticky | None = Field(
+        None, description="Whose calls stay with one endpoint while that is well: those of a session, or of a workflow."
+    )
 
 
 class LocalShape(_BackendShape):
@@ -334,9 +347,9 @@ class PythonShape(_BackendShape):
     function: Function = Field(description="Where it is, as package.module:function.")
 
 
-class CacheShape(_BackendShape):
+class CacheShape(_PricedShape):
     """
-    The kept replies of another backend.
+    The kept replies of another backend; what bounds the traffic to that one bounds what is not kept.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {"of": "none"}

@@ -311,11 +311,12 @@ class NodeCard(NamedTuple):
     retries: int
     visits: int
     stream: int | None = None
+    hedge_us: int | None = None
 
 
 class BackendCard(NamedTuple):
     """
-    Describe a backend.
+    Describe a backend; its endpoints have names where it declares them.
     """
 
     name: str
@@ -324,6 +325,7 @@ class BackendCard(NamedTuple):
     description: str
     price: Price | None
     context_tokens: int | None
+    endpoints: tuple[str, ...] = ()
 
 
 class AttributeCard(NamedTuple):

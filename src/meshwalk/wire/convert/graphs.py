@@ -156,6 +156,7 @@ def _pack_node(node: Node) -> wire.Node:
         retries=node.retries,
         stream=node.stream,
         visits=node.visits,
+        hedge_us=node.hedge_us,
     )
 
 
@@ -171,6 +172,7 @@ def _unpack_node(message: wire.Node) -> NodeCard:
         message.retries,
         message.visits,
         message.stream if message.HasField("stream") else None,
+        message.hedge_us if message.HasField("hedge_us") else None,
     )
 
 
@@ -199,6 +201,7 @@ def _pack_backend(spec: AnyBackendSpec) -> wire.Backend:
         description=spec.description,
         price=None if spec.price is None else _pack_price(spec.price),
         context_tokens=spec.context_tokens,
+        endpoints=[endpoint.name for endpoint in spec.endpoints] if isinstance(spec, OpenAISpec) else (),
     )
 
 
@@ -247,6 +250,7 @@ def _unpack_backend(message: wire.Backend) -> BackendCard:
         message.description,
         _unpack_price(message.price) if message.HasField("price") else None,
         message.context_tokens if message.HasField("context_tokens") else None,
+        tuple(message.endpoints),
     )
 
 

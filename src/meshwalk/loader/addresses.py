@@ -1,0 +1,58 @@
+"""
+Addresses in a graph: where a `${NAME}` may stand, and that no secret does.
+
+No secret stands in a graph, and none that stands there all the same is repeated in a message.
+"""
+
+from __future__ import annotations
+
+import re
+
+from meshwalk.loader import faults
+from meshwalk.loader.document import Table
+from meshwalk.loader.fit import Part
+from meshwalk.problems import Problem
+
+
+_SECRET_KEYS = frozenset({"key", "api_key", "apikey", "token", "secret", "password", "authorization"})
+_SECRET_QUERY = re.compile(r"[?&](api[-_]?key|key|token|access[-_]token|sig)=(?!\$\{)", re.IGNORECASE)
+_USER_INFO = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
+_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+
+
+def without_secrets(part: Part, problems: list[Problem]) -> Part:
+    """
+    Return *part* without the keys that can only be meant for secrets, each of which is a fault.
+    """
+    table = part.table
+    secret = [key for key in table.entries if key.lower() in _SECRET_KEYS]
+    if not secret:
+        return part
+    kept = Table(table.span)
+    kept.entries = {key: piece for key, piece in table.entries.items() if key not in secret}
+    kept.key_spans = table.key_spans
+    kept.merged = table.merged
+    for key in secret:
+        remedy = "put it into an environment variable and name that: key_env: NAME"
+        problems.append(faults.secret_in_graph(table.place(key), part.subject, f"a secret under '{key}'", remedy))
+
+    return part._replace(table=kept)
+
+
+def address_fault(url: str, part: Part) -> Problem | None:
+    """
+    Say what is wrong with the `base_url` of *part*, if anything is.
+    """
+    span = part.table.place("base_url")
+    remedy = "name the variable that holds it: key_env: NAME, or base_url: ${NAME}"
+    if _USER_INFO.match(url):
+        return faults.secret_in_graph(span, part.subject, "a user or a password in its address", remedy)
+    if _SECRET_QUERY.search(url):
+        return faults.secret_in_graph(span, part.subject, "a key in its address", remedy)
+    rest = _VARIABLE.sub("", url)
+    if "${" in rest:
+        return faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}")
+    if not url.startswith(("http://", "https://", "${")):
+        return faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}")
+
+    return None

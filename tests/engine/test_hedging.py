@@ -1,0 +1,128 @@
+"""
+A second call beside a slow first one: who wins, and what the other costs.
+"""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from helpers import plan_of
+from meshwalk.engine import Walked
+from meshwalk.hops import hops_of
+from meshwalk.problems import Unreachable
+from streaming import Bench, Streamer, walked, whole
+
+
+pytestmark = pytest.mark.anyio
+
+_TEXT = """
+    meshwalk: 1
+    name: hedged
+    start: small
+    limits: {deadline: 10s, cost_usd: 1}
+    budgets: {session: {cost_usd: 1}}
+    backends:
+      little: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 2}}
+    nodes:
+      small: {role: primary, backend: little, max_tokens: 100, hedge: 10ms, next: done, on_error: sorry}
+      sorry: {role: refusal, reason: nobody knows}
+    """
+
+HEDGED = plan_of(_TEXT)
+
+
+class TestHedge:
+    async def test_the_second_call_may_win(self) -> None:
+        """
+        The one that answers first is served; the other is cancelled, and settled at its worst, since it may have worked.
+        """
+        little = Streamer([None], [whole("Paris.")])
+        bench = Bench(little, plan=HEDGED)
+        done = await walked(bench)
+        (hop,) = hops_of(done.traversal, HEDGED)
+        slow, fast = hop.attempts
+
+        assert ("Paris.", 1) == (done.answer, little.cancelled)
+        assert ("cancelled", False, "assumed") == (slow.status, slow.hedge, slow.basis)
+        assert ("ok", True, "reported") == (fast.status, fast.hedge, fast.basis)
+        assert slow.started_at < fast.started_at <= slow.started_at + slow.latency_us
+        assert hop.engine_us < hop.latency_us
+
+    async def test_a_quick_first_call_has_no_second(self) -> None:
+        """
+        What answers within the delay is alone.
+        """
+        little = Streamer([whole("Paris.")])
+        done = await walked(Bench(little, plan=HEDGED))
+
+        assert ("Paris.", 1) == (done.answer, len(little.asked))
+
+    async def test_a_failure_of_one_leaves_the_other(self) -> None:
+        """
+        While one of two is under way, the failure of the other decides nothing.
+        """
+        gate = anyio.Event()
+        little = Streamer([gate, whole("Paris.")], [Unreachable("gone", backend="little")])
+        bench = Bench(little, plan=HEDGED)
+        done: list[Walked] = []
+
+        async def walk() -> None:
+            done.append(await bench.walk())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(walk)
+            await little.called[1].wait()
+            gate.set()
+        await bench.check()
+
+        assert "Paris." == done[0].answer
+        assert ["ok", "failed"] == [one.status for one in done[0].traversal.attempts()]
+
+    async def test_both_may_fail(self) -> None:
+        """
+        The hop fails when the last of them has.
+        """
+        gate = anyio.Event()
+        gone = Unreachable("gone", backend="little")
+        little = Streamer([gate, gone], [gone])
+        bench = Bench(little, plan=HEDGED)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bench.walk)
+            await little.called[1].wait()
+            gate.set()
+        await bench.check()
+
+        assert ["small", "sorry"] == bench.records[0].path
+
+    async def test_no_money_for_a_hedge_is_no_failure(self) -> None:
+        """
+        A hedge that does not fit the budget is recorded as denied, and the first call goes on.
+        """
+        plan = plan_of(_TEXT.replace("cost_usd: 1}\n    budgets", "cost_usd: 0.0002}\n    budgets"))
+        gate = anyio.Event()
+        little = Streamer([gate, whole("Paris.")])
+        bench = Bench(little, plan=plan)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bench.walk)
+            await anyio.sleep(0.03)
+            gate.set()
+        await bench.check()
+        (record,) = bench.records
+
+        assert [("ok", False), ("denied", True)] == [(one.status, one.hedge) for one in record.attempts()]
+
+    async def test_a_caller_who_goes_away_leaves_neither(self) -> None:
+        """
+        Both calls are cancelled and settled.
+        """
+        little = Streamer([None], [None])
+        bench = Bench(little, plan=HEDGED)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bench.walk)
+            await little.called[1].wait()
+            tasks.cancel_scope.cancel()
+        await bench.check()
+        (record,) = bench.records
+
+        assert (2, ["cancelled", "cancelled"]) == (little.cancelled, [one.status for one in record.attempts()])
