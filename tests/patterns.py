@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from conftest import ROOT
+from meshwalk.budgets import Place, Scope
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Limits, Value
@@ -251,7 +252,7 @@ def _check_spans(traversal: Traversal, spans: Sequence[ReadableSpan]) -> None:
     See that a walk is a tree: one root, its hops in order, and a call for each attempt that was made.
     """
     hops = sorted((span for span in spans if span.name.startswith("meshwalk.hop")), key=lambda span: span.start_time or 0)
-    made = [attempt for attempt in traversal.attempts if attempt.status != "denied"]
+    made = [attempt for attempt in traversal.attempts() if attempt.status != "denied"]
 
     assert 1 == sum(span.parent is None for span in spans)
     assert [*traversal.path] == [(span.attributes or {})["meshwalk.node"] for span in hops]
