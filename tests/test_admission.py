@@ -11,8 +11,9 @@ import pytest
 from helpers import plan_of
 from meshwalk.admission import Admission
 from meshwalk.model import Limits, Sampling, Value
+from meshwalk.needs import OVERHEAD_TOKENS_OF_TOOLS, OVERHEAD_TOKENS_PER_TOOL
 from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError
-from meshwalk.trace import Facts, Message, Request, Scopes
+from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool, ToolCall
 
 
 ADMISSION = Admission(
@@ -163,3 +164,123 @@ class TestAdmit:
         _, limits = free.admit(asking(urgency=urgency))
 
         assert seconds * 1_000_000 == limits.deadline_us
+
+
+SCHEMA = '{"type": "object"}'
+LOOK = Tool("look", "See.", SCHEMA)
+
+
+def forming(form: Form, *messages: Message) -> Request:
+    return Request((*HELLO, *messages), form=form)
+
+
+class TestForm:
+    """
+    What a request asks of a model beside its words.
+    """
+
+    GATE = Admission(
+        plan_of(
+            """
+            meshwalk: 1
+            name: free
+            start: ask
+            limits: {input_bytes: 1500}
+            backends: {little: {kind: simulated}}
+            nodes:
+              ask: {role: answer, backend: little, next: done}
+            """
+        )
+    )
+
+    @pytest.mark.parametrize(
+        ("request_", "fields"),
+        [
+            (forming(Form((Tool(""),))), ["form.tools[0].name"]),
+            (forming(Form((Tool(" "), LOOK))), ["form.tools[0].name"]),
+            (forming(Form((Tool("auto"),))), ["form.tools[0].name"]),
+            (forming(Form((LOOK, Tool("wait"), LOOK))), ["form.tools[2].name"]),
+            (forming(Form((Tool("look", "\ud800"),))), ["form.tools[0].description"]),
+            (forming(Form((Tool("\ud800"),))), ["form.tools[0].name"]),
+            (forming(Form((Tool("look", parameters="{"),))), ["form.tools[0].parameters"]),
+            (forming(Form((Tool("look", parameters="[]"),))), ["form.tools[0].parameters"]),
+            (forming(Form((Tool("look", parameters='{"a": "\ud800"}'),))), ["form.tools[0].parameters"]),
+            (forming(Form(tuple(Tool(f"t{number}") for number in range(129)))), ["form.tools"]),
+            (forming(Form(tool_choice="required")), ["form.tool_choice"]),
+            (forming(Form((LOOK,), "wait")), ["form.tool_choice"]),
+            (forming(Form((LOOK,), "\ud800")), ["form.tool_choice"]),
+            (forming(Form(response_format=ResponseFormat("json_schema"))), ["form.response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_schema", schema="3"))), ["form.response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_object", schema=SCHEMA))), ["form.response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_object", "\ud800"))), ["form.response_format.name"]),
+            (forming(Form(), Message("user", "x", tool_calls=(ToolCall("c", "look", ""),))), ["messages[1].tool_calls"]),
+            (
+                forming(Form(), Message("assistant", "", tool_calls=(ToolCall("", "", ""),))),
+                ["messages[1].tool_calls[0].id", "messages[1].tool_calls[0].name"],
+            ),
+            (forming(Form(), Message("tool", "sunny")), ["messages[1].tool_call_id"]),
+            (forming(Form(), Message("user", "sunny", tool_call_id="c")), ["messages[1].tool_call_id"]),
+            (forming(Form(), Message("tool", "sunny", tool_call_id="\ud800")), ["messages"]),
+            (
+                forming(Form((Tool("", parameters="3"),), "wait")),
+                ["form.tools[0].name", "form.tools[0].parameters", "form.tool_choice"],
+            ),
+        ],
+    )
+    def test_names_the_field(self, request_: Request, fields: list[str]) -> None:
+        """
+        Nonsense is refused at the door, each under its name and all at once.
+        """
+        with pytest.raises(RequestError) as caught:
+            self.GATE.admit(request_)
+
+        assert fields == [violation.field for violation in caught.value.violations]
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            Form((LOOK, Tool("wait"))),
+            Form((LOOK,), "auto"),
+            Form((LOOK,), "none"),
+            Form((LOOK,), "required", ResponseFormat("json_object")),
+            Form((LOOK,), "look", ResponseFormat("json_schema", "x", SCHEMA, strict=True)),
+            Form(response_format=ResponseFormat("json_schema", schema=SCHEMA)),
+        ],
+    )
+    def test_takes_what_models_take(self, form: Form) -> None:
+        """
+        Tools, each choice among them, and both formats are admitted.
+        """
+        self.GATE.admit(forming(form))
+
+    def test_a_conversation_with_tools(self) -> None:
+        """
+        A model that only called a tool said nothing, and a tool may have nothing to say.
+        """
+        calls = (ToolCall("c1", "look", "not even JSON"),)
+        talk = Message("assistant", "", tool_calls=calls), Message("tool", "", tool_call_id="c1")
+
+        assert 3 == self.GATE.admit(forming(Form(), *talk))[0].messages
+
+    def test_it_is_counted(self) -> None:
+        """
+        Every text of it is part of the input, and so is what a template writes round it.
+        """
+        plain = self.GATE.admit(forming(Form()))[0].input_bytes
+        tools = self.GATE.admit(forming(Form((LOOK,))))[0].input_bytes
+        named = self.GATE.admit(forming(Form((Tool("look", "Sée.", SCHEMA),))))[0].input_bytes
+        schema = self.GATE.admit(forming(Form(response_format=ResponseFormat("json_schema", "x", SCHEMA))))[0].input_bytes
+        calls = Message("assistant", "", tool_calls=(ToolCall("c1", "look", "{}"),)), Message("tool", "é", tool_call_id="c1")
+        talk = self.GATE.admit(forming(Form(), *calls))[0].input_bytes
+
+        assert OVERHEAD_TOKENS_OF_TOOLS + OVERHEAD_TOKENS_PER_TOOL + len("lookSee.") + len(SCHEMA) == tools - plain
+        assert 1 == named - tools
+        assert OVERHEAD_TOKENS_PER_TOOL + len("x") + len(SCHEMA) == schema - plain
+        assert OVERHEAD_TOKENS_PER_TOOL + len("c1look{}") + len("c1") + 2 == talk - plain
+
+    def test_it_is_bounded(self) -> None:
+        """
+        A form that is past `limits.input_bytes` is refused as messages are.
+        """
+        with pytest.raises(InputTooLarge, match=r"messages: and form are \d+ bytes .* limits\.input_bytes is 1500"):
+            self.GATE.admit(forming(Form((Tool("look", "x" * 1500),))))

@@ -13,7 +13,7 @@ from helpers import plan_of
 from meshwalk import needs
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.counting import count_inputs
-from meshwalk.trace import Facts, Message
+from meshwalk.trace import Facts, Form, Message, ResponseFormat, Tool, ToolCall
 from tokenized import trained
 
 
@@ -91,6 +91,20 @@ class TestCountInputs:
         Without tokenizers nothing is counted.
         """
         assert () == count_inputs(PLAN, {}, MESSAGES, ATTRIBUTES)
+
+
+class TestForm:
+    def test_it_goes_with_the_callers_own_messages(self) -> None:
+        """
+        Tools and schemas count by their bytes where the caller's messages are sent, and not where a node asks its own.
+        """
+        form = Form((Tool("look", "See.", "{}"),), response_format=ResponseFormat("json_schema", "x", "{}"))
+        talk = (*MESSAGES, Message("assistant", "", tool_calls=(ToolCall("c1", "look", "{}"),)))
+        counted = dict(count_inputs(PLAN, {"one": Words()}, talk, ATTRIBUTES, form))
+        plain = dict(count_inputs(PLAN, {"one": Words()}, MESSAGES, ATTRIBUTES))
+
+        assert needs.form_bytes(form) + needs.tool_bytes(talk[-1]) == counted["first"] - plain["first"]
+        assert plain["second"] == counted["second"]
 
 
 class TestNeeds:

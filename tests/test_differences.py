@@ -31,6 +31,7 @@ DESK: dict[str, Any] = {
     "limits": {"hops": 6, "cost_usd": 0.5},
     "backends": {
         "little": {"kind": "openai", "model": "m", "context_tokens": 500, "usd_per_mtok": {"input": 0.05, "output": 0.15}},
+        "great": {"kind": "openai", "model": "g", "breaker": {}, "endpoints": [{"name": "east"}, {"name": "west"}]},
         "big": {"kind": "simulated", "context_tokens": 500, "usd_per_mtok": {"input": 3, "output": 12}},
     },
     "nodes": {
@@ -171,6 +172,36 @@ CHANGES: dict[str, tuple[Change, str, str, str]] = {
         "nodes.small.next",
         "node 'small' tries its edge to 'large' when output.confidence < thresholds.easy first now, and tried it third",
     ),
+    "endpoint": (
+        lambda desk: desk["backends"]["great"]["endpoints"][1].update(weight=2),
+        "added",
+        "backends.great.endpoints.west.weight",
+        "'weight' of endpoint 'west' of backend 'great' is 2.0 now, and was not given before",
+    ),
+    "endpoint gone": (
+        lambda desk: desk["backends"]["great"]["endpoints"].pop(),
+        "removed",
+        "backends.great.endpoints.west",
+        "endpoint 'west' of backend 'great' is gone",
+    ),
+    "endpoint new": (
+        lambda desk: desk["backends"]["great"]["endpoints"].append({"name": "north"}),
+        "added",
+        "backends.great.endpoints.north",
+        "endpoint 'north' of backend 'great' is new",
+    ),
+    "breaker": (
+        lambda desk: desk["backends"]["great"]["breaker"].update(failures=9),
+        "changed",
+        "backends.great.breaker.failures",
+        "'failures' in 'breaker' of backend 'great' is 9 now, and was 5",
+    ),
+    "hedge": (
+        lambda desk: desk["nodes"]["large"].update(hedge="2s"),
+        "added",
+        "nodes.large.hedge",
+        "'hedge' of node 'large' is '2s' now, and was not given before",
+    ),
     "classes": (
         lambda desk: desk["nodes"]["small"]["on_error"][0].update({"class": ["timeout", "overloaded"]}),
         "changed",
@@ -187,6 +218,7 @@ NOTHING: dict[str, Change] = {
     "version": lambda desk: desk.update(version="4"),
     "node's description": lambda desk: desk["nodes"]["large"].update(description="more words"),
     "address": lambda desk: desk["backends"]["little"].update(base_url="http://127.0.0.1:2/v1", key_env="LITTLE_KEY"),
+    "order of endpoints": lambda desk: desk["backends"]["great"]["endpoints"].reverse(),
     "default": lambda desk: desk["nodes"]["small"].update(retries=0, visits=1),
     "spacing": lambda desk: edges(desk)[0].update(when="output.confidence>=thresholds.sure"),
     "spelling": lambda desk: desk["nodes"]["large"].update(next=[{"to": "done"}]),

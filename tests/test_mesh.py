@@ -18,7 +18,7 @@ from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan
 from meshwalk.problems import BackendFailed, RequestError, SetupError
 from meshwalk.store import Shelf
-from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, Traversal
+from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, ToolCall, Traversal
 from meshwalk.vaults import MemoryVault
 from tokenized import WORDS, trained
 
@@ -374,10 +374,10 @@ class TestContent:
     def _importable(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "redacting", sys.modules[__name__])
 
-    async def walked(self, text: str) -> Traversal:
+    async def walked(self, text: str, *more: Message) -> Traversal:
         listing = Listing()
         async with Mesh(recording(text), sinks=[listing]) as mesh:
-            await mesh.route("Call 555-0199")
+            await mesh.route((Message("user", "Call 555-0199"), *more))
 
         return listing.traversals[0]
 
@@ -397,6 +397,16 @@ class TestContent:
         assert "Call ###-####" == content.messages[0].content
         assert "simulated" in content.answer
         assert not any(char.isdigit() for char in content.answer)
+
+    async def test_what_a_tool_was_called_with_is_redacted(self) -> None:
+        """
+        The arguments of a model's tool calls are made of what was said, and go through the same functions.
+        """
+        called = Message("assistant", "", tool_calls=(ToolCall("c1", "dial", '{"number": "555-0199"}'),))
+        content = (await self.walked("{content: true, redact: ['redacting:without_digits']}", called)).content
+
+        assert content is not None
+        assert (ToolCall("c1", "dial", '{"number": "###-####"}'),) == content.messages[1].tool_calls
 
     @pytest.mark.parametrize(("function", "raised"), [("failing", "ValueError"), ("leaving", "SystemExit")])
     async def test_that_cannot_be_redacted_is_not_recorded(

@@ -32,7 +32,7 @@ from meshwalk.budgets import pressure, usd, used_share
 from meshwalk.model import DONE, Value
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
 from meshwalk.problems import ErrorClass, OutOfTurn
-from meshwalk.signals import Section
+from meshwalk.signals import Section, healthy
 from meshwalk.trace import (
     Began,
     Call,
@@ -152,7 +152,7 @@ class Walk:
         for slot, fits in self.plan.fitting(entry.facts):
             self._values[slot] = fits
         for backend, well in entry.facts.healthy:
-            slot = slots.get(f"backend.{backend}.healthy")
+            slot = slots.get(healthy(backend))
             if slot is not None:
                 self._values[slot] = well
         self._see(entry.views)

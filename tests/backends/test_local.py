@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 
+from chat_endpoint import streamed
 from meshwalk.backends import ChatRequest, open_backend
+from meshwalk.backends.base import StreamingBackend
 from meshwalk.backends.local import LocalBackend
 from meshwalk.model import LocalSpec, Sampling
 from meshwalk.problems import RefusedByModel, SetupError, Span
@@ -84,6 +86,17 @@ class TestChat:
         assert asked.margin is not None
         assert 0 < asked.minimum < asked.mean <= 1
         assert 0 <= asked.margin <= 1
+
+    async def test_it_streams_token_by_token(self, backend: LocalBackend) -> None:
+        """
+        The pieces are the reply that is given whole, with a probability each.
+        """
+        request = ask("Say hello.", 6, probabilities=True)
+        whole, (reply, pieces) = await backend.chat(request), await streamed(backend, request)
+
+        assert isinstance(backend, StreamingBackend)
+        assert (whole.text, whole.usage, whole.probabilities) == (reply.text, reply.usage, reply.probabilities)
+        assert [1] * 6 == [len(piece.chances) for piece in pieces]
 
     async def test_the_same_request_gives_the_same_answer(self, backend: LocalBackend) -> None:
         """

@@ -5,10 +5,12 @@ import statistics
 import anyio
 import pytest
 
+from chat_endpoint import streamed
 from meshwalk.backends import ChatRequest, SimulatedBackend, open_backend
+from meshwalk.backends.base import StreamingBackend
 from meshwalk.model import Sampling, SimulatedSpec
 from meshwalk.problems import BackendError, ErrorClass, SetupError, Span
-from meshwalk.trace import Message, Usage
+from meshwalk.trace import Message, Piece, Usage
 
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +108,57 @@ class TestReply:
 
         assert ("rate_limited", [2.0], True) == (caught.value.error_class, slept, backend.waits)
         await backend.aclose()
+
+
+class TestStream:
+    async def test_its_words_are_the_reply(self) -> None:
+        """
+        Word by word it says what `chat` says, and its tokens are shared out among them.
+        """
+        backend = SimulatedBackend(output_tokens=40)
+        reply, pieces = await streamed(backend, ask())
+
+        assert isinstance(backend, StreamingBackend)
+        assert (await backend.chat(ask())).text == reply.text
+        assert 40 == sum(piece.tokens for piece in pieces)
+        assert len(reply.text.split()) == len(pieces)
+
+    async def test_probabilities_come_with_the_words(self) -> None:
+        """
+        Where they are asked for, each token of each word has the declared confidence.
+        """
+        backend = SimulatedBackend(confidence=0.7, output_tokens=9)
+        reply, pieces = await streamed(backend, ask(probabilities=True))
+        plain, bare = await streamed(backend, ask())
+
+        assert (0.7,) * 9 == tuple(chance for piece in pieces for chance in piece.chances)
+        assert all(piece.tokens == len(piece.chances) == len(piece.margins) for piece in pieces)
+        assert (0.7, 0.7, 0.7) == reply.probabilities
+        assert plain.probabilities is None
+        assert not any(piece.chances for piece in bare)
+
+    async def test_it_takes_as_long_as_the_whole(self, slept: list[float]) -> None:
+        """
+        The first word is there after a part of the latency, the others are spread over the rest.
+        """
+        reply, pieces = await streamed(SimulatedBackend(latency_p50_us=1_000_000), ask())
+
+        assert len(pieces) == len(slept)
+        assert pytest.approx(1.0) == sum(slept)
+        assert pytest.approx(0.4) == slept[0]
+        assert reply.text
+
+    async def test_it_fails_as_ever(self) -> None:
+        """
+        A stream that fails does so before its first word.
+        """
+        backend = SimulatedBackend(failure_rate=1.0, failure_class="unreachable")
+        said: list[Piece] = []
+
+        with pytest.raises(BackendError, match="pretends to fail"):
+            await backend.stream(ask(), said.append)
+
+        assert [] == said
 
 
 class TestLatency:

@@ -7,10 +7,19 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from cli.conftest import Run
+from meshwalk.backends import ChatRequest
+from meshwalk.trace import Reply, ToolCall
+
+
+async def wish(request: ChatRequest) -> Reply:
+    calls = (ToolCall("c1", "look", '{"at": "Rome"}'),) if request.prompt == "Rome?" else ()
+
+    return Reply("", finish_reason="tool_calls", tool_calls=calls)
 
 
 class TestAnswer:
@@ -50,6 +59,26 @@ class TestAnswer:
             {"to": "small", "guard": "otherwise", "verdict": "held"},
         ] == first["considered"]
         assert "small" == first["edge"]
+
+    def test_tools_that_the_model_wishes_to_call(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        They stand beside the answer, for people and in the document; a walk without any has no such key.
+        """
+        module = ModuleType("wishing")
+        monkeypatch.setitem(sys.modules, "wishing", module)
+        module.wish = wish  # type: ignore[attr-defined]
+        graph = tmp_path / "wishing.yaml"
+        graph.write_text(
+            "{meshwalk: 1, name: wishing, start: only, backends: {own: {kind: python, function: 'wishing:wish'}},"
+            " nodes: {only: {role: primary, backend: own, next: done}}}",
+            encoding="utf-8",
+        )
+        document, shown = run("route", graph, "Rome?", "--json").json, run("route", graph, "Rome?").out
+        plain = run("route", graph, "Hello", "--json").json
+
+        assert [{"id": "c1", "name": "look", "arguments": '{"at": "Rome"}'}] == document["tool_calls"]
+        assert 'calls look({"at": "Rome"})' in shown
+        assert "tool_calls" not in plain
 
     def test_cost_is_the_sum_of_the_hops(self, run: Run, desk: Path) -> None:
         """

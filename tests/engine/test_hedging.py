@@ -99,7 +99,7 @@ class TestHedge:
         """
         A hedge that does not fit the budget is recorded as denied, and the first call goes on.
         """
-        plan = plan_of(_TEXT.replace("cost_usd: 1}\n    budgets", "cost_usd: 0.0002}\n    budgets"))
+        plan = plan_of(_TEXT.replace("cost_usd: 1}\n    budgets", "cost_usd: 0.0003}\n    budgets"))
         gate = anyio.Event()
         little = Streamer([gate, whole("Paris.")])
         bench = Bench(little, plan=plan)

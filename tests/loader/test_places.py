@@ -67,7 +67,7 @@ def known_codes() -> set[str]:
     """
     spelt = {code for path in SAYING for code in codes_in(path)}
     put_together = {f"unknown-{kind}" for kind in (*_KINDS_OF_WORD.values(), "node", "backend")}
-    of_cases = {"unknown-error", "unknown-outcome", "unknown-cause", "unknown-scope"}
+    of_cases = {"unknown-error", "unknown-outcome", "unknown-cause"}
 
     return (spelt | put_together) - of_cases - NO_CODES
 

@@ -30,7 +30,7 @@ from meshwalk.problems import Problem, Span
 
 
 ROOT = Path(__file__).resolve().parents[2]
-SOUND = [*shipped(ROOT / "graphs"), ROOT / "tests" / "graphs" / "good" / "support-desk.yaml"]
+SOUND = [*shipped(ROOT / "graphs"), *(ROOT / "tests" / "graphs" / "good").glob("*.yaml")]
 SCHEMA = json_schema()
 BAD = ROOT / "tests" / "graphs" / "bad"
 
@@ -126,6 +126,13 @@ IN_SHAPE = [
         "verifier-of-one",
     ),
     *(
+        "endpoints-of-a-pretended-model",
+        "endpoints-of-nothing",
+        "sticky-by-tenant",
+        "traffic",
+        "traffic-misspelt",
+    ),
+    *(
         "verifier-of-unknown-extract",
         "version-unknown",
         "yes-for-true",
@@ -171,6 +178,8 @@ def faults(schema: dict[str, Any], value: Any, path: tuple[str | int, ...] = ())
     if isinstance(value, str) and (len(value) < schema.get("minLength", 0) or not re.search(schema.get("pattern", ""), value)):
         yield Fault(path, f"{value!r} has another form")
     if isinstance(value, int | float) and value >= schema.get("exclusiveMaximum", float("inf")):
+        yield Fault(path, f"{value!r} is out of range")
+    if isinstance(value, int | float) and value <= schema.get("exclusiveMinimum", float("-inf")):
         yield Fault(path, f"{value!r} is out of range")
     if isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         yield Fault(path, f"{value!r} is out of range")

@@ -26,7 +26,7 @@ from meshwalk.problems import (
     Unreachable,
 )
 from meshwalk.server import serve
-from meshwalk.trace import Message, Outcome, Reply, Usage
+from meshwalk.trace import Form, Message, Outcome, Reply, ResponseFormat, Tool, ToolCall, Usage
 from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, Routed
 from meshwalk.wire.errors import CallFailed, Internal, NotFound
 from serving import ALONE, DESK, Gate, Listing, Scripted, desk, raising, saying
@@ -68,6 +68,51 @@ class TestRoute:
 
         assert (here.path, here.answer, here.cost_usd) == (there.path, there.answer, there.cost_usd)
         assert ("intake", "small", "large") == there.path
+
+    async def test_tools_go_with_the_callers_own_messages(self) -> None:
+        """
+        A form reaches the node that is sent the caller's words, and no node with words of its own; what is wished comes back.
+        """
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: tools
+            start: filter
+            backends: {little: {kind: simulated}, big: {kind: simulated}}
+            nodes:
+              filter:
+                role: prescreen
+                backend: little
+                prompt: "Is this about Rome?  {{ prompt }}"
+                qualified: {matches: "yes"}
+                next: large
+              large: {role: primary, backend: big, next: done}
+            """
+        )
+        calls = (ToolCall("c1", "look", '{"at": "Rome"}'),)
+
+        async def wishing(_: ChatRequest) -> Reply:
+            return Reply("", finish_reason="tool_calls", usage=Usage(10, 5), tool_calls=calls)
+
+        form = Form((Tool("look", "See.", '{"type": "object"}'),), "look", ResponseFormat("json_object"))
+        little, big = saying("yes"), Scripted(wishing)
+        async with (
+            Mesh(plan, backends={"little": little, "big": big}) as mesh,
+            serve([mesh]) as server,
+            Client(f"127.0.0.1:{server.port}") as client,
+        ):
+            done = await client.route("Rome?", form=form)
+            events = [event async for event in client.stream("Rome?", form=form)]
+            with pytest.raises(RequestError) as caught:
+                await client.route("Rome?", form=form._replace(tool_choice="wait"))
+        last = events[-1]
+        assert isinstance(last, Routed)
+
+        assert [Form(), Form()] == [asked.form for asked in little.asked]
+        assert [form, form] == [asked.form for asked in big.asked]
+        assert ("", "tool_calls", calls) == (done.answer, done.finish_reason, done.tool_calls)
+        assert calls == last.tool_calls
+        assert ["form.tool_choice"] == fields(caught.value)
 
     async def test_a_refusal_is_a_reply(self) -> None:
         """

@@ -18,11 +18,28 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
 from meshwalk.problems import MeshwalkError, RequestError
 from meshwalk.signals import Section
-from meshwalk.trace import Attempt, AttemptStatus, Basis, Content, Facts, Message, Outcome, Request, Scopes, Timing, Usage, View
+from meshwalk.trace import (
+    Attempt,
+    AttemptStatus,
+    Basis,
+    Content,
+    Facts,
+    Form,
+    Message,
+    Outcome,
+    Request,
+    ResponseFormat,
+    Scopes,
+    Timing,
+    Tool,
+    ToolCall,
+    Usage,
+    View,
+)
 from meshwalk.wire import convert
-from meshwalk.wire.convert import graphs, records, replies, values
+from meshwalk.wire.convert import forms, graphs, records, replies, values
 from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
-from meshwalk.wire.words import AccountCard, AccountPage, AnswerDelta, Detail, HopFinished, HopStarted, Summary
+from meshwalk.wire.words import AccountCard, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
 from serving import DESK, saying
 from strategies import VALUES, WORDS, filled
 
@@ -34,7 +51,10 @@ LIMITS = st.builds(Limits._replace, filled(Limits), deadline_us=st.none() | st.i
 STOPS = st.none() | st.lists(WORDS, min_size=1, max_size=2).map(tuple)
 SAMPLING = st.builds(Sampling._replace, filled(Sampling), stop=STOPS)
 ATTRIBUTES: st.SearchStrategy[dict[str, Value]] = st.dictionaries(WORDS, VALUES, max_size=3)
-MESSAGES = st.lists(st.builds(Message, WORDS, WORDS, WORDS), max_size=3).map(tuple)
+CALLS = st.lists(filled(ToolCall), max_size=2).map(tuple)
+MESSAGES = st.lists(st.builds(Message, WORDS, WORDS, WORDS, CALLS, WORDS), max_size=3).map(tuple)
+FORMATS = st.builds(ResponseFormat, st.sampled_from(["json_object", "json_schema"]), WORDS, WORDS, st.booleans())
+FORMS = st.builds(Form, st.lists(filled(Tool), max_size=2).map(tuple), WORDS, st.none() | FORMATS)
 # Whose budgets a request draws on is the server's to say, so it does not travel with one.
 SCOPES = st.builds(Scopes, WORDS, WORDS, st.just(""))
 
@@ -49,6 +69,7 @@ class TestEnums:
             (values.VERDICTS, set(HOUSE_VERDICTS.values()), common_pb2.Verdict),
             (values.SECTIONS, set(get_args(Section)), common_pb2.Section),
             (values.DETAILS, set(get_args(Detail)), routing_pb2.Detail),
+            (forms.FORMATS, {"json_object", "json_schema"}, common_pb2.ResponseFormatKind),
             (records.HOP_STATUSES, set(get_args(HopStatus)), traversal_pb2.HopStatus),
             (records.ATTEMPT_STATUSES, set(get_args(AttemptStatus)), traversal_pb2.AttemptStatus),
             (graphs.TYPES, set(get_args(ValueType)), graph_pb2.AttributeType),
@@ -71,7 +92,7 @@ class TestEnums:
 
 
 class TestRequests:
-    @given(messages=MESSAGES, attributes=ATTRIBUTES, sampling=SAMPLING, scopes=SCOPES, limits=LIMITS, key=WORDS)
+    @given(messages=MESSAGES, attributes=ATTRIBUTES, sampling=SAMPLING, scopes=SCOPES, limits=LIMITS, key=WORDS, form=FORMS)
     def test_survive(
         self,
         messages: tuple[Message, ...],
@@ -80,16 +101,18 @@ class TestRequests:
         scopes: Scopes,
         limits: Limits,
         key: str,
+        form: Form,
     ) -> None:
         """
         What a client asks is what a mesh is asked, also through bytes.
         """
-        request = Request(messages, attributes=attributes, sampling=sampling, scopes=scopes, limits=limits, idempotency_key=key)
+        request = Request(messages, attributes=attributes, sampling=sampling, scopes=scopes, limits=limits, form=form)
+        request.idempotency_key = key
         packed = convert.pack_request(request, "desk", "HOPS")
         back = convert.unpack_request(routing_pb2.RouteRequest.FromString(packed.SerializeToString()))
 
         assert (messages, attributes, sampling) == (back.messages, back.attributes, back.sampling)
-        assert (scopes, limits, key) == (back.scopes, back.limits, back.idempotency_key)
+        assert (scopes, limits, key, form) == (back.scopes, back.limits, back.idempotency_key, back.form)
         assert ("desk", routing_pb2.DETAIL_HOPS) == (packed.graph, packed.detail)
 
     def test_numbers_are_doubles(self) -> None:
@@ -125,6 +148,19 @@ class TestRequests:
 
         assert ["attributes.a", "attributes.c"] == [violation.field for violation in caught.value.violations]
 
+    def test_a_format_of_a_later_version(self) -> None:
+        """
+        A kind of format that we do not know is named, and none at all is plain text.
+        """
+        packed = routing_pb2.RouteRequest()
+        packed.form.response_format.name = "x"
+        plain = convert.unpack_request(packed).form
+        packed.form.response_format.kind = 99  # type: ignore[assignment]
+        with pytest.raises(RequestError, match=r"form\.response_format\.kind: is 99"):
+            convert.unpack_request(packed)
+
+        assert Form() == plain
+
     @pytest.mark.parametrize(("seconds", "nanos"), [(315_576_000_001, 0), (1, -1), (-1, 1), (0, 1_000_000_000)])
     def test_a_duration_that_is_none(self, seconds: int, nanos: int) -> None:
         """
@@ -148,6 +184,10 @@ class TestRequests:
             (Request((), sampling=Sampling(seed=2**63)), "params.seed: is a number too large"),
             (Request((), scopes=Scopes("\ud800")), "scopes.session: holds characters"),
             (Request((), idempotency_key="\ud800"), "idempotency_key: holds characters"),
+            (Request((), form=Form((Tool("a"), Tool("\ud800")))), "form.tools[1]: holds characters"),
+            (Request((), form=Form(tool_choice="\ud800")), "form.tool_choice: holds characters"),
+            (Request((), form=Form(response_format=ResponseFormat("json_object", "\ud800"))), "form.response_format: holds"),
+            (Request((), form=Form(({"name": "a"},))), "form.tools[0]: is of a type"),  # type: ignore[arg-type]
         ],
     )
     def test_what_does_not_fit(self, misfit: Request, said: str) -> None:
@@ -225,6 +265,21 @@ class TestHops:
 
         assert edges == [(edge.to, edge.guard, edge.verdict) for edge in back]
         assert not packed.HasField("edge")
+
+
+class TestReplies:
+    @pytest.mark.anyio
+    async def test_tool_calls_survive(self) -> None:
+        """
+        What a model wishes to call comes back with its answer.
+        """
+        async with Mesh(DESK, backends={"little": saying("", confidence=0.9), "big": saying("yes")}) as mesh:
+            walked = await mesh.route("hi")
+        calls = (ToolCall("c1", "look", '{"at": "Rome"}'), ToolCall("c2", "wait", ""))
+        packed = convert.pack_reply(walked.traversal, "", "tool_calls", convert.pack_plan(DESK), tool_calls=calls)
+        back = convert.unpack_reply(routing_pb2.RouteResponse.FromString(packed.SerializeToString()))
+
+        assert ("", "tool_calls", calls) == (back.answer, back.finish_reason, back.tool_calls)
 
 
 class TestRecords:
@@ -341,7 +396,7 @@ class TestEvents:
     @given(hops())
     def test_hops_survive(self, hop: Hop) -> None:
         """
-        A hop's start, its end and a piece of an answer come back.
+        A hop's start, its commit, its end and a piece of an answer come back.
         """
         started = HopStarted(hop.index, hop.node, hop.role, hop.started_us)
         ended = convert.unpack_event(convert.pack_finished(hop, full=True))
@@ -349,6 +404,8 @@ class TestEvents:
 
         assert started == convert.unpack_event(convert.pack_started(started))
         assert words_of(hop) == words_of(ended.hop)
+        assert Committed(2) == convert.unpack_event(convert.pack_committed(Committed(2)))
+        assert AnswerDelta(2, "hm") == convert.unpack_event(convert.pack_delta(AnswerDelta(2, "hm")))
         assert [AnswerDelta(2, "hm")] == [convert.unpack_event(piece) for piece in convert.pack_deltas(2, "hm")]
 
     def test_an_event_of_a_later_version(self) -> None:

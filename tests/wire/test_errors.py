@@ -4,6 +4,8 @@ Errors cross the wire as themselves, whatever they hold.
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import grpc.aio
 import pytest
@@ -47,7 +49,7 @@ from meshwalk.wire.errors import (
 
 
 TARGET = "127.0.0.1:50051"
-KNOWN = {"traversal_id": "0198", "node": "small", "error_class": "overloaded", "scope": "request"}
+KNOWN: dict[str, Any] = {"traversal_id": "0198", "node": "small", "error_class": "overloaded", "scope": "request"}
 VIOLATIONS = (Violation("messages", "there is no message"), Violation("attributes.task", "is 'poem'"))
 
 ERRORS: list[MeshwalkError] = [
@@ -56,6 +58,8 @@ ERRORS: list[MeshwalkError] = [
         kind("it stopped", **KNOWN)
         for kind in (WalkStopped, BudgetSpent, BudgetContended, HopsSpent, DeadlineMissed, BackendFailed)
     ),
+    BackendFailed("it broke off", **KNOWN, partial="Once upon", partial_hop=2),
+    WalkStopped("it broke off", **KNOWN, partial_hop=0),
     SetupError("start it with `--traces DIR`"),
     VaultAway("redis at 127.0.0.1 does not answer"),
     StillUnderWay("the first request with this key is under way"),
@@ -169,11 +173,24 @@ class TestLength:
         for error in (
             RequestError([Violation(long, long)] * count),
             BudgetSpent(long, traversal_id=long, node=long, error_class=long, scope=long),
+            BackendFailed(long, traversal_id=long, node=long, error_class=long, scope=long, partial=long, partial_hop=9),
         ):
             said = rpc_status.to_status(pack_error(error))
             details = dict(said.trailing_metadata)[DETAILS_KEY]
 
             assert 3 * len(said.details.encode()) + 4 * len(details) // 3 < 8_000
+
+    def test_a_long_partial_answer_is_cut(self) -> None:
+        """
+        An answer that broke off late is not in the error as a whole, but how long it was is.
+        """
+        error = BackendFailed("it broke off", partial="é" * 5_000, partial_hop=1)
+        back = unpack_error(called(pack_error(error)), TARGET)
+        assert isinstance(back, BackendFailed)
+
+        assert (1, 5_000) == (back.partial_hop, back.partial_characters)
+        assert back.partial.endswith("é…")
+        assert 990 < len(back.partial) < 1_000
 
     def test_a_clipped_text_says_so(self) -> None:
         """

@@ -14,11 +14,11 @@ from meshwalk.cli.output import NO, OK, Misuse, emit, say
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from meshwalk.hops import Hop
     from meshwalk.model import Value, ValueType
-    from meshwalk.trace import Request
+    from meshwalk.trace import Request, ToolCall
 
     # Makes the request once the graph, and so the types of its attributes, is known.
     Asker = Callable[[str, Mapping[str, ValueType]], Request]
@@ -142,7 +142,7 @@ async def _here(path: str, data: str | None, traces: str | None, ask: Asker) -> 
         walked.traversal, hops, graph=plan.name, plan_digest=plan.plan_digest, answer=walked.answer, reason=walked.reason
     )
 
-    return document | {"repeated": walked.repeated}, hops
+    return document | _besides(walked.tool_calls, repeated=walked.repeated), hops
 
 
 async def _there(target: str, graph: str, ask: Asker, typed: bool) -> tuple[dict[str, Any], list[Hop]]:
@@ -162,13 +162,21 @@ async def _there(target: str, graph: str, ask: Asker, typed: bool) -> tuple[dict
         routed, hops, graph=routed.plan.graph, plan_digest=routed.plan.plan_digest, answer=routed.answer, reason=routed.reason
     )
 
-    return document | {"repeated": routed.repeated}, hops
+    return document | _besides(routed.tool_calls, repeated=routed.repeated), hops
+
+
+def _besides(calls: Sequence[ToolCall], *, repeated: bool) -> dict[str, Any]:
+    wishes = [call._asdict() for call in calls]
+
+    return {"repeated": repeated, **({"tool_calls": wishes} if wishes else {})}
 
 
 def _show(document: dict[str, Any], hops: list[Hop]) -> None:
     from meshwalk.cli.show import console, hops_table
 
     say(document["answer"] if document["outcome"] == "answered" else f"{document['outcome']}: {document['reason']}")
+    for call in document.get("tool_calls", ()):
+        say(f"calls {call['name']}({call['arguments']})")
     say("")
     console().print(hops_table(hops))
     say(

@@ -106,6 +106,8 @@ class Engine:
 
     async def _admitted(self, request: Request) -> tuple[Facts, Limits]:
         facts, limits = self.admission.admit(request)
+        if self.plan.watched:
+            facts = facts._replace(healthy=tuple((name, self._healthy(name)) for _, name in self.plan.watched))
         if not self.tokenizers:
             return facts, limits
 
@@ -115,6 +117,11 @@ class Engine:
         counted = count() if facts.input_bytes <= _COUNTED_AT_ONCE else await to_thread.run_sync(count)
 
         return facts._replace(counted=counted), limits
+
+    def _healthy(self, backend: str) -> bool:
+        gate = self.shop.gates.get(backend)
+
+        return gate is None or gate.healthy
 
     async def _views(self, facts: Facts, limits: Limits) -> tuple[View, ...]:
         budgets = tuple(self.plan.graph.budgets.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from meshwalk.loader import faults
+from meshwalk.loader import faults, traffic_faults
 from meshwalk.loader.document import Table
 from meshwalk.loader.fit import Part
 from meshwalk.problems import Problem
@@ -51,8 +51,8 @@ def address_fault(url: str, part: Part) -> Problem | None:
         return faults.secret_in_graph(span, part.subject, "a key in its address", remedy)
     rest = _VARIABLE.sub("", url)
     if "${" in rest:
-        return faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}")
+        return traffic_faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}")
     if not url.startswith(("http://", "https://", "${")):
-        return faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}")
+        return traffic_faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}")
 
     return None

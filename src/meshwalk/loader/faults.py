@@ -188,6 +188,7 @@ _KINDS_OF_WORD = {
     "error": "error",
     "away": "policy",
     "scope": "scope",
+    "sticky": "scope",
     "outcome": "outcome",
     "cause": "cause",
 }
@@ -378,12 +379,6 @@ def bad_times(span: Span, node: str, longer: str, shorter: str) -> Problem:
 def quantiles_crossed(span: Span, subject: str) -> Problem:
     return Problem(
         span, "out-of-range", f"'latency.p99' of {subject} is shorter than its 'latency.p50'", "p99 is the longer of the two"
-    )
-
-
-def bad_address(span: Span, subject: str, why: str) -> Problem:
-    return Problem(
-        span, "bad-address", f"'base_url' of {subject} {why}", 'for example "http://127.0.0.1:11434/v1" or "${LARGE_URL}"'
     )
 
 

@@ -52,3 +52,9 @@ def backoff_crossed(span: Span, node: str) -> Problem:
         f"'backoff.most' of node '{node}' is shorter than its 'backoff.first'",
         "no retry waits longer than 'most'",
     )
+
+
+def bad_address(span: Span, subject: str, why: str) -> Problem:
+    return Problem(
+        span, "bad-address", f"'base_url' of {subject} {why}", 'for example "http://127.0.0.1:11434/v1" or "${LARGE_URL}"'
+    )

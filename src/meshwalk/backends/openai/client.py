@@ -33,6 +33,14 @@ _LINGER_SECONDS = 0.05
 
 _STREAM = "text/event-stream"
 
+# Servers that promise to keep a connection open and close it after a stream: who used it again would often be cut off.
+_CLOSING = frozenset({"llama.cpp"})
+
+
+# How many connections that a server has closed meanwhile a call may come upon before it is broken.
+_STALE_CONNECTIONS = 3
+_UNWRITTEN = "Cannot write to closing transport"
+
 
 class Place(NamedTuple):
     """
@@ -134,32 +142,45 @@ class OpenAIBackend:
     async def _call(self, request: ChatRequest, tell: Tell | None) -> Reply:
         progress = Progress(request.stations)
         endpoint = self._endpoint(request.endpoint)
-        headers = endpoint.headers if tell is None else endpoint.stream_headers
-        try:
-            async with self._open().post(
-                endpoint.url,
-                data=body_of(self.model, request, streamed=tell is not None),
-                headers={**headers, "traceparent": request.traceparent} if request.traceparent else headers,
-                allow_redirects=False,
-                trace_request_ctx=progress,
-            ) as response:
-                if response.status != 200:
-                    progress.answered()
-                    raise endpoint.faults.refusal(response.status, response.headers, await _words(response))
-                if tell is not None and response.content_type == _STREAM:
-                    return await self._streamed(response, request, tell, progress, endpoint.faults)
+        body = body_of(self.model, request, streamed=tell is not None)
+        stale = _STALE_CONNECTIONS
+        while True:
+            try:
+                return await self._once(endpoint, body, request, tell, progress)
+            except (aiohttp.ClientError, OSError, UnicodeError) as error:
+                if _is_unwritten(error):
+                    progress.stations.sent = False
+                    if stale:
+                        stale -= 1
+                        continue
+                raise endpoint.faults.broken(error, sent=progress.stations.sent) from error
+            finally:
+                progress.stop()
+
+    async def _once(
+        self, endpoint: _Endpoint, sent: bytes, request: ChatRequest, tell: Tell | None, progress: Progress
+    ) -> Reply:
+        faults, headers = endpoint.faults, endpoint.headers if tell is None else endpoint.stream_headers
+        async with self._open().post(
+            endpoint.url,
+            data=sent,
+            headers={**headers, "traceparent": request.traceparent} if request.traceparent else headers,
+            allow_redirects=False,
+            trace_request_ctx=progress,
+        ) as response:
+            if response.status != 200:
                 progress.answered()
-                body = await _read(response, RESPONSE_BYTES + 1)
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise endpoint.faults.broken(error, sent=progress.stations.sent) from error
-        finally:
-            timing = progress.stop()
+                raise faults.refusal(response.status, response.headers, await _words(response))
+            if tell is not None and response.content_type == _STREAM:
+                return await self._streamed(response, request, tell, progress, faults)
+            progress.answered()
+            body = await _read(response, RESPONSE_BYTES + 1)
         if len(body) > RESPONSE_BYTES:
-            raise _too_long(endpoint.faults)
+            raise _too_long(faults)
         if not response.content_type.endswith("json"):
             wanted = "JSON" if tell is None else f"{_STREAM} or JSON"
-            raise endpoint.faults.malformed(f"its content type is {response.content_type[:80]!r} and not {wanted}")
-        reply, piece = read_reply(body, request, self.model, timing, endpoint.faults)
+            raise faults.malformed(f"its content type is {response.content_type[:80]!r} and not {wanted}")
+        reply, piece = read_reply(body, request, self.model, progress.stop(), faults)
         if tell is not None and piece.text:
             tell(piece)
 
@@ -168,6 +189,11 @@ class OpenAIBackend:
     async def _streamed(
         self, response: aiohttp.ClientResponse, request: ChatRequest, tell: Tell, progress: Progress, faults: Faults
     ) -> Reply:
+        if response.headers.get("Server") in _CLOSING:
+            connection = response.connection
+            protocol = None if connection is None else connection.protocol
+            if protocol is not None:
+                protocol.force_close()
         events, assembly, size = Events(), Assembly(request, tell, self.model, faults), 0
         try:
             async for chunk in response.content.iter_any():
@@ -212,6 +238,15 @@ class OpenAIBackend:
             )
 
         return self._session
+
+
+def _is_unwritten(error: Exception) -> bool:
+    """
+    Tell whether a connection closed before all of a request was written, so that nobody can have worked for it.
+    """
+    causes = (error, error.__cause__)
+
+    return any(isinstance(cause, aiohttp.ClientConnectionResetError) and str(cause) == _UNWRITTEN for cause in causes)
 
 
 def _too_long(faults: Faults) -> Exception:

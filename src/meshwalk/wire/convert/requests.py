@@ -54,7 +54,7 @@ def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> 
             detail=DETAILS.number[detail],
             form=None if request.form == _PLAIN else pack_form(request.form),
         )
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RequestError(_misfits(request, graph, detail)) from error
 
 
@@ -71,7 +71,7 @@ def _misfits(request: Request, graph: str, detail: Detail) -> Iterator[Violation
             yield Violation(field, "holds characters that are not Unicode text (lone surrogates)")
         except (OverflowError, ValueError):
             yield Violation(field, "is a number too large for the wire")
-        except TypeError:
+        except (AttributeError, TypeError):
             yield Violation(field, "is of a type that the wire does not carry")
 
 
