@@ -1,9 +1,9 @@
 """
 The four routing patterns as they ship, end to end: real HTTP model servers below, gRPC above, and the books in agreement.
 
-Each way is gone through `Route` and through `RouteStream`, and comes to the same nodes, words and costs.  Whatever was asked, the
-money is what the server's own log says at the graph's prices, to the nano-dollar; the spans make one tree for each walk; and
-the records that were stored replay unchanged.
+Each way is gone through `Route` and through `RouteStream`, and comes to the same nodes and words.  Whatever was asked, the money
+is what the server's own log says at the graph's prices, to the nano-dollar; the spans make one tree for each walk; and the
+records replay unchanged.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from meshwalk.model import Limits, Value
+from meshwalk.replay import replay_all
+from meshwalk.store import Shelf
 from meshwalk.trace import Form, Message, ResponseFormat
 from pattern_server import Says
 from patterns import Door, Play, Script, Stage, Way, staged
@@ -32,8 +34,9 @@ DOWN = Says(status=503)
 # It stumbles once: the server asks for no pause, so the retry comes at once.
 STUMBLES = (Says(status=429, retry_after="0"), Says("Paris."))
 HARD = (
-    "Prove step by step that either the two invoices add up or one of them was counted twice, and if so compare each of the three "
-    "tariffs, calculate the difference for every month, and explain which one we should choose and why before the next bill comes."
+    "Prove step by step that either the two invoices add up or one of them was counted twice, and if so compare each of the "
+    "three tariffs, calculate the difference for every month, and explain which one we should choose and why before the next "
+    "bill comes."
 )
 JSON = Form(response_format=ResponseFormat("json_object"))
 STRICT: Mapping[str, Value] = {"correctness": "strict"}
@@ -127,9 +130,17 @@ CLASSIFIER = [
         {"triage": DOWN, "primary": Says("James.")},
         prompt="Who was the first king of both England and Scotland?",
     ),
-    Way("what must be right goes to the large model", "intake primary", "primary", {"primary": Says("Paris.")}, attributes=STRICT),
+    Way(
+        "what must be right goes to the large model",
+        "intake primary",
+        "primary",
+        {"primary": Says("Paris.")},
+        attributes=STRICT,
+    ),
     Way("who cannot wait to the small one", "intake small", "small", {"small": Says(LONG)}, prompt=HARD, attributes=REALTIME),
-    Way("a small model that is down is replaced", "intake small primary", "primary", {"small": DOWN, "primary": Says("Paris.")}),
+    Way(
+        "a small model that is down is replaced", "intake small primary", "primary", {"small": DOWN, "primary": Says("Paris.")}
+    ),
 ]
 
 OPENING = (Message("system", "The shop opens at nine."), Message("user", "When does the shop open?"))
@@ -238,7 +249,12 @@ FRONT_DESK = [
         "what the specialist begins in doubt the large model ends",
         "screen intake sort reader primary",
         "primary",
-        {"screen": Says("Yes."), "sort": Says("retrieval"), "reader": Says(LONG, sure=0.5, stalls_after=24), "primary": Says(LONG)},
+        {
+            "screen": Says("Yes."),
+            "sort": Says("retrieval"),
+            "reader": Says(LONG, sure=0.5, stalls_after=24),
+            "primary": Says(LONG),
+        },
         prompt=OPENING,
     ),
     Way(
@@ -294,13 +310,15 @@ WAYS = {f"{graph}: {way.sentence}": (graph, way) for graph, ways in GRAPHS.items
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Staged:
+def stage(monkeypatch: pytest.MonkeyPatch) -> Staged:
     """
     Stage a graph by its name.
     """
 
-    def staging(graph: str, says: Script, quick: Mapping[str, str] | None = None) -> AbstractAsyncContextManager[Stage]:
-        return staged(Play(graph, quick), says, tmp_path, monkeypatch)
+    def staging(
+        graph: str, says: Script, quick: Mapping[str, str] | None = None, traces: Path | None = None
+    ) -> AbstractAsyncContextManager[Stage]:
+        return staged(Play(graph, quick), says, monkeypatch, traces)
 
     return staging
 
@@ -326,6 +344,21 @@ def test_graphs_compile_without_a_warning(graph: str) -> None:
     What ships has nothing that `check` warns of.
     """
     assert () == Play(graph).plan.warnings
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+async def test_stored_traces_replay_unchanged(graph: str, stage: Staged, tmp_path: Path) -> None:
+    """
+    What was stored is enough to come to the same decisions again, plan and all.
+    """
+    way = max(GRAPHS[graph], key=lambda way: len(way.path))
+    async with stage(graph, way.says, way.quick, tmp_path) as on:
+        for door in DOORS:
+            await on.take(door, way)
+    with Shelf(tmp_path) as shelf:
+        report = replay_all(shelf)
+
+    assert (2, 2) == (report.total, report.unchanged)
 
 
 # ---- what the models were sent --------------------------------------------------------------------------------------
@@ -452,10 +485,8 @@ async def test_a_session_near_its_ceiling_shifts_to_smaller_models_whatever_the_
     """
     long = f"{HARD}\n{'The invoices of this month, line by line. ' * 300}"
     says = {**UP, "primary": Says(LONG, usage=(12_000, 1_200)), "brief": Says("I am not sure.")}
-    heard = []
     async with stage("front-desk", says) as on:
-        for number in range(24):
-            heard.append(await on.ask(door, f"{number}. {long}", session="s", correctness="strict"))
+        heard = [await on.ask(door, f"{number}. {long}", session="s", correctness="strict") for number in range(24)]
     costs = [one.cost_nano_usd for one in heard]
     free = [one.path for one in heard].count(LARGE)
 
