@@ -78,6 +78,7 @@ class Answer(NamedTuple):
         spread: The first and third quartile of the rounds' ratios.
         note: What else was measured in the same run.
         command: What measures it again.
+        unit: What stands behind a figure; a ratio of times is so many times.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Answer(NamedTuple):
     rounds: int
     command: str
     note: str = ""
+    unit: str = " x"
 
     @property
     def holds(self) -> bool | None:
@@ -364,6 +366,23 @@ class Compare:
         yield inside
         self.run(stop(keeper))
 
+    def tell(
+        self,
+        name: str,
+        question: str,
+        goal: Goal | None,
+        measured: float,
+        spread: tuple[float, float],
+        count: int,
+        note: str = "",
+    ) -> None:
+        """
+        Take a figure that is no ratio of times; *count* is what it was measured on.
+        """
+        if self.timed:
+            command = f"python -m pytest '{self._node.nodeid}'"
+            self._answers.append(Answer(name, question, goal, measured, spread, count, command, note, ""))
+
     def _question(self) -> str:
         assert isinstance(self._node, pytest.Function)
         question = " ".join((self._node.function.__doc__ or "").split())
@@ -379,8 +398,8 @@ def table(answers: list[Answer]) -> list[str]:
     rows = [("goal", "measured", "spread", "holds", "command")]
     rows += [
         (
-            "reported" if answer.goal is None else f"{answer.goal} x",
-            f"{answer.measured:.3g} x",
+            "reported" if answer.goal is None else f"{answer.goal}{answer.unit}",
+            f"{answer.measured:.3g}{answer.unit}",
             f"{answer.spread[0]:.3g} to {answer.spread[1]:.3g}",
             "-" if answer.holds is None else "yes" if answer.holds else "NO",
             answer.command,

@@ -121,6 +121,8 @@ def _nodes(draw: st.DrawFn, later: list[str], targets: list[str], *, is_last: bo
         node["on_error"] = draw(st.sampled_from(later))
     if draw(st.integers(0, 3)) == 0:
         node["prompt"] = "Well: {{ prompt }} {{ conversation }} {{ request.urgency }}"
+    if draw(st.integers(0, 3)) == 0:
+        node["confidence"] = {"from": "agreement", "samples": draw(st.integers(2, 32))}
 
     return node
 

@@ -92,7 +92,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "cli": (
         *(*_GROUND, "budgets", "outcomes", "casebook", "loader", "guards", "topology", "bounds", "plan"),
         *("draw", "differences", "hops", "walk"),
-        *(*_WORKSHOP, "replay", "cases", "confidences", "evaluate", "mesh", "server", "meshwalk"),
+        *(*_WORKSHOP, "replay", "cases", "auroc", "confidences", "evaluate", "mesh", "server", "meshwalk"),
     ),
     "demo": (*_GROUND, "budgets", "loader", "plan", "hops", "store", "wire", "mesh", "server", "cli"),
     "__main__": ("cli",),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model import Value
-from meshwalk.prompts import bound_bytes, faults, placeholders, render
+from meshwalk.prompts import bound_bytes, faults, most_quoted, placeholders, quoted, render
 from meshwalk.trace import Message
 
 
@@ -157,3 +157,45 @@ class TestBound:
         What is mentioned twice may be there twice.
         """
         assert 200 == bound_bytes("{{ prompt }}{{ prompt }}", 100, 1, {})
+
+
+class TestAnswers:
+    def test_what_a_node_replied_is_quoted(self) -> None:
+        """
+        An answer is filled in where it is spoken of, and not looked through again.
+        """
+        (message,) = render("{{ prompt }}: {{answer.a}}/{{ answer.b }}", TALK, {}, {"a": "{{ prompt }}", "b": "6"})
+
+        assert "And 3 + 3?: {{ prompt }}/6" == message.content
+        assert ("a", "b") == quoted("{{ answer.a }} {{ answer.b }} {{ answer.a }} {{ prompt }} {{ request.a }}")
+
+    def test_only_named_nodes_are_spoken_of(self) -> None:
+        """
+        Others' answers are a fault, and so is any answer where none may be spoken of.
+        """
+        assert [] == faults("{{ answer.a }}", (), ["a"])
+        assert ["did you mean 'answer.student'?"] == [fault.help for fault in faults("{{ answer.studnet }}", (), ["student"])]
+        (fault,) = faults("{{ answer.a }}", ())
+        assert "verifiers with use: model" in fault.help
+
+    @pytest.mark.parametrize(("max_tokens", "expected"), [(1, 8), (160, 1280), (2048, 16384), (10**6, 16384), (None, 16384)])
+    def test_how_much_is_shown(self, max_tokens: int | None, expected: int) -> None:
+        """
+        Eight bytes for each token that the answer may have, and never more than sixteen kilobytes.
+        """
+        assert expected == most_quoted(max_tokens)
+
+    @given(TEXTS | st.text(alphabet="aé€😀", max_size=60), st.integers(0, 40))
+    def test_answers_keep_to_their_bound(self, answer: str, most: int) -> None:
+        """
+        However long an answer is, no more of it is sent than the bound says: its end, in whole characters.
+        """
+        template = "{{ conversation }} [{{ answer.a }}] {{ answer.a }}"
+        text = answer.encode("utf-8", "ignore").decode()
+        (sent,) = render(template, TALK, {}, {"a": text}, {"a": most})
+        (alone,) = render("{{ answer.a }}", TALK, {}, {"a": text}, {"a": most})
+        size = sum(len(message.content.encode()) for message in TALK)
+
+        assert len(sent.content.encode()) <= bound_bytes(template, size, len(TALK), {}, {"a": most})
+        assert text.endswith(alone.content)
+        assert most - 4 < len(alone.content.encode()) <= most or text == alone.content

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from meshwalk.store import Shelf, TraceStore
     from meshwalk.telemetry import Telemetry
-    from meshwalk.trace import Message, Outcome, Reply, Request, Traversal
+    from meshwalk.trace import Form, Message, Outcome, Reply, Request, ResponseFormat, Tool, ToolCall, Traversal
     from meshwalk.walk import Walk
 
 _HOMES = {
@@ -59,7 +59,7 @@ _HOMES = {
     ),
     "store": ("Shelf", "TraceStore"),
     "telemetry": ("Telemetry",),
-    "trace": ("Message", "Outcome", "Reply", "Request", "Traversal"),
+    "trace": ("Form", "Message", "Outcome", "Reply", "Request", "ResponseFormat", "Tool", "ToolCall", "Traversal"),
     "walk": ("Walk",),
 }
 
@@ -78,6 +78,7 @@ __all__ = [
     "Backend",
     "BackendError",
     "ChatRequest",
+    "Form",
     "Graph",
     "GraphError",
     "Hop",
@@ -93,12 +94,15 @@ __all__ = [
     "Reply",
     "Request",
     "RequestError",
+    "ResponseFormat",
     "Sampling",
     "SetupError",
     "Shelf",
     "SimulatedBackend",
     "Sink",
     "Telemetry",
+    "Tool",
+    "ToolCall",
     "TraceError",
     "TraceStore",
     "Traversal",

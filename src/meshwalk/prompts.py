@@ -171,7 +171,11 @@ def _last_asked(messages: tuple[Message, ...]) -> str:
 
 def _last_bytes(text: str, most: int) -> str:
     # A character that would be cut in two is left out.
-    return text if len(text) * 4 <= most else text.encode("utf-8", "replace")[-most:].decode("utf-8", "ignore")
+    if len(text) * 4 <= most:
+        return text
+    whole = text.encode("utf-8", "replace")
+
+    return whole[max(0, len(whole) - most) :].decode("utf-8", "ignore")
 
 
 def _conversation(messages: tuple[Message, ...]) -> str:

@@ -189,9 +189,10 @@ class TestHedge:
         """
         After its delay a second call may be asked for, once, and it has a time limit of its own.
         """
-        attempts = started(node(hedge_us=300, attempt_timeout_us=500))
+        own = node(hedge_us=300, attempt_timeout_us=500)
+        attempts = started(own)
 
-        assert 300 == attempts.hedge_at
+        assert 300 == started(own).hedge_at
         assert Try(1, 800, hedge=True) == attempts.hedge(300)
         assert Try(1, 820, hedge=True) == attempts.granted(1, 320)
         assert attempts.hedge_at is None

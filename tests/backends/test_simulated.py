@@ -10,6 +10,7 @@ from meshwalk.backends import ChatRequest, SimulatedBackend, open_backend
 from meshwalk.backends.base import StreamingBackend
 from meshwalk.model import Sampling, SimulatedSpec
 from meshwalk.problems import BackendError, ErrorClass, SetupError, Span
+from meshwalk.roles import extract
 from meshwalk.trace import Message, Piece, Usage
 
 
@@ -49,6 +50,25 @@ async def failures(backend: SimulatedBackend, count: int, prompt: str = "Hello?"
 
 
 class TestReply:
+    @pytest.mark.parametrize(("sure", "agreeing"), [(1.0, 5), (0.6, 3), (0.0, 1)])
+    async def test_samples_agree_as_far_as_it_is_sure(self, sure: float, agreeing: int) -> None:
+        """
+        Of five answers as many are the same as the declared confidence says, and all are counted as output.
+        """
+        reply = await SimulatedBackend(confidence=sure, output_tokens=10).chat(ask()._replace(samples=5))
+
+        assert reply.samples[0] == reply.text
+        assert (5, agreeing) == (len(reply.samples), reply.samples.count(reply.text))
+        assert 6 - agreeing == len({extract("number", text) for text in reply.samples})
+        assert reply.usage is not None
+        assert 50 == reply.usage.output_tokens
+
+    async def test_without_a_confidence_there_are_no_samples(self) -> None:
+        """
+        A model of which nothing is declared says nothing of how its answers would agree.
+        """
+        assert () == (await SimulatedBackend().chat(ask()._replace(samples=5))).samples
+
     async def test_it_says_that_it_is_simulated(self) -> None:
         """
         Both the text and the reply say so, and the name is there.

@@ -175,3 +175,61 @@ def test_the_real_file_replays_whole(run: Run, graphs: Path, shared_data: Path, 
 
     assert (0, 656) == (evaluated.code, evaluated.json["n"])
     assert (0, 656, 0) == (replayed.code, replayed.json["unchanged"], replayed.json["mismatched"])
+
+
+CONFIDENCES = "id,task,pseudo_label,m|answer,m|p1\n1,t,A,A,0.9\n2,t,B,A,0.3\n3,t,B,B,0.4\n4,t,C,A,0.35\n"
+
+
+@pytest.fixture
+def confidences(tmp_path: Path) -> Path:
+    path = tmp_path / "confidences.csv"
+    path.write_text(CONFIDENCES, encoding="utf-8")
+
+    return path
+
+
+class TestConfidences:
+    def test_of_a_graph(self, run: Run, pair: Path, data: Path) -> None:
+        """
+        Each node that gives a confidence is told of, with its area and its interval.
+        """
+        (first,) = run("evaluate", pair, data, "--json").json["confidences"]
+
+        assert {"node": "first", "from": "recorded", "about": "first", "n": 4, "right": 3, "auroc": 1.0} == {
+            key: value for key, value in first.items() if key != "auroc_interval"
+        }
+        assert "1.000" in run("evaluate", pair, data).out
+
+    def test_of_a_file(self, run: Run, confidences: Path) -> None:
+        """
+        A confidences file needs no graph; the document has the mean and each model.
+        """
+        document = run("evaluate", "--confidences", confidences, "--json").json
+
+        assert [{"task": "t", "kind": "p1", "models": 1, "mean": 1.0}] == document["means"]
+        assert [("t", "p1", "m", 4, 2, 1.0)] == [
+            tuple(one[key] for key in ("task", "kind", "model", "n", "right", "auroc")) for one in document["models"]
+        ]
+        assert 4 == document["rows"]
+
+    def test_people_get_a_table_a_task(self, run: Run, confidences: Path) -> None:
+        """
+        The table has a line for each model and one for their mean.
+        """
+        said = run("evaluate", "--confidences", confidences).out
+
+        assert "AUROC on t" in said
+        assert ["m", "1.000"] in [line.split() for line in said.splitlines()]
+        assert ["mean", "1.000"] in [line.split() for line in said.splitlines()]
+
+    @pytest.mark.parametrize(
+        "words", [(), ("g.yaml",), ("g.yaml", "data", "--confidences", "FILE"), ("--confidences", "FILE", "--limit", "3")]
+    )
+    def test_one_or_the_other(self, run: Run, confidences: Path, words: tuple[str, ...]) -> None:
+        """
+        A graph goes with its data, a confidences file goes alone, and whoever mixes them is told which.
+        """
+        ran = run("evaluate", *(confidences if word == "FILE" else word for word in words))
+
+        assert (2, "") == (ran.code, ran.out)
+        assert "--confidences" in ran.err

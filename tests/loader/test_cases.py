@@ -219,6 +219,8 @@ class TestPlaces:
             ("replies: {screen: {error: timeout, text: x}}", ("unknown-key", 3, 63)),
             ("replies: {primary: {confidence: 0.5}}", ("unread-confidence", 3, 48)),
             ("replies: {teller: {confidence: 0.5}}", ("unread-confidence", 3, 47)),
+            ("replies: {primary: {samples: [a, b]}}", ("unread-samples", 3, 48)),
+            ("replies: {primary: {samples: [a]}}", ("list-too-short", 3, 57)),
             ("attributes: {patiense: 3}", ("unknown-attribute", 3, 41)),
             ("attributes: {patience: 11}", ("bad-attribute", 3, 51)),
             ("attributes: {draft: [1]}", ("wrong-type", 3, 48)),

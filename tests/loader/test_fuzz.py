@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from meshwalk import draw, topology
 from meshwalk.loader import read_graph
+from meshwalk.loader.backend_shapes import BACKEND_SHAPES
 from meshwalk.loader.budget_shapes import BudgetShape
 from meshwalk.loader.edge_shapes import EdgeShape, ErrorEdgeShape
-from meshwalk.loader.shapes import BACKEND_SHAPES, NODE_SHAPES, GraphShape
+from meshwalk.loader.shapes import NODE_SHAPES, GraphShape
 from meshwalk.model import Graph
 from meshwalk.problems import GraphError, in_file_order, render
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.reading import BACKENDS, HEAD, NODES, places, read, with_node
-from meshwalk.loader.shapes import BACKEND_SHAPES, NODE_SHAPES, USE_SHAPES
+from meshwalk.loader.backend_shapes import BACKEND_SHAPES
+from meshwalk.loader.shapes import NODE_SHAPES, USE_SHAPES
 from meshwalk.loader.values import RESERVED, why_no_identifier
 from meshwalk.problems import in_file_order
 

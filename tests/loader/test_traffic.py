@@ -56,7 +56,7 @@ class TestBackends:
             )
             == GRAPH.backends["large"].traffic
         )
-        assert Traffic(breaker=Breaker()) == GRAPH.backends["small"].traffic
+        assert Traffic(breaker=Breaker()) == GRAPH.backends["small"].traffic == spec_of("breaker: {}").traffic
 
     def test_what_holds_anyway_declares_nothing(self) -> None:
         """
@@ -166,7 +166,7 @@ class TestPlans:
         [
             *(("concurrency: 32", "concurrency: 33"), ("wait: 2s", "wait: 3s"), ("open: 5s", "open: 6s")),
             *(("sticky: session", "sticky: workflow"), ("weight: 3", "weight: 4"), ("name: west-1", "name: west-2")),
-            *(("hedge: 800ms", "hedge: 900ms"), ("first: 0s", "first: 1ms"), ("breaker: {}", "concurrency: 5")),
+            *(("hedge: 800ms", "hedge: 900ms"), ("first: 0s", "first: 1ms"), ("breaker: {failures: 5}", "concurrency: 5")),
         ],
     )
     def test_what_decides_changes_the_digest(self, change: tuple[str, str]) -> None:

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.model import Extractor, Node
+from meshwalk.model import Confidence, Extractor, Node
 from meshwalk.problems import Span
-from meshwalk.roles import agreement
+from meshwalk.roles import agreement, outputs_of
+from meshwalk.signals import outputs
+from meshwalk.trace import Reply
 
 
 def verifier(*of: str, extract: Extractor = "number") -> Node:
@@ -85,3 +89,19 @@ def test_agreement_of_real_replies_is_worth_its_cost(shared_data: Path) -> None:
 
     assert 0.88 <= score / len(rows)
     assert 0.60 >= cost / always
+
+
+class TestScore:
+    @pytest.mark.parametrize(
+        ("missing", "text", "expected"),
+        [(None, "SCORE: 0.8", {"score": 0.8}), (None, "good", {}), (0.1, "SCORE: 11", {"score": 0.1})],
+    )
+    def test_it_is_read_as_a_confidence_is(self, missing: float | None, text: str, expected: dict[str, float]) -> None:
+        """
+        A model's score is the number that it states, or what stands for it; nothing else is written.
+        """
+        stated = Confidence("stated", Span("graph.yaml", 1, 1), r"SCORE: ([0-9.]+)", missing)
+        judge = replace(verifier("a"), use="model", confidence=stated)
+
+        assert expected == outputs_of(judge, Reply(text))
+        assert set(expected) <= {signal.name.rpartition(".")[2] for signal in outputs(judge)}

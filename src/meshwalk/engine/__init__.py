@@ -22,12 +22,12 @@ from meshwalk import roles
 from meshwalk.admission import Admission
 from meshwalk.backends.base import Backend, Classifier
 from meshwalk.counting import Tokenizer, count_inputs
-from meshwalk.engine.calls import Clock, Features, Sleep, Tell, Workshop
 from meshwalk.engine.drive import Drive, Observer
 from meshwalk.engine.gate import Gate, gates, passage
 from meshwalk.engine.preview import preview
 from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Preview, PreviewEdge, Walked
+from meshwalk.engine.workshop import Clock, Features, Sleep, Tell, Workshop
 from meshwalk.model import Limits
 from meshwalk.plan import Plan
 from meshwalk.trace import Facts, Request, Traversal, View

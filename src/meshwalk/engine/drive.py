@@ -13,11 +13,12 @@ from meshwalk import prompts, roles
 from meshwalk.attempts import Closed
 from meshwalk.backends.base import ChatRequest, Classifier
 from meshwalk.budgets import Need, Refusal
-from meshwalk.engine.calls import Calls, Tell, Workshop, log_unforeseen
+from meshwalk.engine.calls import Calls, log_unforeseen
 from meshwalk.engine.context import random_hex, trace_context
 from meshwalk.engine.line import Line
 from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Walked
+from meshwalk.engine.workshop import Tell, Workshop
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.plan import NodePlan, Plan
 from meshwalk.problems import BackendError

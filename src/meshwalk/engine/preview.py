@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from meshwalk import guards, roles
 from meshwalk.backends.base import Classifier
-from meshwalk.engine.calls import Workshop
 from meshwalk.engine.results import Preview, PreviewEdge
+from meshwalk.engine.workshop import Workshop
 from meshwalk.model import Limits, Value
 from meshwalk.plan import EdgePlan, NodePlan, Plan
 from meshwalk.problems import BackendError

@@ -12,10 +12,7 @@ from typing import Any
 
 from meshwalk.loader import backend_faults, faults
 from meshwalk.loader.addresses import address_fault, without_secrets
-from meshwalk.loader.document import Piece, Scalar, Table
-from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
-from meshwalk.loader.prices import Prices, price_of, why_unread
-from meshwalk.loader.shapes import (
+from meshwalk.loader.backend_shapes import (
     BACKEND_SHAPES,
     AnyBackendShape,
     CacheShape,
@@ -25,6 +22,9 @@ from meshwalk.loader.shapes import (
     RecordedShape,
     SimulatedShape,
 )
+from meshwalk.loader.document import Piece, Scalar, Table
+from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
+from meshwalk.loader.prices import Prices, price_of, why_unread
 from meshwalk.loader.traffic import listed_endpoints, read_endpoints, traffic_of
 from meshwalk.loader.traffic_shapes import Sticky
 from meshwalk.model import (
