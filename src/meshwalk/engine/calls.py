@@ -168,12 +168,12 @@ class Calls:
         if line.reply is not None:
             self.reply = line.reply
             return self._machine.worked(line.number)
-        assert line.error_class is not None or self.stopped
         if self.stopped or line is self.committed:
             return Closed(line.error_class, line.message)
         if self.committed is not None:
             # It was cancelled in favour of the one that is passed on.
             return None
+        assert line.error_class is not None, "a call that nothing else ended has failed"
         elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried))
 
         return self._machine.failed(
