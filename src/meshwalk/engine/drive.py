@@ -13,8 +13,9 @@ from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk import prompts, roles
 from meshwalk.attempts import Attempts, Closed, Try
-from meshwalk.backends.base import Backend, ChatRequest
+from meshwalk.backends.base import Backend, ChatRequest, Classifier
 from meshwalk.budgets import Need, Refusal
+from meshwalk.engine.classify import classify
 from meshwalk.engine.context import random_hex, trace_context
 from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Walked
@@ -81,10 +82,12 @@ class Drive:
         limits: Limits,
         observe: Observer | None,
         *,
+        classifiers: Mapping[str, Classifier],
         features: Features,
         clock_ns: Clock,
         vault: Vault,
     ) -> None:
+        self._classifiers = classifiers
         self._features = features
         self._clock_ns = clock_ns
         self._plan = plan
@@ -224,7 +227,11 @@ class Drive:
     async def _call(self, wish: Call) -> Entry:
         node = self._plan.node(wish.node)
         if not node.calls:
-            return self._free(wish.hop, node)
+            classifier = self._classifiers.get(node.name)
+            if classifier is None:
+                return self._free(wish.hop, node)
+            traceparent = self._context.traceparent(random_hex(64))
+            return await classify(wish, classifier, self._request, self._facts, traceparent, self._now)
         machine = Attempts(node.node, wish.deadline_at)
         step: Try | Closed = machine.start(self._now())
         reply: Reply | None = None
@@ -262,6 +269,9 @@ class Drive:
             return Failed(hop, self._now(), error_class, closed.message, attempts, self._views(), scope, contended)
         try:
             outputs = roles.outputs_of(node.node, reply)
+        except BackendError as error:
+            message = f"node '{node.name}': {error}"
+            return Failed(hop, self._now(), error.error_class, message, attempts, self._views())
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             return self._unreadable(hop, node, error)
         self._replies[hop] = reply

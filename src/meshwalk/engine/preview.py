@@ -1,5 +1,7 @@
 """
 Look ahead: walk as far as the first call, and say what each edge behind it would need.
+
+Classifiers that wait for nobody (features, trained weights) run; a service or a function is a call, where a preview stops.
 """
 
 from __future__ import annotations
@@ -7,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshwalk import guards, roles
+from meshwalk.backends.base import Classifier
 from meshwalk.engine.drive import Features
 from meshwalk.engine.results import Preview, PreviewEdge
 from meshwalk.model import Limits, Value
@@ -15,7 +18,15 @@ from meshwalk.trace import Began, Call, Entry, Facts, Finish, Granted, Replied, 
 from meshwalk.walk import Walk
 
 
-def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features: Features, views: tuple[View, ...]) -> Preview:
+async def preview(
+    plan: Plan,
+    request: Request,
+    facts: Facts,
+    limits: Limits,
+    features: Features,
+    classifiers: Mapping[str, Classifier],
+    views: tuple[View, ...],
+) -> Preview:
     """
     Walk *request* without its calls, seeing the budgets in *views*; no time passes on the way.
     """
@@ -31,12 +42,19 @@ def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features
             continue
         assert isinstance(wish, Call)
         node = plan.node(wish.node)
+        classifier = classifiers.get(wish.node)
+        if classifier is not None and classifier.waits:
+            break
         # Before the first call there is no reply that a verifier could look at.
-        given = features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
+        if classifier is not None:
+            given = await classifier.classify(request.messages, dict(facts.attributes), "")
+        else:
+            given = features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
         outputs[wish.node] = given
         entry = Replied(wish.hop, 0, given)
     finish = wish if isinstance(wish, Finish) else None
-    pending = wish if isinstance(wish, Reserve) else None
+    pending = None if isinstance(wish, Finish) else wish.node
+    assert pending is None or isinstance(wish, Reserve | Call)
 
     return Preview(
         path=tuple(walk.path),
@@ -44,9 +62,9 @@ def preview(plan: Plan, request: Request, facts: Facts, limits: Limits, features
         reason=finish.message if finish else "",
         outputs=outputs,
         decisions=tuple(walk.decisions),
-        next=pending.node if pending else "",
-        need=pending,
-        edges=tuple(_edge(walk, pending.node, edge) for edge in plan.node(pending.node).next) if pending else (),
+        next=pending or "",
+        need=wish if isinstance(wish, Reserve) else None,
+        edges=tuple(_edge(walk, pending, edge) for edge in plan.node(pending).next) if pending else (),
     )
 
 

@@ -98,17 +98,24 @@ def _check(fitted: Fitted[AnyBackendShape], part: Part, problems: list[Problem])
 
 
 def _address_fault(url: str, part: Part) -> Problem | None:
-    span = part.table.place("base_url")
-    remedy = "name the variable that holds it: key_env: NAME, or base_url: ${NAME}"
+    return address_fault(url, part, "base_url")
+
+
+def address_fault(url: str, part: Part, key: str) -> Problem | None:
+    """
+    Say what is wrong with the address *url* that stands under *key*: it holds a secret, or is no address.
+    """
+    span = part.table.place(key)
+    remedy = f"name the variable that holds it: key_env: NAME, or {key}: ${{NAME}}"
     if _USER_INFO.match(url):
         return faults.secret_in_graph(span, part.subject, "a user or a password in its address", remedy)
     if _SECRET_QUERY.search(url):
         return faults.secret_in_graph(span, part.subject, "a key in its address", remedy)
     rest = _VARIABLE.sub("", url)
     if "${" in rest:
-        return faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}")
+        return faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}", key)
     if not url.startswith(("http://", "https://", "${")):
-        return faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}")
+        return faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}", key)
 
     return None
 
@@ -169,9 +176,9 @@ def hash_files(
             if named is None or not isinstance(named.value, str):
                 continue
             try:
-                hashes[f"backends.{name}.{key}"] = _sha256(Path(folder, named.value))
+                hashes[f"backends.{name}.{key}"] = sha256_of(Path(folder, named.value))
             except (OSError, ValueError) as error:
-                problems.append(faults.missing_file(named.span, named.value, folder, _why(error)))
+                problems.append(faults.missing_file(named.span, named.value, folder, why_missing(error)))
 
     return hashes
 
@@ -186,7 +193,10 @@ def _files(spec: AnyBackendSpec) -> tuple[str, ...]:
             return ("tokenizer",)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """
+    Return the SHA-256 of the plain file at *path*.
+    """
     # A pipe or a device would never end.
     if path.exists() and not path.is_file():
         raise IsADirectoryError
@@ -194,7 +204,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _why(error: Exception) -> str:
+def why_missing(error: Exception) -> str:
+    """
+    Say what *error* says of a file that a graph names.
+    """
     match error:
         case FileNotFoundError() | NotADirectoryError():
             return "is not there"

@@ -11,6 +11,7 @@ from meshwalk.loader import faults
 from meshwalk.loader.backends import hash_files, read_backend
 from meshwalk.loader.budget_shapes import WalkLimitsShape
 from meshwalk.loader.budgets import limits_of, read_budgets
+from meshwalk.loader.classifiers import compare_signals, complete_classifiers
 from meshwalk.loader.document import Document, Piece, Scalar, Table, plain
 from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
 from meshwalk.loader.nodes import read_node
@@ -63,6 +64,9 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
     budgets = _budgets(root, findings)
     if hashes is None:
         hashes = hash_files(backends, root.entries.get("backends"), folder, problems)
+        nodes, learnt = complete_classifiers(nodes, folder, findings)
+        hashes |= learnt
+    compare_signals(nodes, problems)
 
     return Graph(
         name=header.name,

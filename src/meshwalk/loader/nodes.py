@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from meshwalk import prompts
 from meshwalk.loader import faults
+from meshwalk.loader.classifiers import check_classifier, classifier_fields
 from meshwalk.loader.document import Piece, Scalar, Series, Table
 from meshwalk.loader.edges import read_next, read_on_error
 from meshwalk.loader.fit import Findings, Fitted, choose, fit, part_of, respelt
@@ -30,6 +31,9 @@ from meshwalk.problems import Problem, Span
 
 # Of all roles: a key that this role does not take is no misspelling of one it does.
 _KEYS = tuple(dict.fromkeys(key for shape in NODE_SHAPES.values() for key in shape.known_keys()))
+_READ_ELSEWHERE = {"next": DONE, "on_error": DONE, "writes": None}
+
+_Asking = PrescreenShape | AnswerShape | PrimaryShape | ClassifierShape
 
 
 def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], findings: Findings) -> Node | None:
@@ -52,13 +56,17 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
         findings.broken.add(name)
         return None
     shape = NODE_SHAPES[role]
-    fitted = fit(
-        shape, part, problems, given={"role": role, "next": DONE, "on_error": DONE}, elsewhere=_whose(part.table, shape)
-    )
+    fitted = fit(shape, part, problems, given=_READ_ELSEWHERE | {"role": role}, elsewhere=_whose(part.table, shape))
     taken = set(shape.known_keys())
     if not (following.whole and handling.whole) or "next" in fitted.lost:
         findings.broken.add(name)
     _check(fitted, name, part.table, attributes, problems)
+    fields = _fields(fitted, part.table)
+    if isinstance(fitted.shape, ClassifierShape):
+        written = check_classifier(fitted.shape, fitted.lost, part, problems)
+        if written is None:
+            findings.broken.add(name)
+        fields = classifier_fields(fields, fitted.shape, written or {})
 
     return Node(
         name=name,
@@ -67,7 +75,7 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
         on_error=handling.edges if "on_error" in taken else (),
         places=_places(part.table),
         description=fitted.shape.description or "",
-        **_fields(fitted, part.table),
+        **fields,
     )
 
 
@@ -97,18 +105,14 @@ def _fields(fitted: Fitted[AnyNodeShape], table: Table) -> dict[str, Any]:
     match shape:
         case RefusalShape():
             return {"role": shape.role, "reason": shape.reason}
-        case ClassifierShape():
-            return {"role": shape.role, "use": shape.use, "visits": shape.visits}
         case VerifierShape():
             of = () if "of" in fitted.lost else tuple(shape.of)
             return {"role": shape.role, "use": shape.use, "of": of, "extract": shape.extract, "visits": shape.visits}
-        case PrescreenShape() | AnswerShape() | PrimaryShape():
+        case PrescreenShape() | AnswerShape() | PrimaryShape() | ClassifierShape():
             return _calling_fields(fitted, shape, table)
 
 
-def _calling_fields(
-    fitted: Fitted[AnyNodeShape], shape: PrescreenShape | AnswerShape | PrimaryShape, table: Table
-) -> dict[str, Any]:
+def _calling_fields(fitted: Fitted[AnyNodeShape], shape: _Asking, table: Table) -> dict[str, Any]:
     return {
         "role": shape.role,
         "backend": None if "backend" in fitted.lost else shape.backend,
@@ -141,7 +145,7 @@ def _confidence(fitted: Fitted[AnyNodeShape], shape: ConfidenceShape | None, tab
 
 def _check(fitted: Fitted[AnyNodeShape], name: str, table: Table, attributes: Collection[str], problems: list[Problem]) -> None:
     shape = fitted.shape
-    if isinstance(shape, PrescreenShape | AnswerShape | PrimaryShape):
+    if isinstance(shape, PrescreenShape | AnswerShape | PrimaryShape | ClassifierShape):
         prompt = table.scalar("prompt")
         if shape.prompt is not None and prompt is not None:
             _check_prompt(name, shape.prompt, prompt, attributes, problems)
@@ -177,7 +181,7 @@ def _check_confidence(name: str, table: Table, problems: list[Problem]) -> None:
         check_pattern(pattern, f"'confidence.pattern' of node '{name}'", problems, groups=1)
 
 
-def _check_times(name: str, shape: PrescreenShape | AnswerShape | PrimaryShape, table: Table, problems: list[Problem]) -> None:
+def _check_times(name: str, shape: _Asking, table: Table, problems: list[Problem]) -> None:
     times = {"attempt_timeout": shape.attempt_timeout or 0, "min_time": shape.min_time}
     for key, time in times.items():
         if shape.deadline is not None and time > shape.deadline:

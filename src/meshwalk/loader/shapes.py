@@ -118,10 +118,7 @@ class _HoppingShape(_NodeShape):
     next: _Next = Field(description="The node that follows, or edges in order: the first whose guard holds is taken.")
 
 
-class _CallingShape(_HoppingShape):
-    stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "backend": "none"}
-
-    backend: Text = Field(description="The backend that is called.")
+class _AskingShape(_HoppingShape):
     prompt: Text | None = Field(
         None,
         description=(
@@ -150,7 +147,26 @@ class _CallingShape(_HoppingShape):
     on_error: _OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
 
 
-class ClassifierShape(_HoppingShape):
+class _CallingShape(_AskingShape):
+    stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "backend": "none"}
+
+    backend: Text = Field(description="The backend that is called.")
+
+
+class SignalShape(Shape):
+    """
+    A signal that a classifier gives and guards may read.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"type": "string"}
+
+    type: ValueType = Field(description="What kind of value it is.")
+    enum: Annotated[list[Text], Field(min_length=1)] | None = Field(None, description="For text: every value it may have.")
+    range: Interval | None = Field(None, description="For a number: the lowest and the highest.")
+    description: FreeText | None = Field(None, description="What it means.")
+
+
+class ClassifierShape(_AskingShape):
     """
     A node that writes signals.
     """
@@ -158,7 +174,23 @@ class ClassifierShape(_HoppingShape):
     stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "use": "features"}
 
     role: Literal["classifier"]
-    use: Literal["features"] = Field(description="What computes the signals.")
+    use: Literal["features", "weights", "model", "http", "python"] = Field(
+        description=(
+            "What gives the signals: features of the wording, trained weights, a model that answers with a label, "
+            "a service, or your own function."
+        )
+    )
+    weights: Text | None = Field(None, description="For `weights`: the file that `meshwalk train-classifier` wrote.")
+    backend: Text | None = Field(None, description="For `model`: the backend that is called.")
+    labels: Annotated[list[Text], Field(min_length=2, max_length=64)] | None = Field(
+        None, description="For `model`: what it may answer; its reply becomes signals.label."
+    )
+    url: Text | None = Field(None, description="For `http`: the address that is asked; ${NAME} is read from the environment.")
+    key_env: Variable | None = Field(None, description="For `http`: the environment variable that holds the key.")
+    function: Function | None = Field(None, description="For `python`: your async function, as package.module:function.")
+    writes: Annotated[dict[Identifier, SignalShape], Field(min_length=1)] | None = Field(
+        None, description="For `http` and `python`: the signals it gives, by name."
+    )
 
 
 class PrescreenShape(_CallingShape):

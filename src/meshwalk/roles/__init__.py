@@ -9,10 +9,11 @@ functions here give exactly those.  A value that a reply does not carry is left 
 from __future__ import annotations
 
 from meshwalk.model import Node, Value
-from meshwalk.roles import answer, prescreen
+from meshwalk.roles import answer, labels, prescreen
 from meshwalk.roles.classifier import complexity, estimate_tokens, features
 from meshwalk.roles.extract import extract
 from meshwalk.roles.verifier import agreement
+from meshwalk.roles.wording import wording
 from meshwalk.trace import Reply
 
 
@@ -20,7 +21,13 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     Read the outputs of *node* off the *reply* its backend gave.
     """
-    return prescreen.outputs_of(node, reply) if node.role == "prescreen" else answer.outputs_of(node, reply)
+    match node.role:
+        case "prescreen":
+            return prescreen.outputs_of(node, reply)
+        case "classifier":
+            return labels.outputs_of(node, reply)
+        case _:
+            return answer.outputs_of(node, reply)
 
 
-__all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of"]
+__all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "wording"]
