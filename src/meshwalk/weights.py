@@ -6,11 +6,16 @@ features of its wording (`roles.wording`), each as its distance from the trainin
 *clip* and times *factor*.  A head's score is `1 / (1 + exp(-(bias + weights · vector)))`, from 0 to 1, and its name is the
 signal that guards read.
 
+Where the training data name a category a row, the file also holds topics: a softmax over the same vector guesses the category,
+each head has a rate a topic, and its score is (1 - share) times the logistic one plus share times the mean rate of the topics
+as likely as they are.
+
     {"format": "meshwalk-classifier", "version": 1, "kind": "logistic",
      "trained_on": {"file", "sha256", "rows", "models": {HEAD: MODEL}},
      "embedding": null | {"package": "wordllama", "version", "dims"},
      "features": {"names": […], "mean": […], "scale": […], "clip", "factor"},
-     "heads": {HEAD: {"bias", "weights": […]}},
+     "topics": null | {"names": […], "bias": […], "weights": [[…], …], "share"},
+     "heads": {HEAD: {"bias", "weights": […], "rates": […]}},
      "metrics": {…}}
 
 Everything that scoring needs is checked when a file is read: an unknown feature, a vector of the wrong length or a number
@@ -43,6 +48,7 @@ FEATURES = (
 )
 
 _MOST_HEADS = 64
+_MOST_TOPICS = 1000
 _LARGEST = 1e9
 
 
@@ -89,14 +95,43 @@ class Scaling(NamedTuple):
         ]
 
 
+class Topics(NamedTuple):
+    """
+    Hold a softmax over the categories of the training data.
+
+    Args:
+        share: How much of a head's score is its rates' and not its own.
+    """
+
+    names: tuple[str, ...]
+    bias: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...]
+    share: float
+
+    def chances(self, vector: Sequence[float]) -> list[float]:
+        """
+        Say how likely each topic is.
+        """
+        reach = [bias + sum(map(mul, weights, vector)) for bias, weights in zip(self.bias, self.weights, strict=True)]
+        top = max(reach)
+        parts = [math.exp(each - top) for each in reach]
+        whole = math.fsum(parts)
+
+        return [part / whole for part in parts]
+
+
 class Head(NamedTuple):
     """
     Hold one logistic head.
+
+    Args:
+        rates: Its rate a topic, where there are topics.
     """
 
     name: str
     bias: float
     weights: tuple[float, ...]
+    rates: tuple[float, ...] = ()
 
     def score(self, vector: Sequence[float]) -> float:
         """
@@ -119,6 +154,7 @@ class Weights(NamedTuple):
     heads: tuple[Head, ...]
     scaling: Scaling
     embedding: Embedding | None = None
+    topics: Topics | None = None
     models: Mapping[str, str] = MappingProxyType({})
 
     def scores(self, measured: Mapping[str, float], embedded: Sequence[float] = ()) -> dict[str, float]:
@@ -131,7 +167,11 @@ class Weights(NamedTuple):
         """
         vector = [*embedded, *self.scaling.scaled(measured)]
 
-        return {head.name: head.score(vector) for head in self.heads}
+        if self.topics is None:
+            return {head.name: head.score(vector) for head in self.heads}
+        share, chances = self.topics.share, self.topics.chances(vector)
+
+        return {head.name: (1 - share) * head.score(vector) + share * sum(map(mul, head.rates, chances)) for head in self.heads}
 
 
 def read_weights(text: bytes) -> Weights:
@@ -156,7 +196,9 @@ def read_weights(text: bytes) -> Weights:
     scaling = _scaling(_table(given, "features"))
     length = len(scaling.names) + (embedding.dims if embedding else 0)
 
-    return Weights(_heads(_table(given, "heads"), length), scaling, embedding, _models(given))
+    topics = None if given.get("topics") is None else _topics(_table(given, "topics"), length)
+
+    return Weights(_heads(_table(given, "heads"), length, topics), scaling, embedding, topics, _models(given))
 
 
 def write_weights(weights: Weights, trained_on: Mapping[str, Any], metrics: Mapping[str, Any]) -> bytes:
@@ -177,11 +219,15 @@ def write_weights(weights: Weights, trained_on: Mapping[str, Any], metrics: Mapp
             "clip": scaling.clip,
             "factor": scaling.factor,
         },
-        "heads": {head.name: {"bias": head.bias, "weights": list(head.weights)} for head in weights.heads},
+        "topics": None if weights.topics is None else weights.topics._asdict(),
+        "heads": {
+            head.name: {"bias": head.bias, "weights": head.weights, **({"rates": head.rates} if head.rates else {})}
+            for head in weights.heads
+        },
         "metrics": metrics,
     }
 
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
 # ---- what can be wrong ----------------------------------------------------------------------------------------------
@@ -221,14 +267,36 @@ def _scaling(given: Mapping[str, Any]) -> Scaling:
     return Scaling(tuple(names), mean, scale, clip, factor)
 
 
-def _heads(given: Mapping[str, Any], length: int) -> tuple[Head, ...]:
+def _topics(given: Mapping[str, Any], length: int) -> Topics:
+    names, weights = given.get("names"), given.get("weights")
+    if not isinstance(names, list) or not 1 <= len(names) <= _MOST_TOPICS:
+        raise NoWeights(f"its 'topics.names' is no list of 1 to {_MOST_TOPICS} names")
+    if not isinstance(weights, list) or len(weights) != len(names):
+        raise NoWeights("its 'topics.weights' has not as many rows as 'topics.names' has names")
+    share = _numbers([given.get("share")], 1, "topics.share")[0]
+    if not 0 <= share <= 1:
+        raise NoWeights("its 'topics.share' does not lie in 0 to 1")
+
+    return Topics(
+        tuple(map(str, names)),
+        _numbers(given.get("bias"), len(names), "topics.bias"),
+        tuple(_numbers(row, length, "topics.weights") for row in weights),
+        share,
+    )
+
+
+def _heads(given: Mapping[str, Any], length: int, topics: Topics | None) -> tuple[Head, ...]:
     if not 1 <= len(given) <= _MOST_HEADS:
         raise NoWeights(f"it has {len(given)} heads, and takes 1 to {_MOST_HEADS}")
     heads = []
     for name, head in given.items():
         fields = head if isinstance(head, dict) else {}
         bias = _numbers([fields.get("bias")], 1, f"heads.{name}.bias")[0]
-        heads.append(Head(name, bias, _numbers(fields.get("weights"), length, f"heads.{name}.weights")))
+        weights = _numbers(fields.get("weights"), length, f"heads.{name}.weights")
+        rates = _numbers(fields.get("rates"), len(topics.names), f"heads.{name}.rates") if topics else ()
+        if not all(0 <= rate <= 1 for rate in rates):
+            raise NoWeights(f"its 'heads.{name}.rates' do not lie in 0 to 1")
+        heads.append(Head(name, bias, weights, rates))
 
     return tuple(heads)
 

@@ -36,7 +36,8 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
         # Errors are recorded where answers are not, so the reply itself is not quoted.
         many = len(found) or "none"
         raise Malformed(
-            f"the reply (of {len(reply.text)} characters) names {many} of the labels {', '.join(node.labels)}, and must name one",
+            f"the reply (of {len(reply.text)} characters) names {many} of the labels {', '.join(node.labels)}, "
+            f"and must name one",
             backend=node.backend or "",
         )
     outputs: dict[str, Value] = {LABEL: found[0]}
