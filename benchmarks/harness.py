@@ -76,6 +76,7 @@ class Answer(NamedTuple):
         spread: The first and third quartile of the rounds' ratios.
         note: What else was measured in the same run.
         command: What measures it again.
+        unit: What the figures are in; a ratio is so many times.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Answer(NamedTuple):
     rounds: int
     command: str
     note: str = ""
+    unit: str = " x"
 
     @property
     def holds(self) -> bool | None:
@@ -295,6 +297,15 @@ class Compare:
             )
         )
 
+    def report(
+        self, measured: float, spread: tuple[float, float], goal: Goal | None, *, rounds: int, unit: str, note: str
+    ) -> None:
+        """
+        Answer the test's question with a figure that is no ratio of times.
+        """
+        name, command = self._node.name.removeprefix("test_"), f"python -m pytest '{self._node.nodeid}'"
+        self._answers.append(Answer(name, self._question(), goal, measured, spread, rounds, command, note, unit))
+
     def _question(self) -> str:
         assert isinstance(self._node, pytest.Function)
         question = " ".join((self._node.function.__doc__ or "").split())
@@ -310,8 +321,8 @@ def table(answers: list[Answer]) -> list[str]:
     rows = [("goal", "measured", "spread", "holds", "command")]
     rows += [
         (
-            "reported" if answer.goal is None else f"{answer.goal} x",
-            f"{answer.measured:.3g} x",
+            "reported" if answer.goal is None else f"{answer.goal}{answer.unit}",
+            f"{answer.measured:.3g}{answer.unit}",
             f"{answer.spread[0]:.3g} to {answer.spread[1]:.3g}",
             "-" if answer.holds is None else "yes" if answer.holds else "NO",
             answer.command,

@@ -48,7 +48,7 @@ FEATURES = (
 )
 
 _MOST_HEADS = 64
-_MOST_TOPICS = 1000
+MOST_TOPICS = 256
 _LARGEST = 1e9
 
 
@@ -269,8 +269,8 @@ def _scaling(given: Mapping[str, Any]) -> Scaling:
 
 def _topics(given: Mapping[str, Any], length: int) -> Topics:
     names, weights = given.get("names"), given.get("weights")
-    if not isinstance(names, list) or not 1 <= len(names) <= _MOST_TOPICS:
-        raise NoWeights(f"its 'topics.names' is no list of 1 to {_MOST_TOPICS} names")
+    if not isinstance(names, list) or not 1 <= len(names) <= MOST_TOPICS:
+        raise NoWeights(f"its 'topics.names' is no list of 1 to {MOST_TOPICS} names")
     if not isinstance(weights, list) or len(weights) != len(names):
         raise NoWeights("its 'topics.weights' has not as many rows as 'topics.names' has names")
     share = _numbers([given.get("share")], 1, "topics.share")[0]

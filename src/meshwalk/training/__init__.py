@@ -1,8 +1,8 @@
 """
 Train a classifier on outcomes: which prompts a weak and a strong model answer right, told from the prompt alone.
 
-Each head learns how right one model's answers are.  `signals.strong - signals.weak` then says how much the strong model is worth
-on a prompt, and a guard compares that with a threshold.
+Each head learns how right one model's answers are.  `signals.strong - signals.weak` then says how much the strong model is
+worth on a prompt, and a guard compares that with a threshold.
 
 What is reported is held out: the rows are cut in five by the hash of their ids, and each fifth is scored by weights that
 were chosen and fitted on the others.  The weights that are written are fitted on all rows.  Beside the figures stand dull
@@ -27,7 +27,7 @@ from meshwalk.roles import wording
 from meshwalk.trace import Message
 from meshwalk.training.fit import Prompts, Recipe, choose, fit, scored
 from meshwalk.training.metrics import Figure, Floats, Rows, apgr, auroc, bootstrapped, ece, log_loss
-from meshwalk.weights import FEATURES, PACKAGE, Embedding, Weights, write_weights
+from meshwalk.weights import FEATURES, MOST_TOPICS, PACKAGE, Embedding, Weights, write_weights
 
 
 WEAK, STRONG = "weak", "strong"
@@ -35,7 +35,7 @@ FOLDS = 5
 LEAST_ROWS = 50
 # Of right and of wrong answers each, so that every part of the rows has some.
 _LEAST_OF_EACH = 10
-_LEAST_CATEGORIES = 2
+_LEAST_OF_A_TOPIC = 5
 _PRIOR_ROWS = 5.0
 
 # Told what is being done, and how many of how many parts are.
@@ -194,8 +194,8 @@ def measure(rows: Sequence[Row], embedding: Embedding | None) -> Prompts:
     if embedding is not None:
         vectors = open_embedding(embedding, "training")([row.prompt for row in rows])
     names, numbers = np.unique([row.category for row in rows], return_inverse=True)
-    # Rows without a category would be a topic of their own that means nothing.
-    several = len(names) >= _LEAST_CATEGORIES and "" not in names
+    # Rows without a category would be a topic of their own that means nothing, and of a few rows nothing can be told.
+    several = 2 <= len(names) <= min(MOST_TOPICS, len(rows) // _LEAST_OF_A_TOPIC) and "" not in names
 
     return Prompts(
         FEATURES,
@@ -228,9 +228,8 @@ def _models(file: Outcomes, weak: str, strong: str) -> dict[str, str]:
 
 def _known(file: Outcomes, model: str) -> None:
     if model not in file.models:
-        raise SetupError(
-            f"'{file.path}' has no outcomes of '{model}'; {did_you_mean(model, file.models) or 'it has: ' + ', '.join(file.models)}"
-        )
+        remedy = did_you_mean(model, file.models) or f"it has: {', '.join(file.models)}"
+        raise SetupError(f"'{file.path}' has no outcomes of '{model}'; {remedy}")
 
 
 def _scores(file: Outcomes, model: str) -> list[float]:
