@@ -24,7 +24,7 @@ def label_taken(span: Span, subject: str, label: str) -> Problem:
     return Problem(
         span,
         "duplicate-label",
-        f"the label {quoted(label)} of {subject} is there already, or differs from another only in letters' case",
+        f"the label {quoted(label)} of {subject} is there already, in upper or lower case",
         "a reply must mean one of them",
     )
 

@@ -223,12 +223,15 @@ def _read(path: Path) -> bytes:
 # ---- several classifiers --------------------------------------------------------------------------------------------
 
 
-def compare_signals(nodes: Mapping[str, Node], problems: list[Problem]) -> None:
+def compare_signals(nodes: Mapping[str, Node], findings: Findings) -> None:
     """
     Hold classifiers that give signals of one name to one declaration of it.
     """
     first: dict[str, tuple[Attribute, str]] = {}
-    given = [(node, signal) for node in nodes.values() for signal in written(node)]
+    problems = findings.problems
+    # What a broken node declares may not be what its author meant.
+    sound = [node for node in nodes.values() if node.name not in findings.broken]
+    given = [(node, signal) for node in sound for signal in written(node)]
     for node, signal in given:
         features = FEATURES.get(signal.name)
         if features is not None and (signal.type, signal.range) != ("number", features):

@@ -66,7 +66,7 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         hashes = hash_files(backends, root.entries.get("backends"), folder, problems)
         nodes, learnt = complete_classifiers(nodes, folder, findings)
         hashes |= learnt
-    compare_signals(nodes, problems)
+    compare_signals(nodes, findings)
 
     return Graph(
         name=header.name,
