@@ -9,6 +9,7 @@ over every row that is scored, and gives exactly the calls and the quality that 
 
 from __future__ import annotations
 
+import faulthandler
 from pathlib import Path
 from statistics import fmean
 
@@ -92,6 +93,8 @@ def test_prompt_only(compare: Compare, tmp_path: Path, name: str) -> None:
     """
     By how much more APGR than the best dull way does a graph with a trained classifier win, at the least?
     """
+    # This takes minutes by design, all of them in Python; the test's own time limit still ends it.
+    faulthandler.cancel_dump_traceback_later()
     outcomes = OUTCOMES / f"{name}.jsonl.gz"
     if not outcomes.is_file():
         pytest.skip(f"the real outcomes are not here: no {name}.jsonl.gz in shared/data/outcomes beside the repository")

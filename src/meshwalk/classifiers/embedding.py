@@ -62,7 +62,14 @@ def open_embedding(wanted: Embedding, whose: str) -> Embed:
     model = _model()
 
     def embed(texts: Sequence[str]) -> list[list[float]]:
-        return [_unit(vector) for vector in model.embed([_ends(text) for text in texts]).tolist()]
+        # A batch is filled up to its longest text, so texts of one length go together.
+        order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
+        vectors = model.embed([_ends(texts[position]) for position in order]).tolist()
+        found: list[list[float]] = [[] for _ in texts]
+        for position, vector in zip(order, vectors, strict=True):
+            found[position] = _unit(vector)
+
+        return found
 
     return embed
 
