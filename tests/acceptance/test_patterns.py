@@ -1,9 +1,9 @@
 """
 The four routing patterns as they ship, end to end: real HTTP model servers below, gRPC above, and the books in agreement.
 
-Each way is gone through `Route` and through `RouteStream`, and comes to the same nodes and words.  Whatever was asked, the money
-is what the server's own log says at the graph's prices, to the nano-dollar; the spans make one tree for each walk; and the
-records replay unchanged.
+Each way is gone through `Route` and through `RouteStream`, and comes to the same nodes and words.  Whatever was asked, the
+money is what the server's own log says at the graph's prices, to the nano-dollar; the spans make one tree for each walk; and
+the records replay unchanged.
 """
 
 from __future__ import annotations

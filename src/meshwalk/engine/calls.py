@@ -179,7 +179,7 @@ class Calls:
         return self._machine.failed(
             line.number,
             self._walk.now(),
-            line.error_class or "timeout",
+            line.error_class,
             line.message,
             retry_after_us=line.retry_after_us,
             elsewhere=elsewhere,
