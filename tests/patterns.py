@@ -1,8 +1,8 @@
 """
 Put a shipped graph on a stage: its models are played by a real HTTP server, and its callers come through gRPC.
 
-What each node's model says stands in a script by the node's name; the graph's text tells which model that is, and by what words
-of its prompt the server can tell one node's calls from another's.
+What each node's model says stands in a script by the node's name; the graph's text tells which model that is, and by which
+words of its prompt the server can tell one node's calls from another's.
 """
 
 from __future__ import annotations
