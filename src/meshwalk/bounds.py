@@ -160,7 +160,12 @@ def _given_up(graph: Graph, hops: int, deadline_us: int) -> Bounds:
 def _owns(graph: Graph) -> dict[str, _Own]:
     facts = needs.largest_facts(graph)
 
-    return {name: _Own() if node.backend is None else _own(graph, node, facts) for name, node in graph.nodes.items()}
+    return {name: _free(node) if node.backend is None else _own(graph, node, facts) for name, node in graph.nodes.items()}
+
+
+def _free(node: Node) -> _Own:
+    # A service or a function that classifies takes time and costs nothing that we know of.
+    return _Own(latency_us=node.deadline_us or 0, stated_us=node.deadline_us or 0)
 
 
 def _own(graph: Graph, node: Node, facts: Facts) -> _Own:

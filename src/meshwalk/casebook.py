@@ -131,5 +131,5 @@ class Case:
     limits: Limits = Limits()
     scopes: Scopes = Scopes()
     spent: Mapping[ScopeKind, Amount] = field(default_factory=dict)
-    signals: Mapping[str, float] = field(default_factory=dict)
+    signals: Mapping[str, Value] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)

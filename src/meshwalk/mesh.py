@@ -27,6 +27,7 @@ from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
 from meshwalk.backends.cache import CacheBackend
 from meshwalk.backends.tokenizer import open_tokenizer
+from meshwalk.classifiers import Classifier, open_classifier, opens
 from meshwalk.counting import Tokenizer
 from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, gates, passage
 from meshwalk.imports import import_named
@@ -101,7 +102,7 @@ class Mesh:
         self._given = dict(backends or {})
         self._given_sinks = tuple(sinks)
         self._traces = traces
-        self._own: list[Backend] = []
+        self._own: list[Backend | Classifier] = []
         self._store: TraceStore | None = None
         self._sinks: tuple[Sink, ...] = ()
         self._redactors: tuple[Redactor, ...] = ()
@@ -118,6 +119,7 @@ class Mesh:
         self._redactors = tuple(_redactor(name) for name in self.plan.graph.recording.redact)
         try:
             backends = await self._open_backends()
+            classifiers = await self._open_classifiers()
             vault = self._vault = await self._open_vault()
             tokenizers = self._open_tokenizers()
             self._store = None if self._traces is None else TraceStore(self._traces)
@@ -145,6 +147,7 @@ class Mesh:
             tenant=self.tenant,
             tokenizers=tokenizers,
             gates=before,
+            classifiers=classifiers,
             clock_ns=clock_ns,
         )
 
@@ -303,16 +306,25 @@ class Mesh:
             if name in caches and inner is None:
                 continue  # what is lacking is said of the other backend
             try:
-                backends[name] = await open_backend(spec, folder=self.plan.graph.folder, data=self._data, inner=inner)
+                backends[name] = own = await open_backend(spec, folder=self.plan.graph.folder, data=self._data, inner=inner)
             except SetupError as error:
                 # What the others lack is told in the same run.
                 lacking.append(error)
             else:
-                self._own.append(backends[name])
+                self._own.append(own)
         if lacking:
             raise SetupError("; ".join(map(str, lacking))) from lacking[0]
 
         return backends
+
+    async def _open_classifiers(self) -> dict[str, Classifier]:
+        classifiers: dict[str, Classifier] = {}
+        for node in self.plan.graph.nodes.values():
+            if opens(node):
+                classifiers[node.name] = own = await open_classifier(node, folder=self.plan.graph.folder)
+                self._own.append(own)
+
+        return classifiers
 
     async def _open_vault(self) -> Vault:
         given = self._given_vault

@@ -266,9 +266,11 @@ class _GuardSheet:
 def _in_broken_part(graph: Graph, node: Node, name: str) -> bool:
     head, _, rest = name.partition(".")
     if head == "signals":
-        # Any classifier writes all of them, so one that is whole tells which there are.
-        sound = any(other.role == "classifier" and other.name not in graph.broken for other in graph.nodes.values())
-        return bool(graph.broken) and not sound
+        # What a classifier writes may not be known if its own text is at fault; one of features always writes the same.
+        classifiers = [other for other in graph.nodes.values() if other.role == "classifier"]
+        lame = any(other.name in graph.broken and other.use != "features" for other in classifiers)
+        sound = any(other.name not in graph.broken for other in classifiers)
+        return lame or (bool(graph.broken) and not sound)
     if head == "output":
         return node.name in graph.broken
 
@@ -368,7 +370,7 @@ def _node(graph: Graph, node: Node, index: Mapping[str, int], slots: Mapping[str
 
 def _writes(node: Node, slots: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     if node.role == "classifier":
-        names = [(feature, f"signals.{feature}") for feature in signals.FEATURES]
+        names = [(attribute.name, f"signals.{attribute.name}") for attribute in signals.written(node)]
     else:
         names = [(output.name.rpartition(".")[2], output.slot) for output in signals.outputs(node)]
     for output, slot in names:

@@ -8,7 +8,10 @@ left has just had its latest successful visit.
 | name | type | written by |
 |---|---|---|
 | `request.<attribute>` | as declared | the caller, or the default |
-| `signals.tokens .depth .ambiguity .complexity` | number | a `classifier` |
+| `signals.tokens .depth .ambiguity .complexity` | number | a `classifier` with `use: features` |
+| `signals.<head>` | number, 0 to 1 | a `classifier` with `use: weights` |
+| `signals.label`, `signals.confidence` | text, number | a `classifier` with `use: model` |
+| `signals.<name>` | as it declares under `writes` | a `classifier` with `use: http` or `python` |
 | `thresholds.<name>` | number | the author |
 | `fits.<backend>` | true or false | the walk, when it begins |
 | `backend.<backend>.healthy` | true or false | the engine, when the walk begins |
@@ -131,7 +134,7 @@ def outputs(node: Node) -> tuple[Signal, ...]:
         return Signal(full, kind, full, f"node '{node.name}'", members, range, optional)
 
     found: list[Signal] = []
-    if node.confidence is not None:
+    if node.confidence is not None and node.role != "classifier":
         name = "score" if node.role == "verifier" else "confidence"
         found.append(signal(name, Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
     match node.role:
@@ -167,6 +170,42 @@ def healthy(backend: str) -> str:
     return f"backend.{backend}.healthy"
 
 
+LABEL = "label"
+CONFIDENCE = "confidence"
+
+
+def written(node: Node) -> tuple[Attribute, ...]:
+    """
+    Declare the signals that *node* gives if it is a classifier: `signals.<name>` for each.
+    """
+    if node.role != "classifier":
+        return ()
+    match node.use:
+        case None | "features":
+            return tuple(Attribute(name, "number", node.span, range=span) for name, span in FEATURES.items())
+        case "model":
+            label = Attribute(LABEL, "string", node.places.get("labels", node.span), enum=node.labels)
+            if node.confidence is None:
+                return (label,)
+            return (label, Attribute(CONFIDENCE, "number", node.confidence.span, range=_UNIT))
+        case _:
+            return tuple(node.writes.values())
+
+
+def classified(graph: Graph) -> dict[Attribute, tuple[str, ...]]:
+    """
+    Return each signal that classifiers of *graph* give, with the nodes that give it; one of two declarations stands for both.
+    """
+    declared: dict[str, Attribute] = {}
+    writers: dict[str, list[str]] = {}
+    for node in graph.nodes.values():
+        for attribute in written(node):
+            declared.setdefault(attribute.name, attribute)
+            writers.setdefault(attribute.name, []).append(node.name)
+
+    return {attribute: tuple(writers[name]) for name, attribute in declared.items()}
+
+
 def _everywhere(graph: Graph) -> Iterator[Signal]:
     for attribute in attributes(graph).values():
         name = f"request.{attribute.name}"
@@ -175,11 +214,10 @@ def _everywhere(graph: Graph) -> Iterator[Signal]:
     for threshold in graph.thresholds.values():
         name = f"thresholds.{threshold.name}"
         yield Signal(name, Kind.NUMBER, name, "the author", range=threshold.range, constant=threshold.value)
-    classifiers = [node.name for node in graph.nodes.values() if node.role == "classifier"]
-    if classifiers:
-        writer = "node " + " or ".join(f"'{name}'" for name in classifiers)
-        for feature, span in FEATURES.items():
-            yield Signal(f"signals.{feature}", Kind.NUMBER, f"signals.{feature}", writer, range=span, optional=True)
+    for attribute, writers in classified(graph).items():
+        name = f"signals.{attribute.name}"
+        writer = "node " + " or ".join(f"'{node}'" for node in writers)
+        yield Signal(name, _KINDS[attribute.type], name, writer, attribute.enum, attribute.range, optional=True)
     for backend in graph.backends.values():
         if backend.context_tokens is not None:
             name = f"fits.{backend.name}"

@@ -265,17 +265,17 @@ class Walk:
             self._values[node.visits_slot] = float(self._visits[to])
         if node.role == "refusal":
             return self._finish(wishes, Finish(Outcome.REFUSED, message=node.node.reason, node=node.name))
-        if not node.reserves:
-            self.phase = Phase.CALLING
-            return (*wishes, Call(hop, node.name, self._deadline_at))
-        if not node.calls:
-            return self._ask(wishes, Reserve(hop, node.name, 0, 0, 0, calls=0, hops=1, deadline_at=self._deadline_at))
-        late = self._too_late(node, at)
-        if late is not None:
-            return self._leave_by_error(*late, at, wishes)
         deadline_at, own = self._deadline_at, node.node.deadline_us
         if own is not None:
             deadline_at = min(deadline_at, at + own)
+        if not node.reserves:
+            self.phase = Phase.CALLING
+            return (*wishes, Call(hop, node.name, deadline_at))
+        if not node.calls:
+            return self._ask(wishes, Reserve(hop, node.name, 0, 0, 0, calls=0, hops=1, deadline_at=deadline_at))
+        late = self._too_late(node, at)
+        if late is not None:
+            return self._leave_by_error(*late, at, wishes)
 
         return self._ask(wishes, Reserve(hop, node.name, *node.need(self._facts), calls=1, hops=1, deadline_at=deadline_at))
 

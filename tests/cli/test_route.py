@@ -51,7 +51,7 @@ class TestAnswer:
             *("node", "role", "status", "started_us", "latency_us", "engine_us", "cost_usd", "usage", "outputs"),
             *("edge", "considered"),
         } <= first.keys()
-        assert {"input_tokens", "output_tokens"} == second["usage"].keys()
+        assert {"input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens"} == second["usage"].keys()
         assert 0.9 == second["outputs"]["confidence"]
         assert [
             {"to": "sorry", "guard": "request.task == 'proof'", "verdict": "not held"},

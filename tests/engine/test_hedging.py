@@ -11,7 +11,7 @@ from helpers import plan_of
 from meshwalk.engine import Walked
 from meshwalk.hops import hops_of
 from meshwalk.problems import Unreachable
-from streaming import Bench, Streamer, walked, whole
+from streaming import Bench, Streamer, pieces, walked, whole
 
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +30,11 @@ _TEXT = """
     """
 
 HEDGED = plan_of(_TEXT)
+JUDGED = plan_of(
+    _TEXT.replace("hedge: 10ms, next: done", "hedge: 10ms, stream: {hold_first: 2}, next: done").replace(
+        "role: primary", "role: answer"
+    )
+)
 
 
 class TestHedge:
@@ -126,3 +131,16 @@ class TestHedge:
         (record,) = bench.records
 
         assert (2, ["cancelled", "cancelled"]) == (little.cancelled, [one.status for one in record.attempts()])
+
+    async def test_a_second_call_that_is_passed_on_ends_the_first(self) -> None:
+        """
+        Where the beginning of the second call's reply is committed to, the first is cancelled, and the second goes on.
+        """
+        little = Streamer([None], [*pieces(0.9, "Pa", "ris", "."), whole("Paris.")])
+        bench = Bench(little, plan=JUDGED)
+        done = await walked(bench)
+        (hop,) = hops_of(done.traversal, JUDGED)
+
+        assert ("Paris.", 1) == (done.answer, little.cancelled)
+        assert [(0, "Paris"), (0, ".")] == bench.told
+        assert [("cancelled", False), ("ok", True)] == [(attempt.status, attempt.hedge) for attempt in hop.attempts]

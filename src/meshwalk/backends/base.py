@@ -135,7 +135,7 @@ class Classifier(Protocol):
         self, messages: Sequence[Message], attributes: Mapping[str, Value], traceparent: str
     ) -> dict[str, Value]:
         """
-        Give the signals that its node declares, by name; what it cannot tell is left out.
+        Give each signal that its node declares, by name.
 
         Raises:
             BackendError: With the class of what went wrong.

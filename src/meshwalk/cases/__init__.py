@@ -48,7 +48,8 @@ from meshwalk.budgets import Place
 from meshwalk.casebook import Case, EdgeName
 from meshwalk.cases.judge import End, edge_name, failures_of
 from meshwalk.cases.results import CaseResult, Coverage, Failure, Uncovered
-from meshwalk.cases.stage import Stage, Unscripted
+from meshwalk.cases.stage import SaidBy, Stage, Unscripted
+from meshwalk.classifiers import opens
 from meshwalk.engine import Engine, Walked
 from meshwalk.engine.purse import shared_scopes
 from meshwalk.hops import condition
@@ -90,11 +91,13 @@ async def _run(plan: Plan, case: Case) -> CaseResult:
     stage = Stage(plan, case)
     backends = dict.fromkeys(plan.graph.backends, stage)
     vault = await _vault(plan, case)
+    classifiers = {name: SaidBy(node, case) for name, node in plan.graph.nodes.items() if opens(node)}
     engine = Engine(
         plan,
         backends,
         lambda _: None,
         vault=vault,
+        classifiers=classifiers,
         features=stage.features,
         clock_ns=stage.clock_ns,
         sleep=stage.sleep,

@@ -11,7 +11,7 @@ from typing import ClassVar
 from meshwalk import roles
 from meshwalk.backends.base import ChatRequest
 from meshwalk.casebook import Case, Scripted
-from meshwalk.model import Value
+from meshwalk.model import Node, Value
 from meshwalk.plan import Plan
 from meshwalk.problems import (
     BackendError,
@@ -22,6 +22,7 @@ from meshwalk.problems import (
     RefusedByModel,
     Unreachable,
 )
+from meshwalk.signals import CONFIDENCE, FEATURES, LABEL
 from meshwalk.trace import Call, Decision, Entry, Message, Reply, TokenProbabilities, Wish
 from meshwalk.walk import Walk
 
@@ -49,6 +50,41 @@ _FAILURES: Mapping[str, type[BackendError]] = {
     "malformed": Malformed,
     "refused_by_model": RefusedByModel,
 }
+
+
+class SaidBy:
+    """
+    Be the classifier of one node: give what the case says of its signals.
+    """
+
+    waits = False
+
+    def __init__(self, node: Node, case: Case) -> None:
+        self._node = node
+        self._case = case
+
+    async def classify(
+        self,
+        messages: Sequence[Message],  # noqa: ARG002 (what is asked does not change what was scripted)
+        attributes: Mapping[str, Value],  # noqa: ARG002
+        traceparent: str,  # noqa: ARG002
+    ) -> dict[str, Value]:
+        """
+        Give each signal that the node declares.
+        """
+        lacking = [name for name in self._node.writes if name not in self._case.signals]
+        if lacking:
+            raise Unscripted(
+                f"classifier '{self._node.name}' is asked, and the case does not say what it gives; "
+                f"add `{lacking[0]}: …` under given.signals"
+            )
+
+        return {name: self._case.signals[name] for name in self._node.writes}
+
+    async def aclose(self) -> None:
+        """
+        Do nothing.
+        """
 
 
 class Stage:
@@ -85,7 +121,9 @@ class Stage:
         """
         Give what the case says of signals, and compute the rest.
         """
-        return {**roles.features(messages), **self._case.signals}
+        said = {name: value for name, value in self._case.signals.items() if name in FEATURES}
+
+        return {**roles.features(messages), **said}
 
     def watch(self, entry: Entry, wishes: tuple[Wish, ...], walk: Walk) -> None:  # noqa: ARG002 (an observer's signature)
         """
@@ -101,7 +139,7 @@ class Stage:
         Give what the case says the node under way is given.
         """
         node = self._plan.node(self._wish.node).node
-        scripted = self._next(node.name)
+        scripted = self._next(node)
         until = self._wish.deadline_at
         if node.attempt_timeout_us is not None:
             until = min(until, self._now_us + node.attempt_timeout_us)
@@ -120,8 +158,12 @@ class Stage:
         Do nothing.
         """
 
-    def _next(self, node: str) -> Scripted:
+    def _next(self, asked: Node) -> Scripted:
+        node = asked.name
         script = self._case.scripts.get(node)
+        if script is None and asked.role == "classifier" and LABEL in self._case.signals:
+            sure = self._case.signals.get(CONFIDENCE)
+            return Scripted(text=str(self._case.signals[LABEL]), confidence=sure if isinstance(sure, float) else None)
         if script is None:
             raise Unscripted(
                 f"node '{node}' is called, and the case does not say what it replies; "

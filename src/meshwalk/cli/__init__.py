@@ -27,6 +27,7 @@ from meshwalk.cli.schema import schema
 from meshwalk.cli.serve import serve
 from meshwalk.cli.test import test
 from meshwalk.cli.traces import traces
+from meshwalk.cli.train_classifier import train_classifier
 from meshwalk.problems import MeshwalkError
 
 
@@ -79,7 +80,7 @@ def app() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(show_default=False),
     )
-    for command in (check, test, draw, diff, schema, serve, evaluate, replay):
+    for command in (check, test, draw, diff, schema, serve, evaluate, train_classifier, replay):
         commands.command(command)
     commands.command(route, usage="Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT")
     commands.command(traces())

@@ -173,7 +173,7 @@ class Calls:
         if self.committed is not None:
             # It was cancelled in favour of the one that is passed on.
             return None
-        assert line.error_class is not None
+        assert line.error_class is not None, "a call that nothing else ended has failed"
         elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried), line.most_tokens)
 
         return self._machine.failed(

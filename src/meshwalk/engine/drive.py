@@ -7,13 +7,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from anyio import get_cancelled_exc_class, move_on_after
+from anyio import get_cancelled_exc_class
 
 from meshwalk import prompts, roles
 from meshwalk.attempts import Closed
-from meshwalk.backends.base import ChatRequest, Classifier
+from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Need, Refusal
 from meshwalk.engine.calls import Calls, log_unforeseen
+from meshwalk.engine.classify import classify
 from meshwalk.engine.context import random_hex, trace_context
 from meshwalk.engine.line import Line
 from meshwalk.engine.purse import Purse, shared_scopes
@@ -249,7 +250,12 @@ class Drive:
     async def _call(self, wish: Call) -> Entry:
         node = self._plan.node(wish.node)
         if not node.calls:
-            return await self._free(wish, node)
+            self._calls = None
+            asked = self._shop.classifiers.get(node.name)
+            if asked is None:
+                return self._free(wish.hop, node)
+            traceparent = self._context.traceparent(random_hex(64))
+            return await classify(wish, asked, self._request, self._facts, traceparent, self.now)
         assert self._first is not None
         if node.node.quotes and (lacking := [name for name in node.node.of if name not in self._texts(node)]):
             self._calls = None
@@ -284,6 +290,9 @@ class Drive:
         try:
             reply = roles.settled(node.node, reply)
             outputs = roles.outputs_of(node.node, reply)
+        except BackendError as error:
+            message = f"node '{node.name}': {error}"
+            return Failed(hop, self.now(), error.error_class, message, attempts, views)
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             log_unforeseen("the outputs of a reply could not be read", node, error)
             message = f"the reply of node '{node.name}' could not be read ({type(error).__name__})"
@@ -292,41 +301,17 @@ class Drive:
 
         return Replied(hop, self.now(), outputs, attempts, views)
 
-    async def _free(self, wish: Call, node: NodePlan) -> Replied | Failed | TimedOut:
-        hop, asked = wish.hop, self._shop.classifiers.get(node.name)
-        self._calls = None
+    def _free(self, hop: int, node: NodePlan) -> Replied | Failed:
         try:
-            if asked is not None:
-                outputs = await self._classified(asked, wish, node)
-                if outputs is None:
-                    message = f"node '{node.name}' did not answer within its time"
-                    return TimedOut(hop, self.now(), message)
-            elif node.role == "classifier":
+            if node.role == "classifier":
                 outputs = self._shop.features(self._request.messages)
             else:
                 outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
-        except BackendError as error:
-            return Failed(hop, self.now(), error.error_class, f"node '{node.name}': {error}")
-        except Exception as error:  # noqa: BLE001 (what an author or an evaluation brings may raise anything)
+        except Exception as error:  # noqa: BLE001 (pure as well, and an evaluation brings its own features)
             log_unforeseen("a node without a backend raised", node, error)
             return Failed(hop, self.now(), "malformed", f"node '{node.name}' raised {type(error).__name__}")
 
         return Replied(hop, self.now(), outputs)
-
-    async def _classified(self, asked: Classifier, wish: Call, node: NodePlan) -> dict[str, Value] | None:
-        """
-        Ask a classifier that is no rule of the house; None if it took too long.
-        """
-        messages, attributes = self._request.messages, dict(self._facts.attributes)
-        traceparent = self._context.traceparent(random_hex(64))
-        if not asked.waits:
-            return await asked.classify(messages, attributes, traceparent)
-        now, own = self.now(), node.node.deadline_us
-        until = wish.deadline_at if own is None else min(wish.deadline_at, now + own)
-        with move_on_after(max(0, until - now) / 1e6):
-            return await asked.classify(messages, attributes, traceparent)
-
-        return None
 
     def _texts(self, node: NodePlan) -> dict[str, str]:
         """

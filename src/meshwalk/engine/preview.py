@@ -1,5 +1,7 @@
 """
 Look ahead: walk as far as the first call, and say what each edge behind it would need.
+
+Classifiers that wait for nobody (features, trained weights) run; a service or a function is a call, where a preview stops.
 """
 
 from __future__ import annotations

@@ -39,20 +39,20 @@ def without_secrets(part: Part, problems: list[Problem]) -> Part:
     return part._replace(table=kept)
 
 
-def address_fault(url: str, part: Part) -> Problem | None:
+def address_fault(url: str, part: Part, key: str = "base_url") -> Problem | None:
     """
-    Say what is wrong with the `base_url` of *part*, if anything is.
+    Say what is wrong with the address *url* that stands under *key*, if anything is.
     """
-    span = part.table.place("base_url")
-    remedy = "name the variable that holds it: key_env: NAME, or base_url: ${NAME}"
+    span = part.table.place(key)
+    remedy = f"name the variable that holds it: key_env: NAME, or {key}: ${{NAME}}"
     if _USER_INFO.match(url):
         return faults.secret_in_graph(span, part.subject, "a user or a password in its address", remedy)
     if _SECRET_QUERY.search(url):
         return faults.secret_in_graph(span, part.subject, "a key in its address", remedy)
     rest = _VARIABLE.sub("", url)
     if "${" in rest:
-        return traffic_faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}")
+        return traffic_faults.bad_address(span, part.subject, "has a '${' that starts no ${NAME}", key)
     if not url.startswith(("http://", "https://", "${")):
-        return traffic_faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}")
+        return traffic_faults.bad_address(span, part.subject, "does not start with http://, https:// or ${NAME}", key)
 
     return None

@@ -222,7 +222,7 @@ def hash_files(
             if named is None or not isinstance(named.value, str):
                 continue
             try:
-                hashes[f"backends.{name}.{key}"] = _sha256(Path(folder, named.value))
+                hashes[f"backends.{name}.{key}"] = sha256_of(Path(folder, named.value))
             except (OSError, ValueError) as error:
                 problems.append(faults.missing_file(named.span, named.value, folder, why_unread(error)))
 
@@ -239,7 +239,10 @@ def _files(spec: AnyBackendSpec) -> tuple[str, ...]:
             return ("tokenizer",)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """
+    Return the SHA-256 of the plain file at *path*.
+    """
     # A pipe or a device would never end.
     if path.exists() and not path.is_file():
         raise IsADirectoryError

@@ -115,6 +115,10 @@ def no_classifier(span: Span) -> Problem:
     )
 
 
+def bad_signal(span: Span, name: str, why: str) -> Problem:
+    return Problem(span, "bad-signal", f"signal {quoted(name)} {why}")
+
+
 def signal_out_of_range(span: Span, name: str, value: float, low: float, high: float) -> Problem:
     wanted = f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
 

@@ -16,7 +16,6 @@ from meshwalk.loader.values import (
     Fraction,
     Identifier,
     Money,
-    Number,
     ScalarValue,
     SharedMoney,
     Text,
@@ -140,8 +139,8 @@ class GivenShape(Shape):
     session: Text | None = Field(None, description="The session it names; `spent` names one by itself.")
     workflow: Text | None = Field(None, description="The workflow it names; `spent` names one by itself.")
     spent: SpentShape | None = Field(None, description="What was spent before, by scope.")
-    signals: dict[Identifier, Number] | None = Field(
-        None, description="What classifiers say; what is left out is computed from the messages."
+    signals: dict[Identifier, ScalarValue] | None = Field(
+        None, description="What classifiers say; of features, what is left out is computed from the messages."
     )
     replies: dict[Identifier, _OneReply | Annotated[list[_OneReply], Field(min_length=1)]] | None = Field(
         None, description="By node: one reply for all of its calls, or a list with one for each call in turn."

@@ -78,7 +78,7 @@ class _Whole(NamedTuple):
     limits: Limits = Limits()
     scopes: Scopes = Scopes()
     spent: Mapping[ScopeKind, Amount] = {}
-    signals: Mapping[str, float] = {}
+    signals: Mapping[str, Value] = {}
     scripts: Mapping[str, Script] = {}
 
 
@@ -209,20 +209,28 @@ class _Reader:
                 shape = fit(AmountShape, inner, self.problems).shape
                 yield scope, Amount(shape.cost_usd, shape.input_tokens, shape.output_tokens, shape.calls, shape.hops)
 
-    def signals(self, part: Part) -> Iterator[tuple[str, float]]:
-        classified = any(node.role == "classifier" for node in self.graph.nodes.values())
-        if "signals" in part.table.entries and not classified:
+    def signals(self, part: Part) -> Iterator[tuple[str, Value]]:
+        known = {signal.name: signal for signal in signals.classified(self.graph)}
+        if "signals" in part.table.entries and not known:
             self.problems.append(case_faults.no_classifier(part.table.key_spans["signals"]))
             return
         for name, span, value in self.values(part, "signals"):
             piece = self.entry(part, "signals", name)
-            if name not in signals.FEATURES:
-                self.problems.append(case_faults.unknown_signal(span, name, signals.FEATURES))
+            declared = known.get(name)
+            if declared is None:
+                self.problems.append(case_faults.unknown_signal(span, name, known))
+            elif declared.type != "number":
+                if not isinstance(value, str | bool | int | float):
+                    self.problems.append(faults.wrong_type(piece.span, f"signal '{name}'", value, "text, or true or false"))
+                elif why := signals.accepts(declared, value):
+                    self.problems.append(case_faults.bad_signal(piece.span, name, why))
+                else:
+                    yield name, value
             elif isinstance(value, bool) or not isinstance(value, int | float):
                 self.problems.append(faults.wrong_type(piece.span, f"signal '{name}'", value, "a number"))
             else:
-                low, high = signals.FEATURES[name]
-                if low <= value <= high and value != float("inf"):
+                low, high = declared.range or (-float("inf"), float("inf"))
+                if low <= value <= high and abs(value) != float("inf"):
                     yield name, float(value)
                 else:
                     self.problems.append(case_faults.signal_out_of_range(piece.span, name, value, low, high))

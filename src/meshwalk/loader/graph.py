@@ -11,6 +11,7 @@ from meshwalk.loader import faults
 from meshwalk.loader.backends import hash_files, read_backend, resolve_caches
 from meshwalk.loader.budget_shapes import WalkLimitsShape
 from meshwalk.loader.budgets import limits_of, read_budgets
+from meshwalk.loader.classifiers import compare_signals, complete_classifiers
 from meshwalk.loader.document import Document, Piece, Scalar, Table, plain
 from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
 from meshwalk.loader.nodes import read_node, with_quotes
@@ -64,7 +65,13 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
     allowance = _allowance(root, problems)
     budgets = _budgets(root, findings)
     section = root.entries.get("backends")
-    hashed = hash_files(backends, section, folder, problems) if hashes is None else dict(hashes)
+    if hashes is None:
+        hashed = hash_files(backends, section, folder, problems)
+        nodes, learnt = complete_classifiers(nodes, folder, findings)
+        hashed |= learnt
+    else:
+        hashed = dict(hashes)
+    compare_signals(nodes, findings)
     resolve_caches(backends, section, hashed, findings)
     if prices.table is not None:
         hashed["prices"] = prices.table.digest

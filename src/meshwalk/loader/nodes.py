@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from meshwalk import prompts
 from meshwalk.loader import faults, traffic_faults
+from meshwalk.loader.classifiers import check_classifier, classifier_fields
 from meshwalk.loader.document import Piece, Scalar, Series, Table
 from meshwalk.loader.edges import read_next, read_on_error
 from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
@@ -33,11 +34,12 @@ from meshwalk.model import DONE, Backoff, Confidence, ConfidenceSource, Edge, No
 from meshwalk.problems import Problem, Span
 
 
-_Asking = PrescreenShape | AnswerShape | PrimaryShape | JudgeShape
+_Asking = PrescreenShape | AnswerShape | PrimaryShape | JudgeShape | ClassifierShape
 
 # Of all roles: a key that this role does not take is no misspelling of one it does.
 _SHAPES = (*NODE_SHAPES.values(), *(shape for uses in USE_SHAPES.values() for shape in uses.values()))
 _KEYS = tuple(dict.fromkeys(key for shape in _SHAPES for key in shape.known_keys()))
+_READ_ELSEWHERE = {"next": DONE, "on_error": DONE, "writes": None}
 
 
 def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], findings: Findings) -> Node | None:
@@ -60,7 +62,7 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
     if shape is None:
         findings.broken.add(name)
         return None
-    given = {"role": role, "next": DONE, "on_error": DONE}
+    given = _READ_ELSEWHERE | {"role": role}
     if role in USE_SHAPES:
         given["use"] = shape.stand_ins["use"]
     fitted = fit(shape, part, problems, given=given, elsewhere=_whose(part.table, shape))
@@ -68,6 +70,12 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
     if not (following.whole and handling.whole) or "next" in fitted.lost:
         findings.broken.add(name)
     _check(fitted, name, part.table, attributes, following.edges, problems)
+    fields = _fields(fitted, part.table)
+    if isinstance(fitted.shape, ClassifierShape):
+        written = check_classifier(fitted.shape, fitted.lost, part, problems)
+        if written is None:
+            findings.broken.add(name)
+        fields = classifier_fields(fields, fitted.shape, written or {})
 
     return Node(
         name=name,
@@ -76,7 +84,7 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
         on_error=handling.edges if "on_error" in taken else (),
         places=_places(part.table),
         description=fitted.shape.description or "",
-        **_fields(fitted, part.table),
+        **fields,
     )
 
 
@@ -136,8 +144,6 @@ def _fields(fitted: Fitted[AnyNodeShape], table: Table) -> dict[str, Any]:
     match shape:
         case RefusalShape():
             return {"role": shape.role, "reason": shape.reason}
-        case ClassifierShape():
-            return {"role": shape.role, "use": shape.use, "visits": shape.visits}
         case VerifierShape():
             of = () if "of" in fitted.lost else tuple(shape.of)
             return {"role": shape.role, "use": shape.use, "of": of, "extract": shape.extract, "visits": shape.visits}
@@ -146,7 +152,7 @@ def _fields(fitted: Fitted[AnyNodeShape], table: Table) -> dict[str, Any]:
             score = _confidence(fitted, shape.score, table, "score")
             prompt = None if "prompt" in fitted.lost else shape.prompt
             return {**_asking_fields(fitted, shape), "use": shape.use, "of": of, "prompt": prompt, "confidence": score}
-        case PrescreenShape() | AnswerShape() | PrimaryShape():
+        case PrescreenShape() | AnswerShape() | PrimaryShape() | ClassifierShape():
             qualified = shape.qualified.matches if isinstance(shape, PrescreenShape) else None
             confidence = _confidence(fitted, shape.confidence, table, "confidence")
             return {**_asking_fields(fitted, shape), "qualified": qualified, "confidence": confidence}
@@ -215,7 +221,7 @@ def _check(
     problems: list[Problem],
 ) -> None:
     shape = fitted.shape
-    if isinstance(shape, PrescreenShape | AnswerShape | PrimaryShape | JudgeShape):
+    if isinstance(shape, PrescreenShape | AnswerShape | PrimaryShape | JudgeShape | ClassifierShape):
         prompt = table.scalar("prompt")
         answers = shape.of if isinstance(shape, JudgeShape) and "of" not in fitted.lost else ()
         if shape.prompt is not None and prompt is not None and not {"prompt", "of"} & fitted.lost:

@@ -31,6 +31,7 @@ from meshwalk.loader.values import (
     Text,
     Time,
     TimeOrNone,
+    Variable,
     Verbatim,
     Verbatims,
     Version,
@@ -94,9 +95,6 @@ class _HoppingShape(_NodeShape):
 
 
 class _AskingShape(_HoppingShape):
-    stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "backend": "none"}
-
-    backend: Text = Field(description="The backend that is called.")
     prompt: Text | None = Field(
         None,
         description=(
@@ -128,11 +126,30 @@ class _AskingShape(_HoppingShape):
     on_error: OnError | None = Field(None, description="Edges taken when the call failed, by error class, in order.")
 
 
-class _CallingShape(_AskingShape):
+class _BackedShape(_AskingShape):
+    stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "backend": "none"}
+
+    backend: Text = Field(description="The backend that is called.")
+
+
+class _CallingShape(_BackedShape):
     confidence: ConfidenceShape | None = Field(None, description="Where the reply's confidence comes from.")
 
 
-class ClassifierShape(_HoppingShape):
+class SignalShape(Shape):
+    """
+    A signal that a classifier gives and guards may read.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"type": "string"}
+
+    type: ValueType = Field(description="What kind of value it is.")
+    enum: Annotated[list[Text], Field(min_length=1)] | None = Field(None, description="For text: every value it may have.")
+    range: Interval | None = Field(None, description="For a number: the lowest and the highest.")
+    description: FreeText | None = Field(None, description="What it means.")
+
+
+class ClassifierShape(_AskingShape):
     """
     A node that writes signals.
     """
@@ -140,7 +157,24 @@ class ClassifierShape(_HoppingShape):
     stand_ins: ClassVar[dict[str, Any]] = {"next": "done", "use": "features"}
 
     role: Literal["classifier"]
-    use: Literal["features"] = Field(description="What computes the signals.")
+    use: Literal["features", "weights", "model", "http", "python"] = Field(
+        description=(
+            "What gives the signals: features of the wording, trained weights, a model that answers with a label, "
+            "a service, or your own function."
+        )
+    )
+    weights: Text | None = Field(None, description="For `weights`: the file that `meshwalk train-classifier` wrote.")
+    backend: Text | None = Field(None, description="For `model`: the backend that is called.")
+    confidence: ConfidenceShape | None = Field(None, description="For `model`: where the confidence of a label comes from.")
+    labels: Annotated[list[Text], Field(min_length=2, max_length=64)] | None = Field(
+        None, description="For `model`: what it may answer; its reply becomes signals.label."
+    )
+    url: Text | None = Field(None, description="For `http`: the address that is asked; ${NAME} is read from the environment.")
+    key_env: Variable | None = Field(None, description="For `http`: the environment variable that holds the key.")
+    function: Function | None = Field(None, description="For `python`: your async function, as package.module:function.")
+    writes: Annotated[dict[Identifier, SignalShape], Field(min_length=1)] | None = Field(
+        None, description="For `http` and `python`: the signals it gives, by name."
+    )
 
 
 class PrescreenShape(_CallingShape):
@@ -195,13 +229,13 @@ class VerifierShape(_HoppingShape):
     )
 
 
-class JudgeShape(_AskingShape):
+class JudgeShape(_BackedShape):
     """
     A node whose model judges the replies of earlier ones.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {
-        **_AskingShape.stand_ins, "use": "model", "of": ["none"], "prompt": "none", "score": {"from": "recorded"},
+        **_BackedShape.stand_ins, "use": "model", "of": ["none"], "prompt": "none", "score": {"from": "recorded"},
     }  # fmt: skip
 
     role: Literal["verifier"]

@@ -54,7 +54,7 @@ def backoff_crossed(span: Span, node: str) -> Problem:
     )
 
 
-def bad_address(span: Span, subject: str, why: str) -> Problem:
+def bad_address(span: Span, subject: str, why: str, key: str) -> Problem:
     return Problem(
-        span, "bad-address", f"'base_url' of {subject} {why}", 'for example "http://127.0.0.1:11434/v1" or "${LARGE_URL}"'
+        span, "bad-address", f"'{key}' of {subject} {why}", 'for example "http://127.0.0.1:11434/v1" or "${LARGE_URL}"'
     )

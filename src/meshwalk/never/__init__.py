@@ -154,8 +154,7 @@ class _Search:
         Name the slots that surely have a value where *node* is left by `next`.
         """
         found = set(written) | {output.slot for output in signals.outputs(node)}
-        if node.role == "classifier":
-            found |= {f"signals.{feature}" for feature in signals.FEATURES}
+        found |= {f"signals.{attribute.name}" for attribute in signals.written(node)}
 
         return found - self.maybe
 

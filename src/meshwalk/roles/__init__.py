@@ -9,11 +9,12 @@ functions here give exactly those.  A value that a reply does not carry is left 
 from __future__ import annotations
 
 from meshwalk.model import Node, Value
-from meshwalk.roles import answer, prescreen, verifier
+from meshwalk.roles import answer, labels, prescreen, verifier
 from meshwalk.roles.classifier import complexity, estimate_tokens, features
 from meshwalk.roles.confidence import plurality
 from meshwalk.roles.extract import extract
 from meshwalk.roles.verifier import agreement
+from meshwalk.roles.wording import wording
 from meshwalk.trace import Reply
 
 
@@ -26,6 +27,8 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
             return prescreen.outputs_of(node, reply)
         case "verifier":
             return verifier.score(node, reply)
+        case "classifier":
+            return labels.outputs_of(node, reply)
         case _:
             return answer.outputs_of(node, reply)
 
@@ -46,4 +49,4 @@ def settled(node: Node, reply: Reply) -> Reply:
     return reply.saying(reply.samples[found[0]])
 
 
-__all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "settled"]
+__all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "settled", "wording"]

@@ -113,6 +113,22 @@ def features(messages: Sequence[Message]) -> dict[str, Value]:
     return {"tokens": float(tokens), "depth": deep, "ambiguity": vague, "complexity": complexity(tokens, deep, vague)}
 
 
+def asked_text(messages: Sequence[Message]) -> str:
+    """
+    Return what *messages* ask: the last user message, or the last of all.
+    """
+    return messages[_asked(messages)[0]].content if messages else ""
+
+
+def cues(text: str) -> tuple[float, float, int, int]:
+    """
+    Count in *text*, with nothing before it: depth, ambiguity, words that link clauses, and things asked or ordered.
+    """
+    seen = _Seen(text)
+
+    return _depth(seen), _ambiguity(seen, estimate_tokens(text), earlier=False), seen.links, seen.tasks
+
+
 def estimate_tokens(text: str) -> int:
     """
     Estimate how many tokens a model's tokenizer makes of *text*, without one.

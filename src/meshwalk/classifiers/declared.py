@@ -1,0 +1,39 @@
+"""
+What a classifier gives, held to what its node declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meshwalk.model import Attribute, Value
+from meshwalk.problems import Malformed
+from meshwalk.signals import accepts
+
+
+_QUOTED_NAMES = 5
+
+
+def as_declared(node: str, given: object, writes: Mapping[str, Attribute]) -> dict[str, Value]:
+    """
+    Return the signals that *given* holds, as *writes* declares them; what nobody declared is left out.
+
+    Raises:
+        Malformed: If *given* is no table of signals, or one is missing or not as declared.
+    """
+    if not isinstance(given, Mapping):
+        raise Malformed(f"the classifier '{node}' gave {type(given).__name__}, not a table of signals", backend=node)
+    found: dict[str, Value] = {}
+    for name, declared in writes.items():
+        if name not in given:
+            names = ", ".join(repr(str(key)[:40]) for key in list(given)[:_QUOTED_NAMES]) or "nothing"
+            raise Malformed(f"the classifier '{node}' gave {names} and no signal '{name}', which it declares", backend=node)
+        value = given[name]
+        # `accepts` says what a value of a wrong type is, which only values have.
+        if not isinstance(value, str | int | float | bool):
+            raise Malformed(f"the signal '{name}' of classifier '{node}' is {type(value).__name__}", backend=node)
+        if why := accepts(declared, value):
+            raise Malformed(f"the signal '{name}' of classifier '{node}' {why}", backend=node)
+        found[name] = float(value) if declared.type == "number" else value
+
+    return found

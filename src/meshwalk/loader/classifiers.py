@@ -1,0 +1,244 @@
+"""
+Classifiers: what each use takes, what it gives, and what stands in the weights that a graph names.
+
+Which keys belong to which `use` is checked here and not by the shape, so that each is told at its place with its remedy.
+A plan kept in a store names no files and no addresses; what is needed only to run is asked of an author's graph alone
+(`complete_classifiers`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from meshwalk.loader import classifier_faults, faults
+from meshwalk.loader.addresses import address_fault
+from meshwalk.loader.document import Series
+from meshwalk.loader.fit import Findings, Part, fit, part_of, respelt
+from meshwalk.loader.prices import why_unread
+from meshwalk.loader.shapes import ClassifierShape, SignalShape
+from meshwalk.loader.values import why_no_identifier
+from meshwalk.model import Attribute, Node
+from meshwalk.problems import Problem, Span
+from meshwalk.signals import FEATURES, written
+from meshwalk.weights import NoWeights, read_weights
+
+
+# How long a service or a function may take, if its node does not say.
+DEADLINE_US = 1_000_000
+
+_MOST_BYTES = 64 << 20
+
+
+class _Use(NamedTuple):
+    """
+    List the keys of one use: what it needs, what it may have, and what it needs only to run.
+    """
+
+    needed: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+    to_run: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset((*self.needed, *self.taken, *self.to_run))
+
+
+_ASKING = (
+    *("prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "deadline", "attempt_timeout", "min_time", "retries"),
+    *("backoff", "hedge"),
+    *("confidence", "on_error"),
+)
+_USES: Mapping[str, _Use] = {
+    "features": _Use(),
+    # A stored plan declares the heads in place of the file.
+    "weights": _Use(taken=("writes",), to_run=("weights",)),
+    "model": _Use(needed=("backend", "labels"), taken=_ASKING),
+    "http": _Use(needed=("writes",), taken=("key_env", "deadline", "on_error"), to_run=("url",)),
+    "python": _Use(needed=("function", "writes"), taken=("deadline", "on_error")),
+}
+_EVERYONES = frozenset({"role", "use", "description", "visits", "next"})
+
+
+def check_classifier(
+    shape: ClassifierShape, lost: frozenset[str], part: Part, problems: list[Problem]
+) -> dict[str, Attribute] | None:
+    """
+    Check a classifier's keys against its use, and return the signals it declares; None if they are not fully known.
+    """
+    if "use" in lost:
+        return None
+    use = _USES[shape.use]
+    table = part.table
+    for key in table.entries:
+        if key in ClassifierShape.known_keys() and key not in use.keys | _EVERYONES:
+            owners = tuple(name for name, other in _USES.items() if key in other.keys)
+            problems.append(classifier_faults.key_of_other_use(table.key_spans[key], part.subject, key, shape.use, owners))
+    lacking = [key for key in use.needed if key not in table.entries]
+    if not table.merged:
+        problems += (faults.missing_key(part.span, part.subject, key, _remedy(key)) for key in lacking)
+    if shape.url is not None and "url" in use.keys and (problem := address_fault(shape.url, part, "url")):
+        problems.append(problem)
+    if shape.use == "model":
+        _check_labels(shape, part, problems)
+        if shape.confidence is not None and shape.confidence.missing is None and "confidence" not in lost:
+            problems.append(classifier_faults.confidence_without_missing(table.key_spans["confidence"], part.subject))
+    found = _writes(part, problems) if "writes" in use.keys else {}
+
+    return None if lacking or lost & use.keys else found
+
+
+def classifier_fields(fields: Mapping[str, Any], shape: ClassifierShape, writes: Mapping[str, Attribute]) -> dict[str, Any]:
+    """
+    Give the parts of a node that are a classifier's own, beside those that every node that calls has.
+    """
+    deadline = shape.deadline
+    if deadline is None and shape.use in ("http", "python"):
+        deadline = DEADLINE_US
+    calls = shape.use == "model"
+
+    return {
+        **(fields if calls else {"role": shape.role, "visits": shape.visits}),
+        "use": shape.use,
+        "deadline_us": deadline,
+        "weights": shape.weights,
+        "url": shape.url,
+        "key_env": shape.key_env,
+        "function": shape.function,
+        "labels": tuple(shape.labels or ()),
+        "writes": writes,
+    }
+
+
+def _remedy(key: str) -> str:
+    return {
+        "backend": "name the backend whose model answers",
+        "labels": "list what the model may answer: labels: [simple, hard]",
+        "writes": "declare the signals it gives: writes: {risk: {type: number, range: [0, 1]}}",
+        "function": "name it as package.module:function",
+        "weights": "name the file that `meshwalk train-classifier` wrote",
+        "url": 'for example url: "http://127.0.0.1:8080/classify" or url: "${TRIAGE_URL}"',
+    }[key]
+
+
+def _check_labels(shape: ClassifierShape, part: Part, problems: list[Problem]) -> None:
+    seen: set[str] = set()
+    for position, label in enumerate(shape.labels or ()):
+        labels = part.table.entries["labels"]
+        span = labels.items[position].span if isinstance(labels, Series) else labels.span
+        folded = " ".join(label.casefold().split())
+        if not any(map(str.isalnum, folded)):
+            problems.append(classifier_faults.label_without_word(span, part.subject, label))
+        elif folded in seen:
+            problems.append(classifier_faults.label_taken(span, part.subject, label))
+        seen.add(folded)
+
+
+def _writes(part: Part, problems: list[Problem]) -> dict[str, Attribute]:
+    piece = part.table.entries.get("writes")
+    if piece is None:
+        return {}
+    subject = f"'writes' of {part.subject}"
+    table = part_of(piece, subject, part.table.key_spans["writes"], problems)
+    if table is None:
+        return {}
+    if not table.table.entries:
+        problems.append(faults.nothing_said(table.span, subject))
+    found = {}
+    for name, inner in table.table.entries.items():
+        span = table.table.key_spans[name]
+        if why := why_no_identifier(name):
+            problems.append(faults.bad_name(span, "a signal", name, why))
+        declared = part_of(inner, f"signal '{name}'", span, problems)
+        if declared is not None:
+            found[name] = _signal(name, span, declared, problems)
+
+    return found
+
+
+def _signal(name: str, span: Span, part: Part, problems: list[Problem]) -> Attribute:
+    part = respelt(part, SignalShape.known_keys(), problems)
+    fitted = fit(SignalShape, part, problems)
+    shape = fitted.shape
+    if "type" not in fitted.lost:
+        for key, type, given in (("enum", "string", shape.enum), ("range", "number", shape.range)):
+            if given and shape.type != type:
+                problems.append(faults.key_of_other_type(part.table.key_spans[key], part.subject, key, shape.type, type))
+
+    return Attribute(name, shape.type, span, tuple(shape.enum or ()), shape.range, None, shape.description or "")
+
+
+# ---- what is needed to run ------------------------------------------------------------------------------------------
+
+
+def complete_classifiers(nodes: Mapping[str, Node], folder: str, findings: Findings) -> tuple[dict[str, Node], dict[str, str]]:
+    """
+    Read the weights that *nodes* name: return the nodes with the signals of their heads, and the files' hashes.
+    """
+    found, hashes = {}, {}
+    for name, node in nodes.items():
+        found[name] = node
+        use = _USES[node.use or "features"] if node.role == "classifier" else _Use()
+        for key in use.to_run:
+            if key not in node.places:
+                findings.problems.append(faults.missing_key(node.span, f"node '{name}'", key, _remedy(key)))
+                findings.broken.add(name)
+        if node.role == "classifier" and node.use == "weights" and node.weights is not None:
+            found[name], hashes[f"nodes.{name}.weights"] = _learnt(node, node.weights, folder, findings)
+
+    return found, hashes
+
+
+def _learnt(node: Node, file: str, folder: str, findings: Findings) -> tuple[Node, str]:
+    span = node.places["weights"]
+    try:
+        text = _read(Path(folder, file))
+    except (OSError, ValueError) as error:
+        findings.problems.append(faults.missing_file(span, file, folder, why_unread(error)))
+        findings.broken.add(node.name)
+        return node, ""
+    try:
+        heads = [head.name for head in read_weights(text).heads]
+    except NoWeights as error:
+        findings.problems.append(classifier_faults.bad_weights(span, file, str(error)))
+        findings.broken.add(node.name)
+        return node, ""
+    for head in heads:
+        if why := why_no_identifier(head):
+            findings.problems.append(classifier_faults.bad_head(span, head, why))
+    writes = {head: Attribute(head, "number", span, range=(0.0, 1.0)) for head in heads}
+
+    return replace(node, writes=writes), hashlib.sha256(text).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    # A pipe or a device would never end.
+    if path.exists() and not path.is_file():
+        raise IsADirectoryError
+    with path.open("rb") as file:
+        return file.read(_MOST_BYTES)
+
+
+# ---- several classifiers --------------------------------------------------------------------------------------------
+
+
+def compare_signals(nodes: Mapping[str, Node], findings: Findings) -> None:
+    """
+    Hold classifiers that give signals of one name to one declaration of it.
+    """
+    first: dict[str, tuple[Attribute, str]] = {}
+    problems = findings.problems
+    # What a broken node declares may not be what its author meant.
+    sound = [node for node in nodes.values() if node.name not in findings.broken]
+    given = [(node, signal) for node in sound for signal in written(node)]
+    for node, signal in given:
+        features = FEATURES.get(signal.name)
+        if features is not None and (signal.type, signal.range) != ("number", features):
+            problems.append(classifier_faults.name_of_feature(signal.span, signal.name, node.name))
+            continue
+        known, other = first.setdefault(signal.name, (signal, node.name))
+        if (known.type, set(known.enum), known.range) != (signal.type, set(signal.enum), signal.range):
+            problems.append(classifier_faults.signals_differ(signal.span, signal.name, node.name, other))

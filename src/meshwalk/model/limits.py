@@ -1,0 +1,108 @@
+"""
+What bounds walks: one walk's limits, and what many of them share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from meshwalk.model.values import AwayPolicy, ScopeKind
+from meshwalk.problems import Span
+
+
+URGENCY_DEADLINES_US: Mapping[str, int] = {"realtime": 2_000_000, "interactive": 30_000_000, "batch": 600_000_000}
+DEFAULT_HOPS = 16
+DEFAULT_INPUT_BYTES = 1 << 20
+
+# A scope's name becomes a key in records and vaults; a longer one is a mistake.
+SCOPE_CHARACTERS = 256
+
+# The most that many walks may share.  Redis counts in doubles: every whole nano-dollar up to here is one of its own, and
+# counts stay far below what a double holds exactly.
+MOST_SHARED_USD = 9_000_000
+MOST_SHARED_COUNT = 10**15
+
+
+class Limits(NamedTuple):
+    """
+    Bound one walk; None means that nobody said so.
+    """
+
+    hops: int | None = None
+    deadline_us: int | None = None
+    cost_nano_usd: int | None = None
+    input_bytes: int | None = None
+    output_tokens: int | None = None
+    input_tokens: int | None = None
+    calls: int | None = None
+
+
+class Amount(NamedTuple):
+    """
+    Count what calls use: money in whole nano-dollars, tokens, model calls, and hops.
+    """
+
+    cost_nano_usd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    calls: int = 0
+    hops: int = 0
+
+    # Each walk adds and subtracts often; spelt out, that is twice as fast as going through the parts.
+
+    def plus(self, other: Amount) -> Amount:
+        """
+        Add *other*, part by part.
+        """
+        cost, incoming, outgoing, calls, hops = other
+
+        return Amount(self[0] + cost, self[1] + incoming, self[2] + outgoing, self[3] + calls, self[4] + hops)
+
+    def less(self, other: Amount) -> Amount:
+        """
+        Subtract *other*, part by part.
+        """
+        cost, incoming, outgoing, calls, hops = other
+
+        return Amount(self[0] - cost, self[1] - incoming, self[2] - outgoing, self[3] - calls, self[4] - hops)
+
+
+class Caps(NamedTuple):
+    """
+    Cap each part of an `Amount`; None is no cap.
+    """
+
+    cost_nano_usd: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    calls: int | None = None
+    hops: int | None = None
+
+
+# Where a soft limit begins if nobody says otherwise: guards see pressure from here on.
+PRESSURE_FROM = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """
+    Cap what all walks of one scope may use together; which scope a walk is in, its caller says.
+
+    Args:
+        window_us: How long one count lasts, aligned to the Unix epoch; None counts for ever.
+        pressure_from: The used share from which `budget.<scope>.pressure` rises above 0.
+        required: Whether a request must name the scope; one that need not, and does not, is not capped by it.
+        away: What holds while the vault does not answer: nothing is granted, everything is, or each server counts for itself.
+        places: The place of each value the author wrote, by its key.
+    """
+
+    scope: ScopeKind
+    span: Span
+    caps: Caps
+    window_us: int | None = None
+    pressure_from: float = PRESSURE_FROM
+    required: bool = False
+    away: AwayPolicy = "closed"
+    places: Mapping[str, Span] = field(default_factory=dict)
