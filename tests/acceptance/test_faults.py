@@ -20,7 +20,6 @@ import aiohttp
 import anyio
 import pytest
 import yaml
-from anyio.abc import TaskGroup
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -285,7 +284,8 @@ class Play:
         self._spans = InMemorySpanExporter()
         self._time = Time(scenario.chance)
         self._said: dict[str, str] = {}
-        self._begun: list[anyio.CancelScope] = []
+        self._begun: list[asyncio.Task[None]] = []
+        self._over = 0
 
     async def told(self, monkeypatch: pytest.MonkeyPatch) -> str:
         """
@@ -303,7 +303,7 @@ class Play:
                 monkeypatch.setenv(f"{name.upper()}_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/v1")
             async with Mesh(plan, sinks=[self.listing, telemetry], vault=self.vault) as mesh, self._door(mesh) as route:
                 self._time.rule(mesh)
-                async with anyio.create_task_group() as tasks:
+                async with asyncio.TaskGroup() as tasks:
                     for step in scenario.steps:
                         await self._do(step, route, tasks)
             # What the mesh left is seen here: it must have closed all it opened.
@@ -350,20 +350,20 @@ class Play:
         async with serve([mesh]) as server, Client(f"127.0.0.1:{server.port}") as client:
             yield (by_route if self.door == "route" else by_stream)(client)
 
-    async def _do(self, step: Step, route: Route, tasks: TaskGroup) -> None:
+    async def _do(self, step: Step, route: Route, tasks: asyncio.TaskGroup) -> None:
         match step.verb:
             case "ask":
                 await self._ask(route, step)
             case "begin":
                 asked = self.servers[step.name].asked = anyio.Event()
-                tasks.start_soon(self._ask_in_scope, route, step)
+                self._begun.append(tasks.create_task(self._ask(route, step)))
                 await asked.wait()
             case "queue" if step.name:
                 waits = self._time.waits[step.name] = anyio.Event()
-                tasks.start_soon(self._ask_in_scope, route, step)
+                self._begun.append(tasks.create_task(self._ask(route, step)))
                 await waits.wait()
             case "queue":
-                tasks.start_soon(self._ask_in_scope, route, step)
+                self._begun.append(tasks.create_task(self._ask(route, step)))
                 await anyio.wait_all_tasks_blocked()
             case "leave":
                 await self._leave(0 if step.name == "first" else -1)
@@ -378,18 +378,17 @@ class Play:
     async def _ask(self, route: Route, step: Step) -> None:
         said = await route(request_of(step))
         self._said[said.traversal_id] = said.text
-
-    async def _ask_in_scope(self, route: Route, step: Step) -> None:
-        with anyio.CancelScope() as scope:
-            self._begun.append(scope)
-            await self._ask(route, step)
+        self._over += 1
 
     async def _leave(self, which: int) -> None:
         await anyio.wait_all_tasks_blocked()
         await all_heard()
-        recorded = self.listing.recorded = anyio.Event()
         self._begun.pop(which).cancel()
-        await recorded.wait()
+        # A record is handed over when its caller has gone on, so the last but one may come only now.
+        self._over += 1
+        while len(self.listing.traversals) < self._over:
+            self.listing.recorded = anyio.Event()
+            await self.listing.recorded.wait()
 
     def _spans_of(self, traversal: Traversal) -> list[ReadableSpan]:
         found, trace_id = self._spans.get_finished_spans(), int(traversal.trace_id, 16)
