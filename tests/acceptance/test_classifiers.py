@@ -275,7 +275,8 @@ class TestWeights:
         data.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
         found = await evaluate(compile_plan(load_graph(path)), data)
 
-        assert (3, pytest.approx(2 / 3)) == (found.n, found.quality)
+        assert 3 == found.n
+        assert pytest.approx(2 / 3) == found.quality
         assert {("intake", "proof"): 2, ("intake", "prose"): 1} == {each.path: each.n for each in found.paths}
 
 

@@ -167,7 +167,9 @@ class TestFit:
         prompts, right = numbers(tmp_path)
         twice = prompts.of(np.repeat(np.arange(len(right["weak"])), 2))
         halves = fit(twice, {"weak": np.full(len(twice.measured), 0.5)}, Recipe(0.1, 0.1), None, seed=0)
-        whole = fit(twice, {"weak": np.arange(len(twice.measured)) % 2.0}, Recipe(0.1, 0.1), None, seed=0)
+        whole = fit(
+            twice, {"weak": np.asarray(np.arange(len(twice.measured)) % 2, dtype=np.float64)}, Recipe(0.1, 0.1), None, seed=0
+        )
 
         assert pytest.approx(halves.heads[0].weights, abs=1e-3) == whole.heads[0].weights
 
