@@ -12,8 +12,9 @@ What is done, in order; without such a line one request is routed:
 
     ask cost_usd=0.001 session=b         route a request, and wait for its end
     begin little                         route a request, and wait until this server was asked
-    queue                                route a request, and wait until it can get no further by itself
-    leave little                         route a request, and give it up once this server was asked
+    queue great                          route a request, and wait until it waits for a place at this backend; without a name,
+                                         until it can get no further by itself
+    leave                                give up the request that was begun last; `leave first` the one begun first
     open NAME                            let the servers go on that hold for NAME
     later 10s                            let so much time pass at once
 
@@ -28,6 +29,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -212,7 +214,9 @@ def _told_of_attempt(attempt: Attempt, pauses: Iterator[float]) -> str:
         *([f"{attempt.tokens_seen} tokens seen"] if attempt.tokens_seen else []),
         *(["from the cache"] if attempt.cache_age_us is not None else []),
     ]
-    usage = f" {attempt.usage.input_tokens}+{attempt.usage.output_tokens}" if any(attempt.usage) else ""
+    incoming, outgoing, cached, reasoning = attempt.usage
+    parts = "".join(f", {count} {part}" for count, part in ((cached, "cached"), (reasoning, "reasoning")) if count)
+    usage = f" {incoming}+{outgoing}{parts and f' ({parts[2:]})'}" if any(attempt.usage) else ""
 
     return f"{where}: {', '.join(marks)}; {attempt.basis}{usage}, {usd(attempt.cost_nano_usd)}"
 
@@ -266,7 +270,9 @@ class Books:
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self._nodes = {node["backend"]: node for node in document["nodes"].values() if "backend" in node}
+        keepers = {name: spec["of"] for name, spec in document["backends"].items() if "of" in spec}
+        nodes = [node for node in document["nodes"].values() if "backend" in node]
+        self._nodes = {keepers.get(node["backend"], node["backend"]): node for node in nodes}
         self._backends = {
             name.lower(): (backend, spec)
             for backend, spec in document["backends"].items()
@@ -286,7 +292,9 @@ class Books:
         backend, spec = self._backends[name]
         incoming = min(len(PROMPT.encode()) + MESSAGE_TOKENS, spec["context_tokens"])
 
-        return self._price(name, incoming, self._nodes[backend]["max_tokens"])
+        outgoing = self._nodes[backend]["max_tokens"]
+        # Whatever part of the tokens is dearest.
+        return max(self._price(name, incoming, outgoing, *parts) for parts in product((0, incoming), (0, outgoing)))
 
     def _cost(self, name: str, seen: Seen) -> int:
         if seen.bill == "nothing":
@@ -299,12 +307,16 @@ class Books:
         if seen.act.options.get("usage") == "no":
             return self._price(name, estimate_tokens(PROMPT), estimate_tokens(seen.act.text))
 
-        return self._price(name, *seen.usage)
+        parts = [int(seen.act.options.get(part, 0)) for part in ("cached", "reasoning")]
 
-    def _price(self, name: str, incoming: int, outgoing: int) -> int:
-        price = self._backends[name][1]["usd_per_mtok"]
+        return self._price(name, *seen.usage, *parts)
 
-        return int((incoming * Decimal(str(price["input"])) + outgoing * Decimal(str(price["output"]))) * 1000)
+    def _price(self, name: str, incoming: int, outgoing: int, cached: int = 0, reasoning: int = 0) -> int:
+        price = {part: Decimal(str(usd)) for part, usd in self._backends[name][1]["usd_per_mtok"].items()}
+        usd = (incoming - cached) * price["input"] + cached * price.get("cached_input", price["input"])
+        usd += (outgoing - reasoning) * price["output"] + reasoning * price.get("reasoning", price["output"])
+
+        return math.ceil(usd * 1000)
 
 
 def _is_told(seen: Seen) -> bool:

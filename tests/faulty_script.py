@@ -34,6 +34,9 @@ from typing import Any, Literal, NamedTuple
 
 Bill = Literal["usage", "nothing", "unknown"]
 
+# What it can do beside answering with an error status.
+VERBS = ("ok", "body", "raw", "endless", "reset", "close", "stall", "drip", "fail", "garble", "slam")
+
 
 class Act(NamedTuple):
     """
@@ -76,6 +79,7 @@ def script(line: str) -> list[Act]:
         hold = words.pop(1) if words[0] == "hold" else ""
         verb, *rest = words[1:] if hold else words
         options = dict(word.split("=", 1) for word in rest if _is_option(word))
+        assert verb in VERBS or verb.isdigit(), f"'{verb}' is nothing that the faulty server can do"
         acts.append(Act(verb, tuple(word for word in rest if not _is_option(word)), options, hold))
 
     return acts

@@ -73,9 +73,9 @@ class TestChoosing:
         shared = pool(Traffic(concurrency=1), [EAST, WEST])
         again = ASK._replace(avoid=frozenset({"east"}))
 
-        assert shared.elsewhere(frozenset({"east"}), 0)
+        assert shared.elsewhere(frozenset({"east"}), 1, 0)
         assert "west" == entered(shared, again).endpoint
-        assert not shared.elsewhere(frozenset({"east"}), 0)
+        assert not shared.elsewhere(frozenset({"east"}), 1, 0)
         assert "east" == entered(shared, again).endpoint
 
     def test_full_endpoints_are_passed_over(self) -> None:

@@ -151,7 +151,7 @@ class TestGate:
         assert [True, False, False] == [error.retry_after_us is None for error in raised]
         assert ([True, True, False], False) == (
             [before.healthy for before in (full, spent, broken)],
-            full.elsewhere(frozenset()),
+            full.elsewhere(frozenset(), 1),
         )
 
     async def test_time_up_in_the_line_is_said(self) -> None:

@@ -271,11 +271,11 @@ class Pool:
 
     # ---- what others may know -----------------------------------------------------------------------------------
 
-    def elsewhere(self, avoid: frozenset[str], at: int) -> bool:
+    def elsewhere(self, avoid: frozenset[str], tokens: int, at: int) -> bool:
         """
-        Tell whether an endpoint that is not in *avoid* could take a call at once.
+        Tell whether an endpoint that is not in *avoid* could take a call of at most so many *tokens* at once.
         """
-        return not self._line and any(place.name not in avoid and place.can_take(at, 1) for place in self._places)
+        return not self._line and any(place.name not in avoid and place.can_take(at, tokens) for place in self._places)
 
     def healthy(self, at: int) -> bool:
         """

@@ -174,7 +174,7 @@ class Calls:
             # It was cancelled in favour of the one that is passed on.
             return None
         assert line.error_class is not None, "a call that nothing else ended has failed"
-        elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried))
+        elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried), line.most_tokens)
 
         return self._machine.failed(
             line.number,
@@ -284,9 +284,8 @@ class Calls:
         if gate is None:
             return await self._ask(line)
         line.stations.sent = False
-        need = line.need
         passed = await gate.enter(
-            tokens=(need.input_tokens or 0) + (need.output_tokens or 0),
+            tokens=line.most_tokens,
             stick_to=self._walk.stick_to(self._name),
             avoid=frozenset(self._tried),
             until_us=self._shop.clock_ns() // 1000 + self._deadline_at - self._walk.now(),

@@ -108,11 +108,11 @@ class Gate:
             for turn in self._turns.values():
                 turn.set()
 
-    def elsewhere(self, avoid: frozenset[str]) -> bool:
+    def elsewhere(self, avoid: frozenset[str], tokens: int) -> bool:
         """
-        Tell whether an endpoint that is not in *avoid* could take a call at once.
+        Tell whether an endpoint that is not in *avoid* could take a call of at most so many *tokens* at once.
         """
-        return self._pool.elsewhere(avoid, self._now())
+        return self._pool.elsewhere(avoid, tokens, self._now())
 
     @property
     def healthy(self) -> bool:

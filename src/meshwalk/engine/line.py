@@ -71,6 +71,13 @@ class Line:
         """
         return self.attempt is None and bool(self.span_id)
 
+    @property
+    def most_tokens(self) -> int:
+        """
+        Return how many tokens it may need at most, sent and received.
+        """
+        return (self.need.input_tokens or 0) + (self.need.output_tokens or 0)
+
     # ---- a streamed reply -------------------------------------------------------------------------------------------
 
     def hear(self, piece: Piece) -> None:
