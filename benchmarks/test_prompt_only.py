@@ -87,7 +87,7 @@ def check_walks(compare: Compare, folder: Path, outcomes: Path, data: Data, weig
         assert (int(sent.sum()), quality) == compare.run(walked(folder, outcomes, data, held.tolist(), threshold))
 
 
-@pytest.mark.timeout(900)  # twenty fits of two heads and fifty-seven topics, each with its choice by threes
+@pytest.mark.timeout(1800)  # twenty fits of two heads and fifty-seven topics, each with its choice by threes
 @pytest.mark.parametrize("name", ["gsm8k", "mmlu"])
 def test_prompt_only(compare: Compare, tmp_path: Path, name: str) -> None:
     """

@@ -35,12 +35,13 @@ _MOST_BYTES = 64 << 20
 
 class _Use(NamedTuple):
     """
-    List the keys of one use: what it needs, what it may have, and what it needs only to run.
+    List the keys of one use: what it needs, what it may have, what it needs only to run, and what only stored plans have.
     """
 
     needed: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     to_run: tuple[str, ...] = ()
+    stored: tuple[str, ...] = ()
 
     @property
     def keys(self) -> frozenset[str]:
@@ -55,7 +56,7 @@ _ASKING = (
 _USES: Mapping[str, _Use] = {
     "features": _Use(),
     # A stored plan declares the heads in place of the file.
-    "weights": _Use(taken=("writes",), to_run=("weights",)),
+    "weights": _Use(to_run=("weights",), stored=("writes",)),
     "model": _Use(needed=("backend", "labels"), taken=_ASKING),
     "http": _Use(needed=("writes",), taken=("key_env", "deadline", "on_error"), to_run=("url",)),
     "python": _Use(needed=("function", "writes"), taken=("deadline", "on_error")),
@@ -73,10 +74,8 @@ def check_classifier(
         return None
     use = _USES[shape.use]
     table = part.table
-    for key in table.entries:
-        if key in ClassifierShape.known_keys() and key not in use.keys | _EVERYONES:
-            owners = tuple(name for name, other in _USES.items() if key in other.keys)
-            problems.append(classifier_faults.key_of_other_use(table.key_spans[key], part.subject, key, shape.use, owners))
+    strange = set(ClassifierShape.known_keys()) - use.keys - _EVERYONES - set(use.stored)
+    problems += (_misplaced(table.key_spans[key], part.subject, key, shape.use) for key in table.entries if key in strange)
     lacking = [key for key in use.needed if key not in table.entries]
     if not table.merged:
         problems += (faults.missing_key(part.span, part.subject, key, _remedy(key)) for key in lacking)
@@ -86,7 +85,7 @@ def check_classifier(
         _check_labels(shape, part, problems)
         if shape.confidence is not None and shape.confidence.missing is None and "confidence" not in lost:
             problems.append(classifier_faults.confidence_without_missing(table.key_spans["confidence"], part.subject))
-    found = _writes(part, problems) if "writes" in use.keys else {}
+    found = _writes(part, problems) if "writes" in use.keys | set(use.stored) else {}
 
     return None if lacking or lost & use.keys else found
 
@@ -111,6 +110,12 @@ def classifier_fields(fields: Mapping[str, Any], shape: ClassifierShape, writes:
         "labels": tuple(shape.labels or ()),
         "writes": writes,
     }
+
+
+def _misplaced(span: Span, subject: str, key: str, use: str) -> Problem:
+    owners = tuple(name for name, other in _USES.items() if key in other.keys)
+
+    return classifier_faults.key_of_other_use(span, subject, key, use, owners)
 
 
 def _remedy(key: str) -> str:
@@ -186,6 +191,9 @@ def complete_classifiers(nodes: Mapping[str, Node], folder: str, findings: Findi
             if key not in node.places:
                 findings.problems.append(faults.missing_key(node.span, f"node '{name}'", key, _remedy(key)))
                 findings.broken.add(name)
+        for key in use.stored:
+            if key in node.places:
+                findings.problems.append(_misplaced(node.places[key], f"node '{name}'", key, node.use or ""))
         if node.role == "classifier" and node.use == "weights" and node.weights is not None:
             found[name], hashes[f"nodes.{name}.weights"] = _learnt(node, node.weights, folder, findings)
 

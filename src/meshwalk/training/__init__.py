@@ -26,7 +26,7 @@ from meshwalk.problems import SetupError, did_you_mean
 from meshwalk.roles import wording
 from meshwalk.trace import Message
 from meshwalk.training.fit import Prompts, Recipe, choose, fit, scored
-from meshwalk.training.metrics import Figure, Floats, Rows, apgr, auroc, bootstrapped, ece, log_loss
+from meshwalk.training.metrics import Figure, Floats, Rows, apgr, area, auroc, bootstrapped, ece, log_loss, over
 from meshwalk.weights import FEATURES, MOST_TOPICS, PACKAGE, Embedding, Weights, write_weights
 
 
@@ -167,7 +167,7 @@ def train(
     told("fitting", FOLDS, FOLDS + 1)
     recipe = choose(prompts, right, pair, seed)
     weights = fit(prompts, right, recipe, embedding, seed)._replace(models=models)
-    figures, best, ahead = _compared(held, dull, right, seed) if pair else ({}, "", None)
+    figures, best, ahead = _compared(held, dull, right, folds, seed) if pair else ({}, "", None)
     told("fitting", FOLDS + 1, FOLDS + 1)
 
     return Training(
@@ -178,7 +178,7 @@ def train(
         skipped=skipped,
         recipe=recipe,
         seed=seed,
-        heads={head: _report(model, held[head], right[head], seed) for head, model in models.items()},
+        heads={head: _report(model, held[head], right[head], folds, seed) for head, model in models.items()},
         apgr=figures,
         best_baseline=best,
         ahead=ahead,
@@ -353,13 +353,28 @@ def by_table(prompts: Prompts, kept: Rows, mine: Rows, gains: Floats) -> Floats:
     return table[topics[mine]]
 
 
-def _report(model: str, scores: Floats, right: Floats, seed: int) -> HeadReport:
+def _by_fold(folds: Rows, some: Rows) -> list[Rows]:
+    """
+    Cut the rows *some* by fold.
+
+    Scores are ranked among those of one fit only: each fit leans a little towards what it did not hold out, and ranking all
+    together would make a classifier that knows nothing look as if it knew less.
+    """
+    parts = [some[folds[some] == fold] for fold in range(FOLDS)]
+
+    return [part for part in parts if len(part)]
+
+
+def _report(model: str, scores: Floats, right: Floats, folds: Rows, seed: int) -> HeadReport:
     rows = len(right)
+
+    def ranked(some: Rows) -> float:
+        return sum(len(part) * auroc(scores[part], right[part]) for part in _by_fold(folds, some)) / len(some)
 
     return HeadReport(
         model=model,
         right=float(right.mean()),
-        auroc=bootstrapped(lambda some: auroc(scores[some], right[some]), rows, seed),
+        auroc=bootstrapped(ranked, rows, seed),
         log_loss=bootstrapped(lambda some: log_loss(scores[some], right[some]), rows, seed),
         guess=log_loss(np.full(rows, right.mean()), right),
         ece=bootstrapped(lambda some: ece(scores[some], right[some]), rows, seed),
@@ -367,16 +382,18 @@ def _report(model: str, scores: Floats, right: Floats, seed: int) -> HeadReport:
 
 
 def _compared(
-    held: Mapping[str, Floats], dull: Mapping[str, Floats], right: Mapping[str, Floats], seed: int
+    held: Mapping[str, Floats], dull: Mapping[str, Floats], right: Mapping[str, Floats], folds: Rows, seed: int
 ) -> tuple[dict[str, Figure], str, Figure]:
     gains = right[STRONG] - right[WEAK]
-    scores = {f"{STRONG} - {WEAK}": held[STRONG] - held[WEAK], **dull}
-    figures = {
-        name: bootstrapped(lambda some, its=its: apgr(its[some], gains[some]), len(gains), seed)  # type: ignore[misc]
-        for name, its in scores.items()
-    }
-    best = max(dull, key=lambda name: figures[name].value)
-    own, other = held[STRONG] - held[WEAK], dull[best]
-    ahead = bootstrapped(lambda some: apgr(own[some], gains[some]) - apgr(other[some], gains[some]), len(gains), seed)
+    own = held[STRONG] - held[WEAK]
 
-    return figures, best, ahead
+    def won(scores: Floats, some: Rows) -> float:
+        return over(sum(area(scores[part], gains[part]) for part in _by_fold(folds, some)), gains[some])
+
+    def figure(scores: Floats) -> Figure:
+        return bootstrapped(lambda some: won(scores, some), len(gains), seed)
+
+    figures = {f"{STRONG} - {WEAK}": figure(own)} | {name: figure(scores) for name, scores in dull.items()}
+    best = max(dull, key=lambda name: figures[name].value)
+
+    return figures, best, bootstrapped(lambda some: won(own, some) - won(dull[best], some), len(gains), seed)

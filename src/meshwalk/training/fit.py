@@ -25,6 +25,8 @@ CLIP = 3.0
 
 # Pairs of the features' factor and of scikit-learn's C (the larger, the weaker the penalty).
 CANDIDATES = ((0.05, 0.05), (0.1, 0.05), (0.1, 0.1), (0.2, 0.02), (0.2, 0.05))
+# Without an embedding the features carry all, and are not held back for it.
+CANDIDATES_ALONE = ((0.5, 0.05), (0.5, 0.5), (1.0, 0.05), (1.0, 0.5))
 SHARES = (0.35, 0.7)
 
 _TOPIC_C = 10.0
@@ -104,7 +106,7 @@ def choose(prompts: Prompts, right: Mapping[str, Floats], pair: tuple[str, str] 
         targets = {name: target[kept] for name, target in right.items()}
         judged = {name: target[held] for name, target in right.items()}
         by_topic = _by_topic(mine, theirs, targets, seed) if prompts.topics is not None else {}
-        for factor, c in CANDIDATES:
+        for factor, c in CANDIDATES if prompts.embedded.shape[1] else CANDIDATES_ALONE:
             scaling = _scaling(mine, factor)
             vectors, others = _vectors(mine, scaling), _vectors(theirs, scaling)
             alone = {name: _scored(others, *_logistic(vectors, target, c, seed)) for name, target in targets.items()}

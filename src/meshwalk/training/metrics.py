@@ -27,6 +27,7 @@ Rows = NDArray[np.int64]
 _BINS = 10
 _LEAST = 1e-6
 _RESAMPLES = 200
+_NO_GAP = 1e-9
 
 
 class Figure(NamedTuple):
@@ -80,13 +81,28 @@ def apgr(scores: Floats, gains: Floats) -> float:
 
     It is not a number where the strong model gains nothing over all.
     """
+    return over(area(scores, gains), gains)
+
+
+def area(scores: Floats, gains: Floats) -> float:
+    """
+    Return the gain in rows, as the mean over all shares of strong calls.
+    """
     order = np.argsort(-scores, kind="stable")
     _, group = np.unique(-scores[order], return_inverse=True)
     even = (np.bincount(group, gains[order]) / np.bincount(group))[group]
     won = np.concatenate([[0.0], np.cumsum(even)])
-    whole = won[-1]
 
-    return float(((won[1:] + won[:-1]) / 2).mean() / whole) if whole else float("nan")
+    return float(((won[1:] + won[:-1]) / 2).mean())
+
+
+def over(area: float, gains: Floats) -> float:
+    """
+    Return *area* over the whole gap, or no number where there is no gap.
+    """
+    gap = float(gains.sum())
+
+    return area / gap if abs(gap) > _NO_GAP else float("nan")
 
 
 def bootstrapped(figure: Callable[[Rows], float], rows: int, seed: int) -> Figure:
