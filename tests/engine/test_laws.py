@@ -49,7 +49,7 @@ _CAPS = st.builds(
     hops=st.none() | st.integers(1, 12),
 )
 
-_USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60))
+_USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 30), st.integers(0, 60))
 _REPLIES = st.builds(
     lambda usage, reason, cost: Reply("yes", usage=usage, finish_reason=reason, cost_nano_usd=cost),
     st.none() | _USAGE,
