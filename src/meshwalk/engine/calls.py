@@ -253,7 +253,7 @@ class Calls:
             line.failed(walk.now(), "cancelled", None, message, billable=True)
             raise
         except Exception as error:  # noqa: BLE001 (whatever a backend raises, the walk goes on and is recorded)
-            log_unforeseen("a backend raised what is not a BackendError", node, error)
+            log_unforeseen("a backend raised what is not a BackendError", node.name, error)
             message = f"node '{node.name}': the backend raised {type(error).__name__}"
             line.failed(walk.now(), "failed", "malformed", message, billable=True)
         else:
@@ -283,15 +283,19 @@ class Calls:
         gate = self._gate
         if gate is None:
             return await self._ask(line)
+        since = self._walk.now()
         line.stations.sent = False
-        passed = await gate.enter(
-            tokens=line.most_tokens,
-            stick_to=self._walk.stick_to(self._name),
-            avoid=frozenset(self._tried),
-            until_us=self._shop.clock_ns() // 1000 + self._deadline_at - self._walk.now(),
-        )
+        try:
+            passed = await gate.enter(
+                tokens=line.most_tokens,
+                stick_to=self._walk.stick_to(self._name),
+                avoid=frozenset(self._tried),
+                until_us=self._shop.clock_ns() // 1000 + self._deadline_at - since,
+            )
+        finally:
+            # Who waits in vain has waited all the same.
+            line.stations.queue_us += self._walk.now() - since
         line.stations.sent = True
-        line.stations.queue_us += passed.queue_us
         line.endpoint = passed.endpoint
         self._tried.add(passed.endpoint)
         assert line.request is not None
@@ -310,6 +314,8 @@ class Calls:
         finally:
             if ended == "cancelled" and line.scope.cancel_called and not (self.stopped or self._settled_by_another(line)):
                 ended = "timeout"
+            if not line.stations.sent:
+                tokens = 0
             gate.leave(passed, error_class=ended, retry_after_us=rest_us, tokens=tokens)
 
         return reply
@@ -339,7 +345,7 @@ class Calls:
             outputs = roles.outputs_of(self._node.node, line.so_far())
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             # Then it is judged whole, where this is told.
-            log_unforeseen("the beginning of a reply could not be read", self._node, error)
+            log_unforeseen("the beginning of a reply could not be read", self._node.name, error)
             self._blind = True
             return
         # It has not ended for any reason yet.
@@ -354,9 +360,9 @@ class Calls:
                 other.scope.cancel()
 
 
-def log_unforeseen(what: str, node: NodePlan, error: Exception) -> None:
+def log_unforeseen(what: str, node: str, error: Exception) -> None:
     """
     Log *error* by its type and its places, and not its words: an exception may quote the prompt.
     """
     places = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("%s: %s\n%s", what, type(error).__name__, places, extra={"meshwalk.node": node.name})
+    _log.error("%s: %s\n%s", what, type(error).__name__, places, extra={"meshwalk.node": node})

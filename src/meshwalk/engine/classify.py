@@ -4,17 +4,14 @@ Ask a classifier that is neither features of the house nor a backend's model.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from anyio import move_on_after
 
 from meshwalk.backends.base import Classifier
+from meshwalk.engine.calls import log_unforeseen
 from meshwalk.problems import BackendError
 from meshwalk.trace import Call, Facts, Failed, Replied, Request, TimedOut
-
-
-_log = logging.getLogger(__name__)
 
 
 async def classify(
@@ -38,7 +35,7 @@ async def classify(
     except BackendError as error:
         return Failed(hop, now(), error.error_class, f"node '{wish.node}': {error}")
     except Exception as error:  # noqa: BLE001 (whatever a classifier raises, the walk goes on and is recorded)
-        _log.warning("the classifier of node '%s' raised %s", wish.node, type(error).__name__)
+        log_unforeseen("a classifier raised what is not a BackendError", wish.node, error)
         return Failed(hop, now(), "malformed", f"node '{wish.node}' raised {type(error).__name__}")
 
     return TimedOut(hop, now(), f"node '{wish.node}' did not answer within {(now() - began) / 1e6:.3g} s")

@@ -97,6 +97,7 @@ class Drive:
         self._began_ns = shop.clock_ns()
         self._began_unix_us = time.time_ns() // 1000
         self._context = trace_context(request.traceparent)
+        self._span_id = random_hex(64)
         self._traversal_id = f"{self._began_unix_us // 1000:012x}{random_hex(80)}"
         scopes = shared_scopes(tuple(plan.graph.budgets.values()), facts.scopes) if plan.graph.budgets else ()
         self._purse = Purse(plan.name, limits, scopes, shop.vault, self._traversal_id, self.now)
@@ -254,7 +255,8 @@ class Drive:
             asked = self._shop.classifiers.get(node.name)
             if asked is None:
                 return self._free(wish.hop, node)
-            traceparent = self._context.traceparent(random_hex(64))
+            # It has no span of its own, so what it asks hangs under the walk's.
+            traceparent = self._context.traceparent(self._span_id)
             return await classify(wish, asked, self._request, self._facts, traceparent, self.now)
         assert self._first is not None
         if node.node.quotes and (lacking := [name for name in node.node.of if name not in self._texts(node)]):
@@ -294,7 +296,7 @@ class Drive:
             message = f"node '{node.name}': {error}"
             return Failed(hop, self.now(), error.error_class, message, attempts, views)
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
-            log_unforeseen("the outputs of a reply could not be read", node, error)
+            log_unforeseen("the outputs of a reply could not be read", node.name, error)
             message = f"the reply of node '{node.name}' could not be read ({type(error).__name__})"
             return Failed(hop, self.now(), "malformed", message, attempts, views)
         self._replies[hop] = reply
@@ -308,7 +310,7 @@ class Drive:
             else:
                 outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
         except Exception as error:  # noqa: BLE001 (pure as well, and an evaluation brings its own features)
-            log_unforeseen("a node without a backend raised", node, error)
+            log_unforeseen("a node without a backend raised", node.name, error)
             return Failed(hop, self.now(), "malformed", f"node '{node.name}' raised {type(error).__name__}")
 
         return Replied(hop, self.now(), outputs)
@@ -338,7 +340,7 @@ class Drive:
         traversal = Traversal(
             traversal_id=self._traversal_id,
             trace_id=context.trace_id,
-            span_id=random_hex(64),
+            span_id=self._span_id,
             parent_span_id=context.parent_span_id,
             sampled=context.sampled,
             graph=plan.name,
