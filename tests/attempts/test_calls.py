@@ -164,6 +164,14 @@ class TestBackoff:
 
         assert Closed("rate_limited", "slow down; the retry it asks for in 30 s would come too late") == asked
 
+    def test_who_was_turned_away_does_not_wait(self) -> None:
+        """
+        What a breaker or a limit of the house turns away is not put off until that lets it in.
+        """
+        asked = started(node(retries=1), 5_000_000).failed(0, 0, "unreachable", "open", retry_after_us=100, final=True)
+
+        assert Closed("unreachable", "open") == asked
+
     def test_a_pause_takes_no_more_than_half_of_what_is_left(self) -> None:
         """
         A backoff leaves time for the call that it is for.

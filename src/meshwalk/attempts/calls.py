@@ -155,6 +155,7 @@ class Attempts:
         retry_after_us: int | None = None,
         elsewhere: bool = False,
         chance: float = 0.0,
+        final: bool = False,
     ) -> Try | Closed | None:
         """
         Take that a call ended with *error_class* at *at*; None if another one is still under way.
@@ -163,13 +164,14 @@ class Attempts:
             retry_after_us: How long the backend asks to be left alone.
             elsewhere: Whether another endpoint of the backend can take the call at once, so that nothing is waited for.
             chance: Where in its bound the backoff falls, in 0..1.
+            final: Whether it was turned away by what knows that it is too early to try again.
         """
         self._under_way &= ~(1 << number)
         self._hedge_at = None
         if self._under_way:
             return None
         closed = Closed(error_class, message)
-        again = error_class in RETRIABLE and self._retried < self._node.retries and self._late(at) is None
+        again = not final and error_class in RETRIABLE and self._retried < self._node.retries and self._late(at) is None
         if self._asked is not None:
             self._failure = (closed, again)
             return None

@@ -184,6 +184,8 @@ class Calls:
             retry_after_us=line.retry_after_us,
             elsewhere=elsewhere,
             chance=self._shop.chance(),
+            # What a breaker or a limit turns away is not to wait for it: that is what they are for.
+            final=line.turned_away and line.error_class != "overloaded",
         )
 
     async def _further(self, step: Try) -> _Begun | Closed | None:
@@ -292,6 +294,9 @@ class Calls:
                 avoid=frozenset(self._tried),
                 until_us=self._shop.clock_ns() // 1000 + self._deadline_at - since,
             )
+        except BackendError:
+            line.turned_away = True
+            raise
         finally:
             # Who waits in vain has waited all the same.
             line.stations.queue_us += self._walk.now() - since

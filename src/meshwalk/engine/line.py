@@ -31,12 +31,13 @@ class Line:
         attempt: Its line in the record, once it has ended.
         spent: What it is settled at, and whether that is assumed.
         seen: The text that has arrived of a streamed reply.
+        turned_away: Whether its backend's gate did not let it in.
     """
 
     __slots__ = (
-        "attempt", "backoff_us", "chances", "endpoint", "error_class", "hedge", "margins", "message", "need", "node", "number",
-        "reply", "request", "retry_after_us", "scope", "seen", "span_id", "spent", "started_at", "stations", "ticket", "tokens",
-        "waited_us",
+        "attempt", "backoff_us", "chances", "endpoint", "error_class", "hedge", "margins", "message", "need", "node",
+        "number", "reply", "request", "retry_after_us", "scope", "seen", "span_id", "spent", "started_at", "stations",
+        "ticket", "tokens", "turned_away", "waited_us",
     )  # fmt: skip
 
     def __init__(self, node: NodePlan, number: int, ticket: int, need: Need) -> None:
@@ -56,6 +57,7 @@ class Line:
         self.reply: Reply | None = None
         self.error_class: ErrorClass | None = None
         self.message = ""
+        self.turned_away = False
         self.retry_after_us: int | None = None
         self.attempt: Attempt | None = None
         self.spent = (Amount(hops=need.hops or 0), False)

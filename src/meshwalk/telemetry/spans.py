@@ -158,6 +158,8 @@ class Tree:
             names.ATTEMPT: number,
         }
         attributes |= _attempt_attributes(attempt)
+        if attempt.status != "ok" and not _unwanted(hop, attempt):
+            attributes[names.ERROR_TYPE] = attempt.error_class or attempt.status
         asked = self._plan.node(hop.node).max_tokens(self._traversal.began.facts.sampling.max_tokens)
         if asked is not None:
             attributes[names.REQUEST_MAX_TOKENS] = asked
@@ -169,7 +171,7 @@ class Tree:
             (attempt.started_at, attempt.latency_us),
             attributes,
             kind=SpanKind.CLIENT,
-            status=_UNSET if attempt.status == "ok" else _ERROR,
+            status=_UNSET if attempt.status == "ok" or _unwanted(hop, attempt) else _ERROR,
         )
 
     def _judgement(self, hop: Hop) -> Iterator[Event]:
@@ -279,6 +281,13 @@ def _safe(name: str, value: Value) -> bool:
     return not isinstance(value, str) or name in _SAFE_TEXT
 
 
+def _unwanted(hop: Hop, attempt: Attempt) -> bool:
+    """
+    Tell whether *attempt* was ended because the walk had no more use for it, which is no fault of anybody.
+    """
+    return attempt.status == "cancelled" and hop.status != "cancelled"
+
+
 def _attempt_attributes(attempt: Attempt) -> Attributes:
     found: Attributes = {
         names.BACKEND: attempt.backend,
@@ -293,8 +302,6 @@ def _attempt_attributes(attempt: Attempt) -> Attributes:
         found[names.RESPONSE_MODEL] = attempt.model
     if attempt.finish_reason:
         found[names.FINISH_REASONS] = [attempt.finish_reason]
-    if attempt.status != "ok":
-        found[names.ERROR_TYPE] = attempt.error_class or attempt.status
     # What only some have.
     some: Attributes = {
         names.ENDPOINT: attempt.endpoint,
