@@ -68,7 +68,7 @@ def test_help_is_quick() -> None:
         (("check",), "GRAPH"),
         (("check", "x.yaml", "--jsn"), "--json"),
         (("draw", "x.yaml", "--format", "png"), "png"),
-        (("evaluate", "x.yaml"), "DATA"),
+        (("evaluate", "x.yaml"), "outcomes file"),
         (("traces", "list"), "--traces"),
         (("evaluate", "x.yaml", "y.jsonl", "--limit", "0"), "--limit takes a whole number from 1 to"),
         (("traces", "list", "--traces", "t", "--limit", "9" * 23), f"and '{'9' * 23}' is none"),
