@@ -50,9 +50,11 @@ once: .venv/.dev
 	$(say) "benchmarks: each once, untimed"
 	@$(PY) -m pytest benchmarks --benchmark-disable -q
 
-unit: .venv/.dev  ## Run the tests alone; ARGS="-k guard" chooses
+# Two at a time: most tests wait for somebody now and then.  Benchmarks are another target's, and their plugin wants to be alone.
+JOBS ?= 2
+unit: .venv/.dev  ## Run the tests alone; ARGS="-k guard" chooses, JOBS=0 runs one at a time
 	$(say) "pytest"
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -p no:benchmark -n $(JOBS) --dist worksteal $(ARGS)
 
 bench: .venv/.dev .venvs/langgraph/.made .venvs/litellm/.made  ## Answer every benchmark's question; BENCH_JSON=file keeps the answers
 	@BENCH_JSON='$(BENCH_JSON)' $(PY) -m pytest benchmarks -q $(ARGS)

@@ -10,11 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from cli.conftest import DESK, Ran, Run
@@ -52,6 +53,19 @@ def serving(*words: str | Path) -> Iterator[tuple[subprocess.Popen[str], dict[st
             yield process, json.loads(line)
         finally:
             process.kill()
+
+
+@asynccontextmanager
+async def serving_beside(*words: str | Path) -> AsyncIterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """
+    Run a server as `serving` does, without keeping the event loop from its other work until it is ready.
+    """
+    server = serving(*words)
+    started = await anyio.to_thread.run_sync(server.__enter__)
+    try:
+        yield started
+    finally:
+        server.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")

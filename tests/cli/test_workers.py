@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from cli.conftest import DESK, Run
-from cli.test_serve import ran, serving
+from cli.test_serve import ran, serving_beside
 from meshwalk.store import Shelf
 from meshwalk.wire.client import Client, NotFound
 
@@ -77,7 +77,7 @@ class TestWorkers:
         """
         traces, vault = tmp_path / "traces", tmp_path / "vault.sqlite"
         words = ("--workers", "2", "--vault", f"sqlite:{vault}", "--traces", traces)
-        with serving(counting, *words) as (process, ready):
+        async with serving_beside(counting, *words) as (process, ready):
             held = [sockets_of(pid) & listeners(ready["port"]) for pid in (process.pid, *ready["pids"])]
             outcomes: Counter[str] = Counter()
             walked: list[str] = []
@@ -92,7 +92,7 @@ class TestWorkers:
             # Stored within a second; on connections of their own again, so that each worker is asked.
             shown = [await fetched(ready["address"], traversal_id) for traversal_id in walked for _ in range(4)]
             process.send_signal(signal.SIGTERM)
-            out, err = process.communicate()
+            out, err = await anyio.to_thread.run_sync(process.communicate)
 
         with Shelf(traces) as shelf:
             stored = {row.traversal_id for row in shelf.list(outcome="answered")}
@@ -111,7 +111,7 @@ class TestWorkers:
         """
         A worker that is killed is told of on stderr and replaced, while the other serves; stopping leaves no process.
         """
-        with serving(desk, "--workers", "2", "--vault", f"sqlite:{tmp_path / 'vault.sqlite'}") as (process, ready):
+        async with serving_beside(desk, "--workers", "2", "--vault", f"sqlite:{tmp_path / 'vault.sqlite'}") as (process, ready):
             first, second = ready["pids"]
             ends = [os.pidfd_open(pid) for pid in ready["pids"]]
             os.kill(first, signal.SIGKILL)
@@ -125,7 +125,7 @@ class TestWorkers:
             async with Client(ready["address"]) as client:
                 after = await client.route("hi")
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate()
+            out, err = await anyio.to_thread.run_sync(process.communicate)
             await anyio.wait_readable(ends[1])
             for end in ends:
                 os.close(end)
@@ -142,7 +142,7 @@ class TestWorkers:
         """
         Workers do not outlive their supervisor.
         """
-        with serving(desk, "--workers", "2", "--vault", f"sqlite:{tmp_path / 'vault.sqlite'}") as (process, ready):
+        async with serving_beside(desk, "--workers", "2", "--vault", f"sqlite:{tmp_path / 'vault.sqlite'}") as (process, ready):
             ends = [os.pidfd_open(pid) for pid in ready["pids"]]
             process.kill()
             with anyio.fail_after(30):
