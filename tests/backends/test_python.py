@@ -25,6 +25,9 @@ async def slow(request): raise RateLimited("later", backend="mine")
 async def broken(request): raise ValueError(request.prompt)
 async def gone(request): raise ConnectionResetError(request.prompt)
 async def leaving(request): raise SystemExit(3)
+async def odd(request): raise GeneratorExit
+async def half(request): return chr(0xD800)
+async def count(request): return Reply(5)
 def plain(request): return "sync"
 
 class Callable:
@@ -78,6 +81,9 @@ class TestChat:
             ("broken", "malformed", "the function of backend 'mine' raised ValueError"),
             ("gone", "unreachable", "the function of backend 'mine' raised ConnectionResetError"),
             ("leaving", "malformed", "the function of backend 'mine' raised SystemExit"),
+            ("odd", "malformed", "the function of backend 'mine' raised GeneratorExit"),
+            ("half", "malformed", "the function of backend 'mine' returned a reply whose text is no Unicode text"),
+            ("count", "malformed", "the function of backend 'mine' returned a reply whose text is no Unicode text"),
             ("number", "malformed", "the function of backend 'mine' returned int, not a Reply or a text"),
         ],
     )

@@ -189,7 +189,16 @@ class TestCaches:
         """
         assert (Price(10**9, 2 * 10**9, 5 * 10**8), 1000) == (self.cache().price, self.cache().context_tokens)
         assert 500 == self.cache(", context_tokens: 500").context_tokens
-        assert Price(0, 0) == self.cache(", usd_per_mtok: {input: 0, output: 0}").price
+
+    def test_what_a_miss_costs_is_no_cheaper_than_it_is(self) -> None:
+        """
+        A cache with a price of its own would settle misses at that, so it is refused where that is another.
+        """
+        text = HEAD + self.TEXT % ", usd_per_mtok: {input: 0, output: 0}" + NODES.replace("backend: s", "backend: kept")
+
+        assert ["backend 'kept' keeps the replies of 's', and has another price than that"] == [
+            problem.message for problem in read(text).problems
+        ]
 
     def test_bounds_have_defaults(self) -> None:
         """

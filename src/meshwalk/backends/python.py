@@ -13,9 +13,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
+from anyio import get_cancelled_exc_class
+
 from meshwalk.backends.base import ChatRequest
 from meshwalk.imports import import_named
-from meshwalk.model import PythonSpec
+from meshwalk.model import PythonSpec, is_unicode
 from meshwalk.problems import BackendError, Malformed, SetupError, Unreachable
 from meshwalk.trace import Reply
 
@@ -26,7 +28,7 @@ Function = Callable[[ChatRequest], Awaitable[Reply | str]]
 _FOREIGN: tuple[tuple[type[BaseException], type[BackendError]], ...] = (
     (ConnectionError, Unreachable),
     (Exception, Malformed),
-    (SystemExit, Malformed),
+    (BaseException, Malformed),
 )
 
 
@@ -52,12 +54,17 @@ class PythonBackend:
             given: object = await self._function(request)
         except BackendError:
             raise
-        except (Exception, SystemExit) as error:
+        except (get_cancelled_exc_class(), KeyboardInterrupt):
+            raise
+        except BaseException as error:
             house = next(house for foreign, house in _FOREIGN if isinstance(error, foreign))
             message = f"the function of backend '{self.name}' raised {type(error).__name__}"
             raise house(message, backend=self.name, billable=True) from error
         if isinstance(given, str):
-            return Reply(given)
+            given = Reply(given)
+        if isinstance(given, Reply) and not (isinstance(given.text, str) and is_unicode(given.text)):
+            message = f"the function of backend '{self.name}' returned a reply whose text is no Unicode text"
+            raise Malformed(message, backend=self.name, billable=True)
         if not isinstance(given, Reply):
             message = f"the function of backend '{self.name}' returned {type(given).__name__}, not a Reply or a text"
             raise Malformed(message, backend=self.name, billable=True)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from anyio import get_cancelled_exc_class
+
 from meshwalk.classifiers.declared import as_declared
 from meshwalk.imports import import_named
 from meshwalk.model import Attribute, Node, Value
@@ -52,7 +54,9 @@ class PythonClassifier:
             raise
         except ConnectionError as error:
             raise Unreachable(self._raised(error), backend=self.name) from error
-        except (Exception, SystemExit) as error:
+        except (get_cancelled_exc_class(), KeyboardInterrupt):
+            raise
+        except BaseException as error:
             raise Malformed(self._raised(error), backend=self.name) from error
 
         return as_declared(self.name, given, self._writes)

@@ -187,6 +187,12 @@ def resolve_caches(
         own, other = (f"backends.{one}.tokenizer" for one in (name, inner.name))
         if spec.tokenizer is None and own not in hashes and other in hashes:
             hashes[own] = hashes[other]
+        if spec.price not in (None, inner.price):
+            # What a miss costs is what the other backend costs.
+            message = f"backend '{name}' keeps the replies of '{inner.name}', and has another price than that"
+            findings.problems.append(Problem(spec.span, "unknown-key", message, "leave usd_per_mtok: out; hits cost nothing"))
+            findings.broken.add(name)
+            continue
         backends[name] = replace(
             spec,
             price=inner.price if spec.price is None else spec.price,

@@ -13,6 +13,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from chat_endpoint import ASK, KEY, endpoint, fails, says, wire
 from meshwalk.backends.base import Stations
 from meshwalk.backends.openai import OpenAIBackend, client
+from meshwalk.backends.openai.faults import Faults
 from meshwalk.problems import Unreachable
 
 
@@ -75,6 +76,16 @@ class TestStatus:
             error = await fails(backend)
 
         assert "no [key] please" in str(error)
+
+    async def test_nor_the_address(self) -> None:
+        """
+        An address may come from the environment, so what a provider says of it is blanked as well.
+        """
+        place = "http://desk.internal:8443/v1"
+        faults = Faults("large", "", "m", keys=(), key_env="", addresses=(place,))
+        said = f'{{"error": "{place}/chat/completions at desk.internal:8443 is closed"}}'.encode()
+
+        assert "[address]/chat/completions at [address] is closed" in str(faults.refusal(400, {}, said))
 
     async def test_long_words_are_cut_after_the_key_is_blanked(self) -> None:
         """

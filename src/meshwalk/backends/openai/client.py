@@ -103,9 +103,10 @@ class OpenAIBackend:
         self.name = name
         self.model = model
         known = tuple(places) or (Place("", base_url, key, key_env),)
-        keys = {place.key for place in known}
+        keys, addresses = {place.key for place in known}, {place.base_url for place in known}
         self._endpoints = {
-            place.name: _Endpoint(place, Faults(name, place.name, model, keys=keys, key_env=place.key_env)) for place in known
+            place.name: _Endpoint(place, Faults(name, place.name, model, keys=keys, key_env=place.key_env, addresses=addresses))
+            for place in known
         }
         self._first = self._endpoints[known[0].name]
         self._connections = connections

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -62,7 +63,9 @@ class Faults:
         key_env: The variable that this endpoint's key came from.
     """
 
-    def __init__(self, backend: str, endpoint: str, model: str, *, keys: Collection[str], key_env: str) -> None:
+    def __init__(
+        self, backend: str, endpoint: str, model: str, *, keys: Collection[str], key_env: str, addresses: Collection[str] = ()
+    ) -> None:
         self.backend = backend
         self._whose = whose(backend, endpoint)
         self._model = model
@@ -70,6 +73,9 @@ class Faults:
         # A key may hold another one; and where it is quoted in JSON, some of its characters are escaped.
         spelt = {text for key in keys if key for text in (key, orjson.dumps(key)[1:-1].decode())}
         self._keys = sorted(spelt, key=len, reverse=True)
+        # Longest first, so that nothing of a path is left behind its host.
+        places = {text for address in addresses if address for text in (address.rstrip("/"), urlsplit(address).netloc)}
+        self._addresses = sorted(filter(None, places), key=len, reverse=True)
 
     def broken(self, error: Exception, *, sent: bool) -> BackendError:
         """
@@ -159,6 +165,8 @@ class Faults:
             pass
         for key in self._keys:
             text = text.replace(key, "[key]")
+        for address in self._addresses:
+            text = text.replace(address, "[address]")
         line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
         return line if len(line) <= _QUOTED_CHARACTERS else line[: _QUOTED_CHARACTERS - 1] + "…"
