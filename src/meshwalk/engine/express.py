@@ -216,7 +216,8 @@ class _Ride:
             if not waits:
                 reply = await backend.chat(asked)
             else:
-                with move_on_after(left_us / 1e6):
+                own_us = node.node.attempt_timeout_us
+                with move_on_after((left_us if own_us is None else min(left_us, own_us)) / 1e6):
                     reply = await backend.chat(asked)
         except BaseException as error:  # noqa: BLE001 (the ordinary drive tells one from the other)
             ended = Ended(error=error)
