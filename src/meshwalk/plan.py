@@ -57,6 +57,7 @@ class NodePlan:
         serves: Whether `to: done` may serve its reply without being told so.
         writes: (output, slot) for each output that some guard reads.
         visits_slot: -1 where no guard reads it, as for *status_slot*.
+        need: Bounds a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
     """
 
     index: int
@@ -73,12 +74,7 @@ class NodePlan:
     status_slot: int
     price: Price | None
     context_tokens: int | None
-
-    def need(self, facts: Facts) -> tuple[int | None, int, int | None]:
-        """
-        Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
-        """
-        return needs.need(self.node, self.price, self.context_tokens, facts)
+    need: needs.Bounder
 
     def max_tokens(self, asked: int | None) -> int | None:
         """
@@ -365,6 +361,7 @@ def _node(graph: Graph, node: Node, index: Mapping[str, int], slots: Mapping[str
         status_slot=slots.get(f"hop.{node.name}.status", -1),
         price=backend.price if backend else None,
         context_tokens=backend.context_tokens if backend else None,
+        need=needs.Bounder(node, backend.price if backend else None, backend.context_tokens if backend else None),
     )
 
 

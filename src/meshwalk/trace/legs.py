@@ -13,7 +13,8 @@ Laws of this room:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from meshwalk.model import Amount, Caps, Limits, Value
@@ -114,6 +115,11 @@ class Leg(NamedTuple):
     to: str
     verdicts: str
     call: Called | None = None
+
+
+# One walk makes several of each; the constructors that take the fields one by one need twice the time.
+make_called: Callable[[tuple[object, ...]], Called] = partial(tuple.__new__, Called)
+make_leg: Callable[[tuple[object, ...]], Leg] = partial(tuple.__new__, Leg)
 
 
 class Straight(NamedTuple):
