@@ -142,13 +142,13 @@ class Recording(NamedTuple):
 
 
 @asynccontextmanager
-async def recording(folder: Path, plan: Plan) -> AsyncIterator[Recording]:
+async def recording(folder: Path, plan: Plan, *, great: Silent = GREAT) -> AsyncIterator[Recording]:
     """
     Open a mesh that records everything: each walk in a store in *folder*, and its spans built.
     """
     store = TraceStore(folder, on_full="block")
     telemetry = Telemetry(BatchSpanProcessor(Nowhere()))
-    async with Mesh(plan, backends={"little": LITTLE, "great": GREAT}, sinks=[store, telemetry]) as mesh:
+    async with Mesh(plan, backends={"little": LITTLE, "great": great}, sinks=[store, telemetry]) as mesh:
         yield Recording(mesh, store, telemetry)
     await telemetry.aclose()
     await store.aclose()
