@@ -1,27 +1,27 @@
 """
 How the price of a hop grows with the graph: more nodes than the walk visits, more edges than the one it takes.
 
-Both arms walk as many hops over as many guards that hold; only what stands beside the way differs.  No node does anything, and
-everything is recorded.
+Both arms walk as many hops over as many guards that hold; only what stands beside the way differs.  No node does anything.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness import Arm, Compare, Goal, at_most, each_awaited
+from harness import Act, Compare, Goal, at_most, each_awaited
 from meshwalk.loader import read_graph
+from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.trace import Request
-from three_hops import REQUEST, Silent, recording
+from three_hops import LITTLE, REQUEST, Silent, recording
 
 
 HOPS = 8
+SURE = Silent("certainly", 0.9)
+FAN_PATH = ("intake", "known")
 
 _CHAIN = """\
 meshwalk: 1
@@ -85,19 +85,17 @@ def fan(edges: int, *, enum: bool) -> Plan:
     return compile_plan(read_graph(_FAN.format(edges=rows, members=members).encode(), file="fan.yaml"))
 
 
-@contextmanager
-def walking(compare: Compare, folder: Path, plan: Plan, request: Request, path: tuple[str, ...]) -> Iterator[Arm]:
+def walking(mesh: Mesh, request: Request, path: tuple[str, ...]) -> Act:
     """
-    Make an arm that walks *request* over *plan*, which goes by *path*, and records to *folder*.
+    Walk *request*, which goes by *path*.
     """
-    with compare.opened(recording(folder, plan, great=Silent("certainly", 0.9))) as opened:
 
-        async def walk() -> None:
-            walked = await opened.mesh.walk(request)
+    async def walk() -> None:
+        walked = await mesh.walk(request)
 
-            assert path == walked.path
+        assert path == walked.path
 
-        yield each_awaited(walk, opened.settle)
+    return walk
 
 
 @pytest.mark.timeout(300)  # a graph of ten thousand nodes takes a while to check
@@ -111,23 +109,51 @@ def test_hop_in_a_large_graph(compare: Compare, tmp_path: Path, nodes: int, goal
     loaded = f"reading and compiling the graph took {time.perf_counter() - began:.1f} s"
     path = tuple(f"n{index}" for index in range(1, HOPS + 1))
     with (
-        walking(compare, tmp_path / "large", large, REQUEST, path) as in_large,
-        walking(compare, tmp_path / "small", chain(10), REQUEST, path) as in_small,
+        compare.opened(recording(tmp_path / "large", large, great=SURE)) as in_large,
+        compare.opened(recording(tmp_path / "small", chain(10), great=SURE)) as in_small,
     ):
-        compare(in_large, in_small, goal, seconds=0.1, note=lambda: loaded)
+        arms = [each_awaited(walking(opened.mesh, REQUEST, path), opened.settle) for opened in (in_large, in_small)]
+        compare(arms[0], arms[1], goal, seconds=0.1, note=lambda: loaded)
+
+
+def fans(*, enum: bool = False) -> tuple[tuple[Plan, Request], tuple[Plan, Request]]:
+    """
+    Compile a node with 1,000 edges and one with ten, each with a request that takes the last of them.
+    """
+    many, ten = (
+        (fan(edges, enum=enum), Request(REQUEST.messages, attributes={"task": f"t{edges - 1}"})) for edges in (1_000, 10)
+    )
+
+    return many, ten
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("enum", [False, True], ids=["text", "enum"])
-def test_equality_edges(compare: Compare, tmp_path: Path, enum: bool) -> None:
+def test_equality_edges(compare: Compare, enum: bool) -> None:
     """
     How much longer do two hops take where the first has 1,000 edges for values of one field, than where it has ten?
     """
-    plans = {edges: fan(edges, enum=enum) for edges in (1_000, 10)}
-    requests = {edges: Request(REQUEST.messages, attributes={"task": f"t{edges - 1}"}) for edges in plans}
-    path = ("intake", "known")
+    (many, last), (ten, tenth) = fans(enum=enum)
     with (
-        walking(compare, tmp_path / "many", plans[1_000], requests[1_000], path) as many,
-        walking(compare, tmp_path / "ten", plans[10], requests[10], path) as ten,
+        compare.opened(Mesh(many, backends={"little": LITTLE})) as over_many,
+        compare.opened(Mesh(ten, backends={"little": LITTLE})) as over_ten,
     ):
-        compare(many, ten, at_most(3), seconds=0.1)
+        arms = [each_awaited(walking(over_many, last, FAN_PATH)), each_awaited(walking(over_ten, tenth, FAN_PATH))]
+        compare(arms[0], arms[1], at_most(3), seconds=0.1)
+
+
+@pytest.mark.timeout(120)
+def test_equality_edges_recorded(compare: Compare, tmp_path: Path) -> None:
+    """
+    How much longer do they take where store and telemetry are told of each of the edges, too?
+    """
+    (many, last), (ten, tenth) = fans()
+    with (
+        compare.opened(recording(tmp_path / "many", many)) as over_many,
+        compare.opened(recording(tmp_path / "ten", ten)) as over_ten,
+    ):
+        arms = [
+            each_awaited(walking(opened.mesh, request, FAN_PATH), opened.settle)
+            for opened, request in ((over_many, last), (over_ten, tenth))
+        ]
+        compare(arms[0], arms[1], None, seconds=0.1)

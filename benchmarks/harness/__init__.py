@@ -13,7 +13,7 @@ counts as time, which is to be small, or as throughput, which is to be large: an
 from __future__ import annotations
 
 from harness.answers import Answer, Counts, Goal, at_least, at_most, middle, ratio, table
-from harness.arms import Arm, Measured, each, each_awaited, each_in_cpu_time
+from harness.arms import Act, Arm, Measured, each, each_awaited, each_in_cpu_time
 from harness.clock import ROUNDS, SECONDS, Clock, Reading
 from harness.compare import Beside, Compare
 from harness.programs import Served, Worker, served
@@ -22,6 +22,7 @@ from harness.programs import Served, Worker, served
 __all__ = [
     "ROUNDS",
     "SECONDS",
+    "Act",
     "Answer",
     "Arm",
     "Beside",
