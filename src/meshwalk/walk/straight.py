@@ -48,16 +48,18 @@ class Stop:
     Args:
         plain: Whether a straight walk may come here at all.
         least_us: With less time than this left, it is not called.
-        ways: Its edges of `next`, in order.
+        all_ways: Its edges of `next`, in order.
+        ways: Those that are tried in order; none where some of them are looked up.
     """
 
     __slots__ = (
-        "deadline_us", "index", "least_us", "most_visits", "name", "plain", "reason", "serves", "status_slot", "visits_slot",
-        "ways", "writes",
+        "all_ways", "deadline_us", "index", "least_us", "most_visits", "name", "node", "plain", "reason", "serves",
+        "status_slot", "visits_slot", "ways", "writes",
     )  # fmt: skip
 
     def __init__(self, node: NodePlan) -> None:
         own = node.node
+        self.node = node
         self.index = node.index
         self.name = node.name
         self.serves = node.serves
@@ -70,13 +72,15 @@ class Stop:
         self.visits_slot = node.visits_slot
         self.writes = node.writes
         self.ways: tuple[Way, ...] = ()
+        self.all_ways: tuple[Way, ...] = ()
 
-    def open(self, edges: Sequence[EdgePlan], stops: Sequence[Stop]) -> None:
+    def open(self, stops: Sequence[Stop]) -> None:
         """
-        Lead on by *edges* to others of *stops*.
+        Lead on to others of *stops*.
         """
+        edges: Sequence[EdgePlan] = self.node.next
         last = len(edges) - 1
-        self.ways = tuple(
+        self.all_ways = tuple(
             Way(
                 edge.test,
                 None if edge.to == DONE_INDEX else stops[edge.to],
@@ -86,6 +90,8 @@ class Stop:
             )
             for position, edge in enumerate(edges)
         )
+        if not self.node.runs:
+            self.ways = self.all_ways
 
 
 class Course:
@@ -101,8 +107,8 @@ class Course:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.stops = tuple(Stop(node) for node in plan.nodes)
-        for stop, node in zip(self.stops, plan.nodes, strict=True):
-            stop.open(node.next, self.stops)
+        for stop in self.stops:
+            stop.open(self.stops)
         self.start = self.stops[plan.start]
         # A cycle has a node with more than one visit in it, or the plan would not have compiled.
         self.cyclic = any(node.node.visits > 1 for node in plan.nodes)
@@ -220,11 +226,11 @@ class StraightWalk:
             if verdict is False:
                 continue
             if verdict is None:
-                self._leave_in_doubt(stop, at, outputs, call)
-            else:
-                legs.append(make_leg((stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call)))
-                self._follow(to, answer, at)
+                break
+            legs.append(make_leg((stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call)))
+            self._follow(to, answer, at)
             return
+        self._look_up(stop, at, outputs, call)
 
     def _note(self, stop: Stop, call: Called) -> None:
         hop, usage = len(self._legs), call.usage
@@ -236,17 +242,16 @@ class StraightWalk:
         self._output += usage[1]
         self._calls += 1
 
-    def _leave_in_doubt(self, stop: Stop, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
-        verdicts = ""
-        for edge, (test, to, answer, name, certain) in enumerate(stop.ways):
-            verdict = True if test is None else test(self._values)
-            if verdict:
-                verdicts += certain[edge:]
-                leg = Leg(stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call)
-                self._legs.append(leg)
-                self._follow(to, answer, at)
-                return
-            verdicts += "u" if verdict is None else "n"
+    def _look_up(self, stop: Stop, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
+        """
+        Leave by an edge that is not simply the first to hold of those that are tried in order.
+        """
+        # Whether visits are used up is seen where the edge leads.
+        edge, verdicts = stop.node.choose(self._values, _is_never_spent)
+        _, to, answer, name, certain = stop.all_ways[edge]
+        verdicts += certain[edge + 1 :]
+        self._legs.append(Leg(stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call))
+        self._follow(to, answer, at)
 
     def _follow(self, to: Stop | None, answer: int | None, at: int) -> None:
         if to is not None:
@@ -285,3 +290,7 @@ class StraightWalk:
             self._values[stop.visits_slot] = float(visits)
 
         return True
+
+
+def _is_never_spent(_: int) -> bool:
+    return False
