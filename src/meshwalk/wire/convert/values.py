@@ -4,7 +4,7 @@ The small words that every message shares: values, enums, tokens, limits, scopes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -317,11 +317,12 @@ def pack_tool_calls(calls: Iterable[ToolCall]) -> list[common.ToolCall]:
     return [common.ToolCall(**call._asdict()) for call in calls]
 
 
-def unpack_tool_calls(messages: Iterable[common.ToolCall]) -> tuple[ToolCall, ...]:
+def unpack_tool_calls(messages: Collection[common.ToolCall]) -> tuple[ToolCall, ...]:
     """
     Read wishes to call tools.
     """
-    return tuple([ToolCall(message.id, message.name, message.arguments) for message in messages])
+    # Few messages wish for any, and asking is cheaper than making an empty list.
+    return tuple([ToolCall(message.id, message.name, message.arguments) for message in messages]) if messages else ()
 
 
 def pack_scopes(scopes: Scopes) -> common.Scopes:
