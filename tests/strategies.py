@@ -14,16 +14,21 @@ from meshwalk.hops import VERDICTS, Considered, Glimpse, Hop, HopStatus
 from meshwalk.model import Amount, Caps, Limits, Role, Sampling, Value
 from meshwalk.signals import Section
 from meshwalk.trace import (
+    AtLength,
     Attempt,
     Basis,
     Began,
+    Called,
     Content,
     Decision,
     Entry,
     Facts,
     Finish,
+    Leg,
     Message,
     Scopes,
+    Source,
+    Straight,
     Timing,
     Traversal,
     Usage,
@@ -40,6 +45,7 @@ VALUES: st.SearchStrategy[Value] = st.one_of(WORDS, REAL, st.booleans())
 _BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
     int: WHOLE,
     int | None: st.none() | WHOLE,
+    Called | None: st.deferred(lambda: st.none() | filled(Called)),
     str: WORDS,
     float: REAL,
     float | None: st.none() | REAL,
@@ -68,7 +74,7 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
     return st.from_type(hint)
 
 
-_PARTS = {Amount, Attempt, Caps, Facts, Limits, Message, Sampling, Scopes, Timing, Usage, View}
+_PARTS = {Amount, Attempt, Called, Caps, Facts, Leg, Limits, Message, Sampling, Scopes, Timing, Usage, View}
 
 ENTRIES: st.SearchStrategy[Entry] = st.one_of([filled(kind) for kind in get_args(Entry)])
 WISHES: st.SearchStrategy[Wish] = st.one_of([filled(kind) for kind in get_args(Wish)])
@@ -86,15 +92,15 @@ def traversals(draw: st.DrawFn) -> Traversal:
     last = (draw(ENTRIES), (draw(filled(Finish)),))
     content = st.builds(Content, messages=_value(tuple[Message, ...]), answer=WORDS)
 
+    at_length = AtLength(draw(st.lists(WORDS, max_size=3)), [first, *steps, last], draw(st.lists(filled(Decision), max_size=3)))
+    straight = filled(Straight).filter(lambda straight: bool(straight.legs))
+
     return Traversal(
-        **{name: draw(WORDS) for name in ("traversal_id", "trace_id", "span_id", "parent_span_id", "graph", "version")},
-        plan_digest=draw(WORDS),
-        shape_digest=draw(WORDS),
+        draw(filled(Source)),
+        **{name: draw(WORDS) for name in ("traversal_id", "trace_id", "span_id", "parent_span_id")},
         sampled=draw(st.booleans()),
         began_unix_us=draw(WHOLE),
-        path=draw(st.lists(WORDS, max_size=3)),
-        steps=[first, *steps, last],
-        decisions=draw(st.lists(filled(Decision), max_size=3)),
+        told=draw(st.just(at_length) | straight),
         content=draw(st.none() | content),
     )
 

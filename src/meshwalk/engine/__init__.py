@@ -23,14 +23,16 @@ from meshwalk.admission import Admission
 from meshwalk.backends.base import Backend, Classifier
 from meshwalk.counting import Tokenizer, count_inputs
 from meshwalk.engine.drive import Drive, Observer
+from meshwalk.engine.express import Express
 from meshwalk.engine.gate import Gate, gates, passage
 from meshwalk.engine.preview import preview
 from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Preview, PreviewEdge, Walked
+from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Clock, Features, Sleep, Tell, Workshop
 from meshwalk.model import Limits
 from meshwalk.plan import Plan
-from meshwalk.trace import Facts, Request, Traversal, View
+from meshwalk.trace import Facts, Request, Source, Traversal, View
 from meshwalk.vaults.base import DEFAULT_TENANT, Vault
 
 
@@ -75,8 +77,17 @@ class Engine:
         self.plan = plan
         self.vault = vault
         self.tokenizers = tokenizers or {}
-        self.shop = Workshop(backends, gates or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance)
+        graph = plan.graph
+        source = Source(plan.name, graph.version, plan.plan_digest, plan.shape_digest, graph.prices)
+        self.equip(Workshop(source, backends, gates or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance))
         self.admission = Admission(plan, tenant)
+
+    def equip(self, shop: Workshop) -> None:
+        """
+        Walk with what *shop* holds, from now on.
+        """
+        self.shop = shop
+        self._express = Express(self.plan, shop)
 
     async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
         """
@@ -91,7 +102,11 @@ class Engine:
         """
         facts, limits = await self._admitted(request)
 
-        return await Drive(self.plan, self.shop, request, facts, limits, observe, tell).run()
+        trip = Trip(request, facts, limits, self.shop.clock_ns)
+        if observe is None and tell is None:
+            return await self._express.walk(trip)
+
+        return await Drive(self.plan, self.shop, trip, observe, tell).run()
 
     async def decide(self, request: Request) -> Preview:
         """
