@@ -47,6 +47,7 @@ class Totals(NamedTuple):
     usage: tuple[int, int, int, int]
     cost_nano_usd: int
     basis: common.CostBasis.ValueType
+    latency_us: int
     budget_wait_us: int
     engine_us: int
 
@@ -56,15 +57,16 @@ class Totals(NamedTuple):
         Add up the calls of *traversal*, in one pass over its entries; its own properties would make one each.
         """
         calls = list(traversal.attempts())
-        wait_us = traversal.budget_wait_us
+        latency_us, wait_us = traversal.latency_us, traversal.budget_wait_us
         put_off_us = sum([call.backoff_us for call in calls])
 
         return cls(
             usage=total_usage(calls),
             cost_nano_usd=sum([call.cost_nano_usd for call in calls]),
             basis=BASES.number[weakest(call.basis for call in calls)],
+            latency_us=latency_us,
             budget_wait_us=wait_us,
-            engine_us=traversal.latency_us - wait_us - put_off_us - calling_us(calls),
+            engine_us=latency_us - wait_us - put_off_us - calling_us(calls),
         )
 
     @classmethod
@@ -86,7 +88,7 @@ class Totals(NamedTuple):
             # The numbers go from the surest basis to the weakest.
             basis = max(basis, BASES.number[hop.basis])
 
-        return cls((read, written, cached, reasoned), cost_nano_usd, basis, wait_us, latency_us - elsewhere_us)
+        return cls((read, written, cached, reasoned), cost_nano_usd, basis, latency_us, wait_us, latency_us - elsewhere_us)
 
 
 # ---- the whole record -----------------------------------------------------------------------------------------------
@@ -112,20 +114,21 @@ def fill_record(
     """
     Make *message* say what *traversal* does, see `pack_record`.
     """
-    message.plan.CopyFrom(prototypes.ref)
     message.traversal_id = traversal.traversal_id
     message.trace_id = traversal.trace_id
     message.span_id = traversal.span_id
     message.parent_span_id = traversal.parent_span_id
+    plan = message.plan
+    plan.CopyFrom(prototypes.ref)
     # The name of a version is no part of the plan's digest, so the record's own is the true one.
-    message.plan.version = traversal.version
+    plan.version = traversal.version
     fill_time(message.began, traversal.began_unix_us)
     _fill_end(message, traversal.finish)
-    message.path.extend(traversal.path)
+    message.path.extend([hop.node for hop in hops])
     fill_usage(message.usage, totals.usage)
     message.cost_nano_usd = totals.cost_nano_usd
     message.cost_basis = totals.basis
-    message.latency_us = traversal.latency_us
+    message.latency_us = totals.latency_us
     message.engine_us = totals.engine_us
     message.budget_wait_us = totals.budget_wait_us
     message.slack_nano_usd = traversal.slack_nano_usd

@@ -1,7 +1,5 @@
 """
 Replies and the events of a stream, to the wire and from it.
-
-A reply without a record is what most calls ask for, so it is made in one pass over the calls, and no hop is put together.
 """
 
 from __future__ import annotations
@@ -9,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from meshwalk.hops import Hop, hops_of
-from meshwalk.trace import Attempt, Replied, ToolCall, Traversal
+from meshwalk.trace import Replied, ToolCall, Traversal
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.records import Totals, fill_record, unpack_record
 from meshwalk.wire.convert.values import (
@@ -49,43 +47,48 @@ def pack_reply(
         detail: How much of a record.
         repeated: Whether an earlier call made the walk.
     """
-    message, latency_us = routing.RouteResponse(), traversal.latency_us
-    hops = None
-    if prototypes is None or detail == "NONE":
+    message, finish, path = routing.RouteResponse(), traversal.finish, traversal.path
+    if prototypes is None:
         totals = Totals.of_calls(traversal)
     else:
         hops = hops_of(traversal, prototypes.plan)
-        totals = Totals.of_hops(hops, latency_us)
-        fill_record(message.traversal, traversal, hops, totals, prototypes, full=detail == "FULL")
+        totals = Totals.of_hops(hops, traversal.latency_us)
+        if detail != "NONE":
+            fill_record(message.traversal, traversal, hops, totals, prototypes, full=detail == "FULL")
     message.traversal_id = traversal.traversal_id
     message.trace_id = traversal.trace_id
     message.plan.CopyFrom(pack_plan_of(traversal) if prototypes is None else prototypes.ref)
-    message.path.extend(traversal.path)
+    message.path.extend(path)
     fill_usage(message.usage, totals.usage)
     message.cost_nano_usd = totals.cost_nano_usd
     message.cost_basis = totals.basis
-    message.latency_us = latency_us
+    message.latency_us = totals.latency_us
     message.engine_us = totals.engine_us
     message.repeated = repeated
-    finish = traversal.finish
     message.outcome = OUTCOMES.number[finish.outcome]
     if finish.answer_hop is None:
         message.refusal.node, message.refusal.reason = finish.node, finish.message
     else:
-        served = _served_call(traversal, finish.answer_hop) if hops is None else hops[finish.answer_hop].attempts[-1]
         said = message.answer
-        said.text, said.node, said.finish_reason = answer, traversal.path[finish.answer_hop], finish_reason
-        said.simulated = served.simulated
-        said.tool_calls.extend(pack_tool_calls(tool_calls))
+        said.text, said.node, said.finish_reason = answer, path[finish.answer_hop], finish_reason
+        said.simulated = _simulated(traversal, finish.answer_hop)
+        if tool_calls:
+            said.tool_calls.extend(pack_tool_calls(tool_calls))
 
     return message
 
 
-def _served_call(traversal: Traversal, answer_hop: int) -> Attempt:
+def _simulated(traversal: Traversal, answer_hop: int) -> bool:
     """
-    Return the call whose reply was served.
+    Tell whether no model made the reply that was served.
     """
-    return next(entry.attempts[-1] for entry, _ in traversal.steps if isinstance(entry, Replied) and entry.hop == answer_hop)
+    if traversal.straight is not None:
+        call = traversal.straight.legs[answer_hop].call
+        assert call is not None, "what is served is the reply to a call"
+        return call.simulated
+    replies = (entry for entry, _ in traversal.steps if isinstance(entry, Replied) and entry.hop == answer_hop)
+
+    return next(replies).attempts[-1].simulated
 
 
 def unpack_reply(message: routing.RouteResponse) -> Routed:
