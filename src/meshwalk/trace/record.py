@@ -257,7 +257,9 @@ class Traversal:
         Return what calls cost that were made while the vault of shared budgets was away: so much may be past a cap.
         """
         if self.straight is not None:
-            calls = [leg.call for leg in self.straight.legs if leg.call is not None]
+            calls = [
+                leg.call for leg in self.straight.legs if leg.call is not None and (leg.call.granted_views or leg.call.views)
+            ]
             return sum([call.cost_nano_usd for call in calls if any(view.away for view in call.granted_views + call.views)])
         away: set[int] = set()
         slack = 0
