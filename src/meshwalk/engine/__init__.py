@@ -77,6 +77,8 @@ class Engine:
         self.plan = plan
         self.vault = vault
         self.tokenizers = tokenizers or {}
+        # Whether there is more to be known of a request than it says itself.
+        self._learns = bool(plan.watched or self.tokenizers)
         graph = plan.graph
         source = Source(plan.name, graph.version, plan.plan_digest, plan.shape_digest, graph.prices)
         self.equip(Workshop(source, backends, gates or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance))
@@ -100,8 +102,9 @@ class Engine:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        facts, limits = await self._admitted(request)
-
+        facts, limits = self.admission.admit(request)
+        if self._learns:
+            facts = await self._learnt(request, facts)
         trip = Trip(request, facts, limits, self.shop.clock_ns)
         if observe is None and tell is None:
             return await self._express.walk(trip)
@@ -115,23 +118,24 @@ class Engine:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        facts, limits = await self._admitted(request)
+        facts, limits = self.admission.admit(request)
+        if self._learns:
+            facts = await self._learnt(request, facts)
 
         return await preview(self.plan, self.shop, request, facts, limits, await self._views(facts, limits))
 
-    async def _admitted(self, request: Request) -> tuple[Facts, Limits]:
-        facts, limits = self.admission.admit(request)
+    async def _learnt(self, request: Request, facts: Facts) -> Facts:
         if self.plan.watched:
             facts = facts._replace(healthy=tuple((name, self._healthy(name)) for _, name in self.plan.watched))
         if not self.tokenizers:
-            return facts, limits
+            return facts
 
         def count() -> tuple[tuple[str, int], ...]:
             return count_inputs(self.plan, self.tokenizers, request.messages, dict(facts.attributes), request.form)
 
         counted = count() if facts.input_bytes <= _COUNTED_AT_ONCE else await to_thread.run_sync(count)
 
-        return facts._replace(counted=counted), limits
+        return facts._replace(counted=counted)
 
     def _healthy(self, backend: str) -> bool:
         gate = self.shop.gates.get(backend)

@@ -25,7 +25,6 @@ from meshwalk.attempts import Attempts, Closed, Try
 from meshwalk.budgets import Refusal
 from meshwalk.engine.line import Line
 from meshwalk.engine.purse import Purse
-from meshwalk.engine.trip import call_span_id
 from meshwalk.engine.workshop import Asking, Workshop
 from meshwalk.plan import NodePlan
 from meshwalk.problems import BackendError
@@ -248,7 +247,7 @@ class Calls:
         """
         walk, node = self._walk, self._node
         if ended is None:
-            line.span_id = call_span_id()
+            line.span_id = walk.call_span_id()
             line.begin(walk.now(), line.span_id, walk.chat_request(line))
         assert line.request is not None, "a call has sent something"
         reply: Reply | None = None

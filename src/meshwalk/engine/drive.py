@@ -79,8 +79,8 @@ class Drive:
         # What the hop under way has reserved, and the calls it makes.
         self._first: Line | None = None
         self._calls: Calls | None = None
-        # The same as the trip's, bound once.
         self.now = trip.now
+        self.call_span_id = trip.call_span_id
         self._purse = purse_of(plan, shop, trip)
 
     async def run(self) -> Walked:

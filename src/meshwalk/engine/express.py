@@ -25,11 +25,11 @@ from meshwalk.engine.drive import Drive
 from meshwalk.engine.line import Line
 from meshwalk.engine.purse import Purse, purse_of
 from meshwalk.engine.results import Walked
-from meshwalk.engine.trip import Trip, call_span_id
+from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Workshop
 from meshwalk.model import Amount, Value
 from meshwalk.plan import NodePlan, Plan
-from meshwalk.trace import Called, Content, Denied, Replied, Reply, Timing, View
+from meshwalk.trace import Content, Denied, Replied, Reply, Timing, View, make_called
 from meshwalk.walk import Course, StraightWalk
 
 
@@ -45,15 +45,20 @@ class Post:
         plain: Whether its hops can go straight.
     """
 
-    __slots__ = ("backend", "classifier", "features", "name", "node", "plain")
+    __slots__ = ("attempt_us", "backend", "backend_name", "bound", "classifier", "least_us", "node", "plain", "price")
 
     def __init__(self, node: NodePlan, shop: Workshop) -> None:
         own = node.node
         self.node = node
-        self.name = own.backend or ""
-        self.backend: Backend | None = shop.backends[self.name] if node.calls else None
+        self.backend_name = own.backend or ""
+        self.backend: Backend | None = shop.backends[self.backend_name] if node.calls else None
         self.classifier: Classifier | None = None if node.calls else shop.classifiers.get(node.name)
-        self.plain = own.stream is None and own.hedge_us is None and not own.quotes and self.name not in shop.gates
+        self.price = node.price
+        self.bound = node.need
+        self.attempt_us = own.attempt_timeout_us
+        # With less time than this a call is not begun.
+        self.least_us = max(1, own.min_time_us)
+        self.plain = own.stream is None and own.hedge_us is None and not own.quotes and self.backend_name not in shop.gates
         if not node.calls and node.role != "classifier":
             # A verifier without a backend looks at what others said, and a refusal is nobody's to call.
             self.plain = False
@@ -76,14 +81,28 @@ class Express:
         """
         Walk the request of *trip* to its end, straight as far as that goes.
         """
-        ride = _Ride(self, trip)
+        purse: Purse | None = None
+        views = _NO_VIEWS
         if self.keeps_books:
-            await ride.open_books()
+            purse = purse_of(self.plan, self.shop, trip)
+            # Guards that are asked before the first reservation see the budgets as they stand now.
+            if self.plan.looks_first:
+                await purse.look()
+            views = purse.views()
+        ride = _Ride(self, trip, StraightWalk(self.course, trip.facts, trip.limits, views), purse)
         detour = await ride.go()
         if detour is not None:
             return await Drive(self.plan, self.shop, trip, None, None).resume(detour)
+        if purse is not None:
+            try:
+                await purse.close()
+            except get_cancelled_exc_class():
+                # Only telling the vault was cut short.
+                await purse.close()
+                ride.recorded()
+                raise
 
-        return await ride.finished()
+        return ride.recorded()
 
 
 class _Ride:
@@ -93,30 +112,18 @@ class _Ride:
 
     __slots__ = ("_express", "_purse", "_replies", "_trip", "_walk")
 
-    def __init__(self, express: Express, trip: Trip) -> None:
+    def __init__(self, express: Express, trip: Trip, walk: StraightWalk, purse: Purse | None) -> None:
         self._express = express
         self._trip = trip
-        self._purse: Purse | None = None
+        self._walk = walk
+        self._purse = purse
         self._replies: dict[int, Reply] = {}
-        if not express.keeps_books:
-            self._walk = StraightWalk(express.course, trip.facts, trip.limits)
-
-    async def open_books(self) -> None:
-        """
-        Open the walk's purse, and begin it with how budgets stand.
-        """
-        express, trip = self._express, self._trip
-        self._purse = purse = purse_of(express.plan, express.shop, trip)
-        # Guards that are asked before the first reservation see the budgets as they stand now.
-        if express.plan.looks_first:
-            await purse.look()
-        self._walk = StraightWalk(express.course, trip.facts, trip.limits, purse.views())
 
     async def go(self) -> Detour | None:
         """
         Go to the end of the walk; return where it is not straight, if it is not.
         """
-        walk, posts = self._walk, self._express.posts
+        walk, trip, posts = self._walk, self._trip, self._express.posts
         while (stop := walk.stop) is not None:
             post = posts[stop.index]
             if not post.plain:
@@ -124,32 +131,22 @@ class _Ride:
             if post.backend is not None:
                 detour = await self._call(post, post.backend)
             elif post.classifier is not None:
-                detour = await self._classify(post, post.classifier)
+                detour = await self._classify(post.node.name, post.classifier)
             else:
-                detour = self._compute()
+                outputs = self._features()
+                if outputs is None:
+                    return self._detour()
+                walk.left(trip.now(), outputs, None)
+                continue
             if detour is not None:
                 return detour
 
         return None if walk.over else self._detour()
 
-    async def finished(self) -> Walked:
+    def recorded(self) -> Walked:
         """
         Record the walk, which is over, and return what it came to.
         """
-        purse = self._purse
-        if purse is None:
-            return self._recorded()
-        try:
-            await purse.close()
-        except get_cancelled_exc_class():
-            # Only telling the vault was cut short.
-            await purse.close()
-            self._recorded()
-            raise
-
-        return self._recorded()
-
-    def _recorded(self) -> Walked:
         express, trip, told = self._express, self._trip, self._walk.told()
         served = None if told.answer_hop is None else self._replies[told.answer_hop]
         answer = "" if served is None else served.text
@@ -166,20 +163,19 @@ class _Ride:
 
     # ---- hops that call nobody's model --------------------------------------------------------------------------
 
-    def _compute(self) -> Detour | None:
-        trip = self._trip
+    def _features(self) -> dict[str, Value] | None:
+        """
+        Compute what the house's own classifier says; None if that fails, which it will once more where it is dealt with.
+        """
         try:
-            outputs = self._express.shop.features(trip.request.messages)
-        except Exception:  # noqa: BLE001 (they are pure, so they will raise once more where that is dealt with)
-            return self._detour()
-        self._walk.left(trip.now(), outputs, None)
+            return self._express.shop.features(self._trip.request.messages)
+        except Exception:  # noqa: BLE001 (they are pure, and an evaluation brings its own)
+            return None
 
-        return None
-
-    async def _classify(self, post: Post, classifier: Classifier) -> Detour | None:
+    async def _classify(self, node: str, classifier: Classifier) -> Detour | None:
         walk = self._walk
         try:
-            entry = await classify(walk.hop, post.node.name, walk.deadline_at, classifier, self._trip)
+            entry = await classify(walk.hop, node, walk.deadline_at, classifier, self._trip)
         except get_cancelled_exc_class() as gone:
             return self._detour(raised=gone)
         if not isinstance(entry, Replied):
@@ -195,10 +191,10 @@ class _Ride:
         Reserve a call, make it and settle it.
         """
         walk, trip, purse, node = self._walk, self._trip, self._purse, post.node
-        bound = node.need(trip.facts)
+        bound = post.bound(trip.facts)
         if not walk.affords(*bound):
             return self._detour()
-        ticket, granted_views = 0, _NO_VIEWS
+        ticket, granted_views, views = 0, _NO_VIEWS, _NO_VIEWS
         if purse is not None:
             given = await self._reserve(node, purse, Need(*bound, 1, 1))
             if isinstance(given, Detour):
@@ -207,16 +203,16 @@ class _Ride:
             walk.see(granted_views)
         called_at = trip.now()
         left_us = walk.deadline_at - called_at
-        if left_us <= 0 or left_us < node.node.min_time_us:
+        if left_us < post.least_us:
             return self._detour(line=Line(node, 0, ticket, Need(*bound, 1, 1)), granted_at=called_at)
-        span_id, waits = call_span_id(), backend.waits
+        span_id, waits = trip.call_span_id(), backend.waits
         asked = chat_request(node, trip, span_id, Stations() if waits else None, _NO_ANSWERS)
         reply: Reply | None = None
         try:
             if not waits:
                 reply = await backend.chat(asked)
             else:
-                own_us = node.node.attempt_timeout_us
+                own_us = post.attempt_us
                 with move_on_after((left_us if own_us is None else min(left_us, own_us)) / 1e6):
                     reply = await backend.chat(asked)
         except BaseException as error:  # noqa: BLE001 (the ordinary drive tells one from the other)
@@ -225,18 +221,18 @@ class _Ride:
             latency_us = trip.now() - called_at
             outputs = None if reply is None else self._read(node, reply)
             if reply is not None and outputs is not None:
-                usage, cost_nano_usd, basis = charge(node.price, reply, asked.messages)
-                views = _NO_VIEWS
+                usage, cost_nano_usd, basis = charge(post.price, reply, asked.messages)
                 if purse is not None:
                     spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                     purse.settle(ticket, spent, assumed=False)
                     views = purse.views()
                     walk.see(views)
-                call = Called(
-                    post.name, called_at, latency_us, *bound, _timing(reply, asked), usage, cost_nano_usd, basis, reply.model,
-                    reply.finish_reason, reply.simulated, reply.cache_age_us, span_id, granted_views, views,
+                called = (
+                    post.backend_name, called_at, latency_us, *bound, _timing(reply, asked) if waits else reply.timing, usage,
+                    cost_nano_usd, basis, reply.model, reply.finish_reason, reply.simulated, reply.cache_age_us, span_id,
+                    granted_views, views,
                 )  # fmt: skip
-                walk.left(trip.now(), outputs, call)
+                walk.left(trip.now(), outputs, make_called(called))
                 return None
             ended = Ended(reply)
         line = Line(node, 0, ticket, Need(*bound, 1, 1))

@@ -13,9 +13,12 @@ from meshwalk.model import Limits
 from meshwalk.trace import AtLength, Content, Facts, Request, Source, Straight, Traversal
 
 
-_TRACE_BITS, _SPAN_BITS, _OWN_BITS = 128, 64, 80
-# A zero id is no id in a trace context, so one bit of each is set.
-_NOT_ZERO = 1 << (_SPAN_BITS + _OWN_BITS) | 1 << _OWN_BITS | 1
+# Where the ids of a walk end in the digits drawn for it: its trace, its span, itself, and its first calls.
+_TRACE, _SPAN, _OWN, _CALLS = 32, 48, 68, 132
+_DIGITS = f"0{_CALLS}x"
+_SPAN_DIGITS = _SPAN - _TRACE
+# A zero id is no id in a trace context, so the last bit of each is set.
+_NOT_ZERO = sum(1 << 4 * (_CALLS - end) for end in (_TRACE, _SPAN, _OWN, *range(_OWN + _SPAN_DIGITS, _CALLS + 1, _SPAN_DIGITS)))
 
 
 class Trip:
@@ -24,8 +27,8 @@ class Trip:
     """
 
     __slots__ = (
-        "_began_ns", "_clock_ns", "_flags", "began_unix_us", "facts", "limits", "parent_span_id", "request", "span_id",
-        "trace_id", "traversal_id",
+        "_began_ns", "_clock_ns", "_digits", "_flags", "_named", "began_unix_us", "facts", "limits", "parent_span_id",
+        "request", "span_id", "trace_id", "traversal_id",
     )  # fmt: skip
 
     def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: Clock) -> None:
@@ -36,20 +39,32 @@ class Trip:
         self._began_ns = clock_ns()
         self.began_unix_us = unix_us = time.time_ns() // 1000
         # The ids are drawn together, which is cheaper than one after the other.
-        digits = f"{random.getrandbits(_TRACE_BITS + _SPAN_BITS + _OWN_BITS) | _NOT_ZERO:068x}"
-        self.span_id = digits[32:48]
+        self._digits = digits = format(random.getrandbits(4 * _CALLS) | _NOT_ZERO, _DIGITS)
+        self._named = _OWN
+        self.span_id = digits[_TRACE:_SPAN]
         # An id begins with the time, so that ids sort by it.
-        self.traversal_id = f"{unix_us // 1000:012x}{digits[48:]}"
+        self.traversal_id = f"{unix_us // 1000:012x}{digits[_SPAN:_OWN]}"
         if request.traceparent:
             self.trace_id, self.parent_span_id, self._flags = trace_context(request.traceparent)
         else:
-            self.trace_id, self.parent_span_id, self._flags = digits[:32], "", 1
+            self.trace_id, self.parent_span_id, self._flags = digits[:_TRACE], "", 1
 
     def now(self) -> int:
         """
         Return the time since the walk began, in microseconds.
         """
         return (self._clock_ns() - self._began_ns) // 1000
+
+    def call_span_id(self) -> str:
+        """
+        Name the span of one more call.
+        """
+        start = self._named
+        if start == _CALLS:
+            return format(random.getrandbits(4 * _SPAN_DIGITS) | 1, f"0{_SPAN_DIGITS}x")
+        self._named = end = start + _SPAN_DIGITS
+
+        return self._digits[start:end]
 
     def traceparent(self, span_id: str) -> str:
         """
@@ -72,10 +87,3 @@ class Trip:
             told,
             content,
         )
-
-
-def call_span_id() -> str:
-    """
-    Name the span of a call.
-    """
-    return f"{random.getrandbits(_SPAN_BITS) | 1:016x}"

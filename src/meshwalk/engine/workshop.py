@@ -69,6 +69,12 @@ class Asking(Protocol):
         """
         ...
 
+    def call_span_id(self) -> str:
+        """
+        Name the span of one more call.
+        """
+        ...
+
     def settle(self) -> None:
         """
         Settle whatever has ended.

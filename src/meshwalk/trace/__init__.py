@@ -49,7 +49,7 @@ from meshwalk.trace.exchange import (
     ToolCall,
     Usage,
 )
-from meshwalk.trace.legs import Called, Leg, Step, Straight
+from meshwalk.trace.legs import Called, Leg, Step, Straight, make_called, make_leg
 from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
@@ -104,6 +104,8 @@ __all__ = [
     "calling_us",
     "decode",
     "encode",
+    "make_called",
+    "make_leg",
     "total_usage",
     "weakest",
 ]

@@ -13,7 +13,8 @@ Laws of this room:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from meshwalk.model import Amount, Caps, Limits, Value
@@ -116,6 +117,11 @@ class Leg(NamedTuple):
     call: Called | None = None
 
 
+# One walk makes several of each; the constructors that take the fields one by one need twice the time.
+make_called: Callable[[tuple[object, ...]], Called] = partial(tuple.__new__, Called)
+make_leg: Callable[[tuple[object, ...]], Leg] = partial(tuple.__new__, Leg)
+
+
 class Straight(NamedTuple):
     """
     Keep a walk all of whose hops went straight.
@@ -141,6 +147,13 @@ class Straight(NamedTuple):
         path = [leg.node for leg in self.legs]
 
         return [*path, self.refused_by] if self.refused_by else path
+
+    @property
+    def calls(self) -> list[Called]:
+        """
+        List the calls made, in order.
+        """
+        return [leg.call for leg in self.legs if leg.call is not None]
 
     @property
     def latency_us(self) -> int:
@@ -185,6 +198,20 @@ class Straight(NamedTuple):
         told.append((next(entries), (*settle, self.finish)))
 
         return told
+
+    def views_at(self, hop: int) -> tuple[tuple[View, ...], tuple[View, ...]]:
+        """
+        Return the budgets as the reservation of *hop* left them, and as the hop did; nothing where it called nobody.
+        """
+        granted: tuple[View, ...] = ()
+        left: tuple[View, ...] = ()
+        for entry in self.entries():
+            if isinstance(entry, Granted) and entry.hop == hop:
+                granted = entry.views
+            elif isinstance(entry, Replied) and entry.hop == hop:
+                left = entry.views
+
+        return granted, left
 
     def entries(self) -> Iterator[Entry]:
         """

@@ -291,13 +291,11 @@ class Walk:
         """
         Decide on an edge of `next`, in order; None if every one that holds leads to a node whose visits are used up.
         """
-        verdicts = ""
-        for edge in self._node.next:
-            verdict = True if edge.test is None else edge.test(self._values)
-            if verdict and not self._spent(edge.to):
-                self._decide(edge, "next", len(verdicts), verdicts + "y")
-                return edge
-            verdicts += "s" if verdict else "n" if verdict is False else "u"
+        position, verdicts = self._node.choose(self._values, self._spent)
+        if position >= 0:
+            edge = self._node.next[position]
+            self._decide(edge, "next", position, verdicts)
+            return edge
         assert "s" in verdicts, "the last edge of `next` has no guard"
         self.decisions.append(Decision(len(self.path) - 1, "next", -1, "", verdicts))
 

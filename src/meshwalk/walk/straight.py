@@ -20,20 +20,22 @@ from typing import NamedTuple
 from meshwalk.guards import Test
 from meshwalk.model import DONE, Limits, Value
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
-from meshwalk.trace import Called, Facts, Leg, Straight, View
+from meshwalk.trace import Called, Facts, Leg, Straight, View, make_leg
 from meshwalk.walk import values
 
 
-class _Way(NamedTuple):
+class Way(NamedTuple):
     """
     Hold an edge of `next`.
 
     Args:
+        to: None is `done`.
+        answer: With that: the index of the node whose reply is served; None is the latest answer's.
         verdicts: What is recorded when no edge before it held.
     """
 
     test: Test | None
-    to: int
+    to: Stop | None
     answer: int | None
     name: str
     verdicts: str
@@ -45,51 +47,72 @@ class Stop:
 
     Args:
         plain: Whether a straight walk may come here at all.
+        least_us: With less time than this left, it is not called.
+        all_ways: Its edges of `next`, in order.
+        ways: Those that are tried in order; none where some of them are looked up.
     """
 
     __slots__ = (
-        "calls", "deadline_us", "index", "min_time_us", "most_visits", "name", "node", "plain", "reason", "serves",
+        "all_ways", "deadline_us", "index", "least_us", "most_visits", "name", "node", "plain", "reason", "serves",
         "status_slot", "visits_slot", "ways", "writes",
     )  # fmt: skip
 
-    def __init__(self, node: NodePlan, names: Sequence[str]) -> None:
+    def __init__(self, node: NodePlan) -> None:
+        own = node.node
+        self.node = node
         self.index = node.index
         self.name = node.name
-        self.node = node
-        self.calls = node.calls
         self.serves = node.serves
-        self.deadline_us = node.node.deadline_us
-        self.min_time_us = node.node.min_time_us
-        self.reason = node.node.reason if node.role == "refusal" else None
+        self.deadline_us = own.deadline_us
+        self.reason = own.reason if node.role == "refusal" else None
+        self.least_us = max(1, own.min_time_us) if node.calls else 0
         self.plain = node.calls or not node.reserves or self.reason is not None
-        self.most_visits = node.node.visits
+        self.most_visits = own.visits
         self.status_slot = node.status_slot
         self.visits_slot = node.visits_slot
         self.writes = node.writes
-        last = len(node.next) - 1
-        self.ways = tuple(
-            _Way(edge.test, edge.to, edge.answer, _name(edge, names), "n" * position + "y" + "-" * (last - position))
-            for position, edge in enumerate(node.next)
+        self.ways: tuple[Way, ...] = ()
+        self.all_ways: tuple[Way, ...] = ()
+
+    def open(self, stops: Sequence[Stop]) -> None:
+        """
+        Lead on to others of *stops*.
+        """
+        edges: Sequence[EdgePlan] = self.node.next
+        last = len(edges) - 1
+        self.all_ways = tuple(
+            Way(
+                edge.test,
+                None if edge.to == DONE_INDEX else stops[edge.to],
+                edge.answer,
+                DONE if edge.to == DONE_INDEX else stops[edge.to].name,
+                "n" * position + "y" + "-" * (last - position),
+            )
+            for position, edge in enumerate(edges)
         )
-
-
-def _name(edge: EdgePlan, names: Sequence[str]) -> str:
-    return DONE if edge.to == DONE_INDEX else names[edge.to]
+        if not self.node.runs:
+            self.ways = self.all_ways
 
 
 class Course:
     """
     Hold what straight walks over *plan* have in common.
+
+    Args:
+        asks_first: Whether guards read anything of the request itself.
     """
 
-    __slots__ = ("cyclic", "plan", "reads_time", "stops")
+    __slots__ = ("asks_first", "cyclic", "plan", "reads_time", "start", "stops")
 
     def __init__(self, plan: Plan) -> None:
-        names = [node.name for node in plan.nodes]
         self.plan = plan
-        self.stops = tuple(Stop(node, names) for node in plan.nodes)
+        self.stops = tuple(Stop(node) for node in plan.nodes)
+        for stop in self.stops:
+            stop.open(self.stops)
+        self.start = self.stops[plan.start]
         # A cycle has a node with more than one visit in it, or the plan would not have compiled.
         self.cyclic = any(node.node.visits > 1 for node in plan.nodes)
+        self.asks_first = bool(plan.fits or plan.watched) or any(slot.startswith("request.") for slot in plan.slots)
         self.reads_time = "elapsed" in plan.slots or "deadline.left" in plan.slots
 
 
@@ -104,34 +127,39 @@ class StraightWalk:
         stop: The node whose hop is under way; None once the walk is over, or has to go on as a `Walk`.
         over: Whether it has come to its end.
         deadline_at: By when the hop under way must be done.
-        answer_hop: Once it is over: whose reply is served; None if it was refused.
     """
 
     __slots__ = (
-        "_calls", "_cost", "_course", "_facts", "_input", "_last_answer", "_legs", "_limits", "_output", "_refused_by",
-        "_replies", "_started_us", "_values", "_views", "_visits", "answer_hop", "deadline_at", "over", "stop",
+        "_answer_hop", "_calls", "_cost", "_course", "_deadline_at", "_facts", "_input", "_last_answer", "_legs", "_limits",
+        "_most_hops", "_output", "_refused_by", "_replies", "_started_us", "_values", "_views", "_visits", "deadline_at",
+        "over", "stop",
     )  # fmt: skip
 
     def __init__(self, course: Course, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
+        most_hops, deadline_at, *_ = limits
+        assert most_hops is not None, "limits are effective ones"
+        assert deadline_at is not None, "limits are effective ones"
         self._course = course
         self._facts = facts
         self._limits = limits
-        self._values = values.start(course.plan, facts)
+        self._most_hops = most_hops
+        self._deadline_at = deadline_at
+        self._values = values.start(course.plan, facts) if course.asks_first else list(course.plan.template)
+        # By the index of a node: how often it was visited, and the hop of its latest reply.
         self._visits: dict[int, int] = {}
-        # By the index of a node: the hop of its latest reply.
         self._replies: dict[int, int] = {}
         self._last_answer: int | None = None
         self._cost = self._input = self._output = self._calls = 0
         self._legs: list[Leg] = []
         self._views = views
         if views:
-            values.see(course.plan, self._values, views)
+            self.see(views)
         self._refused_by: Stop | None = None
+        self._answer_hop: int | None = None
         self.over = False
         self.stop: Stop | None = None
-        self.answer_hop: int | None = None
         self.deadline_at = self._started_us = 0
-        self._enter(course.plan.start, 0)
+        self._enter(course.start, 0)
 
     @property
     def hop(self) -> int:
@@ -156,7 +184,7 @@ class StraightWalk:
         by = self._refused_by
         refused_by, reason = ("", "") if by is None else (by.name, by.reason or "")
 
-        return Straight(self._facts, self._limits, tuple(self._legs), self.answer_hop, refused_by, reason, self._views)
+        return Straight(self._facts, self._limits, tuple(self._legs), self._answer_hop, refused_by, reason, self._views)
 
     def affords(self, cost: int | None, inputs: int, outputs: int | None) -> bool:
         """
@@ -182,7 +210,7 @@ class StraightWalk:
         """
         Take that the hop was over *at*, and go on.
         """
-        stop, held = self.stop, self._values
+        stop, held, legs, course = self.stop, self._values, self._legs, self._course
         assert stop is not None, "no hop is under way"
         for name, slot in stop.writes:
             held[slot] = outputs.get(name)
@@ -190,82 +218,79 @@ class StraightWalk:
             held[stop.status_slot] = "ok"
         if call is not None:
             self._note(stop, call)
-        if self._course.reads_time:
-            assert self._limits.deadline_us is not None, "limits are effective ones"
-            values.tell_time(self._course.plan, held, at, self._limits.deadline_us)
+        if course.reads_time:
+            values.tell_time(course.plan, held, at, self._deadline_at)
         self.stop = None
-        edge, verdicts = self._choose(stop)
-        way = stop.ways[edge]
-        self._legs.append(Leg(stop.name, self._started_us, self.deadline_at, at, outputs, edge, way.name, verdicts, call))
-        if verdicts:
-            self._follow(way, at)
+        for edge, (test, to, answer, name, verdicts) in enumerate(stop.ways):
+            verdict = True if test is None else test(held)
+            if verdict is False:
+                continue
+            if verdict is None:
+                break
+            legs.append(make_leg((stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call)))
+            self._follow(to, answer, at)
+            return
+        self._look_up(stop, at, outputs, call)
 
     def _note(self, stop: Stop, call: Called) -> None:
-        hop = len(self._legs)
+        hop, usage = len(self._legs), call.usage
         self._replies[stop.index] = hop
         if stop.serves:
             self._last_answer = hop
-        usage = call.usage
         self._cost += call.cost_nano_usd
         self._input += usage[0]
         self._output += usage[1]
         self._calls += 1
 
-    def _choose(self, stop: Stop) -> tuple[int, str]:
+    def _look_up(self, stop: Stop, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
         """
-        Return the first edge that holds, and a verdict for each; no verdicts if `Walk` has to decide.
+        Leave by an edge that is not simply the first to hold of those that are tried in order.
         """
-        held = self._values
-        for edge, way in enumerate(stop.ways):
-            verdict = True if way.test is None else way.test(held)
-            if verdict:
-                return edge, "" if self._is_spent(way) else way.verdicts
-            if verdict is None:
-                break
+        # Whether visits are used up is seen where the edge leads.
+        edge, verdicts = stop.node.choose(self._values, _is_never_spent)
+        _, to, answer, name, certain = stop.all_ways[edge]
+        verdicts += certain[edge + 1 :]
+        self._legs.append(Leg(stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call))
+        self._follow(to, answer, at)
 
-        return self._choose_in_doubt(stop)
-
-    def _choose_in_doubt(self, stop: Stop) -> tuple[int, str]:
-        verdicts = ""
-        for edge, way in enumerate(stop.ways):
-            verdict = True if way.test is None else way.test(self._values)
-            if verdict:
-                return edge, "" if self._is_spent(way) else verdicts + way.verdicts[edge:]
-            verdicts += "u" if verdict is None else "n"
-        raise AssertionError("the last edge of `next` has no guard")
-
-    def _is_spent(self, way: _Way) -> bool:
-        to = way.to
-
-        return self._course.cyclic and to != DONE_INDEX and self._visits.get(to, 0) >= self._course.stops[to].most_visits
-
-    def _follow(self, way: _Way, at: int) -> None:
-        if way.to != DONE_INDEX:
-            self._enter(way.to, at)
+    def _follow(self, to: Stop | None, answer: int | None, at: int) -> None:
+        if to is not None:
+            self._enter(to, at)
             return
-        answer = self._last_answer if way.answer is None else self._replies.get(way.answer)
-        if answer is not None:
-            self.answer_hop = answer
+        hop = self._last_answer if answer is None else self._replies.get(answer)
+        if hop is not None:
+            self._answer_hop = hop
             self.over = True
 
-    def _enter(self, to: int, at: int) -> None:
-        stop, limits = self._course.stops[to], self._limits
-        most_hops, walk_deadline_at = limits[0], limits[1]
-        assert most_hops is not None, "limits are effective ones"
-        assert walk_deadline_at is not None, "limits are effective ones"
-        if len(self._legs) >= most_hops or not stop.plain:
+    def _enter(self, stop: Stop, at: int) -> None:
+        if len(self._legs) >= self._most_hops or not stop.plain:
             return
-        if self._course.cyclic or stop.visits_slot >= 0:
-            self._visits[to] = visits = self._visits.get(to, 0) + 1
-            if stop.visits_slot >= 0:
-                self._values[stop.visits_slot] = float(visits)
+        if (self._course.cyclic or stop.visits_slot >= 0) and not self._visit(stop):
+            return
         if stop.reason is not None:
             self._refused_by = stop
             self.over = True
             return
-        own_us = stop.deadline_us
-        self.deadline_at = walk_deadline_at if own_us is None else min(walk_deadline_at, at + own_us)
-        if stop.calls and (at >= walk_deadline_at or walk_deadline_at - at < stop.min_time_us):
+        deadline_at, own_us = self._deadline_at, stop.deadline_us
+        if deadline_at - at < stop.least_us:
             return
+        self.deadline_at = deadline_at if own_us is None or deadline_at < at + own_us else at + own_us
         self._started_us = at
         self.stop = stop
+
+    def _visit(self, stop: Stop) -> bool:
+        """
+        Count a visit; False leaves it to `Walk`, which passes over an edge to a node whose visits are used up.
+        """
+        visits = self._visits.get(stop.index, 0) + 1
+        if visits > stop.most_visits:
+            return False
+        self._visits[stop.index] = visits
+        if stop.visits_slot >= 0:
+            self._values[stop.visits_slot] = float(visits)
+
+        return True
+
+
+def _is_never_spent(_: int) -> bool:
+    return False
