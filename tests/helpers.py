@@ -12,6 +12,7 @@ from meshwalk.loader import read_graph
 from meshwalk.model import Amount, Caps, Limits, Value
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.trace import (
+    AtLength,
     Attempt,
     Began,
     Denied,
@@ -21,6 +22,7 @@ from meshwalk.trace import (
     Granted,
     Replied,
     Reserve,
+    Source,
     Traversal,
     View,
     Wish,
@@ -97,20 +99,17 @@ def traversal_of(steps: list[tuple[Entry, tuple[Wish, ...]]], walk: Walk) -> Tra
     """
     Wrap what a walk did as a record.
     """
+    plan = walk.plan
+
     return Traversal(
+        Source(plan.name, "", plan.plan_digest, plan.shape_digest),
         traversal_id="0" * 32,
         trace_id="1" * 32,
         span_id="2" * 16,
         parent_span_id="",
         sampled=True,
-        graph=walk.plan.name,
-        version="",
-        plan_digest=walk.plan.plan_digest,
-        shape_digest=walk.plan.shape_digest,
         began_unix_us=1_800_000_000_000_000,
-        path=walk.path,
-        steps=steps,
-        decisions=walk.decisions,
+        told=AtLength(walk.path, steps, walk.decisions),
     )
 
 

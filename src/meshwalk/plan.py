@@ -58,6 +58,7 @@ class NodePlan:
         runs: Where the guards of *next* can be looked up (`choose`); nothing if they are all tried in order.
         writes: (output, slot) for each output that some guard reads.
         visits_slot: -1 where no guard reads it, as for *status_slot*.
+        need: Bounds a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
     """
 
     index: int
@@ -75,6 +76,7 @@ class NodePlan:
     status_slot: int
     price: Price | None
     context_tokens: int | None
+    need: needs.Bounder
 
     def choose(self, values: Sequence[Value | None], spent: Callable[[int], bool]) -> tuple[int, str]:
         """
@@ -105,12 +107,6 @@ class NodePlan:
             verdicts += ("u" if value is None else "n") * (stop - len(verdicts))
 
         return -1, verdicts
-
-    def need(self, facts: Facts) -> tuple[int | None, int, int | None]:
-        """
-        Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
-        """
-        return needs.need(self.node, self.price, self.context_tokens, facts)
 
     def max_tokens(self, asked: int | None) -> int | None:
         """
@@ -397,6 +393,7 @@ def _node(graph: Graph, node: Node, index: Mapping[str, int], slots: Mapping[str
         status_slot=slots.get(f"hop.{node.name}.status", -1),
         price=backend.price if backend else None,
         context_tokens=backend.context_tokens if backend else None,
+        need=needs.Bounder(node, backend.price if backend else None, backend.context_tokens if backend else None),
     )
 
 
