@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from types import FrameType
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import get_ident
+from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeVar
 
 
@@ -22,29 +24,64 @@ def instructions(act: Callable[[], object]) -> int:
     """
     Count the instructions of every Python function that *act* calls, and of those that they call.
     """
-    count = 0
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal count
-        frame.f_trace_lines, frame.f_trace_opcodes = False, True
-        count += event == "opcode"
-
-        return trace
-
     # A collection in between would run what waits to be finalised, now and then.
-    collecting, before = gc.isenabled(), sys.gettrace()
+    collecting = gc.isenabled()
     gc.disable()
-    # Python 3.12 asks only when tracing begins whether any frame wants its instructions told.
-    sys._getframe().f_trace_opcodes = True
-    sys.settrace(trace)
     try:
-        act()
+        with _counting() as seen:
+            act()
     finally:
-        sys.settrace(before)
         if collecting:
             gc.enable()
 
-    return count
+    return seen()
+
+
+if sys.version_info >= (3, 12):
+
+    @contextmanager
+    def _counting() -> Iterator[Callable[[], int]]:
+        """
+        Have the interpreter tell of each instruction; it tells a tracing function of fewer, until code is warm.
+        """
+        count, thread, monitoring = 0, get_ident(), sys.monitoring
+
+        def told(_code: CodeType, _offset: int) -> None:
+            nonlocal count
+            count += get_ident() == thread
+
+        tool = next(tool for tool in range(6) if monitoring.get_tool(tool) is None)
+        monitoring.use_tool_id(tool, "instructions")
+        monitoring.register_callback(tool, monitoring.events.INSTRUCTION, told)
+        monitoring.set_events(tool, monitoring.events.INSTRUCTION)
+        try:
+            yield lambda: count
+        finally:
+            monitoring.set_events(tool, monitoring.events.NO_EVENTS)
+            monitoring.register_callback(tool, monitoring.events.INSTRUCTION, None)
+            monitoring.free_tool_id(tool)
+
+else:
+
+    @contextmanager
+    def _counting() -> Iterator[Callable[[], int]]:
+        """
+        Trace this thread, instruction by instruction.
+        """
+        count, before = 0, sys.gettrace()
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal count
+            frame.f_trace_lines, frame.f_trace_opcodes = False, True
+            count += event == "opcode"
+
+            return trace
+
+        sys.settrace(trace)
+        try:
+            yield lambda: count
+        finally:
+            sys.settrace(before)
 
 
 def finished(work: Awaitable[T]) -> T:
