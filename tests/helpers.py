@@ -51,6 +51,10 @@ def began(limits: Limits = NO_LIMITS, *, input_bytes: int = 100, **attributes: V
     return Began(0, Facts(tuple(facts.items()), input_bytes, 1), limits, OwnScope(limits).views())
 
 
+# All that a hop says, whether it is kept or put together when it is asked for.
+HOP_FIELDS = tuple(slot.removeprefix("_") for slot in Hop.__slots__ if slot != "_leg")
+
+
 class OwnScope:
     """
     Keep the budget of one walk alone, as the engine does.
@@ -192,5 +196,5 @@ def words_of(hop: Hop) -> dict[str, object]:
     """
     return {
         name: [(edge.to, edge.guard, edge.verdict) for edge in hop.considered] if name == "considered" else getattr(hop, name)
-        for name in hop.__slots__
+        for name in HOP_FIELDS
     }

@@ -149,6 +149,13 @@ class Straight(NamedTuple):
         return [*path, self.refused_by] if self.refused_by else path
 
     @property
+    def calls(self) -> list[Called]:
+        """
+        List the calls made, in order.
+        """
+        return [leg.call for leg in self.legs if leg.call is not None]
+
+    @property
     def latency_us(self) -> int:
         """
         Return how long the walk took.
@@ -191,6 +198,20 @@ class Straight(NamedTuple):
         told.append((next(entries), (*settle, self.finish)))
 
         return told
+
+    def views_at(self, hop: int) -> tuple[tuple[View, ...], tuple[View, ...]]:
+        """
+        Return the budgets as the reservation of *hop* left them, and as the hop did; nothing where it called nobody.
+        """
+        granted: tuple[View, ...] = ()
+        left: tuple[View, ...] = ()
+        for entry in self.entries():
+            if isinstance(entry, Granted) and entry.hop == hop:
+                granted = entry.views
+            elif isinstance(entry, Replied) and entry.hop == hop:
+                left = entry.views
+
+        return granted, left
 
     def entries(self) -> Iterator[Entry]:
         """

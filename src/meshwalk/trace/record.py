@@ -4,7 +4,7 @@ The finished record of a walk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from meshwalk.trace.entries import (
@@ -22,7 +22,7 @@ from meshwalk.trace.entries import (
     weakest,
 )
 from meshwalk.trace.exchange import Message, Usage
-from meshwalk.trace.legs import Step, Straight
+from meshwalk.trace.legs import Called, Step, Straight
 from meshwalk.trace.wishes import Decision, Finish, Outcome
 
 
@@ -235,6 +235,8 @@ class Traversal:
         """
         Return how much of the latency was spent neither in calls nor in waiting: for a budget that others held, for a retry.
         """
+        if self.straight is not None:
+            return self.straight.latency_us - sum([call.latency_us for call in self.straight.calls])
         attempts = list(self.attempts())
         put_off_us = sum(attempt.backoff_us for attempt in attempts)
 
@@ -257,7 +259,7 @@ class Traversal:
         Return what calls cost that were made while the vault of shared budgets was away: so much may be past a cap.
         """
         if self.straight is not None:
-            calls = [leg.call for leg in self.straight.legs if leg.call is not None]
+            calls = self.straight.calls
             return sum([call.cost_nano_usd for call in calls if any(view.away for view in call.granted_views + call.views)])
         away: set[int] = set()
         slack = 0
@@ -274,7 +276,7 @@ class Traversal:
         """
         Return what all calls of the walk cost.
         """
-        return sum(attempt.cost_nano_usd for attempt in self.attempts())
+        return sum([call.cost_nano_usd for call in self._calls()])
 
     @property
     def cost_usd(self) -> float:
@@ -288,21 +290,27 @@ class Traversal:
         """
         Return the weakest basis any part of the cost has.
         """
-        return weakest(attempt.basis for attempt in self.attempts())
+        return weakest([call.basis for call in self._calls()])
 
     @property
     def usage(self) -> Usage:
         """
         Count the tokens of all calls.
         """
-        return total_usage(self.attempts())
+        return total_usage(self._calls())
+
+    def _calls(self) -> Iterable[Attempt | Called]:
+        """
+        Go through the calls made, in either form.
+        """
+        return self.attempts() if self.straight is None else self.straight.calls
 
     def attempts(self) -> Iterator[Attempt]:
         """
         Go through the calls made, in order.
         """
         if self.straight is not None:
-            yield from (leg.call.attempt for leg in self.straight.legs if leg.call is not None)
+            yield from (call.attempt for call in self.straight.calls)
             return
         for entry, _ in self.steps:
             if isinstance(entry, Closing):
