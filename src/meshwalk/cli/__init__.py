@@ -77,12 +77,14 @@ def app() -> App:
         name="meshwalk",
         help="Walk inference requests over a declared graph of models.",
         version=_version,
+        # The list of commands has no markup; Rich's Markdown takes as long to import as all else that prints it.
+        help_format="plaintext",
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(show_default=False),
     )
     for command in (check, test, draw, diff, schema, serve, evaluate, train_classifier, replay):
-        commands.command(command)
-    commands.command(route, usage="Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT")
+        commands.command(command, help_format="markdown")
+    commands.command(route, help_format="markdown", usage="Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT")
     commands.command(traces())
     commands.command(budget())
 
