@@ -15,7 +15,8 @@ class Shape(BaseModel):
     Be the parent of every shape: exact types, no key that is not named.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # A graph has few of the parts that there are shapes for, and a shape is built when it is first fitted.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     # What a missing or faulty required key is taken for while the rest of the part is looked at.
     stand_ins: ClassVar[dict[str, Any]] = {}
