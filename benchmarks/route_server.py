@@ -12,14 +12,15 @@ import sys
 from pathlib import Path
 
 from meshwalk.server import serve
-from three_hops import open_mesh
+from three_hops import plan, recording
 
 
 async def main() -> None:
     """
     Serve until standard input ends.
     """
-    async with open_mesh(Path(sys.argv[1]), budgets="budgets" in sys.argv[2:]) as mesh, serve([mesh]) as server:
+    walked = plan(budgets="budgets" in sys.argv[2:])
+    async with recording(Path(sys.argv[1]), walked) as opened, serve([opened.mesh]) as server:
         print(server.port, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

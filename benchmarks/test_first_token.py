@@ -54,9 +54,9 @@ def test_first_token(compare: Compare, tmp_path: Path) -> None:
         return f"it adds {added / 1e6:.2f} ms to the {FIRST_TOKEN_MS} ms that the model server takes"
 
     with (
-        served("stream_server.py", FIRST_TOKEN_MS) as model_port,
-        served("stream_gateway.py", str(model_port), str(tmp_path)) as gateway_port,
-        compare.opened(Client(f"127.0.0.1:{gateway_port}")) as client,
+        served("stream_server.py", FIRST_TOKEN_MS) as model,
+        served("stream_gateway.py", str(model.port), str(tmp_path)) as gateway,
+        compare.opened(Client(f"127.0.0.1:{gateway.port}")) as client,
     ):
         opened = compare.run(session())
 
@@ -65,7 +65,7 @@ def test_first_token(compare: Compare, tmp_path: Path) -> None:
             return statistics.fmean(times)
 
         async def direct_arm(n: int) -> float:
-            took["direct"] += (times := [await direct(opened, model_port) for _ in range(n)])
+            took["direct"] += (times := [await direct(opened, model.port) for _ in range(n)])
             return statistics.fmean(times)
 
         compare(through_arm, direct_arm, at_most(1.10), seconds=0.3, note=note)

@@ -183,7 +183,7 @@ def test_openai_overhead(compare: Compare, litellm: Path | None, tmp_path: Path,
     What does a call through meshwalk cost over the bare call, beside LiteLLM Router's over its own?
     """
     with ExitStack() as stack:
-        url = f"http://127.0.0.1:{stack.enter_context(served('chat_server.py'))}/v1"
+        url = f"http://127.0.0.1:{stack.enter_context(served('chat_server.py')).port}/v1"
         arms = stack.enter_context(our_arms(compare, url, tmp_path))
         if litellm is not None:
             worker = stack.enter_context(Worker(litellm, HERE / "litellm_worker.py", url))

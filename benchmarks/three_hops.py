@@ -1,12 +1,17 @@
 """
 The walk that benchmarks ask about: a classifier, an answer that is doubted, a primary; no node does anything.
+
+Doing nothing is to make the reply anew, as every real node does, and to await nobody.  The same three coroutines (`intake`,
+and `Silent.chat` twice) are awaited by hand in `test_walk`, walked there by a mesh, and walked behind `Route` in
+`route_server`; LangGraph's nodes make as little (`langgraph_worker`), and the echo beside `Route` makes nothing at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -14,6 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from meshwalk.backends.base import ChatRequest
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
+from meshwalk.model import Value
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.store import TraceStore
 from meshwalk.telemetry import Telemetry
@@ -32,7 +38,7 @@ backends:
 nodes:
   intake:
     role: classifier
-    use: features
+    USE
     next:
       - {to: large, when: "signals.complexity >= thresholds.complex"}
       - {to: small}
@@ -48,8 +54,27 @@ nodes:
   large: {role: primary, backend: great, max_tokens: 512, next: done}
 """
 
+# What fills in USE.
+NOTHING = b"""use: python
+    function: three_hops:intake
+    writes: {complexity: {type: number, range: [0, 1]}}"""
+FEATURES = b"use: features"
+
 REQUEST = Request((Message("user", "Why?"),))
 PATH = ("intake", "small", "large")
+
+
+async def intake(messages: Sequence[Message], attributes: Mapping[str, Value]) -> Mapping[str, float]:  # noqa: ARG001
+    """
+    Say at once that the request is easy.
+    """
+    return {"complexity": 0.4}
+
+
+intake.waits = False  # type: ignore[attr-defined]
+
+
+USAGE = Usage(4, 4)
 
 
 class Silent:
@@ -59,14 +84,18 @@ class Silent:
 
     waits = False
 
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, text: str, confidence: float | None = None) -> None:
+        self._text = text
+        self._confidence = confidence
 
     async def chat(self, request: ChatRequest) -> Reply:  # noqa: ARG002
-        return self._reply
+        return Reply(self._text, usage=USAGE, confidence=self._confidence)
 
     async def aclose(self) -> None:
         pass
+
+
+LITTLE, GREAT = Silent("perhaps", 0.3), Silent("certainly")
 
 
 class Nowhere(SpanExporter):
@@ -85,26 +114,41 @@ budgets:
 """
 
 
-def plan(*, budgets: bool = False) -> Plan:
+def plan(*, budgets: bool = False, features: bool = False) -> Plan:
     """
-    Compile the graph, with budgets that many walks share or without.
+    Compile the graph, with budgets that many walks share or without, and with the features of the house for a classifier if
+    it is to do something.
     """
-    return compile_plan(read_graph(TEXT + BUDGETS if budgets else TEXT, file="three-hops.yaml"))
+    text = TEXT.replace(b"USE", FEATURES if features else NOTHING)
+
+    return compile_plan(read_graph(text + BUDGETS if budgets else text, file="three-hops.yaml"))
+
+
+class Recording(NamedTuple):
+    """
+    Hold a mesh that records everything, and what it records to.
+    """
+
+    mesh: Mesh
+    store: TraceStore
+    telemetry: Telemetry
+
+    async def settle(self) -> None:
+        """
+        Wait until everything recorded so far is on disk and its spans are handed on.
+        """
+        await self.store.flush()
+        await self.telemetry.flush()
 
 
 @asynccontextmanager
-async def open_mesh(folder: Path, *, budgets: bool = False) -> AsyncIterator[Mesh]:
+async def recording(folder: Path, plan: Plan, *, great: Silent = GREAT) -> AsyncIterator[Recording]:
     """
     Open a mesh that records everything: each walk in a store in *folder*, and its spans built.
     """
-    usage = Usage(4, 4)
-    backends = {
-        "little": Silent(Reply("perhaps", usage=usage, confidence=0.3)),
-        "great": Silent(Reply("certainly", usage=usage)),
-    }
     store = TraceStore(folder, on_full="block")
     telemetry = Telemetry(BatchSpanProcessor(Nowhere()))
-    async with Mesh(plan(budgets=budgets), backends=backends, sinks=[store, telemetry]) as mesh:
-        yield mesh
+    async with Mesh(plan, backends={"little": LITTLE, "great": great}, sinks=[store, telemetry]) as mesh:
+        yield Recording(mesh, store, telemetry)
     await telemetry.aclose()
     await store.aclose()

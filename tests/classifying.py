@@ -53,6 +53,13 @@ async def judge(messages: Sequence[Message], _attributes: Mapping[str, Value]) -
     return found
 
 
+async def calculated(_messages: Sequence[Message], _attributes: Mapping[str, Value]) -> Mapping[str, Value]:
+    return {"topic": "prose", "risk": 0.25}
+
+
+calculated.waits = False  # type: ignore[attr-defined]
+
+
 def plainly(_messages: Sequence[Message], _attributes: Mapping[str, Value]) -> Mapping[str, Value]:
     return {}
 

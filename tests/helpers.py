@@ -12,6 +12,7 @@ from meshwalk.loader import read_graph
 from meshwalk.model import Amount, Caps, Limits, Value
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.trace import (
+    AtLength,
     Attempt,
     Began,
     Denied,
@@ -21,6 +22,7 @@ from meshwalk.trace import (
     Granted,
     Replied,
     Reserve,
+    Source,
     Traversal,
     View,
     Wish,
@@ -47,6 +49,10 @@ def began(limits: Limits = NO_LIMITS, *, input_bytes: int = 100, **attributes: V
     facts = {"urgency": "interactive", "correctness": "standard"} | attributes
 
     return Began(0, Facts(tuple(facts.items()), input_bytes, 1), limits, OwnScope(limits).views())
+
+
+# All that a hop says, whether it is kept or put together when it is asked for.
+HOP_FIELDS = tuple(slot.removeprefix("_") for slot in Hop.__slots__ if slot != "_leg")
 
 
 class OwnScope:
@@ -97,20 +103,17 @@ def traversal_of(steps: list[tuple[Entry, tuple[Wish, ...]]], walk: Walk) -> Tra
     """
     Wrap what a walk did as a record.
     """
+    plan = walk.plan
+
     return Traversal(
+        Source(plan.name, "", plan.plan_digest, plan.shape_digest),
         traversal_id="0" * 32,
         trace_id="1" * 32,
         span_id="2" * 16,
         parent_span_id="",
         sampled=True,
-        graph=walk.plan.name,
-        version="",
-        plan_digest=walk.plan.plan_digest,
-        shape_digest=walk.plan.shape_digest,
         began_unix_us=1_800_000_000_000_000,
-        path=walk.path,
-        steps=steps,
-        decisions=walk.decisions,
+        told=AtLength(walk.path, steps, walk.decisions),
     )
 
 
@@ -193,5 +196,5 @@ def words_of(hop: Hop) -> dict[str, object]:
     """
     return {
         name: [(edge.to, edge.guard, edge.verdict) for edge in hop.considered] if name == "considered" else getattr(hop, name)
-        for name in hop.__slots__
+        for name in HOP_FIELDS
     }

@@ -229,7 +229,7 @@ def walked(
     pair.feed(start._replace(facts=start.facts._replace(scopes=Scopes(session, workflow))))
     script(pair)
     record = traversal_of(pair.steps, pair.live)
-    record.version = "4"
+    record.source = record.source._replace(version="4")
 
     return numbered(record, number)
 

@@ -9,17 +9,26 @@ from typing import Any, get_args, get_type_hints
 
 from hypothesis import strategies as st
 
-from meshwalk.model import Amount, Caps, Limits, Sampling, Value
+from meshwalk.budgets import Need
+from meshwalk.hops import VERDICTS, Considered, Glimpse, Hop, HopStatus
+from meshwalk.model import Amount, Caps, Limits, Role, Sampling, Value
+from meshwalk.signals import Section
 from meshwalk.trace import (
+    AtLength,
     Attempt,
+    Basis,
     Began,
+    Called,
     Content,
     Decision,
     Entry,
     Facts,
     Finish,
+    Leg,
     Message,
     Scopes,
+    Source,
+    Straight,
     Timing,
     Traversal,
     Usage,
@@ -36,6 +45,7 @@ VALUES: st.SearchStrategy[Value] = st.one_of(WORDS, REAL, st.booleans())
 _BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
     int: WHOLE,
     int | None: st.none() | WHOLE,
+    Called | None: st.deferred(lambda: st.none() | filled(Called)),
     str: WORDS,
     float: REAL,
     float | None: st.none() | REAL,
@@ -64,7 +74,7 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
     return st.from_type(hint)
 
 
-_PARTS = {Amount, Attempt, Caps, Facts, Limits, Message, Sampling, Scopes, Timing, Usage, View}
+_PARTS = {Amount, Attempt, Called, Caps, Facts, Leg, Limits, Message, Sampling, Scopes, Timing, Usage, View}
 
 ENTRIES: st.SearchStrategy[Entry] = st.one_of([filled(kind) for kind in get_args(Entry)])
 WISHES: st.SearchStrategy[Wish] = st.one_of([filled(kind) for kind in get_args(Wish)])
@@ -82,14 +92,51 @@ def traversals(draw: st.DrawFn) -> Traversal:
     last = (draw(ENTRIES), (draw(filled(Finish)),))
     content = st.builds(Content, messages=_value(tuple[Message, ...]), answer=WORDS)
 
+    at_length = AtLength(draw(st.lists(WORDS, max_size=3)), [first, *steps, last], draw(st.lists(filled(Decision), max_size=3)))
+    straight = filled(Straight).filter(lambda straight: bool(straight.legs))
+
     return Traversal(
-        **{name: draw(WORDS) for name in ("traversal_id", "trace_id", "span_id", "parent_span_id", "graph", "version")},
-        plan_digest=draw(WORDS),
-        shape_digest=draw(WORDS),
+        draw(filled(Source)),
+        **{name: draw(WORDS) for name in ("traversal_id", "trace_id", "span_id", "parent_span_id")},
         sampled=draw(st.booleans()),
         began_unix_us=draw(WHOLE),
-        path=draw(st.lists(WORDS, max_size=3)),
-        steps=[first, *steps, last],
-        decisions=draw(st.lists(filled(Decision), max_size=3)),
+        told=draw(st.just(at_length) | straight),
         content=draw(st.none() | content),
     )
+
+
+# All that the wire's numbers can hold.
+_INT64 = st.integers(-(2**63), 2**63 - 1)
+# Tokens in, calls and hops are always bounded.
+_NEEDS = st.builds(Need, st.none() | _INT64, _INT64, st.none() | _INT64, _INT64, _INT64)
+_VIEWS = st.lists(filled(View), max_size=2).map(tuple)
+_OUTPUTS: st.SearchStrategy[dict[str, Value]] = st.dictionaries(WORDS, VALUES, max_size=3)
+
+
+@st.composite
+def hops(draw: st.DrawFn) -> Hop:
+    """
+    Make a hop that says anything at all, and whose decision, if there is one, considered the edges that it shows.
+    """
+    hop = Hop(draw(_INT64), draw(_INT64), draw(WORDS), draw(st.sampled_from(get_args(Role))), draw(_INT64))
+    hop.status = draw(st.sampled_from(get_args(HopStatus)))
+    for name in ("latency_us", "engine_us", "budget_wait_us", "backoff_us", "cost_nano_usd"):
+        setattr(hop, name, draw(_INT64))
+    hop.need = draw(st.none() | _NEEDS)
+    hop.timing = draw(filled(Timing))
+    hop.attempts = tuple(draw(st.lists(filled(Attempt), max_size=2)))
+    hop.usage = draw(filled(Usage))
+    hop.basis = draw(st.sampled_from(get_args(Basis)))
+    hop.outputs = draw(_OUTPUTS)
+    hop.glimpse = draw(st.none() | st.builds(Glimpse, _INT64, _INT64, _OUTPUTS, st.booleans()))
+    hop.granted_views, hop.views = draw(st.tuples(_VIEWS, _VIEWS))
+    hop.error_class, hop.message, hop.scope = draw(WORDS), draw(WORDS), draw(WORDS)
+    if draw(st.booleans()):
+        verdicts = draw(st.text(alphabet="".join(VERDICTS), max_size=4))
+        hop.considered = tuple(Considered(draw(WORDS), draw(WORDS), VERDICTS[verdict]) for verdict in verdicts)
+        section: Section = draw(st.sampled_from(get_args(Section)))
+        error_class = hop.error_class if section == "on_error" else ""
+        hop.edge, place = draw(WORDS), draw(st.integers(-1, 5))
+        hop.decision = Decision(hop.index, section, place, hop.edge, verdicts, error_class)
+
+    return hop

@@ -5,12 +5,28 @@ The benchmarks' own machinery: what it measures, in which order, and how it says
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import Answer, Clock, Goal, Worker, at_least, at_most, each, each_awaited, middle, table
+from harness import (
+    Answer,
+    Beside,
+    Clock,
+    Compare,
+    Counts,
+    Goal,
+    Worker,
+    at_least,
+    at_most,
+    each,
+    each_awaited,
+    each_in_cpu_time,
+    middle,
+    ratio,
+    table,
+)
 
 
 @pytest.fixture
@@ -82,6 +98,58 @@ class TestClock:
 
         assert 4 == clock.enough(each(lambda: time.sleep(0.02)), 0.05)
 
+    def test_readings_are_taken_round_each_arm(self, clock: Clock) -> None:
+        """
+        What an arm adds to a reading is shared out over its own goes, and the other arm's doing is not in it.
+        """
+        used = {"top": 0.0, "bottom": 0.0}
+
+        def spending(name: str, each: float) -> Callable[[int], float]:
+            def arm(n: int) -> float:
+                used[name] += each * n
+                return 1.0
+
+            return arm
+
+        took = clock.rounds(
+            (spending("top", 3.0), spending("bottom", 2.0)),
+            rounds=5,
+            seconds=0,
+            readings=([lambda: used["top"]], [lambda: used["bottom"]]),
+        )
+
+        assert [[(1.0, 3.0), (1.0, 2.0)]] * 5 == took
+
+    def test_cpu_time_counts_what_other_tasks_and_threads_do(self, clock: Clock) -> None:
+        """
+        An arm in CPU time lets tasks run that its thing left behind, waits for the rest, and counts threads.
+        """
+        import asyncio
+        import time
+        from hashlib import sha256
+
+        ran: list[str] = []
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def later() -> None:
+            ran.append("task")
+
+        async def act() -> None:
+            tasks.add(asyncio.create_task(later()))
+
+        def work() -> None:
+            ran.append("thread")
+            end = time.thread_time_ns() + 20_000_000
+            while time.thread_time_ns() < end:
+                sha256(bytes(1_000))
+
+        async def settle() -> None:
+            assert "task" in ran
+            await asyncio.to_thread(work)
+
+        assert clock.time(each_in_cpu_time(act, settle), 2) >= 10_000_000
+        assert ["task", "task", "thread"] == ran
+
 
 class TestWorker:
     def script(self, folder: Path, body: str) -> Path:
@@ -120,6 +188,20 @@ class TestAnswer:
         """
         assert holds == goal.holds(ratio)
 
+    @pytest.mark.parametrize(("counts", "expected"), [("time", 4.0), ("throughput", 0.25)])
+    def test_ratio_is_of_what_counts(self, counts: Counts, expected: float) -> None:
+        """
+        What takes four times as long gets a quarter as much done.
+        """
+        assert expected == ratio(8.0, 2.0, counts)
+
+    def test_ratio_of_nothing_is_no_figure(self) -> None:
+        """
+        Where a clock was too coarse to see an arm, that is said, with the remedy.
+        """
+        with pytest.raises(ValueError, match="give the rounds more seconds"):
+            ratio(8.0, 0.0, "throughput")
+
     def test_middle_is_the_median_between_the_quartiles(self) -> None:
         """
         One wild round moves neither the figure nor its spread.
@@ -139,12 +221,39 @@ class TestAnswer:
         """
         Each question stands above its figures, and a goal that was missed stands out.
         """
-        head, *lines = table([answer(2.0, at_most(3)), answer(2.0, at_least(100))])
+        head, *lines = table([answer(2.0, at_most(3)), answer(2.0, at_least(100))._replace(counts="throughput")])
 
-        assert ["goal", "measured", "spread", "holds", "command"] == head.split()
+        assert ["goal", "measured", "spread", "of", "rounds", "holds", "command"] == head.split()
         assert [
             "How much longer?",
-            "   <= 3 x     2 x        1.5 to 2.5   yes     python -m pytest x",
+            "   <= 3 x     2 x        1.5 to 2.5   time         11       yes     python -m pytest x",
             "How much longer?",
-            "   >= 100 x   2 x        1.5 to 2.5   NO      python -m pytest x",
+            "   >= 100 x   2 x        1.5 to 2.5   throughput   11       NO      python -m pytest x",
         ] == lines
+
+
+class TestCompare:
+    def test_answers_say_what_they_are_of(self, request: pytest.FixtureRequest) -> None:
+        """
+        One question gives an answer for the time and one for each reading, each with its own goal and the same command.
+        """
+        used = {"top": 0.0, "bottom": 0.0}
+
+        def arm(name: str, cost: float) -> Callable[[int], float]:
+            def run(n: int) -> float:
+                used[name] += cost * n
+                return cost
+
+            return run
+
+        answers: list[Answer] = []
+        compare = Compare(request.node, answers, timed=True)
+        spent = Beside("work per joule", None, lambda: used["top"], lambda: used["bottom"])
+        compare(arm("top", 5.0), arm("bottom", 4.0), at_least(0.75), counts="throughput", rounds=5, seconds=0, beside=[spent])
+        compare.clock.close()
+        name = "answers_say_what_they_are_of"
+
+        assert [(name, 0.8, True, "throughput"), (f"{name}: work per joule", 0.8, None, "throughput")] == [
+            (one.name, one.measured, one.holds, one.counts) for one in answers
+        ]
+        assert 1 == len({one.command for one in answers})

@@ -67,7 +67,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "counting": (*_GROUND, "needs", "prompts", "plan"),
     # the stair: pure decision
     "admission": (*_GROUND, "needs", "plan"),
-    "walk": (*_GROUND, "budgets", "plan"),
+    "walk": (*_GROUND, "budgets", "guards", "plan"),
     "attempts": (*_GROUND, "budgets"),
     # the workshop: the only rooms that touch the world during a request
     "vaults": (*_GROUND, "budgets", "variables"),

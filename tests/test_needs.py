@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers import plan_of
 from meshwalk import needs, prompts
 from meshwalk.admission import Admission
-from meshwalk.model import Sampling, Value
+from meshwalk.model import Node, Price, Sampling, Value
 from meshwalk.plan import Plan
 from meshwalk.problems import InputTooLarge
 from meshwalk.trace import Facts, Message, Request
@@ -50,9 +50,25 @@ class TestNeed:
         """
         A node that leaves max_tokens to its callers is bounded by the window, also where a caller asks for more.
         """
-        free = replace(ASK, node=replace(ASK.node, sampling=Sampling()))
+        free = needs.Bounder(replace(ASK.node, sampling=Sampling()), ASK.price, ASK.context_tokens)
 
-        assert outputs == free.need(Facts((), 100, 1, Sampling(max_tokens=asked)))[2]
+        assert outputs == free(Facts((), 100, 1, Sampling(max_tokens=asked)))[2]
+
+    @given(
+        st.builds(Price, st.integers(0, 10**9), st.integers(0, 10**9), st.none() | st.integers(0, 10**9)) | st.none(),
+        st.none() | st.integers(1, 500),
+        st.sampled_from([ASK.node, replace(ASK.node, sampling=Sampling())]),
+        st.builds(
+            Facts, st.just(()), st.integers(0, 400), st.integers(1, 4), st.builds(Sampling, st.none() | st.integers(1, 99))
+        ),
+    )
+    def test_working_out_once_changes_nothing(
+        self, price: Price | None, context_tokens: int | None, node: Node, facts: Facts
+    ) -> None:
+        """
+        What a plan works out once for all requests bounds each of them as if nothing had been.
+        """
+        assert needs.need(node, price, context_tokens, facts) == needs.Bounder(node, price, context_tokens)(facts)
 
     @pytest.mark.parametrize(("asked", "filled"), [(None, 166), (10, 126), (90, 166)])
     def test_window(self, asked: int | None, filled: int) -> None:

@@ -145,7 +145,6 @@ class TestReplay:
         A record whose parts do not belong together differs from its replay.
         """
         traversal = record(answered, plan)
-        traversal.path, traversal.decisions = list(traversal.path), list(traversal.decisions)
         tamper(traversal)
         mismatch = replay(traversal, plan)
 
@@ -173,9 +172,9 @@ class TestReplayAll:
         """
         other = stricter()
         foreign = record(answered, plan, number=3)
-        foreign.plan_digest = other.plan_digest
+        foreign.source = foreign.source._replace(plan_digest=other.plan_digest)
         lost = record(answered, plan, number=4)
-        lost.plan_digest = "0" * 64
+        lost.source = lost.source._replace(plan_digest="0" * 64)
         good = [(record(script, plan, number=10 + number), plan) for number, script in enumerate(ALL)]
         with stored(tmp_path, *good, (foreign, other), (lost, plan)) as shelf:
             report = replay_all(shelf)

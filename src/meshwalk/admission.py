@@ -58,6 +58,10 @@ class Admission:
         self._defaults: dict[str, Value] = {
             name: attribute.default for name, attribute in self._attributes.items() if attribute.default is not None
         }
+        self._usual_attributes = tuple(self._defaults.items())
+        self._usual_urgency = str(self._defaults["urgency"])
+        usual = self._usual[self._usual_urgency]
+        self._usual_bytes = usual.input_bytes or 0
 
     def admit(self, request: Request) -> tuple[Facts, Limits]:
         """
@@ -68,6 +72,10 @@ class Admission:
             InputTooLarge: If the messages are past `limits.input_bytes`.
             DeadlineSpent: If there is no time left.
         """
+        if (size := self._plain_size(request)) is not None:
+            session, workflow, tenant = request.scopes
+            scopes = Scopes(session, workflow, tenant or self._tenant)
+            return Facts(self._usual_attributes, size, len(request.messages), _UNSET, scopes), self._usual[self._usual_urgency]
         violations = [*self._in_messages(request), *self._in_attributes(request), *self._in_sampling(request.sampling)]
         violations += [*_in_limits(request.limits), *self._in_scopes(request), *_in_form(request.form)]
         if violations:
@@ -80,6 +88,27 @@ class Admission:
         scopes = request.scopes if request.scopes.tenant else request.scopes._replace(tenant=self._tenant)
 
         return Facts(tuple(attributes.items()), size, len(request.messages), request.sampling, scopes), limits
+
+    def _plain_size(self, request: Request) -> int | None:
+        """
+        Return the size of the messages if *request* is nothing but plain, and surely in order; most are.
+        """
+        if request.attributes or request.idempotency_key or request.limits != _NO_LIMITS or request.form != _PLAIN:
+            return None
+        if request.sampling != _UNSET or (request.scopes != _UNSCOPED and not all(map(_is_short_ascii, request.scopes))):
+            return None
+        if self._required and not all(getattr(request.scopes, scope) for scope in self._required):
+            return None
+        size, asks = 0, False
+        for role, content, name, tool_calls, tool_call_id in request.messages:
+            # What is ASCII is Unicode, and has as many bytes as characters.
+            if name or tool_calls or tool_call_id or role not in _PLAIN_ROLES or not content.isascii():
+                return None
+            size += len(content)
+            if role == "user" and content and not content.isspace():
+                asks = True
+
+        return size if asks and needs.counted_bytes(size, len(request.messages)) <= self._usual_bytes else None
 
     def _in_messages(self, request: Request) -> Iterator[Violation]:
         if not request.messages:
@@ -158,10 +187,16 @@ class Admission:
         return size
 
 
+_PLAIN_ROLES = frozenset({"user", "assistant", "system", "developer"})
 _UNSET = Sampling()
+_UNSCOPED = Scopes()
 _PER_MESSAGE = needs.OVERHEAD_TOKENS_PER_MESSAGE
 _NO_LIMITS = Limits()
 _PLAIN = Form()
+
+
+def _is_short_ascii(scope: str) -> bool:
+    return len(scope) <= SCOPE_CHARACTERS and scope.isascii()
 
 
 def _asks(message: Message) -> bool:

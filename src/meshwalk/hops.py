@@ -32,6 +32,7 @@ from meshwalk.trace import (
     Replied,
     Reserve,
     Stopped,
+    Straight,
     TimedOut,
     Timing,
     Traversal,
@@ -43,6 +44,9 @@ from meshwalk.trace import (
     weakest,
 )
 
+
+_NO_TIMING = Timing()
+_NO_USAGE = Usage()
 
 HopStatus = Literal["ok", "failed", "timeout", "cancelled", "denied", "skipped", "refused", "stopped"]
 
@@ -93,20 +97,21 @@ class Hop:
         glimpse: None if its reply was not judged before its end.
         need: What was reserved, or asked for, before its first call; None if nothing was.
         scope: The budget scope that did not allow the call.
-        granted_views: The budgets as its reservation left them.
-        views: The budgets as it last saw them, which is as guards saw them when it was left.
         edge: Where the walk went from here; empty if it ended here.
         decision: How it was left, as recorded; None if the walk ended here.
-        considered: Every edge of the section that decided, in order.
+        leg: Of a walk that is kept in short: that walk, and the node.  Few readers want what is long to tell, so that is put
+            together when it is asked for.
     """
 
     __slots__ = (
-        "attempts", "backoff_us", "basis", "budget_wait_us", "considered", "cost_nano_usd", "decision", "edge",
-        "engine_us", "error_class", "glimpse", "granted_views", "index", "latency_us", "message", "need", "node",
-        "outputs", "role", "scope", "started_us", "status", "timing", "usage", "views", "visit",
+        "_attempts", "_considered", "_granted_views", "_leg", "_views", "backoff_us", "basis", "budget_wait_us",
+        "cost_nano_usd", "decision", "edge", "engine_us", "error_class", "glimpse", "index", "latency_us", "message", "need",
+        "node", "outputs", "role", "scope", "started_us", "status", "timing", "usage", "visit",
     )  # fmt: skip
 
-    def __init__(self, index: int, visit: int, node: str, role: Role, started_us: int) -> None:
+    def __init__(
+        self, index: int, visit: int, node: str, role: Role, started_us: int, leg: tuple[Straight, NodePlan] | None = None
+    ) -> None:
         self.index = index
         self.visit = visit
         self.node = node
@@ -118,21 +123,80 @@ class Hop:
         self.budget_wait_us = 0
         self.backoff_us = 0
         self.glimpse: Glimpse | None = None
-        self.timing = Timing()
-        self.attempts: tuple[Attempt, ...] = ()
-        self.usage = Usage()
+        self.timing = _NO_TIMING
+        self.usage = _NO_USAGE
         self.need: Need | None = None
         self.cost_nano_usd = 0
         self.basis: Basis = "none"
         self.outputs: Mapping[str, Value] = {}
-        self.granted_views: tuple[View, ...] = ()
-        self.views: tuple[View, ...] = ()
+        self._leg = leg
+        self._attempts: tuple[Attempt, ...] | None = None
+        self._granted_views: tuple[View, ...] | None = None
+        self._views: tuple[View, ...] | None = None
+        self._considered: tuple[Considered, ...] | None = None
         self.error_class = ""
         self.message = ""
         self.scope = ""
         self.edge = ""
-        self.considered: tuple[Considered, ...] = ()
         self.decision: Decision | None = None
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """
+        Return its calls, in order.
+        """
+        if self._attempts is None:
+            call = None if self._leg is None else self._leg[0].legs[self.index].call
+            self._attempts = () if call is None else (call.attempt,)
+
+        return self._attempts
+
+    @attempts.setter
+    def attempts(self, attempts: tuple[Attempt, ...]) -> None:
+        self._attempts = attempts
+
+    @property
+    def granted_views(self) -> tuple[View, ...]:
+        """
+        Return the budgets as its reservation left them.
+        """
+        if self._granted_views is None:
+            self._granted_views = () if self._leg is None else self._leg[0].views_at(self.index)[0]
+
+        return self._granted_views
+
+    @granted_views.setter
+    def granted_views(self, views: tuple[View, ...]) -> None:
+        self._granted_views = views
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """
+        Return the budgets as it last saw them, which is as guards saw them when it was left.
+        """
+        if self._views is None:
+            self._views = () if self._leg is None else self._leg[0].views_at(self.index)[1]
+
+        return self._views
+
+    @views.setter
+    def views(self, views: tuple[View, ...]) -> None:
+        self._views = views
+
+    @property
+    def considered(self) -> tuple[Considered, ...]:
+        """
+        Return every edge of the section that decided, in order.
+        """
+        if self._considered is None:
+            leg, decision = self._leg, self.decision
+            self._considered = () if leg is None or decision is None else considered(decision, leg[1])
+
+        return self._considered
+
+    @considered.setter
+    def considered(self, edges: tuple[Considered, ...]) -> None:
+        self._considered = edges
 
     @property
     def reserved_nano_usd(self) -> int:
@@ -250,6 +314,8 @@ def hops_of(traversal: Traversal, plan: Plan) -> list[Hop]:
     """
     Put *traversal* together as hops, in order; *plan* is the plan it walked.
     """
+    if traversal.straight is not None:
+        return _straight_hops(traversal.straight, plan)
     assembly = Assembly(plan)
     for entry, wishes in traversal.steps:
         assembly.feed(entry, wishes, traversal.path)
@@ -257,6 +323,36 @@ def hops_of(traversal: Traversal, plan: Plan) -> list[Hop]:
         assembly.decide(decision)
 
     return assembly.hops
+
+
+def _straight_hops(straight: Straight, plan: Plan) -> list[Hop]:
+    hops = []
+    visits: dict[str, int] = {}
+    for index, leg in enumerate(straight.legs):
+        name, call = leg.node, leg.call
+        node = plan.node(name)
+        visits[name] = visit = visits.get(name, 0) + 1
+        hop = Hop(index, visit, name, node.role, leg.started_us, (straight, node))
+        hop.status = "ok"
+        hop.outputs = leg.outputs
+        hop.edge = leg.to
+        hop.decision = Decision(index, "next", leg.edge, leg.to, leg.verdicts)
+        hop.latency_us = hop.engine_us = leg.at - leg.started_us
+        if call is not None:
+            hop.engine_us -= call.latency_us
+            hop.timing = call.timing
+            hop.usage = call.usage
+            hop.need = Need(call.cost_bound, call.input_bound, call.output_bound, 1, 1)
+            hop.cost_nano_usd = call.cost_nano_usd
+            hop.basis = call.basis
+        hops.append(hop)
+    if straight.refused_by:
+        name = straight.refused_by
+        hop = Hop(len(hops), visits.get(name, 0) + 1, name, plan.node(name).role, straight.latency_us)
+        hop.status, hop.message = "refused", straight.reason
+        hops.append(hop)
+
+    return hops
 
 
 def need_of(wish: Reserve) -> Need:

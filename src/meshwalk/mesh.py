@@ -13,8 +13,7 @@ import inspect
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -109,7 +108,8 @@ class Mesh:
         self._outbox: deque[Traversal] = deque()
         self._filled = anyio.Event()
         self._under_way = 0
-        self._idle = anyio.Event()
+        # Rung when no walk is under way any more, by the last one; there while somebody waits for that.
+        self._idle: anyio.Event | None = None
         self._tasks: TaskGroup | None = None
         self._engine: Engine | None = None
 
@@ -232,16 +232,22 @@ class Mesh:
         """
         engine = self._opened()
         if not request.idempotency_key:
-            with self._counted():
+            self._under_way += 1
+            try:
                 return await engine.walk(request, observe, tell)
+            finally:
+                self._ended()
         limits = engine.admission.admit(request)[1]
         assert self._once is not None
 
         async def start() -> Walked:
             return await engine.walk(request, observe, tell)
 
-        with self._counted():
+        self._under_way += 1
+        try:
             return await self._once.walk(request, request.scopes.tenant or self.tenant, limits, start)
+        finally:
+            self._ended()
 
     @property
     def vault(self) -> Vault:
@@ -267,16 +273,8 @@ class Mesh:
 
     def _ended(self) -> None:
         self._under_way -= 1
-        if not self._under_way:
+        if self._idle is not None and not self._under_way:
             self._idle.set()
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._ended()
 
     async def decide(self, request: Request) -> Preview:
         """

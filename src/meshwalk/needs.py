@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from meshwalk import prompts, signals
-from meshwalk.model import DEFAULT_INPUT_BYTES, Attribute, Graph, Node, Price, Sampling, Value
+from meshwalk.model import DEFAULT_INPUT_BYTES, MTOK, Attribute, Graph, Node, Price, Sampling, Value
 from meshwalk.trace import Facts, Form, Message
 
 
@@ -116,6 +116,42 @@ def need(node: Node, price: Price | None, context_tokens: int | None, facts: Fac
     cost = None if price is None or outputs is None else price.bound(inputs, outputs)
 
     return cost, inputs, outputs
+
+
+class Bounder:
+    """
+    Bound calls of *node* as `need` does, with all that no request changes worked out once.
+    """
+
+    __slots__ = ("_context_tokens", "_input_price", "_node", "_output_cost", "_outputs", "_plain", "_price")
+
+    def __init__(self, node: Node, price: Price | None, context_tokens: int | None) -> None:
+        self._node = node
+        self._price = price
+        self._context_tokens = context_tokens
+        _, _, self._outputs = need(node, price, context_tokens, _ANY)
+        self._input_price = self._output_cost = 0
+        # What it comes to is a sum then, whoever asks; a prompt of its own is as long as what it quotes.
+        self._plain = node.prompt is None and price is not None and self._outputs is not None
+        if price is not None and self._outputs is not None:
+            self._input_price, output_price = price.dearest
+            self._output_cost = self._outputs * output_price
+
+    def __call__(self, facts: Facts) -> tuple[int | None, int, int | None]:
+        """
+        Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
+        """
+        if not self._plain or facts.counted or facts.sampling.max_tokens is not None:
+            return need(self._node, self._price, self._context_tokens, facts)
+        inputs = facts.input_bytes + facts.messages * OVERHEAD_TOKENS_PER_MESSAGE
+        window = self._context_tokens
+        if window is not None and inputs > window:
+            inputs = window
+
+        return -(-(inputs * self._input_price + self._output_cost) // MTOK), inputs, self._outputs
+
+
+_ANY = Facts((), 0, 0)
 
 
 def window(node: Node, facts: Facts) -> int:

@@ -12,7 +12,7 @@ are taken over the canonical form (`canonical`), which the loader reads back: a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from meshwalk import assignment, bounds, canonical, ceilings, control, guards, loader, needs, never, signals, topology
@@ -55,8 +55,10 @@ class NodePlan:
         calls: Whether a backend is called, so that time and money are at stake.
         reserves: Whether a visit is reserved: where it calls, and everywhere if the hops of a shared scope are capped.
         serves: Whether `to: done` may serve its reply without being told so.
+        runs: Where the guards of *next* can be looked up (`choose`); nothing if they are all tried in order.
         writes: (output, slot) for each output that some guard reads.
         visits_slot: -1 where no guard reads it, as for *status_slot*.
+        need: Bounds a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
     """
 
     index: int
@@ -65,6 +67,7 @@ class NodePlan:
     node: Node
     next: tuple[EdgePlan, ...]
     on_error: tuple[EdgePlan, ...]
+    runs: tuple[guards.Run, ...]
     calls: bool
     reserves: bool
     serves: bool
@@ -73,12 +76,37 @@ class NodePlan:
     status_slot: int
     price: Price | None
     context_tokens: int | None
+    need: needs.Bounder
 
-    def need(self, facts: Facts) -> tuple[int | None, int, int | None]:
+    def choose(self, values: Sequence[Value | None], spent: Callable[[int], bool]) -> tuple[int, str]:
         """
-        Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
+        Find the first edge of `next` that holds and can be taken: its position, and a verdict for each edge up to it.
+
+        A verdict is "y" for the edge found, "n" for a guard that does not hold, "u" for an undetermined one and "s" for an
+        edge that holds and leads to a spent node.  If there is no other the position is -1.
+
+        Args:
+            spent: Tells of where an edge leads whether its visits are used up.
         """
-        return needs.need(self.node, self.price, self.context_tokens, facts)
+        edges, verdicts = self.next, ""
+        for start, stop, slot, at in self.runs or (guards.Run(0, len(edges)),):
+            if at is None:
+                for position in range(start, stop):
+                    edge = edges[position]
+                    verdict = True if edge.test is None else edge.test(values)
+                    if verdict and not spent(edge.to):
+                        return position, verdicts + "y"
+                    verdicts += "s" if verdict else "n" if verdict is False else "u"
+                continue
+            value = values[slot]
+            for position in () if value is None else at.get(value, ()):
+                verdicts += "n" * (position - len(verdicts))
+                if not spent(edges[position].to):
+                    return position, verdicts + "y"
+                verdicts += "s"
+            verdicts += ("u" if value is None else "n") * (stop - len(verdicts))
+
+        return -1, verdicts
 
     def max_tokens(self, asked: int | None) -> int | None:
         """
@@ -347,16 +375,16 @@ def _template(graph: Graph, slots: Mapping[str, int]) -> tuple[Value | None, ...
 
 def _node(graph: Graph, node: Node, index: Mapping[str, int], slots: Mapping[str, int], guard_sheet: _GuardSheet) -> NodePlan:
     backend = graph.backends[node.backend] if node.backend is not None else None
+    checked = [guard_sheet.checked.get((node.name, position)) for position in range(len(node.next))]
 
     return NodePlan(
         index=index[node.name],
         name=node.name,
         role=node.role,
         node=node,
-        next=tuple(
-            _edge(edge, index, slots, guard_sheet.checked.get((node.name, position))) for position, edge in enumerate(node.next)
-        ),
+        next=tuple(_edge(edge, index, slots, guard) for edge, guard in zip(node.next, checked, strict=True)),
         on_error=tuple(_edge(edge, index, slots, None) for edge in node.on_error),
+        runs=guards.runs([None if guard is None else guard.tree for guard in checked], slots),
         calls=backend is not None,
         reserves=backend is not None or any(budget.caps.hops is not None for budget in graph.budgets.values()),
         serves=node.role in ("answer", "primary"),
@@ -365,6 +393,7 @@ def _node(graph: Graph, node: Node, index: Mapping[str, int], slots: Mapping[str
         status_slot=slots.get(f"hop.{node.name}.status", -1),
         price=backend.price if backend else None,
         context_tokens=backend.context_tokens if backend else None,
+        need=needs.Bounder(node, backend.price if backend else None, backend.context_tokens if backend else None),
     )
 
 

@@ -277,7 +277,7 @@ def accepts(attribute: Attribute, value: Value) -> str:
             if attribute.enum and value not in attribute.enum:
                 return f"is {value!r}, and '{attribute.name}' takes one of: {', '.join(attribute.enum)}"
         case "number":
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
                 return f"is {_worded(value)}, and '{attribute.name}' takes a number"
             # A record holds numbers as JSON does: no NaN, no infinity, and no more than 64 bits of a whole number.
             if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:

@@ -235,7 +235,7 @@ class Time:
         Take the place of what *mesh* has.
         """
         engine = mesh._opened()
-        engine.shop = engine.shop._replace(clock_ns=self._now_ns, sleep=self._sleep, chance=lambda: self._chance)
+        engine.equip(engine.shop._replace(clock_ns=self._now_ns, sleep=self._sleep, chance=lambda: self._chance))
         for backend in engine.shop.backends.values():
             if isinstance(backend, CacheBackend):
                 backend._clock_ns = self._now_ns

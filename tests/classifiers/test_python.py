@@ -40,6 +40,14 @@ async def test_signals_are_what_the_function_returns() -> None:
     assert {"topic": "proof", "risk": 1.0} == await asked("a theorem")
 
 
+@pytest.mark.parametrize(("function", "waits"), [("classifying:judge", True), ("classifying:calculated", False)])
+async def test_function_that_only_calculates_can_say_so(function: str, waits: bool) -> None:
+    """
+    A function gets a time limit unless its attribute `waits` says that it needs none.
+    """
+    assert waits == (await open_classifier(node(function))).waits
+
+
 @pytest.mark.parametrize(
     ("prompt", "error_class"),
     [

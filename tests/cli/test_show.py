@@ -30,7 +30,7 @@ def told(call: Attempt, prices: str = "") -> tuple[Traversal, str]:
         pair.feed(Replied(1, 600, {"confidence": 0.9, "finish_reason": "stop", "output_tokens": 8.0}, (call,)))
 
     traversal = walked(script, plan=PLAN)
-    traversal.prices = prices
+    traversal.source = traversal.source._replace(prices=prices)
     out = io.StringIO()
     Console(file=out, width=240).print(trace_table(traversal, hops_of(traversal, PLAN), PLAN))
 

@@ -280,7 +280,7 @@ class TestExport:
         """
         newest, middle, oldest = ids(run, traces)
         damage(traces, "body", middle)
-        doctored(traces, newest, lambda record: record.update(plan_digest="0" * 64))
+        doctored(traces, newest, lambda record: record["source"].__setitem__(2, "0" * 64))
         exported = run("traces", "export", "--traces", traces)
         document = run("traces", "export", "--traces", traces, "--json").json
 
@@ -327,7 +327,7 @@ class TestReplay:
         """
         A walk whose plan is not stored is counted and named, and nothing is said of it.
         """
-        doctored(traces, ids(run, traces)[0], lambda record: record.update(plan_digest="0" * 64))
+        doctored(traces, ids(run, traces)[0], lambda record: record["source"].__setitem__(2, "0" * 64))
         replayed = run("replay", "--traces", traces, "--json")
 
         assert 2 == replayed.code
@@ -354,7 +354,7 @@ class TestReplay:
         Where a record has the right shape and says what no walk says, nothing but that record is lost.
         """
         answered = ids(run, traces)[-1]
-        doctored(traces, answered, lambda record: record["steps"][3][0][1].__setitem__(2, 5))
+        doctored(traces, answered, lambda record: record["straight"][2][-1].__setitem__(4, 5))
         commands = (("replay",), ("traces", "export"), ("traces", "show", answered))
         told = [run(*words, "--traces", traces) for words in commands]
 

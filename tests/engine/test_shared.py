@@ -84,7 +84,7 @@ class TestContention:
         """
         first, second = Bench(TIGHT, [SURE]), Bench(TIGHT, [SURE])
         second.vault = first.vault
-        second.engine.shop = second.engine.shop._replace(vault=first.vault)
+        second.engine.equip(second.engine.shop._replace(vault=first.vault))
         first.little.gate = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(first.walk)
@@ -110,7 +110,7 @@ class TestContention:
         plan = one_call("{cost_usd: 0.0003}", node)
         first, second = Bench(TIGHT, [SURE]), Bench(plan, [])
         second.vault = first.vault
-        second.engine.shop = second.engine.shop._replace(vault=first.vault)
+        second.engine.equip(second.engine.shop._replace(vault=first.vault))
         first.little.gate = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(first.walk)

@@ -242,7 +242,7 @@ class TestBroken:
         def broken(messages: object) -> dict[str, str | float | bool]:
             raise ValueError(messages)
 
-        bench.engine.shop = bench.engine.shop._replace(features=broken)
+        bench.engine.equip(bench.engine.shop._replace(features=broken))
         done = await bench.walk()
 
         assert ("malformed", "node 'look' raised ValueError") == (done.traversal.finish.cause, done.reason)

@@ -218,7 +218,7 @@ class TestFaults:
         A traversal that no record can hold is counted; its neighbours in the batch are stored.
         """
         odd = walked(plan=plan, number=1)
-        odd.graph = "\ud800"
+        odd.source = odd.source._replace(graph="\ud800")
         for traversal in (walked(plan=plan, number=0), odd, walked(plan=plan, number=2)):
             store.record(traversal, plan)
         await store.aclose()

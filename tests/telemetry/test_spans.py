@@ -117,7 +117,7 @@ class TestTree:
             pair.feed(Replied(1, 600, {"confidence": 0.9, "finish_reason": "stop", "output_tokens": 8.0}, (call,)))
 
         traversal = walked(thinking, plan=plan)
-        traversal.prices = "2026-11"
+        traversal.source = traversal.source._replace(prices="2026-11")
         found = spans_of(traversal, plan)
         ours = {"meshwalk.cached_input_tokens": 30, "meshwalk.reasoning_tokens": 5}
         theirs = {"gen_ai.usage.cache_read.input_tokens": 30, "gen_ai.usage.reasoning.output_tokens": 5}

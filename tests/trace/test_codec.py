@@ -15,6 +15,7 @@ from meshwalk.model import Limits
 from meshwalk.problems import TraceError
 from meshwalk.trace import (
     FORMAT,
+    AtLength,
     Began,
     Content,
     Facts,
@@ -22,6 +23,7 @@ from meshwalk.trace import (
     Finish,
     Message,
     Outcome,
+    Source,
     Traversal,
     decode,
     encode,
@@ -30,18 +32,16 @@ from strategies import traversals
 
 
 def said(traversal: Traversal) -> dict[str, Any]:
-    return {name: getattr(traversal, name) for name in Traversal.__slots__}
+    names = {name for name in Traversal.__slots__ if name != "_at_length"}
+
+    return {name: getattr(traversal, name) for name in sorted(names | {"at_length"})}
 
 
-def shortest(**other: Any) -> Traversal:
+def shortest(*, decisions: Any = (), content: Content | None = None) -> Traversal:
     began = Began(0, Facts((), 0, 0), Limits(), ())
-    fields: dict[str, Any] = {
-        "traversal_id": "t", "trace_id": "a", "span_id": "b", "parent_span_id": "", "sampled": True, "graph": "g",
-        "version": "", "plan_digest": "p", "shape_digest": "s", "began_unix_us": 1, "path": ["sorry"],
-        "steps": [(began, (Finish(Outcome.REFUSED),))], "decisions": [],
-    }  # fmt: skip
+    told = AtLength(["sorry"], [(began, (Finish(Outcome.REFUSED),))], list(decisions))
 
-    return Traversal(**(fields | other))
+    return Traversal(Source("g", "", "p", "s"), "t", "a", "b", "", sampled=True, began_unix_us=1, told=told, content=content)
 
 
 @given(traversals())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from meshwalk.model import Limits
 from meshwalk.trace import (
+    AtLength,
     Attempt,
     Basis,
     Began,
@@ -25,6 +26,7 @@ from meshwalk.trace import (
     Outcome,
     Replied,
     Request,
+    Source,
     TimedOut,
     Traversal,
     Usage,
@@ -38,11 +40,9 @@ def record(*entries: Entry, finish: Finish = Finish(Outcome.ANSWERED, 1)) -> Tra
     began = Began(0, Facts((), 5, 1), Limits(), ())
     steps = [(entry, ()) for entry in (began, *entries[:-1])]
 
-    return Traversal(
-        traversal_id="t-1", trace_id="a", span_id="b", parent_span_id="", sampled=True, graph="triage", version="4",
-        plan_digest="p", shape_digest="s", began_unix_us=1, path=["intake", "small"],
-        steps=[*steps, (entries[-1], (finish,))], decisions=[],
-    )  # fmt: skip
+    told = AtLength(["intake", "small"], [*steps, (entries[-1], (finish,))], [])
+
+    return Traversal(Source("triage", "4", "p", "s"), "t-1", "a", "b", "", sampled=True, began_unix_us=1, told=told)
 
 
 PAID = Attempt(100, 700, "ok", usage=Usage(10, 3), cost_nano_usd=40, basis="reported")

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import plan_of, words_of
-from meshwalk.budgets import Line, Need, Place, Statement
+from meshwalk.budgets import Line, Place, Statement
 from meshwalk.hops import VERDICTS as HOUSE_VERDICTS
-from meshwalk.hops import Considered, Hop, HopStatus
+from meshwalk.hops import Hop, HopStatus
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
 from meshwalk.problems import MeshwalkError, RequestError
 from meshwalk.signals import Section
 from meshwalk.trace import (
-    Attempt,
     AttemptStatus,
     Basis,
     Content,
@@ -30,18 +29,16 @@ from meshwalk.trace import (
     Request,
     ResponseFormat,
     Scopes,
-    Timing,
     Tool,
     ToolCall,
-    Usage,
-    View,
 )
 from meshwalk.wire import convert
-from meshwalk.wire.convert import forms, graphs, records, replies, values
+from meshwalk.wire.convert import Prototypes, forms, graphs, replies, values
+from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
 from meshwalk.wire.words import AccountCard, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
 from serving import DESK, saying
-from strategies import VALUES, WORDS, filled
+from strategies import VALUES, WORDS, filled, hops
 
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
@@ -70,8 +67,8 @@ class TestEnums:
             (values.SECTIONS, set(get_args(Section)), common_pb2.Section),
             (values.DETAILS, set(get_args(Detail)), routing_pb2.Detail),
             (forms.FORMATS, {"json_object", "json_schema"}, common_pb2.ResponseFormatKind),
-            (records.HOP_STATUSES, set(get_args(HopStatus)), traversal_pb2.HopStatus),
-            (records.ATTEMPT_STATUSES, set(get_args(AttemptStatus)), traversal_pb2.AttemptStatus),
+            (packing.HOP_STATUSES, set(get_args(HopStatus)), traversal_pb2.HopStatus),
+            (packing.ATTEMPT_STATUSES, set(get_args(AttemptStatus)), traversal_pb2.AttemptStatus),
             (graphs.TYPES, set(get_args(ValueType)), graph_pb2.AttributeType),
             (convert.SCOPE_KINDS, set(get_args(ScopeKind)), budget_pb2.ScopeKind),
         ],
@@ -210,63 +207,6 @@ class TestRequests:
         assert ["detail", "graph", "limits.hops", "limits.cost_nano_usd"] == [v.field for v in caught.value.violations]
 
 
-# Tokens in, calls and hops are always bounded.
-NEEDS = st.builds(Need, st.none() | WHOLE, WHOLE, st.none() | WHOLE, WHOLE, WHOLE)
-VIEWS = st.lists(filled(View), max_size=2).map(tuple)
-
-
-@st.composite
-def hops(draw: st.DrawFn) -> Hop:
-    hop = Hop(draw(WHOLE), draw(WHOLE), draw(WORDS), draw(st.sampled_from(get_args(Role))), draw(WHOLE))
-    hop.status = draw(st.sampled_from(get_args(HopStatus)))
-    hop.latency_us, hop.engine_us, hop.budget_wait_us, hop.cost_nano_usd = draw(st.tuples(WHOLE, WHOLE, WHOLE, WHOLE))
-    hop.need = draw(st.none() | NEEDS)
-    hop.timing = draw(filled(Timing))
-    hop.attempts = tuple(draw(st.lists(filled(Attempt), max_size=2)))
-    hop.usage = draw(filled(Usage))
-    hop.basis = draw(st.sampled_from(get_args(Basis)))
-    hop.outputs = draw(ATTRIBUTES)
-    hop.granted_views, hop.views = draw(st.tuples(VIEWS, VIEWS))
-    hop.error_class, hop.message, hop.scope = draw(WORDS), draw(WORDS), draw(WORDS)
-
-    return hop
-
-
-class TestHops:
-    @given(hops())
-    def test_survive(self, hop: Hop) -> None:
-        """
-        Every field of a hop, its attempts and its budget views come back.
-        """
-        packed = traversal_pb2.Hop.FromString(convert.pack_hop(hop, full=True).SerializeToString())
-
-        assert words_of(hop) == words_of(convert.unpack_hop(packed))
-
-    @given(hops())
-    def test_less_than_full(self, hop: Hop) -> None:
-        """
-        Below FULL only attempts and budget views are left out.
-        """
-        back = convert.unpack_hop(convert.pack_hop(hop, full=False))
-        hop.attempts, hop.granted_views, hop.views = (), (), ()
-
-        assert words_of(hop) == words_of(back)
-
-    @given(st.lists(st.tuples(WORDS, WORDS, st.sampled_from(list(HOUSE_VERDICTS.values()))), max_size=3))
-    def test_verdicts_survive(self, edges: list[tuple[str, str, str]]) -> None:
-        """
-        What was considered comes back in order.
-        """
-        from meshwalk.trace import Decision
-
-        decision = Decision(0, "next", -1, "", "")
-        packed = records.pack_decision(decision, [Considered(*edge) for edge in edges])
-        back = records.unpack_considered(packed.considered)
-
-        assert edges == [(edge.to, edge.guard, edge.verdict) for edge in back]
-        assert not packed.HasField("edge")
-
-
 class TestReplies:
     @pytest.mark.anyio
     async def test_tool_calls_survive(self) -> None:
@@ -276,7 +216,7 @@ class TestReplies:
         async with Mesh(DESK, backends={"little": saying("", confidence=0.9), "big": saying("yes")}) as mesh:
             walked = await mesh.route("hi")
         calls = (ToolCall("c1", "look", '{"at": "Rome"}'), ToolCall("c2", "wait", ""))
-        packed = convert.pack_reply(walked.traversal, "", "tool_calls", convert.pack_plan(DESK), tool_calls=calls)
+        packed = convert.pack_reply(walked.traversal, "", "tool_calls", Prototypes(DESK), tool_calls=calls)
         back = convert.unpack_reply(routing_pb2.RouteResponse.FromString(packed.SerializeToString()))
 
         assert ("", "tool_calls", calls) == (back.answer, back.finish_reason, back.tool_calls)
@@ -302,7 +242,9 @@ class TestRecords:
         )
         async with Mesh(plan, backends={"one": saying("one word")}) as mesh:
             walked = await mesh.route("hi")
-        full, brief = (convert.unpack_record(convert.pack_record(walked.traversal, plan, full=full)) for full in (True, False))
+        full, brief = (
+            convert.unpack_record(convert.pack_record(walked.traversal, Prototypes(plan), full=full)) for full in (True, False)
+        )
 
         assert Content((Message("user", "hi"),), "one word") == full.content
         assert (None, None, None) == (brief.content, brief.facts, brief.limits)
@@ -314,7 +256,7 @@ class TestRecords:
         """
         async with Mesh(DESK, backends={"little": saying("hm", confidence=0.1), "big": saying("yes")}) as mesh:
             traversal = (await mesh.route("hi", session="s-17", weight=0.25)).traversal
-        record = convert.unpack_record(convert.pack_record(traversal, DESK, full=True))
+        record = convert.unpack_record(convert.pack_record(traversal, Prototypes(DESK), full=True))
         same = ("traversal_id", "trace_id", "span_id", "parent_span_id", "began_unix_us", "outcome", "usage", "basis")
         facts, began = record.facts, traversal.began
         assert facts is not None
@@ -399,7 +341,7 @@ class TestEvents:
         A hop's start, its commit, its end and a piece of an answer come back.
         """
         started = HopStarted(hop.index, hop.node, hop.role, hop.started_us)
-        ended = convert.unpack_event(convert.pack_finished(hop, full=True))
+        ended = convert.unpack_event(convert.pack_finished(hop, Prototypes(DESK), full=True))
         assert isinstance(ended, HopFinished)
 
         assert started == convert.unpack_event(convert.pack_started(started))

@@ -30,7 +30,7 @@ def as_declared(node: str, given: object, writes: Mapping[str, Attribute]) -> di
             raise Malformed(f"the classifier '{node}' gave {names} and no signal '{name}', which it declares", backend=node)
         value = given[name]
         # `accepts` says what a value of a wrong type is, which only values have.
-        if not isinstance(value, str | int | float | bool):
+        if not isinstance(value, (str, int, float, bool)):
             raise Malformed(f"the signal '{name}' of classifier '{node}' is {type(value).__name__}", backend=node)
         if why := accepts(declared, value):
             raise Malformed(f"the signal '{name}' of classifier '{node}' {why}", backend=node)

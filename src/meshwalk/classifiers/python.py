@@ -5,6 +5,9 @@ It is given the messages and the request's attributes, and returns each signal t
 a class of its choice it raises a `BackendError`; whatever else it raises is mapped as a backend's function's is
 (`backends.python`): connection errors to `Unreachable`, the rest to `Malformed`, by the type of what was raised and without
 its text, which may hold the prompt.
+
+A function that only calculates may say so with an attribute, `judge.waits = False`: it is then called without a time limit,
+which costs more than most rules do, and previews and evaluations ask it as they ask the rules of the house.
 """
 
 from __future__ import annotations
@@ -29,12 +32,11 @@ class PythonClassifier:
     Give what *function* returns.
     """
 
-    waits = True
-
     def __init__(self, name: str, function: Function, writes: Mapping[str, Attribute]) -> None:
         self.name = name
         self._function = function
         self._writes = writes
+        self.waits = bool(getattr(function, "waits", True))
 
     async def classify(
         self,

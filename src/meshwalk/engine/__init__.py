@@ -23,14 +23,16 @@ from meshwalk.admission import Admission
 from meshwalk.backends.base import Backend, Classifier
 from meshwalk.counting import Tokenizer, count_inputs
 from meshwalk.engine.drive import Drive, Observer
+from meshwalk.engine.express import Express
 from meshwalk.engine.gate import Gate, gates, passage
 from meshwalk.engine.preview import preview
 from meshwalk.engine.purse import Purse, shared_scopes
 from meshwalk.engine.results import Preview, PreviewEdge, Walked
+from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Clock, Features, Sleep, Tell, Workshop
 from meshwalk.model import Limits
 from meshwalk.plan import Plan
-from meshwalk.trace import Facts, Request, Traversal, View
+from meshwalk.trace import Facts, Request, Source, Traversal, View
 from meshwalk.vaults.base import DEFAULT_TENANT, Vault
 
 
@@ -75,8 +77,19 @@ class Engine:
         self.plan = plan
         self.vault = vault
         self.tokenizers = tokenizers or {}
-        self.shop = Workshop(backends, gates or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance)
+        # Whether there is more to be known of a request than it says itself.
+        self._learns = bool(plan.watched or self.tokenizers)
+        graph = plan.graph
+        source = Source(plan.name, graph.version, plan.plan_digest, plan.shape_digest, graph.prices)
+        self.equip(Workshop(source, backends, gates or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance))
         self.admission = Admission(plan, tenant)
+
+    def equip(self, shop: Workshop) -> None:
+        """
+        Walk with what *shop* holds, from now on.
+        """
+        self.shop = shop
+        self._express = Express(self.plan, shop)
 
     async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
         """
@@ -89,9 +102,14 @@ class Engine:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        facts, limits = await self._admitted(request)
+        facts, limits = self.admission.admit(request)
+        if self._learns:
+            facts = await self._learnt(request, facts)
+        trip = Trip(request, facts, limits, self.shop.clock_ns)
+        if observe is None and tell is None:
+            return await self._express.walk(trip)
 
-        return await Drive(self.plan, self.shop, request, facts, limits, observe, tell).run()
+        return await Drive(self.plan, self.shop, trip, observe, tell).run()
 
     async def decide(self, request: Request) -> Preview:
         """
@@ -100,23 +118,24 @@ class Engine:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        facts, limits = await self._admitted(request)
+        facts, limits = self.admission.admit(request)
+        if self._learns:
+            facts = await self._learnt(request, facts)
 
         return await preview(self.plan, self.shop, request, facts, limits, await self._views(facts, limits))
 
-    async def _admitted(self, request: Request) -> tuple[Facts, Limits]:
-        facts, limits = self.admission.admit(request)
+    async def _learnt(self, request: Request, facts: Facts) -> Facts:
         if self.plan.watched:
             facts = facts._replace(healthy=tuple((name, self._healthy(name)) for _, name in self.plan.watched))
         if not self.tokenizers:
-            return facts, limits
+            return facts
 
         def count() -> tuple[tuple[str, int], ...]:
             return count_inputs(self.plan, self.tokenizers, request.messages, dict(facts.attributes), request.form)
 
         counted = count() if facts.input_bytes <= _COUNTED_AT_ONCE else await to_thread.run_sync(count)
 
-        return facts._replace(counted=counted), limits
+        return facts._replace(counted=counted)
 
     def _healthy(self, backend: str) -> bool:
         gate = self.shop.gates.get(backend)

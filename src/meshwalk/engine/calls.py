@@ -23,7 +23,6 @@ from anyio.abc import TaskGroup
 from meshwalk import roles
 from meshwalk.attempts import Attempts, Closed, Try
 from meshwalk.budgets import Refusal
-from meshwalk.engine.context import random_hex
 from meshwalk.engine.line import Line
 from meshwalk.engine.purse import Purse
 from meshwalk.engine.workshop import Asking, Workshop
@@ -42,6 +41,15 @@ class _Begun(NamedTuple):
 
     line: Line
     step: Try
+
+
+class Ended(NamedTuple):
+    """
+    Tell how a call ended that somebody else made: with a reply, with an error, or, having neither, when its time was up.
+    """
+
+    reply: Reply | None = None
+    error: BaseException | None = None
 
 
 class Calls:
@@ -86,14 +94,16 @@ class Calls:
         """
         return tuple([line.attempt for line in self.lines if line.attempt is not None])
 
-    async def make(self, first: Line) -> Closed:
+    async def make(self, first: Line, ended: Ended | None = None) -> Closed:
         """
-        Make calls until the hop is closed; *first* is reserved already.
+        Make calls until the hop is closed; *first* is reserved already, and made as well if *ended* tells how it ended.
         """
         self.lines.append(first)
-        step = self._machine.start(self._walk.now())
+        step = self._machine.start(self._walk.now() if ended is None else first.started_at)
         if isinstance(step, Closed):
             return step
+        if ended is not None:
+            return await self._in_turn(first, step, ended)
         # What answers at once is never slow.
         if self._machine.hedge_at is None or not (self._backend.waits or self._gate):
             return await self._in_turn(first, step)
@@ -102,9 +112,10 @@ class Calls:
 
     # ---- in turn, and side by side ------------------------------------------------------------------------------
 
-    async def _in_turn(self, line: Line, step: Try) -> Closed:
+    async def _in_turn(self, line: Line, step: Try, ended: Ended | None = None) -> Closed:
         while True:
-            await self._call(line, step.deadline_at)
+            await self._call(line, step.deadline_at, ended)
+            ended = None
             judged = self._judged(line)
             if not isinstance(judged, Try):
                 assert judged is not None, "no other call is under way"
@@ -230,17 +241,22 @@ class Calls:
 
     # ---- one call -----------------------------------------------------------------------------------------------
 
-    async def _call(self, line: Line, deadline_at: int) -> None:
+    async def _call(self, line: Line, deadline_at: int, ended: Ended | None = None) -> None:
         """
-        Make one call; however it ends, *line* then tells.
+        Make one call, unless it was made and has *ended*; however it ends, *line* then tells.
         """
         walk, node = self._walk, self._node
-        line.span_id = random_hex(64)
-        line.started_at = walk.now()
-        line.request = walk.chat_request(line)
+        if ended is None:
+            line.span_id = walk.call_span_id()
+            line.begin(walk.now(), line.span_id, walk.chat_request(line))
+        assert line.request is not None, "a call has sent something"
         reply: Reply | None = None
         try:
-            if not (self._backend.waits or self._gate or node.node.stream is not None):
+            if ended is not None:
+                reply = ended.reply
+                if ended.error is not None:
+                    raise ended.error  # noqa: TRY301 (what a call raised is told apart in one place)
+            elif not (self._backend.waits or self._gate or node.node.stream is not None):
                 reply = await self._backend.chat(line.request)
             else:
                 with move_on_after((deadline_at - line.started_at) / 1e6) as line.scope:

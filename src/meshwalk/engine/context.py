@@ -27,12 +27,6 @@ class TraceContext(NamedTuple):
         """
         return bool(self.flags & 1)
 
-    def traceparent(self, span_id: str) -> str:
-        """
-        Write the header for a call made under *span_id*.
-        """
-        return f"00-{self.trace_id}-{span_id}-{self.flags:02x}"
-
 
 def random_hex(bits: int) -> str:
     """

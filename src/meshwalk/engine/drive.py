@@ -4,26 +4,28 @@ The world's side of one walk: its clock, its purse and its record.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from anyio import get_cancelled_exc_class
 
-from meshwalk import prompts, roles
+from meshwalk import roles
 from meshwalk.attempts import Closed
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Need, Refusal
-from meshwalk.engine.calls import Calls, log_unforeseen
+from meshwalk.engine.asking import chat_request
+from meshwalk.engine.calls import Calls, Ended, log_unforeseen
 from meshwalk.engine.classify import classify
-from meshwalk.engine.context import random_hex, trace_context
+from meshwalk.engine.detour import Detour
 from meshwalk.engine.line import Line
-from meshwalk.engine.purse import Purse, shared_scopes
+from meshwalk.engine.purse import purse_of
 from meshwalk.engine.results import Walked
+from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Tell, Workshop
-from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model import Value
 from meshwalk.plan import NodePlan, Plan
 from meshwalk.problems import BackendError
 from meshwalk.trace import (
+    AtLength,
     Attempt,
     Began,
     Call,
@@ -31,21 +33,18 @@ from meshwalk.trace import (
     Content,
     Denied,
     Entry,
-    Facts,
     Failed,
     Finish,
-    Form,
     Glimpsed,
     Granted,
     Outcome,
     Replied,
     Reply,
-    Request,
     Reserve,
     Settle,
+    Step,
     Stopped,
     TimedOut,
-    Traversal,
     View,
     Wish,
 )
@@ -54,10 +53,6 @@ from meshwalk.walk import Phase, Walk
 
 # Told of each entry, the wishes it led to, and the walk that made them.
 Observer = Callable[[Entry, tuple[Wish, ...], Walk], None]
-
-_UNSET = Sampling()
-_NO_FORM = Form()
-_FROM_PROBABILITIES = frozenset({"mean_token_probability", "min_token_probability", "margin"})
 
 
 class Drive:
@@ -68,39 +63,25 @@ class Drive:
         tell: Told of each piece of an answer that is passed on as it comes.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        shop: Workshop,
-        request: Request,
-        facts: Facts,
-        limits: Limits,
-        observe: Observer | None,
-        tell: Tell | None,
-    ) -> None:
+    def __init__(self, plan: Plan, shop: Workshop, trip: Trip, observe: Observer | None, tell: Tell | None) -> None:
         self._plan = plan
         self._shop = shop
-        self._facts = facts
-        self._request = request
+        self._trip = trip
+        self._facts = trip.facts
+        self._request = trip.request
         self._observe = observe
         self._tell = tell
         self._walk = Walk(plan)
         self._replies: dict[int, Reply] = {}
-        self._steps: list[tuple[Entry, tuple[Wish, ...]]] = []
+        self._steps: list[Step] = []
         # What is reserved and not settled, by ticket.
         self._open: dict[int, Line] = {}
         # What the hop under way has reserved, and the calls it makes.
         self._first: Line | None = None
         self._calls: Calls | None = None
-        self._limits = limits
-        self._clock_ns = shop.clock_ns
-        self._began_ns = shop.clock_ns()
-        self._began_unix_us = time.time_ns() // 1000
-        self._context = trace_context(request.traceparent)
-        self._span_id = random_hex(64)
-        self._traversal_id = f"{self._began_unix_us // 1000:012x}{random_hex(80)}"
-        scopes = shared_scopes(tuple(plan.graph.budgets.values()), facts.scopes) if plan.graph.budgets else ()
-        self._purse = Purse(plan.name, limits, scopes, shop.vault, self._traversal_id, self.now)
+        self.now = trip.now
+        self.call_span_id = trip.call_span_id
+        self._purse = purse_of(plan, shop, trip)
 
     async def run(self) -> Walked:
         """
@@ -109,12 +90,43 @@ class Drive:
         # Guards that are asked before the first reservation see the budgets as they stand now.
         if self._plan.looks_first:
             await self._purse.look()
-        entry: Entry = Began(0, self._facts, self._limits, self._purse.views())
+
+        return await self._go_on(Began(0, self._facts, self._trip.limits, self._purse.views()))
+
+    async def resume(self, detour: Detour) -> Walked:
+        """
+        Go on to the end from where a straight walk could not.
+        """
+        told, line = detour.told, detour.line
+        self._replies = dict(detour.replies)
+        if detour.purse is not None:
+            self._purse = detour.purse
+        else:
+            self._purse.replay([leg.call for leg in told.legs])
+        entries = list(told.entries())
+        if line is not None:
+            if detour.purse is None:
+                line.ticket = self._purse.take(line.need)
+            self._first = line
+            self.open(line)
+            entries.append(Granted(len(told.legs), detour.granted_at, self._purse.views(), self._purse.waited_us))
+        if detour.entry is not None:
+            entries.append(detour.entry)
+        *earlier, last = entries
+        for entry in earlier:
+            self._feed(entry)
+
+        return await self._go_on(last, detour.ended, detour.raised)
+
+    async def _go_on(self, entry: Entry, ended: Ended | None = None, raised: BaseException | None = None) -> Walked:
         try:
             while True:
-                for wish in self._feed(entry):
+                wishes = self._feed(entry)
+                if raised is not None:
+                    raise raised  # noqa: TRY301 (what ends a walk is dealt with in one place)
+                for wish in wishes:
                     if type(wish) is Call:
-                        entry = await self._call(wish)
+                        entry, ended = await self._call(wish, ended), None
                     elif type(wish) is Reserve:
                         entry = await self._reserve(wish)
                     elif type(wish) is Settle:
@@ -159,12 +171,6 @@ class Drive:
 
     # ---- what a hop's calls ask of the walk ---------------------------------------------------------------------
 
-    def now(self) -> int:
-        """
-        Return the time since the walk began, in microseconds.
-        """
-        return (self._clock_ns() - self._began_ns) // 1000
-
     def open(self, line: Line) -> None:
         """
         Take that something is reserved for *line*.
@@ -195,30 +201,9 @@ class Drive:
         """
         Return what is sent for *line*.
         """
-        node, own = line.node, line.node.node
-        messages, form = self._request.messages, self._request.form
-        if own.prompt is not None:
-            # What a node asks of its own needs none of the caller's tools and formats.
-            answers = self._texts(node) if own.quotes else {}
-            messages = prompts.render(own.prompt, messages, dict(self._facts.attributes), answers, own.quotes)
-            form = _NO_FORM
-        asked = self._request.sampling
-        sampling = own.sampling
-        if asked != _UNSET:
-            merged = (theirs if mine is None else mine for mine, theirs in zip(sampling, asked, strict=True))
-            sampling = Sampling._make(merged)._replace(max_tokens=node.max_tokens(asked.max_tokens))
-        confidence = own.confidence
+        answers = self._texts(line.node) if line.node.node.quotes else {}
 
-        return ChatRequest(
-            messages,
-            sampling,
-            confidence is not None and confidence.source in _FROM_PROBABILITIES,
-            self._context.traceparent(line.span_id),
-            form=form,
-            samples=1 if confidence is None else confidence.samples,
-            tenant=self._facts.scopes.tenant,
-            stations=line.stations,
-        )
+        return chat_request(line.node, self._trip, line.span_id, line.stations, answers)
 
     def glimpse(self, line: Line, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
         """
@@ -248,16 +233,14 @@ class Drive:
 
         return Granted(wish.hop, self.now(), views, waited_us)
 
-    async def _call(self, wish: Call) -> Entry:
+    async def _call(self, wish: Call, ended: Ended | None) -> Entry:
         node = self._plan.node(wish.node)
         if not node.calls:
             self._calls = None
             asked = self._shop.classifiers.get(node.name)
             if asked is None:
                 return self._free(wish.hop, node)
-            # It has no span of its own, so what it asks hangs under the walk's.
-            traceparent = self._context.traceparent(self._span_id)
-            return await classify(wish, asked, self._request, self._facts, traceparent, self.now)
+            return await classify(wish.hop, node.name, wish.deadline_at, asked, self._trip)
         assert self._first is not None
         if node.node.quotes and (lacking := [name for name in node.node.of if name not in self._texts(node)]):
             self._calls = None
@@ -266,7 +249,7 @@ class Drive:
         calls = Calls(self._shop, self, self._purse, self._walk.path, node, wish.deadline_at)
         self._calls = calls
 
-        return self._closing(wish.hop, node, calls, await calls.make(self._first))
+        return self._closing(wish.hop, node, calls, await calls.make(self._first, ended))
 
     def _views(self) -> tuple[View, ...]:
         """
@@ -334,26 +317,11 @@ class Drive:
     # ---- the record ---------------------------------------------------------------------------------------------
 
     def _finished(self, finish: Finish) -> Walked:
-        plan, context = self._plan, self._context
         served = self._replies[finish.answer_hop] if finish.answer_hop is not None else None
         answer = served.text if served else ""
-        traversal = Traversal(
-            traversal_id=self._traversal_id,
-            trace_id=context.trace_id,
-            span_id=self._span_id,
-            parent_span_id=context.parent_span_id,
-            sampled=context.sampled,
-            graph=plan.name,
-            version=plan.graph.version,
-            plan_digest=plan.plan_digest,
-            shape_digest=plan.shape_digest,
-            began_unix_us=self._began_unix_us,
-            path=self._walk.path,
-            steps=self._steps,
-            decisions=self._walk.decisions,
-            content=Content(self._request.messages, answer) if plan.graph.recording.content else None,
-            prices=plan.graph.prices,
-        )
+        content = Content(self._request.messages, answer) if self._plan.graph.recording.content else None
+        walk = self._walk
+        traversal = self._trip.record(self._shop.source, AtLength(walk.path, self._steps, walk.decisions), content)
         self._shop.record(traversal)
         committed = None if self._calls is None else self._calls.committed
         partial = committed.text if committed is not None and finish.outcome is not Outcome.ANSWERED else ""

@@ -4,18 +4,16 @@ One call of a hop, from the reservation to its line in the record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from meshwalk import roles
 from meshwalk.backends.base import ChatRequest, Stations
 from meshwalk.budgets import Need
+from meshwalk.engine.charge import charge, estimated
 from meshwalk.model import Amount
 from meshwalk.plan import NodePlan
 from meshwalk.problems import ErrorClass
-from meshwalk.trace import Attempt, AttemptStatus, Basis, Piece, Reply, TokenProbabilities, Usage
-
-
-_CACHED: Basis = "reported"
+from meshwalk.trace import Attempt, AttemptStatus, Basis, Message, Piece, Reply, TokenProbabilities, Usage
 
 
 class Line:
@@ -110,6 +108,14 @@ class Line:
 
         return Reply(self.text, finish_reason="", usage=Usage(0, self.tokens), probabilities=probabilities)
 
+    def begin(self, now: int, span_id: str, request: ChatRequest) -> None:
+        """
+        Take that *request* was sent.
+        """
+        self.started_at, self.span_id, self.request = now, span_id, request
+        if request.stations is not None:
+            self.stations = request.stations
+
     # ---- how it ended -----------------------------------------------------------------------------------------------
 
     def worked(self, now: int, reply: Reply) -> None:
@@ -117,18 +123,7 @@ class Line:
         Take that it gave *reply*.
         """
         self.reply = reply
-        price = self.node.price
-        usage = self._estimated(reply.text) if reply.usage is None else reply.usage
-        cost: int | None
-        if reply.cache_age_us is not None:
-            # Nobody was asked, so nobody is paid.
-            usage, cost, basis = Usage(), 0, _CACHED
-        elif reply.cost_nano_usd is not None:
-            cost, basis = reply.cost_nano_usd, "reported"
-        elif price is None:
-            cost, basis = 0, "none"
-        else:
-            cost, basis = price.cost(*usage), "reported" if reply.usage else "estimated"
+        usage, cost, basis = charge(self.node.price, reply, self._sent)
         self._note(now, "ok", usage=usage, cost=cost, basis=basis)
 
     def failed(self, now: int, status: AttemptStatus, error_class: ErrorClass | None, message: str, *, billable: bool) -> None:
@@ -143,7 +138,7 @@ class Line:
             self._note(now, status)
         elif self.tokens:
             # What streamed was counted; DESIGN calls that estimated, and what was never answered assumed.
-            usage = self._estimated(self.text)._replace(output_tokens=self.tokens)
+            usage = estimated(self._sent, self.text)._replace(output_tokens=self.tokens)
             price = self.node.price
             cost = 0 if price is None else price.cost(*usage)
             self._note(now, status, usage=usage, cost=cost, basis="none" if price is None else "estimated")
@@ -158,10 +153,9 @@ class Line:
         self.started_at, self.span_id, self.need = now, "", Need(0)
         self._note(now, "denied")
 
-    def _estimated(self, text: str) -> Usage:
-        sent = self.request.messages if self.request is not None else ()
-
-        return Usage(sum(roles.estimate_tokens(message.content) for message in sent), roles.estimate_tokens(text))
+    @property
+    def _sent(self) -> Sequence[Message]:
+        return () if self.request is None else self.request.messages
 
     def _note(self, now: int, status: AttemptStatus, *, usage: Usage = Usage(), cost: int = 0, basis: Basis = "none") -> None:
         reply, stations = self.reply, self.stations

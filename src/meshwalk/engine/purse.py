@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from anyio import CancelScope
 
 from meshwalk.budgets import REQUEST, Account, Answer, Hold, Need, Place, Refusal, Scope, Settlement, Standing, refusal_of
+from meshwalk.engine.trip import Trip
+from meshwalk.engine.workshop import Workshop
 from meshwalk.model import Amount, Budget, Caps, Limits
+from meshwalk.plan import Plan
 from meshwalk.problems import VaultAway
-from meshwalk.trace import Scopes, View
+from meshwalk.trace import Called, Scopes, View
 from meshwalk.vaults.base import DEFAULT_TENANT, Vault
 
 
@@ -131,13 +134,30 @@ class Purse:
         refusal = refusal_of(need, (REQUEST,), (self._account.standing(self._caps),))
         if refusal is not None:
             return refusal
-        hold: Hold | None = None
         self._made += 1
-        if self._scopes:
-            hold = self._hold_of(need, path, deadline_at)
-            refusal = await self._reserve_shared(hold, deadline_at, last_start_at)
-            if refusal is not None:
-                return refusal
+        if not self._scopes:
+            return self._take(need, None)
+        hold = self._hold_of(need, path, deadline_at)
+
+        return await self._reserve_shared(hold, deadline_at, last_start_at) or self._take(need, hold)
+
+    def replay(self, calls: Iterable[Called | None]) -> None:
+        """
+        Take *calls* for made and settled, in a walk without shared scopes.
+        """
+        for call in calls:
+            if call is not None:
+                self.settle(self.take(need_of(call)), call.spent, assumed=False)
+
+    def take(self, need: Need) -> int:
+        """
+        Hold *need*, which was found to fit, in a walk without shared scopes.
+        """
+        self._made += 1
+
+        return self._take(need, None)
+
+    def _take(self, need: Need, hold: Hold | None) -> int:
         self._account.hold(need.amount)
         self._held[self._made] = _Held(need, hold)
 
@@ -261,6 +281,23 @@ class Purse:
 
 
 _NOWHERE = Place()
+
+
+def need_of(call: Called) -> Need:
+    """
+    Return what *call* reserved.
+    """
+    return Need(call.cost_bound, call.input_bound, call.output_bound, calls=1, hops=1)
+
+
+def purse_of(plan: Plan, shop: Workshop, trip: Trip) -> Purse:
+    """
+    Open the purse of the walk that *trip* names.
+    """
+    budgets = plan.graph.budgets
+    scopes = shared_scopes(tuple(budgets.values()), trip.facts.scopes) if budgets else ()
+
+    return Purse(plan.name, trip.limits, scopes, shop.vault, trip.traversal_id, trip.now)
 
 
 def shared_scopes(budgets: Sequence[Budget], scopes: Scopes) -> tuple[Scope, ...]:

@@ -11,7 +11,7 @@ from meshwalk.backends.base import Backend, ChatRequest, Classifier
 from meshwalk.engine.gate import Gate
 from meshwalk.engine.line import Line
 from meshwalk.model import Value
-from meshwalk.trace import Message, Traversal, Wish
+from meshwalk.trace import Message, Source, Traversal, Wish
 from meshwalk.vaults.base import Vault
 
 
@@ -40,11 +40,13 @@ class Workshop(NamedTuple):
     Hold what all walks of an engine share.
 
     Args:
+        source: What is walked, as records say it.
         gates: What stands before a backend, where its graph bounds the traffic to it.
         classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
         chance: Gives a number from 0 to below 1.
     """
 
+    source: Source
     backends: Mapping[str, Backend]
     gates: Mapping[str, Gate]
     classifiers: Mapping[str, Classifier]
@@ -64,6 +66,12 @@ class Asking(Protocol):
     def now(self) -> int:
         """
         Return the time since the walk began, in microseconds.
+        """
+        ...
+
+    def call_span_id(self) -> str:
+        """
+        Name the span of one more call.
         """
         ...
 

@@ -2,9 +2,9 @@
 The front door of the guard language: a checked subset of CEL.
 
 `check` turns an author's text into a typed tree or says everything that is wrong with it, `compile_test` turns the tree into
-a fast function of a walk's values, `evaluate` is the slow meaning it must agree with, and `explain` says on demand why a
-guard held or did not.  `outcomes` says what can become of a guard where a signal has no value.  It is `compile_test` and not
-`compile`, which is Python's own word for something near.
+a fast function of a walk's values, and `runs` says which of several guards need not be tried one by one.  `evaluate` is the
+slow meaning that both must agree with, `explain` says on demand why a guard held or did not, and `outcomes` what can become of
+one where a signal has no value.  It is `compile_test` and not `compile`, which is Python's own word for something near.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from meshwalk.guards.compile import Test, compile_test
 from meshwalk.guards.evaluate import Lookup, evaluate
 from meshwalk.guards.explain import Explanation, explain
 from meshwalk.guards.faults import GuardFault, GuardFaults
+from meshwalk.guards.runs import Run, runs
 from meshwalk.guards.suppose import LACKING, OWED, TRUE, Supposition, outcomes, reads
 from meshwalk.guards.tree import Expr, Name, canonical
 
@@ -29,6 +30,7 @@ __all__ = [
     "GuardFaults",
     "Lookup",
     "Name",
+    "Run",
     "Supposition",
     "Test",
     "canonical",
@@ -38,4 +40,5 @@ __all__ = [
     "explain",
     "outcomes",
     "reads",
+    "runs",
 ]

@@ -8,6 +8,7 @@ Times are whole microseconds, money is whole nano-dollars (recorded real costs a
 from __future__ import annotations
 
 from meshwalk.model.backends import (
+    MTOK,
     AnyBackendSpec,
     BackendSpec,
     Breaker,
@@ -67,6 +68,7 @@ __all__ = [
     "DONE",
     "MOST_SHARED_COUNT",
     "MOST_SHARED_USD",
+    "MTOK",
     "NOT_UNICODE",
     "PRESSURE_FROM",
     "SCOPE_CHARACTERS",

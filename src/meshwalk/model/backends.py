@@ -10,6 +10,10 @@ from typing import Literal, NamedTuple
 from meshwalk.problems import ErrorClass, Span
 
 
+# Prices are told for so many tokens.
+MTOK = 1_000_000
+
+
 class Price(NamedTuple):
     """
     Price tokens in whole nano-dollars a million tokens (0.05 USD a million tokens is 50,000,000).
@@ -45,16 +49,24 @@ class Price(NamedTuple):
         if reasoning is not None and reasoning_tokens > 0:
             exact += min(reasoning_tokens, output_tokens) * (reasoning - plain_out)
 
-        return -(-exact // 1_000_000)
+        return -(-exact // MTOK)
 
     def bound(self, input_tokens: int, output_tokens: int) -> int:
         """
         Price the dearest call of at most so many tokens, whatever part of them was cached or is not seen.
         """
-        plain_in, plain_out, cached, reasoning = self
-        exact = input_tokens * max(plain_in, cached or 0) + output_tokens * max(plain_out, reasoning or 0)
+        input_price, output_price = self.dearest
 
-        return -(-exact // 1_000_000)
+        return -(-(input_tokens * input_price + output_tokens * output_price) // MTOK)
+
+    @property
+    def dearest(self) -> tuple[int, int]:
+        """
+        Return the most that a million tokens of input cost, and of output.
+        """
+        plain_in, plain_out, cached, reasoning = self
+
+        return max(plain_in, cached or 0), max(plain_out, reasoning or 0)
 
 
 class Breaker(NamedTuple):

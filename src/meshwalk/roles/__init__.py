@@ -8,6 +8,8 @@ functions here give exactly those.  A value that a reply does not carry is left 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from meshwalk.model import Node, Value
 from meshwalk.roles import answer, labels, prescreen, verifier
 from meshwalk.roles.classifier import complexity, estimate_tokens, features
@@ -22,15 +24,7 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     Read the outputs of *node* off the *reply* its backend gave.
     """
-    match node.role:
-        case "prescreen":
-            return prescreen.outputs_of(node, reply)
-        case "verifier":
-            return verifier.score(node, reply)
-        case "classifier":
-            return labels.outputs_of(node, reply)
-        case _:
-            return answer.outputs_of(node, reply)
+    return _READERS[node.role](node, reply)
 
 
 def settled(node: Node, reply: Reply) -> Reply:
@@ -47,6 +41,15 @@ def settled(node: Node, reply: Reply) -> Reply:
         return reply
 
     return reply.saying(reply.samples[found[0]])
+
+
+_READERS: Mapping[str, Callable[[Node, Reply], dict[str, Value]]] = {
+    "answer": answer.outputs_of,
+    "primary": answer.outputs_of,
+    "prescreen": prescreen.outputs_of,
+    "verifier": verifier.score,
+    "classifier": labels.outputs_of,
+}
 
 
 __all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "settled", "wording"]

@@ -19,9 +19,10 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     Give the reply's confidence, why it ended, and its length in tokens, estimated where the backend did not count.
     """
+    reason, usage = reply.finish_reason, reply.usage
     found: dict[str, Value] = {
-        "finish_reason": fold_finish_reason(reply.finish_reason),
-        "output_tokens": float(reply.usage.output_tokens if reply.usage else _estimated(reply)),
+        "finish_reason": reason if reason in FINISH_REASONS else fold_finish_reason(reason),
+        "output_tokens": float(_estimated(reply) if usage is None else usage.output_tokens),
     }
     if node.confidence is not None and (confidence := confidence_of(node.confidence, reply)) is not None:
         found["confidence"] = confidence

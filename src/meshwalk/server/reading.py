@@ -7,7 +7,7 @@ handler as what they are, and it refuses them as it refuses any other request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -26,26 +26,34 @@ class Unreadable:
 
 class Registrar:
     """
-    Register services at *server* with readers that give an `Unreadable` instead of raising.
+    Register services at *server*, so that none costs the others anything.
+
+    A grpc.aio server waits for every method that it knows by name anew with each request of any; what it asks its generic
+    handlers for costs nobody else, so that is how all services are registered.
+
+    Args:
+        careful: Whether their readers give an `Unreadable` instead of raising.
     """
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    def __init__(self, server: grpc.aio.Server, *, careful: bool = True) -> None:
         self._server = server
+        self._careful = careful
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """
         Pass over what `add_registered_method_handlers` gets by name.
         """
 
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
         """
         Register the handlers of one service.
         """
-        careful = {
-            name: handler._replace(request_deserializer=_careful(handler.request_deserializer))
-            for name, handler in handlers.items()
-        }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, careful),))
+        if self._careful:
+            handlers = {
+                name: handler._replace(request_deserializer=_careful(handler.request_deserializer))
+                for name, handler in handlers.items()
+            }
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
 
 def _careful(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

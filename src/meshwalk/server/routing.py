@@ -16,12 +16,13 @@ from meshwalk.trace import Began, Commit, Entry, Glimpsed, Granted, Request, Wis
 from meshwalk.walk import Phase, Walk
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
-from meshwalk.wire.words import AnswerDelta, Committed, HopFinished, HopStarted
+from meshwalk.wire.words import AnswerDelta, Committed, Detail, HopFinished, HopStarted
 
 
-_FULL = routing_pb2.DETAIL_FULL
-_WITH_RECORD = frozenset({routing_pb2.DETAIL_HOPS, routing_pb2.DETAIL_FULL})
-_DETAILS = frozenset(routing_pb2.Detail.values())
+# What is not said counts as NONE.
+_DETAILS: dict[int, Detail] = {
+    routing_pb2.DETAIL_UNSPECIFIED: "NONE", **{number: word for word, number in convert.DETAILS.number.items()}
+}  # fmt: skip
 
 
 class Routing(routing_pb2_grpc.RoutingServiceServicer):
@@ -55,7 +56,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         walk.add_done_callback(lambda _: teller.events.put_nowait(None))
         try:
             while (event := await teller.events.get()) is not None:
-                await context.write(_pack_event(event, request))
+                await context.write(_pack_event(event, seat, request))
         finally:
             walk.cancel()
             await asyncio.wait([walk])
@@ -89,29 +90,26 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
 def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
     if error := walked.error():
         raise error
-    traversal, plan, detail = walked.traversal, seat.mesh.plan, request.detail
     # A walk of an earlier call may be of an earlier plan, which is not here to say what its hops were.
-    known = traversal.plan_digest == plan.plan_digest
-    record = convert.pack_record(traversal, plan, full=detail == _FULL) if detail in _WITH_RECORD and known else None
-    ref = seat.plan if known else convert.pack_plan_of(traversal)
+    known = walked.traversal.plan_digest == seat.mesh.plan.plan_digest
 
     return convert.pack_reply(
-        traversal,
+        walked.traversal,
         walked.answer,
         walked.finish_reason,
-        ref,
-        record,
+        seat.prototypes if known else None,
+        _DETAILS[request.detail],
         repeated=walked.repeated,
         tool_calls=walked.tool_calls,
     )
 
 
-def _pack_event(event: _Told, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
+def _pack_event(event: _Told, seat: Seat, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
     match event:
         case HopStarted():
             return convert.pack_started(event)
         case HopFinished():
-            return convert.pack_finished(event.hop, full=request.detail == _FULL)
+            return convert.pack_finished(event.hop, seat.prototypes, full=request.detail == routing_pb2.DETAIL_FULL)
         case Committed():
             return convert.pack_committed(event)
         case AnswerDelta():

@@ -11,16 +11,15 @@ from meshwalk.mesh import Mesh
 from meshwalk.problems import RequestError, SetupError, Violation, did_you_mean
 from meshwalk.wire import convert
 from meshwalk.wire.errors import NotFound
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2
 
 
 class Seat(NamedTuple):
     """
-    Hold a mesh, and the message that names its plan, which every reply carries.
+    Hold a mesh, and what replies of walks over its plan have in common.
     """
 
     mesh: Mesh
-    plan: common_pb2.PlanRef
+    prototypes: convert.Prototypes
 
 
 class Served:
@@ -37,7 +36,7 @@ class Served:
             name = mesh.plan.name
             if name in self._seats:
                 raise SetupError(f"two graphs are called '{name}', and requests name graphs; rename one or serve it elsewhere")
-            self._seats[name] = Seat(mesh, convert.pack_plan(mesh.plan))
+            self._seats[name] = Seat(mesh, convert.Prototypes(mesh.plan))
         if not self._seats:
             raise SetupError("there is no graph to serve; name at least one")
         tenants = sorted({mesh.tenant for mesh in self})

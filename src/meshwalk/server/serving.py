@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from meshwalk.mesh import Mesh
 from meshwalk.model import DEFAULT_INPUT_BYTES
@@ -106,10 +106,10 @@ async def serve(
     trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, shelf), registrar)
     graph_pb2_grpc.add_GraphServiceServicer_to_server(Graphs(served), registrar)
     budget_pb2_grpc.add_BudgetServiceServicer_to_server(Budgets(served, operator or Operator()), registrar)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection(
-        (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME), server
-    )
+    foreign = Registrar(server, careful=False)
+    health_pb2_grpc.add_HealthServicer_to_server(health, foreign)
+    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), foreign)
     running = Server(server, health, _bind(server, listen))
     await server.start()
     await health.start(SERVICES)

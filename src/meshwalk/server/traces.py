@@ -69,7 +69,9 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
         if traversal is None:
             raise NotFound([Violation("traversal_id", f"there is no record {traversal_id[:80]!r} here")])
 
-        return trace_pb2.GetTraversalResponse(traversal=convert.pack_record(traversal, self._plan(shelf, traversal), full=True))
+        prototypes = convert.Prototypes(self._plan(shelf, traversal))
+
+        return trace_pb2.GetTraversalResponse(traversal=convert.pack_record(traversal, prototypes, full=True))
 
     def _plan(self, shelf: Shelf, traversal: Traversal) -> Plan:
         """

@@ -86,8 +86,7 @@ def summarise(traversal: Traversal) -> Summary:
     """
     Return the row of *traversal*.
     """
-    scopes = traversal.began.facts.scopes
-    finish = traversal.finish
+    scopes, finish, path = traversal.facts.scopes, traversal.finish, traversal.path
 
     return Summary(
         traversal_id=traversal.traversal_id,
@@ -100,8 +99,8 @@ def summarise(traversal: Traversal) -> Summary:
         workflow=scopes.workflow,
         outcome=finish.outcome.value,
         cause=finish.cause,
-        answer=traversal.answer_node,
-        route=_ARROW.join(traversal.path),
+        answer="" if finish.answer_hop is None else path[finish.answer_hop],
+        route=_ARROW.join(path),
         cost_nano_usd=traversal.cost_nano_usd,
         latency_us=traversal.latency_us,
         engine_us=traversal.engine_us,

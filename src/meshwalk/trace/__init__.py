@@ -2,7 +2,8 @@
 What happened and what was wanted: requests, replies, entries, wishes, and the finished record of a walk.
 
 Entries tell a walk what happened, wishes tell the engine what the walk wants; a `Traversal` holds both in the order they
-came, with the decisions between them, so that the record is enough to decide everything again.  What people ask for, a hop
+came, with the decisions between them, so that the record is enough to decide everything again; where every hop went straight
+it keeps less, from which all of that follows (`legs`).  What people ask for, a hop
 with its latency split, tokens and cost, is derived from them in one place, `hops`.
 
 What every walk makes is a NamedTuple or plain slots: a frozen slotted dataclass of eight fields takes five times as long to
@@ -48,17 +49,20 @@ from meshwalk.trace.exchange import (
     ToolCall,
     Usage,
 )
-from meshwalk.trace.record import Content, Traversal
+from meshwalk.trace.legs import Called, Leg, Step, Straight, make_called, make_leg
+from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
 __all__ = [
     "FORMAT",
+    "AtLength",
     "Attempt",
     "AttemptStatus",
     "Basis",
     "Began",
     "Call",
+    "Called",
     "Cancelled",
     "Closing",
     "Commit",
@@ -72,6 +76,7 @@ __all__ = [
     "Form",
     "Glimpsed",
     "Granted",
+    "Leg",
     "Message",
     "Outcome",
     "Piece",
@@ -82,8 +87,11 @@ __all__ = [
     "ResponseFormat",
     "Scopes",
     "Settle",
+    "Source",
+    "Step",
     "Stop",
     "Stopped",
+    "Straight",
     "TimedOut",
     "Timing",
     "TokenProbabilities",
@@ -96,6 +104,8 @@ __all__ = [
     "calling_us",
     "decode",
     "encode",
+    "make_called",
+    "make_leg",
     "total_usage",
     "weakest",
 ]

@@ -6,7 +6,7 @@ Every NamedTuple travels as the list of its fields behind a tag; where a field c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -29,26 +29,28 @@ from meshwalk.trace.entries import (
     View,
 )
 from meshwalk.trace.exchange import Message, Scopes, Timing, ToolCall, Usage
-from meshwalk.trace.record import Content, Traversal
+from meshwalk.trace.legs import Called, Leg, Straight
+from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
-FORMAT = 3
+FORMAT = 4
 
 
 def encode(traversal: Traversal) -> bytes:
     """
     Turn *traversal* into JSON text that `decode` takes back whole.
     """
-    document = {
-        "format": FORMAT,
-        **{name: getattr(traversal, name) for name in _PLAIN},
-        "steps": [
-            [[_TAGS[type(entry)], entry], [[_TAGS[type(wish)], wish] for wish in wishes]] for entry, wishes in traversal.steps
-        ],
-        "decisions": traversal.decisions,
-        "content": traversal.content,
-    }
+    document: dict[str, Any] = {"format": FORMAT, "source": traversal.source}
+    document |= {name: getattr(traversal, name) for name in _PLAIN}
+    if traversal.straight is not None:
+        document["straight"] = traversal.straight
+    else:
+        document["path"], steps, document["decisions"] = traversal.at_length
+        document["steps"] = [
+            [[_TAGS[type(entry)], entry], [[_TAGS[type(wish)], wish] for wish in wishes]] for entry, wishes in steps
+        ]
+    document["content"] = traversal.content
 
     try:
         return orjson.dumps(document, default=_plain)
@@ -68,22 +70,52 @@ def decode(text: bytes) -> Traversal:
         document: dict[str, Any] = orjson.loads(text)
         if document["format"] != FORMAT:
             raise TraceError(f"this record has format {document['format']!r}, and this meshwalk reads format {FORMAT}")
-        steps = [
-            (_ENTRIES[entry[0]](entry[1]), tuple(_WISHES[tag](fields) for tag, fields in wishes))
-            for entry, wishes in document["steps"]
-        ]
         content = document["content"]
         return Traversal(
+            Source(*document["source"]),
             **{name: document[name] for name in _PLAIN},
-            steps=steps,
-            decisions=[Decision(*fields) for fields in document["decisions"]],
+            told=_straight(document["straight"]) if "straight" in document else _at_length(document),
             content=None if content is None else Content(tuple(map(_message, content[0])), content[1]),
         )
     except (orjson.JSONDecodeError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise TraceError(f"this is not a record of a traversal ({type(error).__name__}: {error})") from error
 
 
-_PLAIN = tuple(name for name in Traversal.__slots__ if name not in {"steps", "decisions", "content"})
+_PLAIN = ("traversal_id", "trace_id", "span_id", "parent_span_id", "sampled", "began_unix_us")
+
+
+def _straight(fields: list[Any]) -> Straight:
+    facts, limits, legs, *ended, views = fields
+
+    return Straight._make([_facts(facts), Limits(*limits), tuple(map(_leg, legs)), *ended, _views(views)])
+
+
+def _leg(fields: list[Any]) -> Leg:
+    *plain, call = fields
+
+    return Leg._make([*plain, None if call is None else _called(call)])
+
+
+def _called(fields: list[Any]) -> Called:
+    call = Called._make(fields)
+
+    return call._replace(
+        timing=Timing(*call.timing),
+        usage=Usage(*call.usage),
+        granted_views=_views(call.granted_views),
+        views=_views(call.views),
+    )
+
+
+def _at_length(document: Mapping[str, Any]) -> AtLength:
+    return AtLength(
+        document["path"],
+        [
+            (_ENTRIES[entry[0]](entry[1]), tuple(_WISHES[tag](fields) for tag, fields in wishes))
+            for entry, wishes in document["steps"]
+        ],
+        [Decision(*fields) for fields in document["decisions"]],
+    )
 
 
 def _as_text(value: Any) -> Any:
@@ -126,7 +158,7 @@ def _facts(fields: list[Any]) -> Facts:
     )
 
 
-def _views(fields: list[Any]) -> tuple[View, ...]:
+def _views(fields: Iterable[Any]) -> tuple[View, ...]:
     return tuple(View(scope, Caps(*caps), Amount(*used), away) for scope, caps, used, away in fields)
 
 

@@ -5,7 +5,7 @@ What happened: the lines a walk is fed, and what they are made of.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from meshwalk.model import Amount, Caps, Limits, Sampling, Value
 from meshwalk.problems import ErrorClass
@@ -79,15 +79,24 @@ def weakest(bases: Iterable[Basis]) -> Basis:
     return _BASES[max((_BASES.index(basis) for basis in bases), default=0)]
 
 
-def total_usage(attempts: Iterable[Attempt]) -> Usage:
-    """
-    Add up the tokens of *attempts*.
-    """
-    total = Usage()
-    for attempt in attempts:
-        total = total.plus(attempt.usage)
+class _Counted(Protocol):
+    @property
+    def usage(self) -> Usage: ...
 
-    return total
+
+def total_usage(calls: Iterable[_Counted]) -> Usage:
+    """
+    Add up the tokens of *calls*.
+    """
+    read = written = cached = reasoned = 0
+    for call in calls:
+        used = call.usage
+        read += used[0]
+        written += used[1]
+        cached += used[2]
+        reasoned += used[3]
+
+    return Usage(read, written, cached, reasoned)
 
 
 def calling_us(attempts: Sequence[Attempt]) -> int:

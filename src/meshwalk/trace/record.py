@@ -4,7 +4,7 @@ The finished record of a walk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from meshwalk.trace.entries import (
@@ -14,7 +14,7 @@ from meshwalk.trace.entries import (
     Cancelled,
     Closing,
     Denied,
-    Entry,
+    Facts,
     Glimpsed,
     Granted,
     calling_us,
@@ -22,7 +22,8 @@ from meshwalk.trace.entries import (
     weakest,
 )
 from meshwalk.trace.exchange import Message, Usage
-from meshwalk.trace.wishes import Decision, Finish, Outcome, Wish
+from meshwalk.trace.legs import Called, Step, Straight
+from meshwalk.trace.wishes import Decision, Finish, Outcome
 
 
 class Content(NamedTuple):
@@ -34,59 +35,155 @@ class Content(NamedTuple):
     answer: str = ""
 
 
+class Source(NamedTuple):
+    """
+    Say what was walked, which every walk over one plan has in common.
+
+    Args:
+        prices: The version of the prices that calls were settled at.
+    """
+
+    graph: str
+    version: str
+    plan_digest: str
+    shape_digest: str
+    prices: str = ""
+
+
+class AtLength(NamedTuple):
+    """
+    Tell of a walk in full.
+
+    Args:
+        path: The node of each hop, by hop id.
+        steps: Each entry with the wishes it was answered with.
+        decisions: In the order they were made.
+    """
+
+    path: list[str]
+    steps: list[Step]
+    decisions: list[Decision]
+
+
 class Traversal:
     """
     Hold the finished record of a walk.
 
     Args:
-        began_unix_us: The wall clock when the walk began, in microseconds.
         parent_span_id: The caller's span, empty if the walk starts its trace.
-        path: The node of each hop, by hop id.
-        steps: Each entry with the wishes it was answered with.
-        decisions: In the order they were made.
+        sampled: What the caller says of its trace.
+        began_unix_us: The wall clock when the walk began, in microseconds.
+        told: What happened, in short where all hops went straight.
         content: None unless the graph records content.
-        prices: The version of the prices that its calls were settled at.
     """
 
     __slots__ = (
-        "began_unix_us", "content", "decisions", "graph", "parent_span_id", "path", "plan_digest", "prices", "sampled",
-        "shape_digest", "span_id", "steps", "trace_id", "traversal_id", "version",
+        "_at_length", "began_unix_us", "content", "parent_span_id", "sampled", "source", "span_id", "straight", "trace_id",
+        "traversal_id",
     )  # fmt: skip
 
     def __init__(
         self,
-        *,
+        source: Source,
         traversal_id: str,
         trace_id: str,
         span_id: str,
         parent_span_id: str,
         sampled: bool,
-        graph: str,
-        version: str,
-        plan_digest: str,
-        shape_digest: str,
         began_unix_us: int,
-        path: list[str],
-        steps: list[tuple[Entry, tuple[Wish, ...]]],
-        decisions: list[Decision],
+        told: Straight | AtLength,
         content: Content | None = None,
-        prices: str = "",
     ) -> None:
+        self.source = source
         self.traversal_id = traversal_id
         self.trace_id = trace_id
         self.span_id = span_id
         self.parent_span_id = parent_span_id
         self.sampled = sampled
-        self.graph = graph
-        self.version = version
-        self.plan_digest = plan_digest
-        self.shape_digest = shape_digest
         self.began_unix_us = began_unix_us
-        self.path = path
-        self.steps = steps
-        self.decisions = decisions
         self.content = content
-        self.prices = prices
+        self.straight: Straight | None
+        self._at_length: AtLength | None
+        if isinstance(told, Straight):
+            self.straight, self._at_length = told, None
+        else:
+            self.straight, self._at_length = None, told
+
+    @property
+    def at_length(self) -> AtLength:
+        """
+        Return the walk in full, whichever way it is kept.
+        """
+        whole = self._at_length
+        if whole is None:
+            straight = self.straight
+            assert straight is not None, "a traversal is told one way or the other"
+            whole = self._at_length = AtLength(straight.path, straight.steps(), straight.decisions())
+
+        return whole
+
+    @property
+    def graph(self) -> str:
+        """
+        Name the graph that was walked.
+        """
+        return self.source.graph
+
+    @property
+    def version(self) -> str:
+        """
+        Return the version its author gave it.
+        """
+        return self.source.version
+
+    @property
+    def plan_digest(self) -> str:
+        """
+        Return the digest of the plan that was walked.
+        """
+        return self.source.plan_digest
+
+    @property
+    def shape_digest(self) -> str:
+        """
+        Return the digest of its shape.
+        """
+        return self.source.shape_digest
+
+    @property
+    def prices(self) -> str:
+        """
+        Return the version of the prices that calls were settled at.
+        """
+        return self.source.prices
+
+    @property
+    def path(self) -> list[str]:
+        """
+        Name the node of each hop, by hop id.
+        """
+        return self.at_length.path if self.straight is None else self.straight.path
+
+    @property
+    def steps(self) -> list[Step]:
+        """
+        Give each entry with the wishes it was answered with.
+        """
+        return self.at_length.steps
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """
+        Give the decisions in the order they were made.
+        """
+        return self.at_length.decisions
+
+    @property
+    def facts(self) -> Facts:
+        """
+        Return what decisions could depend on.
+        """
+        return self.began.facts if self.straight is None else self.straight.facts
 
     @property
     def began(self) -> Began:
@@ -103,6 +200,8 @@ class Traversal:
         """
         Return the wish that ended the walk.
         """
+        if self.straight is not None:
+            return self.straight.finish
         wish = self.steps[-1][1][-1]
         assert isinstance(wish, Finish)
 
@@ -129,13 +228,15 @@ class Traversal:
         """
         Return how long the walk took.
         """
-        return self.steps[-1][0].at
+        return self.steps[-1][0].at if self.straight is None else self.straight.latency_us
 
     @property
     def engine_us(self) -> int:
         """
         Return how much of the latency was spent neither in calls nor in waiting: for a budget that others held, for a retry.
         """
+        if self.straight is not None:
+            return self.straight.latency_us - sum([call.latency_us for call in self.straight.calls])
         attempts = list(self.attempts())
         put_off_us = sum(attempt.backoff_us for attempt in attempts)
 
@@ -146,6 +247,8 @@ class Traversal:
         """
         Return how long the walk waited for others to settle.
         """
+        if self.straight is not None:
+            return 0
         waited_us = sum(entry.waited_us for entry, _ in self.steps if isinstance(entry, Granted | Denied | Cancelled))
 
         return waited_us + sum(attempt.waited_us for attempt in self.attempts())
@@ -155,6 +258,9 @@ class Traversal:
         """
         Return what calls cost that were made while the vault of shared budgets was away: so much may be past a cap.
         """
+        if self.straight is not None:
+            calls = self.straight.calls
+            return sum([call.cost_nano_usd for call in calls if any(view.away for view in call.granted_views + call.views)])
         away: set[int] = set()
         slack = 0
         for entry, _ in self.steps:
@@ -170,7 +276,7 @@ class Traversal:
         """
         Return what all calls of the walk cost.
         """
-        return sum(attempt.cost_nano_usd for attempt in self.attempts())
+        return sum([call.cost_nano_usd for call in self._calls()])
 
     @property
     def cost_usd(self) -> float:
@@ -184,19 +290,28 @@ class Traversal:
         """
         Return the weakest basis any part of the cost has.
         """
-        return weakest(attempt.basis for attempt in self.attempts())
+        return weakest([call.basis for call in self._calls()])
 
     @property
     def usage(self) -> Usage:
         """
         Count the tokens of all calls.
         """
-        return total_usage(self.attempts())
+        return total_usage(self._calls())
+
+    def _calls(self) -> Iterable[Attempt | Called]:
+        """
+        Go through the calls made, in either form.
+        """
+        return self.attempts() if self.straight is None else self.straight.calls
 
     def attempts(self) -> Iterator[Attempt]:
         """
         Go through the calls made, in order.
         """
+        if self.straight is not None:
+            yield from (call.attempt for call in self.straight.calls)
+            return
         for entry, _ in self.steps:
             if isinstance(entry, Closing):
                 yield from entry.attempts

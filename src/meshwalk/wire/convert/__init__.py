@@ -10,15 +10,9 @@ from __future__ import annotations
 
 from meshwalk.wire.convert.budgets import SCOPE_KINDS, pack_account, unpack_accounts
 from meshwalk.wire.convert.graphs import pack_card, pack_described, unpack_card, unpack_described
+from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.previews import Previewed, pack_decided, unpack_decided
-from meshwalk.wire.convert.records import (
-    pack_hop,
-    pack_record,
-    pack_summary,
-    unpack_hop,
-    unpack_record,
-    unpack_summary,
-)
+from meshwalk.wire.convert.records import pack_record, pack_summary, unpack_record, unpack_summary
 from meshwalk.wire.convert.replies import (
     pack_committed,
     pack_delta,
@@ -37,7 +31,6 @@ from meshwalk.wire.convert.values import (
     ROLES,
     pack_caps,
     pack_plan,
-    pack_plan_of,
     unpack_caps,
     unpack_plan,
 )
@@ -49,6 +42,7 @@ __all__ = [
     "ROLES",
     "SCOPE_KINDS",
     "Previewed",
+    "Prototypes",
     "pack_account",
     "pack_caps",
     "pack_card",
@@ -61,7 +55,6 @@ __all__ = [
     "pack_finished",
     "pack_hop",
     "pack_plan",
-    "pack_plan_of",
     "pack_record",
     "pack_reply",
     "pack_request",

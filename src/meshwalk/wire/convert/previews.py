@@ -13,7 +13,7 @@ from meshwalk.hops import considered, need_of
 from meshwalk.model import Value
 from meshwalk.plan import Plan
 from meshwalk.trace import Decision, Outcome, Reserve
-from meshwalk.wire.convert.records import pack_decision, unpack_considered
+from meshwalk.wire.convert.hops import pack_decision, unpack_considered
 from meshwalk.wire.convert.values import (
     OUTCOMES,
     VERDICTS,

@@ -1,29 +1,28 @@
 """
 Replies and the events of a stream, to the wire and from it.
-
-A reply without a record is what most calls ask for, so it is made in one pass over the calls, and no hop is put together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
-from meshwalk.hops import Hop
-from meshwalk.trace import Attempt, Outcome, Replied, ToolCall, Traversal
-from meshwalk.wire.convert.records import Totals, pack_hop, unpack_hop, unpack_record
+from meshwalk.hops import Hop, hops_of
+from meshwalk.trace import Replied, ToolCall, Traversal
+from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
+from meshwalk.wire.convert.records import Totals, fill_record, unpack_record
 from meshwalk.wire.convert.values import (
     BASES,
     OUTCOMES,
     ROLES,
+    fill_usage,
+    pack_plan_of,
     pack_tool_calls,
     unpack_plan,
     unpack_tool_calls,
     unpack_usage,
 )
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
-from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
-from meshwalk.wire.words import AnswerDelta, Committed, Event, HopFinished, HopStarted, Routed
+from meshwalk.wire.words import AnswerDelta, Committed, Detail, Event, HopFinished, HopStarted, Routed
 
 
 # A piece of an answer is small beside any limit on the size of a message, whatever its characters are.
@@ -34,53 +33,62 @@ def pack_reply(
     traversal: Traversal,
     answer: str,
     finish_reason: str,
-    plan: common.PlanRef,
-    record: wire.Traversal | None = None,
+    prototypes: Prototypes | None,
+    detail: Detail = "NONE",
     *,
     repeated: bool = False,
-    tool_calls: Iterable[ToolCall] = (),
+    tool_calls: Sequence[ToolCall] = (),
 ) -> routing.RouteResponse:
     """
     Make the reply to a request whose walk did not fail.
 
     Args:
+        prototypes: Of the plan that was walked; None if that is not here to say what its hops were, so that there is no record.
+        detail: How much of a record.
         repeated: Whether an earlier call made the walk.
     """
-    finish, totals = traversal.finish, Totals(traversal)
-    message = routing.RouteResponse(
-        traversal_id=traversal.traversal_id,
-        plan=plan,
-        outcome=OUTCOMES.number[finish.outcome],
-        path=traversal.path,
-        usage=totals.usage,
-        cost_nano_usd=totals.cost_nano_usd,
-        cost_basis=totals.basis,
-        latency_us=traversal.latency_us,
-        engine_us=totals.engine_us,
-        trace_id=traversal.trace_id,
-        traversal=record,
-        repeated=repeated,
-    )
-    if finish.outcome is Outcome.ANSWERED:
-        message.answer.text = answer
-        message.answer.node = traversal.answer_node
-        message.answer.finish_reason = finish_reason
-        message.answer.simulated = _served_call(traversal).simulated
-        message.answer.tool_calls.extend(pack_tool_calls(tool_calls))
+    message, finish, path = routing.RouteResponse(), traversal.finish, traversal.path
+    if prototypes is None:
+        totals = Totals.of_calls(traversal)
     else:
-        message.refusal.node = finish.node
-        message.refusal.reason = finish.message
+        hops = hops_of(traversal, prototypes.plan)
+        totals = Totals.of_hops(hops, traversal.latency_us)
+        if detail != "NONE":
+            fill_record(message.traversal, traversal, hops, totals, prototypes, full=detail == "FULL")
+    message.traversal_id = traversal.traversal_id
+    message.trace_id = traversal.trace_id
+    message.plan.CopyFrom(pack_plan_of(traversal) if prototypes is None else prototypes.ref)
+    message.path.extend(path)
+    fill_usage(message.usage, totals.usage)
+    message.cost_nano_usd = totals.cost_nano_usd
+    message.cost_basis = totals.basis
+    message.latency_us = totals.latency_us
+    message.engine_us = totals.engine_us
+    message.repeated = repeated
+    message.outcome = OUTCOMES.number[finish.outcome]
+    if finish.answer_hop is None:
+        message.refusal.node, message.refusal.reason = finish.node, finish.message
+    else:
+        said = message.answer
+        said.text, said.node, said.finish_reason = answer, path[finish.answer_hop], finish_reason
+        said.simulated = _simulated(traversal, finish.answer_hop)
+        if tool_calls:
+            said.tool_calls.extend(pack_tool_calls(tool_calls))
 
     return message
 
 
-def _served_call(traversal: Traversal) -> Attempt:
+def _simulated(traversal: Traversal, answer_hop: int) -> bool:
     """
-    Return the call whose reply was served.
+    Tell whether no model made the reply that was served.
     """
-    hop = traversal.finish.answer_hop
+    if traversal.straight is not None:
+        call = traversal.straight.legs[answer_hop].call
+        assert call is not None, "what is served is the reply to a call"
+        return call.simulated
+    replies = (entry for entry, _ in traversal.steps if isinstance(entry, Replied) and entry.hop == answer_hop)
 
-    return next(entry.attempts[-1] for entry, _ in traversal.steps if isinstance(entry, Replied) and entry.hop == hop)
+    return next(replies).attempts[-1].simulated
 
 
 def unpack_reply(message: routing.RouteResponse) -> Routed:
@@ -123,11 +131,11 @@ def pack_started(event: HopStarted) -> routing.RouteStreamResponse:
     return routing.RouteStreamResponse(hop_started=started)
 
 
-def pack_finished(hop: Hop, *, full: bool) -> routing.RouteStreamResponse:
+def pack_finished(hop: Hop, prototypes: Prototypes, *, full: bool) -> routing.RouteStreamResponse:
     """
     Tell that *hop* ended.
     """
-    return routing.RouteStreamResponse(hop_finished=routing.HopFinished(hop=pack_hop(hop, full=full)))
+    return routing.RouteStreamResponse(hop_finished=routing.HopFinished(hop=pack_hop(hop, prototypes, full=full)))
 
 
 def pack_committed(event: Committed) -> routing.RouteStreamResponse:

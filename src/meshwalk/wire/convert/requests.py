@@ -111,11 +111,12 @@ def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None
     """
     limits = unpack_limits(message.limits) if message.HasField("limits") else _UNLIMITED
     if deadline_us is not None and (limits.deadline_us is None or deadline_us < limits.deadline_us):
-        limits = limits._replace(deadline_us=deadline_us)
+        limits = Limits(deadline_us=deadline_us) if limits is _UNLIMITED else limits._replace(deadline_us=deadline_us)
+    attributes = message.attributes
 
     return Request(
         unpack_messages(message.messages),
-        attributes=_unpack_attributes(message.attributes),
+        attributes=_unpack_attributes(attributes) if attributes else None,
         sampling=unpack_params(message.params) if message.HasField("params") else _UNSAMPLED,
         scopes=unpack_scopes(message.scopes) if message.HasField("scopes") else _UNSCOPED,
         limits=limits,

@@ -4,10 +4,11 @@ The small words that every message shares: values, enums, tokens, limits, scopes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.internal.containers import MessageMap
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from meshwalk.budgets import Need
@@ -136,6 +137,19 @@ def pack_values(values: Mapping[str, Value]) -> dict[str, common.Value]:
     return {name: pack_value(value) for name, value in values.items()}
 
 
+def fill_values(messages: MessageMap[str, common.Value], values: Mapping[str, Value]) -> None:
+    """
+    Make *messages* say what *values* do.
+    """
+    for name, value in values.items():
+        if isinstance(value, str):
+            messages[name].string = value
+        elif isinstance(value, bool):
+            messages[name].bool = value
+        else:
+            messages[name].double = value
+
+
 def unpack_values(messages: Mapping[str, common.Value]) -> dict[str, Value]:
     """
     Read named values; one without a kind, which only a request can have, is left out.
@@ -148,6 +162,13 @@ def pack_usage(usage: Usage) -> common.Usage:
     Make a message of counted tokens.
     """
     return common.Usage(**usage._asdict())
+
+
+def fill_usage(message: common.Usage, usage: tuple[int, int, int, int]) -> None:
+    """
+    Make *message* count the tokens of *usage*.
+    """
+    message.input_tokens, message.output_tokens, message.cached_input_tokens, message.reasoning_tokens = usage
 
 
 def unpack_usage(message: common.Usage) -> Usage:
@@ -195,7 +216,22 @@ def pack_need(need: Need) -> common.Need:
     """
     Make a message of a worst case.
     """
-    return common.Need(**need._asdict())
+    message = common.Need()
+    fill_need(message, need)
+
+    return message
+
+
+def fill_need(message: common.Need, need: Need) -> None:
+    """
+    Make *message* say what *need* does.
+    """
+    cost_nano_usd, input_tokens, output_tokens, calls, hops = need
+    message.input_tokens, message.calls, message.hops = input_tokens or 0, calls or 0, hops or 0
+    if cost_nano_usd is not None:
+        message.cost_nano_usd = cost_nano_usd
+    if output_tokens is not None:
+        message.output_tokens = output_tokens
 
 
 def unpack_need(message: common.Need) -> Need:
@@ -281,11 +317,12 @@ def pack_tool_calls(calls: Iterable[ToolCall]) -> list[common.ToolCall]:
     return [common.ToolCall(**call._asdict()) for call in calls]
 
 
-def unpack_tool_calls(messages: Iterable[common.ToolCall]) -> tuple[ToolCall, ...]:
+def unpack_tool_calls(messages: Collection[common.ToolCall]) -> tuple[ToolCall, ...]:
     """
     Read wishes to call tools.
     """
-    return tuple([ToolCall(message.id, message.name, message.arguments) for message in messages])
+    # Few messages wish for any, and asking is cheaper than making an empty list.
+    return tuple([ToolCall(message.id, message.name, message.arguments) for message in messages]) if messages else ()
 
 
 def pack_scopes(scopes: Scopes) -> common.Scopes:
@@ -377,6 +414,13 @@ def pack_time(unix_us: int) -> Timestamp:
     Make a message of a wall-clock time.
     """
     return Timestamp(seconds=unix_us // 1_000_000, nanos=unix_us % 1_000_000 * 1_000)
+
+
+def fill_time(message: Timestamp, unix_us: int) -> None:
+    """
+    Make *message* say a wall-clock time.
+    """
+    message.seconds, message.nanos = unix_us // 1_000_000, unix_us % 1_000_000 * 1_000
 
 
 def unpack_time(message: Timestamp) -> int:

@@ -28,11 +28,11 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, ClassVar
 
-from meshwalk.budgets import pressure, usd, used_share
+from meshwalk.budgets import usd
 from meshwalk.model import DONE, Value
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
 from meshwalk.problems import ErrorClass, OutOfTurn
-from meshwalk.signals import Section, healthy
+from meshwalk.signals import Section
 from meshwalk.trace import (
     Began,
     Call,
@@ -56,6 +56,7 @@ from meshwalk.trace import (
     View,
     Wish,
 )
+from meshwalk.walk import values
 
 
 class Phase(Enum):
@@ -88,7 +89,7 @@ class Walk:
         self.phase = Phase.NEW
         self.path: list[str] = []
         self.decisions: list[Decision] = []
-        self._values: list[Value | None] = list(plan.template)
+        self._values: values.Values = list(plan.template)
         self._visits = [0] * len(plan.nodes)
         self._replies: dict[int, int] = {}
         self._last_answer: int | None = None
@@ -144,17 +145,7 @@ class Walk:
         self._facts = entry.facts
         self._hops = limits.hops
         self._deadline_at = limits.deadline_us
-        slots = self.plan.slots
-        for name, value in entry.facts.attributes:
-            slot = slots.get(f"request.{name}")
-            if slot is not None:
-                self._values[slot] = value
-        for slot, fits in self.plan.fitting(entry.facts):
-            self._values[slot] = fits
-        for backend, well in entry.facts.healthy:
-            slot = slots.get(healthy(backend))
-            if slot is not None:
-                self._values[slot] = well
+        self._values = values.start(self.plan, entry.facts)
         self._see(entry.views)
 
         return self._enter(self.plan.start, entry.at, ())
@@ -174,11 +165,11 @@ class Walk:
 
     def _replied(self, entry: Replied) -> tuple[Wish, ...]:
         self._see(entry.views)
-        node, values, outputs = self._node, self._values, entry.outputs
+        node, outputs = self._node, entry.outputs
         for name, slot in node.writes:
-            values[slot] = outputs.get(name)
+            self._values[slot] = outputs.get(name)
         if node.status_slot >= 0:
-            values[node.status_slot] = "ok"
+            self._values[node.status_slot] = "ok"
         settled = self._settled(entry.hop)
         if node.calls:
             self._replies[node.index] = entry.hop
@@ -190,13 +181,13 @@ class Walk:
         return self._stuck(settled) if edge is None else self._follow(edge, entry.at, settled)
 
     def _glimpsed(self, entry: Glimpsed) -> tuple[Wish, ...]:
-        node, values, outputs = self._node, self._values, entry.outputs
+        node, outputs = self._node, entry.outputs
         if node.node.stream == 0:
             # Its only edge serves it, and that is decided when it is left.
             self.phase = Phase.COMMITTED
             return (Commit(entry.hop),)
         for name, slot in node.writes:
-            values[slot] = outputs.get(name)
+            self._values[slot] = outputs.get(name)
         self._tell_time(entry.at)
         self._chosen = edge = self._choose()
         if edge is not None and edge.to == DONE_INDEX and edge.answer in (None, node.index):
@@ -300,14 +291,11 @@ class Walk:
         """
         Decide on an edge of `next`, in order; None if every one that holds leads to a node whose visits are used up.
         """
-        values = self._values
-        verdicts = ""
-        for edge in self._node.next:
-            verdict = True if edge.test is None else edge.test(values)
-            if verdict and not self._spent(edge.to):
-                self._decide(edge, "next", len(verdicts), verdicts + "y")
-                return edge
-            verdicts += "s" if verdict else "n" if verdict is False else "u"
+        position, verdicts = self._node.choose(self._values, self._spent)
+        if position >= 0:
+            edge = self._node.next[position]
+            self._decide(edge, "next", position, verdicts)
+            return edge
         assert "s" in verdicts, "the last edge of `next` has no guard"
         self.decisions.append(Decision(len(self.path) - 1, "next", -1, "", verdicts))
 
@@ -387,24 +375,12 @@ class Walk:
         return to != DONE_INDEX and self._visits[to] >= self.plan.nodes[to].node.visits
 
     def _tell_time(self, at: int) -> None:
-        slots = self.plan.slots
-        if "elapsed" in slots:
-            self._values[slots["elapsed"]] = at
-        if "deadline.left" in slots:
-            self._values[slots["deadline.left"]] = self._deadline_at - at
+        values.tell_time(self.plan, self._values, at, self._deadline_at)
 
     def _see(self, views: tuple[View, ...]) -> None:
-        if not views:
-            return
-        self._views = views
-        if not self.plan.reads_budget:
-            return
-        slots, values = self.plan.slots, self._values
-        for view in views:
-            for name, value in _readings(view, self.plan.pressure_from(view.scope)):
-                slot = slots.get(name)
-                if slot is not None:
-                    values[slot] = value
+        if views:
+            self._views = views
+            values.see(self.plan, self._values, views)
 
     # Which entries each phase takes, and what takes them.
     LEGAL: ClassVar[Mapping[Phase, Mapping[type, Callable[[Walk, Any], tuple[Wish, ...]]]]] = {
@@ -428,16 +404,3 @@ _WAITING = frozenset({Phase.RESERVING, Phase.CALLING, Phase.COMMITTED, Phase.STO
 
 def _refused(entry: Denied | Failed) -> Finish:
     return Finish(Outcome.FAILED, cause="contended" if entry.contended else "budget", scope=entry.scope)
-
-
-def _readings(view: View, pressure_from: float) -> tuple[tuple[str, float | None], ...]:
-    at = f"budget.{view.scope}"
-    caps, used = view.caps, view.used
-    share = used_share(caps, used)
-
-    return (
-        (f"{at}.left_usd", None if caps.cost_nano_usd is None else (caps.cost_nano_usd - used.cost_nano_usd) / 1e9),
-        (f"{at}.left_fraction", None if share is None else 1 - share),
-        (f"{at}.left_tokens", None if caps.output_tokens is None else float(caps.output_tokens - used.output_tokens)),
-        (f"{at}.pressure", pressure(share, pressure_from)),
-    )

@@ -1,0 +1,89 @@
+"""
+What a walk is called and when it began: its ids, its clock, and its record when it is over.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+from meshwalk.engine.context import trace_context
+from meshwalk.engine.workshop import Clock
+from meshwalk.model import Limits
+from meshwalk.trace import AtLength, Content, Facts, Request, Source, Straight, Traversal
+
+
+# Where the ids of a walk end in the digits drawn for it: its trace, its span, itself, and its first calls.
+_TRACE, _SPAN, _OWN, _CALLS = 32, 48, 68, 132
+_DIGITS = f"0{_CALLS}x"
+_SPAN_DIGITS = _SPAN - _TRACE
+# A zero id is no id in a trace context, so the last bit of each is set.
+_NOT_ZERO = sum(1 << 4 * (_CALLS - end) for end in (_TRACE, _SPAN, _OWN, *range(_OWN + _SPAN_DIGITS, _CALLS + 1, _SPAN_DIGITS)))
+
+
+class Trip:
+    """
+    Name the walk of *request*, which begins now.
+    """
+
+    __slots__ = (
+        "_began_ns", "_clock_ns", "_digits", "_flags", "_named", "began_unix_us", "facts", "limits", "parent_span_id",
+        "request", "span_id", "trace_id", "traversal_id",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: Clock) -> None:
+        self.request = request
+        self.facts = facts
+        self.limits = limits
+        self._clock_ns = clock_ns
+        self._began_ns = clock_ns()
+        self.began_unix_us = unix_us = time.time_ns() // 1000
+        # The ids are drawn together, which is cheaper than one after the other.
+        self._digits = digits = format(random.getrandbits(4 * _CALLS) | _NOT_ZERO, _DIGITS)
+        self._named = _OWN
+        self.span_id = digits[_TRACE:_SPAN]
+        # An id begins with the time, so that ids sort by it.
+        self.traversal_id = f"{unix_us // 1000:012x}{digits[_SPAN:_OWN]}"
+        if request.traceparent:
+            self.trace_id, self.parent_span_id, self._flags = trace_context(request.traceparent)
+        else:
+            self.trace_id, self.parent_span_id, self._flags = digits[:_TRACE], "", 1
+
+    def now(self) -> int:
+        """
+        Return the time since the walk began, in microseconds.
+        """
+        return (self._clock_ns() - self._began_ns) // 1000
+
+    def call_span_id(self) -> str:
+        """
+        Name the span of one more call.
+        """
+        start = self._named
+        if start == _CALLS:
+            return format(random.getrandbits(4 * _SPAN_DIGITS) | 1, f"0{_SPAN_DIGITS}x")
+        self._named = end = start + _SPAN_DIGITS
+
+        return self._digits[start:end]
+
+    def traceparent(self, span_id: str) -> str:
+        """
+        Write the header for a call made under *span_id*.
+        """
+        return f"00-{self.trace_id}-{span_id}-{self._flags:02x}"
+
+    def record(self, source: Source, told: Straight | AtLength, content: Content | None) -> Traversal:
+        """
+        Make the record of the walk, which is over.
+        """
+        return Traversal(
+            source,
+            self.traversal_id,
+            self.trace_id,
+            self.span_id,
+            self.parent_span_id,
+            bool(self._flags & 1),
+            self.began_unix_us,
+            told,
+            content,
+        )

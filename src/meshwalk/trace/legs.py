@@ -1,0 +1,230 @@
+"""
+A walk in short: what is left of hops that went straight, and how it is told at length.
+
+Most hops go as they should: their reservation is granted at once, they are called once, and they reply.  What is to be known
+of such a hop fits one `Leg`, made in a fraction of the time that its entries and wishes take; those follow from it, and
+`Straight` tells them whenever somebody asks.  A walk with anything else in it is recorded at length from the start.
+
+Laws of this room:
+
+1. What `Straight` tells is what an ordinary walk, fed the same, would have recorded, down to the last entry and wish.
+2. Nothing here asks a plan: a record says all by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from meshwalk.model import Amount, Caps, Limits, Value
+from meshwalk.trace.entries import Attempt, Basis, Began, Entry, Facts, Granted, Replied, View
+from meshwalk.trace.exchange import Timing, Usage
+from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
+
+
+Step = tuple[Entry, tuple[Wish, ...]]
+
+# The scope every walk has for itself.
+_REQUEST = "request"
+
+
+class Called(NamedTuple):
+    """
+    Keep the one call of a hop that went straight.
+
+    Args:
+        at: When its reservation was granted and it began.
+        latency_us: How long it took.
+        cost_bound: With the two below: what was reserved; None cannot be bounded.
+        granted_views: The budgets as the reservation left them, and *views* as the hop left them; empty where only the walk's
+            own limits count, which follow from the other legs.
+    """
+
+    backend: str
+    at: int
+    latency_us: int
+    cost_bound: int | None
+    input_bound: int
+    output_bound: int | None
+    timing: Timing
+    usage: Usage
+    cost_nano_usd: int
+    basis: Basis
+    model: str = ""
+    finish_reason: str = ""
+    simulated: bool = False
+    cache_age_us: int | None = None
+    span_id: str = ""
+    granted_views: tuple[View, ...] = ()
+    views: tuple[View, ...] = ()
+
+    @property
+    def held(self) -> Amount:
+        """
+        Return what was reserved for it; what cannot be bounded holds nothing.
+        """
+        return Amount(self.cost_bound or 0, self.input_bound, self.output_bound or 0, 1, 1)
+
+    @property
+    def spent(self) -> Amount:
+        """
+        Return what it was settled at.
+        """
+        return Amount(self.cost_nano_usd, self.usage[0], self.usage[1], 1, 1)
+
+    @property
+    def attempt(self) -> Attempt:
+        """
+        Return it as a line of the record.
+        """
+        return Attempt(
+            started_at=self.at,
+            latency_us=self.latency_us,
+            status="ok",
+            timing=self.timing,
+            usage=self.usage,
+            reserved_nano_usd=self.cost_bound or 0,
+            cost_nano_usd=self.cost_nano_usd,
+            basis=self.basis,
+            backend=self.backend,
+            model=self.model,
+            finish_reason=self.finish_reason,
+            simulated=self.simulated,
+            span_id=self.span_id,
+            cache_age_us=self.cache_age_us,
+        )
+
+
+class Leg(NamedTuple):
+    """
+    Keep one hop that went straight: granted at once and called once, or one that calls nothing; and left by an edge of `next`.
+
+    Args:
+        started_us: When the walk decided to come here.
+        at: When the hop was over.
+        edge: Which edge of the node took the walk on, *to* where, with a verdict for each edge as in `Decision`.
+    """
+
+    node: str
+    started_us: int
+    deadline_at: int
+    at: int
+    outputs: Mapping[str, Value]
+    edge: int
+    to: str
+    verdicts: str
+    call: Called | None = None
+
+
+# One walk makes several of each; the constructors that take the fields one by one need twice the time.
+make_called: Callable[[tuple[object, ...]], Called] = partial(tuple.__new__, Called)
+make_leg: Callable[[tuple[object, ...]], Leg] = partial(tuple.__new__, Leg)
+
+
+class Straight(NamedTuple):
+    """
+    Keep a walk all of whose hops went straight.
+
+    Args:
+        answer_hop: Whose reply was served; None if the walk was refused, and then by which node, and why.
+        views: The budgets when it began; empty where only its own limits count.
+    """
+
+    facts: Facts
+    limits: Limits
+    legs: tuple[Leg, ...]
+    answer_hop: int | None = None
+    refused_by: str = ""
+    reason: str = ""
+    views: tuple[View, ...] = ()
+
+    @property
+    def path(self) -> list[str]:
+        """
+        Name the node of each hop.
+        """
+        path = [leg.node for leg in self.legs]
+
+        return [*path, self.refused_by] if self.refused_by else path
+
+    @property
+    def calls(self) -> list[Called]:
+        """
+        List the calls made, in order.
+        """
+        return [leg.call for leg in self.legs if leg.call is not None]
+
+    @property
+    def latency_us(self) -> int:
+        """
+        Return how long the walk took.
+        """
+        return self.legs[-1].at if self.legs else 0
+
+    @property
+    def finish(self) -> Finish:
+        """
+        Return the wish that ended the walk.
+        """
+        if self.answer_hop is None:
+            return Finish(Outcome.REFUSED, message=self.reason, node=self.refused_by)
+
+        return Finish(Outcome.ANSWERED, self.answer_hop)
+
+    def decisions(self) -> list[Decision]:
+        """
+        Tell how each hop was left.
+        """
+        return [Decision(hop, "next", leg.edge, leg.to, leg.verdicts) for hop, leg in enumerate(self.legs)]
+
+    def steps(self) -> list[Step]:
+        """
+        Tell each entry with the wishes it was answered with.
+        """
+        told: list[Step] = []
+        entries = self.entries()
+        settle: tuple[Wish, ...] = ()
+        for hop, leg in enumerate(self.legs):
+            call = Call(hop, leg.node, leg.deadline_at)
+            if leg.call is not None:
+                bounds = leg.call.cost_bound, leg.call.input_bound, leg.call.output_bound
+                reserve = Reserve(hop, leg.node, *bounds, calls=1, hops=1, deadline_at=leg.deadline_at)
+                told += [(next(entries), (*settle, reserve)), (next(entries), (call,))]
+                settle = (Settle(hop),)
+            else:
+                told.append((next(entries), (*settle, call)))
+                settle = ()
+        told.append((next(entries), (*settle, self.finish)))
+
+        return told
+
+    def views_at(self, hop: int) -> tuple[tuple[View, ...], tuple[View, ...]]:
+        """
+        Return the budgets as the reservation of *hop* left them, and as the hop did; nothing where it called nobody.
+        """
+        granted: tuple[View, ...] = ()
+        left: tuple[View, ...] = ()
+        for entry in self.entries():
+            if isinstance(entry, Granted) and entry.hop == hop:
+                granted = entry.views
+            elif isinstance(entry, Replied) and entry.hop == hop:
+                left = entry.views
+
+        return granted, left
+
+    def entries(self) -> Iterator[Entry]:
+        """
+        Tell what happened, in order.
+        """
+        limits = self.limits
+        caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
+        spent = Amount()
+        yield Began(0, self.facts, limits, self.views or (View(_REQUEST, caps, spent),))
+        for hop, (leg, call) in enumerate((leg, leg.call) for leg in self.legs):
+            if call is None:
+                yield Replied(hop, leg.at, leg.outputs)
+                continue
+            yield Granted(hop, call.at, call.granted_views or (View(_REQUEST, caps, spent.plus(call.held)),))
+            spent = spent.plus(call.spent)
+            yield Replied(hop, leg.at, leg.outputs, (call.attempt,), call.views or (View(_REQUEST, caps, spent),))

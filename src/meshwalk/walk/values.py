@@ -1,0 +1,74 @@
+"""
+What guards read on a walk: one value for each signal that some guard of the plan names, None while it is undetermined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshwalk.budgets import pressure, used_share
+from meshwalk.model import Value
+from meshwalk.plan import Plan
+from meshwalk.signals import healthy
+from meshwalk.trace import Facts, View
+
+
+Values = list[Value | None]
+
+
+def start(plan: Plan, facts: Facts) -> Values:
+    """
+    Return what guards may read when a walk begins.
+    """
+    values: Values = list(plan.template)
+    slots = plan.slots
+    for name, value in facts.attributes:
+        slot = slots.get(f"request.{name}")
+        if slot is not None:
+            values[slot] = value
+    for slot, fits in plan.fitting(facts):
+        values[slot] = fits
+    for backend, well in facts.healthy:
+        slot = slots.get(healthy(backend))
+        if slot is not None:
+            values[slot] = well
+
+    return values
+
+
+def tell_time(plan: Plan, values: Values, at: int, deadline_at: int) -> None:
+    """
+    Note that it is *at* now.
+    """
+    slots = plan.slots
+    if "elapsed" in slots:
+        values[slots["elapsed"]] = at
+    if "deadline.left" in slots:
+        values[slots["deadline.left"]] = deadline_at - at
+
+
+def see(plan: Plan, values: Values, views: Sequence[View]) -> None:
+    """
+    Note how budgets stand.
+    """
+    if not plan.reads_budget:
+        return
+    slots = plan.slots
+    for view in views:
+        for name, value in _readings(view, plan.pressure_from(view.scope)):
+            slot = slots.get(name)
+            if slot is not None:
+                values[slot] = value
+
+
+def _readings(view: View, pressure_from: float) -> tuple[tuple[str, float | None], ...]:
+    at = f"budget.{view.scope}"
+    caps, used = view.caps, view.used
+    share = used_share(caps, used)
+
+    return (
+        (f"{at}.left_usd", None if caps.cost_nano_usd is None else (caps.cost_nano_usd - used.cost_nano_usd) / 1e9),
+        (f"{at}.left_fraction", None if share is None else 1 - share),
+        (f"{at}.left_tokens", None if caps.output_tokens is None else float(caps.output_tokens - used.output_tokens)),
+        (f"{at}.pressure", pressure(share, pressure_from)),
+    )

@@ -1,0 +1,273 @@
+"""
+Hops, to the wire and from it.
+
+Most of a hop's bytes are the edges that were considered when it was left, and those follow from the plan and the decision.  A
+hop is therefore made as a copy of its prototype, and only what varies from walk to walk is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshwalk.hops import VERDICTS as MARKED
+from meshwalk.hops import Considered, Glimpse, Hop, HopStatus
+from meshwalk.plan import Plan
+from meshwalk.trace import Attempt, AttemptStatus, Decision, Timing, View
+from meshwalk.wire.convert.values import (
+    BASES,
+    ROLES,
+    SECTIONS,
+    VERDICTS,
+    Words,
+    fill_need,
+    fill_usage,
+    fill_values,
+    pack_amount,
+    pack_caps,
+    pack_plan,
+    pack_usage,
+    unpack_amount,
+    unpack_caps,
+    unpack_need,
+    unpack_usage,
+    unpack_values,
+)
+from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
+
+
+HOP_STATUSES: Words[HopStatus, wire.HopStatus.ValueType] = Words(
+    "HopStatus",
+    {
+        "ok": wire.HOP_STATUS_OK,
+        "failed": wire.HOP_STATUS_FAILED,
+        "timeout": wire.HOP_STATUS_TIMEOUT,
+        "cancelled": wire.HOP_STATUS_CANCELLED,
+        "denied": wire.HOP_STATUS_DENIED,
+        "skipped": wire.HOP_STATUS_SKIPPED,
+        "refused": wire.HOP_STATUS_REFUSED,
+        "stopped": wire.HOP_STATUS_STOPPED,
+    },
+)
+
+_MARKS = {word: mark for mark, word in MARKED.items()}
+
+ATTEMPT_STATUSES: Words[AttemptStatus, wire.AttemptStatus.ValueType] = Words(
+    "AttemptStatus",
+    {
+        "ok": wire.ATTEMPT_STATUS_OK,
+        "failed": wire.ATTEMPT_STATUS_FAILED,
+        "timeout": wire.ATTEMPT_STATUS_TIMEOUT,
+        "cancelled": wire.ATTEMPT_STATUS_CANCELLED,
+        "denied": wire.ATTEMPT_STATUS_DENIED,
+    },
+)
+
+_STATUS = HOP_STATUSES.number
+_BASIS = BASES.number
+
+# How many considered edges the prototypes of one plan may hold together: some megabytes at most, and far more than walks over
+# graphs of a usual size ever differ in.
+MOST_EDGES = 20_000
+
+
+class Prototypes:
+    """
+    Hold what messages about walks over *plan* say again and again: its names, and its hops as decisions leave them.
+
+    A hop's prototype has its node, its role and its decision with every edge considered.  There is one for each node and each
+    row of verdicts that a decision there has come to.  Rows can be many where edges are, so past `MOST_EDGES` in all a hop is
+    made from the ground up, as the first of its kind always is.
+    """
+
+    __slots__ = ("_hops", "_room", "plan", "ref")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.ref = pack_plan(plan)
+        self._hops: dict[tuple[object, ...], wire.Hop] = {}
+        self._room = MOST_EDGES
+
+    def of(self, hop: Hop) -> wire.Hop:
+        """
+        Return the prototype of *hop*, which is to be copied.
+        """
+        left = hop.decision
+        key = (hop.node,) if left is None else (hop.node, left.section, left.edge, left.to, left.verdicts)
+        known = self._hops.get(key)
+
+        return self._made(hop, key) if known is None else known
+
+    def _made(self, hop: Hop, key: tuple[object, ...]) -> wire.Hop:
+        left = hop.decision
+        decision = None if left is None else pack_decision(left, hop.considered)
+        made = wire.Hop(node=hop.node, role=ROLES.number[hop.role], decision=decision)
+        edges = 1 if left is None else 1 + len(left.verdicts)
+        if edges <= self._room:
+            self._room -= edges
+            self._hops[key] = made
+
+        return made
+
+
+def pack_hop(hop: Hop, prototypes: Prototypes, *, full: bool) -> wire.Hop:
+    """
+    Make a message of *hop*.
+
+    Args:
+        prototypes: Of the plan that was walked.
+        full: With attempts and budget views.
+    """
+    message = wire.Hop()
+    fill_hop(message, hop, prototypes, full=full)
+
+    return message
+
+
+def fill_hop(message: wire.Hop, hop: Hop, prototypes: Prototypes, *, full: bool) -> None:
+    """
+    Make *message* say what *hop* does, see `pack_hop`.
+    """
+    message.CopyFrom(prototypes.of(hop))
+    message.index = hop.index
+    message.visit = hop.visit
+    message.status = _STATUS[hop.status]
+    message.started_us = hop.started_us
+    message.queue_us, message.connect_us, message.first_byte_us = hop.timing
+    message.latency_us = hop.latency_us
+    message.engine_us = hop.engine_us
+    message.cost_nano_usd = hop.cost_nano_usd
+    message.cost_basis = _BASIS[hop.basis]
+    fill_usage(message.usage, hop.usage)
+    if hop.outputs:
+        fill_values(message.outputs, hop.outputs)
+    if hop.need is not None:
+        message.reserved_nano_usd = hop.reserved_nano_usd
+        fill_need(message.need, hop.need)
+    if hop.error_class or hop.message or hop.scope:
+        message.error_class, message.message, message.scope = hop.error_class, hop.message, hop.scope
+    if hop.budget_wait_us or hop.backoff_us:
+        message.budget_wait_us, message.backoff_us = hop.budget_wait_us, hop.backoff_us
+    if hop.glimpse is not None:
+        _fill_glimpse(message.glimpse, hop.glimpse)
+    if full:
+        message.attempts.extend([_pack_attempt(attempt) for attempt in hop.attempts])
+        message.views.extend([_pack_view(view) for view in hop.views])
+        message.granted_views.extend([_pack_view(view) for view in hop.granted_views])
+
+
+def unpack_hop(message: wire.Hop) -> Hop:
+    """
+    Read a hop.
+    """
+    hop = Hop(message.index, message.visit, message.node, ROLES.word(message.role), message.started_us)
+    hop.status = HOP_STATUSES.word(message.status)
+    hop.latency_us = message.latency_us
+    hop.engine_us = message.engine_us
+    hop.budget_wait_us = message.budget_wait_us
+    hop.backoff_us = message.backoff_us
+    hop.glimpse = _unpack_glimpse(message.glimpse) if message.HasField("glimpse") else None
+    hop.scope = message.scope
+    hop.timing = Timing(message.queue_us, message.connect_us, message.first_byte_us)
+    hop.attempts = tuple(_unpack_attempt(attempt) for attempt in message.attempts)
+    hop.usage = unpack_usage(message.usage)
+    hop.need = unpack_need(message.need) if message.HasField("need") else None
+    hop.cost_nano_usd = message.cost_nano_usd
+    hop.basis = BASES.word(message.cost_basis)
+    hop.outputs = unpack_values(message.outputs)
+    hop.granted_views = tuple(_unpack_view(view) for view in message.granted_views)
+    hop.views = tuple(_unpack_view(view) for view in message.views)
+    hop.error_class = message.error_class
+    hop.message = message.message
+    hop.considered = unpack_considered(message.decision.considered)
+    if message.HasField("decision"):
+        hop.decision = _unpack_decision(message)
+        hop.edge = hop.decision.to
+
+    return hop
+
+
+def _fill_glimpse(message: wire.Glimpse, glimpse: Glimpse) -> None:
+    message.at_us, message.tokens, message.committed = glimpse.at_us, glimpse.tokens, glimpse.committed
+    fill_values(message.outputs, glimpse.outputs)
+
+
+def _unpack_glimpse(message: wire.Glimpse) -> Glimpse:
+    return Glimpse(message.at_us, message.tokens, unpack_values(message.outputs), message.committed)
+
+
+def pack_decision(decision: Decision, considered: Iterable[Considered]) -> wire.Decision:
+    """
+    Make a message of *decision*, with the edges it considered.
+    """
+    return wire.Decision(
+        section=SECTIONS.number[decision.section],
+        edge=None if decision.edge < 0 else decision.edge,
+        to=decision.to,
+        considered=[
+            wire.ConsideredEdge(to=edge.to, guard=edge.guard, verdict=VERDICTS.number[edge.verdict]) for edge in considered
+        ],
+    )
+
+
+def _unpack_decision(hop: wire.Hop) -> Decision:
+    left = hop.decision
+    section = SECTIONS.word(left.section)
+
+    return Decision(
+        hop=hop.index,
+        section=section,
+        edge=left.edge if left.HasField("edge") else -1,
+        to=left.to,
+        verdicts="".join(_MARKS[VERDICTS.word(edge.verdict)] for edge in left.considered),
+        error_class=hop.error_class if section == "on_error" else "",
+    )
+
+
+def unpack_considered(messages: Iterable[wire.ConsideredEdge]) -> tuple[Considered, ...]:
+    """
+    Read the edges that a decision considered.
+    """
+    return tuple(Considered(edge.to, edge.guard, VERDICTS.word(edge.verdict)) for edge in messages)
+
+
+def _pack_attempt(attempt: Attempt) -> wire.Attempt:
+    return wire.Attempt(
+        started_us=attempt.started_at,
+        latency_us=attempt.latency_us,
+        status=ATTEMPT_STATUSES.number[attempt.status],
+        **attempt.timing._asdict(),
+        usage=pack_usage(attempt.usage),
+        cost_basis=BASES.number[attempt.basis],
+        budget_wait_us=attempt.waited_us,
+        cache_age_us=attempt.cache_age_us,
+        **{name: getattr(attempt, name) for name in _SAME},
+    )
+
+
+def _unpack_attempt(message: wire.Attempt) -> Attempt:
+    return Attempt(
+        started_at=message.started_us,
+        latency_us=message.latency_us,
+        status=ATTEMPT_STATUSES.word(message.status),
+        timing=Timing(message.queue_us, message.connect_us, message.first_byte_us),
+        usage=unpack_usage(message.usage),
+        basis=BASES.word(message.cost_basis),
+        waited_us=message.budget_wait_us,
+        cache_age_us=message.cache_age_us if message.HasField("cache_age_us") else None,
+        **{name: getattr(message, name) for name in _SAME},
+    )
+
+
+# The fields of an attempt that have the same name and type on both sides.
+_SAME = (
+    "error_class", "message", "reserved_nano_usd", "cost_nano_usd", "backend", "model", "finish_reason", "simulated", "span_id",
+    "endpoint", "hedge", "backoff_us", "tokens_seen",
+)  # fmt: skip
+
+
+def _pack_view(view: View) -> wire.ScopeView:
+    return wire.ScopeView(scope=view.scope, caps=pack_caps(view.caps), used=pack_amount(view.used), away=view.away)
+
+
+def _unpack_view(message: wire.ScopeView) -> View:
+    return View(message.scope, unpack_caps(message.caps), unpack_amount(message.used), message.away)

@@ -1,0 +1,166 @@
+"""
+Hops on the wire: nothing is lost, and a copy of a prototype says what a message made from the ground up would.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import words_of
+from meshwalk.hops import VERDICTS, Considered, Hop, hops_of
+from meshwalk.trace import Decision
+from meshwalk.wire import convert
+from meshwalk.wire.convert import Prototypes, records, values
+from meshwalk.wire.convert import hops as packing
+from meshwalk.wire.gen.meshwalk.v1 import common_pb2, traversal_pb2
+from records import Script, answered, cancelled, climbed, denied, failed, refused, retry_denied, triage, walked
+from serving import DESK
+from strategies import VALUES, WORDS, hops
+
+
+def plainly(hop: Hop) -> traversal_pb2.Hop:
+    """
+    Make a message of *hop* the obvious way: each field by its name, nothing copied.
+    """
+    left, glimpse = hop.decision, hop.glimpse
+
+    return traversal_pb2.Hop(
+        **{name: getattr(hop, name) for name in (
+            "index", "visit", "node", "started_us", "latency_us", "engine_us", "reserved_nano_usd", "cost_nano_usd",
+            "error_class", "message", "budget_wait_us", "scope", "backoff_us",
+        )},
+        **hop.timing._asdict(),
+        role=values.ROLES.number[hop.role],
+        status=packing.HOP_STATUSES.number[hop.status],
+        cost_basis=values.BASES.number[hop.basis],
+        usage=common_pb2.Usage(**hop.usage._asdict()),
+        outputs=values.pack_values(hop.outputs),
+        decision=None if left is None else packing.pack_decision(left, hop.considered),
+        need=None if hop.need is None else common_pb2.Need(**hop.need._asdict()),
+        glimpse=None if glimpse is None else traversal_pb2.Glimpse(
+            at_us=glimpse.at_us,
+            tokens=glimpse.tokens,
+            outputs=values.pack_values(glimpse.outputs),
+            committed=glimpse.committed,
+        ),
+    )  # fmt: skip
+
+
+def deciding(edges: int, verdicts: str = "") -> Hop:
+    """
+    Make a hop whose node has so many edges.
+    """
+    hop = Hop(0, 1, "desk", "classifier", 0)
+    hop.considered = tuple(Considered("done", "otherwise", "not held") for _ in range(edges))
+    hop.decision = Decision(0, "next", -1, "", verdicts or "n" * edges)
+
+    return hop
+
+
+class TestHops:
+    @given(hops())
+    def test_survive(self, hop: Hop) -> None:
+        """
+        Every field of a hop, its decision, its attempts and its budget views come back.
+        """
+        packed = traversal_pb2.Hop.FromString(convert.pack_hop(hop, Prototypes(DESK), full=True).SerializeToString())
+
+        assert words_of(hop) == words_of(convert.unpack_hop(packed))
+
+    @given(hops())
+    def test_less_than_full(self, hop: Hop) -> None:
+        """
+        Below FULL only attempts and budget views are left out.
+        """
+        back = convert.unpack_hop(convert.pack_hop(hop, Prototypes(DESK), full=False))
+        hop.attempts, hop.granted_views, hop.views = (), (), ()
+
+        assert words_of(hop) == words_of(back)
+
+    @given(st.lists(st.tuples(WORDS, WORDS, st.sampled_from(list(VERDICTS.values()))), max_size=3))
+    def test_verdicts_survive(self, edges: list[tuple[str, str, str]]) -> None:
+        """
+        What was considered comes back in order.
+        """
+        decision = Decision(0, "next", -1, "", "")
+        packed = packing.pack_decision(decision, [Considered(*edge) for edge in edges])
+        back = packing.unpack_considered(packed.considered)
+
+        assert edges == [(edge.to, edge.guard, edge.verdict) for edge in back]
+        assert not packed.HasField("edge")
+
+
+class TestPrototypes:
+    @given(hops())
+    def test_a_copy_is_as_good(self, hop: Hop) -> None:
+        """
+        The first hop of its kind and every later one say what a message made from the ground up says, also through bytes.
+        """
+        prototypes, expected = Prototypes(DESK), plainly(hop)
+        first, later = (convert.pack_hop(hop, prototypes, full=False) for _ in range(2))
+
+        assert (expected, expected) == (first, later)
+        assert expected == traversal_pb2.Hop.FromString(later.SerializeToString())
+
+    @given(hops(), hops(), st.data())
+    def test_one_hop_leaves_nothing_to_another(self, one: Hop, other: Hop, data: st.DataObject) -> None:
+        """
+        Hops that were left the same way share a prototype, and nothing else.
+        """
+        other.node, other.role, other.decision, other.considered = one.node, one.role, one.decision, one.considered
+        one.outputs = data.draw(st.dictionaries(WORDS, VALUES, min_size=1, max_size=3))
+        prototypes = Prototypes(DESK)
+        packed = [convert.pack_hop(hop, prototypes, full=False) for hop in (one, other, one)]
+
+        assert [plainly(one), plainly(other), plainly(one)] == packed
+        assert prototypes.of(one) is prototypes.of(other)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"section": "on_error"}, {"edge": 1}, {"to": "done"}, {"verdicts": "yn"}],
+        ids=lambda change: next(iter(change)),
+    )
+    def test_what_tells_them_apart(self, change: dict[str, Any]) -> None:
+        """
+        Whatever part of a decision differs, another prototype is copied.
+        """
+        one, other = deciding(2), deciding(2)
+        assert other.decision is not None
+        other.decision = other.decision._replace(**change)
+        prototypes = Prototypes(DESK)
+
+        assert prototypes.of(one) is not prototypes.of(other)
+        assert (plainly(one), plainly(other)) == tuple(convert.pack_hop(hop, prototypes, full=False) for hop in (one, other))
+
+    def test_they_are_bounded(self) -> None:
+        """
+        Rows of verdicts that would not fit are told in full each time, and those that fitted are still there.
+        """
+        prototypes, kept, more = Prototypes(DESK), deciding(2), deciding(packing.MOST_EDGES - 2)
+        first = prototypes.of(kept)
+
+        assert prototypes.of(more) is not prototypes.of(more)
+        assert plainly(more) == convert.pack_hop(more, prototypes, full=False)
+        assert first is prototypes.of(kept)
+
+
+class TestTotals:
+    @pytest.mark.parametrize("script", [answered, climbed, refused, failed, cancelled, denied, retry_denied])
+    def test_hops_add_up_to_their_calls(self, script: Script) -> None:
+        """
+        What is added up from a walk's hops is what its calls add up to, however the walk ended.
+        """
+        plan = triage()
+        traversal = walked(script, plan=plan, task="forbidden" if script is refused else "any")
+
+        assert records.Totals.of_calls(traversal) == records.Totals.of_hops(hops_of(traversal, plan), traversal.latency_us)
+
+    def test_the_weakest_basis_counts(self) -> None:
+        """
+        The numbers of the bases go from the surest to the weakest, so that the largest is the weakest.
+        """
+        assert ["none", "reported", "estimated", "assumed"] == sorted(values.BASES.number, key=values.BASES.number.__getitem__)
