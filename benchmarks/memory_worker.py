@@ -1,9 +1,11 @@
 """
 The server whose memory is measured: three hops behind gRPC, with its store on and its spans built.
 
-Told a count, it walks until that many walks were made and answers with the bytes it then holds, everything recorded being
-written and garbage collected.  Told `port`, it answers with its port.  Walks are stored as they are anywhere, and removed
-from the file now and then, as an operator does who keeps the last days: a million would take gigabytes.
+Told a count, it walks until so many walks were made, and answers with the bytes it then holds: what was recorded is on disk,
+and garbage is collected.  Its first line is its port.
+
+Walks are stored as anywhere, and removed from the file every now and then, as an operator does who keeps the last days: a
+million of them would take gigabytes.
 """
 
 from __future__ import annotations
@@ -16,28 +18,45 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from meshwalk.mesh import Mesh
 from meshwalk.server import serve
 from processes import rss_bytes
-from three_hops import REQUEST, recorders
+from three_hops import REQUEST, Recording, plan, recording
 
 
-KEPT = 10_000
+# How many walks the file holds at most.
+KEPT = 20_000
+
+
+async def walk(recorded: Recording, count: int) -> None:
+    """
+    Walk *count* times, and wait until all is written.
+    """
+    for number in range(count):
+        await recorded.mesh.walk(REQUEST)
+        if number % 100 == 0:
+            # No node waits for anybody, so nobody else would ever run.
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await recorded.settle()
 
 
 async def main(folder: Path) -> None:
     """
     Answer each line on standard input, until it ends.
     """
-    async with recorders(folder) as (store, telemetry), mesh_of(store, telemetry) as mesh, serve([mesh]) as server:
+    async with recording(folder, plan()) as recorded, serve([recorded.mesh]) as server:
+        print(server.port, flush=True)
         made = 0
-        while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
-            if line == "port":
-                print(server.port, flush=True)
-                continue
+        while line := await asyncio.to_thread(sys.stdin.readline):
             while made < int(line):
-                for _ in range(min(KEPT, int(line) - made)):
-                    await mesh.walk(REQUEST)
-                    made += 1
-                    # A caller's own work would let the server's tasks run, too.
-                    if made % 100 == 0: await asyncio.sleep(0)
+                some = min(KEPT, int(line) - made)
+                await walk(recorded, some)
+                made += some
+                with closing(sqlite3.connect(folder / "traces.sqlite", timeout=60)) as file, file:
+                    file.execute("DELETE FROM traversals")
+            gc.collect()
+            print(rss_bytes(os.getpid()), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 from harness import Compare, at_most
-from three_hops import TEXT
+from three_hops import FEATURES, TEXT
 
 
 MESHWALK = (sys.executable, "-m", "meshwalk")
@@ -89,7 +89,7 @@ def test_serve(compare: Compare, environment: dict[str, str], tmp_path: Path) ->
     How many times as long as importing gRPC, protobuf and OpenTelemetry does `meshwalk serve` take until it is ready?
     """
     graph = tmp_path / "three-hops.yaml"
-    graph.write_bytes(TEXT)
+    graph.write_bytes(TEXT.replace(b"USE", FEATURES))
     compare(
         lambda _: ready(graph, environment),
         lambda _: ended((sys.executable, "-c", LIBRARIES), environment),

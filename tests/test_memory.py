@@ -15,18 +15,17 @@ import anyio.lowlevel
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from helpers import plan_of
 from meshwalk.mesh import Mesh
 from meshwalk.server import serve
 from meshwalk.store import TraceStore
 from meshwalk.telemetry import Telemetry
 from meshwalk.wire.client import Client
-from three_hops import REQUEST, TEXT, Nowhere
+from three_hops import REQUEST, Nowhere, plan
 
 
 pytestmark = pytest.mark.anyio
 
-PLAN = plan_of(TEXT.decode())
+PLAN = plan(features=True)
 
 # What is left for good would be one object at the least; less is noise, such as the cursors that SQLite has not swept yet.
 LEAST_BYTES = 48
