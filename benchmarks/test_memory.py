@@ -4,6 +4,7 @@ What a server holds in memory after many walks, beside what it held after few.
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def test_memory(compare: Compare, tmp_path: Path) -> None:
     """
     How many times as much memory as after ten thousand walks does a server hold after a million, all of them recorded?
     """
+    # A million walks outlast what the suite allows one test before it takes it for stuck; this test's own limit holds.
+    faulthandler.cancel_dump_traceback_later()
     few, many, wired = (FEW, MANY, OVER_THE_WIRE) if compare.timed else (10, 50, 10)
     with Worker(Path(sys.executable), Path(__file__).with_name("memory_worker.py"), str(tmp_path)) as server:
         ask = calls(compare.run(stub_at(Served(int(server.hear()), 0))), 32)

@@ -21,9 +21,10 @@ from harness import Compare, at_most
 from three_hops import FEATURES, TEXT
 
 
-MESHWALK = (sys.executable, "-m", "meshwalk")
+# The command as pip installs it, beside its Python.
+MESHWALK = str(Path(sys.executable).with_name("meshwalk"))
 
-# What a server cannot do without, of all three libraries.
+# What `serve` itself imports of the three.
 LIBRARIES = """
 import grpc, grpc.aio, grpc_health.v1.health, grpc_reflection.v1alpha.reflection, grpc_status.rpc_status
 import google.protobuf.message, google.protobuf.descriptor_pool, google.rpc.error_details_pb2
@@ -56,7 +57,7 @@ def ready(graph: Path, environment: dict[str, str]) -> float:
     Return the nanoseconds that `serve` takes from its start to the line that says it is ready; it is then called once.
     """
     start = time.perf_counter_ns()
-    command = [*MESHWALK, "serve", str(graph), "--listen", "127.0.0.1:0", "--json"]
+    command = [MESHWALK, "serve", str(graph), "--listen", "127.0.0.1:0", "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -77,7 +78,7 @@ def test_help(compare: Compare, environment: dict[str, str]) -> None:
     How many times as long as a Python that does nothing does `meshwalk --help` take?
     """
     compare(
-        lambda _: ended((*MESHWALK, "--help"), environment),
+        lambda _: ended((MESHWALK, "--help"), environment),
         lambda _: ended((sys.executable, "-c", "pass"), environment),
         at_most(20),
         seconds=0,

@@ -53,7 +53,7 @@ def _run(words: Sequence[str], *, as_json: bool) -> int:
 
     gc.enable()
     try:
-        code: int | None = app()(words, exit_on_error=False, print_error=False, result_action="return_value")
+        code: int | None = app(words)(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         return report(Misuse(f"{' '.join(str(error).split())} (`meshwalk --help` says more)"), as_json=as_json)

@@ -4,25 +4,23 @@ The commands, put together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
 from cyclopts import App, Parameter
 
-from meshwalk.cli.budget import budget
-from meshwalk.cli.check import check
-from meshwalk.cli.diff import diff
-from meshwalk.cli.draw import draw
-from meshwalk.cli.evaluate import evaluate
-from meshwalk.cli.replay import replay
-from meshwalk.cli.route import route
-from meshwalk.cli.schema import schema
-from meshwalk.cli.serve import serve
-from meshwalk.cli.test import test
-from meshwalk.cli.traces import traces
-from meshwalk.cli.train_classifier import train_classifier
+
+_COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "evaluate", "train-classifier", "replay", "route")
+# Each of these has commands of its own.
+_GROUPS = ("traces", "budget")
+
+_USAGES = {"route": "Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT"}
 
 
-def app() -> App:
+def app(words: Sequence[str]) -> App:
     """
-    Put the commands together.
+    Put the commands together; where *words* begin with the name of one, only that is imported.
     """
     commands = App(
         name="meshwalk",
@@ -33,13 +31,20 @@ def app() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(show_default=False),
     )
-    for command in (check, test, draw, diff, schema, serve, evaluate, train_classifier, replay):
-        commands.command(command, help_format="markdown")
-    commands.command(route, help_format="markdown", usage="Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT")
-    commands.command(traces())
-    commands.command(budget())
+    known = (*_COMMANDS, *_GROUPS)
+    for name in words[:1] if words and words[0] in known else known:
+        if name in _GROUPS:
+            commands.command(_found(name)())
+        else:
+            commands.command(_found(name), help_format="markdown", usage=_USAGES.get(name))
 
     return commands
+
+
+def _found(name: str) -> Any:
+    module = name.replace("-", "_")
+
+    return getattr(import_module(f"meshwalk.cli.{module}"), module)
 
 
 def _version() -> str:
