@@ -2,6 +2,7 @@
 How the price of a hop grows with the graph: more nodes than the walk visits, more edges than the one it takes.
 
 Both arms walk as many hops over as many guards that hold; only what stands beside the way differs.  No node does anything.
+Figures are of CPU time, so that they hold on a machine that has other things to do.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import Act, Compare, Goal, at_most, each_awaited
+from harness import Act, Compare, Goal, at_most, each_in_cpu_time
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan, compile_plan
@@ -102,7 +103,7 @@ def walking(mesh: Mesh, request: Request, path: tuple[str, ...]) -> Act:
 @pytest.mark.parametrize(("nodes", "goal"), [(1_000, at_most(1.2)), (10_000, None)], ids=["1000-nodes", "10000-nodes"])
 def test_hop_in_a_large_graph(compare: Compare, tmp_path: Path, nodes: int, goal: Goal | None) -> None:
     """
-    How much longer do eight hops take in a graph of many nodes than in one of ten?
+    How much more CPU time do eight hops take, recording included, in a graph of many nodes than in one of ten?
     """
     began = time.perf_counter()
     large = chain(nodes if compare.timed else 100)
@@ -112,8 +113,8 @@ def test_hop_in_a_large_graph(compare: Compare, tmp_path: Path, nodes: int, goal
         compare.opened(recording(tmp_path / "large", large, great=SURE)) as in_large,
         compare.opened(recording(tmp_path / "small", chain(10), great=SURE)) as in_small,
     ):
-        arms = [each_awaited(walking(opened.mesh, REQUEST, path), opened.settle) for opened in (in_large, in_small)]
-        compare(arms[0], arms[1], goal, seconds=0.1, note=lambda: loaded)
+        arms = [each_in_cpu_time(walking(opened.mesh, REQUEST, path), opened.settle) for opened in (in_large, in_small)]
+        compare(arms[0], arms[1], goal, seconds=0.2, note=lambda: loaded)
 
 
 def fans(*, enum: bool = False) -> tuple[tuple[Plan, Request], tuple[Plan, Request]]:
@@ -131,21 +132,21 @@ def fans(*, enum: bool = False) -> tuple[tuple[Plan, Request], tuple[Plan, Reque
 @pytest.mark.parametrize("enum", [False, True], ids=["text", "enum"])
 def test_equality_edges(compare: Compare, enum: bool) -> None:
     """
-    How much longer do two hops take where the first has 1,000 edges for values of one field, than where it has ten?
+    How much more CPU time do two hops take where the first has 1,000 edges for values of one field, than where it has ten?
     """
     (many, last), (ten, tenth) = fans(enum=enum)
     with (
         compare.opened(Mesh(many, backends={"little": LITTLE})) as over_many,
         compare.opened(Mesh(ten, backends={"little": LITTLE})) as over_ten,
     ):
-        arms = [each_awaited(walking(over_many, last, FAN_PATH)), each_awaited(walking(over_ten, tenth, FAN_PATH))]
-        compare(arms[0], arms[1], at_most(3), seconds=0.1)
+        arms = [each_in_cpu_time(walking(over_many, last, FAN_PATH)), each_in_cpu_time(walking(over_ten, tenth, FAN_PATH))]
+        compare(arms[0], arms[1], at_most(3), seconds=0.2)
 
 
 @pytest.mark.timeout(120)
 def test_equality_edges_recorded(compare: Compare, tmp_path: Path) -> None:
     """
-    How much longer do they take where store and telemetry are told of each of the edges, too?
+    How much more do they take where store and telemetry are told of each of the edges, too?
     """
     (many, last), (ten, tenth) = fans()
     with (
@@ -153,7 +154,7 @@ def test_equality_edges_recorded(compare: Compare, tmp_path: Path) -> None:
         compare.opened(recording(tmp_path / "ten", ten)) as over_ten,
     ):
         arms = [
-            each_awaited(walking(opened.mesh, request, FAN_PATH), opened.settle)
+            each_in_cpu_time(walking(opened.mesh, request, FAN_PATH), opened.settle)
             for opened, request in ((over_many, last), (over_ten, tenth))
         ]
-        compare(arms[0], arms[1], None, seconds=0.1)
+        compare(arms[0], arms[1], None, seconds=0.2)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from copy import copy
+
 import pytest
+from hypothesis import given
 
 from helpers import NO_LIMITS, WalkPair, began, plan_of, traversal_of
 from meshwalk.hops import VERDICTS, Assembly, Hop, considered, hops_of
 from meshwalk.model import Amount, Caps
 from meshwalk.plan import Plan
-from meshwalk.trace import Cancelled, Denied, Granted, Replied, TimedOut, Timing, Usage, View
+from meshwalk.trace import Cancelled, Denied, Granted, Replied, TimedOut, Timing, Traversal, Usage, View
 from records import (
     Script,
     answered,
@@ -22,6 +25,7 @@ from records import (
     triage,
     walked,
 )
+from strategies import traversals
 
 
 ALL = (answered, climbed, refused, failed, cancelled, denied, retry_denied)
@@ -225,6 +229,17 @@ class TestSlack:
             pair.feed(Cancelled(1, 200, (attempt(150, 50),)))
 
         assert 5_600 == walked(left, plan=plan).slack_nano_usd
+
+    @given(traversals().filter(lambda traversal: traversal.straight is not None))
+    def test_slack_in_short(self, traversal: Traversal) -> None:
+        """
+        A walk that is kept in short has the slack that its entries at length have.
+        """
+        assert traversal.at_length.steps
+        at_length = copy(traversal)
+        at_length.straight = None
+
+        assert at_length.slack_nano_usd == traversal.slack_nano_usd
 
 
 class TestDecisions:

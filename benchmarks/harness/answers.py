@@ -125,8 +125,8 @@ def table(answers: list[Answer]) -> list[str]:
     rows += [
         (
             "reported" if answer.goal is None else f"{answer.goal}{answer.unit}",
-            f"{answer.measured:.3g}{answer.unit}",
-            f"{answer.spread[0]:.3g} to {answer.spread[1]:.3g}",
+            f"{_figure(answer.measured)}{answer.unit}",
+            f"{_figure(answer.spread[0])} to {_figure(answer.spread[1])}",
             answer.counts or "-",
             str(answer.rounds),
             "-" if answer.holds is None else "yes" if answer.holds else "NO",
@@ -141,3 +141,7 @@ def table(answers: list[Answer]) -> list[str]:
         lines += [answer.question, f"   {row}", *([f"   {answer.note}"] if answer.note else [])]
 
     return lines
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1_000 else f"{number:.3g}"

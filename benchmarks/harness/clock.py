@@ -20,7 +20,7 @@ ROUNDS = 11
 # How long one arm runs in one round; long enough that starting an event loop's task does not show.
 SECONDS = 0.05
 
-# Gives a figure that only grows, such as the CPU seconds that a server has used; what an arm adds to it is the arm's.
+# Gives a figure that only grows, and only by the doing of one arm, such as the CPU seconds that its server has used.
 Reading = Callable[[], float]
 
 # What one go of an arm took in a round: nanoseconds, then what was added to each reading.
@@ -77,15 +77,24 @@ class Clock:
         Let all *arms* run in each round, every other round in the other order; return what each took, round by round.
 
         Args:
-            readings: What to read round each arm, besides the time.
+            readings: What to read of each arm, besides the time.  That is done between rounds, so that what a server does when
+                its callers have their replies is counted as well.
         """
         counts = [self.enough(arm, seconds) for arm in arms]
+        before = [[read() for read in reads] for reads in readings]
         found = []
         for index in range(rounds):
-            took: list[Took] = [()] * len(arms)
+            took = [0.0] * len(arms)
             for at in range(len(arms)) if index % 2 == 0 else reversed(range(len(arms))):
-                took[at] = self._took(arms[at], counts[at], readings[at])
-            found.append(took)
+                took[at] = self.time(arms[at], counts[at])
+            after = [[read() for read in reads] for reads in readings]
+            found.append(
+                [
+                    (took[at], *((now - was) / counts[at] for now, was in zip(after[at], before[at], strict=True)))
+                    for at in range(len(arms))
+                ]
+            )
+            before = after
 
         return found
 
@@ -100,12 +109,6 @@ class Clock:
         Close the event loop.
         """
         self._runner.close()
-
-    def _took(self, arm: Arm, n: int, readings: Sequence[Reading]) -> Took:
-        before = [read() for read in readings]
-        took = self.time(arm, n)
-
-        return took, *((read() - was) / n for read, was in zip(readings, before, strict=True))
 
 
 async def _awaited(measured: Awaitable[Measured]) -> Measured:

@@ -88,8 +88,7 @@ class Compare:
         measured, spread = middle(ratios)
         self._answers.append(
             Answer(
-                f"{self._name}: {of}" if of else self._name,
-                f"{self._question()} ({of})" if of else self._question(),
+                *self._asked(of),
                 goal,
                 measured,
                 spread,
@@ -150,18 +149,28 @@ class Compare:
             )
 
     def report(
-        self, measured: float, spread: tuple[float, float], goal: Goal | None, *, rounds: int, unit: str, note: str
+        self,
+        measured: float,
+        spread: tuple[float, float],
+        goal: Goal | None,
+        *,
+        rounds: int,
+        unit: str,
+        note: str = "",
+        of: str = "",
     ) -> None:
         """
-        Answer the test's question with a figure that is no ratio of times.
+        Answer the test's question with a figure that is no ratio of times; *of* tells several figures of one test apart.
         """
-        self._answers.append(
-            Answer(self._name, self._question(), goal, measured, spread, rounds, self._command, note, unit, counts=None)
-        )
+        self._answers.append(Answer(*self._asked(of), goal, measured, spread, rounds, self._command, note, unit, counts=None))
 
-    @property
-    def _name(self) -> str:
-        return self._node.name.removeprefix("test_")
+    def _asked(self, of: str) -> tuple[str, str]:
+        """
+        Return the name and the question of one figure.
+        """
+        name, question = self._node.name.removeprefix("test_"), self._question()
+
+        return (f"{name}: {of}", f"{question} ({of})") if of else (name, question)
 
     @property
     def _command(self) -> str:

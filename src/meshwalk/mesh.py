@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from meshwalk.backends import open_backend
@@ -48,6 +49,10 @@ RETRY_WINDOW_US = 600_000_000
 
 # How often a vault that was away is told what it missed, when nobody else asks it anything.
 FLUSH_SECONDS = 1.0
+
+# How long a record waits for company before it is handed to the sinks, and how many are handed over in one go.
+LINGER_SECONDS = 0.02
+MOST_AT_ONCE = 64
 
 Redactor = Callable[[str], str]
 
@@ -107,6 +112,7 @@ class Mesh:
         self._redactors: tuple[Redactor, ...] = ()
         self._outbox: deque[Traversal] = deque()
         self._filled = anyio.Event()
+        self._handing_over = False
         self._under_way = 0
         # Rung when no walk is under way any more, by the last one; there while somebody waits for that.
         self._idle: anyio.Event | None = None
@@ -167,7 +173,7 @@ class Mesh:
             await self._tasks.__aexit__(None, None, None)
         finally:
             with anyio.CancelScope(shield=True):
-                self._hand_over()
+                self._hand_over(len(self._outbox))
                 await self._close_backends()
                 await self._close_vault()
                 if self._store is not None:
@@ -362,13 +368,21 @@ class Mesh:
 
     def _record(self, traversal: Traversal) -> None:
         self._outbox.append(traversal)
-        self._filled.set()
+        if not self._handing_over:
+            self._handing_over = True
+            self._filled.set()
 
     async def _deliver(self) -> None:
         while True:
             await self._filled.wait()
             self._filled = anyio.Event()
-            self._hand_over()
+            # Waking for each record would cost a busy mesh more than recording it does.
+            await anyio.sleep(LINGER_SECONDS)
+            self._handing_over = False
+            while self._outbox:
+                self._hand_over(MOST_AT_ONCE)
+                # Others get their turn in between.
+                await anyio.lowlevel.checkpoint()
 
     def _redacted(self, content: Content) -> Content | None:
         try:
@@ -392,8 +406,8 @@ class Mesh:
 
         return text
 
-    def _hand_over(self) -> None:
-        while self._outbox:
+    def _hand_over(self, most: int) -> None:
+        for _ in range(min(most, len(self._outbox))):
             traversal = self._outbox.popleft()
             if traversal.content is not None:
                 traversal.content = self._redacted(traversal.content)

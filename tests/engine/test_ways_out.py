@@ -222,7 +222,7 @@ class TestBroken:
         """
         A reply that cannot be read was made, and is charged.
         """
-        monkeypatch.setattr(roles, "outputs_of", lambda *_: 1 / 0)
+        monkeypatch.setattr(roles, "READERS", dict.fromkeys(roles.READERS, lambda *_: 1 / 0))
         bench = Bench(PLAN, [SURE])
         done = await bench.walk()
 

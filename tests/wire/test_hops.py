@@ -10,14 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import words_of
+from helpers import WalkPair, words_of
 from meshwalk.hops import VERDICTS, Considered, Hop, hops_of
-from meshwalk.trace import Decision
+from meshwalk.model import Value
+from meshwalk.trace import Decision, Replied, Usage
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes, records, values
 from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, traversal_pb2
-from records import Script, answered, cancelled, climbed, denied, failed, refused, retry_denied, triage, walked
+from records import (
+    Script,
+    answered,
+    attempt,
+    cancelled,
+    classified,
+    climbed,
+    denied,
+    failed,
+    granted,
+    refused,
+    retry_denied,
+    triage,
+    walked,
+)
 from serving import DESK
 from strategies import VALUES, WORDS, hops
 
@@ -59,6 +74,16 @@ def deciding(edges: int, verdicts: str = "") -> Hop:
     hop.decision = Decision(0, "next", -1, "", verdicts or "n" * edges)
 
     return hop
+
+
+def slowly_answered(pair: WalkPair) -> None:
+    """
+    Go the way of `answered`, with other numbers and another output.
+    """
+    classified(pair, complexity=0.3)
+    granted(pair, 220)
+    outputs: dict[str, Value] = {"confidence": 0.95, "finish_reason": "length", "output_tokens": 9.0, "more": True}
+    pair.feed(Replied(1, 9_600, outputs, (attempt(250, 9_000, usage=Usage(41, 9, 7, 1)),)))
 
 
 class TestHops:
@@ -111,13 +136,14 @@ class TestPrototypes:
         """
         Hops that were left the same way share a prototype, and nothing else.
         """
-        other.node, other.role, other.decision, other.considered = one.node, one.role, one.decision, one.considered
+        for name in ("node", "role", "status", "basis", "decision", "considered"):
+            setattr(other, name, getattr(one, name))
         one.outputs = data.draw(st.dictionaries(WORDS, VALUES, min_size=1, max_size=3))
         prototypes = Prototypes(DESK)
         packed = [convert.pack_hop(hop, prototypes, full=False) for hop in (one, other, one)]
 
         assert [plainly(one), plainly(other), plainly(one)] == packed
-        assert prototypes.of(one) is prototypes.of(other)
+        assert prototypes.hop(one) is prototypes.hop(other)
 
     @pytest.mark.parametrize(
         "change",
@@ -133,7 +159,7 @@ class TestPrototypes:
         other.decision = other.decision._replace(**change)
         prototypes = Prototypes(DESK)
 
-        assert prototypes.of(one) is not prototypes.of(other)
+        assert prototypes.hop(one) is not prototypes.hop(other)
         assert (plainly(one), plainly(other)) == tuple(convert.pack_hop(hop, prototypes, full=False) for hop in (one, other))
 
     def test_they_are_bounded(self) -> None:
@@ -141,11 +167,41 @@ class TestPrototypes:
         Rows of verdicts that would not fit are told in full each time, and those that fitted are still there.
         """
         prototypes, kept, more = Prototypes(DESK), deciding(2), deciding(packing.MOST_EDGES - 2)
-        first = prototypes.of(kept)
+        first = prototypes.hop(kept)
 
-        assert prototypes.of(more) is not prototypes.of(more)
+        assert prototypes.hop(more) is not prototypes.hop(more)
         assert plainly(more) == convert.pack_hop(more, prototypes, full=False)
-        assert first is prototypes.of(kept)
+        assert first is prototypes.hop(kept)
+
+
+class TestRecords:
+    @pytest.mark.parametrize("script", [answered, climbed, refused, failed, cancelled, denied, retry_denied])
+    def test_a_copy_is_as_good(self, script: Script) -> None:
+        """
+        The first record of its path and every later one tell of each hop what a message made from the ground up tells.
+        """
+        plan = triage()
+        traversal = walked(script, plan=plan, task="forbidden" if script is refused else "any")
+        prototypes, found = Prototypes(plan), hops_of(traversal, plan)
+        first, later = (convert.pack_record(traversal, prototypes, full=False) for _ in range(2))
+
+        assert first == later
+        assert [plainly(hop) for hop in found] == list(later.hops)
+        assert (traversal.path, traversal.plan_digest) == (list(later.path), later.plan.plan_digest)
+        assert prototypes.reply(found) is prototypes.reply(found)
+
+    def test_one_walk_leaves_nothing_to_another(self) -> None:
+        """
+        Walks of one path share a prototype, and no number, output or name of another walk is left in their records.
+        """
+        plan = triage()
+        prototypes = Prototypes(plan)
+        one, other = (walked(script, plan=plan, number=at) for at, script in enumerate((answered, slowly_answered)))
+        alone = [convert.pack_record(traversal, Prototypes(plan), full=True) for traversal in (one, other, one)]
+        together = [convert.pack_record(traversal, prototypes, full=True) for traversal in (one, other, one)]
+
+        assert alone == together
+        assert prototypes.reply(hops_of(one, plan)) is prototypes.reply(hops_of(other, plan))
 
 
 class TestTotals:

@@ -9,6 +9,7 @@ A deadline reaches a backend as cancellation: the engine cancels the call, and t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from meshwalk.model import Sampling, Value
@@ -45,7 +46,8 @@ class ChatRequest(NamedTuple):
     Args:
         sampling: What is set is sent; None leaves it to the provider.
         probabilities: Whether the reply must carry token probabilities if the backend can give them.
-        traceparent: The W3C header to pass on, so that the callee's spans hang under this attempt.
+        traceparent: The W3C header to pass on, so that the callee's spans hang under this attempt; empty where the backend
+            waits for nobody to whom it could pass it.
         form: The tools and the format that the caller's own messages come with.
         samples: How many answers to ask for.
         endpoint: Which of the backend's endpoints to call; empty where it has only one.
@@ -98,6 +100,9 @@ class Backend(Protocol):
         """
         ...
 
+
+# The constructor that takes its fields one by one needs twice the time.
+make_chat_request: Callable[[tuple[object, ...]], ChatRequest] = partial(tuple.__new__, ChatRequest)
 
 # Told of each piece of a reply, in order, as it comes; it does not wait.
 Tell = Callable[[Piece], None]

@@ -7,47 +7,59 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshwalk import prompts
-from meshwalk.backends.base import ChatRequest, Stations
+from meshwalk.backends.base import ChatRequest, Stations, make_chat_request
 from meshwalk.engine.trip import Trip
 from meshwalk.model import Sampling
 from meshwalk.plan import NodePlan
 from meshwalk.trace import Form
 
 
+_NO_ANSWERS: Mapping[str, str] = {}
 _UNSET = Sampling()
 _NO_FORM = Form()
 _FROM_PROBABILITIES = frozenset({"mean_token_probability", "min_token_probability", "margin"})
 
 
-def chat_request(
-    node: NodePlan, trip: Trip, span_id: str, stations: Stations | None, answers: Mapping[str, str]
-) -> ChatRequest:
+class Asker:
     """
-    Return what is sent for the call of *node* whose span is *span_id*.
-
-    Args:
-        answers: The texts of earlier nodes that its prompt quotes.
+    Say what calls of *node* send.
     """
-    own, request = node.node, trip.request
-    messages, form = request.messages, request.form
-    if own.prompt is not None:
-        # What a node asks of its own needs none of the caller's tools and formats.
-        messages = prompts.render(own.prompt, messages, dict(trip.facts.attributes), answers, own.quotes)
-        form = _NO_FORM
-    sampling, asked = own.sampling, request.sampling
-    if asked != _UNSET:
-        merged = (theirs if mine is None else mine for mine, theirs in zip(sampling, asked, strict=True))
-        sampling = Sampling._make(merged)._replace(max_tokens=node.max_tokens(asked.max_tokens))
-    confidence = own.confidence
 
-    return ChatRequest(
-        messages,
-        sampling,
-        confidence is not None and confidence.source in _FROM_PROBABILITIES,
-        trip.traceparent(span_id),
-        form,
-        1 if confidence is None else confidence.samples,
-        "",
-        trip.facts.scopes.tenant,
-        stations,
-    )
+    __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling")
+
+    def __init__(self, node: NodePlan) -> None:
+        own = node.node
+        self._node = node
+        self._prompt = own.prompt
+        self._sampling = own.sampling
+        confidence = own.confidence
+        self._probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
+        self._samples = 1 if confidence is None else confidence.samples
+
+    def __call__(
+        self, trip: Trip, traceparent: str, stations: Stations | None, answers: Mapping[str, str] = _NO_ANSWERS
+    ) -> ChatRequest:
+        """
+        Return what is sent for the request of *trip*.
+
+        Args:
+            answers: The texts of earlier nodes that its prompt quotes.
+        """
+        request = trip.request
+        messages, form, sampling = request.messages, request.form, self._sampling
+        if self._prompt is not None:
+            # What a node asks of its own needs none of the caller's tools and formats.
+            messages = prompts.render(self._prompt, messages, dict(trip.facts.attributes), answers, self._node.node.quotes)
+            form = _NO_FORM
+        if request.sampling != _UNSET:
+            sampling = self._merged(request.sampling)
+        tenant = trip.facts.scopes.tenant
+
+        return make_chat_request(
+            (messages, sampling, self._probabilities, traceparent, form, self._samples, "", tenant, stations)
+        )
+
+    def _merged(self, asked: Sampling) -> Sampling:
+        merged = (theirs if mine is None else mine for mine, theirs in zip(self._sampling, asked, strict=True))
+
+        return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(asked.max_tokens))

@@ -12,7 +12,7 @@ from meshwalk import roles
 from meshwalk.attempts import Closed
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Need, Refusal
-from meshwalk.engine.asking import chat_request
+from meshwalk.engine.asking import Asker
 from meshwalk.engine.calls import Calls, Ended, log_unforeseen
 from meshwalk.engine.classify import classify
 from meshwalk.engine.detour import Detour
@@ -203,7 +203,7 @@ class Drive:
         """
         answers = self._texts(line.node) if line.node.node.quotes else {}
 
-        return chat_request(line.node, self._trip, line.span_id, line.stations, answers)
+        return Asker(line.node)(self._trip, self._trip.traceparent(line.span_id), line.stations, answers)
 
     def glimpse(self, line: Line, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
         """

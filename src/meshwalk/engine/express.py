@@ -16,7 +16,7 @@ from anyio import get_cancelled_exc_class, move_on_after
 from meshwalk import roles
 from meshwalk.backends.base import Backend, ChatRequest, Classifier, Stations
 from meshwalk.budgets import Need, Refusal
-from meshwalk.engine.asking import chat_request
+from meshwalk.engine.asking import Asker
 from meshwalk.engine.calls import Ended
 from meshwalk.engine.charge import charge
 from meshwalk.engine.classify import classify
@@ -33,7 +33,6 @@ from meshwalk.trace import Content, Denied, Replied, Reply, Timing, View, make_c
 from meshwalk.walk import Course, StraightWalk
 
 
-_NO_ANSWERS: dict[str, str] = {}
 _NO_VIEWS: tuple[View, ...] = ()
 
 
@@ -45,7 +44,21 @@ class Post:
         plain: Whether its hops can go straight.
     """
 
-    __slots__ = ("attempt_us", "backend", "backend_name", "bound", "classifier", "least_us", "node", "plain", "price")
+    __slots__ = (
+        "ask",
+        "attempt_us",
+        "backend",
+        "backend_name",
+        "bound",
+        "classifier",
+        "compares",
+        "least_us",
+        "node",
+        "own",
+        "plain",
+        "price",
+        "read",
+    )
 
     def __init__(self, node: NodePlan, shop: Workshop) -> None:
         own = node.node
@@ -56,6 +69,11 @@ class Post:
         self.price = node.price
         self.bound = node.need
         self.attempt_us = own.attempt_timeout_us
+        self.own = own
+        self.ask = Asker(node)
+        self.read = roles.READERS.get(own.role, roles.outputs_of)
+        # Whether several answers are compared.
+        self.compares = own.confidence is not None and own.confidence.source == "agreement"
         # With less time than this a call is not begun.
         self.least_us = max(1, own.min_time_us)
         self.plain = own.stream is None and own.hedge_us is None and not own.quotes and self.backend_name not in shop.gates
@@ -206,7 +224,7 @@ class _Ride:
         if left_us < post.least_us:
             return self._detour(line=Line(node, 0, ticket, Need(*bound, 1, 1)), granted_at=called_at)
         span_id, waits = trip.call_span_id(), backend.waits
-        asked = chat_request(node, trip, span_id, Stations() if waits else None, _NO_ANSWERS)
+        asked = post.ask(trip, trip.traceparent(span_id), Stations()) if waits else post.ask(trip, "", None)
         reply: Reply | None = None
         try:
             if not waits:
@@ -219,7 +237,7 @@ class _Ride:
             ended = Ended(error=error)
         else:
             latency_us = trip.now() - called_at
-            outputs = None if reply is None else self._read(node, reply)
+            outputs = None if reply is None else self._read(post, reply)
             if reply is not None and outputs is not None:
                 usage, cost_nano_usd, basis = charge(post.price, reply, asked.messages)
                 if purse is not None:
@@ -240,16 +258,17 @@ class _Ride:
 
         return self._detour(line=line, granted_at=called_at, ended=ended)
 
-    def _read(self, node: NodePlan, reply: Reply) -> dict[str, Value] | None:
+    def _read(self, post: Post, reply: Reply) -> dict[str, Value] | None:
         """
         Read the outputs off *reply* and keep it; None if that fails, which it will once more where it is dealt with.
         """
         try:
-            settled = roles.settled(node.node, reply)
-            outputs = roles.outputs_of(node.node, settled)
+            if post.compares:
+                reply = roles.settled(post.own, reply)
+            outputs = post.read(post.own, reply)
         except Exception:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             return None
-        self._replies[self._walk.hop] = settled
+        self._replies[self._walk.hop] = reply
 
         return outputs
 

@@ -24,7 +24,7 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     Read the outputs of *node* off the *reply* its backend gave.
     """
-    return _READERS[node.role](node, reply)
+    return READERS[node.role](node, reply)
 
 
 def settled(node: Node, reply: Reply) -> Reply:
@@ -43,7 +43,8 @@ def settled(node: Node, reply: Reply) -> Reply:
     return reply.saying(reply.samples[found[0]])
 
 
-_READERS: Mapping[str, Callable[[Node, Reply], dict[str, Value]]] = {
+# How the outputs of a node of each role are read.
+READERS: Mapping[str, Callable[[Node, Reply], dict[str, Value]]] = {
     "answer": answer.outputs_of,
     "primary": answer.outputs_of,
     "prescreen": prescreen.outputs_of,
@@ -52,4 +53,4 @@ _READERS: Mapping[str, Callable[[Node, Reply], dict[str, Value]]] = {
 }
 
 
-__all__ = ["agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "settled", "wording"]
+__all__ = ["READERS", "agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "settled", "wording"]

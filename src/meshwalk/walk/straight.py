@@ -47,14 +47,16 @@ class Stop:
 
     Args:
         plain: Whether a straight walk may come here at all.
+        passes: Whether coming here changes nothing but where the walk is: no visits are counted, and it does not end here.
+        marks: Whether leaving it is noted beside its outputs.
         least_us: With less time than this left, it is not called.
         all_ways: Its edges of `next`, in order.
         ways: Those that are tried in order; none where some of them are looked up.
     """
 
     __slots__ = (
-        "all_ways", "deadline_us", "index", "least_us", "most_visits", "name", "node", "plain", "reason", "serves",
-        "status_slot", "visits_slot", "ways", "writes",
+        "all_ways", "deadline_us", "index", "least_us", "marks", "most_visits", "name", "node", "passes", "plain", "reason",
+        "serves", "status_slot", "visits_slot", "ways", "writes",
     )  # fmt: skip
 
     def __init__(self, node: NodePlan) -> None:
@@ -71,6 +73,8 @@ class Stop:
         self.status_slot = node.status_slot
         self.visits_slot = node.visits_slot
         self.writes = node.writes
+        self.passes = self.plain and self.reason is None and self.visits_slot < 0
+        self.marks = self.status_slot >= 0
         self.ways: tuple[Way, ...] = ()
         self.all_ways: tuple[Way, ...] = ()
 
@@ -102,7 +106,7 @@ class Course:
         asks_first: Whether guards read anything of the request itself.
     """
 
-    __slots__ = ("asks_first", "cyclic", "plan", "reads_time", "start", "stops")
+    __slots__ = ("asks_first", "plan", "start", "stops")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -110,10 +114,13 @@ class Course:
         for stop in self.stops:
             stop.open(self.stops)
         self.start = self.stops[plan.start]
-        # A cycle has a node with more than one visit in it, or the plan would not have compiled.
-        self.cyclic = any(node.node.visits > 1 for node in plan.nodes)
         self.asks_first = bool(plan.fits or plan.watched) or any(slot.startswith("request.") for slot in plan.slots)
-        self.reads_time = "elapsed" in plan.slots or "deadline.left" in plan.slots
+        # A cycle has a node with more than one visit in it, or the plan would not have compiled.
+        cyclic = any(node.node.visits > 1 for node in plan.nodes)
+        reads_time = "elapsed" in plan.slots or "deadline.left" in plan.slots
+        for stop in self.stops:
+            stop.passes = stop.passes and not cyclic
+            stop.marks = stop.marks or reads_time
 
 
 class StraightWalk:
@@ -130,8 +137,8 @@ class StraightWalk:
     """
 
     __slots__ = (
-        "_answer_hop", "_calls", "_cost", "_course", "_deadline_at", "_facts", "_input", "_last_answer", "_legs", "_limits",
-        "_most_hops", "_output", "_refused_by", "_replies", "_started_us", "_values", "_views", "_visits", "deadline_at",
+        "_answer_hop", "_called", "_course", "_deadline_at", "_facts", "_last_answer", "_legs", "_limits", "_most_hops",
+        "_refused_by", "_replies", "_started_us", "_values", "_views", "_visits", "deadline_at",
         "over", "stop",
     )  # fmt: skip
 
@@ -149,7 +156,7 @@ class StraightWalk:
         self._visits: dict[int, int] = {}
         self._replies: dict[int, int] = {}
         self._last_answer: int | None = None
-        self._cost = self._input = self._output = self._calls = 0
+        self._called: list[Called] = []
         self._legs: list[Leg] = []
         self._views = views
         if views:
@@ -191,14 +198,20 @@ class StraightWalk:
         Tell whether the walk's own limits leave room for a call that needs so much at most.
         """
         _, _, most_cost, _, most_outputs, most_inputs, most_calls = self._limits
-        if most_cost is not None and (cost is None or (cost and self._cost + cost > most_cost)):
-            return False
-        if most_outputs is not None and (outputs is None or (outputs and self._output + outputs > most_outputs)):
-            return False
-        if most_inputs is not None and inputs and self._input + inputs > most_inputs:
+        called = self._called
+        if most_cost is not None:
+            for call in called:
+                most_cost -= call.cost_nano_usd
+            if cost is None or (cost and cost > most_cost):
+                return False
+        if most_outputs is not None:
+            left = most_outputs - sum([call.usage.output_tokens for call in called])
+            if outputs is None or (outputs and outputs > left):
+                return False
+        if most_inputs is not None and inputs and inputs > most_inputs - sum([call.usage.input_tokens for call in called]):
             return False
 
-        return most_calls is None or self._calls < most_calls
+        return most_calls is None or len(called) < most_calls
 
     def see(self, views: tuple[View, ...]) -> None:
         """
@@ -210,37 +223,39 @@ class StraightWalk:
         """
         Take that the hop was over *at*, and go on.
         """
-        stop, held, legs, course = self.stop, self._values, self._legs, self._course
+        stop, held = self.stop, self._values
         assert stop is not None, "no hop is under way"
         for name, slot in stop.writes:
             held[slot] = outputs.get(name)
-        if stop.status_slot >= 0:
-            held[stop.status_slot] = "ok"
         if call is not None:
-            self._note(stop, call)
-        if course.reads_time:
-            values.tell_time(course.plan, held, at, self._deadline_at)
+            self._replies[stop.index] = hop = len(self._legs)
+            if stop.serves:
+                self._last_answer = hop
+            self._called.append(call)
+        if stop.marks:
+            self._mark(stop, at)
         self.stop = None
-        for edge, (test, to, answer, name, verdicts) in enumerate(stop.ways):
+        edge = 0
+        for test, to, answer, name, verdicts in stop.ways:
             verdict = True if test is None else test(held)
             if verdict is False:
+                edge += 1
                 continue
             if verdict is None:
                 break
-            legs.append(make_leg((stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call)))
-            self._follow(to, answer, at)
+            leg = make_leg((stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call))
+            self._legs.append(leg)
+            if to is not None:
+                self._enter(to, at)
+            else:
+                self._end(answer)
             return
         self._look_up(stop, at, outputs, call)
 
-    def _note(self, stop: Stop, call: Called) -> None:
-        hop, usage = len(self._legs), call.usage
-        self._replies[stop.index] = hop
-        if stop.serves:
-            self._last_answer = hop
-        self._cost += call.cost_nano_usd
-        self._input += usage[0]
-        self._output += usage[1]
-        self._calls += 1
+    def _mark(self, stop: Stop, at: int) -> None:
+        if stop.status_slot >= 0:
+            self._values[stop.status_slot] = "ok"
+        values.tell_time(self._course.plan, self._values, at, self._deadline_at)
 
     def _look_up(self, stop: Stop, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
         """
@@ -251,25 +266,19 @@ class StraightWalk:
         _, to, answer, name, certain = stop.all_ways[edge]
         verdicts += certain[edge + 1 :]
         self._legs.append(Leg(stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call))
-        self._follow(to, answer, at)
-
-    def _follow(self, to: Stop | None, answer: int | None, at: int) -> None:
         if to is not None:
             self._enter(to, at)
-            return
+        else:
+            self._end(answer)
+
+    def _end(self, answer: int | None) -> None:
         hop = self._last_answer if answer is None else self._replies.get(answer)
         if hop is not None:
             self._answer_hop = hop
             self.over = True
 
     def _enter(self, stop: Stop, at: int) -> None:
-        if len(self._legs) >= self._most_hops or not stop.plain:
-            return
-        if (self._course.cyclic or stop.visits_slot >= 0) and not self._visit(stop):
-            return
-        if stop.reason is not None:
-            self._refused_by = stop
-            self.over = True
+        if len(self._legs) >= self._most_hops or not (stop.passes or self._comes_to(stop)):
             return
         deadline_at, own_us = self._deadline_at, stop.deadline_us
         if deadline_at - at < stop.least_us:
@@ -277,6 +286,18 @@ class StraightWalk:
         self.deadline_at = deadline_at if own_us is None or deadline_at < at + own_us else at + own_us
         self._started_us = at
         self.stop = stop
+
+    def _comes_to(self, stop: Stop) -> bool:
+        """
+        Count a visit to *stop*; False if there is no hop of a straight walk to be made there.
+        """
+        if not stop.plain or not self._visit(stop):
+            return False
+        if stop.reason is not None:
+            self._refused_by = stop
+            self.over = True
+
+        return stop.reason is None
 
     def _visit(self, stop: Stop) -> bool:
         """

@@ -2,17 +2,18 @@
 Hops, to the wire and from it.
 
 Most of a hop's bytes are the edges that were considered when it was left, and those follow from the plan and the decision.  A
-hop is therefore made as a copy of its prototype, and only what varies from walk to walk is set.
+hop, and a reply that tells of hops, is therefore made as a copy of a prototype, and only what varies from walk to walk is set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from meshwalk.hops import VERDICTS as MARKED
 from meshwalk.hops import Considered, Glimpse, Hop, HopStatus
 from meshwalk.plan import Plan
-from meshwalk.trace import Attempt, AttemptStatus, Decision, Timing, View
+from meshwalk.trace import Attempt, AttemptStatus, Basis, Decision, Timing, View
 from meshwalk.wire.convert.values import (
     BASES,
     ROLES,
@@ -32,6 +33,7 @@ from meshwalk.wire.convert.values import (
     unpack_usage,
     unpack_values,
 )
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
 from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
 
 
@@ -62,51 +64,82 @@ ATTEMPT_STATUSES: Words[AttemptStatus, wire.AttemptStatus.ValueType] = Words(
     },
 )
 
-_STATUS = HOP_STATUSES.number
-_BASIS = BASES.number
-
 # How many considered edges the prototypes of one plan may hold together: some megabytes at most, and far more than walks over
 # graphs of a usual size ever differ in.
 MOST_EDGES = 20_000
 
+_Message = TypeVar("_Message")
+
 
 class Prototypes:
     """
-    Hold what messages about walks over *plan* say again and again: its names, and its hops as decisions leave them.
+    Hold what messages about walks over *plan* say again and again: its names, its paths, and its hops as decisions leave them.
 
-    A hop's prototype has its node, its role and its decision with every edge considered.  There is one for each node and each
-    row of verdicts that a decision there has come to.  Rows can be many where edges are, so past `MOST_EDGES` in all a hop is
-    made from the ground up, as the first of its kind always is.
+    A hop's prototype has its node, its role, how it went, and its decision with every edge considered: there is one for each
+    node and each row of verdicts that a decision there has come to.  A reply's has those of all its hops, for each path that
+    walks have taken.  Both can be many where edges are, so past `MOST_EDGES` considered edges in all a message is made from the
+    ground up, as the first of its kind always is.
     """
 
-    __slots__ = ("_hops", "_room", "plan", "ref")
+    __slots__ = ("_hops", "_replies", "_room", "plan", "ref")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.ref = pack_plan(plan)
-        self._hops: dict[tuple[object, ...], wire.Hop] = {}
+        self._hops: dict[_Kind, wire.Hop] = {}
+        self._replies: dict[tuple[_Kind, ...], routing.RouteResponse] = {}
         self._room = MOST_EDGES
 
-    def of(self, hop: Hop) -> wire.Hop:
+    def hop(self, hop: Hop) -> wire.Hop:
         """
         Return the prototype of *hop*, which is to be copied.
         """
-        left = hop.decision
-        key = (hop.node,) if left is None else (hop.node, left.section, left.edge, left.to, left.verdicts)
-        known = self._hops.get(key)
+        kind = _kind(hop)
+        known = self._hops.get(kind)
 
-        return self._made(hop, key) if known is None else known
+        return self._kept(self._hops, kind, _made(hop), [hop]) if known is None else known
 
-    def _made(self, hop: Hop, key: tuple[object, ...]) -> wire.Hop:
-        left = hop.decision
-        decision = None if left is None else pack_decision(left, hop.considered)
-        made = wire.Hop(node=hop.node, role=ROLES.number[hop.role], decision=decision)
-        edges = 1 if left is None else 1 + len(left.verdicts)
+    def reply(self, hops: Sequence[Hop]) -> routing.RouteResponse:
+        """
+        Return the prototype of a reply whose record has *hops*, which is to be copied.
+        """
+        kinds = tuple([_kind(hop) for hop in hops])
+        known = self._replies.get(kinds)
+        if known is None:
+            path = [hop.node for hop in hops]
+            record = wire.Traversal(plan=self.ref, path=path, hops=[self.hop(hop) for hop in hops])
+            made = routing.RouteResponse(plan=self.ref, path=path, traversal=record)
+            known = self._kept(self._replies, kinds, made, hops)
+
+        return known
+
+    def _kept(self, among: dict[Any, _Message], kind: object, made: _Message, hops: Sequence[Hop]) -> _Message:
+        edges = sum(1 if hop.decision is None else 1 + len(hop.decision.verdicts) for hop in hops)
         if edges <= self._room:
             self._room -= edges
-            self._hops[key] = made
+            among[kind] = made
 
         return made
+
+
+# What tells the prototypes of hops apart: the node, how it went, the basis of its cost, and how it was left.
+_Kind = tuple[str, HopStatus, Basis, tuple[object, ...]]
+
+
+def _kind(hop: Hop) -> _Kind:
+    # Of a decision: its section, edge, target and verdicts; its hop and the class of an error differ from walk to walk.
+    return hop.node, hop.status, hop.basis, () if hop.decision is None else hop.decision[1:5]
+
+
+def _made(hop: Hop) -> wire.Hop:
+    return wire.Hop(
+        visit=1,
+        node=hop.node,
+        role=ROLES.number[hop.role],
+        status=HOP_STATUSES.number[hop.status],
+        cost_basis=BASES.number[hop.basis],
+        decision=None if hop.decision is None else pack_decision(hop.decision, hop.considered),
+    )
 
 
 def pack_hop(hop: Hop, prototypes: Prototypes, *, full: bool) -> wire.Hop:
@@ -118,25 +151,25 @@ def pack_hop(hop: Hop, prototypes: Prototypes, *, full: bool) -> wire.Hop:
         full: With attempts and budget views.
     """
     message = wire.Hop()
-    fill_hop(message, hop, prototypes, full=full)
+    message.CopyFrom(prototypes.hop(hop))
+    fill_hop(message, hop, full=full)
 
     return message
 
 
-def fill_hop(message: wire.Hop, hop: Hop, prototypes: Prototypes, *, full: bool) -> None:
+def fill_hop(message: wire.Hop, hop: Hop, *, full: bool) -> None:
     """
-    Make *message* say what *hop* does, see `pack_hop`.
+    Make *message*, a copy of the prototype of *hop*, say what this very hop does, see `pack_hop`.
     """
-    message.CopyFrom(prototypes.of(hop))
     message.index = hop.index
-    message.visit = hop.visit
-    message.status = _STATUS[hop.status]
+    if hop.visit != 1:
+        message.visit = hop.visit
     message.started_us = hop.started_us
-    message.queue_us, message.connect_us, message.first_byte_us = hop.timing
+    if any(hop.timing):
+        message.queue_us, message.connect_us, message.first_byte_us = hop.timing
     message.latency_us = hop.latency_us
     message.engine_us = hop.engine_us
     message.cost_nano_usd = hop.cost_nano_usd
-    message.cost_basis = _BASIS[hop.basis]
     fill_usage(message.usage, hop.usage)
     if hop.outputs:
         fill_values(message.outputs, hop.outputs)

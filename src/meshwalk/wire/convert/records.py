@@ -103,28 +103,24 @@ def pack_record(traversal: Traversal, prototypes: Prototypes, *, full: bool) -> 
         full: With attempts, budget views, facts, limits and content.
     """
     message, hops = wire.Traversal(), hops_of(traversal, prototypes.plan)
-    fill_record(message, traversal, hops, Totals.of_hops(hops, traversal.latency_us), prototypes, full=full)
+    message.CopyFrom(prototypes.reply(hops).traversal)
+    fill_record(message, traversal, hops, Totals.of_hops(hops, traversal.latency_us), full=full)
 
     return message
 
 
-def fill_record(
-    message: wire.Traversal, traversal: Traversal, hops: Sequence[Hop], totals: Totals, prototypes: Prototypes, *, full: bool
-) -> None:
+def fill_record(message: wire.Traversal, traversal: Traversal, hops: Sequence[Hop], totals: Totals, *, full: bool) -> None:
     """
-    Make *message* say what *traversal* does, see `pack_record`.
+    Make *message*, a copy of the prototype of its *hops*, say what *traversal* does, see `pack_record`.
     """
     message.traversal_id = traversal.traversal_id
     message.trace_id = traversal.trace_id
     message.span_id = traversal.span_id
     message.parent_span_id = traversal.parent_span_id
-    plan = message.plan
-    plan.CopyFrom(prototypes.ref)
     # The name of a version is no part of the plan's digest, so the record's own is the true one.
-    plan.version = traversal.version
+    message.plan.version = traversal.version
     fill_time(message.began, traversal.began_unix_us)
     _fill_end(message, traversal.finish)
-    message.path.extend([hop.node for hop in hops])
     fill_usage(message.usage, totals.usage)
     message.cost_nano_usd = totals.cost_nano_usd
     message.cost_basis = totals.basis
@@ -133,9 +129,8 @@ def fill_record(
     message.budget_wait_us = totals.budget_wait_us
     message.slack_nano_usd = traversal.slack_nano_usd
     message.prices = traversal.prices
-    add = message.hops.add
-    for hop in hops:
-        fill_hop(add(), hop, prototypes, full=full)
+    for told, hop in zip(message.hops, hops, strict=True):
+        fill_hop(told, hop, full=full)
     if full:
         _pack_rest(message, traversal)
 
@@ -144,8 +139,9 @@ def _fill_end(message: wire.Traversal, finish: Finish) -> None:
     message.outcome = OUTCOMES.number[finish.outcome]
     if finish.answer_hop is not None:
         message.answer_hop = finish.answer_hop
-    message.cause, message.message = finish.cause, finish.message
-    message.node, message.scope = finish.node, finish.scope
+    if any(finish[2:]):
+        message.cause, message.message = finish.cause, finish.message
+        message.node, message.scope = finish.node, finish.scope
 
 
 def _pack_rest(message: wire.Traversal, traversal: Traversal) -> None:

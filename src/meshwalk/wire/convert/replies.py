@@ -48,17 +48,16 @@ def pack_reply(
         repeated: Whether an earlier call made the walk.
     """
     message, finish, path = routing.RouteResponse(), traversal.finish, traversal.path
-    if prototypes is None:
-        totals = Totals.of_calls(traversal)
+    hops = None if prototypes is None else hops_of(traversal, prototypes.plan)
+    totals = Totals.of_calls(traversal) if hops is None else Totals.of_hops(hops, traversal.latency_us)
+    if prototypes is None or hops is None or detail == "NONE":
+        message.plan.CopyFrom(pack_plan_of(traversal) if prototypes is None else prototypes.ref)
+        message.path.extend(path)
     else:
-        hops = hops_of(traversal, prototypes.plan)
-        totals = Totals.of_hops(hops, traversal.latency_us)
-        if detail != "NONE":
-            fill_record(message.traversal, traversal, hops, totals, prototypes, full=detail == "FULL")
+        message.CopyFrom(prototypes.reply(hops))
+        fill_record(message.traversal, traversal, hops, totals, full=detail == "FULL")
     message.traversal_id = traversal.traversal_id
     message.trace_id = traversal.trace_id
-    message.plan.CopyFrom(pack_plan_of(traversal) if prototypes is None else prototypes.ref)
-    message.path.extend(path)
     fill_usage(message.usage, totals.usage)
     message.cost_nano_usd = totals.cost_nano_usd
     message.cost_basis = totals.basis
