@@ -103,6 +103,7 @@ endef
 	@$(PY) $(INSTALL) constraints/run.txt
 	@$(PY) $(INSTALL) constraints/model.txt --no-deps
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(PY) -m compileall -q src
 	@touch $@
 
 .venv/.dev: .venv/.run constraints/dev.txt

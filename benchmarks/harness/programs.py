@@ -40,6 +40,22 @@ class Worker:
     def __call__(self, n: int) -> float:
         return int(self.ask(str(n))) / n
 
+    def hear(self) -> str:
+        """
+        Return the next line that the script says by itself.
+
+        Raises:
+            RuntimeError: If the script ends instead; with what it said.
+        """
+        assert self._process.stdout is not None
+        heard = self._process.stdout.readline()
+        if not heard:
+            self._process.wait()
+            self._said.seek(0)
+            raise RuntimeError(f"{self._script.name} ended instead of answering: {self._said.read().strip()}")
+
+        return heard.rstrip("\n")
+
     def ask(self, line: str) -> str:
         """
         Say *line* and return the line that answers it.
@@ -48,19 +64,13 @@ class Worker:
             RuntimeError: If the script ends instead of answering; with what it said.
         """
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
             self._process.stdin.write(f"{line}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it is gone, and what it said is read below
-        answer = self._process.stdout.readline()
-        if not answer:
-            self._process.wait()
-            self._said.seek(0)
-            raise RuntimeError(f"{self._script.name} ended instead of answering: {self._said.read().strip()}")
 
-        return answer.rstrip("\n")
+        return self.hear()
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,6 @@ This is the front door: public names and nothing else.  They are imported when t
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from meshwalk.trace import Form, Message, Outcome, Reply, Request, ResponseFormat, Tool, ToolCall, Traversal
     from meshwalk.walk import Walk
 
+    __version__: str
+
 _HOMES = {
     "backends.base": ("Backend", "ChatRequest"),
     "backends.simulated": ("SimulatedBackend",),
@@ -63,10 +64,12 @@ _HOMES = {
     "walk": ("Walk",),
 }
 
-__version__ = version("meshwalk")
-
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 (it reads e-mail headers, and takes as long to import as all of this)
+
+        return version("meshwalk")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"meshwalk.{home}"), name)

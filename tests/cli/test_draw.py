@@ -10,7 +10,8 @@ import pytest
 
 from cli.conftest import Run
 from meshwalk import draw
-from meshwalk.loader import cases_schema, json_schema, load_graph
+from meshwalk.loader import load_graph
+from meshwalk.loader.schema import cases_schema, json_schema
 
 
 class TestDraw:

@@ -19,7 +19,7 @@ from meshwalk.problems import OutOfTurn
 COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "route", "evaluate", "traces", "replay")
 
 # Each of these takes longer to import than the help to print.
-HEAVY = ("aiohttp", "anyio", "cel_expr_python", "grpc", "networkx", "opentelemetry", "pydantic", "sqlite3", "yaml")
+HEAVY = ("aiohttp", "anyio", "cel_expr_python", "grpc", "opentelemetry", "pydantic", "sqlite3", "yaml")
 
 
 def test_help_names_every_command(run: Run) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -42,11 +44,18 @@ def listeners(port: int) -> set[str]:
     """
     Return the sockets that listen at *port*, by their inodes.
     """
+    return sockets_at(port, "0A")
+
+
+def sockets_at(port: int, state: str) -> set[str]:
+    """
+    Return the sockets at *port* that are in a *state*, as the kernel numbers them, by their inodes.
+    """
     # gRPC listens at an IPv4 address with a socket of IPv6, where the machine has that.
     tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
     rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
 
-    return {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    return {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == state}
 
 
 def sockets_of(pid: int) -> set[str]:
@@ -71,6 +80,22 @@ async def fetched(address: str, traversal_id: str) -> str:
 
 
 class TestWorkers:
+    async def test_take_connections_in_turns(self, counting: Path, tmp_path: Path) -> None:
+        """
+        Of sixteen connections two workers get eight each, if the kernel lets itself be told to; else each is given to one.
+        """
+        words = ("--workers", "2", "--vault", f"sqlite:{tmp_path / 'vault.sqlite'}")
+        async with serving_beside(counting, *words) as (_, ready):
+            with ExitStack() as stack:
+                for _ in range(16):
+                    one = stack.enter_context(socket.create_connection(("127.0.0.1", ready["port"])))
+                    # The settings that a server begins with say that it has taken the connection.
+                    assert await anyio.to_thread.run_sync(one.recv, 9)
+                taken = [len(sockets_of(pid) & sockets_at(ready["port"], "01")) for pid in ready["pids"]]
+
+        assert 16 == sum(taken)
+        assert [8, 8] == taken or not ready["turns"]
+
     async def test_share_port_store_and_vault(self, counting: Path, tmp_path: Path) -> None:
         """
         Two workers listen at one port; a session's calls are counted together, and any worker shows every record.

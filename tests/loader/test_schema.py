@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from conftest import shipped
-from meshwalk.loader import cases_schema, json_schema, read_graph
+from meshwalk.loader import read_graph
 from meshwalk.loader.backend_shapes import BACKEND_SHAPES
 from meshwalk.loader.document import Scalar, Series, Table, plain, read_document
 from meshwalk.loader.edge_shapes import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.fit import Part, fit
+from meshwalk.loader.schema import cases_schema, json_schema
 from meshwalk.loader.shape import Shape
 from meshwalk.loader.shapes import (
     NODE_SHAPES,

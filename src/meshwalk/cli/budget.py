@@ -13,7 +13,6 @@ from cyclopts import App, Parameter
 
 from meshwalk.cli.options import Count, Json, OperatorKeyEnv, Tenant, nano_usd, scope_name, vault_address
 from meshwalk.cli.output import OK, Misuse, counted, emit, say
-from meshwalk.model import MOST_SHARED_USD
 
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def set_caps(
     import anyio
 
     from meshwalk.cli.accounts import caps_document, caps_text
-    from meshwalk.model import Caps
+    from meshwalk.model import MOST_SHARED_USD, Caps
 
     chosen = _chosen(session, workflow, whole_tenant)
     if chosen is None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, Token
 
 from meshwalk.cli.output import Misuse
-from meshwalk.model import MOST_SHARED_COUNT, NOT_UNICODE, SCOPE_CHARACTERS, is_unicode, nano_usd_or_none
 from meshwalk.problems import did_you_mean
 
 
@@ -49,6 +48,8 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
 
 
 def _count(_: Any, tokens: Sequence[Token]) -> int:
+    from meshwalk.model import MOST_SHARED_COUNT
+
     option, text = tokens[0].keyword, tokens[0].value
     if not _WHOLE.fullmatch(text) or int(text) > MOST_SHARED_COUNT:
         raise Misuse(f"{option} takes a whole number from 0 to {MOST_SHARED_COUNT}, and {_clipped(text)} is none")
@@ -79,6 +80,8 @@ def scope_name(option: str, name: str) -> str:
     Raises:
         Misuse: If a request could not have it.
     """
+    from meshwalk.model import NOT_UNICODE, SCOPE_CHARACTERS, is_unicode
+
     if len(name) > SCOPE_CHARACTERS:
         raise Misuse(f"{option} is {len(name)} characters long, and the most is {SCOPE_CHARACTERS}")
     if not is_unicode(name):
@@ -160,6 +163,8 @@ def nano_usd(option: str, amount: float, most: int = _MOST // 10**9) -> int:
     Raises:
         Misuse: If it is not a finite number, less than nothing, more than *most*, or finer than a billionth of a dollar.
     """
+    from meshwalk.model import nano_usd_or_none
+
     if not math.isfinite(amount) or not 0 <= amount <= most:
         raise Misuse(f"{option} takes an amount in USD from 0 to {most}, and {amount:g} is none")
     nano = nano_usd_or_none(amount)

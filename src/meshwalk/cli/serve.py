@@ -6,6 +6,7 @@ With several workers this process only supervises: each worker is this command a
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ class Setup:
 
     graphs: Sequence[str]
     listen: str
+    workers: int
     traces: str | None
     data: str | None
     vault: str
@@ -84,14 +86,10 @@ def serve(
     retry_window
         How long a walk is kept for requests that repeat its idempotency key.
     """
-    import anyio
-
-    from meshwalk.loader import load_graph
-    from meshwalk.plan import compile_plan
-
     setup = Setup(
         graphs=graphs,
         listen=listen,
+        workers=workers,
         traces=traces,
         data=data,
         vault=vault,
@@ -100,15 +98,29 @@ def serve(
         retry_window=retry_window,
         json=json,
     )
-    plans = [compile_plan(load_graph(path)) for path in graphs]
-    if not duration_us("--retry-window", retry_window):
-        raise Misuse(f"--retry-window takes a duration of more than 0, such as 10m, and {retry_window!r} is none")
-    if workers == 1 or as_worker:
+    # What is made on the way up stays until the end: to look for what could go takes a tenth of the start, and finds nothing.
+    gc.disable()
+    try:
+        return _run(setup, as_worker)
+    finally:
+        gc.enable()
+
+
+def _run(setup: Setup, as_worker: bool) -> int:
+    import anyio
+
+    from meshwalk.loader import load_graph
+    from meshwalk.plan import compile_plan
+
+    plans = [compile_plan(load_graph(path)) for path in setup.graphs]
+    if not duration_us("--retry-window", setup.retry_window):
+        raise Misuse(f"--retry-window takes a duration of more than 0, such as 10m, and {setup.retry_window!r} is none")
+    if setup.workers == 1 or as_worker:
         anyio.run(_serve, setup, plans, as_worker)
         return OK
-    _refuse_shared_memory(setup, plans, workers)
+    _refuse_shared_memory(setup, plans)
 
-    return anyio.run(_supervise, setup, plans, workers)
+    return anyio.run(_supervise, setup, plans)
 
 
 # ---- one process ----------------------------------------------------------------------------------------------------
@@ -120,6 +132,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
     from meshwalk.mesh import Mesh, Sink
     from meshwalk.server import Operator
     from meshwalk.server import serve as listening
+    from meshwalk.server.turns import take_turns
     from meshwalk.server.workers import lifeline
     from meshwalk.store import Shelf, TraceStore
     from meshwalk.telemetry import Telemetry
@@ -154,7 +167,10 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
                 listening(meshes, listen=setup.listen, shelf=shelf, operator=operator, share_port=as_worker)
             )
             ready = _ready(setup, plans, f"{setup.listen.rpartition(':')[0]}:{server.port}", [os.getpid()])
-            _announce(setup, ready | {"vault": vault.name, "risks": list(vault.risks)}, quietly=as_worker)
+            told: dict[str, Any] = {"vault": vault.name, "risks": list(vault.risks)}
+            if as_worker:
+                told["turns"] = take_turns(server.port, setup.workers)
+            _announce(setup, ready | told, quietly=as_worker)
             async for _ in signals:
                 break
 
@@ -162,9 +178,10 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
 # ---- several --------------------------------------------------------------------------------------------------------
 
 
-def _refuse_shared_memory(setup: Setup, plans: Sequence[Plan], workers: int) -> None:
+def _refuse_shared_memory(setup: Setup, plans: Sequence[Plan]) -> None:
     if setup.vault.strip() != "memory":
         return
+    workers = setup.workers
     counting = [plan.name for plan in plans if plan.graph.budgets]
     if counting:
         raise Misuse(
@@ -177,7 +194,7 @@ def _refuse_shared_memory(setup: Setup, plans: Sequence[Plan], workers: int) -> 
     )
 
 
-async def _supervise(setup: Setup, plans: Sequence[Plan], count: int) -> int:
+async def _supervise(setup: Setup, plans: Sequence[Plan]) -> int:
     import anyio
 
     from meshwalk.server.serving import DEFAULT_GRACE_SECONDS
@@ -186,9 +203,12 @@ async def _supervise(setup: Setup, plans: Sequence[Plan], count: int) -> int:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, reserved(setup.listen) as address:
         try:
             async with working(
-                _command(setup, address), count, complain=lambda said: complain(f"warning: {said}"), grace=DEFAULT_GRACE_SECONDS
+                _command(setup, address),
+                setup.workers,
+                complain=lambda said: complain(f"warning: {said}"),
+                grace=DEFAULT_GRACE_SECONDS,
             ) as workers:
-                told = {key: workers.said[key] for key in ("vault", "risks")}
+                told = {key: workers.said[key] for key in ("vault", "risks", "turns")}
                 _announce(setup, _ready(setup, plans, address, workers.pids) | told)
                 async for _ in signals:
                     break
@@ -203,6 +223,7 @@ async def _supervise(setup: Setup, plans: Sequence[Plan], count: int) -> int:
 def _command(setup: Setup, address: str) -> list[str]:
     words = [sys.executable, "-m", "meshwalk", "serve", *setup.graphs, "--as-worker", "--json", "--listen", address]
     named = {
+        "--workers": setup.workers,
         "--traces": setup.traces,
         "--data": setup.data,
         "--vault": setup.vault,
@@ -243,3 +264,6 @@ def _announce(setup: Setup, ready: dict[str, Any], *, quietly: bool = False) -> 
         say(f"Serving {', '.join(ready['graphs'])} at {ready['address']}{shared}{kept}{books}; Ctrl-C stops.")
     # Whoever waits for this line may read it through a pipe, which Python would hold back.
     sys.stdout.flush()
+    # From now on there is something to collect; what is here already is not looked at again.
+    gc.freeze()
+    gc.enable()

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from meshwalk.casebook import Case
-from meshwalk.loader.cases import build_cases
 from meshwalk.loader.document import MAX_BYTES, decode, read_document, split_lines
 from meshwalk.loader.graph import build
-from meshwalk.loader.schema import cases_schema, json_schema
 from meshwalk.model import Graph
 from meshwalk.problems import Problem, SetupError
 
 
-__all__ = ["cases_path", "cases_schema", "json_schema", "load_cases", "load_graph", "read_cases", "read_graph", "source_lines"]
+if TYPE_CHECKING:
+    from meshwalk.casebook import Case
+
+
+__all__ = ["cases_path", "load_cases", "load_graph", "read_cases", "read_graph", "source_lines"]
 
 
 # What stands at these places may be a secret that does not belong there.
@@ -86,6 +88,9 @@ def read_cases(text: bytes, graph: Graph, *, file: str) -> tuple[Case, ...]:
     Raises:
         GraphError: With every fault found, in file order.
     """
+    # Most who read a graph read no cases.
+    from meshwalk.loader.cases import build_cases  # noqa: PLC0415
+
     return build_cases(text, graph, file=file)
 
 

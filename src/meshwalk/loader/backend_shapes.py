@@ -2,8 +2,6 @@
 The shape of each kind of backend: its keys, what they take, and what an editor says of them.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field

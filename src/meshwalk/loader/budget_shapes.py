@@ -2,8 +2,6 @@
 The shapes of what may be used up: by one walk (`limits`), and by all walks of a scope together (`budgets`).
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

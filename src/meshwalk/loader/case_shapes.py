@@ -2,8 +2,6 @@
 What each part of a file of cases looks like; the descriptions are what an editor shows.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema

@@ -222,13 +222,13 @@ def _marked(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> Problem
     return not_yaml(span, error.problem or "the text breaks off", context)
 
 
-# What libyaml's reader refuses beside what is no UTF-8.
-_UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff\ufeff]")
+# What libyaml's reader refuses beside what is no UTF-8; compiled where it is needed, since so many characters take a while.
+_UNREADABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff\ufeff]"
 
 
 def _unreadable(source: str, file: str) -> Problem:
     # The reader counts bytes of its own buffer, so the place is looked up in the text.
-    found = _UNREADABLE.search(source)
+    found = re.search(_UNREADABLE, source)
     before = split_lines(source[: found.start()] if found else "")
     what = f"the control character U+{ord(found.group()):04X}" if found else "a character that YAML has no place for"
 

@@ -2,8 +2,6 @@
 The shapes of edges: those of `next`, which guards choose, and those of `on_error`, which classes do.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field

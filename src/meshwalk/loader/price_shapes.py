@@ -2,8 +2,6 @@
 The shapes of prices: of one, of a table of them, and of what a graph says of them.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field

@@ -6,8 +6,6 @@ edges out of their node for the same reason; the JSON Schema is made of the same
 here: what needs two values to judge (`the last edge has no guard`) is said by `nodes` and `backends`, which know the places.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field

@@ -2,8 +2,6 @@
 The shapes of how a backend may be called: its endpoints, how much they are asked for, and when they are left alone.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from meshwalk import draw
 from meshwalk.server.calls import Context, answers
 from meshwalk.server.served import Served
 from meshwalk.wire import convert
@@ -36,6 +35,9 @@ class Graphs(graph_pb2_grpc.GraphServiceServicer):
         Describe one graph.
         """
         del context
+        # Most servers are never asked for a picture.
+        from meshwalk import draw  # noqa: PLC0415
+
         plan = self._served.pick(request.graph).mesh.plan
 
         return convert.pack_described(plan, draw.mermaid(plan.graph))

@@ -1,7 +1,8 @@
 """
 Several processes behind one port: a supervisor that starts workers, replaces those that die, and stops them together.
 
-The kernel shares the connections to a port among all who listen there with SO_REUSEPORT.  The supervisor is bound to it too and
+The kernel shares the connections to a port among all who listen there with SO_REUSEPORT, in turns where it lets itself be
+told to (`turns`).  The supervisor is bound to it too and
 never listens, so that port 0 is chosen once and nobody else takes the port while a worker is being replaced.  A worker is any
 command that writes one line of JSON to stdout when it is ready, stops on SIGTERM, and stops when its stdin ends (`lifeline`):
 the kernel closes that pipe however the supervisor ends, `kill -9` included.

@@ -102,8 +102,10 @@ class TraceStore:
     def _write(self) -> None:
         drops, failures = _Burst("traversals are dropped: the store's queue is full"), _Burst("traversals cannot be stored")
         while batch := self._inbox.take():
-            error = self._commit(batch)
-            self._inbox.finish(len(batch))
+            error, count = self._commit(batch), len(batch)
+            # Else the last of them would be held until there are more to write.
+            del batch
+            self._inbox.finish(count)
             drops.tell(self.dropped)
             failures.tell(self.failed, error)
 

@@ -1,0 +1,53 @@
+"""
+The commands, put together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from cyclopts import App, Parameter
+
+
+_COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "evaluate", "train-classifier", "replay", "route")
+# Each of these has commands of its own.
+_GROUPS = ("traces", "budget")
+
+_USAGES = {"route": "Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT"}
+
+
+def app(words: Sequence[str]) -> App:
+    """
+    Put the commands together; where *words* begin with the name of one, only that is imported.
+    """
+    commands = App(
+        name="meshwalk",
+        help="Walk inference requests over a declared graph of models.",
+        version=_version,
+        # The list of commands has no markup; Rich's Markdown takes as long to import as all else that prints it.
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(show_default=False),
+    )
+    known = (*_COMMANDS, *_GROUPS)
+    for name in words[:1] if words and words[0] in known else known:
+        if name in _GROUPS:
+            commands.command(_found(name)())
+        else:
+            commands.command(_found(name), help_format="markdown", usage=_USAGES.get(name))
+
+    return commands
+
+
+def _found(name: str) -> Any:
+    module = name.replace("-", "_")
+
+    return getattr(import_module(f"meshwalk.cli.{module}"), module)
+
+
+def _version() -> str:
+    from meshwalk import __version__
+
+    return __version__

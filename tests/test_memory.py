@@ -1,0 +1,82 @@
+"""
+What is left of walks when they have ended: nothing in memory, whoever records them.
+
+What Python allocated is counted, so that texts in a dictionary count as much as objects do.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio.lowlevel
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from meshwalk.mesh import Mesh
+from meshwalk.server import serve
+from meshwalk.store import TraceStore
+from meshwalk.telemetry import Telemetry
+from meshwalk.wire.client import Client
+from three_hops import REQUEST, Nowhere, plan
+
+
+pytestmark = pytest.mark.anyio
+
+PLAN = plan(features=True)
+
+# What is left for good would be one object at the least; less is noise, such as the cursors that SQLite has not swept yet.
+LEAST_BYTES = 48
+
+Act = Callable[[], Awaitable[object]]
+
+
+async def left_by_each(act: Act, settle: Act, *, count: int) -> float:
+    """
+    Return how many bytes each of *count* acts leaves, once things are under way.
+    """
+
+    async def held(times: int) -> int:
+        for _ in range(times):
+            await act()
+        await settle()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        await held(count)
+        before = await held(count)
+        return (await held(count) - before) / count
+    finally:
+        tracemalloc.stop()
+
+
+class TestMemory:
+    async def test_a_walk_leaves_nothing(self, tmp_path: Path) -> None:
+        """
+        Walks that were stored and traced hold no memory.
+        """
+        store, telemetry = TraceStore(tmp_path), Telemetry(SimpleSpanProcessor(Nowhere()))
+        async with Mesh(PLAN, sinks=[store, telemetry]) as mesh:
+
+            async def written() -> None:
+                while mesh._outbox:
+                    await anyio.lowlevel.checkpoint()
+                await store.flush()
+
+            left = await left_by_each(lambda: mesh.walk(REQUEST), written, count=500)
+
+        await store.aclose()
+        assert left < LEAST_BYTES
+
+    async def test_a_call_leaves_nothing(self) -> None:
+        """
+        Calls over gRPC, with all hops asked for, hold no memory of the server's or the client's.
+        """
+        async with Mesh(PLAN) as mesh, serve([mesh]) as server, Client(f"127.0.0.1:{server.port}") as client:
+            left = await left_by_each(lambda: client.route("Why?", detail="HOPS"), anyio.lowlevel.checkpoint, count=300)
+
+        assert left < LEAST_BYTES
