@@ -32,7 +32,7 @@ class TestSettle:
         """
         account = settled(10, 4)
 
-        assert ([4, 0, 0, 0, 0], [0] * 5, [0] * 5, 0) == (account.spent, account.held, account.overrun, account.holds)
+        assert (Amount(4), Amount(), Amount(), 0) == (account.spent, account.held, account.overrun, account.holds)
 
     def test_counts_an_overrun(self) -> None:
         """

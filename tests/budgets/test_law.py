@@ -107,9 +107,9 @@ class Crowd:
         accounts = self.ledger._accounts
         for key in keys:
             account, page = accounts[key], self.pages[key]
-            spent, held, overrun = account.spent, account.held, account.overrun
+            spent, held, overrun = list(account.spent), list(account.held), list(account.overrun)
             assert (page.spent, page.held, page.overrun, page.holds) == (spent, held, overrun, account.holds)
-            assert page.assumed == account.assumed
+            assert page.assumed == list(account.assumed)
             for part, cap in enumerate(page.caps):
                 assert cap is None or spent[part] + held[part] <= cap + overrun[part]
 

@@ -8,6 +8,8 @@ At every moment, for each part that all who draw on it cap, and while nobody low
 
 from __future__ import annotations
 
+from operator import gt
+
 from meshwalk.budgets.judgement import Standing
 from meshwalk.budgets.scopes import Line, Place
 from meshwalk.model import Amount, Caps
@@ -17,7 +19,7 @@ from meshwalk.model import Amount, Caps
 MOST_LINES = 1_000
 OTHERS = Place("", "(others)")
 
-_PARTS = range(len(Amount._fields))
+_NOTHING = Amount()
 
 
 class Account:
@@ -28,20 +30,15 @@ class Account:
     __slots__ = ("_lines", "assumed", "held", "holds", "overrun", "spent")
 
     def __init__(self) -> None:
-        self.spent = [0] * len(_PARTS)
-        self.held = [0] * len(_PARTS)
-        self.overrun = [0] * len(_PARTS)
-        self.assumed = [0] * len(_PARTS)
+        self.spent = self.held = self.overrun = self.assumed = _NOTHING
         self.holds = 0
-        self._lines: dict[Place, list[int]] = {}
+        self._lines: dict[Place, Amount] = {}
 
     def hold(self, amount: Amount) -> None:
         """
         Set *amount* aside.
         """
-        held = self.held
-        for part in _PARTS:
-            held[part] += amount[part]
+        self.held = self.held.plus(amount)
         self.holds += 1
 
     def settle(self, held: Amount, spent: Amount, place: Place, *, bounded: tuple[bool, ...], assumed: bool) -> None:
@@ -51,13 +48,13 @@ class Account:
         Args:
             bounded: Of each part, whether *held* bounded it; what nothing bounds cannot overrun.
         """
-        for part in _PARTS:
-            self.held[part] -= held[part]
-            self.spent[part] += spent[part]
-            if bounded[part] and spent[part] > held[part]:
-                self.overrun[part] += spent[part] - held[part]
-            if assumed:
-                self.assumed[part] += spent[part]
+        self.held = self.held.less(held)
+        self.spent = self.spent.plus(spent)
+        if any(map(gt, spent, held)):
+            over = [max(0, used - most) if bound else 0 for used, most, bound in zip(spent, held, bounded, strict=True)]
+            self.overrun = self.overrun.plus(Amount(*over))
+        if assumed:
+            self.assumed = self.assumed.plus(spent)
         self.holds -= 1
         self._enter(place, spent)
 
@@ -65,35 +62,33 @@ class Account:
         """
         Count what was *spent* without having been held; what does not fit *caps* any more is an overrun.
         """
-        for part in _PARTS:
-            cap = caps[part]
-            if cap is not None:
-                room = max(0, cap - self.spent[part] - self.held[part])
-                self.overrun[part] += max(0, spent[part] - room)
-            self.spent[part] += spent[part]
-            if assumed:
-                self.assumed[part] += spent[part]
+        room = (None if cap is None else max(0, cap - used) for cap, used in zip(caps, self.spent.plus(self.held), strict=True))
+        over = (0 if left is None else max(0, part - left) for left, part in zip(room, spent, strict=True))
+        self.overrun = self.overrun.plus(Amount(*over))
+        self.spent = self.spent.plus(spent)
+        if assumed:
+            self.assumed = self.assumed.plus(spent)
         self._enter(place, spent)
 
     def standing(self, caps: Caps, resets_in_us: int | None = None) -> Standing:
         """
         Show how it stands under *caps*.
         """
-        return Standing(caps, Amount(*self.spent), Amount(*self.held), resets_in_us)
+        return Standing(caps, self.spent, self.held, resets_in_us)
 
     def lines(self) -> tuple[Line, ...]:
         """
         List where it was spent, the dearest first.
         """
-        lines = [Line(place, Amount._make(spent)) for place, spent in self._lines.items()]
+        lines = [Line(place, spent) for place, spent in self._lines.items()]
 
         return tuple(sorted(lines, key=lambda line: (*(-part for part in line.spent), line.place)))
 
     def _enter(self, place: Place, spent: Amount) -> None:
-        if not any(spent):
+        if spent == _NOTHING:
             return
-        if place not in self._lines and len(self._lines) >= MOST_LINES:
+        before = self._lines.get(place)
+        if before is None and len(self._lines) >= MOST_LINES:
             place = OTHERS
-        line = self._lines.setdefault(place, [0] * len(_PARTS))
-        for part in _PARTS:
-            line[part] += spent[part]
+            before = self._lines.get(place)
+        self._lines[place] = spent if before is None else before.plus(spent)

@@ -78,11 +78,13 @@ class Ledger:
         refusal = refusal_of(hold.need, hold.scopes, standings)
         if refusal is not None:
             return Answer(refusal, standings)
-        self._take(hold, keys, now)
-
         amount = hold.need.amount
+        self._take(hold, amount, keys, now)
 
-        return Answer(None, tuple([standing._replace(held=standing.held.plus(amount)) for standing in standings]))
+        return Answer(
+            None,
+            tuple([Standing(caps, spent, held.plus(amount), resets, away) for caps, spent, held, resets, away in standings]),
+        )
 
     def charge(
         self, now: int, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False
@@ -145,10 +147,10 @@ class Ledger:
                 kind=kind,
                 name=name,
                 caps=self._caps.get((tenant, kind, name), Caps()),
-                spent=Amount._make(account.spent),
-                held=Amount._make(account.held),
-                overrun=Amount._make(account.overrun),
-                assumed=Amount._make(account.assumed),
+                spent=account.spent,
+                held=account.held,
+                overrun=account.overrun,
+                assumed=account.assumed,
                 holds=account.holds,
                 window_us=window_us,
                 window_ends_unix_us=None if window_us is None else (number + 1) * window_us,
@@ -162,8 +164,7 @@ class Ledger:
         """
         return len(self._holds)
 
-    def _take(self, hold: Hold, keys: tuple[Key, ...], now: int) -> None:
-        amount = hold.need.amount
+    def _take(self, hold: Hold, amount: Amount, keys: tuple[Key, ...], now: int) -> None:
         for key in keys:
             self._account(key, now).hold(amount)
         tenant, expires_at = hold.scopes[0].tenant, now + hold.lease_us
@@ -179,11 +180,9 @@ class Ledger:
         held = self._holds.pop((settlement.tenant, settlement.id), None)
         if held is None:
             return
-        bounded = tuple(part is not None for part in held.need)
+        amount, bounded = held.need.amount, held.need.bounded
         for key in held.keys:
-            self._accounts[key].settle(
-                held.need.amount, settlement.spent, held.place, bounded=bounded, assumed=settlement.assumed
-            )
+            self._accounts[key].settle(amount, settlement.spent, held.place, bounded=bounded, assumed=settlement.assumed)
 
     def _remember(self, key: tuple[str, str], now: int) -> None:
         # Taken out first, so that the oldest stays in front.

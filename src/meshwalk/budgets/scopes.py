@@ -29,6 +29,16 @@ class Need(NamedTuple):
 
         return Amount(cost or 0, input_tokens or 0, output_tokens or 0, calls or 0, hops or 0)
 
+    @property
+    def bounded(self) -> tuple[bool, ...]:
+        """
+        Tell of each part whether it is bounded.
+        """
+        return _ALL_BOUNDED if None not in self else tuple(part is not None for part in self)
+
+
+_ALL_BOUNDED = (True,) * len(Need._fields)
+
 
 class Scope(NamedTuple):
     """

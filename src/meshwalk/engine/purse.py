@@ -44,7 +44,6 @@ class _Held(NamedTuple):
 
 _NOTHING = Amount()
 _NO_TICKETS: Mapping[int, Amount] = {}
-_ALL_BOUNDED = (True,) * len(Amount._fields)
 
 
 class Purse:
@@ -103,23 +102,21 @@ class Purse:
         """
         Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
         """
-        own = self._account.standing(self._caps)
+        own = self._account.standing(self._caps).used
+        if not spent:
+            shared = [
+                View(scope.kind, of.caps, of.used, of.away) for scope, of in zip(self._scopes, self._standings, strict=False)
+            ]
+            return (View(REQUEST, self._caps, own), *shared)
         change = _NOTHING
         for ticket, amount in spent.items():
             change = change.plus(amount).less(self._held[ticket].need.amount)
+        shared = [
+            View(scope.kind, of.caps, of.used.plus(change), of.away)
+            for scope, of in zip(self._scopes, self._standings, strict=False)
+        ]
 
-        return (
-            View(REQUEST, self._caps, own.used.plus(change)),
-            *(
-                View(
-                    scope.kind,
-                    standing.caps,
-                    standing.used if change is _NOTHING else standing.used.plus(change),
-                    standing.away,
-                )
-                for scope, standing in zip(self._scopes, self._standings, strict=False)
-            ),
-        )
+        return (View(REQUEST, self._caps, own.plus(change)), *shared)
 
     async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
         """
@@ -168,13 +165,13 @@ class Purse:
         Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
         """
         need, hold = self._held.pop(ticket)
-        bounded = _ALL_BOUNDED if None not in need else tuple(part is not None for part in need)
-        self._account.settle(need.amount, spent, _NOWHERE, bounded=bounded, assumed=assumed)
+        amount = need.amount
+        self._account.settle(amount, spent, _NOWHERE, bounded=need.bounded, assumed=assumed)
         if hold is not None:
             self._pending.append(Settlement(hold.scopes[0].tenant, hold.id, spent, assumed))
             self._standings = tuple(
-                standing._replace(spent=standing.spent.plus(spent), held=standing.held.less(need.amount))
-                for standing in self._standings
+                Standing(caps, before.plus(spent), held.less(amount), resets_in_us, away)
+                for caps, before, held, resets_in_us, away in self._standings
             )
 
     async def close(self) -> None:

@@ -4,8 +4,9 @@ What bounds walks: one walk's limits, and what many of them share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from meshwalk.model.values import AwayPolicy, ScopeKind
@@ -58,7 +59,7 @@ class Amount(NamedTuple):
         """
         cost, incoming, outgoing, calls, hops = other
 
-        return Amount(self[0] + cost, self[1] + incoming, self[2] + outgoing, self[3] + calls, self[4] + hops)
+        return _amount((self[0] + cost, self[1] + incoming, self[2] + outgoing, self[3] + calls, self[4] + hops))
 
     def less(self, other: Amount) -> Amount:
         """
@@ -66,7 +67,10 @@ class Amount(NamedTuple):
         """
         cost, incoming, outgoing, calls, hops = other
 
-        return Amount(self[0] - cost, self[1] - incoming, self[2] - outgoing, self[3] - calls, self[4] - hops)
+        return _amount((self[0] - cost, self[1] - incoming, self[2] - outgoing, self[3] - calls, self[4] - hops))
+
+
+_amount: Callable[[tuple[int, int, int, int, int]], Amount] = partial(tuple.__new__, Amount)
 
 
 class Caps(NamedTuple):

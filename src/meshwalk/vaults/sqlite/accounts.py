@@ -150,7 +150,7 @@ def account_of(holds: int, totals: list[int]) -> Account:
     return account
 
 
-def _split(totals: list[int]) -> Iterator[list[int]]:
+def _split(totals: list[int]) -> Iterator[Amount]:
     width = len(PARTS)
 
-    return (totals[start : start + width] for start in range(0, width * len(SUMS), width))
+    return (Amount._make(totals[start : start + width]) for start in range(0, width * len(SUMS), width))
