@@ -2,9 +2,10 @@
 A plan wired to its backends and sinks: meshwalk inside a process.
 
 A mesh is opened and closed as an async context, since its backends hold connections and models.  What a walk leaves behind
-is handed to the sinks by a task of the mesh's own, after the caller has its answer; closing the mesh waits for the walks
-under way and until every record is handed over.  Where a graph records content, its redacting functions see every text
-first; content that one of them fails on is not recorded.
+is handed to the sinks as it ends: they only put it where a thread of their own finds it, which takes less than waking a task
+for it would.  Where a graph records content, its redacting functions see every text first, in a task of the mesh's own after
+the caller has its answer; content that one of them fails on is not recorded.  Closing the mesh waits for the walks under way
+and until every record is handed over.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from meshwalk.backends import open_backend
@@ -49,10 +49,6 @@ RETRY_WINDOW_US = 600_000_000
 
 # How often a vault that was away is told what it missed, when nobody else asks it anything.
 FLUSH_SECONDS = 1.0
-
-# How long a record waits for company before it is handed to the sinks, and how many are handed over in one go.
-LINGER_SECONDS = 0.02
-MOST_AT_ONCE = 64
 
 Redactor = Callable[[str], str]
 
@@ -112,7 +108,6 @@ class Mesh:
         self._redactors: tuple[Redactor, ...] = ()
         self._outbox: deque[Traversal] = deque()
         self._filled = anyio.Event()
-        self._handing_over = False
         self._under_way = 0
         # Rung when no walk is under way any more, by the last one; there while somebody waits for that.
         self._idle: anyio.Event | None = None
@@ -173,7 +168,7 @@ class Mesh:
             await self._tasks.__aexit__(None, None, None)
         finally:
             with anyio.CancelScope(shield=True):
-                self._hand_over(len(self._outbox))
+                self._hand_over()
                 await self._close_backends()
                 await self._close_vault()
                 if self._store is not None:
@@ -367,22 +362,17 @@ class Mesh:
     # ---- records ------------------------------------------------------------------------------------------------
 
     def _record(self, traversal: Traversal) -> None:
+        if not self._redactors:
+            self._give(traversal)
+            return
         self._outbox.append(traversal)
-        if not self._handing_over:
-            self._handing_over = True
-            self._filled.set()
+        self._filled.set()
 
     async def _deliver(self) -> None:
         while True:
             await self._filled.wait()
             self._filled = anyio.Event()
-            # Waking for each record would cost a busy mesh more than recording it does.
-            await anyio.sleep(LINGER_SECONDS)
-            self._handing_over = False
-            while self._outbox:
-                self._hand_over(MOST_AT_ONCE)
-                # Others get their turn in between.
-                await anyio.lowlevel.checkpoint()
+            self._hand_over()
 
     def _redacted(self, content: Content) -> Content | None:
         try:
@@ -406,16 +396,19 @@ class Mesh:
 
         return text
 
-    def _hand_over(self, most: int) -> None:
-        for _ in range(min(most, len(self._outbox))):
+    def _hand_over(self) -> None:
+        while self._outbox:
             traversal = self._outbox.popleft()
             if traversal.content is not None:
                 traversal.content = self._redacted(traversal.content)
-            for sink in self._sinks:
-                try:
-                    sink.record(traversal, self.plan)
-                except Exception:  # noqa: BLE001 (one sink's fault is not another's, nor the caller's)
-                    _log.exception("a sink did not take a traversal", extra={"meshwalk.traversal_id": traversal.traversal_id})
+            self._give(traversal)
+
+    def _give(self, traversal: Traversal) -> None:
+        for sink in self._sinks:
+            try:
+                sink.record(traversal, self.plan)
+            except Exception:  # noqa: BLE001 (one sink's fault is not another's, nor the caller's)
+                _log.exception("a sink did not take a traversal", extra={"meshwalk.traversal_id": traversal.traversal_id})
 
 
 def _redactor(name: str) -> Redactor:

@@ -41,10 +41,18 @@ def encode(traversal: Traversal) -> bytes:
     """
     Turn *traversal* into JSON text that `decode` takes back whole.
     """
-    document: dict[str, Any] = {"format": FORMAT, "source": traversal.source}
-    document |= {name: getattr(traversal, name) for name in _PLAIN}
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "source": [*traversal.source],
+        "traversal_id": traversal.traversal_id,
+        "trace_id": traversal.trace_id,
+        "span_id": traversal.span_id,
+        "parent_span_id": traversal.parent_span_id,
+        "sampled": traversal.sampled,
+        "began_unix_us": traversal.began_unix_us,
+    }
     if traversal.straight is not None:
-        document["straight"] = traversal.straight
+        document["straight"] = _in_short(traversal.straight)
     else:
         document["path"], steps, document["decisions"] = traversal.at_length
         document["steps"] = [
@@ -82,6 +90,31 @@ def decode(text: bytes) -> Traversal:
 
 
 _PLAIN = ("traversal_id", "trace_id", "span_id", "parent_span_id", "sampled", "began_unix_us")
+
+
+def _in_short(straight: Straight) -> list[Any]:
+    # The text that `_plain` would come to as well, call by call; most records are made here.
+    (attributes, *size, sampling, scopes, counted, healthy), limits, legs, *ended, views = straight
+
+    return [
+        [attributes, *size, [*sampling], [*scopes], counted, healthy],
+        [*limits],
+        [[*leg[:_CALL_AT], None if leg.call is None else _call(leg.call)] for leg in legs],
+        *ended,
+        views,
+    ]
+
+
+def _call(call: Called) -> list[Any]:
+    fields: list[Any] = [*call]
+    fields[_TIMING_AT] = [*call.timing]
+    fields[_USAGE_AT] = [*call.usage]
+
+    return fields
+
+
+_CALL_AT = Leg._fields.index("call")
+_TIMING_AT, _USAGE_AT = Called._fields.index("timing"), Called._fields.index("usage")
 
 
 def _straight(fields: list[Any]) -> Straight:

@@ -81,14 +81,29 @@ class Prototypes:
     ground up, as the first of its kind always is.
     """
 
-    __slots__ = ("_hops", "_replies", "_room", "plan", "ref")
+    __slots__ = ("_hops", "_replies", "_room", "_straight", "plan", "ref")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.ref = pack_plan(plan)
         self._hops: dict[_Kind, wire.Hop] = {}
         self._replies: dict[tuple[_Kind, ...], routing.RouteResponse] = {}
+        self._straight: dict[tuple[object, ...], routing.RouteResponse] = {}
         self._room = MOST_EDGES
+
+    def straight(self, kind: tuple[object, ...]) -> routing.RouteResponse | None:
+        """
+        Return the prototype of a reply about a walk that went straight, of this *kind*, if there is one.
+        """
+        return self._straight.get(kind)
+
+    def keep_straight(self, kind: tuple[object, ...], reply: routing.RouteResponse, edges: int) -> None:
+        """
+        Keep *reply*, in which so many *edges* are considered, as the prototype of its *kind*, if there is room.
+        """
+        if edges <= self._room:
+            self._room -= edges
+            self._straight[kind] = reply
 
     def hop(self, hop: Hop) -> wire.Hop:
         """

@@ -10,6 +10,7 @@ from meshwalk.hops import Hop, hops_of
 from meshwalk.trace import Replied, ToolCall, Traversal
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.records import Totals, fill_record, unpack_record
+from meshwalk.wire.convert.straight import keep_prototype, pack_straight
 from meshwalk.wire.convert.values import (
     BASES,
     OUTCOMES,
@@ -47,6 +48,11 @@ def pack_reply(
         detail: How much of a record.
         repeated: Whether an earlier call made the walk.
     """
+    straight = traversal.straight if detail == "HOPS" and prototypes is not None and not (repeated or tool_calls) else None
+    if straight is not None and prototypes is not None:
+        reply = pack_straight(traversal, straight, answer, finish_reason, prototypes)
+        if reply is not None:
+            return reply
     message, finish, path = routing.RouteResponse(), traversal.finish, traversal.path
     hops = None if prototypes is None else hops_of(traversal, prototypes.plan)
     totals = Totals.of_calls(traversal) if hops is None else Totals.of_hops(hops, traversal.latency_us)
@@ -73,6 +79,8 @@ def pack_reply(
         said.simulated = _simulated(traversal, finish.answer_hop)
         if tool_calls:
             said.tool_calls.extend(pack_tool_calls(tool_calls))
+    if straight is not None and prototypes is not None:
+        keep_prototype(prototypes, straight, message)
 
     return message
 
