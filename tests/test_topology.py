@@ -4,9 +4,12 @@ What the shape of a graph allows; the faults' places and sentences are pinned by
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import networkx as nx
 import pytest
@@ -315,3 +318,21 @@ class TestScale:
 
         assert time.perf_counter() - start < 2
         assert (back > 0) == any(problem.code == "unbounded-cycle" for problem in problems)
+
+
+@pytest.mark.parametrize(("visits", "needed"), [("", False), (", visits: 2", True)], ids=["without cycles", "with one"])
+def test_library_is_for_graphs_with_something_to_find_out(tmp_path: Path, visits: str, needed: bool) -> None:
+    """
+    A graph without cycles is checked without the library of graph algorithms, which takes long to import.
+    """
+    back = "ask" if visits else "done"
+    graph = tmp_path / "graph.yaml"
+    graph.write_text(
+        "meshwalk: 1\nname: g\nstart: ask\nbackends: {b: {kind: simulated}}\nnodes:\n"
+        f"  ask: {{role: answer, backend: b{visits}, next: [{{to: done, when: \"output.finish_reason == 'stop'\"}}, {{to: more}}]}}\n"
+        f"  more: {{role: answer, backend: b, next: {back}}}\n"
+    )
+    script = f"import sys, meshwalk; meshwalk.load({str(graph)!r}); print('networkx' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert f"{needed}\n" == said.stdout

@@ -9,15 +9,19 @@ Laws of this room:
    breadth-first search shows the shortest.
 
 What cannot be known because the loader lost a part of the graph is not complained about.
+
+networkx is used here and nowhere else, and only for graphs with something to find out: a cycle, or a node that no way leads to.
+Importing it takes as long as importing gRPC, protobuf and OpenTelemetry together, and for a graph without cycles, which most
+are, the standard library's own sorter shows that there is nothing to look for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, NamedTuple
 
 from meshwalk.model import DONE, CacheSpec, Caps, Edge, Graph, Limits, Node
-from meshwalk.nets import Net, way_back
 from meshwalk.problems import Problem, Span, did_you_mean, in_file_order, nearest
 from meshwalk.signals import Section
 
@@ -51,24 +55,72 @@ def check(graph: Graph) -> list[Problem]:
     Find what is wrong with the shape of *graph*, in file order.
     """
     ways = tuple(_ways(graph))
-    net = _net(graph, ways)
-    problems = [*_names(graph, ways), *_roles(graph), *_costs(graph), *_error_cycles(net, ways), *_next_cycles(graph, ways)]
-    if not graph.broken:
-        problems += _unused_backends(graph)
-        if graph.start in graph.nodes:
-            reached = net.reached(graph.start)
-            problems += _Replies(graph, net, [way for way in ways if way.origin in reached]).problems()
-    problems += _unreachable(graph, net, ways)
+    order = _order(graph, ways)
+    problems = [*_names(graph, ways), *_roles(graph), *_costs(graph)]
+    if order is None:
+        problems += _with_cycles(graph, ways)
+    else:
+        problems += [*_unused_backends(graph), *_replies(graph, order, ways)]
+        if len(order) < len(graph.nodes):
+            problems += _unreachable(graph, _net(graph, ways), ways)
 
     return list(in_file_order(problems))
+
+
+def _with_cycles(graph: Graph, ways: tuple[_Way, ...]) -> Iterator[Problem]:
+    """
+    Find what is wrong where there are cycles, or parts are missing.
+    """
+    net, nx = _net(graph, ways), _library()
+    yield from _error_cycles(net, ways)
+    yield from _next_cycles(graph, ways)
+    if not graph.broken:
+        yield from _unused_backends(graph)
+        if graph.start in graph.nodes:
+            # Cycles aside, a node comes after all from which a walk may come to it, so that one sweep is nearly enough.
+            yield from _replies(graph, list(nx.dfs_postorder_nodes(net, graph.start))[::-1], ways)
+    yield from _unreachable(graph, net, ways)
+
+
+def _replies(graph: Graph, order: list[str], ways: Iterable[_Way]) -> Iterator[Problem]:
+    reached = set(order)
+
+    return _Replies(graph, order, [way for way in ways if way.origin in reached]).problems()
+
+
+def _order(graph: Graph, ways: Iterable[_Way]) -> list[str] | None:
+    """
+    Return what can be reached from the start, each node after all that lead to it; None where cycles or missing parts forbid.
+    """
+    if graph.broken or graph.start not in graph.nodes or any(way.to != DONE and way.to not in graph.nodes for way in ways):
+        return None
+    sorter = TopologicalSorter(dict.fromkeys(graph.nodes, ()))
+    leads: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for way in ways:
+        if way.to != DONE:
+            sorter.add(way.to, way.origin)
+            leads[way.origin].append(way.to)
+    try:
+        order = list(sorter.static_order())
+    except CycleError:
+        return None
+    reached = {graph.start}
+    for name in order:
+        if name in reached:
+            reached.update(leads[name])
+
+    return [name for name in order if name in reached]
 
 
 def knots(graph: Graph) -> dict[str, int]:
     """
     Number the nodes that lie on cycles: those that a walk can go to and fro between have the same number.
     """
-    net = _net(graph, tuple(_ways(graph)))
-    cyclic = (names for names in net.components() if _is_cyclic(net, names))
+    ways = tuple(_ways(graph))
+    if _order(graph, ways) is not None:
+        return {}
+    net, nx = _net(graph, ways), _library()
+    cyclic = (names for names in nx.strongly_connected_components(net) if _is_cyclic(net, names))
 
     return {name: number for number, names in enumerate(cyclic) for name in names}
 
@@ -208,21 +260,29 @@ def _caps(graph: Graph) -> Iterator[tuple[str, Limits | Caps]]:
 # ---- ways -----------------------------------------------------------------------------------------------------------
 
 
-def _net(graph: Graph, ways: Iterable[_Way], section: Section | None = None) -> Net:
-    net = Net((*graph.nodes, *graph.broken))
-    net.add((way.origin, way.to) for way in ways if section in (None, way.section) and way.to in net)
+def _library() -> Any:
+    import networkx as nx  # noqa: PLC0415 (why, the top of this file says)
+
+    return nx
+
+
+def _net(graph: Graph, ways: Iterable[_Way], section: Section | None = None) -> Any:
+    net = _library().DiGraph()
+    net.add_nodes_from(graph.nodes)
+    net.add_nodes_from(graph.broken)
+    net.add_edges_from((way.origin, way.to) for way in ways if section in (None, way.section) and way.to in net)
 
     return net
 
 
-def _components(net: Net) -> dict[str, int]:
+def _components(net: Any) -> dict[str, int]:
     """
     Number the strongly connected components, and say which each node is in.
     """
-    return {name: number for number, names in enumerate(net.components()) for name in names}
+    return {name: number for number, names in enumerate(_library().strongly_connected_components(net)) for name in names}
 
 
-def _error_cycles(net: Net, ways: Iterable[_Way]) -> Iterator[Problem]:
+def _error_cycles(net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
     component = _components(net)
     found = 0
     for way in ways:
@@ -231,7 +291,7 @@ def _error_cycles(net: Net, ways: Iterable[_Way]) -> Iterator[Problem]:
         found += 1
         path = ""
         if found <= _MOST_PATHS:
-            path = ": " + " → ".join([way.origin, *net.shortest(way.to, way.origin)])
+            path = ": " + " → ".join([way.origin, *_library().shortest_path(net, way.to, way.origin)])
         message = f"this on_error edge of '{way.origin}' lies on a cycle{path}"
         yield Problem(
             way.span, "error-cycle", message, "lead it to a node from which there is no way back; use 'retries' to try again"
@@ -239,46 +299,45 @@ def _error_cycles(net: Net, ways: Iterable[_Way]) -> Iterator[Problem]:
 
 
 def _next_cycles(graph: Graph, ways: Iterable[_Way]) -> Iterator[Problem]:
-    bounded = {node.name for node in graph.nodes.values() if node.visits > 1}
     net = _net(graph, ways, "next")
-    net = net.among({*graph.nodes, *graph.broken} - bounded)
+    net.remove_nodes_from([node.name for node in graph.nodes.values() if node.visits > 1])
     order = {name: position for position, name in enumerate(graph.nodes)}
     spans = {(way.origin, way.to): way.span for way in reversed(tuple(ways)) if way.section == "next"}
-    cyclic = [names for names in net.components() if _is_cyclic(net, names)]
+    cyclic = [names for names in _library().strongly_connected_components(net) if _is_cyclic(net, names)]
     for number, names in enumerate(cyclic):
         first = min(names, key=lambda name: order[name])
-        last, path = _cycle(net.among(set(names)), first) if number < _MOST_PATHS else (_any_before(net, names, first), "")
+        last, path = _cycle(net.subgraph(names), first) if number < _MOST_PATHS else (_any_before(net, names, first), "")
         message = f"'{first}' lies on a cycle without a bound{path}"
         yield Problem(spans[last, first], "unbounded-cycle", message, "give a node on it visits: 2 or more")
 
 
-def _is_cyclic(net: Net, names: Collection[str]) -> bool:
+def _is_cyclic(net: Any, names: Collection[str]) -> bool:
     return len(names) > 1 or any(net.has_edge(name, name) for name in names)
 
 
-def _any_before(net: Net, names: Collection[str], first: str) -> str:
+def _any_before(net: Any, names: Collection[str], first: str) -> str:
     return next(name for name in names if net.has_edge(name, first))
 
 
-def _cycle(net: Net, first: str) -> tuple[str, str]:
+def _cycle(net: Any, first: str) -> tuple[str, str]:
     """
     Return the node that closes the shortest cycle through *first*, and the cycle in words.
     """
-    before = net.shortest_from(first)
-    back = min((way_back(before, name) for name in net.predecessors(first)), key=len)
+    distances = _library().single_source_shortest_path(net, first)
+    back = min((distances[name] for name in net.predecessors(first)), key=len)
 
     return back[-1], ": " + " → ".join([*back, first])
 
 
-def _unreachable(graph: Graph, net: Net, ways: Iterable[_Way]) -> Iterator[Problem]:
+def _unreachable(graph: Graph, net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
     strays = {way.to for way in ways if way.to != DONE and way.to not in net}
     start = graph.start if graph.start in net else nearest(graph.start, graph.nodes)
     if start is None or len(strays) > _MOST_SUGGESTIONS:
         return
     # A misspelt name is said to be unknown already; here it leads where it was meant to.
     meant = {name: nearest(name, graph.nodes) for name in strays}
-    net.add((way.origin, to) for way in ways if (to := meant.get(way.to)) is not None)
-    reached = net.reached(start)
+    net.add_edges_from((way.origin, meant[way.to]) for way in ways if meant.get(way.to) is not None)
+    reached = {start, *_library().descendants(net, start)}
     # A broken node on the way may have lost the edge that leads there.
     if not reached.isdisjoint(graph.broken):
         return
@@ -301,14 +360,13 @@ class _Replies:
 
     _SERVED = 1
 
-    def __init__(self, graph: Graph, net: Net, ways: Iterable[_Way]) -> None:
+    def __init__(self, graph: Graph, order: list[str], ways: Iterable[_Way]) -> None:
         self.graph = graph
         self.ways = tuple(ways)
         named = {way.edge.answer for way in self.ways} | {name for node in graph.nodes.values() for name in node.of}
         replying = (node.name for node in graph.nodes.values() if node.name in named and node.role in _REPLYING)
         self.bits = {name: 2 << position for position, name in enumerate(replying)}
-        # Cycles aside, a node comes after all from which a walk may come to it, so that one sweep is nearly enough.
-        self.order = net.postorder(graph.start)[::-1]
+        self.order = order
         self.shown = 0
 
     def problems(self) -> Iterator[Problem]:
@@ -374,6 +432,7 @@ class _Replies:
         yield Problem(way.span, "no-answer", message, remedy)
 
     def _witness(self, way: _Way, needed: int) -> list[str]:
-        edges = ((other.origin, other.to) for other in self.ways if not self._after(other, 0) & needed)
+        net = _library().DiGraph([(other.origin, other.to) for other in self.ways if not self._after(other, 0) & needed])
+        net.add_nodes_from([self.graph.start, way.origin])
 
-        return Net((self.graph.start, way.origin), edges).shortest(self.graph.start, way.origin)
+        return list(_library().shortest_path(net, self.graph.start, way.origin))
