@@ -329,7 +329,7 @@ def test_library_is_for_graphs_with_something_to_find_out(tmp_path: Path, visits
     graph = tmp_path / "graph.yaml"
     graph.write_text(
         "meshwalk: 1\nname: g\nstart: ask\nbackends: {b: {kind: simulated}}\nnodes:\n"
-        f"  ask: {{role: answer, backend: b{visits}, next: [{{to: done, when: \"output.finish_reason == 'stop'\"}}, {{to: more}}]}}\n"
+        f'  ask: {{role: answer, backend: b{visits}, next: [{{to: done, when: "output.output_tokens > 1"}}, {{to: more}}]}}\n'
         f"  more: {{role: answer, backend: b, next: {back}}}\n"
     )
     script = f"import sys, meshwalk; meshwalk.load({str(graph)!r}); print('networkx' in sys.modules)"
