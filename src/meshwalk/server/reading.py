@@ -20,13 +20,14 @@ class Unreadable:
     Stand for a request that could not be read.
     """
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, body: bytes) -> None:
         self.why = why
+        self.body = body
 
 
 class Registrar:
     """
-    Register services at *server* with readers that give an `Unreadable` instead of raising.
+    Register services at *server* with readers that give an `Unreadable` instead of raising, and writers that take bytes too.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:
@@ -42,7 +43,10 @@ class Registrar:
         Register the handlers of one service.
         """
         careful = {
-            name: handler._replace(request_deserializer=_careful(handler.request_deserializer))
+            name: handler._replace(
+                request_deserializer=_careful(handler.request_deserializer),
+                response_serializer=_written(handler.response_serializer),
+            )
             for name, handler in handlers.items()
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, careful),))
@@ -53,6 +57,13 @@ def _careful(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         try:
             return read(body)
         except DecodeError as error:
-            return Unreadable(str(error))
+            return Unreadable(str(error), body)
 
     return careful
+
+
+def _written(write: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def written(reply: Any) -> bytes:
+        return reply if isinstance(reply, bytes) else write(reply)
+
+    return written

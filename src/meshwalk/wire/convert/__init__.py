@@ -9,6 +9,7 @@ a kind, a duration out of its range) is a `RequestError` with the field.
 from __future__ import annotations
 
 from meshwalk.wire.convert.budgets import SCOPE_KINDS, pack_account, unpack_accounts
+from meshwalk.wire.convert.frames import pack_cancel, pack_item, pack_result
 from meshwalk.wire.convert.graphs import pack_card, pack_described, unpack_card, unpack_described
 from meshwalk.wire.convert.previews import Previewed, pack_decided, unpack_decided
 from meshwalk.wire.convert.records import (
@@ -39,6 +40,7 @@ from meshwalk.wire.convert.values import (
     pack_plan,
     pack_plan_of,
     unpack_caps,
+    unpack_duration,
     unpack_plan,
 )
 
@@ -50,6 +52,7 @@ __all__ = [
     "SCOPE_KINDS",
     "Previewed",
     "pack_account",
+    "pack_cancel",
     "pack_caps",
     "pack_card",
     "pack_committed",
@@ -60,11 +63,13 @@ __all__ = [
     "pack_final",
     "pack_finished",
     "pack_hop",
+    "pack_item",
     "pack_plan",
     "pack_plan_of",
     "pack_record",
     "pack_reply",
     "pack_request",
+    "pack_result",
     "pack_started",
     "pack_summary",
     "unpack_accounts",
@@ -72,6 +77,7 @@ __all__ = [
     "unpack_card",
     "unpack_decided",
     "unpack_described",
+    "unpack_duration",
     "unpack_event",
     "unpack_hop",
     "unpack_plan",
