@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -274,3 +275,29 @@ class TestServer:
             await listing.recorded.wait()
 
         assert {Outcome.CANCELLED} == {traversal.outcome for traversal in listing.traversals}
+
+
+async def test_any_bytes() -> None:
+    """
+    Whatever the bytes of its frames are, a stream goes on, and an honest request after them is answered.
+    """
+    dice, honest = random.Random(7), routing_pb2.RouteManyRequest(items=[item(1), item(2)], cancel=[9]).SerializeToString()
+    last = routing_pb2.RouteManyRequest(items=[item(1 << 40, "last")]).SerializeToString()
+    seen: set[int] = set()
+    async with desk() as (_, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        method: Any = channel.stream_stream(
+            "/meshwalk.v1.RoutingService/RouteMany", response_deserializer=routing_pb2.RouteManyResponse.FromString
+        )
+        call = method()
+        for _ in range(300):
+            damaged = bytearray(honest)
+            for _ in range(dice.randrange(1, 4)):
+                damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+            await call.write(bytes(damaged))
+            await call.write(dice.randbytes(dice.randrange(60)))
+        await call.write(last)
+        await call.done_writing()
+        while (frame := await call.read()) is not grpc.aio.EOF:
+            seen |= {result.seq for result in frame.results if result.HasField("reply")}
+
+    assert 1 << 40 in seen
