@@ -79,4 +79,4 @@ def test_there_are_blocks() -> None:
     """
     The blocks are found, so that a change of fences cannot empty these tests.
     """
-    assert {"sh": 10, "python": 2, "yaml": 7} == {kind: len(blocks(kind)) for kind in ("sh", "python", "yaml")}
+    assert {"sh": 10, "python": 3, "yaml": 7} == {kind: len(blocks(kind)) for kind in ("sh", "python", "yaml")}

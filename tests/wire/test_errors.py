@@ -9,8 +9,9 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,9 +44,12 @@ from meshwalk.wire.errors import (
     Unauthenticated,
     internal,
     pack_error,
+    pack_failure,
     speakable,
     unpack_error,
+    unpack_failure,
 )
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
 
 
 TARGET = "127.0.0.1:50051"
@@ -105,6 +109,26 @@ class TestThereAndBack:
         A caller without our client sees the status that fits.
         """
         assert error.hint == called(pack_error(error)).code().name
+
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    def test_is_the_same_inside_a_message(self, error: MeshwalkError) -> None:
+        """
+        An error that is no call's end loses nothing on the way either.
+        """
+        sent = pack_failure(error).SerializeToString()
+        back = unpack_failure(routing_pb2.Failure.FromString(sent))
+
+        assert (type(error), str(error), vars(error)) == (type(back), str(back), vars(back))
+
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    def test_a_message_says_when_to_retry_as_a_status_does(self, error: MeshwalkError) -> None:
+        """
+        A caller without our client is told the same by a message as by a status.
+        """
+        failure, retry = pack_failure(error), detail_of(pack_error(error), error_details_pb2.RetryInfo)
+
+        assert (retry.retry_delay if isinstance(retry, error_details_pb2.RetryInfo) else Duration()) == failure.retry_delay
+        assert code_pb2.Code.Value(error.hint) == failure.code
 
 
 class TestDetails:
@@ -214,12 +238,23 @@ class TestUnspeakable:
         """
         A fault of ours is always the same INTERNAL.
         """
-        back = unpack_error(called(internal()), TARGET)
+        back = unpack_error(called(pack_error(internal())), TARGET)
 
         assert (Internal, Internal.stable) == (type(back), str(back))
 
 
 class TestOtherServers:
+    @pytest.mark.parametrize(("code", "expected"), [(8, "RESOURCE_EXHAUSTED"), (99, "UNKNOWN")])
+    def test_a_message_of_a_newer_server(self, code: int, expected: str) -> None:
+        """
+        A kind of error that this client does not know is a CallFailed with its text and its code.
+        """
+        back = unpack_failure(routing_pb2.Failure(code=code, message="too much", reason="MOON_FULL"))
+        assert CallFailed is type(back)
+        assert isinstance(back, CallFailed)
+
+        assert ("too much", expected) == (str(back), back.code)
+
     @pytest.mark.parametrize(
         ("code", "says"),
         [

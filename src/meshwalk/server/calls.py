@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc.aio
-from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from meshwalk.problems import MeshwalkError, RequestError, Violation
 from meshwalk.server.reading import Unreadable
 from meshwalk.wire import errors
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
 
 
 _log = logging.getLogger(__name__)
@@ -37,10 +37,25 @@ def deadline_us(context: Context) -> int | None:
     """
     Return the time that a walk for this call has, or None if the caller waits for ever.
     """
+    seconds = remaining(context)
+
+    return None if seconds is None else within_us(seconds)
+
+
+def remaining(context: Context) -> float | None:
+    """
+    Return how many seconds this call has left, or None if the caller waits for ever.
+    """
     seconds = context.time_remaining()
+
     # A time past a thousand years is how "for ever" looks after some proxies.
-    if seconds is None or seconds > 3e10:
-        return None
+    return None if seconds is None or seconds > 3e10 else seconds
+
+
+def within_us(seconds: float) -> int:
+    """
+    Return the time that a walk has whose caller waits for *seconds* more.
+    """
     left = int(seconds * 1e6)
 
     return left - min(int(left * _MARGIN), _WIDEST_MARGIN_US)
@@ -71,18 +86,21 @@ def answers(
                 raise RequestError([Violation("request", f"cannot be read: {request.why}")])  # noqa: TRY301
             return await handler(service, request, context)
         except Exception as error:  # noqa: BLE001 (no input makes the server die)
-            status = _status(handler.__name__, error)
-        said = rpc_status.to_status(status)
+            failure = failure_of(handler.__name__, error)
+        said = rpc_status.to_status(errors.pack_status(failure))
         return await context.abort(said.code, said.details, said.trailing_metadata)
 
     return answered
 
 
-def _status(call: str, error: Exception) -> status_pb2.Status:
+def failure_of(call: str, error: Exception) -> routing_pb2.Failure:
+    """
+    Return what the caller of *call* is told of *error*; what is a fault of ours goes into the log.
+    """
     if isinstance(error, MeshwalkError) and errors.speakable(error):
-        return errors.pack_error(error)
+        return errors.pack_failure(error)
     # The error's own text may quote a prompt, so only its type and its places are logged.
     places = "".join(traceback.format_tb(error.__traceback__))
     _log.error("%s failed unexpectedly with %s at\n%s", call, type(error).__name__, places)
 
-    return errors.internal()
+    return errors.pack_failure(errors.internal())

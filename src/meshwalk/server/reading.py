@@ -20,8 +20,9 @@ class Unreadable:
     Stand for a request that could not be read.
     """
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, body: bytes) -> None:
         self.why = why
+        self.body = body
 
 
 class Registrar:
@@ -32,7 +33,7 @@ class Registrar:
     handlers for costs nobody else, so that is how all services are registered.
 
     Args:
-        careful: Whether their readers give an `Unreadable` instead of raising.
+        careful: Whether their readers give an `Unreadable` instead of raising, and their writers take bytes too.
     """
 
     def __init__(self, server: grpc.aio.Server, *, careful: bool = True) -> None:
@@ -50,7 +51,10 @@ class Registrar:
         """
         if self._careful:
             handlers = {
-                name: handler._replace(request_deserializer=_careful(handler.request_deserializer))
+                name: handler._replace(
+                    request_deserializer=_careful(handler.request_deserializer),
+                    response_serializer=_written(handler.response_serializer),
+                )
                 for name, handler in handlers.items()
             }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -61,6 +65,13 @@ def _careful(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         try:
             return read(body)
         except DecodeError as error:
-            return Unreadable(str(error))
+            return Unreadable(str(error), body)
 
     return careful
+
+
+def _written(write: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def written(reply: Any) -> bytes:
+        return reply if isinstance(reply, bytes) else write(reply)
+
+    return written

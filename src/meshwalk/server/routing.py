@@ -1,5 +1,5 @@
 """
-`RoutingService`: one request, one walk, one reply.
+`RoutingService`: one request, one walk, one reply; `RouteMany` has a file of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from meshwalk.hops import Assembly
 from meshwalk.plan import Plan
 from meshwalk.problems import RequestError, Violation
 from meshwalk.server.calls import Context, answers, deadline_us, traceparent
+from meshwalk.server.many import Many
 from meshwalk.server.served import Seat, Served
 from meshwalk.trace import Began, Commit, Entry, Glimpsed, Granted, Request, Wish
 from meshwalk.walk import Phase, Walk
@@ -32,15 +33,15 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        self._streams: set[Many] = set()
+        self._stopping = False
 
     @answers
     async def Route(self, request: routing_pb2.RouteRequest, context: Context) -> routing_pb2.RouteResponse:  # noqa: N802
         """
         Walk a request to its end.
         """
-        seat, asked = self._taken(request, context)
-
-        return _reply(seat, await seat.mesh.walk(asked), request)
+        return await self._routed(request, deadline_us(context), traceparent(context))
 
     @answers
     async def RouteStream(self, message: routing_pb2.RouteStreamRequest, context: Context) -> None:  # type: ignore[override] # noqa: N802
@@ -50,7 +51,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         It writes instead of yielding: a cancelled coroutine runs its `finally` at once, a generator when it is collected.
         """
         request = message.request
-        seat, asked = self._taken(request, context)
+        seat, asked = self._taken(request, deadline_us(context), traceparent(context))
         teller = _Teller(seat.mesh.plan)
         walk = asyncio.create_task(seat.mesh.walk(asked, teller, teller.tell))
         walk.add_done_callback(lambda _: teller.events.put_nowait(None))
@@ -72,19 +73,49 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         """
         Say where a request would go, without calling a model.
         """
-        seat, asked = self._taken(message.request, context)
+        seat, asked = self._taken(message.request, deadline_us(context), traceparent(context))
 
         return convert.pack_decided(await seat.mesh.decide(asked), seat.mesh.plan)
 
-    def _taken(self, request: routing_pb2.RouteRequest, context: Context) -> tuple[Seat, Request]:
+    @answers
+    async def RouteMany(self, frames: object, context: Context) -> None:  # type: ignore[override] # noqa: N802
+        """
+        Walk what the frames of a stream ask for, and write frames of what ends; see `Many`.
+        """
+        del frames  # it reads them itself, so that it can stop doing so
+        many = Many(context, self._routed)
+        self._streams.add(many)
+        if self._stopping:
+            many.stop()
+        try:
+            await many.run()
+        finally:
+            self._streams.remove(many)
+
+    def stop(self) -> None:
+        """
+        Let streams that could go on for ever end when what is under way has.
+        """
+        self._stopping = True
+        for many in self._streams:
+            many.stop()
+
+    async def _routed(
+        self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str
+    ) -> routing_pb2.RouteResponse:
+        seat, asked = self._taken(request, left_us, traceparent)
+
+        return _reply(seat, await seat.mesh.walk(asked), request)
+
+    def _taken(self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str) -> tuple[Seat, Request]:
         seat = self._served.pick(request.graph)
         if request.detail not in _DETAILS:
             raise RequestError([Violation("detail", f"is {request.detail}, and this server knows NONE, HOPS and FULL")])
 
         # Who sends a key comes back for the walk, so it is not cut short when this call is.
-        left_us = None if request.idempotency_key else deadline_us(context)
+        left_us = None if request.idempotency_key else left_us
 
-        return seat, convert.unpack_request(request, left_us, traceparent(context))
+        return seat, convert.unpack_request(request, left_us, traceparent)
 
 
 def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:

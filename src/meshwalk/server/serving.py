@@ -55,9 +55,10 @@ class Server:
     Serve meshes at an address, see `serve`.
     """
 
-    def __init__(self, server: grpc.aio.Server, health: Health, port: int) -> None:
+    def __init__(self, server: grpc.aio.Server, health: Health, routing: Routing, port: int) -> None:
         self._server = server
         self._health = health
+        self._routing = routing
         self.port = port
 
     async def wait(self) -> None:
@@ -71,6 +72,7 @@ class Server:
         Take no more calls, wait up to *grace* seconds for those that run, and cancel the rest.
         """
         await self._health.stop()
+        self._routing.stop()
         await self._server.stop(grace)
 
 
@@ -100,9 +102,9 @@ async def serve(
     checked_address(listen, first_port=0)
     served = Served(meshes)
     server = grpc.aio.server(options=_options(served, share_port))
-    health = Health()
+    health, routing = Health(), Routing(served)
     registrar: Any = Registrar(server)
-    routing_pb2_grpc.add_RoutingServiceServicer_to_server(Routing(served), registrar)
+    routing_pb2_grpc.add_RoutingServiceServicer_to_server(routing, registrar)
     trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, shelf), registrar)
     graph_pb2_grpc.add_GraphServiceServicer_to_server(Graphs(served), registrar)
     budget_pb2_grpc.add_BudgetServiceServicer_to_server(Budgets(served, operator or Operator()), registrar)
@@ -110,7 +112,7 @@ async def serve(
     health_pb2_grpc.add_HealthServicer_to_server(health, foreign)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), foreign)
-    running = Server(server, health, _bind(server, listen))
+    running = Server(server, health, routing, _bind(server, listen))
     await server.start()
     await health.start(SERVICES)
     try:

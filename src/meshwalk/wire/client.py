@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc.aio
 
 from meshwalk.model import Caps, Limits, Sampling, ScopeKind, Value
-from meshwalk.problems import RequestError, Violation
-from meshwalk.trace import Form, Message, Outcome, Request, Scopes
+from meshwalk.problems import SetupError
+from meshwalk.trace import Form, Message, Outcome, Request
 from meshwalk.wire import convert
 from meshwalk.wire.address import checked_address
+from meshwalk.wire.asking import request_of
 from meshwalk.wire.errors import CallFailed, NotFound, Unauthenticated, unpack_error
 from meshwalk.wire.gen.meshwalk.v1 import (
     budget_pb2,
@@ -31,6 +32,7 @@ from meshwalk.wire.gen.meshwalk.v1 import (
     trace_pb2_grpc,
 )
 from meshwalk.wire.keys import checked_key
+from meshwalk.wire.many import IN_FLIGHT, LARGEST, Many
 from meshwalk.wire.words import (
     AccountCard,
     AccountPage,
@@ -65,6 +67,7 @@ __all__ = [
     "GraphCard",
     "HopFinished",
     "HopStarted",
+    "Many",
     "NotFound",
     "Page",
     "Record",
@@ -151,7 +154,7 @@ class Client:
             WalkStopped: If the walk failed; its children say of what.
             CallFailed: If there is no server, or it failed.
         """
-        request = _request(prompt, session, workflow, limits, sampling, attributes)
+        request = request_of(prompt, session, workflow, limits, sampling, attributes)
         request.idempotency_key, request.form = idempotency_key, form
 
         return await self.ask(request, graph=graph, timeout=timeout, detail=detail, traceparent=traceparent)
@@ -197,7 +200,7 @@ class Client:
 
         Leaving the loop early cancels the walk once the iterator is closed (`contextlib.aclosing` does that at once).
         """
-        request = _request(prompt, session, workflow, limits, sampling, attributes)
+        request = request_of(prompt, session, workflow, limits, sampling, attributes)
         request.idempotency_key, request.form = idempotency_key, form
         message = routing_pb2.RouteStreamRequest(request=convert.pack_request(request, graph, detail))
         call = self._routing.RouteStream(message, timeout=timeout, metadata=_metadata(traceparent))
@@ -209,6 +212,21 @@ class Client:
             raise unpack_error(error, self.target) from error
         finally:
             call.cancel()
+
+    def many(self, *, linger: float = 0.0, largest: int = LARGEST, in_flight: int = IN_FLIGHT) -> Many:
+        """
+        Open a stream for many requests at a time, inside `async with`; each costs a fraction of a call of its own.
+
+        Args:
+            linger: Seconds that a request waits for others to share its frame; with 0 those share one that come while the frame
+                before them is written.
+            largest: How many requests a frame holds at most.
+            in_flight: How many requests are under way at most; more wait for their turn.
+
+        Raises:
+            SetupError: If one of them is out of its range.
+        """
+        return Many(self._opened(), self.target, linger=linger, largest=largest, in_flight=in_flight)
 
     async def decide(
         self,
@@ -225,7 +243,7 @@ class Client:
         """
         Ask where a prompt would go, without calling a model.
         """
-        request = _request(prompt, session, workflow, limits, sampling, attributes)
+        request = request_of(prompt, session, workflow, limits, sampling, attributes)
         message = routing_pb2.DecideRequest(request=convert.pack_request(request, graph))
 
         return convert.unpack_decided(await self._call(self._routing.Decide(message, timeout=timeout)))
@@ -338,35 +356,17 @@ class Client:
         metadata = (("authorization", f"Bearer {key and checked_key(key)}"),)
         await self._call(self._budgets.SetBudget(message, timeout=timeout, metadata=metadata))
 
+    def _opened(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            raise SetupError(f"the client of {self.target} is not open; use it inside `async with`")
+
+        return self._channel
+
     async def _call(self, call: Awaitable[_Given]) -> _Given:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
             raise unpack_error(error, self.target) from error
-
-
-def _request(
-    prompt: str | Sequence[Message],
-    session: str,
-    workflow: str,
-    limits: Limits,
-    sampling: Sampling,
-    attributes: dict[str, Value],
-) -> Request:
-    return Request(_messages(prompt), attributes=attributes, sampling=sampling, scopes=Scopes(session, workflow), limits=limits)
-
-
-def _messages(prompt: Any) -> tuple[Message, ...]:
-    if isinstance(prompt, str):
-        return (Message("user", prompt),)
-    # Whoever calls this may have no type checker.
-    messages: tuple[Any, ...] = tuple(prompt) if isinstance(prompt, Sequence) else (prompt,)
-    for message in messages:
-        if not isinstance(message, Message):
-            why = f"takes a text or a sequence of Message, and got {type(message).__name__}"
-            raise RequestError([Violation("messages", why)])
-
-    return messages
 
 
 def _metadata(traceparent: str) -> Metadata:

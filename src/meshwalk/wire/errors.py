@@ -5,13 +5,17 @@ The status code is the class's `hint`.  A `google.rpc.ErrorInfo` names the class
 `metadata`), a `google.rpc.BadRequest` the fields that cannot be taken, and a `google.rpc.RetryInfo` says that trying again
 may help.  A `PartialAnswer` holds what had come of an answer that broke off.
 
+Where an error is no call's end, as in `RouteMany`, a `Failure` says the same as a message; a status is made of one and read
+as one.
+
 A status travels in HTTP/2 trailers, which peers bound (8 KiB is common), and a caller can name an attribute a megabyte
 long.  So everything here is clipped: an error must not turn into another one because it is long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import ClassVar
 
 import grpc
@@ -114,6 +118,10 @@ _REASONS: Mapping[str, type[MeshwalkError]] = {
 }
 _NAMES = {kind: reason for reason, kind in _REASONS.items()}
 
+# What an error knows beside its words: fields of a `Failure`, keys of an ErrorInfo.
+_KNOWN = ("traversal_id", "node", "cause", "scope", "plan_digest")
+_PARTIAL = routing_pb2.PartialAnswer.DESCRIPTOR
+
 
 # ---- to the wire ----------------------------------------------------------------------------------------------------
 
@@ -129,19 +137,53 @@ def pack_error(error: MeshwalkError) -> status_pb2.Status:
     """
     Make a status of an error that is speakable.
     """
-    details: list[ProtobufMessage] = []
+    return pack_status(pack_failure(error))
+
+
+def pack_failure(error: MeshwalkError) -> routing_pb2.Failure:
+    """
+    Make a message of an error that is speakable; it holds all that its status would.
+    """
+    failure = routing_pb2.Failure(
+        code=code_pb2.Code.Value(error.hint),
+        message=_clipped(str(error), _MESSAGE_BYTES),
+        reason=_NAMES[type(error)],
+    )
+    for name, value in _known(error).items():
+        setattr(failure, name, _clipped(value, _FIELD_BYTES))
     if isinstance(error, RequestError):
-        details.append(_bad_request(error.violations))
+        failure.field_violations.extend(_field_violations(error.violations))
     if isinstance(error, WalkStopped) and error.partial_hop is not None:
         text = _clipped(error.partial, _PARTIAL_BYTES)
-        details.append(routing_pb2.PartialAnswer(hop=error.partial_hop, text=text, characters=error.partial_characters))
+        failure.partial.MergeFrom(
+            routing_pb2.PartialAnswer(hop=error.partial_hop, text=text, characters=error.partial_characters)
+        )
     if _retriable(error):
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromSeconds(_RETRY_SECONDS)
-        details.append(retry)
-    info = error_details_pb2.ErrorInfo(reason=_NAMES[type(error)], domain=DOMAIN, metadata=_metadata(error))
-    status = status_pb2.Status(code=code_pb2.Code.Value(error.hint), message=_clipped(str(error), _MESSAGE_BYTES))
-    for detail in [info, *details]:
+        failure.retry_delay.FromSeconds(_RETRY_SECONDS)
+
+    return failure
+
+
+def pack_status(failure: routing_pb2.Failure) -> status_pb2.Status:
+    """
+    Make a status with details of *failure*.
+    """
+    known = {name: value for name in _KNOWN if (value := getattr(failure, name))}
+    details: list[ProtobufMessage] = [
+        error_details_pb2.ErrorInfo(reason=failure.reason, domain=DOMAIN, metadata=known),
+    ]
+    if failure.field_violations:
+        fields = [
+            error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+            for violation in failure.field_violations
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=fields))
+    if failure.HasField("partial"):
+        details.append(failure.partial)
+    if failure.HasField("retry_delay"):
+        details.append(error_details_pb2.RetryInfo(retry_delay=failure.retry_delay))
+    status = status_pb2.Status(code=failure.code, message=failure.message)
+    for detail in details:
         status.details.add().Pack(detail)
 
     return status
@@ -154,38 +196,30 @@ def _retriable(error: MeshwalkError) -> bool:
     return isinstance(error, VaultAway | StillUnderWay)
 
 
-def internal() -> status_pb2.Status:
+def internal() -> MeshwalkError:
     """
-    Make the status that stands for every fault of ours; what it was is in the log only.
+    Return the error that stands for every fault of ours; what it was is in the log only.
     """
-    return pack_error(Internal(Internal.stable, code="INTERNAL"))
+    return Internal(Internal.stable, code="INTERNAL")
 
 
-def _metadata(error: MeshwalkError) -> dict[str, str]:
+def _known(error: MeshwalkError) -> dict[str, str]:
     if isinstance(error, WalkStopped):
-        known = {
+        return {
             "traversal_id": error.traversal_id,
             "node": error.node,
             "cause": error.error_class,
             "scope": error.scope,
         }
-    elif isinstance(error, TraceError):
-        known = {"plan_digest": error.plan_digest}
-    else:
-        known = {}
 
-    return {name: _clipped(value, _FIELD_BYTES) for name, value in known.items() if value}
+    return {"plan_digest": error.plan_digest} if isinstance(error, TraceError) else {}
 
 
-def _bad_request(violations: Iterable[Violation]) -> error_details_pb2.BadRequest:
-    fields = [
-        error_details_pb2.BadRequest.FieldViolation(
+def _field_violations(violations: Iterable[Violation]) -> Iterator[routing_pb2.FieldViolation]:
+    for field, description in islice(violations, _VIOLATIONS):
+        yield routing_pb2.FieldViolation(
             field=_clipped(field, _FIELD_BYTES), description=_clipped(description, _DESCRIPTION_BYTES)
         )
-        for field, description in violations
-    ]
-
-    return error_details_pb2.BadRequest(field_violations=fields[:_VIOLATIONS])
 
 
 def _clipped(text: str, size: int) -> str:
@@ -211,49 +245,84 @@ def unpack_error(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
         status = rpc_status.from_call(call)
     except ValueError:  # someone between us and the server changed the code or the message
         status = None
-    if status is not None:
-        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        partial = routing_pb2.PartialAnswer()
-        for detail in status.details:
-            _ = detail.Unpack(info) or detail.Unpack(bad_request) or detail.Unpack(partial)
-        kind = _REASONS.get(info.reason) if info.domain == DOMAIN else None
-        if kind is not None:
-            error = _rebuilt(kind, status.message, info.metadata, bad_request)
-            # Hop 0 of no characters is what a partial answer is when nobody sent one.
-            if isinstance(error, WalkStopped) and any(detail.Is(partial.DESCRIPTOR) for detail in status.details):
-                error.partial, error.partial_hop = partial.text, partial.hop
-                error.partial_characters = partial.characters
-            return error
+    if status is not None and (failure := _failure(status)) is not None and failure.reason in _REASONS:
+        return unpack_failure(failure)
 
     return _unsaid(call, target)
 
 
-def _rebuilt(
-    kind: type[MeshwalkError], message: str, known: Mapping[str, str], bad_request: error_details_pb2.BadRequest
-) -> MeshwalkError:
+def _failure(status: status_pb2.Status) -> routing_pb2.Failure | None:
+    """
+    Return what `pack_status` made *status* of; None if someone else did.
+    """
+    failure = routing_pb2.Failure(code=status.code, message=status.message)
+    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        _ = detail.Unpack(info) or detail.Unpack(bad_request)
+        # Hop 0 of no characters is a partial answer too, so its field is touched only where one was sent.
+        if detail.Is(_PARTIAL):
+            failure.partial.SetInParent()
+            detail.Unpack(failure.partial)
+    if info.domain != DOMAIN:
+        return None
+    failure.reason = info.reason
+    for name in _KNOWN:
+        setattr(failure, name, info.metadata.get(name, ""))
+    for violation in bad_request.field_violations:
+        failure.field_violations.add(field=violation.field, description=violation.description)
+
+    return failure
+
+
+def unpack_failure(failure: routing_pb2.Failure) -> MeshwalkError:
+    """
+    Return the error that *failure* stands for; one of an unknown kind is a `CallFailed` with its code.
+    """
+    kind, message = _REASONS.get(failure.reason, CallFailed), failure.message
     if issubclass(kind, RequestError):
-        return kind(Violation(violation.field, violation.description) for violation in bad_request.field_violations)
+        return kind(Violation(violation.field, violation.description) for violation in failure.field_violations)
     if issubclass(kind, WalkStopped):
-        return kind(
-            message,
-            traversal_id=known.get("traversal_id", ""),
-            node=known.get("node", ""),
-            error_class=known.get("cause", ""),
-            scope=known.get("scope", ""),
-        )
+        return _stopped(kind, failure)
     if issubclass(kind, TraceError):
-        return kind(message, plan_digest=known.get("plan_digest", ""))
+        return kind(message, plan_digest=failure.plan_digest)
     if issubclass(kind, CallFailed):
-        return kind(message, code=kind.hint)
+        return kind(message, code=_code_name(failure.code))
 
     return kind(message)
+
+
+def _stopped(kind: type[WalkStopped], failure: routing_pb2.Failure) -> WalkStopped:
+    error = kind(
+        failure.message,
+        traversal_id=failure.traversal_id,
+        node=failure.node,
+        error_class=failure.cause,
+        scope=failure.scope,
+    )
+    if failure.HasField("partial"):
+        error.partial, error.partial_hop = failure.partial.text, failure.partial.hop
+        error.partial_characters = failure.partial.characters
+
+    return error
+
+
+def _code_name(code: int) -> str:
+    # A newer server may know more of them than the library here.
+    return code_pb2.Code.Name(code) if code in code_pb2.Code.values() else "UNKNOWN"
+
+
+def unanswered(target: str) -> MeshwalkError:
+    """
+    Return the error of a caller whose time was up before *target* answered.
+    """
+    return DeadlineMissed(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
 
 
 def _unsaid(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
     code, said = call.code(), call.details() or "no details"
     match code:
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineMissed(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
+            return unanswered(target)
         case grpc.StatusCode.UNAVAILABLE:
             message = (
                 f"no answer from {target} ({said}); is `meshwalk serve` running there?  Where it was, the call may have been "

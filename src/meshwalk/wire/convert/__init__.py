@@ -9,6 +9,7 @@ a kind, a duration out of its range) is a `RequestError` with the field.
 from __future__ import annotations
 
 from meshwalk.wire.convert.budgets import SCOPE_KINDS, pack_account, unpack_accounts
+from meshwalk.wire.convert.frames import pack_cancel, pack_item, pack_result
 from meshwalk.wire.convert.graphs import pack_card, pack_described, unpack_card, unpack_described
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.previews import Previewed, pack_decided, unpack_decided
@@ -32,6 +33,7 @@ from meshwalk.wire.convert.values import (
     pack_caps,
     pack_plan,
     unpack_caps,
+    unpack_duration,
     unpack_plan,
 )
 
@@ -44,6 +46,7 @@ __all__ = [
     "Previewed",
     "Prototypes",
     "pack_account",
+    "pack_cancel",
     "pack_caps",
     "pack_card",
     "pack_committed",
@@ -54,10 +57,12 @@ __all__ = [
     "pack_final",
     "pack_finished",
     "pack_hop",
+    "pack_item",
     "pack_plan",
     "pack_record",
     "pack_reply",
     "pack_request",
+    "pack_result",
     "pack_started",
     "pack_summary",
     "unpack_accounts",
@@ -65,6 +70,7 @@ __all__ = [
     "unpack_card",
     "unpack_decided",
     "unpack_described",
+    "unpack_duration",
     "unpack_event",
     "unpack_hop",
     "unpack_plan",

@@ -392,7 +392,7 @@ def unpack_limits(message: common.Limits) -> Limits:
     """
     return Limits(
         hops=message.hops if message.HasField("hops") else None,
-        deadline_us=_unpack_duration("limits.deadline", message.deadline) if message.HasField("deadline") else None,
+        deadline_us=unpack_duration("limits.deadline", message.deadline) if message.HasField("deadline") else None,
         cost_nano_usd=message.cost_nano_usd if message.HasField("cost_nano_usd") else None,
         input_bytes=message.input_bytes if message.HasField("input_bytes") else None,
         output_tokens=message.output_tokens if message.HasField("output_tokens") else None,
@@ -401,7 +401,13 @@ def unpack_limits(message: common.Limits) -> Limits:
     )
 
 
-def _unpack_duration(field: str, message: Duration) -> int:
+def unpack_duration(field: str, message: Duration) -> int:
+    """
+    Read a duration, in microseconds.
+
+    Raises:
+        RequestError: If it is none; *field* is named.
+    """
     seconds, nanos = message.seconds, message.nanos
     if abs(seconds) > _LONGEST_SECONDS or abs(nanos) > 999_999_999 or seconds * nanos < 0:
         raise RequestError([Violation(field, "is no google.protobuf.Duration: its seconds or nanos are out of range")])

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as meshwalk_dot_v1_dot_common__pb2
 from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as meshwalk_dot_v1_dot_traversal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19meshwalk/v1/routing.proto\x12\x0bmeshwalk.v1\x1a\x18meshwalk/v1/common.proto\x1a\x1bmeshwalk/v1/traversal.proto\"\x99\x03\n\x0cRouteRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12&\n\x08messages\x18\x03 \x03(\x0b\x32\x14.meshwalk.v1.Message\x12#\n\x06params\x18\x04 \x01(\x0b\x32\x13.meshwalk.v1.Params\x12=\n\nattributes\x18\x05 \x03(\x0b\x32).meshwalk.v1.RouteRequest.AttributesEntry\x12#\n\x06scopes\x18\x06 \x01(\x0b\x32\x13.meshwalk.v1.Scopes\x12#\n\x06limits\x18\x07 \x01(\x0b\x32\x13.meshwalk.v1.Limits\x12#\n\x06\x64\x65tail\x18\x08 \x01(\x0e\x32\x13.meshwalk.v1.Detail\x12\x1f\n\x04\x66orm\x18\t \x01(\x0b\x32\x11.meshwalk.v1.Form\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.meshwalk.v1.Value:\x02\x38\x01\"\xa6\x03\n\rRouteResponse\x12\x14\n\x0ctraversal_id\x18\x01 \x01(\t\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x14.meshwalk.v1.PlanRef\x12%\n\x07outcome\x18\x03 \x01(\x0e\x32\x14.meshwalk.v1.Outcome\x12#\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x13.meshwalk.v1.Answer\x12\x0c\n\x04path\x18\x05 \x03(\t\x12!\n\x05usage\x18\x06 \x01(\x0b\x32\x12.meshwalk.v1.Usage\x12\x15\n\rcost_nano_usd\x18\x07 \x01(\x03\x12*\n\ncost_basis\x18\x08 \x01(\x0e\x32\x16.meshwalk.v1.CostBasis\x12\x12\n\nlatency_us\x18\t \x01(\x03\x12\x11\n\tengine_us\x18\n \x01(\x03\x12)\n\ttraversal\x18\x0b \x01(\x0b\x32\x16.meshwalk.v1.Traversal\x12%\n\x07refusal\x18\x0c \x01(\x0b\x32\x14.meshwalk.v1.Refusal\x12\x10\n\x08trace_id\x18\r \x01(\t\x12\x10\n\x08repeated\x18\x0e \x01(\x08\"y\n\x06\x41nswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12)\n\ntool_calls\x18\x04 \x03(\x0b\x32\x15.meshwalk.v1.ToolCall\x12\x11\n\tsimulated\x18\x05 \x01(\x08\">\n\rPartialAnswer\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\ncharacters\x18\x03 \x01(\x03\"\'\n\x07Refusal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x12RouteStreamRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1.RouteRequest\"\x8c\x02\n\x13RouteStreamResponse\x12.\n\x0bhop_started\x18\x01 \x01(\x0b\x32\x17.meshwalk.v1.HopStartedH\x00\x12\x30\n\x0chop_finished\x18\x02 \x01(\x0b\x32\x18.meshwalk.v1.HopFinishedH\x00\x12\x30\n\x0c\x61nswer_delta\x18\x03 \x01(\x0b\x32\x18.meshwalk.v1.AnswerDeltaH\x00\x12+\n\tcommitted\x18\x04 \x01(\x0b\x32\x16.meshwalk.v1.CommittedH\x00\x12+\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x1a.meshwalk.v1.RouteResponseH\x00\x42\x07\n\x05\x65vent\"\\\n\nHopStarted\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x1f\n\x04role\x18\x03 \x01(\x0e\x32\x11.meshwalk.v1.Role\x12\x12\n\nstarted_us\x18\x04 \x01(\x03\",\n\x0bHopFinished\x12\x1d\n\x03hop\x18\x01 \x01(\x0b\x32\x10.meshwalk.v1.Hop\"\x18\n\tCommitted\x12\x0b\n\x03hop\x18\x01 \x01(\x03\"(\n\x0b\x41nswerDelta\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\";\n\rDecideRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1.RouteRequest\"\xfa\x01\n\x0e\x44\x65\x63ideResponse\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.meshwalk.v1.PlanRef\x12\x0c\n\x04path\x18\x02 \x03(\t\x12%\n\x07outcome\x18\x03 \x01(\x0e\x32\x14.meshwalk.v1.Outcome\x12\"\n\x04hops\x18\x04 \x03(\x0b\x32\x14.meshwalk.v1.FreeHop\x12\x0c\n\x04next\x18\x05 \x01(\t\x12\x1f\n\x04need\x18\x06 \x01(\x0b\x32\x11.meshwalk.v1.Need\x12,\n\nconsidered\x18\x07 \x03(\x0b\x32\x18.meshwalk.v1.PreviewEdge\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xb8\x01\n\x07\x46reeHop\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x32\n\x07outputs\x18\x02 \x03(\x0b\x32!.meshwalk.v1.FreeHop.OutputsEntry\x12\'\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x15.meshwalk.v1.Decision\x1a\x42\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.meshwalk.v1.Value:\x02\x38\x01\"^\n\x0bPreviewEdge\x12\n\n\x02to\x18\x01 \x01(\t\x12\r\n\x05guard\x18\x02 \x01(\t\x12\r\n\x05needs\x18\x03 \x03(\t\x12%\n\x07verdict\x18\x04 \x01(\x0e\x32\x14.meshwalk.v1.Verdict*S\n\x06\x44\x65tail\x12\x16\n\x12\x44\x45TAIL_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x44\x45TAIL_NONE\x10\x01\x12\x0f\n\x0b\x44\x45TAIL_HOPS\x10\x02\x12\x0f\n\x0b\x44\x45TAIL_FULL\x10\x03\x32\xe7\x01\n\x0eRoutingService\x12>\n\x05Route\x12\x19.meshwalk.v1.RouteRequest\x1a\x1a.meshwalk.v1.RouteResponse\x12R\n\x0bRouteStream\x12\x1f.meshwalk.v1.RouteStreamRequest\x1a .meshwalk.v1.RouteStreamResponse0\x01\x12\x41\n\x06\x44\x65\x63ide\x12\x1a.meshwalk.v1.DecideRequest\x1a\x1b.meshwalk.v1.DecideResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19meshwalk/v1/routing.proto\x12\x0bmeshwalk.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18meshwalk/v1/common.proto\x1a\x1bmeshwalk/v1/traversal.proto\"\x99\x03\n\x0cRouteRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12&\n\x08messages\x18\x03 \x03(\x0b\x32\x14.meshwalk.v1.Message\x12#\n\x06params\x18\x04 \x01(\x0b\x32\x13.meshwalk.v1.Params\x12=\n\nattributes\x18\x05 \x03(\x0b\x32).meshwalk.v1.RouteRequest.AttributesEntry\x12#\n\x06scopes\x18\x06 \x01(\x0b\x32\x13.meshwalk.v1.Scopes\x12#\n\x06limits\x18\x07 \x01(\x0b\x32\x13.meshwalk.v1.Limits\x12#\n\x06\x64\x65tail\x18\x08 \x01(\x0e\x32\x13.meshwalk.v1.Detail\x12\x1f\n\x04\x66orm\x18\t \x01(\x0b\x32\x11.meshwalk.v1.Form\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.meshwalk.v1.Value:\x02\x38\x01\"\xa6\x03\n\rRouteResponse\x12\x14\n\x0ctraversal_id\x18\x01 \x01(\t\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x14.meshwalk.v1.PlanRef\x12%\n\x07outcome\x18\x03 \x01(\x0e\x32\x14.meshwalk.v1.Outcome\x12#\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x13.meshwalk.v1.Answer\x12\x0c\n\x04path\x18\x05 \x03(\t\x12!\n\x05usage\x18\x06 \x01(\x0b\x32\x12.meshwalk.v1.Usage\x12\x15\n\rcost_nano_usd\x18\x07 \x01(\x03\x12*\n\ncost_basis\x18\x08 \x01(\x0e\x32\x16.meshwalk.v1.CostBasis\x12\x12\n\nlatency_us\x18\t \x01(\x03\x12\x11\n\tengine_us\x18\n \x01(\x03\x12)\n\ttraversal\x18\x0b \x01(\x0b\x32\x16.meshwalk.v1.Traversal\x12%\n\x07refusal\x18\x0c \x01(\x0b\x32\x14.meshwalk.v1.Refusal\x12\x10\n\x08trace_id\x18\r \x01(\t\x12\x10\n\x08repeated\x18\x0e \x01(\x08\"y\n\x06\x41nswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12)\n\ntool_calls\x18\x04 \x03(\x0b\x32\x15.meshwalk.v1.ToolCall\x12\x11\n\tsimulated\x18\x05 \x01(\x08\">\n\rPartialAnswer\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\ncharacters\x18\x03 \x01(\x03\"\'\n\x07Refusal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x12RouteStreamRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1.RouteRequest\"\x8c\x02\n\x13RouteStreamResponse\x12.\n\x0bhop_started\x18\x01 \x01(\x0b\x32\x17.meshwalk.v1.HopStartedH\x00\x12\x30\n\x0chop_finished\x18\x02 \x01(\x0b\x32\x18.meshwalk.v1.HopFinishedH\x00\x12\x30\n\x0c\x61nswer_delta\x18\x03 \x01(\x0b\x32\x18.meshwalk.v1.AnswerDeltaH\x00\x12+\n\tcommitted\x18\x04 \x01(\x0b\x32\x16.meshwalk.v1.CommittedH\x00\x12+\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x1a.meshwalk.v1.RouteResponseH\x00\x42\x07\n\x05\x65vent\"\\\n\nHopStarted\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x1f\n\x04role\x18\x03 \x01(\x0e\x32\x11.meshwalk.v1.Role\x12\x12\n\nstarted_us\x18\x04 \x01(\x03\",\n\x0bHopFinished\x12\x1d\n\x03hop\x18\x01 \x01(\x0b\x32\x10.meshwalk.v1.Hop\"\x18\n\tCommitted\x12\x0b\n\x03hop\x18\x01 \x01(\x03\"(\n\x0b\x41nswerDelta\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xd8\x01\n\x10RouteManyRequest\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".meshwalk.v1.RouteManyRequest.Item\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\x1a\x80\x01\n\x04Item\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.meshwalk.v1.RouteRequest\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"\xbf\x01\n\x11RouteManyResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.meshwalk.v1.RouteManyResponse.Result\x1ar\n\x06Result\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12+\n\x05reply\x18\x02 \x01(\x0b\x32\x1a.meshwalk.v1.RouteResponseH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.meshwalk.v1.FailureH\x00\x42\x05\n\x03\x65nd\"\xa3\x02\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0ctraversal_id\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\r\n\x05scope\x18\x06 \x01(\t\x12\r\n\x05\x63\x61use\x18\x07 \x01(\t\x12\x13\n\x0bplan_digest\x18\x08 \x01(\t\x12\x35\n\x10\x66ield_violations\x18\t \x03(\x0b\x32\x1b.meshwalk.v1.FieldViolation\x12+\n\x07partial\x18\n \x01(\x0b\x32\x1a.meshwalk.v1.PartialAnswer\x12.\n\x0bretry_delay\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\";\n\rDecideRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1.RouteRequest\"\xfa\x01\n\x0e\x44\x65\x63ideResponse\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.meshwalk.v1.PlanRef\x12\x0c\n\x04path\x18\x02 \x03(\t\x12%\n\x07outcome\x18\x03 \x01(\x0e\x32\x14.meshwalk.v1.Outcome\x12\"\n\x04hops\x18\x04 \x03(\x0b\x32\x14.meshwalk.v1.FreeHop\x12\x0c\n\x04next\x18\x05 \x01(\t\x12\x1f\n\x04need\x18\x06 \x01(\x0b\x32\x11.meshwalk.v1.Need\x12,\n\nconsidered\x18\x07 \x03(\x0b\x32\x18.meshwalk.v1.PreviewEdge\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xb8\x01\n\x07\x46reeHop\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x32\n\x07outputs\x18\x02 \x03(\x0b\x32!.meshwalk.v1.FreeHop.OutputsEntry\x12\'\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x15.meshwalk.v1.Decision\x1a\x42\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.meshwalk.v1.Value:\x02\x38\x01\"^\n\x0bPreviewEdge\x12\n\n\x02to\x18\x01 \x01(\t\x12\r\n\x05guard\x18\x02 \x01(\t\x12\r\n\x05needs\x18\x03 \x03(\t\x12%\n\x07verdict\x18\x04 \x01(\x0e\x32\x14.meshwalk.v1.Verdict*S\n\x06\x44\x65tail\x12\x16\n\x12\x44\x45TAIL_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x44\x45TAIL_NONE\x10\x01\x12\x0f\n\x0b\x44\x45TAIL_HOPS\x10\x02\x12\x0f\n\x0b\x44\x45TAIL_FULL\x10\x03\x32\xb7\x02\n\x0eRoutingService\x12>\n\x05Route\x12\x19.meshwalk.v1.RouteRequest\x1a\x1a.meshwalk.v1.RouteResponse\x12R\n\x0bRouteStream\x12\x1f.meshwalk.v1.RouteStreamRequest\x1a .meshwalk.v1.RouteStreamResponse0\x01\x12N\n\tRouteMany\x12\x1d.meshwalk.v1.RouteManyRequest\x1a\x1e.meshwalk.v1.RouteManyResponse(\x01\x30\x01\x12\x41\n\x06\x44\x65\x63ide\x12\x1a.meshwalk.v1.DecideRequest\x1a\x1b.meshwalk.v1.DecideResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,42 +38,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_FREEHOP_OUTPUTSENTRY']._loaded_options = None
   _globals['_FREEHOP_OUTPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_DETAIL']._serialized_start=2304
-  _globals['_DETAIL']._serialized_end=2387
-  _globals['_ROUTEREQUEST']._serialized_start=98
-  _globals['_ROUTEREQUEST']._serialized_end=507
-  _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_start=438
-  _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_end=507
-  _globals['_ROUTERESPONSE']._serialized_start=510
-  _globals['_ROUTERESPONSE']._serialized_end=932
-  _globals['_ANSWER']._serialized_start=934
-  _globals['_ANSWER']._serialized_end=1055
-  _globals['_PARTIALANSWER']._serialized_start=1057
-  _globals['_PARTIALANSWER']._serialized_end=1119
-  _globals['_REFUSAL']._serialized_start=1121
-  _globals['_REFUSAL']._serialized_end=1160
-  _globals['_ROUTESTREAMREQUEST']._serialized_start=1162
-  _globals['_ROUTESTREAMREQUEST']._serialized_end=1226
-  _globals['_ROUTESTREAMRESPONSE']._serialized_start=1229
-  _globals['_ROUTESTREAMRESPONSE']._serialized_end=1497
-  _globals['_HOPSTARTED']._serialized_start=1499
-  _globals['_HOPSTARTED']._serialized_end=1591
-  _globals['_HOPFINISHED']._serialized_start=1593
-  _globals['_HOPFINISHED']._serialized_end=1637
-  _globals['_COMMITTED']._serialized_start=1639
-  _globals['_COMMITTED']._serialized_end=1663
-  _globals['_ANSWERDELTA']._serialized_start=1665
-  _globals['_ANSWERDELTA']._serialized_end=1705
-  _globals['_DECIDEREQUEST']._serialized_start=1707
-  _globals['_DECIDEREQUEST']._serialized_end=1766
-  _globals['_DECIDERESPONSE']._serialized_start=1769
-  _globals['_DECIDERESPONSE']._serialized_end=2019
-  _globals['_FREEHOP']._serialized_start=2022
-  _globals['_FREEHOP']._serialized_end=2206
-  _globals['_FREEHOP_OUTPUTSENTRY']._serialized_start=2140
-  _globals['_FREEHOP_OUTPUTSENTRY']._serialized_end=2206
-  _globals['_PREVIEWEDGE']._serialized_start=2208
-  _globals['_PREVIEWEDGE']._serialized_end=2302
-  _globals['_ROUTINGSERVICE']._serialized_start=2390
-  _globals['_ROUTINGSERVICE']._serialized_end=2621
+  _globals['_DETAIL']._serialized_start=3097
+  _globals['_DETAIL']._serialized_end=3180
+  _globals['_ROUTEREQUEST']._serialized_start=130
+  _globals['_ROUTEREQUEST']._serialized_end=539
+  _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_start=470
+  _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_end=539
+  _globals['_ROUTERESPONSE']._serialized_start=542
+  _globals['_ROUTERESPONSE']._serialized_end=964
+  _globals['_ANSWER']._serialized_start=966
+  _globals['_ANSWER']._serialized_end=1087
+  _globals['_PARTIALANSWER']._serialized_start=1089
+  _globals['_PARTIALANSWER']._serialized_end=1151
+  _globals['_REFUSAL']._serialized_start=1153
+  _globals['_REFUSAL']._serialized_end=1192
+  _globals['_ROUTESTREAMREQUEST']._serialized_start=1194
+  _globals['_ROUTESTREAMREQUEST']._serialized_end=1258
+  _globals['_ROUTESTREAMRESPONSE']._serialized_start=1261
+  _globals['_ROUTESTREAMRESPONSE']._serialized_end=1529
+  _globals['_HOPSTARTED']._serialized_start=1531
+  _globals['_HOPSTARTED']._serialized_end=1623
+  _globals['_HOPFINISHED']._serialized_start=1625
+  _globals['_HOPFINISHED']._serialized_end=1669
+  _globals['_COMMITTED']._serialized_start=1671
+  _globals['_COMMITTED']._serialized_end=1695
+  _globals['_ANSWERDELTA']._serialized_start=1697
+  _globals['_ANSWERDELTA']._serialized_end=1737
+  _globals['_ROUTEMANYREQUEST']._serialized_start=1740
+  _globals['_ROUTEMANYREQUEST']._serialized_end=1956
+  _globals['_ROUTEMANYREQUEST_ITEM']._serialized_start=1828
+  _globals['_ROUTEMANYREQUEST_ITEM']._serialized_end=1956
+  _globals['_ROUTEMANYRESPONSE']._serialized_start=1959
+  _globals['_ROUTEMANYRESPONSE']._serialized_end=2150
+  _globals['_ROUTEMANYRESPONSE_RESULT']._serialized_start=2036
+  _globals['_ROUTEMANYRESPONSE_RESULT']._serialized_end=2150
+  _globals['_FAILURE']._serialized_start=2153
+  _globals['_FAILURE']._serialized_end=2444
+  _globals['_FIELDVIOLATION']._serialized_start=2446
+  _globals['_FIELDVIOLATION']._serialized_end=2498
+  _globals['_DECIDEREQUEST']._serialized_start=2500
+  _globals['_DECIDEREQUEST']._serialized_end=2559
+  _globals['_DECIDERESPONSE']._serialized_start=2562
+  _globals['_DECIDERESPONSE']._serialized_end=2812
+  _globals['_FREEHOP']._serialized_start=2815
+  _globals['_FREEHOP']._serialized_end=2999
+  _globals['_FREEHOP_OUTPUTSENTRY']._serialized_start=2933
+  _globals['_FREEHOP_OUTPUTSENTRY']._serialized_end=2999
+  _globals['_PREVIEWEDGE']._serialized_start=3001
+  _globals['_PREVIEWEDGE']._serialized_end=3095
+  _globals['_ROUTINGSERVICE']._serialized_start=3183
+  _globals['_ROUTINGSERVICE']._serialized_end=3494
 # @@protoc_insertion_point(module_scope)

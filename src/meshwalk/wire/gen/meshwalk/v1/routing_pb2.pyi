@@ -5,6 +5,7 @@ Asking: one request, one walk over a graph, one answer."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -500,6 +501,228 @@ class AnswerDelta(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnswerDelta: _TypeAlias = AnswerDelta  # noqa: Y015
+
+@_typing.final
+class RouteManyRequest(_message.Message):
+    """Several requests, and several walks to cancel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        """A request of a stream."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SEQ_FIELD_NUMBER: _builtins.int
+        REQUEST_FIELD_NUMBER: _builtins.int
+        TIMEOUT_FIELD_NUMBER: _builtins.int
+        TRACEPARENT_FIELD_NUMBER: _builtins.int
+        seq: _builtins.int
+        """Names the request on its stream, from 1; one that is under way cannot be used again before its result has come."""
+        traceparent: _builtins.str
+        """The W3C trace context that the walk continues; empty is the one in the stream's metadata."""
+        @_builtins.property
+        def request(self) -> Global___RouteRequest:
+            """The request."""
+
+        @_builtins.property
+        def timeout(self) -> _duration_pb2.Duration:
+            """How long the caller waits, as a call's deadline says it for `Route`; unset is for ever.  The stream's own deadline bounds
+            all its walks.
+            """
+
+        def __init__(
+            self,
+            *,
+            seq: _builtins.int = ...,
+            request: Global___RouteRequest | None = ...,
+            timeout: _duration_pb2.Duration | None = ...,
+            traceparent: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "timeout", b"timeout"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "seq", b"seq", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteManyRequest.Item]:
+        """The requests, in the order in which they start."""
+
+    @_builtins.property
+    def cancel(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The `seq` of each request whose walk is cancelled, before `items` start; its result is a failure with the code CANCELLED,
+        unless it had ended.  What is not under way is passed over.
+        """
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___RouteManyRequest.Item] | None = ...,
+        cancel: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteManyRequest: _TypeAlias = RouteManyRequest  # noqa: Y015
+
+@_typing.final
+class RouteManyResponse(_message.Message):
+    """What has ended since the last frame."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Result(_message.Message):
+        """How one request ended."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SEQ_FIELD_NUMBER: _builtins.int
+        REPLY_FIELD_NUMBER: _builtins.int
+        FAILURE_FIELD_NUMBER: _builtins.int
+        seq: _builtins.int
+        """Whose it is; 0 if what was sent could not be read so far."""
+        @_builtins.property
+        def reply(self) -> Global___RouteResponse:
+            """The reply."""
+
+        @_builtins.property
+        def failure(self) -> Global___Failure:
+            """The error."""
+
+        def __init__(
+            self,
+            *,
+            seq: _builtins.int = ...,
+            reply: Global___RouteResponse | None = ...,
+            failure: Global___Failure | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "failure", b"failure", "reply", b"reply"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "failure", b"failure", "reply", b"reply", "seq", b"seq"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_end: _TypeAlias = _typing.Literal["reply", "failure"]  # noqa: Y015
+        _WhichOneofArgType_end: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_end) -> _WhichOneofReturnType_end | None: ...
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteManyResponse.Result]:
+        """Each request has one result."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___RouteManyResponse.Result] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteManyResponse: _TypeAlias = RouteManyResponse  # noqa: Y015
+
+@_typing.final
+class Failure(_message.Message):
+    """An error as part of a message: what the status of a call and its details say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TRAVERSAL_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    PLAN_DIGEST_FIELD_NUMBER: _builtins.int
+    FIELD_VIOLATIONS_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """A google.rpc.Code."""
+    message: _builtins.str
+    """What is wrong, and what to do."""
+    reason: _builtins.str
+    """Names the kind of error, as a google.rpc.ErrorInfo does."""
+    traversal_id: _builtins.str
+    """The record of the walk, if there was one."""
+    node: _builtins.str
+    """Where the walk ended."""
+    scope: _builtins.str
+    """The budget that denied."""
+    cause: _builtins.str
+    """Why the walk failed, as `Traversal.cause` says it."""
+    plan_digest: _builtins.str
+    """The plan that a record asks for."""
+    @_builtins.property
+    def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
+        """The fields of `RouteRequest` that cannot be taken, as a google.rpc.BadRequest names them."""
+
+    @_builtins.property
+    def partial(self) -> Global___PartialAnswer:
+        """What had arrived of an answer that broke off."""
+
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """Set where trying again may help: after this long."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        traversal_id: _builtins.str = ...,
+        node: _builtins.str = ...,
+        scope: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        plan_digest: _builtins.str = ...,
+        field_violations: _abc.Iterable[Global___FieldViolation] | None = ...,
+        partial: Global___PartialAnswer | None = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["partial", b"partial", "retry_delay", b"retry_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "code", b"code", "field_violations", b"field_violations", "message", b"message", "node", b"node", "partial", b"partial", "plan_digest", b"plan_digest", "reason", b"reason", "retry_delay", b"retry_delay", "scope", b"scope", "traversal_id", b"traversal_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Failure: _TypeAlias = Failure  # noqa: Y015
+
+@_typing.final
+class FieldViolation(_message.Message):
+    """A field that cannot be taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field."""
+    description: _builtins.str
+    """What is wrong with it."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "field", b"field"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldViolation: _TypeAlias = FieldViolation  # noqa: Y015
 
 @_typing.final
 class DecideRequest(_message.Message):

@@ -55,6 +55,11 @@ class RoutingServiceStub(object):
                 request_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteStreamRequest.SerializeToString,
                 response_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteStreamResponse.FromString,
                 _registered_method=True)
+        self.RouteMany = channel.stream_stream(
+                '/meshwalk.v1.RoutingService/RouteMany',
+                request_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteManyRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteManyResponse.FromString,
+                _registered_method=True)
         self.Decide = channel.unary_unary(
                 '/meshwalk.v1.RoutingService/Decide',
                 request_serializer=meshwalk_dot_v1_dot_routing__pb2.DecideRequest.SerializeToString,
@@ -90,6 +95,20 @@ class RoutingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RouteMany(self, request_iterator, context):
+        """Does what `Route` does for many requests on one stream, whose frames carry several requests and several results each, which
+        costs a fraction of a call for each.  Results come as walks end, in any order; `seq` says whose they are.
+
+        What is wrong with one request fails that request and not the stream.  The server has at most 1,024 requests of a stream under
+        way, those counted whose results it could not write yet; past that it stops reading until there is room, and a `cancel`
+        waits like everything else, so a caller that wants to cancel at any time keeps below it.  A caller that goes away, or
+        cancels the stream, cancels all its walks; one that only closes its side is given every result first.  A server that stops
+        reads no more, writes the results of what it has read, and ends the stream with UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Decide(self, request, context):
         """Walks a request without calling any model, up to the first node that would call one; nothing is spent or recorded.
         """
@@ -109,6 +128,11 @@ def add_RoutingServiceServicer_to_server(servicer, server):
                     servicer.RouteStream,
                     request_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteStreamRequest.FromString,
                     response_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteStreamResponse.SerializeToString,
+            ),
+            'RouteMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.RouteMany,
+                    request_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteManyRequest.FromString,
+                    response_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteManyResponse.SerializeToString,
             ),
             'Decide': grpc.unary_unary_rpc_method_handler(
                     servicer.Decide,
@@ -181,6 +205,33 @@ class RoutingService(object):
             '/meshwalk.v1.RoutingService/RouteStream',
             meshwalk_dot_v1_dot_routing__pb2.RouteStreamRequest.SerializeToString,
             meshwalk_dot_v1_dot_routing__pb2.RouteStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RouteMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/meshwalk.v1.RoutingService/RouteMany',
+            meshwalk_dot_v1_dot_routing__pb2.RouteManyRequest.SerializeToString,
+            meshwalk_dot_v1_dot_routing__pb2.RouteManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

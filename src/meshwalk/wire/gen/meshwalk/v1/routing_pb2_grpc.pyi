@@ -48,6 +48,16 @@ class RoutingServiceStub:
     """Walks a request to its end and returns the answer."""
     RouteStream: _grpc.UnaryStreamMultiCallable[_routing_pb2.RouteStreamRequest, _routing_pb2.RouteStreamResponse]
     """Does what `Route` does, and tells of each hop as it starts and ends; the answer comes in pieces, then the whole reply."""
+    RouteMany: _grpc.StreamStreamMultiCallable[_routing_pb2.RouteManyRequest, _routing_pb2.RouteManyResponse]
+    """Does what `Route` does for many requests on one stream, whose frames carry several requests and several results each, which
+    costs a fraction of a call for each.  Results come as walks end, in any order; `seq` says whose they are.
+
+    What is wrong with one request fails that request and not the stream.  The server has at most 1,024 requests of a stream under
+    way, those counted whose results it could not write yet; past that it stops reading until there is room, and a `cancel`
+    waits like everything else, so a caller that wants to cancel at any time keeps below it.  A caller that goes away, or
+    cancels the stream, cancels all its walks; one that only closes its side is given every result first.  A server that stops
+    reads no more, writes the results of what it has read, and ends the stream with UNAVAILABLE.
+    """
     Decide: _grpc.UnaryUnaryMultiCallable[_routing_pb2.DecideRequest, _routing_pb2.DecideResponse]
     """Walks a request without calling any model, up to the first node that would call one; nothing is spent or recorded."""
 
@@ -71,6 +81,16 @@ class RoutingServiceAsyncStub(RoutingServiceStub):
     """Walks a request to its end and returns the answer."""
     RouteStream: _aio.UnaryStreamMultiCallable[_routing_pb2.RouteStreamRequest, _routing_pb2.RouteStreamResponse]  # type: ignore[assignment]
     """Does what `Route` does, and tells of each hop as it starts and ends; the answer comes in pieces, then the whole reply."""
+    RouteMany: _aio.StreamStreamMultiCallable[_routing_pb2.RouteManyRequest, _routing_pb2.RouteManyResponse]  # type: ignore[assignment]
+    """Does what `Route` does for many requests on one stream, whose frames carry several requests and several results each, which
+    costs a fraction of a call for each.  Results come as walks end, in any order; `seq` says whose they are.
+
+    What is wrong with one request fails that request and not the stream.  The server has at most 1,024 requests of a stream under
+    way, those counted whose results it could not write yet; past that it stops reading until there is room, and a `cancel`
+    waits like everything else, so a caller that wants to cancel at any time keeps below it.  A caller that goes away, or
+    cancels the stream, cancels all its walks; one that only closes its side is given every result first.  A server that stops
+    reads no more, writes the results of what it has read, and ends the stream with UNAVAILABLE.
+    """
     Decide: _aio.UnaryUnaryMultiCallable[_routing_pb2.DecideRequest, _routing_pb2.DecideResponse]  # type: ignore[assignment]
     """Walks a request without calling any model, up to the first node that would call one; nothing is spent or recorded."""
 
@@ -103,6 +123,22 @@ class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_routing_pb2.RouteStreamResponse], _abc.AsyncIterator[_routing_pb2.RouteStreamResponse]]:
         """Does what `Route` does, and tells of each hop as it starts and ends; the answer comes in pieces, then the whole reply."""
+
+    @_abc_1.abstractmethod
+    def RouteMany(
+        self,
+        request_iterator: _MaybeAsyncIterator[_routing_pb2.RouteManyRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_routing_pb2.RouteManyResponse], _abc.AsyncIterator[_routing_pb2.RouteManyResponse]]:
+        """Does what `Route` does for many requests on one stream, whose frames carry several requests and several results each, which
+        costs a fraction of a call for each.  Results come as walks end, in any order; `seq` says whose they are.
+
+        What is wrong with one request fails that request and not the stream.  The server has at most 1,024 requests of a stream under
+        way, those counted whose results it could not write yet; past that it stops reading until there is room, and a `cancel`
+        waits like everything else, so a caller that wants to cancel at any time keeps below it.  A caller that goes away, or
+        cancels the stream, cancels all its walks; one that only closes its side is given every result first.  A server that stops
+        reads no more, writes the results of what it has read, and ends the stream with UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def Decide(

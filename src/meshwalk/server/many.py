@@ -1,0 +1,180 @@
+"""
+`RouteMany`: one stream, whose frames carry several requests and several results.
+
+Laws of this module:
+
+1. Each item has exactly one result, whatever is wrong with it, unless the stream ends before.
+2. An item is held from when it starts until its result is written.  At most `MOST_HELD` of a stream are; past that nothing
+   is read, so that gRPC's own flow control holds the caller back, and one that does not read its results holds back its walks.
+3. Whatever has ended when the last frame is written goes into the next one, so that frames grow with the load by themselves.
+4. When the stream ends, however it does, nothing that it started still runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import grpc
+import grpc.aio
+from google.rpc import code_pb2
+
+from meshwalk.problems import RequestError, Violation
+from meshwalk.server.calls import Context, failure_of, remaining, traceparent, within_us
+from meshwalk.server.reading import Unreadable
+from meshwalk.server.salvage import Spoilt, salvaged
+from meshwalk.wire import convert
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+
+
+# How many items of a stream are held at a time, and how many bytes of results: past either nothing is read.
+MOST_HELD = 1_024
+MOST_HELD_BYTES = 8 << 20
+
+# A frame has at most so many results, and bytes if it has several; callers take 4 MiB if they are not told otherwise.
+LARGEST_FRAME = 256
+LARGEST_FRAME_BYTES = 1 << 20
+
+# Other callers have their turn after so many items have started.
+_BURST = 64
+
+_CALL = "RouteMany"
+_CANCELLED = routing_pb2.Failure(
+    code=code_pb2.CANCELLED, message="the walk was cancelled, as its caller asked", reason="CANCELLED"
+)
+_STOPPING = "the server stops; open the stream again, and ask again for what has no result"
+
+# Routes one request: what it is, how many microseconds its caller waits, and the caller's trace context.
+Route = Callable[[routing_pb2.RouteRequest, int | None, str], Awaitable[routing_pb2.RouteResponse]]
+
+_Item = routing_pb2.RouteManyRequest.Item
+
+
+class Many:
+    """
+    Serve one stream: call `run` once, and `stop` to let it end.
+    """
+
+    def __init__(self, context: Context, route: Route) -> None:
+        self._context = context
+        self._route = route
+        self._clock = asyncio.get_running_loop().time
+        seconds = remaining(context)
+        self._ends = None if seconds is None else self._clock() + seconds
+        self._traceparent = traceparent(context)
+        self._walks: dict[int, asyncio.Task[None]] = {}
+        self._results: deque[bytes] = deque()
+        self._held = self._held_bytes = 0
+        # Set when there is something to write, or nothing will be read any more.
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(lambda _: self._news.set())
+
+    def stop(self) -> None:
+        """
+        Read no more, and end when what is under way has.
+        """
+        self._reader.cancel()
+
+    async def run(self) -> None:
+        """
+        Read, walk and write until the caller has closed its side and has every result.
+        """
+        try:
+            while self._held or not self._reader.done():
+                await self._news.wait()
+                self._news.clear()
+                while self._results:
+                    await self._write()
+        finally:
+            running = [self._reader, *self._walks.values()]
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
+        if self._reader.cancelled():
+            # Not by an error of ours: nothing is wrong with any item.
+            self._context.set_code(grpc.StatusCode.UNAVAILABLE)
+            self._context.set_details(_STOPPING)
+        else:
+            self._reader.result()
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while (frame := await self._context.read()) is not grpc.aio.EOF:
+            read_at, items = self._clock(), self._opened(frame)
+            for position, item in enumerate(items, 1):
+                while self._held >= MOST_HELD or self._held_bytes >= MOST_HELD_BYTES:
+                    self._room.clear()
+                    await self._room.wait()
+                self._start(item, read_at)
+                if position % _BURST == 0:
+                    await asyncio.sleep(0)
+
+    def _opened(self, frame: routing_pb2.RouteManyRequest | Unreadable) -> Sequence[_Item | Spoilt]:
+        if isinstance(frame, Unreadable):
+            return salvaged(frame)
+        for seq in frame.cancel:
+            if (walk := self._walks.get(seq)) is not None:
+                # It has begun, since to read the next frame is to wait; so it will see this and have its result.
+                walk.cancel()
+
+        return frame.items
+
+    def _start(self, item: _Item | Spoilt, read_at: float) -> None:
+        self._held += 1
+        if isinstance(item, Spoilt):
+            self._refuse(item.seq, "request", f"cannot be read: {item.why}")
+        elif not item.seq:
+            self._refuse(0, "seq", "must be said: a number from 1, by which the result will be known")
+        elif item.seq in self._walks:
+            self._refuse(item.seq, "seq", f"is {item.seq}, and a request with it is under way; take another one")
+        else:
+            self._walks[item.seq] = asyncio.create_task(self._walk(item, read_at))
+
+    # ---- walking ------------------------------------------------------------------------------------------------
+
+    async def _walk(self, item: _Item, read_at: float) -> None:
+        seq = item.seq
+        try:
+            reply = await self._route(item.request, self._left_us(item, read_at), item.traceparent or self._traceparent)
+            result = convert.pack_result(seq, reply)
+        except asyncio.CancelledError:
+            result = convert.pack_result(seq, _CANCELLED)
+        except Exception as error:  # noqa: BLE001 (no input makes the server die)
+            result = convert.pack_result(seq, failure_of(_CALL, error))
+        del self._walks[seq]
+        self._end(result)
+
+    def _left_us(self, item: _Item, read_at: float) -> int | None:
+        ends = self._ends
+        if item.HasField("timeout"):
+            by = read_at + convert.unpack_duration("timeout", item.timeout) / 1e6
+            ends = by if ends is None else min(ends, by)
+
+        return None if ends is None else within_us(ends - self._clock())
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def _refuse(self, seq: int, field: str, why: str) -> None:
+        self._end(convert.pack_result(seq, failure_of(_CALL, RequestError([Violation(field, why)]))))
+
+    def _end(self, result: bytes) -> None:
+        self._results.append(result)
+        self._held_bytes += len(result)
+        self._news.set()
+
+    async def _write(self) -> None:
+        results, size = [self._results.popleft()], 0
+        while self._results and len(results) < LARGEST_FRAME:
+            size += len(results[-1])
+            if size + len(self._results[0]) > LARGEST_FRAME_BYTES:
+                break
+            results.append(self._results.popleft())
+        frame = b"".join(results)
+        await self._context.write(frame)
+        self._held -= len(results)
+        self._held_bytes -= len(frame)
+        self._room.set()

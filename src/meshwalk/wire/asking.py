@@ -1,0 +1,42 @@
+"""
+What a caller says, as a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from meshwalk.model import Limits, Sampling, Value
+from meshwalk.problems import RequestError, Violation
+from meshwalk.trace import Message, Request, Scopes
+
+
+def request_of(
+    prompt: str | Sequence[Message],
+    session: str,
+    workflow: str,
+    limits: Limits,
+    sampling: Sampling,
+    attributes: dict[str, Value],
+) -> Request:
+    """
+    Return the request that a call's arguments are.
+
+    Raises:
+        RequestError: If *prompt* is neither a text nor messages.
+    """
+    return Request(_messages(prompt), attributes=attributes, sampling=sampling, scopes=Scopes(session, workflow), limits=limits)
+
+
+def _messages(prompt: Any) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    # Whoever calls this may have no type checker.
+    messages: tuple[Any, ...] = tuple(prompt) if isinstance(prompt, Sequence) else (prompt,)
+    for message in messages:
+        if not isinstance(message, Message):
+            why = f"takes a text or a sequence of Message, and got {type(message).__name__}"
+            raise RequestError([Violation("messages", why)])
+
+    return messages
