@@ -78,8 +78,9 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
         *(*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts"),
         *("backends.base", "counting", "roles", "vaults"),
     ),
-    "telemetry": (*_GROUND, "plan", "hops"),
-    "store": (*_GROUND, "plan", "hops"),
+    "inbox": (),
+    "telemetry": (*_GROUND, "plan", "hops", "inbox"),
+    "store": (*_GROUND, "plan", "hops", "inbox"),
     # the library: looking back
     "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
     "cases": (

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
+from meshwalk.inbox import Burst, Inbox, OnFull
 from meshwalk.plan import Plan
 from meshwalk.store.database import open_to_write
-from meshwalk.store.inbox import Inbox, Item, OnFull
 from meshwalk.store.summary import COLUMNS, summarise
 from meshwalk.trace import Traversal, encode
 
@@ -30,7 +30,15 @@ from meshwalk.trace import Traversal, encode
 _INSERT = f"INSERT OR IGNORE INTO traversals ({', '.join(COLUMNS)}, body) VALUES ({', '.join('?' * len(COLUMNS))}, ?)"  # noqa: S608 (our own names)
 _INSERT_PLAN = "INSERT OR IGNORE INTO plans (plan_digest, shape_digest, graph, canonical) VALUES (?, ?, ?, ?)"
 
+Item = tuple[Traversal, Plan]
+
 _log = logging.getLogger(__name__)
+
+# How long the writer waits for company before it commits a lone traversal.
+LINGER_SECONDS = 0.1
+
+# One transaction's worth, so that other writers of the file get their turn.
+BATCH = 1_000
 
 
 class TraceStore:
@@ -50,7 +58,7 @@ class TraceStore:
     def __init__(self, folder: str | Path, *, on_full: OnFull = "drop", capacity: int = 10_000) -> None:
         self.folder = Path(folder)
         self._connection = open_to_write(folder)
-        self._inbox = Inbox(capacity, on_full)
+        self._inbox: Inbox[Item] = Inbox(capacity, on_full, linger=LINGER_SECONDS, batch=BATCH)
         self._plans: set[str] = set()
         self._failed = 0
         self._thread = threading.Thread(target=self._write, name="meshwalk-store", daemon=True)
@@ -100,14 +108,16 @@ class TraceStore:
     # ---- the thread ---------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        drops, failures = _Burst("traversals are dropped: the store's queue is full"), _Burst("traversals cannot be stored")
+        drops = Burst(_log, "traversals are dropped: the store's queue is full")
+        failures = Burst(_log, "traversals cannot be stored")
         while batch := self._inbox.take():
             error, count = self._commit(batch), len(batch)
             # Else the last of them would be held until there are more to write.
             del batch
             self._inbox.finish(count)
             drops.tell(self.dropped)
-            failures.tell(self.failed, error)
+            # What SQLite says of its file is the whole story; anything else may be a fault of ours, and keeps its places.
+            failures.tell(self.failed, str(error or ""), None if isinstance(error, sqlite3.Error) else error)
 
     def _commit(self, batch: Sequence[Item]) -> Exception | None:
         """
@@ -142,23 +152,3 @@ class TraceStore:
             self._connection.execute(_INSERT_PLAN, (digest, plan.shape_digest, plan.name, plan.canonical))
             plans.add(digest)
         self._connection.execute(_INSERT, row)
-
-
-class _Burst:
-    """
-    Log the first loss of a burst; a burst is over when a batch goes by without one.
-    """
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-        self._seen = 0
-        self._going = False
-
-    def tell(self, lost: int, error: Exception | None = None) -> None:
-        new = lost > self._seen
-        if new and not self._going:
-            why = "" if error is None else f": {error}"
-            # What SQLite says of its file is the whole story; anything else may be a fault of ours, and keeps its places.
-            places = None if isinstance(error, sqlite3.Error) else error
-            _log.warning("%s%s", self._message, why, exc_info=places, extra={"meshwalk.lost": lost})
-        self._going, self._seen = new, lost

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from meshwalk.problems import SetupError
+from meshwalk.telemetry.export import Sender
 
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -65,6 +67,31 @@ def resource() -> Resource:
         return found.merge(Resource({SERVICE_NAME: "meshwalk"}))
 
     return found
+
+
+def scope() -> InstrumentationScope:
+    """
+    Name what makes the spans.
+    """
+    return InstrumentationScope("meshwalk", version("meshwalk"))
+
+
+def sender(exporter: SpanExporter) -> Sender | None:
+    """
+    Return what sends traversals through *exporter* without going through the SDK's spans; None if that only takes those.
+    """
+    if not type(exporter).__module__.startswith(_OTLP_OVER_GRPC):
+        return None
+    # What the extra brings, and there it is.
+    from meshwalk.telemetry.otlp import Exporter, OtlpSender  # noqa: PLC0415
+
+    exporter.shutdown()
+    own = Exporter()
+
+    return OtlpSender(own.post, own.shutdown, resource(), scope())
+
+
+_OTLP_OVER_GRPC = "opentelemetry.exporter.otlp.proto.grpc."
 
 
 def _for_endpoint(environment: Mapping[str, str]) -> list[SpanExporter]:

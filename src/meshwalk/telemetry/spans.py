@@ -47,9 +47,8 @@ def route_attributes(traversal: Traversal) -> Attributes:
     """
     Return what the span of the whole walk says.
     """
-    began = traversal.began
-    requested = dict(began.facts.attributes)
-    scopes = began.facts.scopes
+    facts = traversal.facts
+    requested, scopes = dict(facts.attributes), facts.scopes
     usage = traversal.usage
     found: Attributes = {
         names.TRAVERSAL_ID: traversal.traversal_id,
@@ -160,7 +159,7 @@ class Tree:
         attributes |= _attempt_attributes(attempt)
         if attempt.status != "ok" and not _unwanted(hop, attempt):
             attributes[names.ERROR_TYPE] = attempt.error_class or attempt.status
-        asked = self._plan.node(hop.node).max_tokens(self._traversal.began.facts.sampling.max_tokens)
+        asked = self._plan.node(hop.node).max_tokens(self._traversal.facts.sampling.max_tokens)
         if asked is not None:
             attributes[names.REQUEST_MAX_TOKENS] = asked
 

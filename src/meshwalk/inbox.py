@@ -1,37 +1,39 @@
 """
-The queue between those who record and the one thread that writes: bounded, and counting.
+The queue between those who record and a thread that does something with it: bounded, and counting what it loses.
+
+Who records only puts a traversal here; whatever takes longer is the thread's, which takes them in batches.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from typing import Literal
-
-from meshwalk.plan import Plan
-from meshwalk.trace import Traversal
+from typing import Generic, Literal, TypeVar
 
 
 OnFull = Literal["drop", "block"]
-Item = tuple[Traversal, Plan]
 
-# How long the writer waits for company before it commits a lone traversal.
-LINGER_SECONDS = 0.1
-
-# One transaction's worth, so that other writers of the file get their turn.
-BATCH = 1_000
+_Item = TypeVar("_Item")
 
 
-class Inbox:
+class Inbox(Generic[_Item]):
     """
-    Hold traversals until they are written.
+    Hold traversals until they are taken.
+
+    Args:
+        capacity: How many it holds; one more is dropped and counted, or waits until there is room.
+        linger: How many seconds a lone traversal waits for company.
+        batch: How many are taken at once, and so many wait for no more.
     """
 
-    def __init__(self, capacity: int, on_full: OnFull) -> None:
+    def __init__(self, capacity: int, on_full: OnFull, *, linger: float, batch: int) -> None:
         self.dropped = 0
+        self._linger = linger
+        self._batch = batch
         self._capacity = capacity
         self._blocks = on_full == "block"
-        self._items: deque[Item] = deque()
+        self._items: deque[_Item] = deque()
         self._accepted = 0
         self._finished = 0
         self._closing = False
@@ -40,7 +42,7 @@ class Inbox:
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
 
-    def put(self, item: Item) -> None:
+    def put(self, item: _Item) -> None:
         """
         Take *item*, or count it as dropped; where a full inbox blocks, wait for room first.
         """
@@ -52,19 +54,21 @@ class Inbox:
                 return
             self._items.append(item)
             self._accepted += 1
-            # The writer sleeps only before the first item, and lingers only while there is room.
-            if len(self._items) == 1 or self._full:
+            # Whoever takes them sleeps only before the first item, and lingers only while a batch is not full.
+            if len(self._items) in (1, self._batch) or self._full:
                 self._filled.notify()
 
-    def take(self) -> list[Item]:
+    def take(self) -> list[_Item]:
         """
         Wait for items and take a batch of them; none are left and none will come if it is empty.
         """
         with self._filled:
             self._filled.wait_for(lambda: self._items or self._closing)
-            self._filled.wait_for(lambda: self._hurry or self._closing or self._full, LINGER_SECONDS)
+            self._filled.wait_for(
+                lambda: self._hurry or self._closing or self._full or len(self._items) >= self._batch, self._linger
+            )
             self._hurry = False
-            batch = [self._items.popleft() for _ in range(min(len(self._items), BATCH))]
+            batch = [self._items.popleft() for _ in range(min(len(self._items), self._batch))]
             self._emptied.notify_all()
 
         return batch
@@ -103,3 +107,24 @@ class Inbox:
         self._hurry = True
         self._filled.notify()
         self._emptied.wait()
+
+
+class Burst:
+    """
+    Log the first loss of a burst; a burst is over when a batch goes by without one.
+    """
+
+    def __init__(self, log: logging.Logger, message: str) -> None:
+        self._log = log
+        self._message = message
+        self._seen = 0
+        self._going = False
+
+    def tell(self, lost: int, why: str = "", error: BaseException | None = None) -> None:
+        """
+        Take that *lost* traversals are lost so far; the log tells *why*, and where an *error* comes from.
+        """
+        new = lost > self._seen
+        if new and not self._going:
+            self._log.warning("%s%s", self._message, f": {why}" if why else "", exc_info=error, extra={"meshwalk.lost": lost})
+        self._going, self._seen = new, lost

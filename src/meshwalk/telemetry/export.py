@@ -1,0 +1,146 @@
+"""
+Spans on their way out: a thread takes finished traversals in batches, and has them encoded and sent.
+
+A server must outlive its collector: what there is no room for is dropped and counted, what cannot be sent is counted and
+logged, and nothing of it holds up those who wait for an answer.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from opentelemetry.sdk.trace.sampling import SamplingResult
+
+from meshwalk.inbox import Burst, Inbox
+from meshwalk.plan import Plan
+from meshwalk.trace import Traversal
+
+
+_log = logging.getLogger(__name__)
+
+# A batch is bounded in traversals here, where the SDK bounds it in spans; a walk of a few hops has about this many.
+_SPANS_EACH = 4
+
+
+class Sampled(NamedTuple):
+    """
+    Hold a traversal whose spans are wanted.
+
+    Args:
+        sampling: What the sampler said of it; None if nothing but yes.
+    """
+
+    traversal: Traversal
+    plan: Plan
+    sampling: SamplingResult | None = None
+
+
+class Sender(Protocol):
+    """
+    Send traversals as spans.
+    """
+
+    def send(self, batch: Sequence[Sampled]) -> str:
+        """
+        Send *batch*, and return why that failed, or nothing.
+        """
+        ...
+
+    def close(self) -> None:
+        """
+        Let go of the connection.
+        """
+        ...
+
+
+class Pace(NamedTuple):
+    """
+    Say how many traversals wait at most, how many go in one batch, and for how many seconds the first one waits for company.
+    """
+
+    capacity: int = 2_048
+    batch: int = 512 // _SPANS_EACH
+    delay: float = 5.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Pace:
+        """
+        Read what the SDK's batch processor reads; a number that is none counts as not said.
+        """
+
+        def number(name: str, usual: int) -> int:
+            said = environment.get(f"OTEL_BSP_{name}", "")
+
+            return int(said) if said.isdecimal() and int(said) else usual
+
+        return cls(
+            number("MAX_QUEUE_SIZE", 2_048),
+            max(1, number("MAX_EXPORT_BATCH_SIZE", 512) // _SPANS_EACH),
+            number("SCHEDULE_DELAY", 5_000) / 1_000,
+        )
+
+
+class Export:
+    """
+    Hand traversals to *sender*, from a thread of its own.
+    """
+
+    def __init__(self, sender: Sender, pace: Pace) -> None:
+        self._sender = sender
+        self._inbox: Inbox[Sampled] = Inbox(pace.capacity, "drop", linger=pace.delay, batch=pace.batch)
+        self.failed = 0
+        self._thread = threading.Thread(target=self._run, name="meshwalk-spans", daemon=True)
+        self._thread.start()
+        # A daemon, so that what is forgotten does not keep a program from ending; its last batch goes out all the same.
+        atexit.register(self.close)
+
+    @property
+    def dropped(self) -> int:
+        """
+        Count the traversals lost because there was no room, or because they came after the end.
+        """
+        return self._inbox.dropped
+
+    def put(self, item: Sampled) -> None:
+        """
+        Take *item*, to be sent soon.
+        """
+        self._inbox.put(item)
+
+    def flush(self) -> None:
+        """
+        Return when all that was put so far is sent, or counted as lost.
+        """
+        self._inbox.wait()
+
+    def close(self) -> None:
+        """
+        Send what waits, and let go of the connection.
+        """
+        atexit.unregister(self.close)
+        self._inbox.close()
+        self._thread.join()
+        self._sender.close()
+
+    def _run(self) -> None:
+        drops = Burst(_log, "spans are dropped: the queue for their export is full")
+        failures = Burst(_log, "spans cannot be exported")
+        while batch := self._inbox.take():
+            why, count = self._sent(batch), len(batch)
+            # Else the last of them would be held until there are more to send.
+            del batch
+            self.failed += count if why else 0
+            self._inbox.finish(count)
+            drops.tell(self.dropped)
+            failures.tell(self.failed, why)
+
+    def _sent(self, batch: Sequence[Sampled]) -> str:
+        try:
+            return self._sender.send(batch)
+        except Exception as error:  # noqa: BLE001 (the next batch may well go)
+            _log.exception("spans cannot be encoded")
+            return type(error).__name__

@@ -1,0 +1,287 @@
+"""
+Spans as OTLP: copies of prototypes beside what the SDK makes, and an export that loses nothing without a word.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import anyio
+import pytest
+from google.protobuf.json_format import MessageToDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from helpers import plan_of
+from meshwalk.backends.base import ChatRequest
+from meshwalk.engine import Engine
+from meshwalk.model import Limits
+from meshwalk.plan import Plan
+from meshwalk.telemetry import Telemetry
+from meshwalk.telemetry.export import Export, Pace, Sampled
+from meshwalk.telemetry.otlp import Encoder, OtlpSender
+from meshwalk.telemetry.spans import Tree, route_attributes
+from meshwalk.trace import Message, Reply, Request, Scopes, Timing, Traversal, Usage
+from meshwalk.vaults import MemoryVault
+from randomly import REASONS, plans
+from records import answered, climbed, failed, refused, triage, walked
+
+
+RESOURCE, SCOPE = Resource({"service.name": "router"}), InstrumentationScope("meshwalk", "1")
+
+
+def spans_in(request: ExportTraceServiceRequest) -> list[dict[str, Any]]:
+    """
+    Return all that the spans of *request* say, with the ids that are drawn for hops told by where their spans stand.
+    """
+    spans = [
+        MessageToDict(span) for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans
+    ]
+    places = {span["spanId"]: place for place, span in enumerate(spans)}
+    for span in spans:
+        span["parentSpanId"] = places.get(span.get("parentSpanId", ""), span.get("parentSpanId"))
+        span["attributes"] = sorted(span["attributes"], key=str)
+        if span["name"] == "meshwalk.hop":
+            del span["spanId"]
+
+    return spans
+
+
+def by_the_sdk(traversal: Traversal, plan: Plan) -> list[dict[str, Any]]:
+    tree = Tree(traversal, plan, attributes=route_attributes(traversal), resource=RESOURCE, scope=SCOPE)
+
+    return spans_in(encode_spans(list(tree.spans())))
+
+
+_USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 2), st.integers(0, 2))
+REPLIES = st.builds(
+    Reply,
+    st.just("yes"),
+    finish_reason=st.sampled_from(REASONS),
+    usage=st.none() | _USAGE,
+    confidence=st.none() | st.floats(0, 1),
+    timing=st.builds(Timing, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),
+    model=st.sampled_from(["", "small-1"]),
+    simulated=st.booleans(),
+    cache_age_us=st.none() | st.integers(0, 9),
+)
+
+
+class Saying:
+    """
+    Give the replies of a script, over and over.
+    """
+
+    waits = False
+
+    def __init__(self, replies: Sequence[Reply]) -> None:
+        self._replies = replies
+        self._next = 0
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        assert request.messages
+        self._next += 1
+
+        return self._replies[self._next % len(self._replies)]
+
+    async def aclose(self) -> None:
+        pass
+
+
+class TestEncoder:
+    @settings(max_examples=60)
+    @given(
+        plans(), st.lists(REPLIES, min_size=1, max_size=6), st.lists(st.sampled_from(["", "s", "t"]), min_size=1, max_size=4)
+    )
+    def test_a_copy_says_what_the_sdk_says(self, plan: Plan, replies: list[Reply], sessions: list[str]) -> None:
+        """
+        Whatever walks came before, each one's spans say what the SDK's encoder makes of them, attribute by attribute.
+        """
+        records: list[Traversal] = []
+        backend = Saying(replies)
+        engine = Engine(plan, {"b0": backend, "b1": backend}, records.append, vault=MemoryVault())
+
+        async def walks() -> None:
+            for session in sessions:
+                limits = Limits(deadline_us=20_000_000)
+                scopes = Scopes(session, "w", "default")
+                request = Request((Message("user", "x"),), scopes=scopes, limits=limits)
+                # The first of a kind is a prototype, and the ones after it are copies.
+                await engine.walk(request)
+                await engine.walk(request)
+
+        anyio.run(walks)
+        encoder = Encoder(RESOURCE, SCOPE)
+
+        for record in records:
+            assert by_the_sdk(record, plan) == spans_in(encoder.encode([Sampled(record, plan)]))
+
+    def test_a_batch_is_one_request(self) -> None:
+        """
+        The spans of several walks, of whatever kinds, go out together, under one resource.
+        """
+        plan = triage()
+        batch = [
+            walked(script, plan=plan, number=number) for number, script in enumerate((answered, climbed, failed, answered))
+        ]
+        request = Encoder(RESOURCE, SCOPE).encode([Sampled(record, plan) for record in batch])
+        (resource,) = request.resource_spans
+
+        assert ["service.name"] == [attribute.key for attribute in resource.resource.attributes]
+        assert sum(len(by_the_sdk(record, plan)) for record in batch) == len(resource.scope_spans[0].spans)
+
+    def test_what_is_not_text_is_another_kind(self) -> None:
+        """
+        Outputs of other names or types are never written over those of a prototype.
+        """
+        plan = triage()
+        refusal = walked(refused, plan=plan, task="forbidden")
+        encoder = Encoder(RESOURCE, SCOPE)
+        for record in (refusal, walked(answered, plan=plan), refusal):
+            assert by_the_sdk(record, plan) == spans_in(encoder.encode([Sampled(record, plan)]))
+
+
+class Collector:
+    """
+    Take requests, and say what it is told to say.
+    """
+
+    def __init__(self, *, well: bool = True) -> None:
+        self.well = well
+        self.spans = 0
+        self.open = threading.Event()
+        self.open.set()
+        self.asked = threading.Event()
+
+    def post(self, request: ExportTraceServiceRequest) -> SpanExportResult:
+        self.asked.set()
+        self.open.wait(10)
+        if not self.well:
+            return SpanExportResult.FAILURE
+        self.spans += len(spans_in(request))
+
+        return SpanExportResult.SUCCESS
+
+
+def exporting(collector: Collector, pace: Pace = Pace(delay=0.0)) -> Export:
+    return Export(OtlpSender(collector.post, lambda: None, RESOURCE, SCOPE), pace)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.open.set()
+
+
+class TestExport:
+    @pytest.mark.anyio
+    async def test_everything_arrives(self, collector: Collector) -> None:
+        """
+        What was recorded before telemetry is closed has been sent when it is.
+        """
+        plan, record = triage(), walked(answered)
+        telemetry = Telemetry(exports=[exporting(collector, Pace())])
+        for _ in range(300):
+            telemetry.record(record, plan)
+        await telemetry.aclose()
+
+        assert (300 * len(by_the_sdk(record, plan)), 0, 0) == (collector.spans, telemetry.dropped, telemetry.failed)
+
+    @pytest.mark.anyio
+    async def test_what_has_no_room_is_counted(self, collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        While the collector does not answer, a bounded number waits, and the rest is dropped, counted, and told of once.
+        """
+        plan, record = triage(), walked(answered)
+        collector.open.clear()
+        telemetry = Telemetry(exports=[exporting(collector, Pace(capacity=10, batch=1, delay=0.0))])
+        telemetry.record(record, plan)
+        collector.asked.wait(10)
+        for _ in range(25):
+            telemetry.record(record, plan)
+        collector.open.set()
+        with caplog.at_level(logging.WARNING):
+            await telemetry.aclose()
+
+        assert (15, 11 * len(by_the_sdk(record, plan))) == (telemetry.dropped, collector.spans)
+        assert 1 == caplog.text.count("spans are dropped")
+
+    @pytest.mark.anyio
+    async def test_what_is_not_taken_is_counted(self, collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        What the collector refuses is counted and told of, and what comes later goes out.
+        """
+        plan, record = triage(), walked(answered)
+        telemetry = Telemetry(exports=[exporting(collector)])
+        collector.well = False
+        with caplog.at_level(logging.WARNING):
+            telemetry.record(record, plan)
+            await telemetry.flush()
+        collector.well = True
+        telemetry.record(record, plan)
+        await telemetry.aclose()
+
+        assert (1, len(by_the_sdk(record, plan))) == (telemetry.failed, collector.spans)
+        assert "spans cannot be exported" in caplog.text
+
+    @pytest.mark.parametrize(("sampler", "sent"), [(ALWAYS_ON, 4), (TraceIdRatioBased(0.0), 0)], ids=["all", "none"])
+    @pytest.mark.anyio
+    async def test_sampling_is_decided_before_it_waits(self, collector: Collector, sampler: Any, sent: int) -> None:
+        """
+        What the sampler does not want is not even put in the queue.
+        """
+        plan, record = triage(), walked(answered)
+        telemetry = Telemetry(exports=[exporting(collector)], sampler=sampler)
+        telemetry.record(record, plan)
+        await telemetry.aclose()
+
+        assert sent == min(4, collector.spans)
+
+    @pytest.mark.parametrize(
+        ("said", "pace"),
+        [
+            ({}, Pace()),
+            ({"MAX_QUEUE_SIZE": "7", "MAX_EXPORT_BATCH_SIZE": "40", "SCHEDULE_DELAY": "250"}, Pace(7, 10, 0.25)),
+            ({"MAX_QUEUE_SIZE": "many", "MAX_EXPORT_BATCH_SIZE": "1"}, Pace(batch=1)),
+        ],
+        ids=["nothing", "numbers", "nonsense"],
+    )
+    def test_pace_is_the_batch_processors(self, said: dict[str, str], pace: Pace) -> None:
+        """
+        The SDK's own variables say how much waits, how much goes at once, and how soon.
+        """
+        assert pace == Pace.from_environment({f"OTEL_BSP_{name}": value for name, value in said.items()})
+
+
+def test_plan_without_calls() -> None:
+    """
+    A walk that calls nobody has its spans, too.
+    """
+    plan = plan_of(
+        """
+        meshwalk: 1
+        name: g
+        start: look
+        nodes:
+          look: {role: classifier, use: features, next: sorry}
+          sorry: {role: refusal, reason: no}
+        """
+    )
+    records: list[Traversal] = []
+    engine = Engine(plan, {}, records.append, vault=MemoryVault())
+    for _ in range(2):
+        anyio.run(engine.walk, Request((Message("user", "x"),)))
+    encoder = Encoder(RESOURCE, SCOPE)
+
+    for record in records:
+        assert by_the_sdk(record, plan) == spans_in(encoder.encode([Sampled(record, plan)]))
