@@ -20,16 +20,14 @@ from typing import NamedTuple
 import aiohttp
 import orjson
 import pytest
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from harness import Compare, Goal, Worker, at_most, middle, served
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.plan import compile_plan
 from meshwalk.store import TraceStore
-from meshwalk.telemetry import Telemetry
 from meshwalk.trace import Message, Request
-from three_hops import Nowhere
+from three_hops import building_spans
 
 
 HERE = Path(__file__).parent
@@ -101,7 +99,7 @@ def our_arms(compare: Compare, url: str, folder: Path) -> Iterator[dict[str, Arm
     Open the bare aiohttp call, and meshwalk without and with a store and spans.
     """
     plan = compile_plan(read_graph(GRAPH.format(url=url).encode(), file="one-call.yaml"))
-    store, telemetry = TraceStore(folder, on_full="block"), Telemetry(BatchSpanProcessor(Nowhere()))
+    store, telemetry = TraceStore(folder, on_full="block"), building_spans()
 
     async def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), headers={"Content-Type": "application/json"})

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import anyio.lowlevel
 import pytest
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from meshwalk.mesh import Mesh
 from meshwalk.server import serve
 from meshwalk.store import TraceStore
-from meshwalk.telemetry import Telemetry
 from meshwalk.wire.client import Client
-from three_hops import REQUEST, Nowhere, plan
+from three_hops import REQUEST, building_spans, plan
 
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +60,7 @@ class TestMemory:
         """
         Walks that were stored and traced hold no memory.
         """
-        store, telemetry = TraceStore(tmp_path), Telemetry(SimpleSpanProcessor(Nowhere()))
+        store, telemetry = TraceStore(tmp_path), building_spans()
         async with Mesh(PLAN, sinks=[store, telemetry]) as mesh:
 
             async def written() -> None:

@@ -26,7 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from meshwalk.telemetry import names
 from meshwalk.telemetry.export import Sampled
 from meshwalk.telemetry.spans import Tree, route_attributes
-from meshwalk.trace import Called, Leg, Straight, Traversal
+from meshwalk.trace import Leg, Straight, Traversal
 
 
 # How many spans the prototypes hold together: some megabytes, and far more than walks over graphs of a usual size differ in.
@@ -45,13 +45,10 @@ _WALK = (
     (names.ENGINE_US, _COUNT), (names.COST_USD, _AMOUNT), (names.INPUT_TOKENS, _COUNT), (names.OUTPUT_TOKENS, _COUNT),
     (names.CACHED_TOKENS, _COUNT), (names.REASONING_TOKENS, _COUNT),
 )  # fmt: skip
-_SPENT = (
-    (names.COST_USD, _AMOUNT), (names.RESERVED_USD, _AMOUNT),
-    (names.QUEUE_US, _COUNT), (names.CONNECT_US, _COUNT), (names.FIRST_BYTE_US, _COUNT),
-)  # fmt: skip
+_SPENT = (names.COST_USD, _AMOUNT), (names.RESERVED_USD, _AMOUNT)
+_TIMING = (names.QUEUE_US, _COUNT), (names.CONNECT_US, _COUNT), (names.FIRST_BYTE_US, _COUNT)
 _HOP = (
-    (names.ENGINE_US, _COUNT), *_SPENT,
-    (names.INPUT_TOKENS, _COUNT), (names.OUTPUT_TOKENS, _COUNT),
+    (names.ENGINE_US, _COUNT), *_SPENT, (names.INPUT_TOKENS, _COUNT), (names.OUTPUT_TOKENS, _COUNT),
     (names.CACHED_TOKENS, _COUNT), (names.REASONING_TOKENS, _COUNT),
 )  # fmt: skip
 _CALL = (
@@ -82,7 +79,7 @@ def _kind(leg: Leg) -> Kind:
 
     return (
         leg.node, leg.edge, leg.verdicts, call.basis, call.model, call.finish_reason, call.simulated,
-        call.cache_age_us is None, not cached, not reasoned, *written,
+        call.cache_age_us is None, not cached, not reasoned, any(call.timing), *written,
     )  # fmt: skip
 
 
@@ -114,7 +111,12 @@ def _prototype(spans: Sequence[Span], straight: Straight) -> _Prototype:
     for leg in straight.legs:
         written = [(names.OUTPUT + name, value) for name, value in leg.outputs.items() if not isinstance(value, str)]
         outputs = [(name, "bool_value" if isinstance(value, bool) else _AMOUNT) for name, value in written]
-        differing += [[*_HOP, *outputs], _CALL] if leg.call is not None else [[*_HOP, *outputs]]
+        if leg.call is None:
+            differing.append([_HOP[0], *outputs])
+        else:
+            # Most calls have no split of their time to tell, and then none of their kind has.
+            timing = _TIMING if any(leg.call.timing) else ()
+            differing += [[*_HOP, *outputs, *timing], [*_CALL, *timing]]
     # A refusal's hop has nothing that differs but its times.
     differing += [()] * (len(kept) - len(differing))
 
@@ -230,11 +232,12 @@ class _Fill:
             own = [value for value in leg.outputs.values() if not isinstance(value, str)]
             call = leg.call
             if call is None:
-                self._span(hop_id, self._root_id, leg.started_us, hop_us, (hop_us, *_NOTHING_SPENT, *own))
+                self._span(hop_id, self._root_id, leg.started_us, hop_us, (hop_us, *own))
                 continue
-            spent = _spent(call)
-            self._span(hop_id, self._root_id, leg.started_us, hop_us, (hop_us - call.latency_us, *spent, *call.usage, *own))
-            values = (*spent, *call.usage, call.cache_age_us)
+            spent = call.cost_nano_usd / 1e9, (call.cost_bound or 0) / 1e9, *call.usage
+            own_us = hop_us - call.latency_us
+            self._span(hop_id, self._root_id, leg.started_us, hop_us, (own_us, *spent, *own, *call.timing))
+            values = (*spent, call.cache_age_us, *call.timing)
             self._span(bytes.fromhex(call.span_id), hop_id, call.at, call.latency_us, values)
         if straight.refused_by:
             self._span((random.getrandbits(64) or 1).to_bytes(8, "big"), self._root_id, latency_us, 0, ())
@@ -247,13 +250,6 @@ class _Fill:
         attributes = span.attributes
         for attribute, field, value in slots:
             setattr(attributes[attribute].value, field, values[value])
-
-
-_NOTHING_SPENT = (0,) * (len(_HOP) - 1)
-
-
-def _spent(call: Called) -> tuple[float, float, int, int, int]:
-    return call.cost_nano_usd / 1e9, (call.cost_bound or 0) / 1e9, *call.timing
 
 
 def _copies(among: ScopeSpans, prototype: _Prototype) -> Iterator[tuple[Span, Sequence[_Slot]]]:
