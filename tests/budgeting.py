@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import anyio
 from anyio.lowlevel import checkpoint
+from hypothesis import strategies as st
 
 from helpers import plan_of
 from meshwalk.backends.base import ChatRequest
@@ -16,7 +17,7 @@ from meshwalk.budgets import Answer, Hold, Scope, Settlement, Standing, Statemen
 from meshwalk.engine import Engine, Observer, Walked
 from meshwalk.model import Amount, Limits
 from meshwalk.plan import Plan
-from meshwalk.problems import VaultAway
+from meshwalk.problems import BackendError, Malformed, Overloaded, Unreachable, VaultAway
 from meshwalk.replay import replay
 from meshwalk.trace import (
     Closing,
@@ -32,6 +33,7 @@ from meshwalk.trace import (
     encode,
 )
 from meshwalk.vaults import Claim, MemoryVault, Vault
+from randomly import REASONS
 
 
 NOTHING = Amount()
@@ -185,7 +187,51 @@ class Scripted:
         if step is None:
             await anyio.sleep_forever()
         if isinstance(step, Exception):
-            raise step
+            # The same is raised again and again, and would gather places.
+            raise step.with_traceback(None)
+        assert isinstance(step, Reply)
+
+        return step
+
+    async def aclose(self) -> None:
+        pass
+
+
+_USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 30), st.integers(0, 60))
+_REPLIES = st.builds(
+    lambda usage, reason, cost: Reply("yes", usage=usage, finish_reason=reason, cost_nano_usd=cost),
+    st.none() | _USAGE,
+    st.sampled_from(REASONS),
+    st.none() | st.integers(0, 50_000),
+)
+_ERRORS: st.SearchStrategy[BackendError] = st.builds(
+    lambda kind, billable: kind("no", backend="b", billable=billable),
+    st.sampled_from([Overloaded, Unreachable, Malformed]),
+    st.booleans(),
+)
+STEPS: st.SearchStrategy[Step] = st.one_of(_REPLIES, _REPLIES, _ERRORS, st.just(RuntimeError("boom")))
+
+
+class Drawn:
+    """
+    Do what is drawn for each call, after so many turns of the loop as are drawn with it.
+    """
+
+    waits = True
+
+    def __init__(self, script: list[tuple[int, Step]]) -> None:
+        self._script = script
+        self._next = 0
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        assert request.messages
+        turns, step = self._script[self._next % len(self._script)]
+        self._next += 1
+        for _ in range(turns):
+            await checkpoint()
+        if isinstance(step, Exception):
+            # The same is raised again and again, and would gather places.
+            raise step.with_traceback(None)
         assert isinstance(step, Reply)
 
         return step

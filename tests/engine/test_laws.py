@@ -11,17 +11,15 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgeting import NOTHING, Clock, SlowVault, Step, totals
-from meshwalk.backends.base import ChatRequest
+from budgeting import NOTHING, STEPS, Clock, Drawn, SlowVault, Step, totals
 from meshwalk.budgets import Statement
 from meshwalk.engine import Engine
 from meshwalk.model import Budget, Caps, Limits, ScopeKind
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.problems import BackendError, Malformed, Overloaded, Unreachable
 from meshwalk.replay import replay
-from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, Traversal, Usage, decode, encode
+from meshwalk.trace import Message, Outcome, Request, Scopes, Traversal, decode, encode
 from meshwalk.vaults import MemoryVault
-from randomly import REASONS, plans
+from randomly import plans
 
 
 KINDS: tuple[ScopeKind, ...] = ("session", "workflow", "tenant")
@@ -48,47 +46,6 @@ _CAPS = st.builds(
     calls=st.none() | st.integers(1, 8),
     hops=st.none() | st.integers(1, 12),
 )
-
-_USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 30), st.integers(0, 60))
-_REPLIES = st.builds(
-    lambda usage, reason, cost: Reply("yes", usage=usage, finish_reason=reason, cost_nano_usd=cost),
-    st.none() | _USAGE,
-    st.sampled_from(REASONS),
-    st.none() | st.integers(0, 50_000),
-)
-_ERRORS: st.SearchStrategy[BackendError] = st.builds(
-    lambda kind, billable: kind("no", backend="b", billable=billable),
-    st.sampled_from([Overloaded, Unreachable, Malformed]),
-    st.booleans(),
-)
-STEPS: st.SearchStrategy[Step] = st.one_of(_REPLIES, _REPLIES, _ERRORS, st.just(RuntimeError("boom")))
-
-
-class Drawn:
-    """
-    Do what is drawn for each call, after so many turns of the loop as are drawn with it.
-    """
-
-    waits = True
-
-    def __init__(self, script: list[tuple[int, Step]]) -> None:
-        self._script = script
-        self._next = 0
-
-    async def chat(self, request: ChatRequest) -> Reply:
-        assert request.messages
-        turns, step = self._script[self._next % len(self._script)]
-        self._next += 1
-        for _ in range(turns):
-            await checkpoint()
-        if isinstance(step, Exception):
-            raise step
-        assert isinstance(step, Reply)
-
-        return step
-
-    async def aclose(self) -> None:
-        pass
 
 
 async def walked(plan: Plan, vault: MemoryVault, script: list[tuple[int, Step]], leaving: list[int]) -> list[Traversal]:
