@@ -154,12 +154,14 @@ class Recording(NamedTuple):
 
 
 @asynccontextmanager
-async def recording(folder: Path, plan: Plan, *, great: Silent = GREAT) -> AsyncIterator[Recording]:
+async def recording(
+    folder: Path, plan: Plan, *, great: Silent = GREAT, telemetry: Telemetry | None = None
+) -> AsyncIterator[Recording]:
     """
-    Open a mesh that records everything: each walk in a store in *folder*, and its spans built.
+    Open a mesh that records everything: each walk in a store in *folder*, and its spans built, or exported by *telemetry*.
     """
     store = TraceStore(folder, on_full="block")
-    telemetry = building_spans()
+    telemetry = telemetry or building_spans()
     async with Mesh(plan, backends={"little": LITTLE, "great": great}, sinks=[store, telemetry]) as mesh:
         yield Recording(mesh, store, telemetry)
     await telemetry.aclose()
