@@ -52,7 +52,7 @@ class Sender(Protocol):
 
     def close(self) -> None:
         """
-        Let go of the connection.
+        Let go of the connection; a batch on its way is given up.
         """
         ...
 
@@ -60,11 +60,15 @@ class Sender(Protocol):
 class Pace(NamedTuple):
     """
     Say how many traversals wait at most, how many go in one batch, and for how many seconds the first one waits for company.
+
+    Args:
+        patience: How many seconds the end waits for what is still to be sent; what is left then is given up.
     """
 
     capacity: int = 2_048
     batch: int = 512 // _SPANS_EACH
     delay: float = 5.0
+    patience: float = 30.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Pace:
@@ -81,6 +85,7 @@ class Pace(NamedTuple):
             number("MAX_QUEUE_SIZE", 2_048),
             max(1, number("MAX_EXPORT_BATCH_SIZE", 512) // _SPANS_EACH),
             number("SCHEDULE_DELAY", 5_000) / 1_000,
+            number("EXPORT_TIMEOUT", 30_000) / 1_000,
         )
 
 
@@ -92,6 +97,8 @@ class Export:
     def __init__(self, sender: Sender, pace: Pace) -> None:
         self._sender = sender
         self._inbox: Inbox[Sampled] = Inbox(pace.capacity, "drop", linger=pace.delay, batch=pace.batch)
+        self._patience = pace.patience
+        self._given_up = self._closed = False
         self.failed = 0
         self._thread = threading.Thread(target=self._run, name="meshwalk-spans", daemon=True)
         self._thread.start()
@@ -119,12 +126,18 @@ class Export:
 
     def close(self) -> None:
         """
-        Send what waits, and let go of the connection.
+        Send what waits, as long as there is patience for it, and let go of the connection; closing twice is fine.
         """
         atexit.unregister(self.close)
+        if self._closed:
+            return
+        self._closed = True
         self._inbox.close()
-        self._thread.join()
+        self._thread.join(self._patience)
+        # A collector that is away must not keep a server from its end: a sender that is closed gives up what it is at, too.
+        self._given_up = True
         self._sender.close()
+        self._thread.join()
 
     def _run(self) -> None:
         drops = Burst(_log, "spans are dropped: the queue for their export is full")
@@ -139,6 +152,8 @@ class Export:
             failures.tell(self.failed, why)
 
     def _sent(self, batch: Sequence[Sampled]) -> str:
+        if self._given_up:
+            return "they were not taken before the end"
         try:
             return self._sender.send(batch)
         except Exception as error:  # noqa: BLE001 (the next batch may well go)

@@ -11,7 +11,9 @@ The channel, its settings, and what is tried again are the stock exporter's; it 
 
 from __future__ import annotations
 
+import logging
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -259,18 +261,60 @@ def _copies(among: ScopeSpans, prototype: _Prototype) -> Iterator[tuple[Span, Se
         yield copy, slots
 
 
+_STOCK_LOG = logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.exporter")
+
+
+class _Hush(logging.Filter):
+    """
+    Let the stock exporter say why the first batch of a burst failed, and no more: it speaks of every try of every batch.
+
+    It is hushed in the thread that is inside, so that another exporter of the program is heard as before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing = False
+        self._thread: int | None = None
+
+    def __enter__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """
+        Tell whether *record* is to be heard.
+        """
+        return record.thread != self._thread or (record.levelno >= logging.ERROR and not self.failing)
+
+
 class Exporter(OTLPSpanExporter):
     """
     Send requests that are made already, by the stock exporter's own means; what it takes otherwise are the SDK's spans.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._hush = _Hush()
+        _STOCK_LOG.addFilter(self._hush)
+
     def post(self, request: ExportTraceServiceRequest) -> SpanExportResult:
         """
         Send *request*; what may go better the next time is tried again, within the exporter's time limit.
         """
-        result: SpanExportResult = self._export(request)  # type: ignore[arg-type]  # see `_translate_data`
+        with self._hush:
+            result: SpanExportResult = self._export(request)  # type: ignore[arg-type]  # see `_translate_data`
+        self._hush.failing = result is not SpanExportResult.SUCCESS
 
         return result
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """
+        Let go of the connection.
+        """
+        super().shutdown(timeout_millis, **kwargs)
+        _STOCK_LOG.removeFilter(self._hush)
 
     def _translate_data(self, data: Any) -> Any:
         return data if isinstance(data, ExportTraceServiceRequest) else super()._translate_data(data)
