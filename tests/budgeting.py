@@ -198,7 +198,7 @@ class Scripted:
 
 
 _USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 30), st.integers(0, 60))
-_REPLIES = st.builds(
+REPLIES = st.builds(
     lambda usage, reason, cost: Reply("yes", usage=usage, finish_reason=reason, cost_nano_usd=cost),
     st.none() | _USAGE,
     st.sampled_from(REASONS),
@@ -209,7 +209,7 @@ _ERRORS: st.SearchStrategy[BackendError] = st.builds(
     st.sampled_from([Overloaded, Unreachable, Malformed]),
     st.booleans(),
 )
-STEPS: st.SearchStrategy[Step] = st.one_of(_REPLIES, _REPLIES, _ERRORS, st.just(RuntimeError("boom")))
+STEPS: st.SearchStrategy[Step] = st.one_of(REPLIES, REPLIES, _ERRORS, st.just(RuntimeError("boom")))
 
 
 class Drawn:
