@@ -2,9 +2,10 @@
 Traversals become OpenTelemetry spans: a sink.
 
 Each traversal is one tree: `meshwalk.route` for the walk, under it `meshwalk.hop` for each hop, under that a CLIENT span
-for each call.  Refused, failed and cancelled walks have theirs too.  The trees are built from the finished record, after
-the reply has gone out, and handed to span processors as ended spans: the SDK's own start and end cost about twenty times as
-much, and that while the caller waits.
+for each call.  Refused, failed and cancelled walks have theirs too.  The trees are built from the finished record.  For a
+collector over OTLP and gRPC that is done in a thread of its own (`export`), straight into the messages it is sent (`otlp`); any
+other processor or exporter is handed the SDK's ended spans (`spans`), whose own start and end would cost about twenty times
+as much.
 
 What decided this room:
 

@@ -10,13 +10,17 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import SamplingResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from meshwalk.inbox import Burst, Inbox
 from meshwalk.plan import Plan
+from meshwalk.telemetry.spans import Tree, route_attributes
 from meshwalk.trace import Traversal
 
 
@@ -37,6 +41,23 @@ class Sampled(NamedTuple):
     traversal: Traversal
     plan: Plan
     sampling: SamplingResult | None = None
+
+    def spans(self, resource: Resource, scope: InstrumentationScope) -> Iterator[ReadableSpan]:
+        """
+        Give the SDK's ended spans, parents first.
+        """
+        traversal, plan, sampling = self
+        extra = {} if sampling is None else dict(sampling.attributes or {})
+        tree = Tree(
+            traversal,
+            plan,
+            attributes=route_attributes(traversal) | extra,
+            resource=resource,
+            scope=scope,
+            trace_state=None if sampling is None else sampling.trace_state,
+        )
+
+        return tree.spans()
 
 
 class Sender(Protocol):

@@ -27,7 +27,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from meshwalk.telemetry import names
 from meshwalk.telemetry.export import Sampled
-from meshwalk.telemetry.spans import Tree, route_attributes
 from meshwalk.trace import Leg, Straight, Traversal
 
 
@@ -176,17 +175,7 @@ class Encoder:
         """
         Add the spans of *item* as the SDK encodes them, and return them.
         """
-        traversal, plan, sampling = item
-        extra = {} if sampling is None else dict(sampling.attributes or {})
-        tree = Tree(
-            traversal,
-            plan,
-            attributes=route_attributes(traversal) | extra,
-            resource=self._resource,
-            scope=self._scope,
-            trace_state=None if sampling is None else sampling.trace_state,
-        )
-        encoded = encode_spans(list(tree.spans()))
+        encoded = encode_spans(list(item.spans(self._resource, self._scope)))
         spans = list(encoded.resource_spans[0].scope_spans[0].spans)
         if self._empty is None:
             self._empty = ExportTraceServiceRequest()

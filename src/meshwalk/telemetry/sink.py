@@ -19,7 +19,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind, set_span_in_context
 from meshwalk.plan import Plan
 from meshwalk.telemetry import environment, names
 from meshwalk.telemetry.export import Export, Pace, Sampled
-from meshwalk.telemetry.spans import Tree, caller_of, route_attributes
+from meshwalk.telemetry.spans import caller_of, route_attributes
 from meshwalk.trace import Traversal
 
 
@@ -97,17 +97,7 @@ class Telemetry:
             self._end(item)
 
     def _end(self, item: Sampled) -> None:
-        traversal, plan, sampling = item
-        extra = {} if sampling is None else dict(sampling.attributes or {})
-        tree = Tree(
-            traversal,
-            plan,
-            attributes=route_attributes(traversal) | extra,
-            resource=self._resource,
-            scope=self._scope,
-            trace_state=None if sampling is None else sampling.trace_state,
-        )
-        for span in tree.spans():
+        for span in item.spans(self._resource, self._scope):
             for processor in self._processors:
                 processor.on_end(span)
 
