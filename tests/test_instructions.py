@@ -22,8 +22,11 @@ from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan
 from meshwalk.server.routing import Routing
 from meshwalk.server.served import Served
-from meshwalk.telemetry import Telemetry
-from meshwalk.trace import Request, encode
+from meshwalk.store.summary import summarise
+from meshwalk.telemetry import Telemetry, environment
+from meshwalk.telemetry.export import Sampled
+from meshwalk.telemetry.otlp import Encoder
+from meshwalk.trace import Request, Scopes, encode
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
 from three_hops import GREAT, LITTLE, PATH, REQUEST, plan
 
@@ -45,6 +48,9 @@ QUESTION = routing_pb2.RouteRequest(
 )
 
 
+BUDGETED = Request(REQUEST.messages, scopes=Scopes("s-1", "w-1"))
+
+
 class Quiet:
     """
     Stand for a call without a deadline and without headers.
@@ -62,23 +68,26 @@ async def counted() -> dict[str, int]:
     Count what each hot path costs once it is warm.
     """
     three_hops = plan()
-    telemetry = Telemetry(SpanProcessor())
-    async with Mesh(three_hops, backends={"little": LITTLE, "great": GREAT}) as mesh:
+    telemetry, encoder = Telemetry(SpanProcessor()), Encoder(environment.resource(), environment.scope())
+    backends = {"little": LITTLE, "great": GREAT}
+    async with Mesh(three_hops, backends=backends) as mesh, Mesh(plan(budgets=True), backends=backends) as budgeted:
         routing = Routing(Served([mesh]))
         call: Any = Quiet()  # all of a context that is asked for
 
         def once() -> dict[str, int]:
             # A record is made by a walk of its own for each, because what is worked out once on one is kept there.
-            spanned, stored = (finished(mesh.walk(REQUEST)) for _ in range(2))
+            spanned, stored, exported = (finished(mesh.walk(REQUEST)) for _ in range(3))
 
             assert PATH == spanned.path
 
             return {
                 "yardstick": instructions(lambda: finished(yardstick())),
                 "three hops walked": instructions(lambda: finished(mesh.walk(REQUEST))),
+                "the same, in two budgets": instructions(lambda: finished(budgeted.walk(BUDGETED))),
                 "three hops routed, detail HOPS": instructions(lambda: finished(routing.Route(QUESTION, call))),
                 "their spans made": instructions(lambda: telemetry.record(spanned.traversal, three_hops)),
-                "their record encoded": instructions(lambda: encode(stored.traversal)),
+                "their spans encoded for OTLP": instructions(lambda: encoder.encode([Sampled(exported.traversal, three_hops)])),
+                "their record encoded": instructions(lambda: (summarise(stored.traversal), encode(stored.traversal))),
             }
 
         for _ in range(3):
