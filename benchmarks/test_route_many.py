@@ -17,7 +17,9 @@ import pytest
 from harness import Arm, Compare, Served, at_least, served
 from meshwalk.trace import Message, Request, Scopes
 from meshwalk.wire.client import Client
+from meshwalk.wire.convert.values import DETAILS
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
+from meshwalk.wire.words import Detail
 from test_route import QUESTION, stub_at
 
 
@@ -48,15 +50,15 @@ def in_flight(ask: Callable[[], Awaitable[object]]) -> Arm:
     return arm
 
 
-def framed_calls(call: Any) -> Arm:
+def framed_calls(call: Any, question: routing_pb2.RouteRequest) -> Arm:
     """
-    Ask *n* times with bare frames of `FRAME`, so many under way that `IN_FLIGHT` requests are.
+    Ask *question* *n* times with bare frames of `FRAME`, so many under way that `IN_FLIGHT` requests are.
     """
     seqs = count(1)
 
     def frame() -> routing_pb2.RouteManyRequest:
         item = routing_pb2.RouteManyRequest.Item
-        return routing_pb2.RouteManyRequest(items=[item(seq=next(seqs), request=QUESTION) for _ in range(FRAME)])
+        return routing_pb2.RouteManyRequest(items=[item(seq=next(seqs), request=question) for _ in range(FRAME)])
 
     async def arm(n: int) -> float:
         frames = max(IN_FLIGHT // FRAME, -(-n // FRAME))
@@ -75,11 +77,15 @@ def framed_calls(call: Any) -> Arm:
     return arm
 
 
+@pytest.mark.parametrize("detail", ["HOPS", "NONE"])
 @pytest.mark.parametrize("side", ["client", "bare frames"])
-def test_route_many(compare: Compare, tmp_path: Path, side: str) -> None:
+def test_route_many(compare: Compare, tmp_path: Path, side: str, detail: Detail) -> None:
     """
     How many times the throughput of unary `Route` has `RouteMany`, on one connection, 128 in flight and frames of 32?
     """
+    question = routing_pb2.RouteRequest()
+    question.CopyFrom(QUESTION)
+    question.detail = DETAILS.number[detail]
 
     async def opened(server: Served) -> tuple[routing_pb2_grpc.RoutingServiceAsyncStub, Any]:
         stub = await stub_at(server)
@@ -92,10 +98,16 @@ def test_route_many(compare: Compare, tmp_path: Path, side: str) -> None:
                 compare.opened(Client(f"127.0.0.1:{server.port}")) as client,
                 compare.opened(client.many(largest=FRAME, in_flight=IN_FLIGHT)) as many,
             ):
-                unary, framed = partial(client.ask, ASKED, detail="HOPS"), partial(many.ask, ASKED, detail="HOPS")
+                unary, framed = partial(client.ask, ASKED, detail=detail), partial(many.ask, ASKED, detail=detail)
                 compare(in_flight(framed), in_flight(unary), at_least(4), counts="throughput", seconds=0.2)
         else:
             stub, call = compare.run(opened(server))
-            compare(framed_calls(call), in_flight(partial(stub.Route, QUESTION)), at_least(4), counts="throughput", seconds=0.2)
+            compare(
+                framed_calls(call, question),
+                in_flight(partial(stub.Route, question)),
+                at_least(4),
+                counts="throughput",
+                seconds=0.2,
+            )
             assert isinstance(call, grpc.aio.StreamStreamCall)
             call.cancel()
