@@ -64,12 +64,12 @@ class TestMemory:
         async with Mesh(PLAN, sinks=[store, telemetry]) as mesh:
 
             async def written() -> None:
-                while mesh._outbox:
-                    await anyio.lowlevel.checkpoint()
                 await store.flush()
+                await telemetry.flush()
 
             left = await left_by_each(lambda: mesh.walk(REQUEST), written, count=200)
 
+        await telemetry.aclose()
         await store.aclose()
         assert left < LEAST_BYTES
 
