@@ -69,14 +69,15 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "walk": (*_GROUND, "budgets", "guards", "plan"),
     "attempts": (*_GROUND, "budgets"),
     # the workshop: the only rooms that touch the world during a request
+    "cancelling": (),
     "vaults": (*_GROUND, "budgets", "variables"),
     "wire": (*_GROUND, "budgets", "plan", "hops"),
-    "backends": (*_GROUND, "outcomes", "imports", "variables"),
+    "backends": (*_GROUND, "outcomes", "imports", "variables", "cancelling"),
     "roles": (*_GROUND, "weights"),
-    "classifiers": (*_GROUND, "weights", "imports", "variables", "backends.base", "roles"),
+    "classifiers": (*_GROUND, "weights", "imports", "variables", "cancelling", "backends.base", "roles"),
     "engine": (
         *(*_GROUND, "budgets", "prompts", "guards", "plan", "admission", "walk", "attempts"),
-        *("backends.base", "counting", "roles", "vaults"),
+        *("cancelling", "backends.base", "counting", "roles", "vaults"),
     ),
     "inbox": (),
     "telemetry": (*_GROUND, "plan", "hops", "inbox"),
@@ -141,8 +142,8 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "tokenizers": ("backends.tokenizer",),
     "sqlite3": ("store", "vaults.sqlite"),
     "redis": ("vaults.redis",),
-    "asyncio": ("wire", "server"),  # grpc.aio is asyncio's; everyone else speaks anyio
-    "anyio": (*_WORKSHOP, "evaluate", "once", "mesh", "server", "cli", "demo"),
+    "asyncio": ("wire", "server", "cancelling"),  # grpc.aio is asyncio's; everyone else speaks anyio
+    "anyio": (*_WORKSHOP, "cancelling", "evaluate", "once", "mesh", "server", "cli", "demo"),
     "cyclopts": ("cli",),
     "rich": ("cli", "demo"),
     "orjson": ANYWHERE,

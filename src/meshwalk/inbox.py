@@ -126,5 +126,6 @@ class Burst:
         """
         new = lost > self._seen
         if new and not self._going:
-            self._log.warning("%s%s", self._message, f": {why}" if why else "", exc_info=error, extra={"meshwalk.lost": lost})
+            told = f"{self._message} ({lost} so far)" + (f": {why}" if why else "")
+            self._log.warning("%s", told, exc_info=error, extra={"meshwalk.lost": lost})
         self._going, self._seen = new, lost

@@ -161,7 +161,7 @@ class TestOnFull:
 
         assert [0, 1, 2, 3] == kept(tmp_path)
         assert 5 == store.dropped
-        assert ["traversals are dropped: the store's queue is full"] == [record.message for record in caplog.records]
+        assert ["traversals are dropped: the store's queue is full (5 so far)"] == [record.message for record in caplog.records]
 
     async def test_block_loses_nothing(self, tmp_path: Path, plan: Plan) -> None:
         """
@@ -226,7 +226,7 @@ class TestFaults:
         assert [0, 2] == kept(tmp_path)
         assert (0, 1) == (store.dropped, store.failed)
         assert 1 == len(caplog.records)
-        assert caplog.records[0].message.startswith("traversals cannot be stored: 'utf-8' codec can't encode")
+        assert caplog.records[0].message.startswith("traversals cannot be stored (1 so far): 'utf-8' codec can't encode")
 
     async def test_full_disk_is_outlived(
         self, store: TraceStore, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture
@@ -252,7 +252,7 @@ class TestFaults:
         assert 80 == lost == store.failed
         assert [80] == kept(tmp_path)
         assert [plan.plan_digest] == plans
-        assert [(logging.WARNING, "traversals cannot be stored: database or disk is full", None)] == [
+        assert [(logging.WARNING, "traversals cannot be stored (40 so far): database or disk is full", None)] == [
             (record.levelno, record.message, record.exc_info) for record in caplog.records
         ]
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from anyio import get_cancelled_exc_class
 
 from meshwalk.backends.base import ChatRequest
+from meshwalk.cancelling import asked_to_stop
 from meshwalk.imports import import_named
 from meshwalk.model import PythonSpec, is_unicode
 from meshwalk.problems import BackendError, Malformed, SetupError, Unreachable
@@ -54,9 +55,11 @@ class PythonBackend:
             given: object = await self._function(request)
         except BackendError:
             raise
-        except (get_cancelled_exc_class(), KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
+            if isinstance(error, get_cancelled_exc_class()) and asked_to_stop():
+                raise
             house = next(house for foreign, house in _FOREIGN if isinstance(error, foreign))
             message = f"the function of backend '{self.name}' raised {type(error).__name__}"
             raise house(message, backend=self.name, billable=True) from error

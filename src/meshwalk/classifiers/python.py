@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from anyio import get_cancelled_exc_class
 
+from meshwalk.cancelling import asked_to_stop
 from meshwalk.classifiers.declared import as_declared
 from meshwalk.imports import import_named
 from meshwalk.model import Attribute, Node, Value
@@ -56,9 +57,11 @@ class PythonClassifier:
             raise
         except ConnectionError as error:
             raise Unreachable(self._raised(error), backend=self.name) from error
-        except (get_cancelled_exc_class(), KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
+            if isinstance(error, get_cancelled_exc_class()) and asked_to_stop():
+                raise
             raise Malformed(self._raised(error), backend=self.name) from error
 
         return as_declared(self.name, given, self._writes)

@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 from meshwalk import roles
 from meshwalk.attempts import Attempts, Closed, Try
 from meshwalk.budgets import Refusal
+from meshwalk.cancelling import asked_to_stop
 from meshwalk.engine.line import Line
 from meshwalk.engine.purse import Purse
 from meshwalk.engine.workshop import Asking, Workshop
@@ -266,6 +267,11 @@ class Calls:
             message = f"node '{node.name}': {error}"
             line.failed(walk.now(), "failed", error.error_class, message, billable=error.billable)
         except get_cancelled_exc_class():
+            if not asked_to_stop():
+                # A backend's own doing; nobody wants the walk to end.
+                message = f"node '{node.name}': the backend gave up its call, which nobody had cancelled"
+                line.failed(walk.now(), "failed", "malformed", message, billable=True)
+                return
             # Whose call is under way no more: the hop's, or the whole walk's.
             message = "another call of the hop was faster" if self._settled_by_another(line) else "the caller went away"
             line.failed(walk.now(), "cancelled", None, message, billable=True)

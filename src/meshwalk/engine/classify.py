@@ -4,9 +4,10 @@ Ask a classifier that is neither features of the house nor a backend's model.
 
 from __future__ import annotations
 
-from anyio import move_on_after
+from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk.backends.base import Classifier
+from meshwalk.cancelling import asked_to_stop
 from meshwalk.engine.calls import log_unforeseen
 from meshwalk.engine.trip import Trip
 from meshwalk.problems import BackendError
@@ -28,6 +29,10 @@ async def classify(hop: int, node: str, deadline_at: int, classifier: Classifier
         with move_on_after((deadline_at - began) / 1e6):
             outputs = await asked
             return Replied(hop, now(), outputs)
+    except get_cancelled_exc_class():
+        if asked_to_stop():
+            raise
+        return Failed(hop, now(), "malformed", f"node '{node}' gave up, which nobody had asked for")
     except BackendError as error:
         return Failed(hop, now(), error.error_class, f"node '{node}': {error}")
     except Exception as error:  # noqa: BLE001 (whatever a classifier raises, the walk goes on and is recorded)

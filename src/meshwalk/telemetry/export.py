@@ -89,7 +89,7 @@ class Pace(NamedTuple):
     capacity: int = 2_048
     batch: int = 512 // _SPANS_EACH
     delay: float = 5.0
-    patience: float = 30.0
+    patience: float = 5.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Pace:
@@ -106,7 +106,7 @@ class Pace(NamedTuple):
             number("MAX_QUEUE_SIZE", 2_048),
             max(1, number("MAX_EXPORT_BATCH_SIZE", 512) // _SPANS_EACH),
             number("SCHEDULE_DELAY", 5_000) / 1_000,
-            number("EXPORT_TIMEOUT", 30_000) / 1_000,
+            number("EXPORT_TIMEOUT", 5_000) / 1_000,
         )
 
 
