@@ -18,7 +18,7 @@ from meshwalk.problems import SetupError
 from meshwalk.trace import Form, Message, Outcome, Request
 from meshwalk.wire import convert
 from meshwalk.wire.address import checked_address
-from meshwalk.wire.asking import request_of
+from meshwalk.wire.asking import request_of, seconds_of
 from meshwalk.wire.errors import CallFailed, NotFound, Unauthenticated, unpack_error
 from meshwalk.wire.gen.meshwalk.v1 import (
     budget_pb2,
@@ -174,7 +174,9 @@ class Client:
         message = convert.pack_request(request, graph, detail)
         metadata = _metadata(traceparent or request.traceparent)
 
-        return convert.unpack_reply(await self._call(self._routing.Route(message, timeout=timeout, metadata=metadata)))
+        return convert.unpack_reply(
+            await self._call(self._routing.Route(message, timeout=seconds_of(timeout), metadata=metadata))
+        )
 
     async def stream(
         self,
@@ -203,7 +205,7 @@ class Client:
         request = request_of(prompt, session, workflow, limits, sampling, attributes)
         request.idempotency_key, request.form = idempotency_key, form
         message = routing_pb2.RouteStreamRequest(request=convert.pack_request(request, graph, detail))
-        call = self._routing.RouteStream(message, timeout=timeout, metadata=_metadata(traceparent))
+        call = self._routing.RouteStream(message, timeout=seconds_of(timeout), metadata=_metadata(traceparent))
         try:
             async for said in call:
                 if (event := convert.unpack_event(said)) is not None:
@@ -246,7 +248,7 @@ class Client:
         request = request_of(prompt, session, workflow, limits, sampling, attributes)
         message = routing_pb2.DecideRequest(request=convert.pack_request(request, graph))
 
-        return convert.unpack_decided(await self._call(self._routing.Decide(message, timeout=timeout)))
+        return convert.unpack_decided(await self._call(self._routing.Decide(message, timeout=seconds_of(timeout))))
 
     # ---- looking back -------------------------------------------------------------------------------------------
 

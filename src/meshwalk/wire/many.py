@@ -21,7 +21,7 @@ from meshwalk.model import Limits, Sampling, Value
 from meshwalk.problems import MeshwalkError, SetupError
 from meshwalk.trace import Form, Message, Request
 from meshwalk.wire import convert
-from meshwalk.wire.asking import request_of
+from meshwalk.wire.asking import request_of, seconds_of
 from meshwalk.wire.errors import CallFailed, unanswered, unpack_error, unpack_failure
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
 from meshwalk.wire.words import Detail, Routed
@@ -34,9 +34,6 @@ IN_FLIGHT = 512
 LARGEST_BYTES = 1 << 20
 
 _SERVICE = routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
-
-# What a duration on the wire can say, nearly; who waits longer waits for ever.
-_LONGEST_SECONDS = 3e10
 
 _Result = routing_pb2.RouteManyResponse.Result
 
@@ -121,10 +118,11 @@ class Many:
         """
         message = convert.pack_request(request, graph, detail)
         traceparent = traceparent or request.traceparent
-        if timeout is None or timeout > _LONGEST_SECONDS:
+        seconds = seconds_of(timeout)
+        if seconds is None:
             result = await self._asked(message, None, traceparent)
         else:
-            ends = asyncio.get_running_loop().time() + timeout
+            ends = asyncio.get_running_loop().time() + seconds
             try:
                 async with asyncio.timeout_at(ends):
                     result = await self._asked(message, ends, traceparent)
