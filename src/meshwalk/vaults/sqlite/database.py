@@ -250,8 +250,8 @@ class Database:
         Raises:
             SetupError: If it is not, and not ours.
         """
-        application, version = (_first(connection, f"PRAGMA {name}") for name in ("application_id", "user_version"))
-        if application == version == _first(connection, "SELECT count(*) FROM sqlite_master") == 0:
+        application, version, tables = connection.execute(_WHOSE).fetchone()
+        if application == version == tables == 0:
             return True
         if application != APPLICATION:
             raise SetupError(f"{str(self.path)!r} is a database, and not of budgets; {_ANOTHER}")
@@ -292,6 +292,13 @@ def _code(error: sqlite3.Error) -> int | None:
 
     # The low byte says what it is, the others say more of it.
     return None if code is None else code & 0xFF
+
+
+# In one statement, so that nobody makes the tables between two answers.
+_WHOSE = (
+    "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "
+    "(SELECT count(*) FROM sqlite_master)"
+)
 
 
 def _first(connection: sqlite3.Connection, statement: str) -> object:
