@@ -71,7 +71,8 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     # the workshop: the only rooms that touch the world during a request
     "cancelling": (),
     "vaults": (*_GROUND, "budgets", "variables"),
-    "wire": (*_GROUND, "budgets", "plan", "hops"),
+    "templates": ("trace",),
+    "wire": (*_GROUND, "budgets", "plan", "hops", "templates"),
     "backends": (*_GROUND, "outcomes", "imports", "variables", "cancelling"),
     "roles": (*_GROUND, "weights"),
     "classifiers": (*_GROUND, "weights", "imports", "variables", "cancelling", "backends.base", "roles"),
@@ -80,7 +81,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
         *("cancelling", "backends.base", "counting", "roles", "vaults"),
     ),
     "inbox": (),
-    "telemetry": (*_GROUND, "plan", "hops", "inbox"),
+    "telemetry": (*_GROUND, "plan", "hops", "inbox", "templates"),
     "store": (*_GROUND, "plan", "hops", "inbox"),
     # the library: looking back
     "replay": (*_GROUND, "loader", "guards", "plan", "hops", "walk", "store"),
@@ -132,7 +133,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "grpc_health": ("wire", "server"),
     "grpc_reflection": ("wire", "server"),
     "grpc_status": ("wire", "server"),
-    "google": ("wire", "server", "guards.syntax"),  # protobuf; the guards decode the checked tree with it
+    "google": ("templates", "wire", "server", "guards.syntax"),  # protobuf; the guards decode the checked tree with it
     "aiohttp": ("backends.openai", "classifiers.http"),
     "wordllama": ("classifiers.embedding",),
     "numpy": ("training",),

@@ -27,7 +27,7 @@ from meshwalk.engine import Engine
 from meshwalk.model import Limits
 from meshwalk.plan import Plan
 from meshwalk.telemetry import Telemetry
-from meshwalk.telemetry.export import Export, Pace, Sampled
+from meshwalk.telemetry.export import Encoded, Export, Pace, Sampled
 from meshwalk.telemetry.otlp import Encoder, OtlpSender
 from meshwalk.telemetry.spans import Tree, route_attributes
 from meshwalk.trace import Message, Reply, Request, Scopes, Timing, Traversal, Usage
@@ -39,10 +39,11 @@ from records import answered, climbed, failed, refused, triage, walked
 RESOURCE, SCOPE = Resource({"service.name": "router"}), InstrumentationScope("meshwalk", "1")
 
 
-def spans_in(request: ExportTraceServiceRequest) -> list[dict[str, Any]]:
+def spans_in(encoded: Encoded) -> list[dict[str, Any]]:
     """
-    Return all that the spans of *request* say, with the ids that are drawn for hops told by where their spans stand.
+    Return all that the spans of a request say, with the ids that are drawn for hops told by where their spans stand.
     """
+    request = ExportTraceServiceRequest.FromString(encoded.body)
     spans = [
         MessageToDict(span) for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans
     ]
@@ -59,7 +60,9 @@ def spans_in(request: ExportTraceServiceRequest) -> list[dict[str, Any]]:
 def by_the_sdk(traversal: Traversal, plan: Plan) -> list[dict[str, Any]]:
     tree = Tree(traversal, plan, attributes=route_attributes(traversal), resource=RESOURCE, scope=SCOPE)
 
-    return spans_in(encode_spans(list(tree.spans())))
+    request = encode_spans(list(tree.spans()))
+
+    return spans_in(Encoded(request.SerializeToString(), 0))
 
 
 _USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 2), st.integers(0, 2))
@@ -133,8 +136,8 @@ class TestEncoder:
         batch = [
             walked(script, plan=plan, number=number) for number, script in enumerate((answered, climbed, failed, answered))
         ]
-        request = Encoder(RESOURCE, SCOPE).encode([Sampled(record, plan) for record in batch])
-        (resource,) = request.resource_spans
+        encoded = Encoder(RESOURCE, SCOPE).encode([Sampled(record, plan) for record in batch])
+        (resource,) = ExportTraceServiceRequest.FromString(encoded.body).resource_spans
 
         assert ["service.name"] == [attribute.key for attribute in resource.resource.attributes]
         assert sum(len(by_the_sdk(record, plan)) for record in batch) == len(resource.scope_spans[0].spans)
@@ -162,7 +165,7 @@ class Collector:
         self.open.set()
         self.asked = threading.Event()
 
-    def post(self, request: ExportTraceServiceRequest) -> SpanExportResult:
+    def post(self, request: Encoded) -> SpanExportResult:
         self.asked.set()
         self.open.wait(10)
         if not self.well:

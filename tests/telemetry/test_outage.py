@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 
 from meshwalk.telemetry import Telemetry
-from meshwalk.telemetry.export import Export, Pace, Sampled
+from meshwalk.telemetry.export import Encoded, Export, Pace, Sampled
 from meshwalk.telemetry.otlp import _STOCK_LOG, _Hush
 from records import answered, triage, walked
 
@@ -130,7 +130,12 @@ class Held:
         self.sent = self.closed = 0
         self.taken, self._released = threading.Event(), threading.Event()
 
-    def send(self, batch: list[Sampled]) -> str:
+    def early(self, item: Sampled) -> Encoded | None:
+        assert item.traversal.straight is None
+
+        return None
+
+    def send(self, batch: list[Sampled | Encoded]) -> str:
         self.sent += len(batch)
         self.taken.set()
         self._released.wait(10)

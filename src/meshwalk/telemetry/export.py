@@ -60,12 +60,27 @@ class Sampled(NamedTuple):
         return tree.spans()
 
 
+class Encoded(NamedTuple):
+    """
+    Hold *spans*, so many, as bytes.
+    """
+
+    body: bytes
+    spans: int
+
+
 class Sender(Protocol):
     """
     Send traversals as spans.
     """
 
-    def send(self, batch: Sequence[Sampled]) -> str:
+    def early(self, item: Sampled) -> Encoded | None:
+        """
+        Return what is sent of *item*, if it is ready in a few microseconds: that is less than its waiting here would cost.
+        """
+        ...
+
+    def send(self, batch: Sequence[Sampled | Encoded]) -> str:
         """
         Send *batch*, and return why that failed, or nothing.
         """
@@ -117,7 +132,7 @@ class Export:
 
     def __init__(self, sender: Sender, pace: Pace) -> None:
         self._sender = sender
-        self._inbox: Inbox[Sampled] = Inbox(pace.capacity, "drop", linger=pace.delay, batch=pace.batch)
+        self._inbox: Inbox[Sampled | Encoded] = Inbox(pace.capacity, "drop", linger=pace.delay, batch=pace.batch)
         self._patience = pace.patience
         self._given_up = self._closed = False
         self.failed = 0
@@ -137,7 +152,7 @@ class Export:
         """
         Take *item*, to be sent soon.
         """
-        self._inbox.put(item)
+        self._inbox.put(self._sender.early(item) or item)
 
     def flush(self) -> None:
         """
@@ -172,7 +187,7 @@ class Export:
             drops.tell(self.dropped)
             failures.tell(self.failed, why)
 
-    def _sent(self, batch: Sequence[Sampled]) -> str:
+    def _sent(self, batch: Sequence[Sampled | Encoded]) -> str:
         if self._given_up:
             return "they were not taken before the end"
         try:

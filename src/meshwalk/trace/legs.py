@@ -23,7 +23,11 @@ from meshwalk.trace.exchange import Timing, Usage
 from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
 
 
+Kind = tuple[object, ...]
 Step = tuple[Entry, tuple[Wish, ...]]
+
+# Of the attributes of a request, those that every graph has.
+_ASKED = frozenset({"urgency", "correctness"})
 
 # The scope every walk has for itself.
 _REQUEST = "request"
@@ -161,6 +165,29 @@ class Straight(NamedTuple):
         Return how long the walk took.
         """
         return self.legs[-1].at if self.legs else 0
+
+    @property
+    def kind(self) -> Kind | None:
+        """
+        Return what it has in common with all walks of which the same is told but for ids, times, counts and texts.
+
+        None is one of a kind: some of it was decided while the vault of shared budgets was away.
+        """
+        facts, _, legs, *ended, views = self
+        # Where only a walk's own limits count, there is no vault.
+        if views and any(view.away for call in self.calls for view in (*call.granted_views, *call.views)):
+            return None
+        kind: list[object] = [ended[0], ended[1], *map(bool, facts.scopes), facts.sampling.max_tokens]
+        kind += [value for name, value in facts.attributes if name in _ASKED]
+        for node, _, _, _, outputs, edge, _, verdicts, call in legs:
+            kind += node, edge, verdicts, *outputs, *map(type, outputs.values())
+            if call is not None:
+                _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, *_ = call
+                _, _, cached, reasoned = usage
+                kind += cost is None, output is None, any(timing), not cached, not reasoned, basis
+                kind += not model, not reason, simulated, age_us is None
+
+        return tuple(kind)
 
     @property
     def finish(self) -> Finish:

@@ -22,7 +22,7 @@ from meshwalk.trace.entries import (
     weakest,
 )
 from meshwalk.trace.exchange import Message, Usage
-from meshwalk.trace.legs import Called, Step, Straight
+from meshwalk.trace.legs import Called, Kind, Step, Straight
 from meshwalk.trace.wishes import Decision, Finish, Outcome
 
 
@@ -78,8 +78,8 @@ class Traversal:
     """
 
     __slots__ = (
-        "_at_length", "began_unix_us", "content", "parent_span_id", "sampled", "source", "span_id", "straight", "trace_id",
-        "traversal_id",
+        "_at_length", "_kind", "began_unix_us", "content", "parent_span_id", "sampled", "source", "span_id", "straight",
+        "trace_id", "traversal_id",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +102,7 @@ class Traversal:
         self.sampled = sampled
         self.began_unix_us = began_unix_us
         self.content = content
+        self._kind: Kind | None = None
         self.straight: Straight | None
         self._at_length: AtLength | None
         if isinstance(told, Straight):
@@ -121,6 +122,18 @@ class Traversal:
             whole = self._at_length = AtLength(straight.path, straight.steps(), straight.decisions())
 
         return whole
+
+    @property
+    def kind(self) -> Kind | None:
+        """
+        Return what it has in common with all records that say the same but for ids, times, counts and texts.
+
+        None is a record at length, or one of its own kind.
+        """
+        if self._kind is None and self.straight is not None and (kind := self.straight.kind) is not None:
+            self._kind = (self.source, not self.parent_span_id, self.sampled, kind)
+
+        return self._kind
 
     @property
     def graph(self) -> str:

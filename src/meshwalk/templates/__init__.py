@@ -1,0 +1,11 @@
+"""
+Protobuf messages that differ in little, written as bytes: what spans and replies about walks that went straight are made by.
+"""
+
+from __future__ import annotations
+
+from meshwalk.templates.message import Path, Template, Text, opening
+from meshwalk.templates.straight import calls_of, summed, unpacked
+
+
+__all__ = ["Path", "Template", "Text", "calls_of", "opening", "summed", "unpacked"]

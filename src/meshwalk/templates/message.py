@@ -1,0 +1,318 @@
+"""
+Protobuf messages that differ in little, written as bytes.
+
+Setting the fields of a message one by one and having it serialised takes many times what it takes to put numbers between bytes
+that are known already.  So where messages of one kind are made over and over, the first of them is kept as a `Template`: the
+bytes of all that they have in common, with places for what differs.  A function is generated for it that computes what goes
+into the places, each by an expression, and writes the whole in one go.
+
+A number's place is five bytes wide, and its varint is filled up to that: readers of the wire format take a varint that is
+longer than it need be (protobuf.dev, "Encoding": up to ten bytes).  A number that has no room in 35 bits is an
+`OverflowError`; whoever asked then makes the message the long way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from struct import Struct
+from typing import Any, NamedTuple
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+
+# The way to a field: names of fields, positions in repeated ones, and keys of maps.
+Path = tuple[str | int, ...]
+
+_WIDTH = 5
+_BOUND = 1 << 35
+_BITS_LOW = 28
+
+_LENGTH_DELIMITED = 2
+_WIRE_TYPES = {FieldDescriptor.TYPE_DOUBLE: 1, FieldDescriptor.TYPE_FIXED64: 1}
+_FORMATS = {FieldDescriptor.TYPE_DOUBLE: "d", FieldDescriptor.TYPE_FIXED64: "Q", FieldDescriptor.TYPE_BOOL: "B"}
+_TEXTS = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
+
+
+class Text(NamedTuple):
+    """
+    Say what bytes a text or bytes field holds.
+
+    Args:
+        size: How many they always are; None if that differs.
+    """
+
+    expression: str
+    size: int | None = None
+
+
+class Template:
+    """
+    Write messages like *message*.
+
+    Args:
+        places: What differs, by where it stands: a Python expression over *arguments* and what *setup* names.
+        arguments: The names under which `write` takes its arguments.
+        setup: Statements that come before, one a line.
+        uses: What the expressions may use besides.
+
+    Attributes:
+        write: Returns the bytes of a message; raises `OverflowError` if a number has no room.
+    """
+
+    __slots__ = ("write",)
+
+    def __init__(
+        self,
+        message: Message,
+        places: Mapping[Path, str | Text],
+        arguments: Sequence[str],
+        setup: Sequence[str] = (),
+        uses: Mapping[str, object] | None = None,
+    ) -> None:
+        whole = type(message)()
+        whole.CopyFrom(message)
+        for path, said in places.items():
+            # A field that holds nothing is not written, so its place would not be found.
+            _hold(whole, path, b"x" if isinstance(said, Text) else 1)
+        body = _Body(places)
+        body.add(whole, ())
+        names = {"_low": _low, "_join": b"".join, **(uses or {})}
+        source = "\n    ".join(
+            [f"def write({', '.join(arguments)}):", *setup, *body.statements, f"return {body.written(names)}"]
+        )
+        exec(source, names)  # noqa: S102 (the text is made of our own tables and of the names of fields)
+        self.write: Callable[..., bytes] = names["write"]  # type: ignore[assignment]
+
+
+def opening(field: FieldDescriptor, size: int) -> bytes:
+    """
+    Return what stands before the *size* bytes of a message that *field* holds.
+    """
+    return _tag(field.number, _LENGTH_DELIMITED) + _varint(size)
+
+
+class _Length(NamedTuple):
+    """
+    Count bytes: so many, and those of the variables named.
+    """
+
+    fixed: int = 0
+    texts: tuple[str, ...] = ()
+
+    def plus(self, other: _Length) -> _Length:
+        """
+        Return how many bytes both are together.
+        """
+        return _Length(self.fixed + other.fixed, self.texts + other.texts)
+
+
+class _Body:
+    """
+    Hold what a generated function writes, piece by piece: bytes, (format, arguments) of numbers, or the variable of a text.
+    """
+
+    def __init__(self, places: Mapping[Path, str | Text]) -> None:
+        self._places = places
+        self._pieces: list[bytes | tuple[str, str] | str] = []
+        self._variables: dict[str, str] = {}
+        self.statements: list[str] = []
+
+    def add(self, message: Message, path: Path) -> _Length:
+        """
+        Add the fields of *message*, which stands at *path*, and return how long they are.
+        """
+        length = _Length()
+        for field, value in message.ListFields():
+            # The value of a map's entry stands where its key does.
+            here = path if _is_entry(message.DESCRIPTOR) and field.name == "value" else (*path, field.name)
+            if not any(place[: len(here)] == here for place in self._places):
+                length = length.plus(self._constant(_only(message, field)))
+            elif here in self._places:
+                length = length.plus(self._place(field, self._places[here]))
+            elif isinstance(value, Message):
+                length = length.plus(self._nested(field, value, here))
+            elif _is_entry(field.message_type):
+                for key in value:
+                    length = length.plus(self._nested(field, _entry(field, key, value[key]), (*here, key)))
+            else:
+                for position, item in enumerate(value):
+                    length = length.plus(self._nested(field, item, (*here, position)))
+
+        return length
+
+    def written(self, names: dict[str, object]) -> str:
+        """
+        Return the expression of all bytes; what it needs is put among *names*.
+        """
+        parts: list[str] = []
+        for text, numbers in _runs(self._pieces):
+            if text is not None:
+                parts.append(text)
+                continue
+            arguments = []
+            for _, said in numbers:
+                if isinstance(said, bytes):
+                    names[constant := f"_c{len(names)}"] = said
+                    arguments.append(constant)
+                else:
+                    arguments.append(said)
+            names[pack := f"_pack{len(names)}"] = Struct("<" + "".join(form for form, _ in numbers)).pack
+            parts.append(f"{pack}({', '.join(arguments)})")
+
+        return parts[0] if len(parts) == 1 else f"_join(({', '.join(parts)},))"
+
+    def _constant(self, said: bytes) -> _Length:
+        if self._pieces and isinstance(last := self._pieces[-1], bytes):
+            self._pieces[-1] = last + said
+        else:
+            self._pieces.append(said)
+
+        return _Length(len(said))
+
+    def _place(self, field: FieldDescriptor, said: str | Text) -> _Length:
+        if isinstance(said, Text):
+            return self._text(field, said)
+        variable = self._variable(said)
+        length = self._constant(_tag(field.number, _WIRE_TYPES.get(field.type, 0)))
+        form = _FORMATS.get(field.type)
+        if form is None:
+            return length.plus(self._varint(variable))
+        self._pieces.append((form, variable))
+
+        return length.plus(_Length(1 if form == "B" else 8))
+
+    def _text(self, field: FieldDescriptor, said: Text) -> _Length:
+        variable = self._variable(said.expression)
+        length = self._constant(_tag(field.number, _LENGTH_DELIMITED))
+        if said.size is not None:
+            length = length.plus(self._constant(_varint(said.size)))
+            self._pieces.append((f"{said.size}s", variable))
+            return length.plus(_Length(said.size))
+        length = length.plus(self._varint(self._variable(f"len({variable})")))
+        self._pieces.append(variable)
+
+        return length.plus(_Length(0, (variable,)))
+
+    def _nested(self, field: FieldDescriptor, message: Message, path: Path) -> _Length:
+        before = self._constant(_tag(field.number, _LENGTH_DELIMITED))
+        at = len(self._pieces)
+        # What is nested is added first, so that its length is known, and begins a piece of its own.
+        self._pieces.append(("0s", ""))
+        length = self.add(message, path)
+        inside = self._pieces[at + 1 :]
+        del self._pieces[at:]
+        if length.texts:
+            sizes = " + ".join([str(length.fixed), *[f"len({text})" for text in length.texts]])
+            before = before.plus(self._varint(self._variable(sizes)))
+        else:
+            before = before.plus(self._constant(_varint(length.fixed)))
+        for piece in inside:
+            if isinstance(piece, bytes):
+                self._constant(piece)
+            else:
+                self._pieces.append(piece)
+
+        return before.plus(length)
+
+    def _varint(self, variable: str) -> _Length:
+        # Most numbers have no more than fourteen bits.
+        low = f"{variable} & 127 | {variable} << 1 & 32512 | 2155905152 if 0 <= {variable} < 16384 else _low({variable})"
+        self._pieces.append(("I", low))
+        self._pieces.append(("B", f"{variable} >> {_BITS_LOW}"))
+
+        return _Length(_WIDTH)
+
+    def _variable(self, expression: str) -> str:
+        """
+        Return the variable that holds the value of *expression*, which is computed once.
+        """
+        if expression.isidentifier():
+            return expression
+        known = self._variables.get(expression)
+        if known is None:
+            known = self._variables[expression] = f"_v{len(self._variables)}"
+            self.statements.append(f"{known} = {expression}")
+
+        return known
+
+
+def _runs(pieces: Sequence[bytes | tuple[str, str] | str]) -> Iterator[tuple[str | None, list[tuple[str, str | bytes]]]]:
+    """
+    Part *pieces* into texts, and runs of what one `Struct` packs.
+    """
+    run: list[tuple[str, str | bytes]] = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            if run:
+                yield None, run
+            yield piece, []
+            run = []
+        else:
+            run.append((f"{len(piece)}s", piece) if isinstance(piece, bytes) else piece)
+    if run:
+        yield None, run
+
+
+def _low(number: int) -> int:
+    """
+    Spread the low 28 bits of *number* over four bytes of seven, each of which says that another follows.
+    """
+    if not 0 <= number < _BOUND:
+        raise OverflowError(f"{number} has no room in {_WIDTH} bytes")
+
+    return number & 127 | number << 1 & 0x7F00 | number << 2 & 0x7F0000 | number << 3 & 0x7F000000 | 0x80808080
+
+
+def _varint(number: int) -> bytes:
+    said = bytearray()
+    while number > 127:
+        said.append(number & 127 | 128)
+        number >>= 7
+    said.append(number)
+
+    return bytes(said)
+
+
+def _tag(number: int, wire_type: int) -> bytes:
+    return _varint(number << 3 | wire_type)
+
+
+def _is_entry(message: Any) -> bool:
+    return bool(message.GetOptions().map_entry)
+
+
+def _entry(field: FieldDescriptor, key: Any, value: Message) -> Message:
+    """
+    Return the message that stands on the wire for one entry of the map that *field* is.
+    """
+    entry: Any = GetMessageClass(field.message_type)(key=key)  # type: ignore[arg-type]  # a map has one
+    entry.value.CopyFrom(value)
+    whole: Message = entry
+
+    return whole
+
+
+def _only(message: Message, field: FieldDescriptor) -> bytes:
+    """
+    Serialise nothing but *field* of *message*.
+    """
+    alone = type(message)()
+    alone.CopyFrom(message)
+    for other, _ in message.ListFields():
+        if other.name != field.name:
+            alone.ClearField(other.name)
+
+    return alone.SerializeToString(deterministic=True)
+
+
+def _hold(message: Any, path: Path, value: object) -> None:
+    """
+    Make the field of *message* at *path* hold something like *value*.
+    """
+    *way, last = path
+    for step in way:
+        message = message[step] if not isinstance(step, str) or hasattr(message, "keys") else getattr(message, step)
+    text = isinstance(value, bytes) and message.DESCRIPTOR.fields_by_name[last].type == FieldDescriptor.TYPE_STRING
+    setattr(message, str(last), value.decode() if text and isinstance(value, bytes) else value)
