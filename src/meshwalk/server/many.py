@@ -46,7 +46,7 @@ _CANCELLED = routing_pb2.Failure(
 _STOPPING = "the server stops; open the stream again, and ask again for what has no result"
 
 # Routes one request: what it is, how many microseconds its caller waits, and the caller's trace context.
-Route = Callable[[routing_pb2.RouteRequest, int | None, str], Awaitable[routing_pb2.RouteResponse]]
+Route = Callable[[routing_pb2.RouteRequest, int | None, str], Awaitable[routing_pb2.RouteResponse | bytes]]
 
 _Item = routing_pb2.RouteManyRequest.Item
 

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from meshwalk.engine import Walked
 from meshwalk.hops import Assembly
@@ -26,6 +28,9 @@ _DETAILS: dict[int, Detail] = {
 }  # fmt: skip
 
 
+_Made = TypeVar("_Made")
+
+
 class Routing(routing_pb2_grpc.RoutingServiceServicer):
     """
     Route requests over the meshes that are served.
@@ -41,7 +46,8 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         """
         Walk a request to its end.
         """
-        return await self._routed(request, deadline_us(context), traceparent(context))
+        # What is bytes already is sent as it is.
+        return await self._routed(request, deadline_us(context), traceparent(context))  # type: ignore[return-value]
 
     @answers
     async def RouteStream(self, message: routing_pb2.RouteStreamRequest, context: Context) -> None:  # type: ignore[override] # noqa: N802
@@ -62,7 +68,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
             walk.cancel()
             await asyncio.wait([walk])
         walked = walk.result()
-        reply = _reply(seat, walked, request)
+        reply = _reply(seat, walked, request, convert.pack_reply)
         if (hop := walked.traversal.finish.answer_hop) is not None and not teller.told:
             for delta in convert.pack_deltas(hop, walked.answer):
                 await context.write(delta)
@@ -102,10 +108,10 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
 
     async def _routed(
         self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str
-    ) -> routing_pb2.RouteResponse:
+    ) -> routing_pb2.RouteResponse | bytes:
         seat, asked = self._taken(request, left_us, traceparent)
 
-        return _reply(seat, await seat.mesh.walk(asked), request)
+        return _reply(seat, await seat.mesh.walk(asked), request, convert.write_reply)
 
     def _taken(self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str) -> tuple[Seat, Request]:
         seat = self._served.pick(request.graph)
@@ -118,13 +124,13 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         return seat, convert.unpack_request(request, left_us, traceparent)
 
 
-def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
+def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest, make: Callable[..., _Made]) -> _Made:
     if error := walked.error():
         raise error
     # A walk of an earlier call may be of an earlier plan, which is not here to say what its hops were.
     known = walked.traversal.plan_digest == seat.mesh.plan.plan_digest
 
-    return convert.pack_reply(
+    return make(
         walked.traversal,
         walked.answer,
         walked.finish_reason,

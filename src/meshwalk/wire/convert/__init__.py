@@ -24,6 +24,7 @@ from meshwalk.wire.convert.replies import (
     pack_started,
     unpack_event,
     unpack_reply,
+    write_reply,
 )
 from meshwalk.wire.convert.requests import pack_request, unpack_request
 from meshwalk.wire.convert.values import (
@@ -78,4 +79,5 @@ __all__ = [
     "unpack_reply",
     "unpack_request",
     "unpack_summary",
+    "write_reply",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from meshwalk.templates import opening
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
 
 
@@ -34,15 +35,22 @@ def pack_cancel(seqs: Iterable[int]) -> bytes:
     return routing.RouteManyRequest(cancel=seqs).SerializeToString()
 
 
-def pack_result(seq: int, end: routing.RouteResponse | routing.Failure) -> bytes:
+def pack_result(seq: int, end: routing.RouteResponse | routing.Failure | bytes) -> bytes:
     """
-    Make a frame of one result.
+    Make a frame of one result: a reply, which may be bytes already, or a failure.
     """
     frame = routing.RouteManyResponse()
     result = frame.results.add(seq=seq)
+    if isinstance(end, bytes):
+        head = result.SerializeToString() + opening(_REPLY, len(end))
+        return opening(_RESULTS, len(head) + len(end)) + head + end
     if isinstance(end, routing.RouteResponse):
         result.reply.CopyFrom(end)
     else:
         result.failure.CopyFrom(end)
 
     return frame.SerializeToString()
+
+
+_RESULTS = routing.RouteManyResponse.DESCRIPTOR.fields_by_name["results"]
+_REPLY = routing.RouteManyResponse.Result.DESCRIPTOR.fields_by_name["reply"]

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from meshwalk.hops import VERDICTS as MARKED
 from meshwalk.hops import Considered, Glimpse, Hop, HopStatus
 from meshwalk.plan import Plan
-from meshwalk.trace import Attempt, AttemptStatus, Basis, Decision, Timing, View
+from meshwalk.templates import Template
+from meshwalk.trace import Attempt, AttemptStatus, Basis, Decision, Kind, Timing, View
 from meshwalk.wire.convert.values import (
     BASES,
     ROLES,
@@ -68,6 +69,9 @@ ATTEMPT_STATUSES: Words[AttemptStatus, wire.AttemptStatus.ValueType] = Words(
 # graphs of a usual size ever differ in.
 MOST_EDGES = 20_000
 
+# How many templates of whole replies are kept; each takes about forty kilobytes, and some milliseconds to be made.
+MOST_TEMPLATES = 500
+
 _Message = TypeVar("_Message")
 
 
@@ -81,29 +85,34 @@ class Prototypes:
     ground up, as the first of its kind always is.
     """
 
-    __slots__ = ("_hops", "_replies", "_room", "_straight", "plan", "ref")
+    __slots__ = ("_hops", "_replies", "_room", "_templates", "plan", "ref")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.ref = pack_plan(plan)
         self._hops: dict[_Kind, wire.Hop] = {}
         self._replies: dict[tuple[_Kind, ...], routing.RouteResponse] = {}
-        self._straight: dict[tuple[object, ...], routing.RouteResponse] = {}
+        self._templates: dict[Kind | None, Template] = {}
         self._room = MOST_EDGES
 
-    def straight(self, kind: tuple[object, ...]) -> routing.RouteResponse | None:
+    @property
+    def has_room_for_templates(self) -> bool:
         """
-        Return the prototype of a reply about a walk that went straight, of this *kind*, if there is one.
+        Tell whether one more can be kept.
         """
-        return self._straight.get(kind)
+        return len(self._templates) < MOST_TEMPLATES
 
-    def keep_straight(self, kind: tuple[object, ...], reply: routing.RouteResponse, edges: int) -> None:
+    def template(self, kind: Kind | None) -> Template | None:
         """
-        Keep *reply*, in which so many *edges* are considered, as the prototype of its *kind*, if there is room.
+        Return what writes replies about walks that went straight, of this *kind*, if there is such a template.
         """
-        if edges <= self._room:
-            self._room -= edges
-            self._straight[kind] = reply
+        return self._templates.get(kind)
+
+    def keep_template(self, kind: Kind, template: Template) -> None:
+        """
+        Keep what writes replies about walks of this *kind*.
+        """
+        self._templates[kind] = template
 
     def hop(self, hop: Hop) -> wire.Hop:
         """

@@ -10,7 +10,7 @@ from meshwalk.hops import Hop, hops_of
 from meshwalk.trace import Replied, ToolCall, Traversal
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.records import Totals, fill_record, unpack_record
-from meshwalk.wire.convert.straight import keep_prototype, pack_straight
+from meshwalk.wire.convert.straight import keep_template, write_straight
 from meshwalk.wire.convert.values import (
     BASES,
     OUTCOMES,
@@ -28,6 +28,27 @@ from meshwalk.wire.words import AnswerDelta, Committed, Detail, Event, HopFinish
 
 # A piece of an answer is small beside any limit on the size of a message, whatever its characters are.
 DELTA_CHARACTERS = 4_096
+
+
+def write_reply(
+    traversal: Traversal,
+    answer: str,
+    finish_reason: str,
+    prototypes: Prototypes | None,
+    detail: Detail = "NONE",
+    *,
+    repeated: bool = False,
+    tool_calls: Sequence[ToolCall] = (),
+) -> routing.RouteResponse | bytes:
+    """
+    Make the reply as `pack_reply` does, or write its bytes at once where the walk is of a kind that is known.
+    """
+    if detail == "HOPS" and prototypes is not None and not (repeated or tool_calls):
+        written = write_straight(traversal, answer, finish_reason, prototypes)
+        if written is not None:
+            return written
+
+    return pack_reply(traversal, answer, finish_reason, prototypes, detail, repeated=repeated, tool_calls=tool_calls)
 
 
 def pack_reply(
@@ -48,11 +69,6 @@ def pack_reply(
         detail: How much of a record.
         repeated: Whether an earlier call made the walk.
     """
-    straight = traversal.straight if detail == "HOPS" and prototypes is not None and not (repeated or tool_calls) else None
-    if straight is not None and prototypes is not None:
-        reply = pack_straight(traversal, straight, answer, finish_reason, prototypes)
-        if reply is not None:
-            return reply
     message, finish, path = routing.RouteResponse(), traversal.finish, traversal.path
     hops = None if prototypes is None else hops_of(traversal, prototypes.plan)
     totals = Totals.of_calls(traversal) if hops is None else Totals.of_hops(hops, traversal.latency_us)
@@ -79,8 +95,8 @@ def pack_reply(
         said.simulated = _simulated(traversal, finish.answer_hop)
         if tool_calls:
             said.tool_calls.extend(pack_tool_calls(tool_calls))
-    if straight is not None and prototypes is not None:
-        keep_prototype(prototypes, straight, message)
+    if detail == "HOPS" and prototypes is not None and not (repeated or tool_calls):
+        keep_template(prototypes, traversal, message)
 
     return message
 

@@ -1,109 +1,118 @@
 """
-Replies about walks that went straight, to the wire: what most callers are told, made quickly.
+Replies about walks that went straight, to the wire: what most callers are told, written quickly.
 
 Two such walks that were left by the same edges differ in little but times, tokens and costs.  So the first reply of its kind,
-made as any other is, becomes the prototype of those that follow: they are copies of it, in which everything that may differ is
-set.  What a kind has in common is in its key, and nothing else is ever left as it was.
+made as any other is, becomes the template of those that follow, and they are written as bytes.
 """
 
 from __future__ import annotations
 
-from meshwalk.trace import Called, Leg, Straight, Traversal
+from collections.abc import Iterator
+
+from meshwalk.templates import Path, Template, Text, calls_of, summed, unpacked
+from meshwalk.trace import Straight, Traversal
 from meshwalk.wire.convert.hops import Prototypes
-from meshwalk.wire.convert.values import fill_time, fill_usage, fill_values
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
-from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
 
 
-def kind_of(straight: Straight) -> tuple[object, ...]:
+def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.RouteResponse) -> None:
     """
-    Return what replies about walks of one kind have in common, beside what the plan says.
+    Keep *reply*, which tells of *traversal* and its hops, as the template of its kind, if there is room.
     """
-    return straight.answer_hop, straight.refused_by, *[_kind(leg) for leg in straight.legs]
-
-
-def _kind(leg: Leg) -> tuple[object, ...]:
-    call = leg.call
-    if call is None:
-        return leg.node, leg.edge, leg.verdicts, *leg.outputs
-
-    # Whether a bound is said at all, and how sure the cost is, is the same for all of a kind, too.
-    return (
-        leg.node, leg.edge, leg.verdicts, call.basis, call.simulated, call.cost_bound is None, call.output_bound is None,
-        *leg.outputs,
-    )  # fmt: skip
-
-
-def keep_prototype(prototypes: Prototypes, straight: Straight, reply: routing.RouteResponse) -> None:
-    """
-    Keep *reply* as the prototype of its kind, if there is room.
-    """
-    made = routing.RouteResponse()
-    made.CopyFrom(reply)
-    for hop in made.traversal.hops:
-        # Most calls have nothing to say of it, and those that do set it.
-        hop.queue_us = hop.connect_us = hop.first_byte_us = 0
-    prototypes.keep_straight(kind_of(straight), made, sum(1 + len(leg.verdicts) for leg in straight.legs))
-
-
-def pack_straight(
-    traversal: Traversal, straight: Straight, answer: str, finish_reason: str, prototypes: Prototypes
-) -> routing.RouteResponse | None:
-    """
-    Make the reply to a request whose walk went straight, with its hops; None if there is no prototype of its kind.
-    """
-    prototype = prototypes.straight(kind_of(straight))
-    if prototype is None:
-        return None
-    message = routing.RouteResponse()
-    message.CopyFrom(prototype)
-    record = message.traversal
-    message.traversal_id = record.traversal_id = traversal.traversal_id
-    message.trace_id = record.trace_id = traversal.trace_id
-    record.span_id, record.parent_span_id = traversal.span_id, traversal.parent_span_id
-    fill_time(record.began, traversal.began_unix_us)
-    read = written = cached = reasoned = cost_nano_usd = calling_us = 0
-    for hop, leg in zip(record.hops, straight.legs, strict=False):
-        started_us = leg.started_us
-        latency_us = leg.at - started_us
-        hop.started_us = started_us
-        hop.latency_us = latency_us
-        fill_values(hop.outputs, leg.outputs)
-        call = leg.call
-        if call is None:
-            hop.engine_us = latency_us
-            continue
-        call_us, counted, cost = call.latency_us, call.usage, call.cost_nano_usd
-        hop.engine_us = latency_us - call_us
-        _fill_call(hop, call)
-        calling_us += call_us
-        cost_nano_usd += cost
-        read += counted[0]
-        written += counted[1]
-        cached += counted[2]
-        reasoned += counted[3]
-    latency_us = straight.latency_us
+    straight, kind = traversal.straight, traversal.kind
+    if straight is None or kind is None or not prototypes.has_room_for_templates:
+        return
+    latency_us = f"hop{len(straight.legs) - 1}_at" if straight.legs else "0"
+    places: dict[Path, str | Text] = {
+        ("traversal_id",): Text("traversal_id"),
+        ("trace_id",): Text("trace_id"),
+        ("traversal", "traversal_id"): Text("traversal_id"),
+        ("traversal", "trace_id"): Text("trace_id"),
+        ("traversal", "span_id"): Text("traversal.span_id.encode()"),
+        ("traversal", "began", "seconds"): "traversal.began_unix_us // 1000000",
+        ("traversal", "began", "nanos"): "traversal.began_unix_us % 1000000 * 1000",
+    }
+    if traversal.parent_span_id:
+        places["traversal", "parent_span_id"] = Text("traversal.parent_span_id.encode()")
+    if straight.answer_hop is not None:
+        places["answer", "text"] = Text("answer.encode()")
+        places["answer", "finish_reason"] = Text("finish_reason.encode()")
+    for told in ((), ("traversal",)):
+        for place, said in _totals(straight, latency_us):
+            places[*told, *place] = said
+    for hop in range(len(straight.legs)):
+        for place, said in _hop(straight, hop):
+            places["traversal", "hops", hop, *place] = said
     if straight.refused_by:
-        record.hops[-1].started_us = latency_us
-    else:
-        message.answer.text, message.answer.finish_reason = answer, finish_reason
-    for told in (message, record):
-        fill_usage(told.usage, (read, written, cached, reasoned))
-        told.cost_nano_usd = cost_nano_usd
-        told.latency_us = latency_us
-        told.engine_us = latency_us - calling_us
-
-    return message
+        places["traversal", "hops", len(straight.legs), "started_us"] = latency_us
+    setup = ["traversal_id, trace_id = traversal.traversal_id.encode(), traversal.trace_id.encode()", *unpacked(straight)]
+    arguments = "traversal", "straight", "answer", "finish_reason"
+    prototypes.keep_template(kind, Template(reply, places, arguments, setup))
 
 
-def _fill_call(hop: wire.Hop, call: Called) -> None:
-    hop.cost_nano_usd = call.cost_nano_usd
-    fill_usage(hop.usage, call.usage)
-    need = hop.need
-    need.input_tokens = call.input_bound
-    if call.cost_bound is not None:
-        hop.reserved_nano_usd = need.cost_nano_usd = call.cost_bound
-    if call.output_bound is not None:
-        need.output_tokens = call.output_bound
-    if any(call.timing):
-        hop.queue_us, hop.connect_us, hop.first_byte_us = call.timing
+_USAGE = ("input_tokens", "output_tokens"), ("cached_input_tokens", "reasoning_tokens")
+
+
+def _counted(straight: Straight, hop: int) -> Iterator[str]:
+    """
+    Name the tokens that a call counted; those that most have none of only where it has some.
+    """
+    call = straight.legs[hop].call
+    if call is not None:
+        for fields in _USAGE:
+            for field in fields:
+                if field in _USAGE[0] or getattr(call.usage, field):
+                    yield field
+
+
+def _totals(straight: Straight, latency_us: str) -> Iterator[tuple[Path, str | Text]]:
+    calls = calls_of(straight)
+    yield ("latency_us",), latency_us
+    yield ("engine_us",), " - ".join([latency_us, *[f"{call}latency_us" for call in calls]])
+    yield ("cost_nano_usd",), summed(calls, "cost_nano_usd")
+    counted = {field for hop in range(len(straight.legs)) for field in _counted(straight, hop)}
+    for field in sorted(counted):
+        yield ("usage", field), summed(calls, field)
+
+
+def _hop(straight: Straight, hop: int) -> Iterator[tuple[Path, str | Text]]:
+    leg = straight.legs[hop]
+    own, call = f"hop{hop}_", f"call{hop}_"
+    lasted = f"{own}at - {own}started_us"
+    if hop:
+        yield ("started_us",), f"{own}started_us"
+    yield ("latency_us",), lasted
+    yield ("engine_us",), lasted if leg.call is None else f"{lasted} - {call}latency_us"
+    for name, value in leg.outputs.items():
+        said = f"{own}outputs[{name!r}]"
+        if isinstance(value, str):
+            yield ("outputs", name, "string"), Text(f"{said}.encode()")
+        else:
+            yield ("outputs", name, "bool" if isinstance(value, bool) else "double"), said
+    if leg.call is None:
+        return
+    yield ("cost_nano_usd",), f"{call}cost_nano_usd"
+    for field in _counted(straight, hop):
+        yield ("usage", field), f"{call}{field}"
+    yield ("need", "input_tokens"), f"{call}input_bound"
+    if leg.call.cost_bound is not None:
+        yield ("reserved_nano_usd",), f"{call}cost_bound"
+        yield ("need", "cost_nano_usd"), f"{call}cost_bound"
+    if leg.call.output_bound is not None:
+        yield ("need", "output_tokens"), f"{call}output_bound"
+    if any(leg.call.timing):
+        for field in ("queue_us", "connect_us", "first_byte_us"):
+            yield (field,), f"{call}{field}"
+
+
+def write_straight(traversal: Traversal, answer: str, finish_reason: str, prototypes: Prototypes) -> bytes | None:
+    """
+    Write the reply to a request whose walk went straight, with its hops; None if there is no template of its kind.
+    """
+    template = prototypes.template(traversal.kind)
+    if template is None:
+        return None
+    try:
+        return template.write(traversal, traversal.straight, answer, finish_reason)
+    except (OverflowError, UnicodeEncodeError):
+        return None
