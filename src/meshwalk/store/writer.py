@@ -1,8 +1,12 @@
 """
-The sink: what is recorded goes into an inbox, and one thread encodes it and commits it in batches.
+The sink: what is recorded is encoded at once, and one thread commits it in batches.
+
+To encode a record takes a few microseconds where the walk ends and all of it is at hand.  Kept for a thread to encode it would
+cost more: what waits is a thousand small objects, which the walks that follow cannot reuse the memory of.
 
 The thread wakes with the first traversal, lingers a moment for company, and commits what has come, so that a busy server pays
-one commit for many traversals and an idle one wakes for none.
+one commit for many traversals and an idle one wakes for none.  Each statement lets go of the interpreter and has to wait for
+it afterwards, so one statement inserts many rows.
 
 A server must outlive its disk: what cannot be written is counted and logged, never raised, and never tried again, because
 a queue that waits for a full disk holds up those who wait for the queue.
@@ -27,10 +31,17 @@ from meshwalk.store.summary import COLUMNS, summarise
 from meshwalk.trace import Traversal, encode
 
 
-_INSERT = f"INSERT OR IGNORE INTO traversals ({', '.join(COLUMNS)}, body) VALUES ({', '.join('?' * len(COLUMNS))}, ?)"  # noqa: S608 (our own names)
+# How many rows one statement inserts, where there are so many.
+TOGETHER = 32
+
+_ROW = f"({', '.join('?' * len(COLUMNS))}, ?)"
+_INSERT = f"INSERT OR IGNORE INTO traversals ({', '.join(COLUMNS)}, body) VALUES {_ROW}"  # noqa: S608 (our own names)
+_INSERT_TOGETHER = _INSERT + f", {_ROW}" * (TOGETHER - 1)
 _INSERT_PLAN = "INSERT OR IGNORE INTO plans (plan_digest, shape_digest, graph, canonical) VALUES (?, ?, ?, ?)"
 
-Item = tuple[Traversal, Plan]
+Row = tuple[object, ...]
+# What is to be written, or why it cannot be.
+Item = tuple[Row | Exception, Plan]
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +95,12 @@ class TraceStore:
         """
         Take *traversal*, to be committed soon.
         """
-        self._inbox.put((traversal, plan))
+        row: Row | Exception
+        try:
+            row = (*summarise(traversal), encode(traversal))
+        except Exception as error:  # noqa: BLE001 (it is counted, and the log says why)
+            row = error
+        self._inbox.put((row, plan))
 
     async def flush(self) -> None:
         """
@@ -123,32 +139,46 @@ class TraceStore:
         """
         Write *batch* in one transaction, and return what went wrong if something did.
         """
-        plans: set[str] = set()
-        failed, error = 0, None
+        rows = [row for row, _ in batch if not isinstance(row, Exception)]
+        failed = [row for row, _ in batch if isinstance(row, Exception)]
+        plans = {plan.plan_digest: plan for _, plan in batch if plan.plan_digest not in self._plans}
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for traversal, plan in batch:
-                try:
-                    self._put(traversal, plan, plans)
-                except sqlite3.OperationalError:
-                    raise
-                except Exception as fault:  # noqa: BLE001 (one record that cannot be stored must not cost the others)
-                    failed, error = failed + 1, fault
+            for digest, plan in plans.items():
+                self._connection.execute(_INSERT_PLAN, (digest, plan.shape_digest, plan.name, plan.canonical))
+            for at in range(0, len(rows), TOGETHER):
+                failed += self._put(rows[at : at + TOGETHER])
             self._connection.execute("COMMIT")
         except sqlite3.Error as fault:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             self._failed += len(batch)
             return fault
-        self._failed += failed
-        self._plans |= plans
+        self._failed += len(failed)
+        self._plans |= plans.keys()
 
-        return error
+        return failed[-1] if failed else None
 
-    def _put(self, traversal: Traversal, plan: Plan, plans: set[str]) -> None:
-        row = (*summarise(traversal), encode(traversal))
-        digest = plan.plan_digest
-        if digest not in self._plans and digest not in plans:
-            self._connection.execute(_INSERT_PLAN, (digest, plan.shape_digest, plan.name, plan.canonical))
-            plans.add(digest)
-        self._connection.execute(_INSERT, row)
+    def _put(self, rows: Sequence[Row]) -> list[Exception]:
+        """
+        Insert *rows*, and return what went wrong with those that cannot be.
+        """
+        if len(rows) == TOGETHER:
+            try:
+                self._connection.execute(_INSERT_TOGETHER, [value for row in rows for value in row])
+            except sqlite3.OperationalError:
+                raise
+            except Exception:  # noqa: BLE001 (which of them it was is seen below)
+                _log.debug("rows are inserted one by one: one of them cannot be")
+            else:
+                return []
+        failed: list[Exception] = []
+        for row in rows:
+            try:
+                self._connection.execute(_INSERT, row)
+            except sqlite3.OperationalError:
+                raise
+            except Exception as fault:  # noqa: BLE001 (one record that cannot be stored must not cost the others)
+                failed.append(fault)
+
+        return failed
