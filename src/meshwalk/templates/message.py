@@ -26,8 +26,8 @@ from google.protobuf.message_factory import GetMessageClass
 Path = tuple[str | int, ...]
 
 _WIDTH = 5
-_BOUND = 1 << 35
-_BITS_LOW = 28
+_BOUND = 1 << 7 * _WIDTH
+_KEPT = 1 << 14
 
 _LENGTH_DELIMITED = 2
 _WIRE_TYPES = {FieldDescriptor.TYPE_DOUBLE: 1, FieldDescriptor.TYPE_FIXED64: 1}
@@ -78,7 +78,7 @@ class Template:
             _hold(whole, path, b"x" if isinstance(said, Text) else 1)
         body = _Body(places)
         body.add(whole, ())
-        names = {"_low": _low, "_join": b"".join, **(uses or {})}
+        names = {"_wide": _WIDE, "_join": b"".join, **(uses or {})}
         source = "\n    ".join(
             [f"def write({', '.join(arguments)}):", *setup, *body.statements, f"return {body.written(names)}"]
         )
@@ -174,12 +174,11 @@ class _Body:
     def _place(self, field: FieldDescriptor, said: str | Text) -> _Length:
         if isinstance(said, Text):
             return self._text(field, said)
-        variable = self._variable(said)
         length = self._constant(_tag(field.number, _WIRE_TYPES.get(field.type, 0)))
         form = _FORMATS.get(field.type)
         if form is None:
-            return length.plus(self._varint(variable))
-        self._pieces.append((form, variable))
+            return length.plus(self._varint(said))
+        self._pieces.append((form, self._variable(said)))
 
         return length.plus(_Length(1 if form == "B" else 8))
 
@@ -190,7 +189,7 @@ class _Body:
             length = length.plus(self._constant(_varint(said.size)))
             self._pieces.append((f"{said.size}s", variable))
             return length.plus(_Length(said.size))
-        length = length.plus(self._varint(self._variable(f"len({variable})")))
+        length = length.plus(self._varint(f"len({variable})"))
         self._pieces.append(variable)
 
         return length.plus(_Length(0, (variable,)))
@@ -205,7 +204,7 @@ class _Body:
         del self._pieces[at:]
         if length.texts:
             sizes = " + ".join([str(length.fixed), *[f"len({text})" for text in length.texts]])
-            before = before.plus(self._varint(self._variable(sizes)))
+            before = before.plus(self._varint(sizes))
         else:
             before = before.plus(self._constant(_varint(length.fixed)))
         for piece in inside:
@@ -216,11 +215,8 @@ class _Body:
 
         return before.plus(length)
 
-    def _varint(self, variable: str) -> _Length:
-        # Most numbers have no more than fourteen bits.
-        low = f"{variable} & 127 | {variable} << 1 & 32512 | 2155905152 if 0 <= {variable} < 16384 else _low({variable})"
-        self._pieces.append(("I", low))
-        self._pieces.append(("B", f"{variable} >> {_BITS_LOW}"))
+    def _varint(self, expression: str) -> _Length:
+        self._pieces.append((f"{_WIDTH}s", self._variable(f"_wide[{expression}]")))
 
         return _Length(_WIDTH)
 
@@ -255,14 +251,26 @@ def _runs(pieces: Sequence[bytes | tuple[str, str] | str]) -> Iterator[tuple[str
         yield None, run
 
 
-def _low(number: int) -> int:
+class _Wide(dict[int, bytes]):
     """
-    Spread the low 28 bits of *number* over four bytes of seven, each of which says that another follows.
-    """
-    if not 0 <= number < _BOUND:
-        raise OverflowError(f"{number} has no room in {_WIDTH} bytes")
+    Write numbers as varints of five bytes.
 
-    return number & 127 | number << 1 & 0x7F00 | number << 2 & 0x7F0000 | number << 3 & 0x7F000000 | 0x80808080
+    The small ones are most of all, so they are kept as they come: two million bytes at most.
+    """
+
+    def __missing__(self, number: int) -> bytes:
+        if not 0 <= number < _BOUND:
+            raise OverflowError(f"{number} has no room in {_WIDTH} bytes")
+        # Seven bits to a byte, the low ones first; every byte but the last says that another follows.
+        low = number & 0x7F | number << 1 & 0x7F00 | number << 2 & 0x7F0000 | number << 3 & 0x7F000000
+        filled = (low | number << 4 & 0x7F00000000 | 0x80808080).to_bytes(_WIDTH, "little")
+        if number < _KEPT:
+            self[number] = filled
+
+        return filled
+
+
+_WIDE = _Wide()
 
 
 def _varint(number: int) -> bytes:
