@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import pytest
 from google.protobuf.json_format import MessageToDict
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
@@ -22,18 +21,17 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, TraceIdRatioBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from helpers import plan_of
-from meshwalk.backends.base import ChatRequest
 from meshwalk.engine import Engine
-from meshwalk.model import Limits
 from meshwalk.plan import Plan
 from meshwalk.telemetry import Telemetry
 from meshwalk.telemetry.export import Encoded, Export, Pace, Sampled
 from meshwalk.telemetry.otlp import Encoder, OtlpSender
 from meshwalk.telemetry.spans import Tree, route_attributes
-from meshwalk.trace import Message, Reply, Request, Scopes, Timing, Traversal, Usage
+from meshwalk.trace import Message, Reply, Request, Traversal
 from meshwalk.vaults import MemoryVault
-from randomly import REASONS, plans
+from randomly import plans
 from records import answered, climbed, failed, refused, triage, walked
+from sayings import SESSIONS, SEVERAL, walks_of
 
 
 RESOURCE, SCOPE = Resource({"service.name": "router"}), InstrumentationScope("meshwalk", "1")
@@ -65,67 +63,16 @@ def by_the_sdk(traversal: Traversal, plan: Plan) -> list[dict[str, Any]]:
     return spans_in(Encoded(request.SerializeToString(), 0))
 
 
-_USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 2), st.integers(0, 2))
-REPLIES = st.builds(
-    Reply,
-    st.just("yes"),
-    finish_reason=st.sampled_from(REASONS),
-    usage=st.none() | _USAGE,
-    confidence=st.none() | st.floats(0, 1),
-    timing=st.builds(Timing, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),
-    model=st.sampled_from(["", "small-1"]),
-    simulated=st.booleans(),
-    cache_age_us=st.none() | st.integers(0, 9),
-)
-
-
-class Saying:
-    """
-    Give the replies of a script, over and over.
-    """
-
-    waits = False
-
-    def __init__(self, replies: Sequence[Reply]) -> None:
-        self._replies = replies
-        self._next = 0
-
-    async def chat(self, request: ChatRequest) -> Reply:
-        assert request.messages
-        self._next += 1
-
-        return self._replies[self._next % len(self._replies)]
-
-    async def aclose(self) -> None:
-        pass
-
-
 class TestEncoder:
     @settings(max_examples=60)
-    @given(
-        plans(), st.lists(REPLIES, min_size=1, max_size=6), st.lists(st.sampled_from(["", "s", "t"]), min_size=1, max_size=4)
-    )
+    @given(plans(), SEVERAL, SESSIONS)
     def test_a_copy_says_what_the_sdk_says(self, plan: Plan, replies: list[Reply], sessions: list[str]) -> None:
         """
         Whatever walks came before, each one's spans say what the SDK's encoder makes of them, attribute by attribute.
         """
-        records: list[Traversal] = []
-        backend = Saying(replies)
-        engine = Engine(plan, {"b0": backend, "b1": backend}, records.append, vault=MemoryVault())
-
-        async def walks() -> None:
-            for session in sessions:
-                limits = Limits(deadline_us=20_000_000)
-                scopes = Scopes(session, "w", "default")
-                request = Request((Message("user", "x"),), scopes=scopes, limits=limits)
-                # The first of a kind is a prototype, and the ones after it are copies.
-                await engine.walk(request)
-                await engine.walk(request)
-
-        anyio.run(walks)
         encoder = Encoder(RESOURCE, SCOPE)
 
-        for record in records:
+        for record in walks_of(plan, replies, sessions):
             assert by_the_sdk(record, plan) == spans_in(encoder.encode([Sampled(record, plan)]))
 
     def test_a_batch_is_one_request(self) -> None:

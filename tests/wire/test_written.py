@@ -1,0 +1,106 @@
+"""
+Replies written as bytes say what those made field by field do.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import plan_of
+from meshwalk.plan import Plan
+from meshwalk.trace import Called, Reply, Straight, Traversal
+from meshwalk.wire import convert
+from meshwalk.wire.convert import Prototypes
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from randomly import plans
+from sayings import SESSIONS, SEVERAL, walks_of
+
+
+ANSWERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+
+
+def read(reply: routing_pb2.RouteResponse | bytes) -> routing_pb2.RouteResponse:
+    return routing_pb2.RouteResponse.FromString(reply if isinstance(reply, bytes) else reply.SerializeToString())
+
+
+@settings(max_examples=60)
+@given(plans(), SEVERAL, SESSIONS, ANSWERS)
+def test_what_is_written_says_what_is_packed(plan: Plan, replies: list[Reply], sessions: list[str], answer: str) -> None:
+    """
+    Whatever walks came before, each one's reply reads as one that was made for it alone.
+    """
+    known = Prototypes(plan)
+
+    for record in walks_of(plan, replies, sessions):
+        alone = convert.pack_reply(record, answer, "stop", Prototypes(plan), "HOPS")
+        assert alone == read(convert.write_reply(record, answer, "stop", known, "HOPS"))
+
+
+def costing(record: Traversal, cost_nano_usd: int) -> Traversal:
+    """
+    Return *record* with calls that cost so much.
+    """
+
+    def costly(call: Called | None) -> Called | None:
+        return None if call is None else call._replace(cost_nano_usd=cost_nano_usd)
+
+    straight = record.straight
+    assert isinstance(straight, Straight), "it has no hop that went otherwise"
+    told = straight._replace(legs=tuple(leg._replace(call=costly(leg.call)) for leg in straight.legs))
+
+    return Traversal(record.source, record.traversal_id, record.trace_id, record.span_id, "", record.sampled, 0, told)
+
+
+class TestOneKind:
+    def records(self) -> tuple[Plan, list[Traversal]]:
+        plan = two_calls()
+
+        return plan, walks_of(plan, [Reply("yes")], ["s"])
+
+    def test_later_ones_are_written(self) -> None:
+        """
+        The first of a kind is made field by field, and those after it are bytes.
+        """
+        plan, records = self.records()
+        known = Prototypes(plan)
+        first, second = (convert.write_reply(record, "yes", "stop", known, "HOPS") for record in records)
+
+        assert (False, True) == (isinstance(first, bytes), isinstance(second, bytes))
+
+    def test_what_has_no_room_is_packed(self) -> None:
+        """
+        A cost past what a place holds is told all the same.
+        """
+        plan, (record, _) = self.records()
+        known, dear = Prototypes(plan), costing(record, 1 << 60)
+        for each in (record, dear):
+            reply = read(convert.write_reply(each, "yes", "stop", known, "HOPS"))
+            assert each.cost_nano_usd == reply.cost_nano_usd
+
+    def test_it_stands_in_a_frame_as_it_is(self) -> None:
+        """
+        A result of `RouteMany` reads the same, whether its reply was written or packed.
+        """
+        plan, (record, _) = self.records()
+        packed = convert.pack_reply(record, "yes", "stop", Prototypes(plan), "HOPS")
+        frames = [convert.pack_result(7, reply) for reply in (packed, packed.SerializeToString())]
+
+        assert 1 == len({routing_pb2.RouteManyResponse.FromString(frame).SerializeToString() for frame in frames})
+        assert packed == routing_pb2.RouteManyResponse.FromString(frames[1]).results[0].reply
+
+
+def two_calls() -> Plan:
+    return plan_of(
+        """
+        meshwalk: 1
+        name: two-calls
+        start: small
+        backends:
+          b0: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 2}}
+          b1: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 2}}
+        nodes:
+          small: {role: answer, backend: b0, max_tokens: 9, next: large}
+          large: {role: primary, backend: b1, max_tokens: 9, next: done}
+        """
+    )
