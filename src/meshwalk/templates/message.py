@@ -27,7 +27,7 @@ Path = tuple[str | int, ...]
 
 _WIDTH = 5
 _BOUND = 1 << 7 * _WIDTH
-_KEPT = 1 << 14
+KEPT = 1 << 14
 
 _LENGTH_DELIMITED = 2
 _WIRE_TYPES = {FieldDescriptor.TYPE_DOUBLE: 1, FieldDescriptor.TYPE_FIXED64: 1}
@@ -78,7 +78,7 @@ class Template:
             _hold(whole, path, b"x" if isinstance(said, Text) else 1)
         body = _Body(places)
         body.add(whole, ())
-        names = {"_wide": _WIDE, "_join": b"".join, **(uses or {})}
+        names = {"_wide": WIDE, "_join": b"".join, **(uses or {})}
         source = "\n    ".join(
             [f"def write({', '.join(arguments)}):", *setup, *body.statements, f"return {body.written(names)}"]
         )
@@ -264,13 +264,13 @@ class _Wide(dict[int, bytes]):
         # Seven bits to a byte, the low ones first; every byte but the last says that another follows.
         low = number & 0x7F | number << 1 & 0x7F00 | number << 2 & 0x7F0000 | number << 3 & 0x7F000000
         filled = (low | number << 4 & 0x7F00000000 | 0x80808080).to_bytes(_WIDTH, "little")
-        if number < _KEPT:
+        if number < KEPT:
             self[number] = filled
 
         return filled
 
 
-_WIDE = _Wide()
+WIDE = _Wide()
 
 
 def _varint(number: int) -> bytes:

@@ -7,8 +7,9 @@ themselves stay on the server.  Where the house has a word already (`Hop`, `Usag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from meshwalk.budgets import Need, Statement
@@ -79,7 +80,11 @@ class Record:
         return self.cost_nano_usd / 1e9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Routed:
     """
     Hold what a server gave for one request.
@@ -90,7 +95,7 @@ class Routed:
         simulated: Whether no model made the answer.
         tool_calls: The tools that the model wishes to call.
         repeated: Whether an earlier call with the same idempotency key made this walk.
-        record: None with detail NONE.
+        read: Reads the record off the message; most callers only want the answer, and need not wait for more.
     """
 
     traversal_id: str
@@ -110,7 +115,17 @@ class Routed:
     engine_us: int
     tool_calls: tuple[ToolCall, ...] = ()
     repeated: bool = False
-    record: Record | None = None
+    read: Callable[[], Record | None] = field(default=_nothing, repr=False, compare=False)
+
+    @cached_property
+    def record(self) -> Record | None:
+        """
+        Return the record of the walk; None with detail NONE.
+
+        Raises:
+            MeshwalkError: If it holds a word that this version does not know.
+        """
+        return self.read()
 
     @property
     def cost_usd(self) -> float:

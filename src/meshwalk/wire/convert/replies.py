@@ -5,6 +5,7 @@ Replies and the events of a stream, to the wire and from it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from meshwalk.hops import Hop, hops_of
 from meshwalk.trace import Replied, ToolCall, Traversal
@@ -119,6 +120,7 @@ def unpack_reply(message: routing.RouteResponse) -> Routed:
     Read a reply.
     """
     answer, refusal = message.answer, message.refusal
+    record = {"read": partial(unpack_record, message.traversal)} if message.HasField("traversal") else {}
 
     return Routed(
         traversal_id=message.traversal_id,
@@ -138,7 +140,7 @@ def unpack_reply(message: routing.RouteResponse) -> Routed:
         engine_us=message.engine_us,
         tool_calls=unpack_tool_calls(answer.tool_calls),
         repeated=message.repeated,
-        record=unpack_record(message.traversal) if message.HasField("traversal") else None,
+        **record,
     )
 
 
