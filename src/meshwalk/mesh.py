@@ -2,9 +2,10 @@
 A plan wired to its backends and sinks: meshwalk inside a process.
 
 A mesh is opened and closed as an async context, since its backends hold connections and models.  What a walk leaves behind
-is handed to the sinks as it ends: they only put it where a thread of their own finds it, which takes less than waking a task
-for it would.  Where a graph records content, its redacting functions see every text first, in a task of the mesh's own after
-the caller has its answer; content that one of them fails on is not recorded.  Closing the mesh waits for the walks under way
+is handed to the sinks as it ends: they put it into few words and where a thread of their own finds it, which takes less than
+waking a task for it would; a server has that done once the reply is on its way (`record_later`).  Where a graph records
+content, its redacting functions see every text first, and after the caller has its answer; content that one of them fails on is
+not recorded.  Closing the mesh waits for the walks under way
 and until every record is handed over.
 """
 
@@ -51,6 +52,8 @@ RETRY_WINDOW_US = 600_000_000
 FLUSH_SECONDS = 1.0
 
 Redactor = Callable[[str], str]
+# Has a call made soon, as an event loop's `call_soon` does.
+Later = Callable[[Callable[[], None]], object]
 
 
 class Sink(Protocol):
@@ -108,6 +111,7 @@ class Mesh:
         self._redactors: tuple[Redactor, ...] = ()
         self._outbox: deque[Traversal] = deque()
         self._filled = anyio.Event()
+        self._later: Later | None = None
         self._under_way = 0
         # Rung when no walk is under way any more, by the last one; there while somebody waits for that.
         self._idle: anyio.Event | None = None
@@ -361,12 +365,22 @@ class Mesh:
 
     # ---- records ------------------------------------------------------------------------------------------------
 
+    def record_later(self, later: Later | None) -> None:
+        """
+        Hand records over in a call that is made by *later*, and no more while a walk's caller waits; None does so at once.
+        """
+        self._later = later
+
     def _record(self, traversal: Traversal) -> None:
-        if not self._redactors:
+        if self._later is not None:
+            self._outbox.append(traversal)
+            if len(self._outbox) == 1:
+                self._later(self._hand_over)
+        elif self._redactors:
+            self._outbox.append(traversal)
+            self._filled.set()
+        else:
             self._give(traversal)
-            return
-        self._outbox.append(traversal)
-        self._filled.set()
 
     async def _deliver(self) -> None:
         while True:

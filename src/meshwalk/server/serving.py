@@ -4,6 +4,7 @@ A server's life: it listens, it serves, it stops without breaking off what runs.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -116,9 +117,14 @@ async def serve(
     await server.start()
     await health.start(SERVICES)
     try:
+        for mesh in served:
+            # By then the reply is on its way.
+            mesh.record_later(asyncio.get_running_loop().call_soon)
         yield running
     finally:
         await running.stop(grace)
+        for mesh in served:
+            mesh.record_later(None)
 
 
 def _bind(server: grpc.aio.Server, listen: str) -> int:

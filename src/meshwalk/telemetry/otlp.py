@@ -3,8 +3,11 @@ Spans as OTLP, and their way to a collector over gRPC.
 
 What the spans of a traversal say stands in `spans`, and the SDK's encoder makes messages of them.  That takes several times
 what the walk itself took, and of walks that went straight most of it comes out the same each time.  So the first spans of their
-kind, made that way, become the prototypes of those that follow: copies, in which everything that may differ is set in place.
-What a kind has in common is in its key, and nothing else is left as it was; a test holds every copy against what the SDK makes.
+kind, made that way, become the template of those that follow, which are written as bytes.  What a kind has in common is its
+`Traversal.kind`, and whatever else differs has a place; a test holds all that is written against what the SDK makes.
+
+To write them takes a few microseconds, so it is done where the walk ends (`early`): kept for the thread that sends them, the
+record itself would cost more, in memory that the walks that follow cannot use again.
 
 The channel, its settings, and what is tried again are the stock exporter's; it only gets its messages from here.
 """
