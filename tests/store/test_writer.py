@@ -18,6 +18,7 @@ import pytest
 from meshwalk.plan import Plan
 from meshwalk.problems import SetupError, TraceError
 from meshwalk.store import Shelf, TraceStore
+from meshwalk.store.writer import TOGETHER
 from meshwalk.trace import encode
 from records import answered, climbed, number_of, numbered, triage, walked
 
@@ -211,19 +212,21 @@ def recording(store: TraceStore, plan: Plan, count: int) -> threading.Thread:
 
 
 class TestFaults:
+    @pytest.mark.parametrize("count", [3, 2 * TOGETHER])
     async def test_record_that_cannot_be_encoded_costs_no_other(
-        self, store: TraceStore, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture
+        self, store: TraceStore, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture, count: int
     ) -> None:
         """
-        A traversal that no record can hold is counted; its neighbours in the batch are stored.
+        A traversal that no record can hold is counted; its neighbours in the batch, and in its statement, are stored.
         """
-        odd = walked(plan=plan, number=1)
-        odd.source = odd.source._replace(graph="\ud800")
-        for traversal in (walked(plan=plan, number=0), odd, walked(plan=plan, number=2)):
+        for number in range(count):
+            traversal = walked(plan=plan, number=number)
+            if number == 1:
+                traversal.source = traversal.source._replace(graph="\ud800")
             store.record(traversal, plan)
         await store.aclose()
 
-        assert [0, 2] == kept(tmp_path)
+        assert [0, *range(2, count)] == kept(tmp_path)
         assert (0, 1) == (store.dropped, store.failed)
         assert 1 == len(caplog.records)
         assert caplog.records[0].message.startswith("traversals cannot be stored (1 so far): 'utf-8' codec can't encode")

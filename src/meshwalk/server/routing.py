@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
 
 from meshwalk.engine import Walked
 from meshwalk.hops import Assembly
@@ -26,9 +24,6 @@ from meshwalk.wire.words import AnswerDelta, Committed, Detail, HopFinished, Hop
 _DETAILS: dict[int, Detail] = {
     routing_pb2.DETAIL_UNSPECIFIED: "NONE", **{number: word for word, number in convert.DETAILS.number.items()}
 }  # fmt: skip
-
-
-_Made = TypeVar("_Made")
 
 
 class Routing(routing_pb2_grpc.RoutingServiceServicer):
@@ -68,7 +63,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
             walk.cancel()
             await asyncio.wait([walk])
         walked = walk.result()
-        reply = _reply(seat, walked, request, convert.pack_reply)
+        reply = _reply(seat, walked, request)
         if (hop := walked.traversal.finish.answer_hop) is not None and not teller.told:
             for delta in convert.pack_deltas(hop, walked.answer):
                 await context.write(delta)
@@ -111,7 +106,9 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
     ) -> routing_pb2.RouteResponse | bytes:
         seat, asked = self._taken(request, left_us, traceparent)
 
-        return _reply(seat, await seat.mesh.walk(asked), request, convert.write_reply)
+        walked = await seat.mesh.walk(asked)
+
+        return _written(seat, walked, request) or _reply(seat, walked, request)
 
     def _taken(self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str) -> tuple[Seat, Request]:
         seat = self._served.pick(request.graph)
@@ -124,21 +121,34 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         return seat, convert.unpack_request(request, left_us, traceparent)
 
 
-def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest, make: Callable[..., _Made]) -> _Made:
+def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
     if error := walked.error():
         raise error
-    # A walk of an earlier call may be of an earlier plan, which is not here to say what its hops were.
-    known = walked.traversal.plan_digest == seat.mesh.plan.plan_digest
 
-    return make(
+    return convert.pack_reply(
         walked.traversal,
         walked.answer,
         walked.finish_reason,
-        seat.prototypes if known else None,
+        seat.prototypes if _is_known(seat, walked) else None,
         _DETAILS[request.detail],
         repeated=walked.repeated,
         tool_calls=walked.tool_calls,
     )
+
+
+def _written(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> bytes | None:
+    """
+    Write the reply at once, if it is of a kind of which one was made before.
+    """
+    if request.detail != routing_pb2.DETAIL_HOPS or walked.repeated or walked.tool_calls or not _is_known(seat, walked):
+        return None
+
+    return convert.write_straight(walked.traversal, walked.answer, walked.finish_reason, seat.prototypes)
+
+
+def _is_known(seat: Seat, walked: Walked) -> bool:
+    # A walk of an earlier call may be of an earlier plan, which is not here to say what its hops were.
+    return walked.traversal.plan_digest == seat.mesh.plan.plan_digest
 
 
 def _pack_event(event: _Told, seat: Seat, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:

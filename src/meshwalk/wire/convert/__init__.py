@@ -24,9 +24,9 @@ from meshwalk.wire.convert.replies import (
     pack_started,
     unpack_event,
     unpack_reply,
-    write_reply,
 )
 from meshwalk.wire.convert.requests import pack_request, unpack_request
+from meshwalk.wire.convert.straight import write_straight
 from meshwalk.wire.convert.values import (
     DETAILS,
     OUTCOMES,
@@ -79,5 +79,5 @@ __all__ = [
     "unpack_reply",
     "unpack_request",
     "unpack_summary",
-    "write_reply",
+    "write_straight",
 ]

@@ -11,7 +11,7 @@ from meshwalk.hops import Hop, hops_of
 from meshwalk.trace import Replied, ToolCall, Traversal
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.records import Totals, fill_record, unpack_record
-from meshwalk.wire.convert.straight import keep_template, write_straight
+from meshwalk.wire.convert.straight import keep_template
 from meshwalk.wire.convert.values import (
     BASES,
     OUTCOMES,
@@ -29,27 +29,6 @@ from meshwalk.wire.words import AnswerDelta, Committed, Detail, Event, HopFinish
 
 # A piece of an answer is small beside any limit on the size of a message, whatever its characters are.
 DELTA_CHARACTERS = 4_096
-
-
-def write_reply(
-    traversal: Traversal,
-    answer: str,
-    finish_reason: str,
-    prototypes: Prototypes | None,
-    detail: Detail = "NONE",
-    *,
-    repeated: bool = False,
-    tool_calls: Sequence[ToolCall] = (),
-) -> routing.RouteResponse | bytes:
-    """
-    Make the reply as `pack_reply` does, or write its bytes at once where the walk is of a kind that is known.
-    """
-    if detail == "HOPS" and prototypes is not None and not (repeated or tool_calls):
-        written = write_straight(traversal, answer, finish_reason, prototypes)
-        if written is not None:
-            return written
-
-    return pack_reply(traversal, answer, finish_reason, prototypes, detail, repeated=repeated, tool_calls=tool_calls)
 
 
 def pack_reply(

@@ -107,7 +107,9 @@ def _hop(straight: Straight, hop: int) -> Iterator[tuple[Path, str | Text]]:
 
 def write_straight(traversal: Traversal, answer: str, finish_reason: str, prototypes: Prototypes) -> bytes | None:
     """
-    Write the reply to a request whose walk went straight, with its hops; None if there is no template of its kind.
+    Write the reply to a request whose walk went straight, with its hops.
+
+    None if there is no template of its kind: then `pack_reply` makes it, and keeps one.
     """
     template = prototypes.template(traversal.kind)
     if template is None:
