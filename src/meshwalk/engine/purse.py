@@ -17,11 +17,12 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from anyio import CancelScope
 
-from meshwalk.budgets import REQUEST, Account, Answer, Hold, Need, Place, Refusal, Scope, Settlement, Standing, refusal_of
+from meshwalk.budgets import REQUEST, Answer, Hold, Need, Place, Refusal, Scope, Settlement, Standing, refusal_of
 from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Workshop
 from meshwalk.model import Amount, Budget, Caps, Limits
@@ -38,12 +39,15 @@ LEASE_GRACE_US = 2_000_000
 
 
 class _Held(NamedTuple):
-    need: Need
-    hold: Hold | None = None
+    amount: Amount
+    hold: Hold | None
 
 
 _NOTHING = Amount()
 _NO_TICKETS: Mapping[int, Amount] = {}
+
+# One walk makes several; the constructor that takes the fields one by one needs twice the time.
+_make_view: Callable[[tuple[str, Caps, Amount, str]], View] = partial(tuple.__new__, View)
 
 
 class Purse:
@@ -59,21 +63,21 @@ class Purse:
     """
 
     __slots__ = (
-        "_account", "_caps", "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_standings", "_unsure", "_vault",
-        "_walk_id", "waited_us",
+        "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_unsure", "_vault", "_views", "_walk_id", "waited_us",
     )  # fmt: skip
 
     def __init__(
         self, graph: str, limits: Limits, scopes: tuple[Scope, ...], vault: Vault, walk_id: str, now: Callable[[], int]
     ) -> None:
         self._graph = graph
-        self._account = Account()
-        self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
         self._scopes = scopes
         self._vault = vault
         self._walk_id = walk_id
         self._now = now
-        self._standings: tuple[Standing, ...] = ()
+        caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
+        # The walk's own limits, and then the shared scopes once the vault has told how they stand; what is reserved and
+        # settled since is in them, so that whoever looks has nothing to add up.
+        self._views: tuple[View, ...] = (View(REQUEST, caps),)
         self._held: dict[int, _Held] = {}
         # What the vault is not told yet, oldest first.
         self._pending: list[Settlement] = []
@@ -89,7 +93,7 @@ class Purse:
         if self._scopes:
             # Of a vault that is away guards know nothing; whether anything is granted, the first reservation tells.
             with suppress(VaultAway):
-                self._standings = await self._vault.look(self._scopes)
+                self._show(await self._vault.look(self._scopes))
 
     @property
     def holds(self) -> bool:
@@ -102,21 +106,13 @@ class Purse:
         """
         Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
         """
-        own = self._account.standing(self._caps).used
         if not spent:
-            shared = [
-                View(scope.kind, of.caps, of.used, of.away) for scope, of in zip(self._scopes, self._standings, strict=False)
-            ]
-            return (View(REQUEST, self._caps, own), *shared)
+            return self._views
         change = _NOTHING
         for ticket, amount in spent.items():
-            change = change.plus(amount).less(self._held[ticket].need.amount)
-        shared = [
-            View(scope.kind, of.caps, of.used.plus(change), of.away)
-            for scope, of in zip(self._scopes, self._standings, strict=False)
-        ]
+            change = change.plus(amount).less(self._held[ticket].amount)
 
-        return (View(REQUEST, self._caps, own.plus(change)), *shared)
+        return _changed(self._views, change)
 
     async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
         """
@@ -128,15 +124,20 @@ class Purse:
             last_start_at: Until when others are waited for.
         """
         self.waited_us = 0
-        refusal = refusal_of(need, (REQUEST,), (self._account.standing(self._caps),))
+        refusal = refusal_of(need, (REQUEST,), (self._own(),))
         if refusal is not None:
             return refusal
         self._made += 1
         if not self._scopes:
             return self._take(need, None)
         hold = self._hold_of(need, path, deadline_at)
+        answer = await self._ask(hold)
+        if answer.refusal is not None and answer.refusal.contended:
+            answer = await self._wait(hold, answer, deadline_at, last_start_at)
+        if answer.standings:
+            self._show(answer.standings)
 
-        return await self._reserve_shared(hold, deadline_at, last_start_at) or self._take(need, hold)
+        return answer.refusal or self._take(need, hold)
 
     def replay(self, calls: Iterable[Called | None]) -> None:
         """
@@ -155,8 +156,10 @@ class Purse:
         return self._take(need, None)
 
     def _take(self, need: Need, hold: Hold | None) -> int:
-        self._account.hold(need.amount)
-        self._held[self._made] = _Held(need, hold)
+        amount, views = need.amount, self._views
+        # In the shared scopes the vault has counted it.
+        self._views = _changed(views[:1], amount) + views[1:]
+        self._held[self._made] = _Held(amount, hold)
 
         return self._made
 
@@ -164,15 +167,10 @@ class Purse:
         """
         Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
         """
-        need, hold = self._held.pop(ticket)
-        amount = need.amount
-        self._account.settle(amount, spent, _NOWHERE, bounded=need.bounded, assumed=assumed)
+        amount, hold = self._held.pop(ticket)
+        self._views = _changed(self._views, spent.less(amount))
         if hold is not None:
             self._pending.append(Settlement(hold.scopes[0].tenant, hold.id, spent, assumed))
-            self._standings = tuple(
-                Standing(caps, before.plus(spent), held.less(amount), resets_in_us, away)
-                for caps, before, held, resets_in_us, away in self._standings
-            )
 
     async def close(self) -> None:
         """
@@ -188,7 +186,30 @@ class Purse:
             # The walk is over all the same, and its record tells what it spent.
             _log.warning("what a walk spent is not settled, and will be charged at its worst: %s", error)
 
+    def _own(self) -> Standing:
+        """
+        Show how the walk's own limits stand.
+        """
+        _, caps, used, _ = self._views[0]
+        if not self._held:
+            return Standing(caps, used, _NOTHING)
+        held = _NOTHING
+        for one in self._held.values():
+            held = held.plus(one.amount)
+
+        return Standing(caps, used.less(held), held)
+
     # ---- shared scopes ------------------------------------------------------------------------------------------
+
+    def _show(self, standings: Iterable[Standing]) -> None:
+        """
+        Put what the vault told of the shared scopes in place of what was known.
+        """
+        shared = [
+            _make_view((scope.kind, caps, spent.plus(held), away))
+            for scope, (caps, spent, held, _, away) in zip(self._scopes, standings, strict=True)
+        ]
+        self._views = (self._views[0], *shared)
 
     def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Hold:
         return Hold(
@@ -198,14 +219,6 @@ class Purse:
             lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US,
             place=Place(self._graph, " > ".join(path)),
         )
-
-    async def _reserve_shared(self, hold: Hold, deadline_at: int, last_start_at: int) -> Refusal | None:
-        answer = await self._ask(hold)
-        if answer.refusal is not None and answer.refusal.contended:
-            answer = await self._wait(hold, answer, deadline_at, last_start_at)
-        self._standings = answer.standings
-
-        return answer.refusal
 
     async def _wait(self, hold: Hold, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
         vault, began = self._vault, self._now()
@@ -242,29 +255,40 @@ class Purse:
         except VaultAway as error:
             scope = self._scopes[0]
             message = f"draws on {scope.kind} {scope.name!r}, whose vault is away ({error}); try again"
-            return Answer(Refusal(0, scope.kind, contended=True, message=message), self._standings)
+            return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
 
     async def _exchange(self, hold: Hold | None) -> Answer:
+        settled = self._unsure is not None or bool(self._pending)
+        if self._unsure is not None or len(self._pending) > 1:
+            await self._catch_up(hold)
+        if hold is not None:
+            self._unsure = hold
+        if self._pending:
+            answer = await self._told(self._pending[0], hold)
+            # Others may have settled meanwhile.
+            del self._pending[0]
+        else:
+            answer = await self._told(None, hold)
+        self._unsure = None
+        room = self._vault.room
+        if settled and room.waited:
+            for scope in self._scopes:
+                room.ring(_line(scope))
+
+        return answer
+
+    async def _catch_up(self, hold: Hold | None) -> None:
+        """
+        Tell what is to be told before *hold* is asked for, but for one settlement, which goes with it.
+        """
         unsure = self._unsure
         if unsure is not None and (hold is None or hold.id != unsure.id):
             # Nothing was sent for it.
             await self._told(Settlement(unsure.scopes[0].tenant, unsure.id, _NOTHING), None)
             self._unsure = None
-        settled = bool(self._pending) or unsure is not None
         while len(self._pending) > 1:
             await self._told(self._pending[0], None)
             del self._pending[0]
-        if hold is not None:
-            self._unsure = hold
-        last = self._pending[:1]
-        answer = await self._told(last[0] if last else None, hold)
-        del self._pending[: len(last)]
-        self._unsure = None
-        if settled:
-            for scope in self._scopes:
-                self._vault.room.ring(_line(scope))
-
-        return answer
 
     async def _told(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
         vault = self._vault
@@ -277,7 +301,8 @@ class Purse:
         return answer
 
 
-_NOWHERE = Place()
+def _changed(views: Iterable[View], change: Amount) -> tuple[View, ...]:
+    return tuple([_make_view((scope, caps, used.plus(change), away)) for scope, caps, used, away in views])
 
 
 def need_of(call: Called) -> Need:
