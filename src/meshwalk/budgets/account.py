@@ -86,10 +86,12 @@ class Account:
         return tuple(sorted(lines, key=lambda line: (*(-part for part in line.spent), line.place)))
 
     def _enter(self, place: Place, spent: Amount) -> None:
-        if spent == _NOTHING:
-            return
-        before = self._lines.get(place)
-        if before is None and len(self._lines) >= MOST_LINES:
-            place = OTHERS
-            before = self._lines.get(place)
-        self._lines[place] = spent if before is None else before.plus(spent)
+        lines = self._lines
+        before = lines.get(place)
+        if before is None:
+            if spent == _NOTHING:
+                return
+            if len(lines) >= MOST_LINES:
+                place = OTHERS
+                before = lines.get(place)
+        lines[place] = spent if before is None else before.plus(spent)

@@ -81,10 +81,10 @@ def judge(need: Need, standings: Sequence[Standing]) -> tuple[int, int, bool] | 
                 return position, part, False
             left = cap - spent[part] - asked
             # Asking for nothing always fits, even where an overrun has gone past the cap.
-            if left < 0 and asked:
-                return position, part, False
-            if left < held[part] and asked and contended is None:
-                contended = position, part, True
+            if (left < 0 or left < held[part]) and asked:
+                if left < 0:
+                    return position, part, False
+                contended = contended or (position, part, True)
 
     return contended
 

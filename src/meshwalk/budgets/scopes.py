@@ -94,6 +94,11 @@ class Settlement(NamedTuple):
     assumed: bool = False
 
 
+# Each walk makes several; the constructors that take the fields one by one need twice the time.
+make_hold: Callable[[tuple[str, tuple[Scope, ...], Need, int, Place]], Hold] = partial(tuple.__new__, Hold)
+make_settlement: Callable[[tuple[str, str, Amount, bool]], Settlement] = partial(tuple.__new__, Settlement)
+
+
 class Line(NamedTuple):
     """
     Say what was spent at one place.

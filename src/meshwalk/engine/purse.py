@@ -22,7 +22,21 @@ from typing import NamedTuple
 
 from anyio import CancelScope
 
-from meshwalk.budgets import REQUEST, Answer, Hold, Need, Place, Refusal, Scope, Settlement, Standing, refusal_of
+from meshwalk.budgets import (
+    REQUEST,
+    Answer,
+    Hold,
+    Need,
+    Place,
+    Refusal,
+    Scope,
+    Settlement,
+    Standing,
+    make_hold,
+    make_settlement,
+    make_standing,
+    refusal_of,
+)
 from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Workshop
 from meshwalk.model import Amount, Budget, Caps, Limits
@@ -127,6 +141,14 @@ class Purse:
         refusal = refusal_of(need, (REQUEST,), (self._own(),))
         if refusal is not None:
             return refusal
+
+        return await self.reserve_affordable(need, path, deadline_at, last_start_at)
+
+    async def reserve_affordable(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
+        """
+        Hold *need*, which the walk's own limits were found to allow, as `reserve` does.
+        """
+        self.waited_us = 0
         self._made += 1
         if not self._scopes:
             return self._take(need, None)
@@ -170,7 +192,7 @@ class Purse:
         amount, hold = self._held.pop(ticket)
         self._views = _changed(self._views, spent.less(amount))
         if hold is not None:
-            self._pending.append(Settlement(hold.scopes[0].tenant, hold.id, spent, assumed))
+            self._pending.append(make_settlement((hold.scopes[0].tenant, hold.id, spent, assumed)))
 
     async def close(self) -> None:
         """
@@ -192,7 +214,7 @@ class Purse:
         """
         _, caps, used, _ = self._views[0]
         if not self._held:
-            return Standing(caps, used, _NOTHING)
+            return make_standing((caps, used, _NOTHING, None, ""))
         held = _NOTHING
         for one in self._held.values():
             held = held.plus(one.amount)
@@ -212,13 +234,10 @@ class Purse:
         self._views = (self._views[0], *shared)
 
     def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Hold:
-        return Hold(
-            id=f"{self._walk_id}.{self._made}",
-            scopes=self._scopes,
-            need=need,
-            lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US,
-            place=Place(self._graph, " > ".join(path)),
-        )
+        lease_us = max(0, deadline_at - self._now()) + LEASE_GRACE_US
+        place = Place(self._graph, " > ".join(path))
+
+        return make_hold((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, place))
 
     async def _wait(self, hold: Hold, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
         vault, began = self._vault, self._now()
@@ -258,22 +277,19 @@ class Purse:
             return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
 
     async def _exchange(self, hold: Hold | None) -> Answer:
-        settled = self._unsure is not None or bool(self._pending)
+        settles = self._unsure is not None or bool(self._pending)
         if self._unsure is not None or len(self._pending) > 1:
             await self._catch_up(hold)
-        if hold is not None:
-            self._unsure = hold
-        if self._pending:
-            answer = await self._told(self._pending[0], hold)
+        vault, last = self._vault, self._pending[0] if self._pending else None
+        self._unsure = hold
+        answer = await (self._told(last, hold) if vault.waits else vault.exchange(last, hold))
+        self._unsure = None
+        if last is not None:
             # Others may have settled meanwhile.
             del self._pending[0]
-        else:
-            answer = await self._told(None, hold)
-        self._unsure = None
-        room = self._vault.room
-        if settled and room.waited:
+        if settles and vault.room.waited:
             for scope in self._scopes:
-                room.ring(_line(scope))
+                vault.room.ring(_line(scope))
 
         return answer
 
@@ -291,14 +307,10 @@ class Purse:
             del self._pending[0]
 
     async def _told(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
-        vault = self._vault
-        if vault.waits:
-            with CancelScope(shield=True):
-                answer = await vault.exchange(settlement, hold)
-        else:
-            answer = await vault.exchange(settlement, hold)
+        with CancelScope(shield=True):
+            answer = await self._vault.exchange(settlement, hold)
 
-        return answer
+        return answer  # noqa: RET504 (to a type checker the scope may end early)
 
 
 def _changed(views: Iterable[View], change: Amount) -> tuple[View, ...]:
