@@ -14,9 +14,9 @@ This is the oracle that every vault is tested against, so what is said here hold
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from meshwalk.budgets.account import Account
@@ -114,7 +114,7 @@ class Ledger:
             del self._known[next(iter(self._known))]
         count = 0
         while self._leases and self._leases[0][0] <= now:
-            _, tenant, id_ = heapq.heappop(self._leases)
+            _, tenant, id_ = heappop(self._leases)
             held = self._holds.get((tenant, id_))
             if held is not None and held.expires_at <= now:
                 count += 1
@@ -200,9 +200,9 @@ class Ledger:
         if len(self._leases) >= 2 * len(self._holds) + 1024:
             # Most of them were settled long before their lease ends.
             self._leases = [(held.expires_at, *key) for key, held in self._holds.items()]
-            heapq.heapify(self._leases)
+            heapify(self._leases)
         else:
-            heapq.heappush(self._leases, (expires_at, tenant, id_))
+            heappush(self._leases, (expires_at, tenant, id_))
 
         return tuple(granted)
 

@@ -178,9 +178,9 @@ class Purse:
         return self._take(need, None)
 
     def _take(self, need: Need, hold: Hold | None) -> int:
-        amount, views = need.amount, self._views
+        amount, ((scope, caps, used, away), *shared) = need.amount, self._views
         # In the shared scopes the vault has counted it.
-        self._views = _changed(views[:1], amount) + views[1:]
+        self._views = (_make_view((scope, caps, used.plus(amount), away)), *shared)
         self._held[self._made] = _Held(amount, hold)
 
         return self._made
@@ -277,17 +277,17 @@ class Purse:
             return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
 
     async def _exchange(self, hold: Hold | None) -> Answer:
-        settles = self._unsure is not None or bool(self._pending)
-        if self._unsure is not None or len(self._pending) > 1:
+        vault, unsure, pending = self._vault, self._unsure, self._pending
+        if unsure is not None or len(pending) > 1:
             await self._catch_up(hold)
-        vault, last = self._vault, self._pending[0] if self._pending else None
+        last = pending[0] if pending else None
         self._unsure = hold
         answer = await (self._told(last, hold) if vault.waits else vault.exchange(last, hold))
         self._unsure = None
         if last is not None:
             # Others may have settled meanwhile.
-            del self._pending[0]
-        if settles and vault.room.waited:
+            del pending[0]
+        if vault.room.waited and (last is not None or unsure is not None):
             for scope in self._scopes:
                 vault.room.ring(_line(scope))
 
