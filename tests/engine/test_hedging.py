@@ -4,11 +4,15 @@ A second call beside a slow first one: who wins, and what the other costs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
 from helpers import plan_of
+from meshwalk.budgets import Refusal
 from meshwalk.engine import Walked
+from meshwalk.engine.purse import Purse
 from meshwalk.hops import hops_of
 from meshwalk.problems import Unreachable
 from streaming import Bench, Streamer, pieces, walked, whole
@@ -100,17 +104,26 @@ class TestHedge:
 
         assert ["small", "sorry"] == bench.records[0].path
 
-    async def test_no_money_for_a_hedge_is_no_failure(self) -> None:
+    async def test_no_money_for_a_hedge_is_no_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         A hedge that does not fit the budget is recorded as denied, and the first call goes on.
         """
+        reserve, denied = Purse.reserve, anyio.Event()
+
+        async def watched(*asked: Any) -> Any:
+            given = await reserve(*asked)
+            if isinstance(given, Refusal):
+                denied.set()
+            return given
+
+        monkeypatch.setattr(Purse, "reserve", watched)
         plan = plan_of(_TEXT.replace("cost_usd: 1}\n    budgets", "cost_usd: 0.0003}\n    budgets"))
         gate = anyio.Event()
         little = Streamer([gate, whole("Paris.")])
         bench = Bench(little, plan=plan)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bench.walk)
-            await anyio.sleep(0.03)
+            await denied.wait()
             gate.set()
         await bench.check()
         (record,) = bench.records

@@ -8,10 +8,10 @@ the call turns out to cost.  Nothing here owns a clock or asks anybody; `vaults`
 from __future__ import annotations
 
 from meshwalk.budgets.account import Account
-from meshwalk.budgets.judgement import Answer, Refusal, Standing, judge, refusal_of
+from meshwalk.budgets.judgement import Answer, Refusal, Standing, judge, make_standing, refusal_of
 from meshwalk.budgets.ledger import Ledger
 from meshwalk.budgets.readings import pressure, used_share
-from meshwalk.budgets.scopes import Hold, Line, Need, Place, Scope, Settlement, Statement
+from meshwalk.budgets.scopes import Hold, Line, Need, Place, Scope, Settlement, Statement, make_hold, make_settlement
 from meshwalk.budgets.wording import usd
 from meshwalk.signals import REQUEST
 
@@ -31,6 +31,9 @@ __all__ = [
     "Standing",
     "Statement",
     "judge",
+    "make_hold",
+    "make_settlement",
+    "make_standing",
     "pressure",
     "refusal_of",
     "usd",

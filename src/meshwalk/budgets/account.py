@@ -38,7 +38,7 @@ class Account:
         """
         Set *amount* aside.
         """
-        self.held = self.held.plus(amount)
+        self.held = self.held.plus(amount) if self.holds else amount
         self.holds += 1
 
     def settle(self, held: Amount, spent: Amount, place: Place, *, bounded: tuple[bool, ...], assumed: bool) -> None:
@@ -48,14 +48,15 @@ class Account:
         Args:
             bounded: Of each part, whether *held* bounded it; what nothing bounds cannot overrun.
         """
-        self.held = self.held.less(held)
+        self.holds -= 1
+        # Mostly it was the only one.
+        self.held = self.held.less(held) if self.holds else _NOTHING
         self.spent = self.spent.plus(spent)
         if any(map(gt, spent, held)):
             over = [max(0, used - most) if bound else 0 for used, most, bound in zip(spent, held, bounded, strict=True)]
             self.overrun = self.overrun.plus(Amount(*over))
         if assumed:
             self.assumed = self.assumed.plus(spent)
-        self.holds -= 1
         self._enter(place, spent)
 
     def charge(self, caps: Caps, spent: Amount, place: Place, *, assumed: bool) -> None:
@@ -85,10 +86,12 @@ class Account:
         return tuple(sorted(lines, key=lambda line: (*(-part for part in line.spent), line.place)))
 
     def _enter(self, place: Place, spent: Amount) -> None:
-        if spent == _NOTHING:
-            return
-        before = self._lines.get(place)
-        if before is None and len(self._lines) >= MOST_LINES:
-            place = OTHERS
-            before = self._lines.get(place)
-        self._lines[place] = spent if before is None else before.plus(spent)
+        lines = self._lines
+        before = lines.get(place)
+        if before is None:
+            if spent == _NOTHING:
+                return
+            if len(lines) >= MOST_LINES:
+                place = OTHERS
+                before = lines.get(place)
+        lines[place] = spent if before is None else before.plus(spent)

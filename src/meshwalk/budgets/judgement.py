@@ -8,7 +8,8 @@ against this one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from meshwalk.budgets.scopes import Need, Scope
@@ -37,6 +38,10 @@ class Standing(NamedTuple):
         Return what is spent and what is reserved.
         """
         return self.spent.plus(self.held)
+
+
+# Each walk makes several; the constructor that takes the fields one by one needs twice the time.
+make_standing: Callable[[tuple[Caps, Amount, Amount, int | None, str]], Standing] = partial(tuple.__new__, Standing)
 
 
 class Refusal(NamedTuple):
@@ -69,20 +74,27 @@ def judge(need: Need, standings: Sequence[Standing]) -> tuple[int, int, bool] | 
     """
     contended: tuple[int, int, bool] | None = None
     for position, standing in enumerate(standings):
-        caps, spent, held = standing.caps, standing.spent, standing.held
-        for part, cap in enumerate(caps):
-            if cap is None:
-                continue
+        caps, spent, held, _, _ = standing
+        for part, cap in _set_ones(caps):
             asked = need[part]
             if asked is None:
                 return position, part, False
+            left = cap - spent[part] - asked
             # Asking for nothing always fits, even where an overrun has gone past the cap.
-            if asked and spent[part] + asked > cap:
-                return position, part, False
-            if contended is None and asked and spent[part] + held[part] + asked > cap:
-                contended = position, part, True
+            if (left < 0 or left < held[part]) and asked:
+                if left < 0:
+                    return position, part, False
+                contended = contended or (position, part, True)
 
     return contended
+
+
+@lru_cache(maxsize=1024)
+def _set_ones(caps: Caps) -> tuple[tuple[int, int], ...]:
+    """
+    List the parts that *caps* cap, each with its cap; a server has few different ones, and judges by them all the time.
+    """
+    return tuple([(part, cap) for part, cap in enumerate(caps) if cap is not None])
 
 
 def refusal_of(need: Need, scopes: Sequence[Scope | str], standings: Sequence[Standing]) -> Refusal | None:

@@ -14,12 +14,13 @@ This is the oracle that every vault is tested against, so what is said here hold
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from meshwalk.budgets.account import Account
-from meshwalk.budgets.judgement import Answer, Standing, refusal_of
+from meshwalk.budgets.judgement import Answer, Standing, make_standing, refusal_of
 from meshwalk.budgets.scopes import Hold, Need, Place, Scope, Settlement, Statement
 from meshwalk.model import Amount, Caps, ScopeKind
 
@@ -33,10 +34,14 @@ Key = tuple[str, ScopeKind, str, int | None, int]
 
 
 class _Held(NamedTuple):
-    keys: tuple[Key, ...]
+    keys: Sequence[Key]
     need: Need
+    amount: Amount
     expires_at: int
     place: Place
+
+
+_make_held: Callable[[tuple[Sequence[Key], Need, Amount, int, Place]], _Held] = partial(tuple.__new__, _Held)
 
 
 class Ledger:
@@ -60,7 +65,7 @@ class Ledger:
         """
         self.expire(now)
 
-        return tuple([self._standing(scope, key_of(scope, now), now) for scope in scopes])
+        return self._find(now, scopes)[1]
 
     def exchange(self, now: int, settlement: Settlement | None, hold: Hold | None) -> Answer:
         """
@@ -70,21 +75,15 @@ class Ledger:
         if settlement is not None:
             self._settle(settlement)
         if hold is None or not hold.scopes:
-            return Answer(None, ())
-        keys = tuple([key_of(scope, now) for scope in hold.scopes])
-        standings = tuple([self._standing(scope, key, now) for scope, key in zip(hold.scopes, keys, strict=True)])
+            return _NOT_ASKED
+        keys, standings = self._find(now, hold.scopes)
         if (hold.scopes[0].tenant, hold.id) in self._holds:
             return Answer(None, standings)
         refusal = refusal_of(hold.need, hold.scopes, standings)
         if refusal is not None:
             return Answer(refusal, standings)
-        amount = hold.need.amount
-        self._take(hold, amount, keys, now)
 
-        return Answer(
-            None,
-            tuple([Standing(caps, spent, held.plus(amount), resets, away) for caps, spent, held, resets, away in standings]),
-        )
+        return Answer(None, self._take(now, hold, keys, standings))
 
     def charge(
         self, now: int, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False
@@ -115,11 +114,11 @@ class Ledger:
             del self._known[next(iter(self._known))]
         count = 0
         while self._leases and self._leases[0][0] <= now:
-            _, tenant, id_ = heapq.heappop(self._leases)
+            _, tenant, id_ = heappop(self._leases)
             held = self._holds.get((tenant, id_))
             if held is not None and held.expires_at <= now:
                 count += 1
-                self._settle(Settlement(tenant, id_, held.need.amount, assumed=True))
+                self._settle(Settlement(tenant, id_, held.amount, assumed=True))
                 self._remember((tenant, id_), now)
 
         return count
@@ -164,36 +163,63 @@ class Ledger:
         """
         return len(self._holds)
 
-    def _take(self, hold: Hold, amount: Amount, keys: tuple[Key, ...], now: int) -> None:
-        for key in keys:
-            self._account(key, now).hold(amount)
-        tenant, expires_at = hold.scopes[0].tenant, now + hold.lease_us
-        self._holds[tenant, hold.id] = _Held(keys, hold.need, expires_at, hold.place)
+    def _find(self, now: int, scopes: Iterable[Scope]) -> tuple[Sequence[Key], tuple[Standing, ...]]:
+        """
+        Name the accounts that *scopes* mean, and show how they stand.
+        """
+        accounts, keys, standings = self._accounts, [], []
+        for scope in scopes:
+            tenant, kind, name, window_us, caps, _ = scope
+            if window_us is None:
+                number, resets_in_us = 0, None
+            else:
+                number = now // window_us
+                resets_in_us = (number + 1) * window_us - now
+            key = tenant, kind, name, window_us, number
+            keys.append(key)
+            account = accounts.get(key, _EMPTY)
+            if self._caps:
+                caps = self._caps_of(scope)
+            standings.append(make_standing((caps, account.spent, account.held, resets_in_us, "")))
+
+        return keys, tuple(standings)
+
+    def _take(self, now: int, hold: Hold, keys: Sequence[Key], standings: tuple[Standing, ...]) -> tuple[Standing, ...]:
+        """
+        Set aside what *hold* asks for, and show how the accounts, which stood as in *standings*, stand now.
+        """
+        id_, scopes, need, lease_us, place = hold
+        amount, accounts, used_at, granted = need.amount, self._accounts, self._used_at, []
+        for key, (caps, spent, _, resets_in_us, _) in zip(keys, standings, strict=True):
+            account = accounts.get(key) or self._account(key, now)
+            used_at[key] = now
+            account.hold(amount)
+            granted.append(make_standing((caps, spent, account.held, resets_in_us, "")))
+        tenant, expires_at = scopes[0].tenant, now + lease_us
+        self._holds[tenant, id_] = _make_held((keys, need, amount, expires_at, place))
         if len(self._leases) >= 2 * len(self._holds) + 1024:
             # Most of them were settled long before their lease ends.
             self._leases = [(held.expires_at, *key) for key, held in self._holds.items()]
-            heapq.heapify(self._leases)
+            heapify(self._leases)
         else:
-            heapq.heappush(self._leases, (expires_at, tenant, hold.id))
+            heappush(self._leases, (expires_at, tenant, id_))
+
+        return tuple(granted)
 
     def _settle(self, settlement: Settlement) -> None:
-        held = self._holds.pop((settlement.tenant, settlement.id), None)
+        tenant, id_, spent, assumed = settlement
+        held = self._holds.pop((tenant, id_), None)
         if held is None:
             return
-        amount, bounded = held.need.amount, held.need.bounded
-        for key in held.keys:
-            self._accounts[key].settle(amount, settlement.spent, held.place, bounded=bounded, assumed=settlement.assumed)
+        keys, need, amount, _, place = held
+        bounded = need.bounded
+        for key in keys:
+            self._accounts[key].settle(amount, spent, place, bounded=bounded, assumed=assumed)
 
     def _remember(self, key: tuple[str, str], now: int) -> None:
         # Taken out first, so that the oldest stays in front.
         self._known.pop(key, None)
         self._known[key] = now + KEPT_ID_US
-
-    def _standing(self, scope: Scope, key: Key, now: int) -> Standing:
-        account = self._accounts.get(key, _EMPTY)
-        resets_in_us = None if scope.window_us is None else (key[4] + 1) * scope.window_us - now
-
-        return account.standing(self._caps_of(scope), resets_in_us)
 
     def _caps_of(self, scope: Scope) -> Caps:
         own = self._caps.get((scope.tenant, scope.kind, scope.name)) if self._caps else None
@@ -227,15 +253,16 @@ class Ledger:
 
 
 _EMPTY = Account()
+_NOT_ASKED = Answer(None, ())
 
 
 def key_of(scope: Scope, now: int) -> Key:
     """
     Name the account that *scope* means at *now*.
     """
-    window_us = scope.window_us
+    tenant, kind, name, window_us, _, _ = scope
 
-    return scope.tenant, scope.kind, scope.name, window_us, 0 if window_us is None else now // window_us
+    return tenant, kind, name, window_us, 0 if window_us is None else now // window_us
 
 
 def effective(caps: Caps, own: Caps) -> Caps:

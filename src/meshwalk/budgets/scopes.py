@@ -4,6 +4,8 @@ What is said between a walk and the books: which accounts it draws on, what it h
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
@@ -25,9 +27,7 @@ class Need(NamedTuple):
         """
         Return what is held for it: what cannot be bounded and is not capped holds nothing.
         """
-        cost, input_tokens, output_tokens, calls, hops = self
-
-        return Amount(cost or 0, input_tokens or 0, output_tokens or 0, calls or 0, hops or 0)
+        return _amount(self if None not in self else [part or 0 for part in self])
 
     @property
     def bounded(self) -> tuple[bool, ...]:
@@ -37,6 +37,7 @@ class Need(NamedTuple):
         return _ALL_BOUNDED if None not in self else tuple(part is not None for part in self)
 
 
+_amount: Callable[[Iterable[int | None]], Amount] = partial(tuple.__new__, Amount)
 _ALL_BOUNDED = (True,) * len(Need._fields)
 
 
@@ -91,6 +92,11 @@ class Settlement(NamedTuple):
     id: str
     spent: Amount
     assumed: bool = False
+
+
+# Each walk makes several; the constructors that take the fields one by one need twice the time.
+make_hold: Callable[[tuple[str, tuple[Scope, ...], Need, int, Place]], Hold] = partial(tuple.__new__, Hold)
+make_settlement: Callable[[tuple[str, str, Amount, bool]], Settlement] = partial(tuple.__new__, Settlement)
 
 
 class Line(NamedTuple):

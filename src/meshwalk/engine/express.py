@@ -218,7 +218,8 @@ class _Ride:
             if isinstance(given, Detour):
                 return given
             ticket, granted_views = given, purse.views()
-            walk.see(granted_views)
+            if self._express.plan.reads_budget:
+                walk.see(granted_views)
         called_at = trip.now()
         left_us = walk.deadline_at - called_at
         if left_us < post.least_us:
@@ -244,7 +245,8 @@ class _Ride:
                     spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                     purse.settle(ticket, spent, assumed=False)
                     views = purse.views()
-                    walk.see(views)
+                    if self._express.plan.reads_budget:
+                        walk.see(views)
                 called = (
                     post.backend_name, called_at, latency_us, *bound, _timing(reply, asked) if waits else reply.timing, usage,
                     cost_nano_usd, basis, reply.model, reply.finish_reason, reply.simulated, reply.cache_age_us, span_id,
@@ -276,7 +278,8 @@ class _Ride:
         walk, trip = self._walk, self._trip
         deadline_at = walk.deadline_at
         try:
-            given = await purse.reserve(need, walk.path, deadline_at, deadline_at - node.node.min_time_us)
+            # The walk itself has looked at its own limits.
+            given = await purse.reserve_affordable(need, walk.path, deadline_at, deadline_at - node.node.min_time_us)
         except BaseException as error:  # noqa: BLE001 (the ordinary drive tells one from the other)
             return self._detour(raised=error)
         if isinstance(given, Refusal):

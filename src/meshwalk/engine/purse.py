@@ -17,11 +17,26 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from anyio import CancelScope
 
-from meshwalk.budgets import REQUEST, Account, Answer, Hold, Need, Place, Refusal, Scope, Settlement, Standing, refusal_of
+from meshwalk.budgets import (
+    REQUEST,
+    Answer,
+    Hold,
+    Need,
+    Place,
+    Refusal,
+    Scope,
+    Settlement,
+    Standing,
+    make_hold,
+    make_settlement,
+    make_standing,
+    refusal_of,
+)
 from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Workshop
 from meshwalk.model import Amount, Budget, Caps, Limits
@@ -38,12 +53,15 @@ LEASE_GRACE_US = 2_000_000
 
 
 class _Held(NamedTuple):
-    need: Need
-    hold: Hold | None = None
+    amount: Amount
+    hold: Hold | None
 
 
 _NOTHING = Amount()
 _NO_TICKETS: Mapping[int, Amount] = {}
+
+# One walk makes several; the constructor that takes the fields one by one needs twice the time.
+_make_view: Callable[[tuple[str, Caps, Amount, str]], View] = partial(tuple.__new__, View)
 
 
 class Purse:
@@ -59,21 +77,21 @@ class Purse:
     """
 
     __slots__ = (
-        "_account", "_caps", "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_standings", "_unsure", "_vault",
-        "_walk_id", "waited_us",
+        "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_unsure", "_vault", "_views", "_walk_id", "waited_us",
     )  # fmt: skip
 
     def __init__(
         self, graph: str, limits: Limits, scopes: tuple[Scope, ...], vault: Vault, walk_id: str, now: Callable[[], int]
     ) -> None:
         self._graph = graph
-        self._account = Account()
-        self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
         self._scopes = scopes
         self._vault = vault
         self._walk_id = walk_id
         self._now = now
-        self._standings: tuple[Standing, ...] = ()
+        caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
+        # The walk's own limits, and then the shared scopes once the vault has told how they stand; what is reserved and
+        # settled since is in them, so that whoever looks has nothing to add up.
+        self._views: tuple[View, ...] = (View(REQUEST, caps),)
         self._held: dict[int, _Held] = {}
         # What the vault is not told yet, oldest first.
         self._pending: list[Settlement] = []
@@ -89,7 +107,7 @@ class Purse:
         if self._scopes:
             # Of a vault that is away guards know nothing; whether anything is granted, the first reservation tells.
             with suppress(VaultAway):
-                self._standings = await self._vault.look(self._scopes)
+                self._show(await self._vault.look(self._scopes))
 
     @property
     def holds(self) -> bool:
@@ -102,21 +120,13 @@ class Purse:
         """
         Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
         """
-        own = self._account.standing(self._caps).used
         if not spent:
-            shared = [
-                View(scope.kind, of.caps, of.used, of.away) for scope, of in zip(self._scopes, self._standings, strict=False)
-            ]
-            return (View(REQUEST, self._caps, own), *shared)
+            return self._views
         change = _NOTHING
         for ticket, amount in spent.items():
-            change = change.plus(amount).less(self._held[ticket].need.amount)
-        shared = [
-            View(scope.kind, of.caps, of.used.plus(change), of.away)
-            for scope, of in zip(self._scopes, self._standings, strict=False)
-        ]
+            change = change.plus(amount).less(self._held[ticket].amount)
 
-        return (View(REQUEST, self._caps, own.plus(change)), *shared)
+        return _changed(self._views, change)
 
     async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
         """
@@ -128,15 +138,28 @@ class Purse:
             last_start_at: Until when others are waited for.
         """
         self.waited_us = 0
-        refusal = refusal_of(need, (REQUEST,), (self._account.standing(self._caps),))
+        refusal = refusal_of(need, (REQUEST,), (self._own(),))
         if refusal is not None:
             return refusal
+
+        return await self.reserve_affordable(need, path, deadline_at, last_start_at)
+
+    async def reserve_affordable(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
+        """
+        Hold *need*, which the walk's own limits were found to allow, as `reserve` does.
+        """
+        self.waited_us = 0
         self._made += 1
         if not self._scopes:
             return self._take(need, None)
         hold = self._hold_of(need, path, deadline_at)
+        answer = await self._ask(hold)
+        if answer.refusal is not None and answer.refusal.contended:
+            answer = await self._wait(hold, answer, deadline_at, last_start_at)
+        if answer.standings:
+            self._show(answer.standings)
 
-        return await self._reserve_shared(hold, deadline_at, last_start_at) or self._take(need, hold)
+        return answer.refusal or self._take(need, hold)
 
     def replay(self, calls: Iterable[Called | None]) -> None:
         """
@@ -155,8 +178,10 @@ class Purse:
         return self._take(need, None)
 
     def _take(self, need: Need, hold: Hold | None) -> int:
-        self._account.hold(need.amount)
-        self._held[self._made] = _Held(need, hold)
+        amount, ((scope, caps, used, away), *shared) = need.amount, self._views
+        # In the shared scopes the vault has counted it.
+        self._views = (_make_view((scope, caps, used.plus(amount), away)), *shared)
+        self._held[self._made] = _Held(amount, hold)
 
         return self._made
 
@@ -164,15 +189,10 @@ class Purse:
         """
         Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
         """
-        need, hold = self._held.pop(ticket)
-        amount = need.amount
-        self._account.settle(amount, spent, _NOWHERE, bounded=need.bounded, assumed=assumed)
+        amount, hold = self._held.pop(ticket)
+        self._views = _changed(self._views, spent.less(amount))
         if hold is not None:
-            self._pending.append(Settlement(hold.scopes[0].tenant, hold.id, spent, assumed))
-            self._standings = tuple(
-                Standing(caps, before.plus(spent), held.less(amount), resets_in_us, away)
-                for caps, before, held, resets_in_us, away in self._standings
-            )
+            self._pending.append(make_settlement((hold.scopes[0].tenant, hold.id, spent, assumed)))
 
     async def close(self) -> None:
         """
@@ -188,24 +208,36 @@ class Purse:
             # The walk is over all the same, and its record tells what it spent.
             _log.warning("what a walk spent is not settled, and will be charged at its worst: %s", error)
 
+    def _own(self) -> Standing:
+        """
+        Show how the walk's own limits stand.
+        """
+        _, caps, used, _ = self._views[0]
+        if not self._held:
+            return make_standing((caps, used, _NOTHING, None, ""))
+        held = _NOTHING
+        for one in self._held.values():
+            held = held.plus(one.amount)
+
+        return Standing(caps, used.less(held), held)
+
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
+    def _show(self, standings: Iterable[Standing]) -> None:
+        """
+        Put what the vault told of the shared scopes in place of what was known.
+        """
+        shared = [
+            _make_view((scope.kind, caps, spent.plus(held), away))
+            for scope, (caps, spent, held, _, away) in zip(self._scopes, standings, strict=True)
+        ]
+        self._views = (self._views[0], *shared)
+
     def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Hold:
-        return Hold(
-            id=f"{self._walk_id}.{self._made}",
-            scopes=self._scopes,
-            need=need,
-            lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US,
-            place=Place(self._graph, " > ".join(path)),
-        )
+        lease_us = max(0, deadline_at - self._now()) + LEASE_GRACE_US
+        place = Place(self._graph, " > ".join(path))
 
-    async def _reserve_shared(self, hold: Hold, deadline_at: int, last_start_at: int) -> Refusal | None:
-        answer = await self._ask(hold)
-        if answer.refusal is not None and answer.refusal.contended:
-            answer = await self._wait(hold, answer, deadline_at, last_start_at)
-        self._standings = answer.standings
-
-        return answer.refusal
+        return make_hold((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, place))
 
     async def _wait(self, hold: Hold, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
         vault, began = self._vault, self._now()
@@ -242,42 +274,47 @@ class Purse:
         except VaultAway as error:
             scope = self._scopes[0]
             message = f"draws on {scope.kind} {scope.name!r}, whose vault is away ({error}); try again"
-            return Answer(Refusal(0, scope.kind, contended=True, message=message), self._standings)
+            return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
 
     async def _exchange(self, hold: Hold | None) -> Answer:
+        vault, unsure, pending = self._vault, self._unsure, self._pending
+        if unsure is not None or len(pending) > 1:
+            await self._catch_up(hold)
+        last = pending[0] if pending else None
+        self._unsure = hold
+        answer = await (self._told(last, hold) if vault.waits else vault.exchange(last, hold))
+        self._unsure = None
+        if last is not None:
+            # Others may have settled meanwhile.
+            del pending[0]
+        if vault.room.waited and (last is not None or unsure is not None):
+            for scope in self._scopes:
+                vault.room.ring(_line(scope))
+
+        return answer
+
+    async def _catch_up(self, hold: Hold | None) -> None:
+        """
+        Tell what is to be told before *hold* is asked for, but for one settlement, which goes with it.
+        """
         unsure = self._unsure
         if unsure is not None and (hold is None or hold.id != unsure.id):
             # Nothing was sent for it.
             await self._told(Settlement(unsure.scopes[0].tenant, unsure.id, _NOTHING), None)
             self._unsure = None
-        settled = bool(self._pending) or unsure is not None
         while len(self._pending) > 1:
             await self._told(self._pending[0], None)
             del self._pending[0]
-        if hold is not None:
-            self._unsure = hold
-        last = self._pending[:1]
-        answer = await self._told(last[0] if last else None, hold)
-        del self._pending[: len(last)]
-        self._unsure = None
-        if settled:
-            for scope in self._scopes:
-                self._vault.room.ring(_line(scope))
-
-        return answer
 
     async def _told(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
-        vault = self._vault
-        if vault.waits:
-            with CancelScope(shield=True):
-                answer = await vault.exchange(settlement, hold)
-        else:
-            answer = await vault.exchange(settlement, hold)
+        with CancelScope(shield=True):
+            answer = await self._vault.exchange(settlement, hold)
 
-        return answer
+        return answer  # noqa: RET504 (to a type checker the scope may end early)
 
 
-_NOWHERE = Place()
+def _changed(views: Iterable[View], change: Amount) -> tuple[View, ...]:
+    return tuple([_make_view((scope, caps, used.plus(change), away)) for scope, caps, used, away in views])
 
 
 def need_of(call: Called) -> Need:

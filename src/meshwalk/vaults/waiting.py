@@ -44,6 +44,13 @@ class WaitingRoom:
 
         return taken
 
+    @property
+    def waited(self) -> bool:
+        """
+        Tell whether anybody waits, for whatever key.
+        """
+        return bool(self._lines)
+
     def ring(self, key: Hashable) -> None:
         """
         Call the one who has waited longest for *key*, if anybody waits.
