@@ -110,8 +110,14 @@ def test_spans(compare: Compare) -> None:
     tracer = provider.get_tracer("meshwalk")
     batch = [Sampled(traversal, walked) for traversal in listing.traversals]
 
+    def encoding() -> None:
+        for traversal in listing.traversals:
+            # Worked out once on a record, and each of these stands for one that is new.
+            traversal._kind = None  # noqa: SLF001
+        encoder.encode(batch)
+
     compare(
-        in_batches(lambda: encoder.encode(batch).SerializeToString()),
+        in_batches(encoding),
         in_batches(lambda: starting_and_ending(tracer, keep, told)),
         at_most(0.25),
         seconds=0.2,
