@@ -49,7 +49,7 @@ from meshwalk.trace.exchange import (
     ToolCall,
     Usage,
 )
-from meshwalk.trace.legs import Called, Leg, Step, Straight, make_called, make_leg
+from meshwalk.trace.legs import Called, Leg, Step, Straight, make_called, make_leg, make_straight
 from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
@@ -106,6 +106,7 @@ __all__ = [
     "encode",
     "make_called",
     "make_leg",
+    "make_straight",
     "total_usage",
     "weakest",
 ]
