@@ -121,9 +121,12 @@ def need(node: Node, price: Price | None, context_tokens: int | None, facts: Fac
 class Bounder:
     """
     Bound calls of *node* as `need` does, with all that no request changes worked out once.
+
+    Attributes:
+        plain: Whether a request that asks for nothing of its own changes no more than the input.
     """
 
-    __slots__ = ("_context_tokens", "_input_price", "_node", "_output_cost", "_outputs", "_plain", "_price")
+    __slots__ = ("_context_tokens", "_input_price", "_node", "_output_cost", "_outputs", "_price", "plain")
 
     def __init__(self, node: Node, price: Price | None, context_tokens: int | None) -> None:
         self._node = node
@@ -132,7 +135,7 @@ class Bounder:
         _, _, self._outputs = need(node, price, context_tokens, _ANY)
         self._input_price = self._output_cost = 0
         # What it comes to is a sum then, whoever asks; a prompt of its own is as long as what it quotes.
-        self._plain = node.prompt is None and price is not None and self._outputs is not None
+        self.plain = node.prompt is None and price is not None and self._outputs is not None
         if price is not None and self._outputs is not None:
             self._input_price, output_price = price.dearest
             self._output_cost = self._outputs * output_price
@@ -141,14 +144,27 @@ class Bounder:
         """
         Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
         """
-        if not self._plain or facts.counted or facts.sampling.max_tokens is not None:
+        if not self.plain or facts.counted or facts.sampling.max_tokens is not None:
             return need(self._node, self._price, self._context_tokens, facts)
-        inputs = facts.input_bytes + facts.messages * OVERHEAD_TOKENS_PER_MESSAGE
+
+        return self.plainly(plain_input_tokens(facts))
+
+    def plainly(self, inputs: int) -> tuple[int | None, int, int | None]:
+        """
+        Bound a call, where this is plain, of a request that asks for nothing of its own and sends *inputs* tokens at most.
+        """
         window = self._context_tokens
         if window is not None and inputs > window:
             inputs = window
 
         return -(-(inputs * self._input_price + self._output_cost) // MTOK), inputs, self._outputs
+
+
+def plain_input_tokens(facts: Facts) -> int:
+    """
+    Bound the tokens that any call sends that sends the messages as they are, to a backend without a tokenizer.
+    """
+    return facts.input_bytes + facts.messages * OVERHEAD_TOKENS_PER_MESSAGE
 
 
 _ANY = Facts((), 0, 0)

@@ -155,6 +155,9 @@ class Plan:
         """
         return self.graph.name
 
+    # Bounds the tokens that any call sends that sends a request's messages as they are, to a backend without a tokenizer.
+    sent_tokens = staticmethod(needs.plain_input_tokens)
+
     @property
     def limits(self) -> Limits:
         """

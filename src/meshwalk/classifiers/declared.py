@@ -4,7 +4,8 @@ What a classifier gives, held to what its node declares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from sys import float_info
 
 from meshwalk.model import Attribute, Value
 from meshwalk.problems import Malformed
@@ -12,6 +13,35 @@ from meshwalk.signals import accepts
 
 
 _QUOTED_NAMES = 5
+
+
+def declarer(node: str, writes: Mapping[str, Attribute]) -> Callable[[object], dict[str, Value]]:
+    """
+    Prepare to take what *node* gives `as_declared`: most give a dictionary of floats that are in range, where all are numbers.
+    """
+    ranges = tuple((name, *_finite(attribute)) for name, attribute in writes.items())
+    numbers = all(attribute.type == "number" for attribute in writes.values())
+
+    def declared(given: object) -> dict[str, Value]:
+        if type(given) is not dict or not numbers:
+            return as_declared(node, given, writes)
+        found: dict[str, Value] = {}
+        for name, least, most in ranges:
+            value = given.get(name)
+            # No NaN is, and no infinity.
+            if type(value) is not float or not least <= value <= most:
+                return as_declared(node, given, writes)
+            found[name] = value
+
+        return found
+
+    return declared
+
+
+def _finite(attribute: Attribute) -> tuple[float, float]:
+    least, most = attribute.range or (-float_info.max, float_info.max)
+
+    return max(least, -float_info.max), min(most, float_info.max)
 
 
 def as_declared(node: str, given: object, writes: Mapping[str, Attribute]) -> dict[str, Value]:

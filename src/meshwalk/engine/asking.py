@@ -11,7 +11,7 @@ from meshwalk.backends.base import ChatRequest, Stations, make_chat_request
 from meshwalk.engine.trip import Trip
 from meshwalk.model import Sampling
 from meshwalk.plan import NodePlan
-from meshwalk.trace import Form
+from meshwalk.trace import Form, Message
 
 
 _NO_ANSWERS: Mapping[str, str] = {}
@@ -23,14 +23,18 @@ _FROM_PROBABILITIES = frozenset({"mean_token_probability", "min_token_probabilit
 class Asker:
     """
     Say what calls of *node* send.
+
+    Attributes:
+        plain: Whether they send the caller's messages as they are.
     """
 
-    __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling")
+    __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling", "plain")
 
     def __init__(self, node: NodePlan) -> None:
         own = node.node
         self._node = node
         self._prompt = own.prompt
+        self.plain = own.prompt is None
         self._sampling = own.sampling
         confidence = own.confidence
         self._probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
@@ -58,6 +62,12 @@ class Asker:
         return make_chat_request(
             (messages, sampling, self._probabilities, traceparent, form, self._samples, "", tenant, stations)
         )
+
+    def plainly(self, messages: tuple[Message, ...], form: Form, tenant: str) -> ChatRequest:
+        """
+        Return what is sent, where this is plain, to whom nobody waits for, for a request that asks for no sampling of its own.
+        """
+        return make_chat_request((messages, self._sampling, self._probabilities, "", form, self._samples, "", tenant, None))
 
     def _merged(self, asked: Sampling) -> Sampling:
         merged = (theirs if mine is None else mine for mine, theirs in zip(self._sampling, asked, strict=True))

@@ -148,18 +148,21 @@ class StraightWalk:
     """
 
     __slots__ = (
-        "_answer_hop", "_course", "_facts", "_limits", "_refused_by", "_views", "_visits", "deadline_at", "ends_at", "held",
-        "last_hop", "legs", "spent_nano_usd", "started_us", "stop",
+        "_answer_hop", "_counts", "_course", "_facts", "_limits", "_most_nano_usd", "_refused_by", "_views", "_visits",
+        "deadline_at", "ends_at", "held", "last_hop", "legs", "spent_nano_usd", "started_us", "stop",
     )  # fmt: skip
 
     def __init__(self, course: Course, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
-        most_hops, deadline_at, *_ = limits
+        most_hops, deadline_at, most_nano_usd, _, most_outputs, most_inputs, most_calls = limits
         assert most_hops is not None, "limits are effective ones"
         assert deadline_at is not None, "limits are effective ones"
         self._course = course
         self._facts = facts
         self._limits = limits
         self._views = views
+        self._most_nano_usd = most_nano_usd
+        # Whether tokens or calls are limited, which is rare.
+        self._counts = not (most_outputs is most_inputs is most_calls is None)
         self.last_hop = most_hops - 1
         self.ends_at = deadline_at
         self.held = values.start(course.plan, facts) if course.asks_first else list(course.plan.template)
@@ -211,11 +214,14 @@ class StraightWalk:
         """
         Tell whether the walk's own limits leave room for a call that needs so much at most.
         """
-        _, _, most_cost, _, most_outputs, most_inputs, most_calls = self._limits
+        most_cost = self._most_nano_usd
         if most_cost is not None and (cost is None or (cost > most_cost - self.spent_nano_usd and cost)):
             return False
-        if most_outputs is most_inputs is most_calls is None:
-            return True
+
+        return not self._counts or self._leaves_room(inputs, outputs)
+
+    def _leaves_room(self, inputs: int, outputs: int | None) -> bool:
+        _, _, _, _, most_outputs, most_inputs, most_calls = self._limits
         called = [leg.call for leg in self.legs if leg.call is not None]
         if most_outputs is not None:
             left = most_outputs - sum([call.usage.output_tokens for call in called])
