@@ -63,7 +63,8 @@ class Admission:
         self._usual_urgency = str(self._defaults["urgency"])
         usual = self._usual[self._usual_urgency]
         self._usually = usual
-        self._usual_bytes = usual.input_bytes or 0
+        # With as much more as counting each message, the first too, counts too much.
+        self._usual_bytes = (usual.input_bytes or 0) + _PER_MESSAGE
 
     def admit(self, request: Request) -> tuple[Facts, Limits]:
         """
@@ -114,9 +115,8 @@ class Admission:
                     return None
             elif content and not content.isspace():
                 asks = True
-        counted = size if len(messages) == 1 else needs.counted_bytes(size, len(messages))
 
-        return size if asks and counted <= self._usual_bytes else None
+        return size if asks and size + len(messages) * _PER_MESSAGE <= self._usual_bytes else None
 
     def _in_messages(self, request: Request) -> Iterator[Violation]:
         if not request.messages:

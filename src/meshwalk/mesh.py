@@ -143,7 +143,7 @@ class Mesh:
         self._engine = Engine(
             self.plan,
             backends,
-            self._record,
+            self._record if self._redactors else self._give,
             vault=vault,
             tenant=self.tenant,
             tokenizers=tokenizers,
@@ -231,13 +231,15 @@ class Mesh:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        engine = self._opened()
+        engine = self._engine or self._opened()
         if not request.idempotency_key:
             self._under_way += 1
             try:
                 return await engine.walk(request, observe, tell)
             finally:
-                self._ended()
+                self._under_way -= 1
+                if self._idle is not None:
+                    self._rest()
         limits = engine.admission.admit(request)[1]
         assert self._once is not None
 
@@ -274,6 +276,9 @@ class Mesh:
 
     def _ended(self) -> None:
         self._under_way -= 1
+        self._rest()
+
+    def _rest(self) -> None:
         if self._idle is not None and not self._under_way:
             self._idle.set()
 
@@ -362,9 +367,6 @@ class Mesh:
     # ---- records ------------------------------------------------------------------------------------------------
 
     def _record(self, traversal: Traversal) -> None:
-        if not self._redactors:
-            self._give(traversal)
-            return
         self._outbox.append(traversal)
         self._filled.set()
 

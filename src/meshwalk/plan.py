@@ -23,6 +23,9 @@ from meshwalk.trace import Facts
 
 DONE_INDEX = -1
 
+# Bounds a call.
+Bound = needs.Bound
+
 
 @dataclass(frozen=True, slots=True)
 class EdgePlan:
@@ -154,9 +157,6 @@ class Plan:
         Name the graph.
         """
         return self.graph.name
-
-    # Bounds the tokens that any call sends that sends a request's messages as they are, to a backend without a tokenizer.
-    sent_tokens = staticmethod(needs.plain_input_tokens)
 
     @property
     def limits(self) -> Limits:

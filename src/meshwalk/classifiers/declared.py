@@ -5,6 +5,7 @@ What a classifier gives, held to what its node declares.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from sys import float_info
 
 from meshwalk.model import Attribute, Value
@@ -17,31 +18,22 @@ _QUOTED_NAMES = 5
 
 def declarer(node: str, writes: Mapping[str, Attribute]) -> Callable[[object], dict[str, Value]]:
     """
-    Prepare to take what *node* gives `as_declared`: most give a dictionary of floats that are in range, where all are numbers.
+    Prepare to take what *node* gives `as_declared`: most declare one number and give a dictionary with one that is in range.
     """
-    ranges = tuple((name, *_finite(attribute)) for name, attribute in writes.items())
-    numbers = all(attribute.type == "number" for attribute in writes.values())
+    if len(writes) != 1 or any(attribute.type != "number" for attribute in writes.values()):
+        return partial(as_declared, node, writes=writes)
+    ((name, attribute),) = writes.items()
+    least, most = attribute.range or (-float_info.max, float_info.max)
+    # What is in range then is no NaN and no infinity, whatever range is declared.
+    least, most = max(least, -float_info.max), min(most, float_info.max)
 
     def declared(given: object) -> dict[str, Value]:
-        if type(given) is not dict or not numbers:
-            return as_declared(node, given, writes)
-        found: dict[str, Value] = {}
-        for name, least, most in ranges:
-            value = given.get(name)
-            # No NaN is, and no infinity.
-            if type(value) is not float or not least <= value <= most:
-                return as_declared(node, given, writes)
-            found[name] = value
+        if type(given) is dict and type(value := given.get(name)) is float and least <= value <= most:
+            return {name: value}
 
-        return found
+        return as_declared(node, given, writes)
 
     return declared
-
-
-def _finite(attribute: Attribute) -> tuple[float, float]:
-    least, most = attribute.range or (-float_info.max, float_info.max)
-
-    return max(least, -float_info.max), min(most, float_info.max)
 
 
 def as_declared(node: str, given: object, writes: Mapping[str, Attribute]) -> dict[str, Value]:

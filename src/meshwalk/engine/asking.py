@@ -4,14 +4,14 @@ What a node's call sends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from meshwalk import prompts
 from meshwalk.backends.base import ChatRequest, Stations, make_chat_request
 from meshwalk.engine.trip import Trip
 from meshwalk.model import Sampling
 from meshwalk.plan import NodePlan
-from meshwalk.trace import Form, Message
+from meshwalk.trace import Form
 
 
 _NO_ANSWERS: Mapping[str, str] = {}
@@ -23,18 +23,14 @@ _FROM_PROBABILITIES = frozenset({"mean_token_probability", "min_token_probabilit
 class Asker:
     """
     Say what calls of *node* send.
-
-    Attributes:
-        plain: Whether they send the caller's messages as they are.
     """
 
-    __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling", "plain")
+    __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling")
 
     def __init__(self, node: NodePlan) -> None:
         own = node.node
         self._node = node
         self._prompt = own.prompt
-        self.plain = own.prompt is None
         self._sampling = own.sampling
         confidence = own.confidence
         self._probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
@@ -63,13 +59,32 @@ class Asker:
             (messages, sampling, self._probabilities, traceparent, form, self._samples, "", tenant, stations)
         )
 
-    def plainly(self, messages: tuple[Message, ...], form: Form, tenant: str) -> ChatRequest:
-        """
-        Return what is sent, where this is plain, to whom nobody waits for, for a request that asks for no sampling of its own.
-        """
-        return make_chat_request((messages, self._sampling, self._probabilities, "", form, self._samples, "", tenant, None))
-
     def _merged(self, asked: Sampling) -> Sampling:
         merged = (theirs if mine is None else mine for mine, theirs in zip(self._sampling, asked, strict=True))
 
         return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(asked.max_tokens))
+
+
+Ask = Callable[[Trip, str, Stations | None], ChatRequest]
+
+
+def usual(node: NodePlan) -> Ask | None:
+    """
+    Prepare what calls of *node* send for a request that asks for no sampling of its own; None if that is no quicker.
+    """
+    own = node.node
+    if own.prompt is not None:
+        return None
+    sampling, confidence = own.sampling, own.confidence
+    probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
+    samples = 1 if confidence is None else confidence.samples
+
+    def ask(trip: Trip, traceparent: str, stations: Stations | None) -> ChatRequest:
+        request = trip.request
+        tenant = trip.facts.scopes.tenant
+
+        return make_chat_request(
+            (request.messages, sampling, probabilities, traceparent, request.form, samples, "", tenant, stations)
+        )
+
+    return ask

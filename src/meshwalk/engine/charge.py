@@ -41,13 +41,14 @@ def charger(price: Price | None) -> Callable[[Reply, Sequence[Message]], tuple[U
     if price is None or price.cached_nano_per_mtok is not None or price.reasoning_nano_per_mtok is not None:
         return partial(charge, price)
     input_price, output_price, _, _ = price
+    rounding = MTOK - 1
 
     def charged(reply: Reply, sent: Sequence[Message]) -> tuple[Usage, int, Basis]:
         usage = reply.usage
         if usage is None or reply.cost_nano_usd is not None or reply.cache_age_us is not None:
             return charge(price, reply, sent)
 
-        return usage, -(-(usage[0] * input_price + usage[1] * output_price) // MTOK), "reported"
+        return usage, (usage[0] * input_price + usage[1] * output_price + rounding) // MTOK, "reported"
 
     return charged
 

@@ -9,7 +9,8 @@ that there is one place for everything that can go wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from anyio import get_cancelled_exc_class, move_on_after
@@ -17,7 +18,7 @@ from anyio import get_cancelled_exc_class, move_on_after
 from meshwalk import roles
 from meshwalk.backends.base import Backend, ChatRequest, Classifier, Stations
 from meshwalk.budgets import Need, Refusal
-from meshwalk.engine.asking import Asker
+from meshwalk.engine.asking import Ask, Asker, usual
 from meshwalk.engine.calls import Ended
 from meshwalk.engine.charge import charger
 from meshwalk.engine.classify import classify, failed
@@ -28,8 +29,8 @@ from meshwalk.engine.purse import Purse, purse_of
 from meshwalk.engine.results import Walked
 from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Workshop
-from meshwalk.model import Amount, Sampling
-from meshwalk.plan import NodePlan, Plan
+from meshwalk.model import Amount, Sampling, Value
+from meshwalk.plan import Bound, NodePlan, Plan
 from meshwalk.trace import Content, Denied, Replied, Reply, Timing, View, make_called
 from meshwalk.walk import Course, StraightWalk
 
@@ -43,10 +44,12 @@ class Post:
     Hold what the engine needs at a node that straight walks may come to.
 
     Args:
+        plainly: Whether it is for requests that ask for no sampling of their own and whose tokens nobody has counted.
+
+    Attributes:
         backend: What is called, if that can go straight.
         classifier: What is asked in its place, where somebody is.
         looks: Whether it is the house that looks at the messages.
-        usual: Whether a request that asks for nothing of its own changes no more than the messages that are sent.
     """
 
     __slots__ = (
@@ -63,10 +66,9 @@ class Post:
         "node",
         "own",
         "read",
-        "usual",
     )
 
-    def __init__(self, node: NodePlan, shop: Workshop) -> None:
+    def __init__(self, node: NodePlan, shop: Workshop, *, plainly: bool) -> None:
         own = node.node
         self.node = node
         self.own = own
@@ -77,12 +79,11 @@ class Post:
         judges = straight and not node.calls and node.role == "classifier"
         self.classifier: Classifier | None = shop.classifiers.get(node.name) if judges else None
         self.looks = judges and self.classifier is None
-        self.bound = node.need
-        self.ask = Asker(node)
-        self.usual = self.bound.plain and self.ask.plain
+        self.bound: Bound = (node.need.usual if plainly else None) or node.need
+        self.ask: Ask = (usual(node) if plainly else None) or Asker(node)
         self.charge = charger(node.price)
         self.attempt_us = own.attempt_timeout_us
-        self.read = roles.READERS.get(own.role, roles.outputs_of)
+        self.read = partial(roles.READERS.get(own.role, roles.outputs_of), own)
         # Whether several answers are compared.
         self.compares = own.confidence is not None and own.confidence.source == "agreement"
         # With less time than this a call is not begun.
@@ -98,52 +99,30 @@ class Express:
         self.plan = plan
         self.shop = shop
         self.course = Course(plan)
-        self.posts = tuple(Post(node, shop) for node in plan.nodes)
+        self.posts = tuple(Post(node, shop, plainly=False) for node in plan.nodes)
+        self.plain_posts = tuple(Post(node, shop, plainly=True) for node in plan.nodes)
         # Where more counts than the walk's own limits, or guards read how those stand, a purse keeps the books.
         self.keeps_books = bool(plan.graph.budgets) or plan.reads_budget
         self.keeps_words = plan.graph.recording.content
 
-    async def walk(self, trip: Trip) -> Walked:
+    async def walk(self, trip: Trip) -> Walked:  # noqa: PLR0915 (what is awaited within another function is paid for at each hop)
         """
         Walk the request of *trip* to its end, straight as far as that goes.
         """
-        purse: Purse | None = None
-        views = _NO_VIEWS
+        ticket, purse, views, granted_views = 0, None, _NO_VIEWS, _NO_VIEWS
+        raised: BaseException | None = None
         if self.keeps_books:
             purse = purse_of(self.plan, self.shop, trip)
             # Guards that are asked before the first reservation see the budgets as they stand now.
             if self.plan.looks_first:
                 await purse.look()
             views = purse.views()
-        walk = StraightWalk(self.course, trip.facts, trip.limits, views)
-        replies: dict[int, Reply] = {}
-        detour = await self._go(trip, walk, replies, purse)
-        if detour is not None:
-            return await Drive(self.plan, self.shop, trip, None, None).resume(detour)
-        if purse is not None:
-            try:
-                await purse.close()
-            except get_cancelled_exc_class():
-                # Only telling the vault was cut short.
-                await purse.close()
-                self._recorded(trip, walk, replies)
-                raise
-
-        return self._recorded(trip, walk, replies)
-
-    async def _go(  # noqa: PLR0915 (one function: a walk pays at each hop for every one that is awaited within another)
-        self, trip: Trip, walk: StraightWalk, replies: dict[int, Reply], purse: Purse | None
-    ) -> Detour | None:
-        """
-        Go to the end of the walk; return where it is not straight, if it is not.
-        """
-        posts, request, facts = self.posts, trip.request, trip.facts
+        request, facts = trip.request, trip.facts
         # The clock is read here as `trip.now` reads it.
         clock_ns, began_ns = trip.clock_ns, trip.began_ns
-        messages, form, tenant, inputs = request.messages, request.form, facts.scopes.tenant, self.plan.sent_tokens(facts)
-        # Most requests ask for nothing of their own.
-        usual = request.sampling == _UNSET and not facts.counted
-        ticket, granted_views, views = 0, _NO_VIEWS, _NO_VIEWS
+        posts = self.plain_posts if request.sampling == _UNSET and not facts.counted else self.posts
+        walk = StraightWalk(self.course, facts, trip.limits, views)
+        replies: dict[int, Reply] = {}
         stop = walk.stop
         while stop is not None:
             post = posts[stop.index]
@@ -151,91 +130,88 @@ class Express:
             if backend is None:
                 classifier = post.classifier
                 if classifier is None or classifier.waits:
-                    given = await self._judged(post, trip, walk)
-                    if not isinstance(given, Replied):
-                        return Detour(walk.told(), replies, purse, **given)
-                    at, outputs = given.at, given.outputs
+                    judged = await self._judged(post, trip, walk)
+                    if not isinstance(judged, Replied):
+                        return await self._resume(trip, Detour(walk.told(), replies, purse, **judged))
+                    at, outputs = judged.at, judged.outputs
                 else:
                     try:
-                        outputs = await classifier.classify(messages, dict(facts.attributes), "")
+                        outputs = await classifier.classify(request.messages, dict(facts.attributes), "")
                     except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
-                        return Detour(walk.told(), replies, purse, **_misjudged(walk.hop, post.node.name, error, trip.now))
+                        raised = error
+                    if raised is not None:
+                        how = _misjudged(walk.hop, post.node.name, raised, trip.now)
+                        return await self._resume(trip, Detour(walk.told(), replies, purse, **how))
                     at = (clock_ns() - began_ns) // 1000
                 stop = stop.leave(walk, at, outputs, None)
                 continue
-            usually = usual and post.usual
-            cost, most_inputs, most_outputs = post.bound.plainly(inputs) if usually else post.bound(facts)
-            if not walk.affords(cost, most_inputs, most_outputs):
+            cost, inputs, most_outputs = post.bound(facts)
+            # Most calls need little of what is left.
+            if (cost is None or cost > walk.sure_nano_usd) and not walk.affords(cost, inputs, most_outputs):
                 break
             if purse is not None:
-                held = await self._reserved(post, trip, walk, purse, Need(cost, most_inputs, most_outputs, 1, 1))
-                if not isinstance(held, int):
-                    return Detour(walk.told(), replies, purse, **held)
-                ticket, granted_views = held, purse.views()
+                given = await self._reserved(post, trip, walk, purse, Need(cost, inputs, most_outputs, 1, 1))
+                if not isinstance(given, int):
+                    return await self._resume(trip, Detour(walk.told(), replies, purse, **given))
+                ticket, granted_views = given, purse.views()
                 walk.see(granted_views)
             called_at = (clock_ns() - began_ns) // 1000
             left_us = walk.deadline_at - called_at
             if left_us < post.least_us:
-                line = Line(post.node, 0, ticket, Need(cost, most_inputs, most_outputs, 1, 1))
-                return Detour(walk.told(), replies, purse, line=line, granted_at=called_at)
+                line = Line(post.node, 0, ticket, Need(cost, inputs, most_outputs, 1, 1))
+                return await self._resume(trip, Detour(walk.told(), replies, purse, line=line, granted_at=called_at))
             span_id, waits = trip.call_span_id(), backend.waits
-            if waits:
-                asked = post.ask(trip, trip.traceparent(span_id), Stations())
-            else:
-                asked = post.ask.plainly(messages, form, tenant) if usually else post.ask(trip, "", None)
-            reply: Reply | None = None
-            ended: Ended | None = None
+            asked = post.ask(trip, trip.traceparent(span_id), Stations()) if waits else post.ask(trip, "", None)
             try:
-                if not waits:
-                    reply = await backend.chat(asked)
-                else:
-                    own_us = post.attempt_us
-                    with move_on_after((left_us if own_us is None else min(left_us, own_us)) / 1e6):
-                        reply = await backend.chat(asked)
+                reply = await _in_time(backend, asked, left_us, post.attempt_us) if waits else await backend.chat(asked)
             except BaseException as error:  # noqa: BLE001 (the ordinary drive tells one from the other)
-                ended = Ended(error=error)
+                reply, raised = None, error
+            said: dict[str, Value] | None = None
             if reply is not None:
                 latency_us = (clock_ns() - began_ns) // 1000 - called_at
                 try:
                     if post.compares:
                         reply = roles.settled(post.own, reply)
-                    outputs = post.read(post.own, reply)
-                except Exception:  # noqa: BLE001 (it will once more where that is dealt with; an author's pattern runs in it)
-                    ended = Ended(reply)
-            if reply is None or ended is not None:
-                line = Line(post.node, 0, ticket, Need(cost, most_inputs, most_outputs, 1, 1))
+                    said = post.read(reply)
+                except Exception:  # noqa: BLE001, S110 (it will once more where that is dealt with; an author's pattern runs in it)
+                    pass
+            if reply is None or said is None:
+                line = Line(post.node, 0, ticket, Need(cost, inputs, most_outputs, 1, 1))
                 line.begin(called_at, span_id, asked)
-                return Detour(walk.told(), replies, purse, line=line, granted_at=called_at, ended=ended or Ended())
-            replies[walk.hop] = reply
+                how = {"line": line, "granted_at": called_at, "ended": Ended(reply, raised)}
+                return await self._resume(trip, Detour(walk.told(), replies, purse, **how))
+            replies[len(walk.legs)] = reply
             usage, cost_nano_usd, basis = post.charge(reply, asked.messages)
             if purse is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                 purse.settle(ticket, spent, assumed=False)
                 views = purse.views()
                 walk.see(views)
-            called = (
-                post.backend_name, called_at, latency_us, cost, most_inputs, most_outputs,
+            called = make_called((
+                post.backend_name, called_at, latency_us, cost, inputs, most_outputs,
                 _timing(reply, asked) if waits else reply.timing, usage, cost_nano_usd, basis, reply.model, reply.finish_reason,
                 reply.simulated, reply.cache_age_us, span_id, granted_views, views,
-            )  # fmt: skip
-            stop = stop.leave(walk, (clock_ns() - began_ns) // 1000, outputs, make_called(called))
-
-        return None if walk.over else Detour(walk.told(), replies, purse)
-
-    def _recorded(self, trip: Trip, walk: StraightWalk, replies: Mapping[int, Reply]) -> Walked:
-        """
-        Record the walk, which is over, and return what it came to.
-        """
-        told = walk.told()
-        served = None if told.answer_hop is None else replies[told.answer_hop]
-        answer = "" if served is None else served.text
-        content = Content(trip.request.messages, answer) if self.keeps_words else None
-        traversal = trip.record(self.shop.source, told, content)
+            ))  # fmt: skip
+            stop = stop.leave(walk, (clock_ns() - began_ns) // 1000, said, called)
+        hop = walk.answer_hop
+        if hop is None and not walk.over:
+            return await self._resume(trip, Detour(walk.told(), replies, purse))
+        gone = None if purse is None else await _closed(purse)
+        served = None if hop is None else replies[hop]
+        content = None
+        if self.keeps_words:
+            content = Content(request.messages, "" if served is None else served.text)
+        traversal = trip.record(self.shop.source, walk.told(), content)
         self.shop.record(traversal)
+        if gone is not None:
+            raise gone
         if served is None:
             return Walked(traversal)
 
-        return Walked(traversal, answer, served.finish_reason, tool_calls=served.tool_calls)
+        return Walked(traversal, served.text, served.finish_reason, tool_calls=served.tool_calls)
+
+    async def _resume(self, trip: Trip, detour: Detour) -> Walked:
+        return await Drive(self.plan, self.shop, trip, None, None).resume(detour)
 
     # ---- hops that may end it, with what the detour is to know then -----------------------------------------------
 
@@ -273,6 +249,30 @@ class Express:
             return {"line": Line(post.node, 0, given, need), "granted_at": trip.now()}
 
         return given
+
+
+async def _in_time(backend: Backend, asked: ChatRequest, left_us: int, own_us: int | None) -> Reply | None:
+    """
+    Make a call that may wait; None if its time is up before it is answered.
+    """
+    with move_on_after((left_us if own_us is None else min(left_us, own_us)) / 1e6):
+        return await backend.chat(asked)
+
+    return None
+
+
+async def _closed(purse: Purse) -> BaseException | None:
+    """
+    Close *purse*, and return by what that was cut short, if it was.
+    """
+    try:
+        await purse.close()
+    except get_cancelled_exc_class() as gone:
+        # Only telling the vault was cut short.
+        await purse.close()
+        return gone
+
+    return None
 
 
 def _misjudged(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> dict[str, Any]:

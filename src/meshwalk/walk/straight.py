@@ -24,6 +24,10 @@ from meshwalk.trace import Called, Facts, Leg, Straight, View, make_leg, make_st
 from meshwalk.walk import values
 
 
+# What no walk spends.
+_PLENTY = 1 << 62
+
+
 class Way(NamedTuple):
     """
     Hold an edge of `next`.
@@ -143,47 +147,49 @@ class StraightWalk:
     Attributes:
         stop: The node whose hop is under way; None once the walk is over, or has to go on as a `Walk`.
         deadline_at: By when the hop under way must be done.
+        answer_hop: Whose reply is served.
+        sure_nano_usd: A call that costs at most so much is surely afforded, and nobody need ask.
 
     The others are for stops, which take the walk on; `held` is what guards read.
     """
 
     __slots__ = (
-        "_answer_hop", "_counts", "_course", "_facts", "_limits", "_most_nano_usd", "_refused_by", "_views", "_visits",
-        "deadline_at", "ends_at", "held", "last_hop", "legs", "spent_nano_usd", "started_us", "stop",
+        "_course", "_facts", "_limits", "_refused_by", "_views", "_visits", "answer_hop", "deadline_at", "ends_at", "held",
+        "legs", "most_hops", "started_us", "stop", "sure_nano_usd",
     )  # fmt: skip
 
     def __init__(self, course: Course, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
         most_hops, deadline_at, most_nano_usd, _, most_outputs, most_inputs, most_calls = limits
-        assert most_hops is not None, "limits are effective ones"
-        assert deadline_at is not None, "limits are effective ones"
         self._course = course
         self._facts = facts
         self._limits = limits
         self._views = views
-        self._most_nano_usd = most_nano_usd
-        # Whether tokens or calls are limited, which is rare.
-        self._counts = not (most_outputs is most_inputs is most_calls is None)
-        self.last_hop = most_hops - 1
-        self.ends_at = deadline_at
+        if most_outputs is None and most_inputs is None and most_calls is None:
+            self.sure_nano_usd = _PLENTY if most_nano_usd is None else most_nano_usd
+        else:
+            # What else is limited has to be asked for each time.
+            self.sure_nano_usd = -1
+        # Limits are effective ones, so there is a number of hops and a deadline.
+        self.most_hops = most_hops or 0
+        self.ends_at = deadline_at or 0
         self.held = values.start(course.plan, facts) if course.asks_first else list(course.plan.template)
         if views:
             self.see(views)
         # How often nodes were visited whose visits count, by their index.
         self._visits: dict[int, int] | None = None
         self.legs: list[Leg] = []
-        self.spent_nano_usd = 0
         self._refused_by: Stop | None = None
-        self._answer_hop: int | None = None
+        self.answer_hop: int | None = None
         self.stop: Stop | None = None
-        self.deadline_at = self.started_us = 0
-        self.enter(course.start, 0)
+        if most_hops:
+            self._begin(course.start, 0)
 
     @property
     def over(self) -> bool:
         """
         Tell whether it has come to its end.
         """
-        return self._answer_hop is not None or self._refused_by is not None
+        return self.answer_hop is not None or self._refused_by is not None
 
     @property
     def hop(self) -> int:
@@ -206,23 +212,22 @@ class StraightWalk:
         Return the walk so far.
         """
         by = self._refused_by
-        refused_by, reason = ("", "") if by is None else (by.name, by.reason or "")
+        refused_by = reason = ""
+        if by is not None:
+            refused_by, reason = by.name, by.reason or ""
 
-        return make_straight((self._facts, self._limits, tuple(self.legs), self._answer_hop, refused_by, reason, self._views))
+        return make_straight((self._facts, self._limits, tuple(self.legs), self.answer_hop, refused_by, reason, self._views))
 
     def affords(self, cost: int | None, inputs: int, outputs: int | None) -> bool:
         """
         Tell whether the walk's own limits leave room for a call that needs so much at most.
         """
-        most_cost = self._most_nano_usd
-        if most_cost is not None and (cost is None or (cost > most_cost - self.spent_nano_usd and cost)):
-            return False
-
-        return not self._counts or self._leaves_room(inputs, outputs)
-
-    def _leaves_room(self, inputs: int, outputs: int | None) -> bool:
-        _, _, _, _, most_outputs, most_inputs, most_calls = self._limits
+        _, _, most_cost, _, most_outputs, most_inputs, most_calls = self._limits
         called = [leg.call for leg in self.legs if leg.call is not None]
+        if most_cost is not None:
+            left = most_cost - sum([call.cost_nano_usd for call in called])
+            if cost is None or (cost and cost > left):
+                return False
         if most_outputs is not None:
             left = most_outputs - sum([call.usage.output_tokens for call in called])
             if outputs is None or (outputs and outputs > left):
@@ -263,14 +268,18 @@ class StraightWalk:
         for hop in range(len(legs) - 1, -1, -1):
             leg = legs[hop]
             if leg.call is not None and leg.node in answers:
-                self._answer_hop = hop
+                self.answer_hop = hop
                 return
 
     def enter(self, stop: Stop, at: int) -> None:
         """
         Begin a hop at *stop*, if that is one of a straight walk.
         """
-        if len(self.legs) > self.last_hop or not (stop.passes or self._comes_to(stop)):
+        if len(self.legs) < self.most_hops:
+            self._begin(stop, at)
+
+    def _begin(self, stop: Stop, at: int) -> None:
+        if not stop.passes and not self._comes_to(stop):
             return
         deadline_at, own_us = self.ends_at, stop.deadline_us
         if deadline_at - at < stop.least_us:
@@ -314,6 +323,8 @@ def _leave(stop: Stop) -> Leave:
     output, slot = writes[0] if len(writes) == 1 else ("", -1)
     # Most nodes have one edge, or two with one guard.
     first, sole, fork = _tried(stop)
+    if sole is not None and sole.to is None and not writes and not marks:
+        return _last(name, sole)
 
     def leave(walk: StraightWalk, at: int, outputs: Mapping[str, Value], call: Called | None) -> Stop | None:
         held, legs = walk.held, walk.legs
@@ -323,7 +334,7 @@ def _leave(stop: Stop) -> Leave:
             for each, place in writes:
                 held[place] = outputs.get(each)
         if call is not None:
-            walk.spent_nano_usd += call[8]
+            walk.sure_nano_usd -= call[8]
         if marks:
             walk.mark(stop, at)
         way = (fork.get(first(held)) or _sought(stop, held)) if sole is None else sole
@@ -331,18 +342,39 @@ def _leave(stop: Stop) -> Leave:
         legs.append(make_leg((name, walk.started_us, walk.deadline_at, at, outputs, edge, to_name, verdicts, call)))
         if swift:
             ends_at = walk.ends_at
-            if len(legs) <= walk.last_hop and ends_at - at >= least_us:
+            if len(legs) < walk.most_hops and ends_at - at >= least_us:
                 walk.deadline_at = ends_at if own_us is None or ends_at < at + own_us else at + own_us
                 walk.started_us = at
                 walk.stop = to
                 return to
         walk.stop = None
         if to is None:
-            walk.end(answers)
+            if name in answers and call is not None:
+                walk.answer_hop = len(legs) - 1
+            else:
+                walk.end(answers)
         elif not swift:
             walk.enter(to, at)
 
         return walk.stop
+
+    return leave
+
+
+def _last(name: str, way: Way) -> Leave:
+    """
+    Prepare how walks leave the node *name*, where nothing that it gives is read, by its only way, which is to their end.
+    """
+    verdicts, answers = way.verdicts, way.answers
+
+    def leave(walk: StraightWalk, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
+        legs = walk.legs
+        legs.append(make_leg((name, walk.started_us, walk.deadline_at, at, outputs, 0, DONE, verdicts, call)))
+        walk.stop = None
+        if name in answers and call is not None:
+            walk.answer_hop = len(legs) - 1
+        else:
+            walk.end(answers)
 
     return leave
 
