@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -30,7 +31,7 @@ from meshwalk.model import (
 )
 from meshwalk.plan import Plan
 from meshwalk.problems import DeadlineSpent, InputTooLarge, RequestError, Violation
-from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool
+from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool, make_facts, make_scopes
 
 
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -61,7 +62,9 @@ class Admission:
         self._usual_attributes = tuple(self._defaults.items())
         self._usual_urgency = str(self._defaults["urgency"])
         usual = self._usual[self._usual_urgency]
-        self._usual_bytes = usual.input_bytes or 0
+        self._usually = usual
+        # With as much more as counting each message, the first too, counts too much.
+        self._usual_bytes = (usual.input_bytes or 0) + _PER_MESSAGE
 
     def admit(self, request: Request) -> tuple[Facts, Limits]:
         """
@@ -74,8 +77,8 @@ class Admission:
         """
         if (size := self._plain_size(request)) is not None:
             session, workflow, tenant = request.scopes
-            scopes = Scopes(session, workflow, tenant or self._tenant)
-            return Facts(self._usual_attributes, size, len(request.messages), _UNSET, scopes), self._usual[self._usual_urgency]
+            scopes = make_scopes((session, workflow, tenant or self._tenant))
+            return make_facts((self._usual_attributes, size, len(request.messages), _UNSET, scopes, (), ())), self._usually
         violations = [*self._in_messages(request), *self._in_attributes(request), *self._in_sampling(request.sampling)]
         violations += [*_in_limits(request.limits), *self._in_scopes(request), *_in_form(request.form)]
         if violations:
@@ -93,22 +96,27 @@ class Admission:
         """
         Return the size of the messages if *request* is nothing but plain, and surely in order; most are.
         """
-        if request.attributes or request.idempotency_key or request.limits != _NO_LIMITS or request.form != _PLAIN:
+        if _asked(request) != _NOTHING_ASKED:
             return None
-        if request.sampling != _UNSET or (request.scopes != _UNSCOPED and not all(map(_is_short_ascii, request.scopes))):
+        named = "".join(request.scopes)
+        if len(named) > SCOPE_CHARACTERS or not named.isascii():
             return None
         if self._required and not all(getattr(request.scopes, scope) for scope in self._required):
             return None
         size, asks = 0, False
-        for role, content, name, tool_calls, tool_call_id in request.messages:
+        messages = request.messages
+        for role, content, name, tool_calls, tool_call_id in messages:
             # What is ASCII is Unicode, and has as many bytes as characters.
-            if name or tool_calls or tool_call_id or role not in _PLAIN_ROLES or not content.isascii():
+            if name or tool_calls or tool_call_id or not content.isascii():
                 return None
             size += len(content)
-            if role == "user" and content and not content.isspace():
+            if role != "user":
+                if role not in _PLAIN_ROLES:
+                    return None
+            elif content and not content.isspace():
                 asks = True
 
-        return size if asks and needs.counted_bytes(size, len(request.messages)) <= self._usual_bytes else None
+        return size if asks and size + len(messages) * _PER_MESSAGE <= self._usual_bytes else None
 
     def _in_messages(self, request: Request) -> Iterator[Violation]:
         if not request.messages:
@@ -187,16 +195,15 @@ class Admission:
         return size
 
 
-_PLAIN_ROLES = frozenset({"user", "assistant", "system", "developer"})
+_PLAIN_ROLES = frozenset({"assistant", "system", "developer"})
 _UNSET = Sampling()
-_UNSCOPED = Scopes()
 _PER_MESSAGE = needs.OVERHEAD_TOKENS_PER_MESSAGE
 _NO_LIMITS = Limits()
 _PLAIN = Form()
 
-
-def _is_short_ascii(scope: str) -> bool:
-    return len(scope) <= SCOPE_CHARACTERS and scope.isascii()
+# All that a request may ask for besides an answer to its messages.
+_asked = attrgetter("attributes", "idempotency_key", "limits", "form", "sampling")
+_NOTHING_ASKED = _asked(Request(()))
 
 
 def _asks(message: Message) -> bool:

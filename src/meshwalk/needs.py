@@ -10,7 +10,7 @@ that many empty messages need no more than one full one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from meshwalk import prompts, signals
 from meshwalk.model import DEFAULT_INPUT_BYTES, MTOK, Attribute, Graph, Node, Price, Sampling, Value
@@ -118,37 +118,53 @@ def need(node: Node, price: Price | None, context_tokens: int | None, facts: Fac
     return cost, inputs, outputs
 
 
+Bound = Callable[[Facts], tuple[int | None, int, int | None]]
+
+
 class Bounder:
     """
-    Bound calls of *node* as `need` does, with all that no request changes worked out once.
+    Bound calls of *node* as `need` does.
+
+    Attributes:
+        usual: Does so, with all that no request changes worked out once, for a request that asks for no sampling of its own and
+            whose tokens nobody has counted; None if that is no quicker.
     """
 
-    __slots__ = ("_context_tokens", "_input_price", "_node", "_output_cost", "_outputs", "_plain", "_price")
+    __slots__ = ("_context_tokens", "_node", "_price", "usual")
 
     def __init__(self, node: Node, price: Price | None, context_tokens: int | None) -> None:
         self._node = node
         self._price = price
         self._context_tokens = context_tokens
-        _, _, self._outputs = need(node, price, context_tokens, _ANY)
-        self._input_price = self._output_cost = 0
-        # What it comes to is a sum then, whoever asks; a prompt of its own is as long as what it quotes.
-        self._plain = node.prompt is None and price is not None and self._outputs is not None
-        if price is not None and self._outputs is not None:
-            self._input_price, output_price = price.dearest
-            self._output_cost = self._outputs * output_price
+        self.usual = _usual(node, price, context_tokens)
 
     def __call__(self, facts: Facts) -> tuple[int | None, int, int | None]:
         """
         Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
         """
-        if not self._plain or facts.counted or facts.sampling.max_tokens is not None:
+        if self.usual is None or facts.counted or facts.sampling.max_tokens is not None:
             return need(self._node, self._price, self._context_tokens, facts)
+
+        return self.usual(facts)
+
+
+def _usual(node: Node, price: Price | None, window: int | None) -> Bound | None:
+    _, _, outputs = need(node, price, window, _ANY)
+    # A prompt of its own is as long as what it quotes.
+    if node.prompt is not None or price is None or outputs is None:
+        return None
+    input_price, output_price = price.dearest
+    # What it comes to is a sum then, rounded up.
+    output_cost = outputs * output_price + MTOK - 1
+
+    def bound(facts: Facts) -> tuple[int | None, int, int | None]:
         inputs = facts.input_bytes + facts.messages * OVERHEAD_TOKENS_PER_MESSAGE
-        window = self._context_tokens
         if window is not None and inputs > window:
             inputs = window
 
-        return -(-(inputs * self._input_price + self._output_cost) // MTOK), inputs, self._outputs
+        return (inputs * input_price + output_cost) // MTOK, inputs, outputs
+
+    return bound
 
 
 _ANY = Facts((), 0, 0)

@@ -23,6 +23,9 @@ from meshwalk.trace import Facts
 
 DONE_INDEX = -1
 
+# Bounds a call.
+Bound = needs.Bound
+
 
 @dataclass(frozen=True, slots=True)
 class EdgePlan:

@@ -142,6 +142,9 @@ class Classifier(Protocol):
         """
         Give each signal that its node declares, by name.
 
+        Args:
+            traceparent: The W3C header to pass on; empty where it waits for nobody to whom it could pass it.
+
         Raises:
             BackendError: With the class of what went wrong.
         """

@@ -4,7 +4,9 @@ What a classifier gives, held to what its node declares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from sys import float_info
 
 from meshwalk.model import Attribute, Value
 from meshwalk.problems import Malformed
@@ -12,6 +14,26 @@ from meshwalk.signals import accepts
 
 
 _QUOTED_NAMES = 5
+
+
+def declarer(node: str, writes: Mapping[str, Attribute]) -> Callable[[object], dict[str, Value]]:
+    """
+    Prepare to take what *node* gives `as_declared`: most declare one number and give a dictionary with one that is in range.
+    """
+    if len(writes) != 1 or any(attribute.type != "number" for attribute in writes.values()):
+        return partial(as_declared, node, writes=writes)
+    ((name, attribute),) = writes.items()
+    least, most = attribute.range or (-float_info.max, float_info.max)
+    # What is in range then is no NaN and no infinity, whatever range is declared.
+    least, most = max(least, -float_info.max), min(most, float_info.max)
+
+    def declared(given: object) -> dict[str, Value]:
+        if type(given) is dict and type(value := given.get(name)) is float and least <= value <= most:
+            return {name: value}
+
+        return as_declared(node, given, writes)
+
+    return declared
 
 
 def as_declared(node: str, given: object, writes: Mapping[str, Attribute]) -> dict[str, Value]:

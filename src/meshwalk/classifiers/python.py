@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from anyio import get_cancelled_exc_class
 
 from meshwalk.cancelling import asked_to_stop
-from meshwalk.classifiers.declared import as_declared
+from meshwalk.classifiers.declared import declarer
 from meshwalk.imports import import_named
 from meshwalk.model import Attribute, Node, Value
 from meshwalk.problems import BackendError, Malformed, SetupError, Unreachable
@@ -36,7 +36,7 @@ class PythonClassifier:
     def __init__(self, name: str, function: Function, writes: Mapping[str, Attribute]) -> None:
         self.name = name
         self._function = function
-        self._writes = writes
+        self._declared = declarer(name, writes)
         self.waits = bool(getattr(function, "waits", True))
 
     async def classify(
@@ -64,7 +64,7 @@ class PythonClassifier:
                 raise
             raise Malformed(self._raised(error), backend=self.name) from error
 
-        return as_declared(self.name, given, self._writes)
+        return self._declared(given)
 
     async def aclose(self) -> None:
         """

@@ -4,7 +4,7 @@ What a node's call sends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from meshwalk import prompts
 from meshwalk.backends.base import ChatRequest, Stations, make_chat_request
@@ -63,3 +63,28 @@ class Asker:
         merged = (theirs if mine is None else mine for mine, theirs in zip(self._sampling, asked, strict=True))
 
         return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(asked.max_tokens))
+
+
+Ask = Callable[[Trip, str, Stations | None], ChatRequest]
+
+
+def usual(node: NodePlan) -> Ask | None:
+    """
+    Prepare what calls of *node* send for a request that asks for no sampling of its own; None if that is no quicker.
+    """
+    own = node.node
+    if own.prompt is not None:
+        return None
+    sampling, confidence = own.sampling, own.confidence
+    probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
+    samples = 1 if confidence is None else confidence.samples
+
+    def ask(trip: Trip, traceparent: str, stations: Stations | None) -> ChatRequest:
+        request = trip.request
+        tenant = trip.facts.scopes.tenant
+
+        return make_chat_request(
+            (request.messages, sampling, probabilities, traceparent, request.form, samples, "", tenant, stations)
+        )
+
+    return ask

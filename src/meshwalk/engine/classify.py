@@ -4,6 +4,8 @@ Ask a classifier that is neither features of the house nor a backend's model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk.backends.base import Classifier
@@ -19,24 +21,39 @@ async def classify(hop: int, node: str, deadline_at: int, classifier: Classifier
     Ask the *classifier* of *node* what a request is like, until *deadline_at*; that costs nothing that we could count.
     """
     request, now = trip.request, trip.now
-    began = now()
-    # It has no span of its own, so what it asks hangs under the walk's.
-    asked = classifier.classify(request.messages, dict(trip.facts.attributes), trip.traceparent(trip.span_id))
+    attributes = dict(trip.facts.attributes)
     try:
         if not classifier.waits:
-            outputs = await asked
+            outputs = await classifier.classify(request.messages, attributes, "")
             return Replied(hop, now(), outputs)
+        began = now()
+        # It has no span of its own, so what it asks hangs under the walk's.
+        asked = classifier.classify(request.messages, attributes, trip.traceparent(trip.span_id))
         with move_on_after((deadline_at - began) / 1e6):
             outputs = await asked
             return Replied(hop, now(), outputs)
-    except get_cancelled_exc_class():
-        if asked_to_stop():
-            raise
-        return Failed(hop, now(), "malformed", f"node '{node}' gave up, which nobody had asked for")
-    except BackendError as error:
-        return Failed(hop, now(), error.error_class, f"node '{node}': {error}")
-    except Exception as error:  # noqa: BLE001 (whatever a classifier raises, the walk goes on and is recorded)
-        log_unforeseen("a classifier raised what is not a BackendError", node, error)
-        return Failed(hop, now(), "malformed", f"node '{node}' raised {type(error).__name__}")
+    except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
+        return failed(hop, node, error, now)
 
     return TimedOut(hop, now(), f"node '{node}' did not answer within {(now() - began) / 1e6:.3g} s")
+
+
+def failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> Failed:
+    """
+    Tell that the classifier of *node* raised *error*.
+
+    Raises:
+        BaseException: *error* itself, if it is none of the classifier's doing.
+    """
+    if isinstance(error, get_cancelled_exc_class()):
+        if asked_to_stop():
+            raise error
+        return Failed(hop, now(), "malformed", f"node '{node}' gave up, which nobody had asked for")
+    if isinstance(error, BackendError):
+        return Failed(hop, now(), error.error_class, f"node '{node}': {error}")
+    if not isinstance(error, Exception):
+        raise error
+    # Whatever a classifier raises, the walk goes on and is recorded.
+    log_unforeseen("a classifier raised what is not a BackendError", node, error)
+
+    return Failed(hop, now(), "malformed", f"node '{node}' raised {type(error).__name__}")

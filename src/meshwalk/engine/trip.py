@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import time
+from operator import itemgetter
 
 from meshwalk.engine.context import trace_context
 from meshwalk.engine.workshop import Clock
@@ -15,10 +16,13 @@ from meshwalk.trace import AtLength, Content, Facts, Request, Source, Straight, 
 
 # Where the ids of a walk end in the digits drawn for it: its trace, its span, itself, and its first calls.
 _TRACE, _SPAN, _OWN, _CALLS = 32, 48, 68, 132
+_BITS = 4 * _CALLS
 _DIGITS = f"0{_CALLS}x"
 _SPAN_DIGITS = _SPAN - _TRACE
 # A zero id is no id in a trace context, so the last bit of each is set.
-_NOT_ZERO = sum(1 << 4 * (_CALLS - end) for end in (_TRACE, _SPAN, _OWN, *range(_OWN + _SPAN_DIGITS, _CALLS + 1, _SPAN_DIGITS)))
+_ENDS = (_TRACE, _SPAN, _OWN, *range(_OWN + _SPAN_DIGITS, _CALLS + 1, _SPAN_DIGITS))
+_NOT_ZERO = sum(1 << 4 * (_CALLS - end) for end in _ENDS)
+_cut = itemgetter(*map(slice, (0, *_ENDS), _ENDS))
 
 
 class Trip:
@@ -27,44 +31,39 @@ class Trip:
     """
 
     __slots__ = (
-        "_began_ns", "_clock_ns", "_digits", "_flags", "_named", "began_unix_us", "facts", "limits", "parent_span_id",
-        "request", "span_id", "trace_id", "traversal_id",
+        "_flags", "_span_ids", "began_ns", "began_unix_us", "clock_ns", "facts", "limits", "parent_span_id", "request",
+        "span_id", "trace_id", "traversal_id",
     )  # fmt: skip
 
     def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: Clock) -> None:
         self.request = request
         self.facts = facts
         self.limits = limits
-        self._clock_ns = clock_ns
-        self._began_ns = clock_ns()
+        self.clock_ns = clock_ns
+        self.began_ns = clock_ns()
         self.began_unix_us = unix_us = time.time_ns() // 1000
         # The ids are drawn together, which is cheaper than one after the other.
-        self._digits = digits = format(random.getrandbits(4 * _CALLS) | _NOT_ZERO, _DIGITS)
-        self._named = _OWN
-        self.span_id = digits[_TRACE:_SPAN]
+        trace_id, self.span_id, own, *self._span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
         # An id begins with the time, so that ids sort by it.
-        self.traversal_id = f"{unix_us // 1000:012x}{digits[_SPAN:_OWN]}"
+        self.traversal_id = f"{unix_us // 1000:012x}{own}"
         if request.traceparent:
             self.trace_id, self.parent_span_id, self._flags = trace_context(request.traceparent)
         else:
-            self.trace_id, self.parent_span_id, self._flags = digits[:_TRACE], "", 1
+            self.trace_id, self.parent_span_id, self._flags = trace_id, "", 1
 
     def now(self) -> int:
         """
         Return the time since the walk began, in microseconds.
         """
-        return (self._clock_ns() - self._began_ns) // 1000
+        return (self.clock_ns() - self.began_ns) // 1000
 
     def call_span_id(self) -> str:
         """
         Name the span of one more call.
         """
-        start = self._named
-        if start == _CALLS:
-            return format(random.getrandbits(4 * _SPAN_DIGITS) | 1, f"0{_SPAN_DIGITS}x")
-        self._named = end = start + _SPAN_DIGITS
+        span_ids = self._span_ids
 
-        return self._digits[start:end]
+        return span_ids.pop() if span_ids else format(random.getrandbits(4 * _SPAN_DIGITS) | 1, f"0{_SPAN_DIGITS}x")
 
     def traceparent(self, span_id: str) -> str:
         """

@@ -32,6 +32,7 @@ from meshwalk.trace.entries import (
     TimedOut,
     View,
     calling_us,
+    make_facts,
     total_usage,
     weakest,
 )
@@ -48,8 +49,9 @@ from meshwalk.trace.exchange import (
     Tool,
     ToolCall,
     Usage,
+    make_scopes,
 )
-from meshwalk.trace.legs import Called, Kind, Leg, Step, Straight, make_called, make_leg
+from meshwalk.trace.legs import Called, Kind, Leg, Step, Straight, make_called, make_leg, make_straight
 from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
@@ -106,7 +108,10 @@ __all__ = [
     "decode",
     "encode",
     "make_called",
+    "make_facts",
     "make_leg",
+    "make_scopes",
+    "make_straight",
     "total_usage",
     "weakest",
 ]

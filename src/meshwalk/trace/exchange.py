@@ -4,7 +4,8 @@ What goes in and comes back: the request for a walk, and a backend's reply to on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 from meshwalk.model import Limits, Sampling, Value
@@ -86,6 +87,10 @@ class Scopes(NamedTuple):
     session: str = ""
     workflow: str = ""
     tenant: str = ""
+
+
+# Every walk makes some; the constructor that takes the fields one by one needs twice the time.
+make_scopes: Callable[[tuple[str, str, str]], Scopes] = partial(tuple.__new__, Scopes)
 
 
 class Request:

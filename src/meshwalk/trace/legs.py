@@ -255,3 +255,7 @@ class Straight(NamedTuple):
             yield Granted(hop, call.at, call.granted_views or (View(_REQUEST, caps, spent.plus(call.held)),))
             spent = spent.plus(call.spent)
             yield Replied(hop, leg.at, leg.outputs, (call.attempt,), call.views or (View(_REQUEST, caps, spent),))
+
+
+# As for legs: the constructor that takes the fields one by one is for those who are in no hurry.
+make_straight: Callable[[tuple[object, ...]], Straight] = partial(tuple.__new__, Straight)

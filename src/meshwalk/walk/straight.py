@@ -14,14 +14,18 @@ Laws of this room:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from meshwalk.guards import Test
 from meshwalk.model import DONE, Limits, Value
-from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
-from meshwalk.trace import Called, Facts, Leg, Straight, View, make_leg
+from meshwalk.plan import DONE_INDEX, NodePlan, Plan
+from meshwalk.trace import Called, Facts, Leg, Straight, View, make_leg, make_straight
 from meshwalk.walk import values
+
+
+# What no walk spends.
+_PLENTY = 1 << 62
 
 
 class Way(NamedTuple):
@@ -30,15 +34,25 @@ class Way(NamedTuple):
 
     Args:
         to: None is `done`.
-        answer: With that: the index of the node whose reply is served; None is the latest answer's.
+        name: Where it leads.
         verdicts: What is recorded when no edge before it held.
+        swift: Whether it leads where a hop may begin as soon as there is one left, and this much time.
+        own_us: What a hop there may take of its own.
+        answers: With `done`: the nodes whose latest reply is served.
     """
 
-    test: Test | None
+    edge: int
     to: Stop | None
-    answer: int | None
     name: str
     verdicts: str
+    swift: bool
+    least_us: int
+    own_us: int | None = None
+    answers: frozenset[str] = frozenset()
+
+
+# Takes when the hop at a stop was over, what it gave, and its call if it made one; gives the stop that is next, if any is.
+Leave = Callable[["StraightWalk", int, Mapping[str, Value], Called | None], "Stop | None"]
 
 
 class Stop:
@@ -50,12 +64,12 @@ class Stop:
         passes: Whether coming here changes nothing but where the walk is: no visits are counted, and it does not end here.
         marks: Whether leaving it is noted beside its outputs.
         least_us: With less time than this left, it is not called.
-        all_ways: Its edges of `next`, in order.
-        ways: Those that are tried in order; none where some of them are looked up.
+        ways: Its edges of `next`, in order.
+        leave: Takes the walk on from here.
     """
 
     __slots__ = (
-        "all_ways", "deadline_us", "index", "least_us", "marks", "most_visits", "name", "node", "passes", "plain", "reason",
+        "deadline_us", "index", "least_us", "leave", "marks", "most_visits", "name", "node", "passes", "plain", "reason",
         "serves", "status_slot", "visits_slot", "ways", "writes",
     )  # fmt: skip
 
@@ -76,26 +90,26 @@ class Stop:
         self.passes = self.plain and self.reason is None and self.visits_slot < 0
         self.marks = self.status_slot >= 0
         self.ways: tuple[Way, ...] = ()
-        self.all_ways: tuple[Way, ...] = ()
+        self.leave: Leave = _leave(self)
 
     def open(self, stops: Sequence[Stop]) -> None:
         """
-        Lead on to others of *stops*.
+        Lead on to others of *stops*, which have their final form.
         """
-        edges: Sequence[EdgePlan] = self.node.next
+        edges = self.node.next
         last = len(edges) - 1
-        self.all_ways = tuple(
-            Way(
-                edge.test,
-                None if edge.to == DONE_INDEX else stops[edge.to],
-                edge.answer,
-                DONE if edge.to == DONE_INDEX else stops[edge.to].name,
-                "n" * position + "y" + "-" * (last - position),
-            )
-            for position, edge in enumerate(edges)
-        )
-        if not self.node.runs:
-            self.ways = self.all_ways
+        ways = []
+        for position, edge in enumerate(edges):
+            verdicts = "n" * position + "y" + "-" * (last - position)
+            if edge.to == DONE_INDEX:
+                serving = (stop for stop in stops if (stop.serves if edge.answer is None else stop.index == edge.answer))
+                answers = frozenset(stop.name for stop in serving)
+                ways.append(Way(position, None, DONE, verdicts, False, 0, answers=answers))
+            else:
+                to = stops[edge.to]
+                ways.append(Way(position, to, to.name, verdicts, to.passes, to.least_us, to.deadline_us))
+        self.ways = tuple(ways)
+        self.leave = _leave(self)
 
 
 class Course:
@@ -111,8 +125,6 @@ class Course:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.stops = tuple(Stop(node) for node in plan.nodes)
-        for stop in self.stops:
-            stop.open(self.stops)
         self.start = self.stops[plan.start]
         self.asks_first = bool(plan.fits or plan.watched) or any(slot.startswith("request.") for slot in plan.slots)
         # A cycle has a node with more than one visit in it, or the plan would not have compiled.
@@ -121,6 +133,8 @@ class Course:
         for stop in self.stops:
             stop.passes = stop.passes and not cyclic
             stop.marks = stop.marks or reads_time
+        for stop in self.stops:
+            stop.open(self.stops)
 
 
 class StraightWalk:
@@ -132,55 +146,64 @@ class StraightWalk:
 
     Attributes:
         stop: The node whose hop is under way; None once the walk is over, or has to go on as a `Walk`.
-        over: Whether it has come to its end.
         deadline_at: By when the hop under way must be done.
+        answer_hop: Whose reply is served.
+        sure_nano_usd: A call that costs at most so much is surely afforded, and nobody need ask.
+
+    The others are for stops, which take the walk on; `held` is what guards read.
     """
 
     __slots__ = (
-        "_answer_hop", "_called", "_course", "_deadline_at", "_facts", "_last_answer", "_legs", "_limits", "_most_hops",
-        "_refused_by", "_replies", "_started_us", "_values", "_views", "_visits", "deadline_at",
-        "over", "stop",
+        "_course", "_facts", "_limits", "_refused_by", "_views", "_visits", "answer_hop", "deadline_at", "ends_at", "held",
+        "legs", "most_hops", "started_us", "stop", "sure_nano_usd",
     )  # fmt: skip
 
     def __init__(self, course: Course, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
-        most_hops, deadline_at, *_ = limits
-        assert most_hops is not None, "limits are effective ones"
-        assert deadline_at is not None, "limits are effective ones"
+        most_hops, deadline_at, most_nano_usd, _, most_outputs, most_inputs, most_calls = limits
         self._course = course
         self._facts = facts
         self._limits = limits
-        self._most_hops = most_hops
-        self._deadline_at = deadline_at
-        self._values = values.start(course.plan, facts) if course.asks_first else list(course.plan.template)
-        # By the index of a node: how often it was visited, and the hop of its latest reply.
-        self._visits: dict[int, int] = {}
-        self._replies: dict[int, int] = {}
-        self._last_answer: int | None = None
-        self._called: list[Called] = []
-        self._legs: list[Leg] = []
         self._views = views
+        if most_outputs is None and most_inputs is None and most_calls is None:
+            self.sure_nano_usd = _PLENTY if most_nano_usd is None else most_nano_usd
+        else:
+            # What else is limited has to be asked for each time.
+            self.sure_nano_usd = -1
+        # Limits are effective ones, so there is a number of hops and a deadline.
+        self.most_hops = most_hops or 0
+        self.ends_at = deadline_at or 0
+        self.held = values.start(course.plan, facts) if course.asks_first else list(course.plan.template)
         if views:
             self.see(views)
+        # How often nodes were visited whose visits count, by their index.
+        self._visits: dict[int, int] | None = None
+        self.legs: list[Leg] = []
         self._refused_by: Stop | None = None
-        self._answer_hop: int | None = None
-        self.over = False
+        self.answer_hop: int | None = None
         self.stop: Stop | None = None
-        self.deadline_at = self._started_us = 0
-        self._enter(course.start, 0)
+        if most_hops:
+            self._begin(course.start, 0)
+
+    @property
+    def over(self) -> bool:
+        """
+        Tell whether it has come to its end.
+        """
+        return self.answer_hop is not None or self._refused_by is not None
 
     @property
     def hop(self) -> int:
         """
         Count the hops that are over, which is the number of the one under way.
         """
-        return len(self._legs)
+        return len(self.legs)
 
     @property
     def path(self) -> list[str]:
         """
         Name the node of each hop, the one under way included.
         """
-        path = [leg.node for leg in self._legs]
+        path = [leg.node for leg in self.legs]
 
         return path if self.stop is None else [*path, self.stop.name]
 
@@ -189,20 +212,21 @@ class StraightWalk:
         Return the walk so far.
         """
         by = self._refused_by
-        refused_by, reason = ("", "") if by is None else (by.name, by.reason or "")
+        refused_by = reason = ""
+        if by is not None:
+            refused_by, reason = by.name, by.reason or ""
 
-        return Straight(self._facts, self._limits, tuple(self._legs), self._answer_hop, refused_by, reason, self._views)
+        return make_straight((self._facts, self._limits, tuple(self.legs), self.answer_hop, refused_by, reason, self._views))
 
     def affords(self, cost: int | None, inputs: int, outputs: int | None) -> bool:
         """
         Tell whether the walk's own limits leave room for a call that needs so much at most.
         """
         _, _, most_cost, _, most_outputs, most_inputs, most_calls = self._limits
-        called = self._called
+        called = [leg.call for leg in self.legs if leg.call is not None]
         if most_cost is not None:
-            for call in called:
-                most_cost -= call.cost_nano_usd
-            if cost is None or (cost and cost > most_cost):
+            left = most_cost - sum([call.cost_nano_usd for call in called])
+            if cost is None or (cost and cost > left):
                 return False
         if most_outputs is not None:
             left = most_outputs - sum([call.usage.output_tokens for call in called])
@@ -217,74 +241,51 @@ class StraightWalk:
         """
         Take how budgets stand.
         """
-        values.see(self._course.plan, self._values, views)
+        values.see(self._course.plan, self.held, views)
 
     def left(self, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
         """
         Take that the hop was over *at*, and go on.
         """
-        stop, held = self.stop, self._values
-        assert stop is not None, "no hop is under way"
-        for name, slot in stop.writes:
-            held[slot] = outputs.get(name)
-        if call is not None:
-            self._replies[stop.index] = hop = len(self._legs)
-            if stop.serves:
-                self._last_answer = hop
-            self._called.append(call)
-        if stop.marks:
-            self._mark(stop, at)
-        self.stop = None
-        edge = 0
-        for test, to, answer, name, verdicts in stop.ways:
-            verdict = True if test is None else test(held)
-            if verdict is False:
-                edge += 1
-                continue
-            if verdict is None:
-                break
-            leg = make_leg((stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call))
-            self._legs.append(leg)
-            if to is not None:
-                self._enter(to, at)
-            else:
-                self._end(answer)
-            return
-        self._look_up(stop, at, outputs, call)
+        assert self.stop is not None, "no hop is under way"
+        self.stop.leave(self, at, outputs, call)
 
-    def _mark(self, stop: Stop, at: int) -> None:
+    # ---- for those who take the walk on -----------------------------------------------------------------------------
+
+    def mark(self, stop: Stop, at: int) -> None:
+        """
+        Note what guards read of the time, and that *stop* went well.
+        """
         if stop.status_slot >= 0:
-            self._values[stop.status_slot] = "ok"
-        values.tell_time(self._course.plan, self._values, at, self._deadline_at)
+            self.held[stop.status_slot] = "ok"
+        values.tell_time(self._course.plan, self.held, at, self.ends_at)
 
-    def _look_up(self, stop: Stop, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
+    def end(self, answers: frozenset[str]) -> None:
         """
-        Leave by an edge that is not simply the first to hold of those that are tried in order.
+        End with the latest reply of any of *answers*; where they gave none it is for `Walk` to say what follows.
         """
-        # Whether visits are used up is seen where the edge leads.
-        edge, verdicts = stop.node.choose(self._values, _is_never_spent)
-        _, to, answer, name, certain = stop.all_ways[edge]
-        verdicts += certain[edge + 1 :]
-        self._legs.append(Leg(stop.name, self._started_us, self.deadline_at, at, outputs, edge, name, verdicts, call))
-        if to is not None:
-            self._enter(to, at)
-        else:
-            self._end(answer)
+        legs = self.legs
+        for hop in range(len(legs) - 1, -1, -1):
+            leg = legs[hop]
+            if leg.call is not None and leg.node in answers:
+                self.answer_hop = hop
+                return
 
-    def _end(self, answer: int | None) -> None:
-        hop = self._last_answer if answer is None else self._replies.get(answer)
-        if hop is not None:
-            self._answer_hop = hop
-            self.over = True
+    def enter(self, stop: Stop, at: int) -> None:
+        """
+        Begin a hop at *stop*, if that is one of a straight walk.
+        """
+        if len(self.legs) < self.most_hops:
+            self._begin(stop, at)
 
-    def _enter(self, stop: Stop, at: int) -> None:
-        if len(self._legs) >= self._most_hops or not (stop.passes or self._comes_to(stop)):
+    def _begin(self, stop: Stop, at: int) -> None:
+        if not stop.passes and not self._comes_to(stop):
             return
-        deadline_at, own_us = self._deadline_at, stop.deadline_us
+        deadline_at, own_us = self.ends_at, stop.deadline_us
         if deadline_at - at < stop.least_us:
             return
         self.deadline_at = deadline_at if own_us is None or deadline_at < at + own_us else at + own_us
-        self._started_us = at
+        self.started_us = at
         self.stop = stop
 
     def _comes_to(self, stop: Stop) -> bool:
@@ -295,7 +296,6 @@ class StraightWalk:
             return False
         if stop.reason is not None:
             self._refused_by = stop
-            self.over = True
 
         return stop.reason is None
 
@@ -303,14 +303,111 @@ class StraightWalk:
         """
         Count a visit; False leaves it to `Walk`, which passes over an edge to a node whose visits are used up.
         """
+        if self._visits is None:
+            self._visits = {}
         visits = self._visits.get(stop.index, 0) + 1
         if visits > stop.most_visits:
             return False
         self._visits[stop.index] = visits
         if stop.visits_slot >= 0:
-            self._values[stop.visits_slot] = float(visits)
+            self.held[stop.visits_slot] = float(visits)
 
         return True
+
+
+def _leave(stop: Stop) -> Leave:
+    """
+    Prepare how walks leave *stop*, so that they ask of it only what can differ between them.
+    """
+    name, writes, marks = stop.name, stop.writes, stop.marks
+    output, slot = writes[0] if len(writes) == 1 else ("", -1)
+    # Most nodes have one edge, or two with one guard.
+    first, sole, fork = _tried(stop)
+    if sole is not None and sole.to is None and not writes and not marks:
+        return _last(name, sole)
+
+    def leave(walk: StraightWalk, at: int, outputs: Mapping[str, Value], call: Called | None) -> Stop | None:
+        held, legs = walk.held, walk.legs
+        if output:
+            held[slot] = outputs.get(output)
+        elif writes:
+            for each, place in writes:
+                held[place] = outputs.get(each)
+        if call is not None:
+            walk.sure_nano_usd -= call[8]
+        if marks:
+            walk.mark(stop, at)
+        way = (fork.get(first(held)) or _sought(stop, held)) if sole is None else sole
+        edge, to, to_name, verdicts, swift, least_us, own_us, answers = way
+        legs.append(make_leg((name, walk.started_us, walk.deadline_at, at, outputs, edge, to_name, verdicts, call)))
+        if swift:
+            ends_at = walk.ends_at
+            if len(legs) < walk.most_hops and ends_at - at >= least_us:
+                walk.deadline_at = ends_at if own_us is None or ends_at < at + own_us else at + own_us
+                walk.started_us = at
+                walk.stop = to
+                return to
+        walk.stop = None
+        if to is None:
+            if name in answers and call is not None:
+                walk.answer_hop = len(legs) - 1
+            else:
+                walk.end(answers)
+        elif not swift:
+            walk.enter(to, at)
+
+        return walk.stop
+
+    return leave
+
+
+def _last(name: str, way: Way) -> Leave:
+    """
+    Prepare how walks leave the node *name*, where nothing that it gives is read, by its only way, which is to their end.
+    """
+    verdicts, answers = way.verdicts, way.answers
+
+    def leave(walk: StraightWalk, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
+        legs = walk.legs
+        legs.append(make_leg((name, walk.started_us, walk.deadline_at, at, outputs, 0, DONE, verdicts, call)))
+        walk.stop = None
+        if name in answers and call is not None:
+            walk.answer_hop = len(legs) - 1
+        else:
+            walk.end(answers)
+
+    return leave
+
+
+def _tried(stop: Stop) -> tuple[Test, Way | None, Mapping[bool | None, Way]]:
+    """
+    Prepare what is tried first at *stop*: a guard, and where its verdicts lead; or the one way that there is.
+    """
+    ways, edges = stop.ways, stop.node.next
+    if not ways or stop.node.runs:
+        return _undecided, None, {}
+    first = edges[0].test
+    if first is None:
+        return _undecided, ways[0], {}
+    if len(ways) > 1 and edges[1].test is None:
+        return first, None, {True: ways[0], False: ways[1]}
+
+    return first, None, {True: ways[0]}
+
+
+def _sought(stop: Stop, held: values.Values) -> Way:
+    """
+    Find the first way on from *stop* that can be taken.
+    """
+    # Whether visits are used up is seen where the edge leads.
+    edge, verdicts = stop.node.choose(held, _is_never_spent)
+    way = stop.ways[edge]
+
+    return way._replace(edge=edge, verdicts=verdicts + way.verdicts[edge + 1 :])
+
+
+def _undecided(_: Sequence[Value | None]) -> None:
+    return None
 
 
 def _is_never_spent(_: int) -> bool:
