@@ -104,8 +104,7 @@ class Admission:
         if self._required and not all(getattr(request.scopes, scope) for scope in self._required):
             return None
         size, asks = 0, False
-        messages = request.messages
-        for role, content, name, tool_calls, tool_call_id in messages:
+        for role, content, name, tool_calls, tool_call_id in request.messages:
             # What is ASCII is Unicode, and has as many bytes as characters.
             if name or tool_calls or tool_call_id or not content.isascii():
                 return None
@@ -116,7 +115,7 @@ class Admission:
             elif content and not content.isspace():
                 asks = True
 
-        return size if asks and size + len(messages) * _PER_MESSAGE <= self._usual_bytes else None
+        return size if asks and size + len(request.messages) * _PER_MESSAGE <= self._usual_bytes else None
 
     def _in_messages(self, request: Request) -> Iterator[Violation]:
         if not request.messages:

@@ -156,17 +156,20 @@ def _usual(node: Node, price: Price | None, window: int | None) -> Bound | None:
     input_price, output_price = price.dearest
     # What it comes to is a sum then, rounded up.
     output_cost = outputs * output_price + MTOK - 1
+    most = _NO_WINDOW if window is None else window
 
     def bound(facts: Facts) -> tuple[int | None, int, int | None]:
         inputs = facts.input_bytes + facts.messages * OVERHEAD_TOKENS_PER_MESSAGE
-        if window is not None and inputs > window:
-            inputs = window
+        if inputs > most:  # noqa: PLR1730 (`min` would be called)
+            inputs = most
 
         return (inputs * input_price + output_cost) // MTOK, inputs, outputs
 
     return bound
 
 
+# More tokens than any request can have: a request's bytes fit 64 bits.
+_NO_WINDOW = 1 << 80
 _ANY = Facts((), 0, 0)
 
 

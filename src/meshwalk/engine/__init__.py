@@ -89,6 +89,7 @@ class Engine:
         Walk with what *shop* holds, from now on.
         """
         self.shop = shop
+        self._clock_ns = shop.clock_ns
         self._express = Express(self.plan, shop)
 
     async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
@@ -105,7 +106,7 @@ class Engine:
         facts, limits = self.admission.admit(request)
         if self._learns:
             facts = await self._learnt(request, facts)
-        trip = Trip(request, facts, limits, self.shop.clock_ns)
+        trip = Trip(request, facts, limits, self._clock_ns)
         if observe is None and tell is None:
             return await self._express.walk(trip)
 

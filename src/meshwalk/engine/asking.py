@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 
 from meshwalk import prompts
 from meshwalk.backends.base import ChatRequest, Stations, make_chat_request
-from meshwalk.engine.trip import Trip
 from meshwalk.model import Sampling
 from meshwalk.plan import NodePlan
-from meshwalk.trace import Form
+from meshwalk.trace import Facts, Form, Request
 
 
 _NO_ANSWERS: Mapping[str, str] = {}
@@ -37,23 +36,27 @@ class Asker:
         self._samples = 1 if confidence is None else confidence.samples
 
     def __call__(
-        self, trip: Trip, traceparent: str, stations: Stations | None, answers: Mapping[str, str] = _NO_ANSWERS
+        self,
+        request: Request,
+        facts: Facts,
+        traceparent: str,
+        stations: Stations | None,
+        answers: Mapping[str, str] = _NO_ANSWERS,
     ) -> ChatRequest:
         """
-        Return what is sent for the request of *trip*.
+        Return what is sent for *request*, of which *facts* are known.
 
         Args:
             answers: The texts of earlier nodes that its prompt quotes.
         """
-        request = trip.request
         messages, form, sampling = request.messages, request.form, self._sampling
         if self._prompt is not None:
             # What a node asks of its own needs none of the caller's tools and formats.
-            messages = prompts.render(self._prompt, messages, dict(trip.facts.attributes), answers, self._node.node.quotes)
+            messages = prompts.render(self._prompt, messages, dict(facts.attributes), answers, self._node.node.quotes)
             form = _NO_FORM
         if request.sampling != _UNSET:
             sampling = self._merged(request.sampling)
-        tenant = trip.facts.scopes.tenant
+        tenant = facts.scopes.tenant
 
         return make_chat_request(
             (messages, sampling, self._probabilities, traceparent, form, self._samples, "", tenant, stations)
@@ -65,7 +68,7 @@ class Asker:
         return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(asked.max_tokens))
 
 
-Ask = Callable[[Trip, str, Stations | None], ChatRequest]
+Ask = Callable[[Request, Facts, str, Stations | None], ChatRequest]
 
 
 def usual(node: NodePlan) -> Ask | None:
@@ -79,12 +82,9 @@ def usual(node: NodePlan) -> Ask | None:
     probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
     samples = 1 if confidence is None else confidence.samples
 
-    def ask(trip: Trip, traceparent: str, stations: Stations | None) -> ChatRequest:
-        request = trip.request
-        tenant = trip.facts.scopes.tenant
-
-        return make_chat_request(
-            (request.messages, sampling, probabilities, traceparent, request.form, samples, "", tenant, stations)
-        )
+    def ask(request: Request, facts: Facts, traceparent: str, stations: Stations | None) -> ChatRequest:
+        return make_chat_request((
+            request.messages, sampling, probabilities, traceparent, request.form, samples, "", facts.scopes.tenant, stations,
+        ))  # fmt: skip
 
     return ask

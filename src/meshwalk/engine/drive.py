@@ -203,7 +203,9 @@ class Drive:
         """
         answers = self._texts(line.node) if line.node.node.quotes else {}
 
-        return Asker(line.node)(self._trip, self._trip.traceparent(line.span_id), line.stations, answers)
+        traceparent = self._trip.traceparent(line.span_id)
+
+        return Asker(line.node)(self._request, self._facts, traceparent, line.stations, answers)
 
     def glimpse(self, line: Line, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
         """

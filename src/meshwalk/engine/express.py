@@ -29,7 +29,7 @@ from meshwalk.engine.purse import Purse, purse_of
 from meshwalk.engine.results import Walked
 from meshwalk.engine.trip import Trip
 from meshwalk.engine.workshop import Workshop
-from meshwalk.model import Amount, Sampling, Value
+from meshwalk.model import Amount, Sampling
 from meshwalk.plan import Bound, NodePlan, Plan
 from meshwalk.trace import Content, Denied, Replied, Reply, Timing, View, make_called
 from meshwalk.walk import Course, StraightWalk
@@ -98,6 +98,8 @@ class Express:
     def __init__(self, plan: Plan, shop: Workshop) -> None:
         self.plan = plan
         self.shop = shop
+        self.source = shop.source
+        self.record = shop.record
         self.course = Course(plan)
         self.posts = tuple(Post(node, shop, plainly=False) for node in plan.nodes)
         self.plain_posts = tuple(Post(node, shop, plainly=True) for node in plan.nodes)
@@ -109,7 +111,10 @@ class Express:
         """
         Walk the request of *trip* to its end, straight as far as that goes.
         """
-        ticket, purse, views, granted_views = 0, None, _NO_VIEWS, _NO_VIEWS
+        ticket = 0
+        views = granted_views = _NO_VIEWS
+        purse: Purse | None = None
+        unread: Reply | None = None
         raised: BaseException | None = None
         if self.keeps_books:
             purse = purse_of(self.plan, self.shop, trip)
@@ -118,8 +123,8 @@ class Express:
                 await purse.look()
             views = purse.views()
         request, facts, reads_budget = trip.request, trip.facts, self.plan.reads_budget
-        # The clock is read here as `trip.now` reads it.
-        clock_ns, began_ns = trip.clock_ns, trip.began_ns
+        # The clock is read here as `trip.now` reads it, and ids are taken as `trip.call_span_id` takes them.
+        clock_ns, began_ns, span_ids = trip.clock_ns, trip.began_ns, trip.span_ids
         posts = self.plain_posts if request.sampling == _UNSET and not facts.counted else self.posts
         walk = StraightWalk(self.course, facts, trip.limits, views)
         replies: dict[int, Reply] = {}
@@ -133,18 +138,17 @@ class Express:
                     judged = await self._judged(post, trip, walk)
                     if not isinstance(judged, Replied):
                         return await self._resume(trip, Detour(walk.told(), replies, purse, **judged))
-                    at, outputs = judged.at, judged.outputs
+                    stop = stop.leave(walk, judged.at, judged.outputs, None)
+                    continue
+                try:
+                    outputs = await classifier.classify(request.messages, dict(facts.attributes), "")
+                except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
+                    raised = error
                 else:
-                    try:
-                        outputs = await classifier.classify(request.messages, dict(facts.attributes), "")
-                    except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
-                        raised = error
-                    if raised is not None:
-                        how = _misjudged(walk.hop, post.node.name, raised, trip.now)
-                        return await self._resume(trip, Detour(walk.told(), replies, purse, **how))
-                    at = (clock_ns() - began_ns) // 1000
-                stop = stop.leave(walk, at, outputs, None)
-                continue
+                    stop = stop.leave(walk, (clock_ns() - began_ns) // 1000, outputs, None)
+                    continue
+                how = _misjudged(walk.hop, post.node.name, raised, trip.now)
+                return await self._resume(trip, Detour(walk.told(), replies, purse, **how))
             cost, inputs, most_outputs = post.bound(facts)
             # Most calls need little of what is left.
             if (cost is None or cost > walk.sure_nano_usd) and not walk.affords(cost, inputs, most_outputs):
@@ -157,32 +161,34 @@ class Express:
                 if reads_budget:
                     walk.see(granted_views)
             called_at = (clock_ns() - began_ns) // 1000
-            left_us = walk.deadline_at - called_at
-            if left_us < post.least_us:
+            if walk.deadline_at - called_at < post.least_us:
                 line = Line(post.node, 0, ticket, Need(cost, inputs, most_outputs, 1, 1))
                 return await self._resume(trip, Detour(walk.told(), replies, purse, line=line, granted_at=called_at))
-            span_id, waits = trip.call_span_id(), backend.waits
-            asked = post.ask(trip, trip.traceparent(span_id), Stations()) if waits else post.ask(trip, "", None)
+            span_id = span_ids.pop() if span_ids else trip.call_span_id()
+            waits = backend.waits
+            if waits:
+                asked = post.ask(request, facts, trip.traceparent(span_id), Stations())
+            else:
+                asked = post.ask(request, facts, "", None)
             try:
-                reply = await _in_time(backend, asked, left_us, post.attempt_us) if waits else await backend.chat(asked)
+                reply = await (_in_time(post, backend, asked, walk.deadline_at - called_at) if waits else backend.chat(asked))
             except BaseException as error:  # noqa: BLE001 (the ordinary drive tells one from the other)
                 reply, raised = None, error
-            said: dict[str, Value] | None = None
             if reply is not None:
                 latency_us = (clock_ns() - began_ns) // 1000 - called_at
                 try:
-                    if post.compares:
-                        reply = roles.settled(post.own, reply)
-                    said = post.read(reply)
-                except Exception:  # noqa: BLE001, S110 (it will once more where that is dealt with; an author's pattern runs in it)
-                    pass
-            if reply is None or said is None:
+                    # The reply as it came is what is charged, whichever of its answers is kept.
+                    kept = roles.settled(post.own, reply) if post.compares else reply
+                    said = post.read(kept)
+                except Exception:  # noqa: BLE001 (it will once more where that is dealt with; an author's pattern runs in it)
+                    reply, unread = None, reply
+            if reply is None:
                 line = Line(post.node, 0, ticket, Need(cost, inputs, most_outputs, 1, 1))
                 line.begin(called_at, span_id, asked)
-                how = {"line": line, "granted_at": called_at, "ended": Ended(reply, raised)}
+                how = {"line": line, "granted_at": called_at, "ended": Ended(unread, raised)}
                 return await self._resume(trip, Detour(walk.told(), replies, purse, **how))
-            replies[len(walk.legs)] = reply
-            usage, cost_nano_usd, basis = post.charge(reply, asked.messages)
+            replies[len(walk.legs)] = kept
+            usage, cost_nano_usd, basis = post.charge(reply, asked)
             if purse is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                 purse.settle(ticket, spent, assumed=False)
@@ -196,17 +202,19 @@ class Express:
             ))  # fmt: skip
             stop = stop.leave(walk, (clock_ns() - began_ns) // 1000, said, called)
         hop = walk.answer_hop
-        if hop is None and not walk.over:
+        if hop is not None:
+            served: Reply | None = replies[hop]
+        elif walk.over:
+            served = None
+        else:
             return await self._resume(trip, Detour(walk.told(), replies, purse))
-        gone = None if purse is None else await _closed(purse)
-        served = None if hop is None else replies[hop]
-        content = None
-        if self.keeps_words:
-            content = Content(request.messages, "" if served is None else served.text)
-        traversal = trip.record(self.shop.source, walk.told(), content)
-        self.shop.record(traversal)
-        if gone is not None:
-            raise gone
+        if purse is not None:
+            raised = await _closed(purse)
+        content = Content(request.messages, "" if served is None else served.text) if self.keeps_words else None
+        traversal = trip.record(self.source, walk.told(), content)
+        self.record(traversal)
+        if raised is not None:
+            raise raised
         if served is None:
             return Walked(traversal)
 
@@ -221,17 +229,18 @@ class Express:
         """
         Say what the classifier of *post* says, where that waits or is the house's own.
         """
-        try:
-            if post.classifier is not None:
-                entry = await classify(walk.hop, post.node.name, walk.deadline_at, post.classifier, trip)
-            elif post.looks:
-                entry = Replied(walk.hop, trip.now(), self.shop.features(trip.request.messages))
-            else:
+        if post.classifier is None:
+            if not post.looks:
                 return {}
+            try:
+                outputs = self.shop.features(trip.request.messages)
+            except Exception:  # noqa: BLE001 (it will once more where that is dealt with; an evaluation brings its own)
+                return {}
+            return Replied(walk.hop, trip.now(), outputs)
+        try:
+            entry = await classify(walk.hop, post.node.name, walk.deadline_at, post.classifier, trip)
         except get_cancelled_exc_class() as gone:
             return {"raised": gone}
-        except Exception:  # noqa: BLE001 (it will once more where that is dealt with; an evaluation brings its own features)
-            return {}
 
         return entry if isinstance(entry, Replied) else {"entry": entry}
 
@@ -254,10 +263,11 @@ class Express:
         return given
 
 
-async def _in_time(backend: Backend, asked: ChatRequest, left_us: int, own_us: int | None) -> Reply | None:
+async def _in_time(post: Post, backend: Backend, asked: ChatRequest, left_us: int) -> Reply | None:
     """
     Make a call that may wait; None if its time is up before it is answered.
     """
+    own_us = post.attempt_us
     with move_on_after((left_us if own_us is None else min(left_us, own_us)) / 1e6):
         return await backend.chat(asked)
 

@@ -31,8 +31,8 @@ class Trip:
     """
 
     __slots__ = (
-        "_flags", "_span_ids", "began_ns", "began_unix_us", "clock_ns", "facts", "limits", "parent_span_id", "request",
-        "span_id", "trace_id", "traversal_id",
+        "_flags", "began_ns", "began_unix_us", "clock_ns", "facts", "limits", "parent_span_id", "request",
+        "span_id", "span_ids", "trace_id", "traversal_id",
     )  # fmt: skip
 
     def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: Clock) -> None:
@@ -43,13 +43,15 @@ class Trip:
         self.began_ns = clock_ns()
         self.began_unix_us = unix_us = time.time_ns() // 1000
         # The ids are drawn together, which is cheaper than one after the other.
-        trace_id, self.span_id, own, *self._span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
+        trace_id, self.span_id, own, *self.span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
         # An id begins with the time, so that ids sort by it.
         self.traversal_id = f"{unix_us // 1000:012x}{own}"
         if request.traceparent:
             self.trace_id, self.parent_span_id, self._flags = trace_context(request.traceparent)
         else:
-            self.trace_id, self.parent_span_id, self._flags = trace_id, "", 1
+            self.trace_id = trace_id
+            self.parent_span_id = ""
+            self._flags = 1
 
     def now(self) -> int:
         """
@@ -61,7 +63,7 @@ class Trip:
         """
         Name the span of one more call.
         """
-        span_ids = self._span_ids
+        span_ids = self.span_ids
 
         return span_ids.pop() if span_ids else format(random.getrandbits(4 * _SPAN_DIGITS) | 1, f"0{_SPAN_DIGITS}x")
 
@@ -81,7 +83,7 @@ class Trip:
             self.trace_id,
             self.span_id,
             self.parent_span_id,
-            bool(self._flags & 1),
+            self._flags & 1 == 1,
             self.began_unix_us,
             told,
             content,

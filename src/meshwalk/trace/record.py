@@ -103,12 +103,12 @@ class Traversal:
         self.began_unix_us = began_unix_us
         self.content = content
         self._kind: Kind | None = None
-        self.straight: Straight | None
-        self._at_length: AtLength | None
         if isinstance(told, Straight):
-            self.straight, self._at_length = told, None
+            self.straight: Straight | None = told
+            self._at_length: AtLength | None = None
         else:
-            self.straight, self._at_length = None, told
+            self.straight = None
+            self._at_length = told
 
     @property
     def at_length(self) -> AtLength:

@@ -120,10 +120,11 @@ class Course:
         asks_first: Whether guards read anything of the request itself.
     """
 
-    __slots__ = ("asks_first", "plan", "start", "stops")
+    __slots__ = ("asks_first", "plan", "start", "stops", "template")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.template = plan.template
         self.stops = tuple(Stop(node) for node in plan.nodes)
         self.start = self.stops[plan.start]
         self.asks_first = bool(plan.fits or plan.watched) or any(slot.startswith("request.") for slot in plan.slots)
@@ -169,10 +170,10 @@ class StraightWalk:
         else:
             # What else is limited has to be asked for each time.
             self.sure_nano_usd = -1
-        # Limits are effective ones, so there is a number of hops and a deadline.
+        # Limits are effective ones, so there is a deadline, and one hop or more.
         self.most_hops = most_hops or 0
         self.ends_at = deadline_at or 0
-        self.held = values.start(course.plan, facts) if course.asks_first else list(course.plan.template)
+        self.held = values.start(course.plan, facts) if course.asks_first else list(course.template)
         if views:
             self.see(views)
         # How often nodes were visited whose visits count, by their index.
@@ -181,8 +182,7 @@ class StraightWalk:
         self._refused_by: Stop | None = None
         self.answer_hop: int | None = None
         self.stop: Stop | None = None
-        if most_hops:
-            self._begin(course.start, 0)
+        self._begin(course.start, 0)
 
     @property
     def over(self) -> bool:
@@ -211,12 +211,10 @@ class StraightWalk:
         """
         Return the walk so far.
         """
+        told = make_straight((self._facts, self._limits, tuple(self.legs), self.answer_hop, "", "", self._views))
         by = self._refused_by
-        refused_by = reason = ""
-        if by is not None:
-            refused_by, reason = by.name, by.reason or ""
 
-        return make_straight((self._facts, self._limits, tuple(self.legs), self.answer_hop, refused_by, reason, self._views))
+        return told if by is None else told._replace(refused_by=by.name, reason=by.reason or "")
 
     def affords(self, cost: int | None, inputs: int, outputs: int | None) -> bool:
         """
@@ -337,12 +335,12 @@ def _leave(stop: Stop) -> Leave:
             walk.sure_nano_usd -= call[8]
         if marks:
             walk.mark(stop, at)
-        way = (fork.get(first(held)) or _sought(stop, held)) if sole is None else sole
+        way = sole or fork.get(first(held)) or _sought(stop, held)
         edge, to, to_name, verdicts, swift, least_us, own_us, answers = way
         legs.append(make_leg((name, walk.started_us, walk.deadline_at, at, outputs, edge, to_name, verdicts, call)))
         if swift:
             ends_at = walk.ends_at
-            if len(legs) < walk.most_hops and ends_at - at >= least_us:
+            if ends_at - at >= least_us and len(legs) < walk.most_hops:
                 walk.deadline_at = ends_at if own_us is None or ends_at < at + own_us else at + own_us
                 walk.started_us = at
                 walk.stop = to
@@ -366,12 +364,13 @@ def _last(name: str, way: Way) -> Leave:
     Prepare how walks leave the node *name*, where nothing that it gives is read, by its only way, which is to their end.
     """
     verdicts, answers = way.verdicts, way.answers
+    serves = name in answers
 
     def leave(walk: StraightWalk, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
         legs = walk.legs
         legs.append(make_leg((name, walk.started_us, walk.deadline_at, at, outputs, 0, DONE, verdicts, call)))
         walk.stop = None
-        if name in answers and call is not None:
+        if serves and call is not None:
             walk.answer_hop = len(legs) - 1
         else:
             walk.end(answers)
