@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgeting import REPLIES, STEPS, Drawn, Step
+from helpers import plan_of
 from meshwalk.engine import Engine, Observer
 from meshwalk.model import Limits
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.replay import replay
-from meshwalk.trace import Closing, Entry, Message, Request, Scopes, Traversal, Wish, decode, encode
+from meshwalk.roles import estimate_tokens
+from meshwalk.trace import Closing, Entry, Message, Reply, Request, Scopes, Traversal, Wish, decode, encode
 from meshwalk.vaults import MemoryVault
 from meshwalk.walk import Walk
 from randomly import plans
@@ -140,3 +142,39 @@ def test_what_follows_is_what_was_kept(plan: Plan, script: list[tuple[int, Step]
         assert sum(attempt.cost_nano_usd for attempt in attempts) == record.cost_nano_usd == back.cost_nano_usd
         assert sum(attempt.latency_us for attempt in attempts) <= record.latency_us - record.engine_us or len(attempts) > 1
         assert record.steps[-1][0].at == record.latency_us
+
+
+AGREEING = plan_of(
+    """
+    meshwalk: 1
+    name: agreeing
+    start: ask
+    backends:
+      b0: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 2}}
+      b1: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 2}}
+    nodes:
+      ask:
+        role: answer
+        backend: b0
+        max_tokens: 100
+        confidence: {from: agreement, samples: 3}
+        next: done
+    """
+)
+
+
+def test_what_was_not_counted_is_estimated_alike() -> None:
+    """
+    Where several answers are compared, twins are charged for the reply as it came, whichever answer is kept.
+    """
+    long = "a long way round to say no"
+    # Of three answers two agree, and they are not the one that came as the text.
+    reply = Reply(long, samples=(long, "yes", "yes"), usage=None)
+    script: list[tuple[int, Step]] = [(0, reply)]
+    limits = Limits(deadline_us=20_000_000)
+    (express,), books = anyio.run(walked, AGREEING, script, limits, [0], False, None)
+    (ordinary,), twin_books = anyio.run(walked, AGREEING, script, limits, [0], False, watching)
+
+    assert express.straight is not None
+    assert (told(express), books) == (told(ordinary), twin_books)
+    assert express.usage.output_tokens == estimate_tokens(long)
