@@ -26,6 +26,10 @@ from three_hops import REQUEST, Recording, plan, recording
 # How many walks the file holds at most.
 KEPT = 20_000
 
+# How many walks may wait to be written.  Walked as fast as this loop can, they would fill the queues, whose bounds are known
+# (ten thousand rows, two thousand walks' spans: some megabytes each), and how full those once were would be all that is seen.
+AHEAD = 1_000
+
 
 async def walk(recorded: Recording, count: int) -> None:
     """
@@ -36,6 +40,8 @@ async def walk(recorded: Recording, count: int) -> None:
         if number % 100 == 0:
             # No node waits for anybody, so nobody else would ever run.
             await asyncio.sleep(0)
+        if number % AHEAD == 0:
+            await recorded.settle()
     await asyncio.sleep(0)
     await recorded.settle()
 
