@@ -167,6 +167,22 @@ class TestExport:
         assert 1 == caplog.text.count("spans are dropped")
 
     @pytest.mark.anyio
+    async def test_what_cannot_be_encoded_is_counted(self, collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        A record that no span can tell of is lost by itself, and whoever hands it over hears nothing.
+        """
+        plan = triage()
+        good, odd = walked(answered, plan=plan), walked(answered, plan=plan)
+        odd.trace_id = "no id"
+        export = exporting(collector)
+        for record in (good, good, odd):
+            export.put(Sampled(record, plan))
+            export.flush()
+        export.close()
+
+        assert (1, 0) == (export.failed, export.dropped)
+        assert any("cannot be encoded" in record.message for record in caplog.records)
+
     async def test_what_is_not_taken_is_counted(self, collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
         """
         What the collector refuses is counted and told of, and what comes later goes out.

@@ -152,7 +152,11 @@ class Export:
         """
         Take *item*, to be sent soon.
         """
-        self._inbox.put(self._sender.early(item) or item)
+        try:
+            early = self._sender.early(item)
+        except Exception:  # noqa: BLE001 (the thread will meet it once more, and counts it)
+            early = None
+        self._inbox.put(early or item)
 
     def flush(self) -> None:
         """
