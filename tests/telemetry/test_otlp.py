@@ -27,7 +27,7 @@ from meshwalk.telemetry import Telemetry
 from meshwalk.telemetry.export import Encoded, Export, Pace, Sampled
 from meshwalk.telemetry.otlp import Encoder, OtlpSender
 from meshwalk.telemetry.spans import Tree, route_attributes
-from meshwalk.trace import Message, Reply, Request, Traversal
+from meshwalk.trace import Message, Reply, Request, Traversal, Usage
 from meshwalk.vaults import MemoryVault
 from randomly import plans
 from records import answered, climbed, failed, refused, triage, walked
@@ -98,6 +98,38 @@ class TestEncoder:
         encoder = Encoder(RESOURCE, SCOPE)
         for record in (refusal, walked(answered, plan=plan), refusal):
             assert by_the_sdk(record, plan) == spans_in(encoder.encode([Sampled(record, plan)]))
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            Reply("a", usage=Usage(1, 2), model="\ud800"),
+            Reply("a", usage=Usage(1, 2), model="m", finish_reason="\ud800"),
+            Reply("a", usage=Usage(1 << 63, 2), model="m"),
+        ],
+        ids=["model", "reason", "tokens"],
+    )
+    def test_an_odd_first_walk_spoils_no_other(self, odd: Reply, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        What the SDK cannot encode of one walk is told of all others of its kind.
+        """
+        plan = plan_of(_ONE_CALL)
+        (first, _), usual = walks_of(plan, [odd], ["s"]), walks_of(plan, [Reply("a", usage=Usage(1, 2), model="m")], ["s"])
+        encoder = Encoder(RESOURCE, SCOPE)
+        for record in (first, *usual, *usual):
+            assert by_the_sdk(record, plan) == spans_in(encoder.encode([Sampled(record, plan)]))
+
+        assert all(record.name.startswith("opentelemetry") for record in caplog.records)
+
+
+_ONE_CALL = """
+    meshwalk: 1
+    name: one-call
+    start: only
+    backends:
+      b0: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 2}}
+    nodes:
+      only: {role: primary, backend: b0, max_tokens: 9, next: done}
+    """
 
 
 class Collector:

@@ -4,6 +4,8 @@ Replies written as bytes say what those made field by field do.
 
 from __future__ import annotations
 
+import pickle
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +87,17 @@ class TestOneKind:
         known, dear = Prototypes(plan), costing(record, 1 << 60)
         for each in (record, dear):
             assert each.cost_nano_usd == told(each, "yes", known).cost_nano_usd
+
+    def test_what_is_read_late_can_go_elsewhere(self) -> None:
+        """
+        A reply with hops can be pickled, whether its record was read by then or not.
+        """
+        plan, (record, _) = self.records()
+        routed = convert.unpack_reply(packed(record, "yes", Prototypes(plan)))
+        back = pickle.loads(pickle.dumps(routed))
+
+        assert routed == back
+        assert [(hop.node, hop.usage) for hop in routed.hops] == [(hop.node, hop.usage) for hop in back.hops]
 
     def test_it_stands_in_a_frame_as_it_is(self) -> None:
         """

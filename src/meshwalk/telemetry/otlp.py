@@ -193,15 +193,19 @@ class Encoder:
         """
         Return the spans of *item* as the SDK encodes them, and keep a template of its kind if there is room.
         """
-        made = encode_spans(list(item.spans(self._resource, self._scope))).resource_spans[0]
+        told = list(item.spans(self._resource, self._scope))
+        made = encode_spans(told).resource_spans[0]
         spans = list(made.scope_spans[0].spans)
+        # The SDK leaves out what it cannot encode, and a template of that would leave it out of all others of the kind.
+        whole = [len(span.attributes or ()) for span in told] == [len(span.attributes) for span in spans]
         del made.scope_spans[0].spans[:]
         if self._around is None:
             scope = made.scope_spans[0].SerializeToString()
             del made.scope_spans[:]
             self._around = made.SerializeToString(), scope
         traversal, straight = item.traversal, item.traversal.straight
-        if straight is not None and traversal.kind is not None and item.sampling is None and len(spans) <= self._room:
+        plain = traversal.kind is not None and item.sampling is None
+        if straight is not None and plain and whole and len(spans) <= self._room:
             self._room -= len(spans)
             self._templates[traversal.kind] = len(spans), _template(spans, straight)
 

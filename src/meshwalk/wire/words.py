@@ -127,6 +127,10 @@ class Routed:
         """
         return self.read()
 
+    def __getstate__(self) -> dict[str, object]:
+        # What reads a record holds the message, which goes to no other process; the record does.
+        return {**vars(self), "record": self.record, "read": _nothing}
+
     @property
     def cost_usd(self) -> float:
         """
