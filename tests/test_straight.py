@@ -37,8 +37,12 @@ def after_one_call(limits: Limits = NO_LIMITS) -> StraightWalk:
     """
     Walk on after the small model has answered in doubt.
     """
-    walk = StraightWalk(Course(PLAN), began().facts, limits)
-    walk.left(15, {"confidence": 0.1}, CALL)
+    return leave(StraightWalk(Course(PLAN), began().facts, limits), confidence=0.1)
+
+
+def leave(walk: StraightWalk, *, confidence: float) -> StraightWalk:
+    assert walk.stop is not None
+    walk.stop.leave(walk, 15, {"confidence": confidence}, CALL)
 
     return walk
 
@@ -77,8 +81,8 @@ class TestLeft:
         """
         A reply in doubt goes on, and a sure one is served.
         """
-        doubtful, sure = after_one_call(), StraightWalk(Course(PLAN), began().facts, NO_LIMITS)
-        sure.left(15, {"confidence": 0.9}, CALL)
+        doubtful = after_one_call()
+        sure = leave(StraightWalk(Course(PLAN), began().facts, NO_LIMITS), confidence=0.9)
 
         assert ("large", False) == (doubtful.stop.name if doubtful.stop else "", doubtful.over)
         assert (None, True, 0) == (sure.stop, sure.over, sure.told().answer_hop)

@@ -235,7 +235,7 @@ class Mesh:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        engine = self._engine or self._opened()
+        engine = self._opened()
         if not request.idempotency_key:
             self._under_way += 1
             try:

@@ -77,7 +77,7 @@ class TestDescribe:
         assert {"urgency", "correctness", "task", "weight", "polite"} == attributes.keys()
         assert AttributeCard("task", "string", ("prose", "proof"), None, "prose", "what is asked for") == attributes["task"]
         assert AttributeCard("weight", "number", (), (0.0, 1.0), None, "") == attributes["weight"]
-        assert True is attributes["polite"].default
+        assert attributes["polite"].default is True
         assert ("max_tokens", "temperature") == described.params
         assert Limits(cost_nano_usd=500_000_000, input_bytes=2000) == described.limits
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from operator import gt
 
-from meshwalk.budgets.judgement import Standing
+from meshwalk.budgets.judgement import Standing, make_standing
 from meshwalk.budgets.scopes import Line, Place
 from meshwalk.model import Amount, Caps
 
@@ -75,7 +75,7 @@ class Account:
         """
         Show how it stands under *caps*.
         """
-        return Standing(caps, self.spent, self.held, resets_in_us)
+        return make_standing((caps, self.spent, self.held, resets_in_us, ""))
 
     def lines(self) -> tuple[Line, ...]:
         """

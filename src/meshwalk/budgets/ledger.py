@@ -169,18 +169,11 @@ class Ledger:
         """
         accounts, keys, standings = self._accounts, [], []
         for scope in scopes:
-            tenant, kind, name, window_us, caps, _ = scope
-            if window_us is None:
-                number, resets_in_us = 0, None
-            else:
-                number = now // window_us
-                resets_in_us = (number + 1) * window_us - now
-            key = tenant, kind, name, window_us, number
+            key = key_of(scope, now)
             keys.append(key)
-            account = accounts.get(key, _EMPTY)
-            if self._caps:
-                caps = self._caps_of(scope)
-            standings.append(make_standing((caps, account.spent, account.held, resets_in_us, "")))
+            *_, window_us, number = key
+            resets_in_us = None if window_us is None else (number + 1) * window_us - now
+            standings.append(accounts.get(key, _EMPTY).standing(self._caps_of(scope), resets_in_us))
 
         return keys, tuple(standings)
 

@@ -49,18 +49,25 @@ class Asker:
         Args:
             answers: The texts of earlier nodes that its prompt quotes.
         """
-        messages, form, sampling = request.messages, request.form, self._sampling
+        asked = self.usually(request, facts, traceparent, stations)
         if self._prompt is not None:
             # What a node asks of its own needs none of the caller's tools and formats.
-            messages = prompts.render(self._prompt, messages, dict(facts.attributes), answers, self._node.node.quotes)
-            form = _NO_FORM
+            attributes = dict(facts.attributes)
+            messages = prompts.render(self._prompt, request.messages, attributes, answers, self._node.node.quotes)
+            asked = asked._replace(messages=messages, form=_NO_FORM)
         if request.sampling != _UNSET:
-            sampling = self._merged(request.sampling)
-        tenant = facts.scopes.tenant
+            asked = asked._replace(sampling=self._merged(request.sampling))
 
-        return make_chat_request(
-            (messages, sampling, self._probabilities, traceparent, form, self._samples, "", tenant, stations)
-        )
+        return asked
+
+    def usually(self, request: Request, facts: Facts, traceparent: str, stations: Stations | None) -> ChatRequest:
+        """
+        Return what is sent for a request that asks for no sampling of its own, at a node without a prompt of its own.
+        """
+        return make_chat_request((
+            request.messages, self._sampling, self._probabilities, traceparent, request.form, self._samples, "",
+            facts.scopes.tenant, stations,
+        ))  # fmt: skip
 
     def _merged(self, asked: Sampling) -> Sampling:
         merged = (theirs if mine is None else mine for mine, theirs in zip(self._sampling, asked, strict=True))
@@ -69,22 +76,3 @@ class Asker:
 
 
 Ask = Callable[[Request, Facts, str, Stations | None], ChatRequest]
-
-
-def usual(node: NodePlan) -> Ask | None:
-    """
-    Prepare what calls of *node* send for a request that asks for no sampling of its own; None if that is no quicker.
-    """
-    own = node.node
-    if own.prompt is not None:
-        return None
-    sampling, confidence = own.sampling, own.confidence
-    probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
-    samples = 1 if confidence is None else confidence.samples
-
-    def ask(request: Request, facts: Facts, traceparent: str, stations: Stations | None) -> ChatRequest:
-        return make_chat_request((
-            request.messages, sampling, probabilities, traceparent, request.form, samples, "", facts.scopes.tenant, stations,
-        ))  # fmt: skip
-
-    return ask

@@ -18,9 +18,9 @@ from anyio import get_cancelled_exc_class, move_on_after
 from meshwalk import roles
 from meshwalk.backends.base import Backend, ChatRequest, Classifier, Stations
 from meshwalk.budgets import Need, Refusal
-from meshwalk.engine.asking import Ask, Asker, usual
+from meshwalk.engine.asking import Ask, Asker
 from meshwalk.engine.calls import Ended
-from meshwalk.engine.charge import charger
+from meshwalk.engine.charge import charge
 from meshwalk.engine.classify import classify, failed
 from meshwalk.engine.detour import Detour
 from meshwalk.engine.drive import Drive
@@ -58,13 +58,13 @@ class Post:
         "backend",
         "backend_name",
         "bound",
-        "charge",
         "classifier",
         "compares",
         "least_us",
         "looks",
         "node",
         "own",
+        "price",
         "read",
     )
 
@@ -80,8 +80,9 @@ class Post:
         self.classifier: Classifier | None = shop.classifiers.get(node.name) if judges else None
         self.looks = judges and self.classifier is None
         self.bound: Bound = (node.need.usual if plainly else None) or node.need
-        self.ask: Ask = (usual(node) if plainly else None) or Asker(node)
-        self.charge = charger(node.price)
+        asker = Asker(node)
+        self.ask: Ask = asker.usually if plainly and own.prompt is None else asker
+        self.price = node.price
         self.attempt_us = own.attempt_timeout_us
         self.read = partial(roles.READERS.get(own.role, roles.outputs_of), own)
         # Whether several answers are compared.
@@ -123,8 +124,8 @@ class Express:
                 await purse.look()
             views = purse.views()
         request, facts, reads_budget = trip.request, trip.facts, self.plan.reads_budget
-        # The clock is read here as `trip.now` reads it, and ids are taken as `trip.call_span_id` takes them.
-        clock_ns, began_ns, span_ids = trip.clock_ns, trip.began_ns, trip.span_ids
+        # The clock is read here as `trip.now` reads it.
+        clock_ns, began_ns = trip.clock_ns, trip.began_ns
         posts = self.plain_posts if request.sampling == _UNSET and not facts.counted else self.posts
         walk = StraightWalk(self.course, facts, trip.limits, views)
         replies: dict[int, Reply] = {}
@@ -164,8 +165,7 @@ class Express:
             if walk.deadline_at - called_at < post.least_us:
                 line = Line(post.node, 0, ticket, Need(cost, inputs, most_outputs, 1, 1))
                 return await self._resume(trip, Detour(walk.told(), replies, purse, line=line, granted_at=called_at))
-            span_id = span_ids.pop() if span_ids else trip.call_span_id()
-            waits = backend.waits
+            span_id, waits = trip.call_span_id(), backend.waits
             if waits:
                 asked = post.ask(request, facts, trip.traceparent(span_id), Stations())
             else:
@@ -188,7 +188,7 @@ class Express:
                 how = {"line": line, "granted_at": called_at, "ended": Ended(unread, raised)}
                 return await self._resume(trip, Detour(walk.told(), replies, purse, **how))
             replies[len(walk.legs)] = kept
-            usage, cost_nano_usd, basis = post.charge(reply, asked)
+            usage, cost_nano_usd, basis = charge(post.price, reply, asked.messages)
             if purse is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                 purse.settle(ticket, spent, assumed=False)

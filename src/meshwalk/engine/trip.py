@@ -31,8 +31,18 @@ class Trip:
     """
 
     __slots__ = (
-        "_flags", "began_ns", "began_unix_us", "clock_ns", "facts", "limits", "parent_span_id", "request",
-        "span_id", "span_ids", "trace_id", "traversal_id",
+        "_flags",
+        "_span_ids",
+        "began_ns",
+        "began_unix_us",
+        "clock_ns",
+        "facts",
+        "limits",
+        "parent_span_id",
+        "request",
+        "span_id",
+        "trace_id",
+        "traversal_id",
     )  # fmt: skip
 
     def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: Clock) -> None:
@@ -43,7 +53,7 @@ class Trip:
         self.began_ns = clock_ns()
         self.began_unix_us = unix_us = time.time_ns() // 1000
         # The ids are drawn together, which is cheaper than one after the other.
-        trace_id, self.span_id, own, *self.span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
+        trace_id, self.span_id, own, *self._span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
         # An id begins with the time, so that ids sort by it.
         self.traversal_id = f"{unix_us // 1000:012x}{own}"
         if request.traceparent:
@@ -63,7 +73,7 @@ class Trip:
         """
         Name the span of one more call.
         """
-        span_ids = self.span_ids
+        span_ids = self._span_ids
 
         return span_ids.pop() if span_ids else format(random.getrandbits(4 * _SPAN_DIGITS) | 1, f"0{_SPAN_DIGITS}x")
 

@@ -25,7 +25,7 @@ def confidence_of(source: Confidence, reply: Reply) -> float | None:
     """
     Return the confidence of *reply*, what stands for it where it has none, or None.
     """
-    found = reply.confidence if source.source == "recorded" else _found(source, reply)
+    found = _found(source, reply)
 
     return source.missing if found is None or not 0 <= found <= 1 else found
 

@@ -241,13 +241,6 @@ class StraightWalk:
         """
         values.see(self._course.plan, self.held, views)
 
-    def left(self, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
-        """
-        Take that the hop was over *at*, and go on.
-        """
-        assert self.stop is not None, "no hop is under way"
-        self.stop.leave(self, at, outputs, call)
-
     # ---- for those who take the walk on -----------------------------------------------------------------------------
 
     def mark(self, stop: Stop, at: int) -> None:
