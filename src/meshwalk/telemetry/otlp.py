@@ -35,7 +35,7 @@ from meshwalk.templates import Path, Template, Text, calls_of, opening, summed, 
 from meshwalk.trace import Kind, Straight
 
 
-# How many spans the templates write together: each takes about ten kilobytes, and a millisecond to be made, and walks over
+# How many spans the templates write together: each takes about six kilobytes, and a millisecond to be made, and walks over
 # graphs of a usual size differ in far less.
 MOST_SPANS = 2_000
 

@@ -69,7 +69,7 @@ ATTEMPT_STATUSES: Words[AttemptStatus, wire.AttemptStatus.ValueType] = Words(
 # graphs of a usual size ever differ in.
 MOST_EDGES = 20_000
 
-# How many templates of whole replies are kept; each takes about forty kilobytes, and some milliseconds to be made.
+# How many templates of whole replies are kept; each takes about twenty kilobytes, and two milliseconds to be made.
 MOST_TEMPLATES = 500
 
 _Message = TypeVar("_Message")
