@@ -5,6 +5,7 @@ Meshwalk inside a process: opening, routing, and what is left behind.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -320,6 +321,29 @@ class TestSinks:
             done = await mesh.route("Hello")
 
             assert [done.traversal] == listing.traversals
+
+    async def test_are_fed_together_where_somebody_says_when(self) -> None:
+        """
+        Of walks that end in between one call is made for all of them, and whoever cannot wait for it need not.
+        """
+        listing, calls = Listing(), list[Callable[[], None]]()
+        async with Mesh(PLAN, sinks=[listing]) as mesh:
+            mesh.record_later(calls.append)
+            done = [(await mesh.route("Hello")).traversal for _ in range(3)]
+
+            assert ([], 1) == (listing.traversals, len(calls))
+            calls.pop()()
+            assert done == listing.traversals
+
+            done.append((await mesh.route("Hello")).traversal)
+            mesh.hand_over()
+            assert (done, 1) == (listing.traversals, len(calls))
+
+            # What was asked for comes all the same, and finds nothing to do.
+            calls.pop()()
+            done.append((await mesh.route("Hello")).traversal)
+
+        assert done == listing.traversals
 
     async def test_one_sinks_fault_is_its_own(self, caplog: pytest.LogCaptureFixture) -> None:
         """

@@ -3,10 +3,9 @@ A plan wired to its backends and sinks: meshwalk inside a process.
 
 A mesh is opened and closed as an async context, since its backends hold connections and models.  What a walk leaves behind
 is handed to the sinks as it ends: they put it into few words and where a thread of their own finds it, which takes less than
-waking a task for it would; a server has that done once the reply is on its way (`record_later`).  Where a graph records
+waking a task for it would; a server has that done once replies are on their way (`record_later`).  Where a graph records
 content, its redacting functions see every text first, and after the caller has its answer; content that one of them fails on is
-not recorded.  Closing the mesh waits for the walks under way
-and until every record is handed over.
+not recorded.  Closing the mesh waits for the walks under way and until every record is handed over.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ from meshwalk.vaults import DEFAULT_TENANT, Vault, open_vault
 
 _log = logging.getLogger(__name__)
 
-
 # How long a walk is kept for requests that repeat its idempotency key, if nobody says otherwise.
 RETRY_WINDOW_US = 600_000_000
 
@@ -52,7 +50,7 @@ RETRY_WINDOW_US = 600_000_000
 FLUSH_SECONDS = 1.0
 
 Redactor = Callable[[str], str]
-# Has a call made soon, as an event loop's `call_soon` does.
+# Has a call made soon, as an event loop does.
 Later = Callable[[Callable[[], None]], object]
 
 
@@ -172,7 +170,7 @@ class Mesh:
             await self._tasks.__aexit__(None, None, None)
         finally:
             with anyio.CancelScope(shield=True):
-                self._hand_over()
+                self.hand_over()
                 await self._close_backends()
                 await self._close_vault()
                 if self._store is not None:
@@ -367,7 +365,7 @@ class Mesh:
 
     def record_later(self, later: Later | None) -> None:
         """
-        Hand records over in a call that is made by *later*, and no more while a walk's caller waits; None does so at once.
+        Hand records over in a call that is made by *later*, those together that have come by then; None does so at once.
         """
         self._later = later
 
@@ -375,7 +373,7 @@ class Mesh:
         if self._later is not None:
             self._outbox.append(traversal)
             if len(self._outbox) == 1:
-                self._later(self._hand_over)
+                self._later(self.hand_over)
         elif self._redactors:
             self._outbox.append(traversal)
             self._filled.set()
@@ -386,7 +384,7 @@ class Mesh:
         while True:
             await self._filled.wait()
             self._filled = anyio.Event()
-            self._hand_over()
+            self.hand_over()
 
     def _redacted(self, content: Content) -> Content | None:
         try:
@@ -410,7 +408,10 @@ class Mesh:
 
         return text
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """
+        Hand the sinks at once what waits for that.
+        """
         while self._outbox:
             traversal = self._outbox.popleft()
             if traversal.content is not None:

@@ -5,7 +5,7 @@ TraceService: records, read from disk while the server writes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -26,9 +26,11 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def stored(folder: Path) -> AsyncIterator[tuple[Client, TraceStore]]:
+async def stored(folder: Path) -> AsyncIterator[tuple[Client, Callable[[], Awaitable[None]]]]:
     """
     Serve the desk with its traces on disk; its small clerk fails where the prompt says so.
+
+    Beside the client comes what waits until all walks so far are on disk.
     """
 
     async def script(request: ChatRequest) -> Reply:
@@ -44,7 +46,12 @@ async def stored(folder: Path) -> AsyncIterator[tuple[Client, TraceStore]]:
                 serve([mesh], shelf=shelf) as server,
                 Client(f"127.0.0.1:{server.port}") as client,
             ):
-                yield client, store
+
+                async def settle() -> None:
+                    mesh.hand_over()
+                    await store.flush()
+
+                yield client, settle
     finally:
         await store.aclose()
 
@@ -53,9 +60,9 @@ async def test_a_damaged_row_is_named(tmp_path: Path) -> None:
     """
     A list that cannot say how a walk ended says which walk that is.
     """
-    async with stored(tmp_path) as (client, store):
+    async with stored(tmp_path) as (client, settle):
         done = await client.route("Say hello.")
-        await store.flush()
+        await settle()
         with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
             connection.execute("UPDATE traversals SET outcome = 'lost'")
         connection.close()
@@ -68,9 +75,9 @@ class TestGetTraversal:
         """
         The record on disk is the one that came with the reply.
         """
-        async with stored(tmp_path) as (client, store):
+        async with stored(tmp_path) as (client, settle):
             done = await client.route("Say hello.", session="s-17", detail="FULL")
-            await store.flush()
+            await settle()
             record = await client.traversal(done.traversal_id)
         assert done.record is not None
         names = [name for name in record.__slots__ if name != "hops"]
@@ -82,10 +89,10 @@ class TestGetTraversal:
         """
         The id in an error finds the record of the walk that failed.
         """
-        async with stored(tmp_path) as (client, store):
+        async with stored(tmp_path) as (client, settle):
             with pytest.raises(BackendFailed) as caught:
                 await client.route("fail")
-            await store.flush()
+            await settle()
             record = await client.traversal(caught.value.traversal_id)
 
         assert (Outcome.FAILED, "unreachable", "small") == (record.outcome, record.cause, record.node)
@@ -103,9 +110,9 @@ class TestGetTraversal:
         """
         A record brings its plan, so that a server of another graph can show it.
         """
-        async with stored(tmp_path) as (client, store):
+        async with stored(tmp_path) as (client, settle):
             done = await client.route("Say hello.")
-            await store.flush()
+            await settle()
         with Shelf(tmp_path) as shelf:
             async with (
                 Mesh(ALONE) as mesh,
@@ -123,10 +130,10 @@ class TestListTraversals:
         """
         A list says of each record where it went, how it ended and what it cost.
         """
-        async with stored(tmp_path) as (client, store):
+        async with stored(tmp_path) as (client, settle):
             first = await client.route("Say hello.", session="s-17", workflow="w-3")
             second = await client.route("Prove it.", task="proof")
-            await store.flush()
+            await settle()
             page = await client.traversals()
         newest, oldest = page.traversals
 
@@ -140,9 +147,9 @@ class TestListTraversals:
         """
         Pages follow each other without a gap or a double, and the last one says so.
         """
-        async with stored(tmp_path) as (client, store):
+        async with stored(tmp_path) as (client, settle):
             made = [(await client.route("Say hello.")).traversal_id for _ in range(5)]
-            await store.flush()
+            await settle()
             seen: list[list[str]] = []
             token = ""
             while not seen or token:
@@ -170,12 +177,12 @@ class TestListTraversals:
         """
         Only what fits every filter is listed.
         """
-        async with stored(tmp_path) as (client, store):
+        async with stored(tmp_path) as (client, settle):
             await client.route("Say hello.", session="s-17", workflow="w-3")
             await client.route("Prove it.", task="proof")
             with pytest.raises(BackendFailed):
                 await client.route("fail")
-            await store.flush()
+            await settle()
             page = await client.traversals(**asked)  # type: ignore[arg-type]
 
         assert expected == len(page.traversals)

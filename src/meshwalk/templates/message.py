@@ -153,11 +153,8 @@ class _Body:
                 continue
             arguments = []
             for _, said in numbers:
-                if isinstance(said, bytes):
-                    names[constant := f"_c{len(names)}"] = said
-                    arguments.append(constant)
-                else:
-                    arguments.append(said)
+                # A literal is a constant of the function, which is had for less than a name.
+                arguments.append(repr(said) if isinstance(said, bytes) else said)
             names[pack := f"_pack{len(names)}"] = Struct("<" + "".join(form for form, _ in numbers)).pack
             parts.append(f"{pack}({', '.join(arguments)})")
 
