@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from helpers import plan_of
 from meshwalk.backends import ChatRequest, open_backend
+from meshwalk.backends.python import FIELDS
+from meshwalk.mesh import Mesh
 from meshwalk.model import PythonSpec
-from meshwalk.problems import BackendError, RateLimited, SetupError, Span
-from meshwalk.trace import Message
+from meshwalk.problems import BackendError, Malformed, RateLimited, SetupError, Span
+from meshwalk.trace import Message, Reply, Timing, TokenProbabilities, ToolCall, Usage
 
 
 pytestmark = pytest.mark.anyio
@@ -17,6 +20,8 @@ pytestmark = pytest.mark.anyio
 SOURCE = """
 from meshwalk.problems import RateLimited
 from meshwalk.trace import Reply
+
+REPLY = None
 
 async def text(request): return "You said " + request.prompt
 async def reply(request): return Reply("whole", confidence=0.5)
@@ -27,7 +32,7 @@ async def gone(request): raise ConnectionResetError(request.prompt)
 async def leaving(request): raise SystemExit(3)
 async def odd(request): raise GeneratorExit
 async def half(request): return chr(0xD800)
-async def count(request): return Reply(5)
+async def told(request): return REPLY
 def plain(request): return "sync"
 
 class Callable:
@@ -82,8 +87,7 @@ class TestChat:
             ("gone", "unreachable", "the function of backend 'mine' raised ConnectionResetError"),
             ("leaving", "malformed", "the function of backend 'mine' raised SystemExit"),
             ("odd", "malformed", "the function of backend 'mine' raised GeneratorExit"),
-            ("half", "malformed", "the function of backend 'mine' returned a reply whose text is no Unicode text"),
-            ("count", "malformed", "the function of backend 'mine' returned a reply whose text is no Unicode text"),
+            ("half", "malformed", "the function of backend 'mine' returned a reply whose text is not Unicode text"),
             ("number", "malformed", "the function of backend 'mine' returned int, not a Reply or a text"),
         ],
     )
@@ -95,6 +99,110 @@ class TestChat:
             await (await open_backend(spec(f"users_models:{function}"))).chat(ASK)
 
         assert (error_class, words, True) == (caught.value.error_class, str(caught.value), caught.value.billable)
+
+
+HALF = chr(0xD800)
+
+
+class TestReplies:
+    def test_every_field_is_looked_at(self) -> None:
+        """
+        Whatever a reply may hold has an entry that says what it must be.
+        """
+        assert sorted(Reply.__slots__) == sorted(FIELDS)
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            Reply("", finish_reason="", cost_nano_usd=0, confidence=0, samples=()),
+            Reply(
+                "x",
+                usage=Usage(2**40 - 1, 0, 1, 2),
+                cost_nano_usd=2**53 - 1,
+                confidence=-0.5,
+                probabilities=TokenProbabilities(0.5, 0.4),
+                timing=Timing(1, 2, 3),
+                model="m",
+                simulated=True,
+                tool_calls=(ToolCall("1", "look", "{}"),),
+                samples=("x", "y"),
+                cache_age_us=3,
+            ),
+        ],
+        ids=["least", "most"],
+    )
+    async def test_what_fits_passes_as_it_is(self, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        A reply within the types and bounds is given on untouched.
+        """
+        assert reply is await self.given(reply, monkeypatch)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "what"),
+        [
+            ("text", 5, "Unicode text"),
+            ("finish_reason", None, "Unicode text"),
+            ("finish_reason", HALF, "Unicode text"),
+            ("model", b"m", "Unicode text"),
+            ("usage", (1, 2, 0, 0), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
+            ("usage", Usage._make((1.5, 2, 0, 0)), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
+            ("usage", Usage(2**40), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
+            ("usage", Usage(1, -2), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
+            ("cost_nano_usd", 2**53, "a whole number from 0 to 2^53 - 1, or None"),
+            ("cost_nano_usd", True, "a whole number from 0 to 2^53 - 1, or None"),
+            ("confidence", float("nan"), "a finite number, or None"),
+            ("confidence", "high", "a finite number, or None"),
+            ("probabilities", TokenProbabilities(float("inf"), 0.1), "TokenProbabilities of finite numbers, or None"),
+            ("timing", None, "a Timing of whole numbers from 0 to 2^40 - 1"),
+            ("simulated", 1, "True or False"),
+            ("tool_calls", [ToolCall("1", "look", "{}")], "a tuple of ToolCalls of Unicode text"),
+            ("tool_calls", (ToolCall("1", "look", HALF),), "a tuple of ToolCalls of Unicode text"),
+            ("samples", ("x", HALF), "a tuple of Unicode texts"),
+            ("cache_age_us", 1.0, "a whole number from 0 to 2^40 - 1, or None"),
+        ],
+    )
+    async def test_what_does_not_fit_is_malformed(
+        self, field: str, value: object, what: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The error names the field and what it must be, and not what it held; the call may have cost something.
+        """
+        reply = Reply("x")
+        setattr(reply, field, value)
+        with pytest.raises(Malformed) as caught:
+            await self.given(reply, monkeypatch)
+
+        words = f"the function of backend 'mine' returned a reply whose {field} is not {what}"
+        assert (words, True) == (str(caught.value), caught.value.billable)
+
+    async def given(self, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> Reply:
+        backend = await open_backend(spec("users_models:told"))
+        monkeypatch.setattr(sys.modules["users_models"], "REPLY", reply)
+
+        return await backend.chat(ASK)
+
+    async def test_the_walk_goes_on_as_the_graph_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        A cost that no record and no message has room for follows `on_error`, and the caller has an answer.
+        """
+        plan = plan_of(
+            """
+            meshwalk: 1
+            name: fallback
+            start: first
+            backends:
+              mine: {kind: python, function: "users_models:told"}
+              other: {kind: simulated}
+            nodes:
+              first: {role: answer, backend: mine, next: done, on_error: second}
+              second: {role: primary, backend: other, next: done}
+            """
+        )
+        async with Mesh(plan) as mesh:
+            monkeypatch.setattr(sys.modules["users_models"], "REPLY", Reply("x", cost_nano_usd=2**63))
+            walked = await mesh.route("Hello")
+
+        assert ("first", "second") == walked.path
 
 
 class TestOpen:

@@ -6,12 +6,18 @@ A text is a reply that says nothing of tokens, cost or confidence.  To fail with
 count as billable, since the function may have paid someone before it failed.  Errors name the type of what was raised
 and not its text, which may hold the prompt.  A function that asks to exit has failed too: it answers one call, and does
 not decide for the process that serves many.  Cancellation passes, as it must.
+
+A reply is looked at field by field, since nothing else holds the function to the types: what could be neither recorded nor
+told (half a surrogate pair, a cost past 64 bits, tokens counted in fractions) is `Malformed`, and the walk goes on as its graph
+says.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from math import isfinite
 
 from anyio import get_cancelled_exc_class
 
@@ -20,10 +26,11 @@ from meshwalk.cancelling import asked_to_stop
 from meshwalk.imports import import_named
 from meshwalk.model import PythonSpec, is_unicode
 from meshwalk.problems import BackendError, Malformed, SetupError, Unreachable
-from meshwalk.trace import Reply
+from meshwalk.trace import Reply, Timing, TokenProbabilities, ToolCall, Usage
 
 
 Function = Callable[[ChatRequest], Awaitable[Reply | str]]
+Fits = Callable[[object], bool]
 
 # By what was raised, the first that fits.
 _FOREIGN: tuple[tuple[type[BaseException], type[BackendError]], ...] = (
@@ -31,6 +38,55 @@ _FOREIGN: tuple[tuple[type[BaseException], type[BackendError]], ...] = (
     (Exception, Malformed),
     (BaseException, Malformed),
 )
+
+
+# Of money, and of tokens and microseconds: more than any call has, and little enough that what all calls of a walk come to is
+# never past the 64 bits that messages and records have for it.
+_COST_BITS, _COUNT_BITS = 53, 40
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and is_unicode(value)
+
+
+def _is_whole(value: object, bits: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << bits
+
+
+_is_cost = partial(_is_whole, bits=_COST_BITS)
+_is_count = partial(_is_whole, bits=_COUNT_BITS)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _is(kind: type[tuple[object, ...]], part: Fits) -> Fits:
+    return lambda value: isinstance(value, kind) and all(map(part, value))
+
+
+def _or_none(fits: Fits) -> Fits:
+    return lambda value: value is None or fits(value)
+
+
+_TEXT = (_is_text, "Unicode text")
+_COUNTS = f"whole numbers from 0 to 2^{_COUNT_BITS} - 1"
+
+# What each field of a reply must be, and how that is said.
+FIELDS: Mapping[str, tuple[Fits, str]] = {
+    "text": _TEXT,
+    "finish_reason": _TEXT,
+    "model": _TEXT,
+    "usage": (_or_none(_is(Usage, _is_count)), f"a Usage of {_COUNTS}, or None"),
+    "cost_nano_usd": (_or_none(_is_cost), f"a whole number from 0 to 2^{_COST_BITS} - 1, or None"),
+    "confidence": (_or_none(_is_number), "a finite number, or None"),
+    "probabilities": (_or_none(_is(TokenProbabilities, _or_none(_is_number))), "TokenProbabilities of finite numbers, or None"),
+    "timing": (_is(Timing, _is_count), f"a Timing of {_COUNTS}"),
+    "simulated": (lambda value: isinstance(value, bool), "True or False"),
+    "tool_calls": (_is(tuple, _is(ToolCall, _is_text)), "a tuple of ToolCalls of Unicode text"),
+    "samples": (_is(tuple, _is_text), "a tuple of Unicode texts"),
+    "cache_age_us": (_or_none(_is_count), f"a whole number from 0 to 2^{_COUNT_BITS} - 1, or None"),
+}
 
 
 class PythonBackend:
@@ -65,12 +121,13 @@ class PythonBackend:
             raise house(message, backend=self.name, billable=True) from error
         if isinstance(given, str):
             given = Reply(given)
-        if isinstance(given, Reply) and not (isinstance(given.text, str) and is_unicode(given.text)):
-            message = f"the function of backend '{self.name}' returned a reply whose text is no Unicode text"
-            raise Malformed(message, backend=self.name, billable=True)
         if not isinstance(given, Reply):
             message = f"the function of backend '{self.name}' returned {type(given).__name__}, not a Reply or a text"
             raise Malformed(message, backend=self.name, billable=True)
+        for field, (fits, what) in FIELDS.items():
+            if not fits(getattr(given, field)):
+                message = f"the function of backend '{self.name}' returned a reply whose {field} is not {what}"
+                raise Malformed(message, backend=self.name, billable=True)
 
         return given
 
