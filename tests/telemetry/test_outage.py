@@ -36,6 +36,7 @@ SPANS = 4
 class Receiver(TraceServiceServicer):
     def __init__(self) -> None:
         self.span_ids: list[bytes] = []
+        self.answer = ExportTraceServiceResponse()
 
     def Export(  # noqa: N802
         self,
@@ -45,7 +46,7 @@ class Receiver(TraceServiceServicer):
         for resource in request.resource_spans:
             self.span_ids += [span.span_id for scope in resource.scope_spans for span in scope.spans]
 
-        return ExportTraceServiceResponse()
+        return self.answer
 
 
 @contextmanager
@@ -102,6 +103,30 @@ async def test_outage_is_told_once_and_then_spans_go_on(port: int, caplog: pytes
     assert SPANS == len(receiver.span_ids)
 
 
+async def test_what_a_collector_rejects_is_counted(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Spans that a collector leaves out of what it takes are counted and told of once a burst, in its words, and not sent again.
+    """
+    some, all_taken = ExportTraceServiceResponse(), ExportTraceServiceResponse()
+    some.partial_success.rejected_spans, some.partial_success.error_message = 3, "too old" + "!" * 1_000
+    # A collector may say something without rejecting any.
+    all_taken.partial_success.error_message = "nearly full"
+    plan = triage()
+    with receiving(port) as receiver, caplog.at_level(logging.WARNING):
+        telemetry = Telemetry.from_environment()
+        for answer in (some, some, all_taken, some):
+            receiver.answer = answer
+            telemetry.record(walked(answered, plan=plan), plan)
+            await telemetry.flush()
+        await telemetry.aclose()
+    said = [record.getMessage() for record in caplog.records]
+
+    assert (9, 0, 0) == (telemetry.rejected, telemetry.failed, telemetry.dropped)
+    assert 4 * SPANS == len(receiver.span_ids)
+    assert ["(3 so far)", "(9 so far)"] == [words[len("the collector rejects spans ") :][:10] for words in said]
+    assert all(words.endswith("too old" + "!" * 193) for words in said)
+
+
 async def test_end_does_not_wait_for_a_collector_that_is_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Where many batches wait for a collector that never answers, the end comes in time, and each walk is counted.
@@ -125,6 +150,8 @@ class Held:
     """
     Hold the first batch until closed.
     """
+
+    rejected = 0
 
     def __init__(self) -> None:
         self.sent = self.closed = 0

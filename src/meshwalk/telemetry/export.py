@@ -72,7 +72,12 @@ class Encoded(NamedTuple):
 class Sender(Protocol):
     """
     Send traversals as spans.
+
+    Attributes:
+        rejected: How many spans were not taken where the others of their batch were.
     """
+
+    rejected: int
 
     def early(self, item: Sampled) -> Encoded | None:
         """
@@ -147,6 +152,13 @@ class Export:
         Count the traversals lost because there was no room, or because they came after the end.
         """
         return self._inbox.dropped
+
+    @property
+    def rejected(self) -> int:
+        """
+        Count the spans that were not taken where the others of their batch were.
+        """
+        return self._sender.rejected
 
     def put(self, item: Sampled) -> None:
         """

@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from meshwalk.inbox import Burst
 from meshwalk.telemetry import names
 from meshwalk.telemetry.export import Encoded, Sampled
 from meshwalk.templates import Path, Template, Text, calls_of, opening, summed, unpacked
@@ -39,7 +40,17 @@ from meshwalk.trace import Kind, Straight
 # graphs of a usual size differ in far less.
 MOST_SPANS = 2_000
 
-Post = Callable[[Encoded], SpanExportResult]
+
+class Rejected(NamedTuple):
+    """
+    Say that a collector took a request but for so many *spans*, and *why* in its words (OTLP, "partial success").
+    """
+
+    spans: int
+    why: str
+
+
+Post = Callable[[Encoded], SpanExportResult | Rejected]
 
 # Told where a call has such a split of its time; else it is the same zeros for all of a kind.
 _TIMING = {names.QUEUE_US: "queue_us", names.CONNECT_US: "connect_us", names.FIRST_BYTE_US: "first_byte_us"}
@@ -216,6 +227,10 @@ _RESOURCE_SPANS = ExportTraceServiceRequest.DESCRIPTOR.fields_by_name["resource_
 _SCOPE_SPANS = ResourceSpans.DESCRIPTOR.fields_by_name["scope_spans"]
 
 
+# So much of a collector's words goes into the log.
+_QUOTED = 200
+
+_log = logging.getLogger(__name__)
 _STOCK_LOG = logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.exporter")
 
 
@@ -246,17 +261,26 @@ class _Hush(logging.Filter):
 
 class _AsIs:
     """
-    Stand for *channel*, and send bytes as they are.
+    Stand for *channel*, send bytes as they are, and let *hear* know what is answered.
     """
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, hear: Callable[[ExportTraceServiceResponse], None]) -> None:
         self._channel = channel
+        self._hear = hear
 
     def unary_unary(self, method: str, **options: Any) -> Any:
         """
         Return what calls *method*.
         """
-        return self._channel.unary_unary(method, **{**options, "request_serializer": None})
+        call = self._channel.unary_unary(method, **{**options, "request_serializer": None})
+
+        def heard(**options: Any) -> ExportTraceServiceResponse:
+            answer: ExportTraceServiceResponse = call(**options)
+            self._hear(answer)
+
+            return answer
+
+        return heard
 
 
 class Exporter(OTLPSpanExporter):
@@ -266,20 +290,22 @@ class Exporter(OTLPSpanExporter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stub = lambda channel: TraceServiceStub(_AsIs(channel))  # type: ignore[no-untyped-call]
+        self._stub = lambda channel: TraceServiceStub(_AsIs(channel, self._hear))  # type: ignore[no-untyped-call]
         self._client = self._stub(self._channel)
+        self._rejected: Rejected | None = None
         self._hush = _Hush()
         _STOCK_LOG.addFilter(self._hush)
 
-    def post(self, request: Encoded) -> SpanExportResult:
+    def post(self, request: Encoded) -> SpanExportResult | Rejected:
         """
         Send *request*; what may go better the next time is tried again, within the exporter's time limit.
         """
+        self._rejected = None
         with self._hush:
             result: SpanExportResult = self._export(request)  # type: ignore[arg-type]  # see `_translate_data`
         self._hush.failing = result is not SpanExportResult.SUCCESS
 
-        return result
+        return self._rejected or result
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """
@@ -287,6 +313,12 @@ class Exporter(OTLPSpanExporter):
         """
         super().shutdown(timeout_millis, **kwargs)
         _STOCK_LOG.removeFilter(self._hush)
+
+    def _hear(self, answer: ExportTraceServiceResponse) -> None:
+        # What the stock exporter does not look at.
+        partial = answer.partial_success
+        if partial.rejected_spans > 0:
+            self._rejected = Rejected(partial.rejected_spans, partial.error_message)
 
     def _translate_data(self, data: Any) -> Any:
         return data.body if isinstance(data, Encoded) else super()._translate_data(data).SerializeToString()
@@ -298,12 +330,17 @@ class Exporter(OTLPSpanExporter):
 class OtlpSender:
     """
     Send traversals by *post*, which takes requests as an `Exporter` does.
+
+    Attributes:
+        rejected: How many spans the collector did not take out of requests that it took otherwise.
     """
 
     def __init__(self, post: Post, close: Callable[[], None], resource: Resource, scope: InstrumentationScope) -> None:
         self._post = post
         self._close = close
         self._encoder = Encoder(resource, scope)
+        self._rejections = Burst(_log, "the collector rejects spans")
+        self.rejected = 0
 
     def early(self, item: Sampled) -> Encoded | None:
         """
@@ -316,6 +353,11 @@ class OtlpSender:
         Send *batch*, and return why that failed, or nothing.
         """
         result = self._post(self._encoder.encode(batch))
+        if isinstance(result, Rejected):
+            self.rejected += result.spans
+            self._rejections.tell(self.rejected, result.why[:_QUOTED])
+            return ""
+        self._rejections.tell(self.rejected)
 
         return "" if result is SpanExportResult.SUCCESS else "the collector does not take them; the log says more"
 

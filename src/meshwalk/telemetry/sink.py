@@ -63,6 +63,13 @@ class Telemetry:
         """
         return sum(export.failed for export in self._exports)
 
+    @property
+    def rejected(self) -> int:
+        """
+        Count the spans that a collector did not take where it took the others that came with them.
+        """
+        return sum(export.rejected for export in self._exports)
+
     @classmethod
     def from_environment(cls) -> Self:
         """
