@@ -26,7 +26,6 @@ from google.protobuf.message_factory import GetMessageClass
 Path = tuple[str | int, ...]
 
 _WIDTH = 5
-_BOUND = 1 << 7 * _WIDTH
 KEPT = 1 << 14
 
 _LENGTH_DELIMITED = 2
@@ -248,6 +247,17 @@ def _runs(pieces: Sequence[bytes | tuple[str, str] | str]) -> Iterator[tuple[str
         yield None, run
 
 
+class _Pairs(dict[int, bytes]):
+    """
+    Write numbers of 14 bits as two bytes that both say that another follows; two million bytes at most.
+    """
+
+    def __missing__(self, number: int) -> bytes:
+        pair = self[number] = bytes((number & 0x7F | 0x80, number >> 7 | 0x80))
+
+        return pair
+
+
 class _Wide(dict[int, bytes]):
     """
     Write numbers as varints of five bytes.
@@ -256,17 +266,19 @@ class _Wide(dict[int, bytes]):
     """
 
     def __missing__(self, number: int) -> bytes:
-        if not 0 <= number < _BOUND:
+        last = _LAST.get(number >> 28)
+        if last is None:
             raise OverflowError(f"{number} has no room in {_WIDTH} bytes")
         # Seven bits to a byte, the low ones first; every byte but the last says that another follows.
-        low = number & 0x7F | number << 1 & 0x7F00 | number << 2 & 0x7F0000 | number << 3 & 0x7F000000
-        filled = (low | number << 4 & 0x7F00000000 | 0x80808080).to_bytes(_WIDTH, "little")
+        filled = _PAIRS[number & 0x3FFF] + _PAIRS[number >> 14 & 0x3FFF] + last
         if number < KEPT:
             self[number] = filled
 
         return filled
 
 
+_PAIRS = _Pairs()
+_LAST = {bits: bytes((bits,)) for bits in range(1 << 7)}
 WIDE = _Wide()
 
 
