@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,11 +17,11 @@ import pytest
 from meshwalk.backends.base import ChatRequest
 from meshwalk.model import Limits
 from meshwalk.problems import MeshwalkError, SetupError
-from meshwalk.server.many import MOST_HELD
+from meshwalk.server.many import MOST_HELD, MOST_HELD_BYTES
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import CallFailed, Client
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
-from serving import Gate, Listing, Scripted, desk
+from serving import Gate, Listing, Scripted, desk, saying
 
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +89,50 @@ class TestClient:
             gate.open.set()
 
         assert ("quick", "at last") == (quick.answer, (await slow).answer)
+
+    async def test_a_request_lingers_until_its_frame_is_full(self) -> None:
+        """
+        Requests that wait for company travel together once there are enough of them, however long they might have waited.
+        """
+        little = saying("yes")
+        async with desk({"little": little}) as (client, _), client.many(linger=3600, largest=3) as many:
+            tasks = [asyncio.create_task(many.route(str(number))) for number in range(2)]
+            # Three whole round trips on the same connection later they are still here.
+            for _ in range(3):
+                await client.graphs()
+            waiting = len(little.asked)
+            with anyio.fail_after(20):
+                await many.route("2")
+                await asyncio.gather(*tasks)
+
+        assert (0, ["0", "1", "2"]) == (waiting, sorted(request.prompt for request in little.asked))
+
+    async def test_a_lone_request_lingers_no_longer_than_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Nobody comes, and the request goes out all the same, when the time that was said is over and not before.
+        """
+        loop, timers = asyncio.get_running_loop(), list[tuple[float, Callable[[], object]]]()
+        set_timer = loop.call_later
+
+        def call_later(delay: float, call: Callable[..., object], *args: object, **named: Any) -> asyncio.TimerHandle:
+            if delay != 1234.5:
+                return set_timer(delay, call, *args, **named)
+            timers.append((delay, call))
+            return set_timer(3600, call, *args)
+
+        little = saying("yes")
+        async with desk({"little": little}) as (client, _), client.many(linger=1234.5) as many:
+            monkeypatch.setattr(loop, "call_later", call_later)
+            lone = asyncio.create_task(many.route("hi"))
+            for _ in range(3):
+                await client.graphs()
+            waiting = len(little.asked)
+            ((_, over),) = timers
+            over()
+            with anyio.fail_after(20):
+                await lone
+
+        assert (0, 1) == (waiting, len(little.asked))
 
     @pytest.mark.parametrize(
         "asked",
@@ -247,6 +291,26 @@ class TestServer:
 
         assert MOST_HELD == asked
         assert MOST_HELD + 100 == len({result.seq for result in results})
+
+    async def test_a_caller_that_does_not_read_holds_its_walks_back(self) -> None:
+        """
+        Where results are not fetched, so many bytes of them wait and no more, and the rest is walked once they are.
+        """
+        size, count = MOST_HELD_BYTES // 64, 400
+        little = saying("x" * size)
+        async with desk({"little": little}) as (client, _), stream_to(client) as call:
+            await call.write(routing_pb2.RouteManyRequest(items=[item(seq) for seq in range(1, count + 1)]))
+            seen = -1
+            # Until a whole round trip on the same connection changes nothing.
+            while seen < 64 or len(little.asked) > seen:
+                seen = len(little.asked)
+                await client.graphs()
+            results = await results_of(call, count)
+
+        # A few are with the connection, and some had begun when those before them ended.
+        assert 64 <= seen < 256
+        assert count == len({result.seq for result in results}) == len(little.asked)
+        assert {size} == {len(result.reply.answer.text) for result in results}
 
     async def test_an_idle_stream_does_not_hold_up_a_stop(self) -> None:
         """
