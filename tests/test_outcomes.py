@@ -127,7 +127,7 @@ class TestRows:
         [
             ('{"id": "a", "id": "b"}', "the key 'id' stands twice in one object"),
             ('{"outcomes": {"large": {"score": 1, "score": 0}}}', "the key 'score' stands twice in one object"),
-            ('{"more": ' + "[" * 1000 + "]" * 1000 + "}", "this is nested too deeply"),
+            ('{"more": ' + "[" * 100_000 + "]" * 100_000 + "}", "this is nested too deeply"),
         ],
     )
     def test_a_row_says_everything_once(self, tmp_path: Path, line: str, message: str) -> None:
