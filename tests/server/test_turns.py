@@ -4,9 +4,13 @@ Connections to a shared port, one for each listener in turn.
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -56,7 +60,28 @@ def connected(stack: ExitStack, listeners: list[socket.socket], count: int) -> l
     return given
 
 
+# Whether another process is kept from a file: it prints so, since that is who locks are against.
+ANOTHER = """
+import fcntl, sys
+try:
+    fcntl.lockf(open(sys.argv[1], "r+"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    print("kept out")
+"""
+
+
 class TestTakeTurns:
+    def test_locks_on_files_stay(self, three: list[socket.socket], tmp_path: Path) -> None:
+        """
+        To look for the listeners lets go of no lock that the process has on a file, such as SQLite's on a store.
+        """
+        with (tmp_path / "some.sqlite").open("w") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            found = sum(1 for _ in turns._listeners(three[0].getsockname()[1]))
+            said = subprocess.run([sys.executable, "-c", ANOTHER, file.name], capture_output=True, text=True, check=True)
+
+        assert (3, "kept out\n") == (found, said.stdout)
+
     def test_each_is_given_the_next(self, three: list[socket.socket]) -> None:
         """
         Of 30 connections each of three listeners is given ten.

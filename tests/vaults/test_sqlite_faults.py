@@ -5,6 +5,7 @@ What can go wrong with a file: it is said in one sentence, nothing is half done,
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -93,6 +94,15 @@ def execute(path: Path, script: str) -> None:
         connection.executescript(script)
 
 
+# What another process does that reads from a file and goes.
+ELSEWHERE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT * FROM sqlite_master").fetchall()
+connection.close()
+"""
+
+
 class TestOpening:
     async def test_file_is_made_with_its_folder(self, tmp_path: Path) -> None:
         """
@@ -147,6 +157,20 @@ class TestOpening:
 
         assert str(path) in str(raised.value)
         assert before == content(path)
+
+    async def test_to_open_it_twice_leaves_the_locks_of_the_first(self, path: Path) -> None:
+        """
+        A second vault on the same file, in the same process, does not make others take the first for gone.
+        """
+        first = await SqliteVault.open(path)
+        second = await SqliteVault.open(path)
+        await anyio.run_process([sys.executable, "-c", ELSEWHERE, str(path)])
+        # Whoever is the last to close the file takes this one away.
+        there = path.with_name(path.name + "-wal").exists()
+        await second.aclose()
+        await first.aclose()
+
+        assert there
 
     async def test_other_version_is_refused(self, path: Path) -> None:
         """

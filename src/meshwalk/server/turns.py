@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISSOCK
 
 
 # What the system call is called with, see bpf(2); it has no name in the C library.
@@ -99,9 +100,15 @@ def _made(command: int, attributes: bytes) -> Iterator[int]:
 def _listeners(port: int) -> Iterator[socket.socket]:
     """
     Give this process's own sockets that listen at *port*, which gRPC made and shows to nobody.
+
+    Nothing but sockets is duplicated: to close any descriptor of a file lets go of all locks that the process has on it
+    (POSIX.1-2017, fcntl), and SQLite's are among them.
     """
     for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(OSError), _duplicate(int(descriptor.name)) as one:  # some are closed meanwhile, or no sockets
+        with suppress(OSError):  # some are closed meanwhile
+            if not S_ISSOCK(os.fstat(int(descriptor.name)).st_mode):
+                continue
+        with suppress(OSError), _duplicate(int(descriptor.name)) as one:
             listens = one.family in {socket.AF_INET, socket.AF_INET6} and one.getsockopt(
                 socket.SOL_SOCKET, socket.SO_ACCEPTCONN
             )

@@ -15,6 +15,7 @@ until that is used again.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -145,8 +146,13 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # What is left for retries are answers, which are nobody else's to read.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            # What is left for retries are answers, which are nobody else's to read.  A file that is there is not opened: to
+            # close it lets go of the locks of whoever else in this process has the books open (POSIX.1-2017, fcntl).
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            if path.is_dir():
+                # SQLite says no more than that it cannot open it.
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self._connect(may_make=True)
         except (OSError, sqlite3.Error) as error:
             if is_busy(error):
