@@ -102,8 +102,9 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "training": (*_GROUND, "weights", "outcomes", "classifiers", "roles"),
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
+    "redaction": (*_GROUND, "imports"),
     "mesh": (
-        *(*_GROUND, "imports", "counting", "loader", "plan", "engine", "store", "backends", "classifiers", "vaults", "once"),
+        *(*_GROUND, "redaction", "counting", "loader", "plan", "engine", "store", "backends", "classifiers", "vaults", "once"),
     ),
     "auroc": (),
     "confidences": (*_GROUND, "outcomes", "plan", "auroc"),

@@ -345,6 +345,28 @@ class TestSinks:
 
         assert done == listing.traversals
 
+    async def test_what_nobody_catches_holds_up_no_record_behind_it(self) -> None:
+        """
+        After a sink that raises what is no `Exception`, whoever says when is asked once more, for the records that are left.
+        """
+
+        class Stopping(Listing):
+            def record(self, traversal: Traversal, plan: Plan) -> None:
+                super().record(traversal, plan)
+                if len(self.traversals) == 1:
+                    raise GeneratorExit
+
+        listing, calls = Stopping(), list[Callable[[], None]]()
+        async with Mesh(PLAN, sinks=[listing]) as mesh:
+            mesh.record_later(calls.append)
+            for _ in range(3):
+                await mesh.route("Hello")
+            with pytest.raises(GeneratorExit):
+                calls.pop()()
+            calls.pop()()
+
+            assert (3, []) == (len(listing.traversals), calls)
+
     async def test_one_sinks_fault_is_its_own(self, caplog: pytest.LogCaptureFixture) -> None:
         """
         A sink that raises stops neither the walk nor the other sinks.
@@ -369,6 +391,13 @@ def failing(text: str) -> str:
     Fail on everything.
     """
     raise ValueError(text)
+
+
+def giving_up(text: str) -> str:
+    """
+    Raise what is no `Exception`.
+    """
+    raise GeneratorExit(text)
 
 
 def leaving(text: str) -> str:
@@ -430,7 +459,9 @@ class TestContent:
         assert content is not None
         assert (ToolCall("c1", "dial", '{"number": "###-####"}'),) == content.messages[1].tool_calls
 
-    @pytest.mark.parametrize(("function", "raised"), [("failing", "ValueError"), ("leaving", "SystemExit")])
+    @pytest.mark.parametrize(
+        ("function", "raised"), [("failing", "ValueError"), ("leaving", "SystemExit"), ("giving_up", "GeneratorExit")]
+    )
     async def test_that_cannot_be_redacted_is_not_recorded(
         self, caplog: pytest.LogCaptureFixture, function: str, raised: str
     ) -> None:

@@ -10,7 +10,6 @@ not recorded.  Closing the mesh waits for the walks under way and until every re
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections import deque
@@ -30,14 +29,14 @@ from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.classifiers import Classifier, open_classifier, opens
 from meshwalk.counting import Tokenizer
 from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, gates, passage
-from meshwalk.imports import import_named
 from meshwalk.loader import load_graph
 from meshwalk.model import CacheSpec, Limits, Sampling, Value
 from meshwalk.once import Once
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.problems import SetupError
+from meshwalk.redaction import Redaction
 from meshwalk.store import TraceStore
-from meshwalk.trace import Content, Form, Message, Request, Scopes, Traversal
+from meshwalk.trace import Form, Message, Request, Scopes, Traversal
 from meshwalk.vaults import DEFAULT_TENANT, Vault, open_vault
 
 
@@ -49,7 +48,6 @@ RETRY_WINDOW_US = 600_000_000
 # How often a vault that was away is told what it missed, when nobody else asks it anything.
 FLUSH_SECONDS = 1.0
 
-Redactor = Callable[[str], str]
 # Has a call made soon, as an event loop does.
 Later = Callable[[Callable[[], None]], object]
 
@@ -106,7 +104,7 @@ class Mesh:
         self._own: list[Backend | Classifier] = []
         self._store: TraceStore | None = None
         self._sinks: tuple[Sink, ...] = ()
-        self._redactors: tuple[Redactor, ...] = ()
+        self._redaction = Redaction(())
         self._outbox: deque[Traversal] = deque()
         self._filled = anyio.Event()
         self._later: Later | None = None
@@ -119,7 +117,7 @@ class Mesh:
     async def __aenter__(self) -> Self:
         if self._engine is not None:
             raise SetupError(f"the mesh of graph '{self.plan.name}' is open already")
-        self._redactors = tuple(_redactor(name) for name in self.plan.graph.recording.redact)
+        self._redaction = Redaction(self.plan.graph.recording.redact)
         try:
             backends = await self._open_backends()
             classifiers = await self._open_classifiers()
@@ -374,7 +372,7 @@ class Mesh:
             self._outbox.append(traversal)
             if len(self._outbox) == 1:
                 self._later(self.hand_over)
-        elif self._redactors:
+        elif self._redaction.functions:
             self._outbox.append(traversal)
             self._filled.set()
         else:
@@ -386,37 +384,20 @@ class Mesh:
             self._filled = anyio.Event()
             self.hand_over()
 
-    def _redacted(self, content: Content) -> Content | None:
-        try:
-            messages = tuple(map(self._redacted_message, content.messages))
-            return Content(messages, self._redacted_text(content.answer))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
-            _log.error("content is not recorded: a redacting function raised %s", type(error).__name__)
-            return None
-
-    def _redacted_message(self, message: Message) -> Message:
-        # What a tool is to be called with is made of what was said, and is not free of it.
-        calls = tuple(call._replace(arguments=self._redacted_text(call.arguments)) for call in message.tool_calls)
-
-        return message._replace(content=self._redacted_text(message.content), tool_calls=calls)
-
-    def _redacted_text(self, text: str) -> str:
-        for redact in self._redactors:
-            text = redact(text)
-            if not isinstance(text, str):
-                raise TypeError("a redacting function returns text")
-
-        return text
-
     def hand_over(self) -> None:
         """
         Hand the sinks at once what waits for that.
         """
-        while self._outbox:
-            traversal = self._outbox.popleft()
-            if traversal.content is not None:
-                traversal.content = self._redacted(traversal.content)
-            self._give(traversal)
+        try:
+            while self._outbox:
+                traversal = self._outbox.popleft()
+                if traversal.content is not None:
+                    traversal.content = self._redaction(traversal.content)
+                self._give(traversal)
+        finally:
+            # A sink may raise what nobody catches; those behind it are handed over all the same.
+            if self._outbox and self._later is not None:
+                self._later(self.hand_over)
 
     def _give(self, traversal: Traversal) -> None:
         for sink in self._sinks:
@@ -424,14 +405,6 @@ class Mesh:
                 sink.record(traversal, self.plan)
             except Exception:  # noqa: BLE001 (one sink's fault is not another's, nor the caller's)
                 _log.exception("a sink did not take a traversal", extra={"meshwalk.traversal_id": traversal.traversal_id})
-
-
-def _redactor(name: str) -> Redactor:
-    found = import_named(name, "record.redact")
-    if not callable(found) or inspect.iscoroutinefunction(found):
-        raise SetupError(f"record.redact: '{name}' is not a plain function from text to text")
-
-    return found
 
 
 def load(

@@ -53,7 +53,7 @@ DEFAULT_GRACE_SECONDS = 10.0
 
 # How long records wait for company before they are handed over.  By then the reply is on its way; and what encodes them is had
 # from memory once for all that have come, which takes a third off what they cost a server that is busy with other things.
-_COMPANY_SECONDS = 0.005
+_COMPANY_SECONDS = 0.01
 
 
 class Server:
