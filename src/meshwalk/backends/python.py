@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from math import isfinite
+from sys import float_info
 
 from anyio import get_cancelled_exc_class
 
@@ -58,11 +58,18 @@ _is_count = partial(_is_whole, bits=_COUNT_BITS)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    # Of a NaN this is not true, either.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
 
 
 def _is(kind: type[tuple[object, ...]], part: Fits) -> Fits:
-    return lambda value: isinstance(value, kind) and all(map(part, value))
+    fields = getattr(kind, "_fields", None)
+
+    def fits(value: object) -> bool:
+        # What goes around the constructor may have made a named tuple of any length.
+        return isinstance(value, kind) and (fields is None or len(value) == len(fields)) and all(map(part, value))
+
+    return fits
 
 
 def _or_none(fits: Fits) -> Fits:
