@@ -39,6 +39,9 @@ VERSION = 1
 # ill; and who waits is inside a hop's time, and would rather hear so.
 BUSY_SECONDS = 2.0
 
+# How often one who waits for another's transaction looks whether it is over.
+_LOOK_SECONDS = 0.002
+
 PARTS = Amount._fields
 SUMS = ("spent", "held", "overrun", "assumed")
 SUM_COLUMNS = tuple(f"{total}_{part}" for total in SUMS for part in PARTS)
@@ -317,13 +320,12 @@ def _begin(connection: sqlite3.Connection, seconds: float) -> None:
 
 def _patiently(act: Callable[[], T], until: float) -> T:
     # SQLite's own way of waiting sleeps for up to 100 ms and not at all where two make a file at once; who then comes anew
-    # overtakes who has slept.  Transactions take about a millisecond, so everyone looks that often.
-    pause = 0.000_2
+    # overtakes who has slept.  Transactions take one or two milliseconds, so everyone looks that often; to look more often
+    # costs two busy workers a tenth of their time.
     while True:
         try:
             return act()
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() > until:
                 raise
-            time.sleep(pause)
-            pause = min(0.002, 1.5 * pause)
+            time.sleep(_LOOK_SECONDS)
