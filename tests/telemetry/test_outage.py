@@ -108,7 +108,7 @@ async def test_what_a_collector_rejects_is_counted(port: int, caplog: pytest.Log
     Spans that a collector leaves out of what it takes are counted and told of once a burst, in its words, and not sent again.
     """
     some, all_taken = ExportTraceServiceResponse(), ExportTraceServiceResponse()
-    some.partial_success.rejected_spans, some.partial_success.error_message = 3, "too old" + "!" * 1_000
+    some.partial_success.rejected_spans, some.partial_success.error_message = 3, "too old\n" + "!" * 1_000
     # A collector may say something without rejecting any.
     all_taken.partial_success.error_message = "nearly full"
     plan = triage()
@@ -124,7 +124,7 @@ async def test_what_a_collector_rejects_is_counted(port: int, caplog: pytest.Log
     assert (9, 0, 0) == (telemetry.rejected, telemetry.failed, telemetry.dropped)
     assert 4 * SPANS == len(receiver.span_ids)
     assert ["(3 so far)", "(9 so far)"] == [words[len("the collector rejects spans ") :][:10] for words in said]
-    assert all(words.endswith("too old" + "!" * 193) for words in said)
+    assert all(words.endswith(r"'too old\n" + "!" * 192 + "'") for words in said)
 
 
 async def test_end_does_not_wait_for_a_collector_that_is_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

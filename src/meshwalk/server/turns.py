@@ -105,15 +105,21 @@ def _listeners(port: int) -> Iterator[socket.socket]:
     (POSIX.1-2017, fcntl), and SQLite's are among them.
     """
     for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # some are closed meanwhile
-            if not S_ISSOCK(os.fstat(int(descriptor.name)).st_mode):
-                continue
-        with suppress(OSError), _duplicate(int(descriptor.name)) as one:
+        if not _is_socket(int(descriptor.name)):
+            continue
+        with suppress(OSError), _duplicate(int(descriptor.name)) as one:  # some are closed meanwhile
             listens = one.family in {socket.AF_INET, socket.AF_INET6} and one.getsockopt(
                 socket.SOL_SOCKET, socket.SO_ACCEPTCONN
             )
             if listens and one.getsockname()[1] == port:
                 yield one
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 def _duplicate(descriptor: int) -> socket.socket:

@@ -355,7 +355,7 @@ class OtlpSender:
         result = self._post(self._encoder.encode(batch))
         if isinstance(result, Rejected):
             self.rejected += result.spans
-            self._rejections.tell(self.rejected, result.why[:_QUOTED])
+            self._rejections.tell(self.rejected, repr(result.why[:_QUOTED]))
             return ""
         self._rejections.tell(self.rejected)
 
