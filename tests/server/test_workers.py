@@ -44,6 +44,14 @@ print('{"ready":true}', flush=True)
 while True: signal.pause()
 """
 
+# Breaks when it is told to stop.
+BREAKING = """
+import os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+print('{"ready":true}', flush=True)
+while True: signal.pause()
+"""
+
 # Is ready the first time, and then never again.
 ONCE = """
 import pathlib, signal, sys
@@ -189,6 +197,18 @@ class TestWorking:
             (pid,) = workers.pids
 
         assert gone(pid)
+        lost = "had not stopped after 0.05 s and was killed; what it had not recorded yet is lost"
+        assert [f"worker 1 (process {pid}) {lost}"] == told.lines
+
+    async def test_one_that_breaks_as_it_stops_is_told_of(self, told: Told) -> None:
+        """
+        A worker that does not come to its end in good order may have lost something, and the log says so; others are not named.
+        """
+        async with working(program(BREAKING), 1, complain=told, grace=10) as workers:
+            (pid,) = workers.pids
+
+        lost = "ended with exit code 3 as it stopped; what it had not recorded yet is lost"
+        assert [f"worker 1 (process {pid}) {lost}"] == told.lines
 
     async def test_supervisor_that_is_killed_leaves_nobody(self) -> None:
         """

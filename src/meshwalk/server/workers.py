@@ -208,22 +208,29 @@ class Workers:
         code = await process.wait()
         del self._running[number]
         await process.aclose()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        self._complain(f"worker {number + 1} (process {process.pid}) {how}; another one starts in {pause:g} s")
+        self._complain(f"worker {number + 1} (process {process.pid}) {_ended(code)}; another one starts in {pause:g} s")
 
     async def stop(self) -> None:
         """
-        Let every worker end what it does, and kill those that do not come to an end.
+        Let every worker end what it does, and kill those that do not come to an end; who does not end well is told of.
         """
-        processes = list(self._running.values())
-        for process in processes:
+        # One that had ended before was told of then.
+        running = {number for number, process in self._running.items() if process.returncode is None}
+        for process in self._running.values():
             _tell(process, signal.SIGTERM)
-        with anyio.move_on_after(self._grace + MARGIN_SECONDS):
-            for process in processes:
+        patience = self._grace + MARGIN_SECONDS
+        with anyio.move_on_after(patience):
+            for process in self._running.values():
                 await process.wait()
-        for process in processes:
+        for number, process in sorted(self._running.items()):
+            code = process.returncode
             _tell(process, signal.SIGKILL)
             await process.aclose()
+            if number in running and code not in _STOPPED:
+                how = (
+                    f"had not stopped after {patience:g} s and was killed" if code is None else f"{_ended(code)} as it stopped"
+                )
+                self._complain(f"worker {number + 1} (process {process.pid}) {how}; what it had not recorded yet is lost")
         self._running.clear()
 
 
@@ -249,6 +256,14 @@ async def working(
     finally:
         with anyio.CancelScope(shield=True):
             await workers.stop()
+
+
+# How a worker ends that is told to stop: one that is told very early has not learnt yet what that means.
+_STOPPED = (0, -signal.SIGTERM)
+
+
+def _ended(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 async def _said(process: Process) -> bytes:
