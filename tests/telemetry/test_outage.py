@@ -103,10 +103,13 @@ async def test_outage_is_told_once_and_then_spans_go_on(port: int, caplog: pytes
     assert SPANS == len(receiver.span_ids)
 
 
-async def test_what_a_collector_rejects_is_counted(port: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_a_collector_rejects_is_counted(
+    port: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Spans that a collector leaves out of what it takes are counted and told of once a burst, in its words, and not sent again.
     """
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "20")
     some, all_taken = ExportTraceServiceResponse(), ExportTraceServiceResponse()
     some.partial_success.rejected_spans, some.partial_success.error_message = 3, "too old\n" + "!" * 1_000
     # A collector may say something without rejecting any.
