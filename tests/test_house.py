@@ -81,6 +81,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
         *("cancelling", "backends.base", "counting", "roles", "vaults"),
     ),
     "inbox": (),
+    "redaction": (*_GROUND, "imports"),
     "telemetry": (*_GROUND, "plan", "hops", "inbox", "templates"),
     "store": (*_GROUND, "plan", "hops", "inbox"),
     # the library: looking back
@@ -102,7 +103,6 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     "training": (*_GROUND, "weights", "outcomes", "classifiers", "roles"),
     # the doors
     "once": (*_GROUND, "vaults", "engine"),
-    "redaction": (*_GROUND, "imports"),
     "mesh": (
         *(*_GROUND, "redaction", "counting", "loader", "plan", "engine", "store", "backends", "classifiers", "vaults", "once"),
     ),

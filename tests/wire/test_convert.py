@@ -133,6 +133,15 @@ class TestRequests:
 
         assert expected == convert.unpack_request(packed, left).limits.deadline_us
 
+    def test_attributes_come_by_name(self) -> None:
+        """
+        The wire keeps no order of attributes, so whoever reads them is given one.
+        """
+        names = [f"a{number:02}" for number in range(50)]
+        message = convert.pack_request(Request((), attributes=dict.fromkeys(reversed(names), 1.0)))
+
+        assert names == list(convert.unpack_request(message).attributes)
+
     def test_a_value_without_a_kind(self) -> None:
         """
         The wire can say a value that is none; each such attribute is named.

@@ -40,8 +40,8 @@ _FOREIGN: tuple[tuple[type[BaseException], type[BackendError]], ...] = (
 )
 
 
-# Of money, and of tokens and microseconds: more than any call has, and little enough that what all calls of a walk come to is
-# never past the 64 bits that messages and records have for it.
+# Of money, and of tokens and microseconds: more than any call has, and little enough that the sums over a thousand calls have
+# room in the 64 bits of messages and records.
 _COST_BITS, _COUNT_BITS = 53, 40
 
 

@@ -22,7 +22,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from stat import S_ISSOCK
 
 
 # What the system call is called with, see bpf(2); it has no name in the C library.
@@ -101,13 +100,11 @@ def _listeners(port: int) -> Iterator[socket.socket]:
     """
     Give this process's own sockets that listen at *port*, which gRPC made and shows to nobody.
 
-    Nothing but sockets is duplicated: to close any descriptor of a file lets go of all locks that the process has on it
-    (POSIX.1-2017, fcntl), and SQLite's are among them.
+    Each descriptor is borrowed, and none is closed, not even a copy: that would let go of all locks that the process has on a
+    file (POSIX.1-2017, fcntl), and SQLite's are among them.
     """
     for descriptor in Path("/proc/self/fd").iterdir():
-        if not _is_socket(int(descriptor.name)):
-            continue
-        with suppress(OSError), _duplicate(int(descriptor.name)) as one:  # some are closed meanwhile
+        with suppress(OSError), _borrowed(int(descriptor.name)) as one:  # some are closed meanwhile, or no sockets
             listens = one.family in {socket.AF_INET, socket.AF_INET6} and one.getsockopt(
                 socket.SOL_SOCKET, socket.SO_ACCEPTCONN
             )
@@ -115,17 +112,10 @@ def _listeners(port: int) -> Iterator[socket.socket]:
                 yield one
 
 
-def _is_socket(descriptor: int) -> bool:
+@contextmanager
+def _borrowed(descriptor: int) -> Iterator[socket.socket]:
+    one = socket.socket(fileno=descriptor)
     try:
-        return S_ISSOCK(os.fstat(descriptor).st_mode)
-    except OSError:
-        return False
-
-
-def _duplicate(descriptor: int) -> socket.socket:
-    copy = os.dup(descriptor)
-    try:
-        return socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        raise
+        yield one
+    finally:
+        one.detach()

@@ -38,6 +38,9 @@ SETTLED_SECONDS = 30.0
 # How much longer than its own grace a worker is given before it is killed.
 MARGIN_SECONDS = 5.0
 
+# How a worker ends that is told to stop: one that is told very early has not learnt yet what that means.
+_STOPPED = (0, -signal.SIGTERM)
+
 # How a worker's line begins.
 _READY = b'{"ready":true'
 
@@ -256,10 +259,6 @@ async def working(
     finally:
         with anyio.CancelScope(shield=True):
             await workers.stop()
-
-
-# How a worker ends that is told to stop: one that is told very early has not learnt yet what that means.
-_STOPPED = (0, -signal.SIGTERM)
 
 
 def _ended(code: int) -> str:

@@ -26,6 +26,7 @@ from google.protobuf.message_factory import GetMessageClass
 Path = tuple[str | int, ...]
 
 _WIDTH = 5
+_BOUND = 1 << 7 * _WIDTH
 KEPT = 1 << 14
 
 _LENGTH_DELIMITED = 2
@@ -152,7 +153,6 @@ class _Body:
                 continue
             arguments = []
             for _, said in numbers:
-                # A literal is a constant of the function, which is had for less than a name.
                 arguments.append(repr(said) if isinstance(said, bytes) else said)
             names[pack := f"_pack{len(names)}"] = Struct("<" + "".join(form for form, _ in numbers)).pack
             parts.append(f"{pack}({', '.join(arguments)})")
@@ -247,17 +247,6 @@ def _runs(pieces: Sequence[bytes | tuple[str, str] | str]) -> Iterator[tuple[str
         yield None, run
 
 
-class _Pairs(dict[int, bytes]):
-    """
-    Write numbers of 14 bits as two bytes that both say that another follows; two million bytes at most.
-    """
-
-    def __missing__(self, number: int) -> bytes:
-        pair = self[number] = bytes((number & 0x7F | 0x80, number >> 7 | 0x80))
-
-        return pair
-
-
 class _Wide(dict[int, bytes]):
     """
     Write numbers as varints of five bytes.
@@ -266,19 +255,17 @@ class _Wide(dict[int, bytes]):
     """
 
     def __missing__(self, number: int) -> bytes:
-        last = _LAST.get(number >> 28)
-        if last is None:
+        if not 0 <= number < _BOUND:
             raise OverflowError(f"{number} has no room in {_WIDTH} bytes")
         # Seven bits to a byte, the low ones first; every byte but the last says that another follows.
-        filled = _PAIRS[number & 0x3FFF] + _PAIRS[number >> 14 & 0x3FFF] + last
+        low = number & 0x7F | number << 1 & 0x7F00 | number << 2 & 0x7F0000 | number << 3 & 0x7F000000
+        filled = (low | number << 4 & 0x7F00000000 | 0x80808080).to_bytes(_WIDTH, "little")
         if number < KEPT:
             self[number] = filled
 
         return filled
 
 
-_PAIRS = _Pairs()
-_LAST = {bits: bytes((bits,)) for bits in range(1 << 7)}
 WIDE = _Wide()
 
 
