@@ -32,8 +32,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from meshwalk.inbox import Burst
 from meshwalk.telemetry import names
 from meshwalk.telemetry.export import Encoded, Sampled
-from meshwalk.templates import Path, Template, Text, calls_of, opening, summed, unpacked
-from meshwalk.trace import Kind, Straight
+from meshwalk.templates import Path, Template, Text, calls_of, opening, outputs_of, summed, unpacked
+from meshwalk.trace import KIND_WORDS, Kind, Straight
 
 
 # How many spans the templates write together: each takes about six kilobytes, and a millisecond to be made, and walks over
@@ -108,7 +108,7 @@ class _Differing(NamedTuple):
 def _spans(straight: Straight) -> Iterator[_Differing]:
     calls = calls_of(straight)
     walk: dict[str, str | Text] = {
-        names.TRAVERSAL_ID: Text("traversal.traversal_id.encode()"),
+        names.TRAVERSAL_ID: Text("traversal.traversal_id.encode()", 32),
         names.SESSION: Text("session.encode()"),
         names.WORKFLOW: Text("workflow.encode()"),
         names.TENANT: Text("tenant.encode()"),
@@ -123,7 +123,7 @@ def _spans(straight: Straight) -> Iterator[_Differing]:
     for hop, leg in enumerate(straight.legs):
         own, call, hop_id = f"hop{hop}_", f"call{hop}_", f"ids[{8 * hop}:{8 * hop + 8}]"
         outputs: dict[str, str | Text] = {}
-        for name, value in leg.outputs.items():
+        for name, value in outputs_of(leg):
             said = f"{own}outputs[{name!r}]"
             outputs[names.OUTPUT + name] = Text(f"{said}.encode()") if isinstance(value, str) else said
         lasted = f"{own}at - {own}started_us"
@@ -148,8 +148,9 @@ def _spans(straight: Straight) -> Iterator[_Differing]:
             names.USAGE_REASONING: f"{call}reasoning_tokens",
             names.CACHE_AGE_US: f"{call}cache_age_us",
             names.RESPONSE_MODEL: Text(f"{call}model.encode()"),
-            names.FINISH_REASONS: Text(f"{call}finish_reason.encode()"),
         }
+        if leg.call.finish_reason not in KIND_WORDS:
+            used[names.FINISH_REASONS] = Text(f"{call}finish_reason.encode()")
         span_id, ended_us = f"fromhex({call}span_id)", f"{call}at + {call}latency_us"
         yield _Differing(span_id, hop_id, f"{call}at", ended_us, {**spent, **used, **timing})
     if straight.refused_by:

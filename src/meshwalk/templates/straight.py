@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from meshwalk.trace import Called, Leg, Straight, Timing, Usage
+from meshwalk.model import Value
+from meshwalk.trace import KIND_WORDS, Called, Leg, Straight, Timing, Usage
 
 
 def unpacked(straight: Straight) -> Iterator[str]:
@@ -24,6 +25,15 @@ def unpacked(straight: Straight) -> Iterator[str]:
         yield f"{_named(f'call{hop}_', Usage)} = call{hop}_usage"
         if any(leg.call.timing):
             yield f"{_named(f'call{hop}_', Timing)} = call{hop}_timing"
+
+
+def outputs_of(leg: Leg) -> Iterator[tuple[str, Value]]:
+    """
+    Give the outputs of *leg* that its kind leaves open.
+    """
+    for name, value in leg.outputs.items():
+        if name != "finish_reason" or value not in KIND_WORDS:
+            yield name, value
 
 
 def calls_of(straight: Straight) -> Sequence[str]:

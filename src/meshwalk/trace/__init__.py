@@ -51,13 +51,14 @@ from meshwalk.trace.exchange import (
     Usage,
     make_scopes,
 )
-from meshwalk.trace.legs import Called, Kind, Leg, Step, Straight, make_called, make_leg, make_straight
+from meshwalk.trace.legs import KIND_WORDS, Called, Kind, Leg, Step, Straight, make_called, make_leg, make_straight
 from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
 __all__ = [
     "FORMAT",
+    "KIND_WORDS",
     "AtLength",
     "Attempt",
     "AttemptStatus",

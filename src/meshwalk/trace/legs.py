@@ -18,6 +18,7 @@ from functools import partial
 from typing import NamedTuple
 
 from meshwalk.model import Amount, Caps, Limits, Value
+from meshwalk.signals import FINISH_REASONS
 from meshwalk.trace.entries import Attempt, Basis, Began, Entry, Facts, Granted, Replied, View
 from meshwalk.trace.exchange import Timing, Usage
 from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
@@ -28,6 +29,9 @@ Step = tuple[Entry, tuple[Wish, ...]]
 
 # Of the attributes of a request, those that every graph has.
 _ASKED = frozenset({"urgency", "correctness"})
+
+# Words that are few, so that a kind has them in it; what a provider says besides is only told from nothing.
+KIND_WORDS = frozenset(FINISH_REASONS)
 
 # The scope every walk has for itself.
 _REQUEST = "request"
@@ -180,12 +184,13 @@ class Straight(NamedTuple):
         kind: list[object] = [ended[0], ended[1], *map(bool, facts.scopes), facts.sampling.max_tokens]
         kind += [value for name, value in facts.attributes if name in _ASKED]
         for node, _, _, _, outputs, edge, _, verdicts, call in legs:
-            kind += node, edge, verdicts, *outputs, *map(type, outputs.values())
+            word = outputs.get("finish_reason")
+            kind += node, edge, verdicts, *outputs, *map(type, outputs.values()), word if word in KIND_WORDS else None
             if call is not None:
                 _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, *_ = call
                 _, _, cached, reasoned = usage
                 kind += cost is None, output is None, any(timing), not cached, not reasoned, basis
-                kind += not model, not reason, simulated, age_us is None
+                kind += not model, reason if reason in KIND_WORDS else not reason, simulated, age_us is None
 
         return tuple(kind)
 

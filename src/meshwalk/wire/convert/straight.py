@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meshwalk.templates import Path, Template, Text, calls_of, summed, unpacked
+from meshwalk.templates import Path, Template, Text, calls_of, outputs_of, summed, unpacked
 from meshwalk.trace import Straight, Traversal
 from meshwalk.wire.convert.hops import Prototypes
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
@@ -24,16 +24,16 @@ def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.R
         return
     latency_us = f"hop{len(straight.legs) - 1}_at" if straight.legs else "0"
     places: dict[Path, str | Text] = {
-        ("traversal_id",): Text("traversal_id"),
-        ("trace_id",): Text("trace_id"),
-        ("traversal", "traversal_id"): Text("traversal_id"),
-        ("traversal", "trace_id"): Text("trace_id"),
-        ("traversal", "span_id"): Text("traversal.span_id.encode()"),
+        ("traversal_id",): Text("traversal_id", 32),
+        ("trace_id",): Text("trace_id", 32),
+        ("traversal", "traversal_id"): Text("traversal_id", 32),
+        ("traversal", "trace_id"): Text("trace_id", 32),
+        ("traversal", "span_id"): Text("traversal.span_id.encode()", 16),
         ("traversal", "began", "seconds"): "traversal.began_unix_us // 1000000",
         ("traversal", "began", "nanos"): "traversal.began_unix_us % 1000000 * 1000",
     }
     if traversal.parent_span_id:
-        places["traversal", "parent_span_id"] = Text("traversal.parent_span_id.encode()")
+        places["traversal", "parent_span_id"] = Text("traversal.parent_span_id.encode()", 16)
     if straight.answer_hop is not None:
         places["answer", "text"] = Text("answer.encode()")
         places["answer", "finish_reason"] = Text("finish_reason.encode()")
@@ -83,7 +83,7 @@ def _hop(straight: Straight, hop: int) -> Iterator[tuple[Path, str | Text]]:
         yield ("started_us",), f"{own}started_us"
     yield ("latency_us",), lasted
     yield ("engine_us",), lasted if leg.call is None else f"{lasted} - {call}latency_us"
-    for name, value in leg.outputs.items():
+    for name, value in outputs_of(leg):
         said = f"{own}outputs[{name!r}]"
         if isinstance(value, str):
             yield ("outputs", name, "string"), Text(f"{said}.encode()")
