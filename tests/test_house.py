@@ -71,7 +71,7 @@ GRANTS: Mapping[str, tuple[str, ...]] = {
     # the workshop: the only rooms that touch the world during a request
     "cancelling": (),
     "vaults": (*_GROUND, "budgets", "variables"),
-    "templates": ("trace",),
+    "templates": ("model", "trace"),
     "wire": (*_GROUND, "budgets", "plan", "hops", "templates"),
     "backends": (*_GROUND, "outcomes", "imports", "variables", "cancelling"),
     "roles": (*_GROUND, "weights"),

@@ -113,17 +113,18 @@ class Express:
         Walk the request of *trip* to its end, straight as far as that goes.
         """
         ticket = 0
-        views = granted_views = _NO_VIEWS
+        views = shared = _NO_VIEWS
         purse: Purse | None = None
         unread: Reply | None = None
         raised: BaseException | None = None
+        request, facts, reads_budget = trip.request, trip.facts, self.plan.reads_budget
         if self.keeps_books:
             purse = purse_of(self.plan, self.shop, trip)
             # Guards that are asked before the first reservation see the budgets as they stand now.
             if self.plan.looks_first:
                 await purse.look()
-            views = purse.views()
-        request, facts, reads_budget = trip.request, trip.facts, self.plan.reads_budget
+            if reads_budget:
+                views = purse.views()
         # The clock is read here as `trip.now` reads it.
         clock_ns, began_ns = trip.clock_ns, trip.began_ns
         posts = self.plain_posts if request.sampling == _UNSET and not facts.counted else self.posts
@@ -158,9 +159,9 @@ class Express:
                 given = await self._reserved(post, trip, walk, purse, Need(cost, inputs, most_outputs, 1, 1))
                 if not isinstance(given, int):
                     return await self._resume(trip, Detour(walk.told(), replies, purse, **given))
-                ticket, granted_views = given, purse.views()
+                ticket, shared = given, purse.shared
                 if reads_budget:
-                    walk.see(granted_views)
+                    walk.see(purse.views())
             called_at = (clock_ns() - began_ns) // 1000
             if walk.deadline_at - called_at < post.least_us:
                 line = Line(post.node, 0, ticket, Need(cost, inputs, most_outputs, 1, 1))
@@ -192,13 +193,12 @@ class Express:
             if purse is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                 purse.settle(ticket, spent, assumed=False)
-                views = purse.views()
                 if reads_budget:
-                    walk.see(views)
+                    walk.see(purse.views())
             called = make_called((
                 post.backend_name, called_at, latency_us, cost, inputs, most_outputs,
                 _timing(reply, asked) if waits else reply.timing, usage, cost_nano_usd, basis, reply.model, reply.finish_reason,
-                reply.simulated, reply.cache_age_us, span_id, granted_views, views,
+                reply.simulated, reply.cache_age_us, span_id, shared,
             ))  # fmt: skip
             stop = stop.leave(walk, (clock_ns() - began_ns) // 1000, said, called)
         hop = walk.answer_hop

@@ -18,7 +18,6 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
 from anyio import CancelScope
 
@@ -52,10 +51,8 @@ _log = logging.getLogger(__name__)
 LEASE_GRACE_US = 2_000_000
 
 
-class _Held(NamedTuple):
-    amount: Amount
-    hold: Hold | None
-
+# What is held for a ticket, in the walk's own limits and in the vault.
+_Held = tuple[Amount, Hold | None]
 
 _NOTHING = Amount()
 _NO_TICKETS: Mapping[int, Amount] = {}
@@ -77,7 +74,8 @@ class Purse:
     """
 
     __slots__ = (
-        "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_unsure", "_vault", "_views", "_walk_id", "waited_us",
+        "_caps", "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_shown", "_since", "_spent", "_unsure", "_vault",
+        "_walk_id", "waited_us",
     )  # fmt: skip
 
     def __init__(
@@ -88,11 +86,13 @@ class Purse:
         self._vault = vault
         self._walk_id = walk_id
         self._now = now
-        caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
-        # The walk's own limits, and then the shared scopes once the vault has told how they stand; what is reserved and
-        # settled since is in them, so that whoever looks has nothing to add up.
-        self._views: tuple[View, ...] = (View(REQUEST, caps),)
+        self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
+        self._spent = _NOTHING
         self._held: dict[int, _Held] = {}
+        # The shared scopes as the vault last told of them, and what was spent since then of what was held.  Most walks are
+        # not asked how they stand, so it is added up for those that are.
+        self._shown: tuple[View, ...] = ()
+        self._since: list[tuple[Amount, Amount]] = []
         # What the vault is not told yet, oldest first.
         self._pending: list[Settlement] = []
         # What was asked for and not answered.
@@ -120,13 +120,20 @@ class Purse:
         """
         Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
         """
-        if not spent:
-            return self._views
-        change = _NOTHING
-        for ticket, amount in spent.items():
-            change = change.plus(amount).less(self._held[ticket].amount)
+        own, since = self._spent, list(self._since)
+        for ticket, (amount, _) in self._held.items():
+            now = spent.get(ticket, amount)
+            own = own.plus(now)
+            since.append((now, amount))
 
-        return _changed(self._views, change)
+        return (View(REQUEST, self._caps, own), *_changed(self._shown, since))
+
+    @property
+    def shared(self) -> tuple[View, ...]:
+        """
+        Show the shared scopes alone.
+        """
+        return _changed(self._shown, self._since)
 
     async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
         """
@@ -178,10 +185,7 @@ class Purse:
         return self._take(need, None)
 
     def _take(self, need: Need, hold: Hold | None) -> int:
-        amount, ((scope, caps, used, away), *shared) = need.amount, self._views
-        # In the shared scopes the vault has counted it.
-        self._views = (_make_view((scope, caps, used.plus(amount), away)), *shared)
-        self._held[self._made] = _Held(amount, hold)
+        self._held[self._made] = (need.amount, hold)
 
         return self._made
 
@@ -190,8 +194,9 @@ class Purse:
         Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
         """
         amount, hold = self._held.pop(ticket)
-        self._views = _changed(self._views, spent.less(amount))
+        self._spent = self._spent.plus(spent)
         if hold is not None:
+            self._since.append((spent, amount))
             self._pending.append(make_settlement((hold.scopes[0].tenant, hold.id, spent, assumed)))
 
     async def close(self) -> None:
@@ -212,14 +217,11 @@ class Purse:
         """
         Show how the walk's own limits stand.
         """
-        _, caps, used, _ = self._views[0]
-        if not self._held:
-            return make_standing((caps, used, _NOTHING, None, ""))
         held = _NOTHING
-        for one in self._held.values():
-            held = held.plus(one.amount)
+        for amount, _ in self._held.values():
+            held = held.plus(amount)
 
-        return Standing(caps, used.less(held), held)
+        return make_standing((self._caps, self._spent, held, None, ""))
 
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
@@ -227,11 +229,11 @@ class Purse:
         """
         Put what the vault told of the shared scopes in place of what was known.
         """
-        shared = [
+        self._shown = tuple([
             _make_view((scope.kind, caps, spent.plus(held), away))
             for scope, (caps, spent, held, _, away) in zip(self._scopes, standings, strict=True)
-        ]
-        self._views = (self._views[0], *shared)
+        ])
+        self._since.clear()
 
     def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Hold:
         lease_us = max(0, deadline_at - self._now()) + LEASE_GRACE_US
@@ -313,8 +315,14 @@ class Purse:
         return answer  # noqa: RET504 (to a type checker the scope may end early)
 
 
-def _changed(views: Iterable[View], change: Amount) -> tuple[View, ...]:
-    return tuple([_make_view((scope, caps, used.plus(change), away)) for scope, caps, used, away in views])
+def _changed(views: tuple[View, ...], since: Iterable[tuple[Amount, Amount]]) -> tuple[View, ...]:
+    """
+    Show *views* with what was spent *since* in place of what was held for it.
+    """
+    for spent, held in since:
+        views = tuple([view.settled(spent, held) for view in views])
+
+    return views
 
 
 def need_of(call: Called) -> Need:

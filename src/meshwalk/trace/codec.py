@@ -34,7 +34,7 @@ from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
-FORMAT = 4
+FORMAT = 5
 
 
 def encode(traversal: Traversal) -> bytes:
@@ -94,14 +94,14 @@ _PLAIN = ("traversal_id", "trace_id", "span_id", "parent_span_id", "sampled", "b
 
 def _in_short(straight: Straight) -> list[Any]:
     # The text that `_plain` would come to as well, call by call; most records are made here.
-    (attributes, *size, sampling, scopes, counted, healthy), limits, legs, *ended, views = straight
+    (attributes, *size, sampling, scopes, counted, healthy), limits, legs, *ended, shared = straight
 
     return [
         [attributes, *size, [*sampling], [*scopes], counted, healthy],
         [*limits],
         [[*leg[:_CALL_AT], None if leg.call is None else _call(leg.call)] for leg in legs],
         *ended,
-        views,
+        shared,
     ]
 
 
@@ -118,9 +118,9 @@ _TIMING_AT, _USAGE_AT = Called._fields.index("timing"), Called._fields.index("us
 
 
 def _straight(fields: list[Any]) -> Straight:
-    facts, limits, legs, *ended, views = fields
+    facts, limits, legs, *ended, shared = fields
 
-    return Straight._make([_facts(facts), Limits(*limits), tuple(map(_leg, legs)), *ended, _views(views)])
+    return Straight._make([_facts(facts), Limits(*limits), tuple(map(_leg, legs)), *ended, _views(shared)])
 
 
 def _leg(fields: list[Any]) -> Leg:
@@ -135,8 +135,7 @@ def _called(fields: list[Any]) -> Called:
     return call._replace(
         timing=Timing(*call.timing),
         usage=Usage(*call.usage),
-        granted_views=_views(call.granted_views),
-        views=_views(call.views),
+        shared=_views(call.shared),
     )
 
 

@@ -31,6 +31,12 @@ class View(NamedTuple):
     used: Amount = Amount()
     away: str = ""
 
+    def settled(self, spent: Amount, held: Amount) -> View:
+        """
+        Show it with what was *spent* in place of what was *held* for it.
+        """
+        return self._replace(used=self.used.plus(spent).less(held))
+
 
 class Attempt(NamedTuple):
     """

@@ -45,8 +45,8 @@ class Called(NamedTuple):
         at: When its reservation was granted and it began.
         latency_us: How long it took.
         cost_bound: With the two below: what was reserved; None cannot be bounded.
-        granted_views: The budgets as the reservation left them, and *views* as the hop left them; empty where only the walk's
-            own limits count, which follow from the other legs.
+        shared: The budgets that it shares with other walks, as the reservation left them.  What it spent went from there, and
+            how the walk's own limits stood follows from the other legs.
     """
 
     backend: str
@@ -64,8 +64,7 @@ class Called(NamedTuple):
     simulated: bool = False
     cache_age_us: int | None = None
     span_id: str = ""
-    granted_views: tuple[View, ...] = ()
-    views: tuple[View, ...] = ()
+    shared: tuple[View, ...] = ()
 
     @property
     def held(self) -> Amount:
@@ -136,7 +135,7 @@ class Straight(NamedTuple):
 
     Args:
         answer_hop: Whose reply was served; None if the walk was refused, and then by which node, and why.
-        views: The budgets when it began; empty where only its own limits count.
+        shared: The budgets that it shares with other walks, where guards asked for them before anything was reserved.
     """
 
     facts: Facts
@@ -145,7 +144,7 @@ class Straight(NamedTuple):
     answer_hop: int | None = None
     refused_by: str = ""
     reason: str = ""
-    views: tuple[View, ...] = ()
+    shared: tuple[View, ...] = ()
 
     @property
     def path(self) -> list[str]:
@@ -177,17 +176,16 @@ class Straight(NamedTuple):
 
         None is one of a kind: some of it was decided while the vault of shared budgets was away.
         """
-        facts, _, legs, *ended, views = self
-        # Where only a walk's own limits count, there is no vault.
-        if views and any(view.away for call in self.calls for view in (*call.granted_views, *call.views)):
-            return None
+        facts, _, legs, *ended, _ = self
         kind: list[object] = [ended[0], ended[1], *map(bool, facts.scopes), facts.sampling.max_tokens]
         kind += [value for name, value in facts.attributes if name in _ASKED]
         for node, _, _, _, outputs, edge, _, verdicts, call in legs:
             word = outputs.get("finish_reason")
             kind += node, edge, verdicts, *outputs, *map(type, outputs.values()), word if word in KIND_WORDS else None
             if call is not None:
-                _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, *_ = call
+                _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, _, shared = call
+                if shared and any([view.away for view in shared]):
+                    return None
                 _, _, cached, reasoned = usage
                 kind += cost is None, output is None, any(timing), not cached, not reasoned, basis
                 kind += not model, reason if reason in KIND_WORDS else not reason, simulated, age_us is None
@@ -252,14 +250,16 @@ class Straight(NamedTuple):
         limits = self.limits
         caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
         spent = Amount()
-        yield Began(0, self.facts, limits, self.views or (View(_REQUEST, caps, spent),))
+        yield Began(0, self.facts, limits, (View(_REQUEST, caps, spent), *self.shared))
         for hop, (leg, call) in enumerate((leg, leg.call) for leg in self.legs):
             if call is None:
                 yield Replied(hop, leg.at, leg.outputs)
                 continue
-            yield Granted(hop, call.at, call.granted_views or (View(_REQUEST, caps, spent.plus(call.held)),))
-            spent = spent.plus(call.spent)
-            yield Replied(hop, leg.at, leg.outputs, (call.attempt,), call.views or (View(_REQUEST, caps, spent),))
+            held, paid, shared = call.held, call.spent, call.shared
+            yield Granted(hop, call.at, (View(_REQUEST, caps, spent.plus(held)), *shared))
+            spent = spent.plus(paid)
+            settled = [view.settled(paid, held) for view in shared]
+            yield Replied(hop, leg.at, leg.outputs, (call.attempt,), (View(_REQUEST, caps, spent), *settled))
 
 
 # As for legs: the constructor that takes the fields one by one is for those who are in no hurry.

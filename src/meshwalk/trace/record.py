@@ -273,7 +273,7 @@ class Traversal:
         """
         if self.straight is not None:
             calls = self.straight.calls
-            return sum([call.cost_nano_usd for call in calls if any(view.away for view in call.granted_views + call.views)])
+            return sum([call.cost_nano_usd for call in calls if any(view.away for view in call.shared)])
         away: set[int] = set()
         slack = 0
         for entry, _ in self.steps:

@@ -143,7 +143,7 @@ class StraightWalk:
     Decide a walk on *course* under its effective *limits*.
 
     Args:
-        views: How budgets stand, where more than the walk's own limits count.
+        views: How budgets stand, where guards read them: the walk's own limits, and those that it shares.
 
     Attributes:
         stop: The node whose hop is under way; None once the walk is over, or has to go on as a `Walk`.
@@ -211,7 +211,7 @@ class StraightWalk:
         """
         Return the walk so far.
         """
-        told = make_straight((self._facts, self._limits, tuple(self.legs), self.answer_hop, "", "", self._views))
+        told = make_straight((self._facts, self._limits, tuple(self.legs), self.answer_hop, "", "", self._views[1:]))
         by = self._refused_by
 
         return told if by is None else told._replace(refused_by=by.name, reason=by.reason or "")
