@@ -11,7 +11,7 @@ from meshwalk.budgets.account import Account
 from meshwalk.budgets.judgement import Answer, Refusal, Standing, judge, make_standing, refusal_of
 from meshwalk.budgets.ledger import Ledger
 from meshwalk.budgets.readings import pressure, used_share
-from meshwalk.budgets.scopes import Hold, Line, Need, Place, Scope, Settlement, Statement, make_hold, make_settlement
+from meshwalk.budgets.scopes import Hold, Line, Need, Place, Scope, Settlement, Statement, make_hold, make_need, make_settlement
 from meshwalk.budgets.wording import usd
 from meshwalk.signals import REQUEST
 
@@ -32,6 +32,7 @@ __all__ = [
     "Statement",
     "judge",
     "make_hold",
+    "make_need",
     "make_settlement",
     "make_standing",
     "pressure",

@@ -65,6 +65,10 @@ class Answer(NamedTuple):
     standings: tuple[Standing, ...]
 
 
+# As for standings.
+make_answer: Callable[[tuple[Refusal | None, tuple[Standing, ...]]], Answer] = partial(tuple.__new__, Answer)
+
+
 def judge(need: Need, standings: Sequence[Standing]) -> tuple[int, int, bool] | None:
     """
     Return None if *need* fits everywhere, else where it does not.

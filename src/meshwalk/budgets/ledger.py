@@ -20,7 +20,7 @@ from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from meshwalk.budgets.account import Account
-from meshwalk.budgets.judgement import Answer, Standing, make_standing, refusal_of
+from meshwalk.budgets.judgement import Answer, Standing, make_answer, make_standing, refusal_of
 from meshwalk.budgets.scopes import Hold, Need, Place, Scope, Settlement, Statement
 from meshwalk.model import Amount, Caps, ScopeKind
 
@@ -34,14 +34,14 @@ Key = tuple[str, ScopeKind, str, int | None, int]
 
 
 class _Held(NamedTuple):
-    keys: Sequence[Key]
+    accounts: Sequence[Account]
     need: Need
     amount: Amount
     expires_at: int
     place: Place
 
 
-_make_held: Callable[[tuple[Sequence[Key], Need, Amount, int, Place]], _Held] = partial(tuple.__new__, _Held)
+_make_held: Callable[[tuple[Sequence[Account], Need, Amount, int, Place]], _Held] = partial(tuple.__new__, _Held)
 
 
 class Ledger:
@@ -83,7 +83,7 @@ class Ledger:
         if refusal is not None:
             return Answer(refusal, standings)
 
-        return Answer(None, self._take(now, hold, keys, standings))
+        return make_answer((None, self._take(now, hold, keys, standings)))
 
     def charge(
         self, now: int, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False
@@ -167,13 +167,14 @@ class Ledger:
         """
         Name the accounts that *scopes* mean, and show how they stand.
         """
-        accounts, keys, standings = self._accounts, [], []
+        accounts, own, keys, standings = self._accounts, self._caps, [], []
         for scope in scopes:
             key = key_of(scope, now)
             keys.append(key)
-            *_, window_us, number = key
-            resets_in_us = None if window_us is None else (number + 1) * window_us - now
-            standings.append(accounts.get(key, _EMPTY).standing(self._caps_of(scope), resets_in_us))
+            window_us = key[3]
+            resets_in_us = None if window_us is None else (key[4] + 1) * window_us - now
+            caps = self._caps_of(scope) if own else scope.caps
+            standings.append(accounts.get(key, _EMPTY).standing(caps, resets_in_us))
 
         return keys, tuple(standings)
 
@@ -182,14 +183,14 @@ class Ledger:
         Set aside what *hold* asks for, and show how the accounts, which stood as in *standings*, stand now.
         """
         id_, scopes, need, lease_us, place = hold
-        amount, accounts, used_at, granted = need.amount, self._accounts, self._used_at, []
+        amount, accounts, granted = need.amount, [], []
         for key, (caps, spent, _, resets_in_us, _) in zip(keys, standings, strict=True):
-            account = accounts.get(key) or self._account(key, now)
-            used_at[key] = now
+            account = self._account(key, now)
             account.hold(amount)
+            accounts.append(account)
             granted.append(make_standing((caps, spent, account.held, resets_in_us, "")))
         tenant, expires_at = scopes[0].tenant, now + lease_us
-        self._holds[tenant, id_] = _make_held((keys, need, amount, expires_at, place))
+        self._holds[tenant, id_] = _make_held((accounts, need, amount, expires_at, place))
         if len(self._leases) >= 2 * len(self._holds) + 1024:
             # Most of them were settled long before their lease ends.
             self._leases = [(held.expires_at, *key) for key, held in self._holds.items()]
@@ -204,10 +205,11 @@ class Ledger:
         held = self._holds.pop((tenant, id_), None)
         if held is None:
             return
-        keys, need, amount, _, place = held
+        # An account with a hold is never swept out.
+        accounts, need, amount, _, place = held
         bounded = need.bounded
-        for key in keys:
-            self._accounts[key].settle(amount, spent, place, bounded=bounded, assumed=assumed)
+        for account in accounts:
+            account.settle(amount, spent, place, bounded=bounded, assumed=assumed)
 
     def _remember(self, key: tuple[str, str], now: int) -> None:
         # Taken out first, so that the oldest stays in front.

@@ -95,6 +95,7 @@ class Settlement(NamedTuple):
 
 
 # Each walk makes several; the constructors that take the fields one by one need twice the time.
+make_need: Callable[[tuple[int | None, int | None, int | None, int | None, int | None]], Need] = partial(tuple.__new__, Need)
 make_hold: Callable[[tuple[str, tuple[Scope, ...], Need, int, Place]], Hold] = partial(tuple.__new__, Hold)
 make_settlement: Callable[[tuple[str, str, Amount, bool]], Settlement] = partial(tuple.__new__, Settlement)
 

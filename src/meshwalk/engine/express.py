@@ -17,7 +17,7 @@ from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk import roles
 from meshwalk.backends.base import Backend, ChatRequest, Classifier, Stations
-from meshwalk.budgets import Need, Refusal
+from meshwalk.budgets import Need, Refusal, make_need
 from meshwalk.engine.asking import Ask, Asker
 from meshwalk.engine.calls import Ended
 from meshwalk.engine.charge import charge
@@ -156,7 +156,7 @@ class Express:
             if (cost is None or cost > walk.sure_nano_usd) and not walk.affords(cost, inputs, most_outputs):
                 break
             if purse is not None:
-                given = await self._reserved(post, trip, walk, purse, Need(cost, inputs, most_outputs, 1, 1))
+                given = await self._reserved(post, trip, walk, purse, make_need((cost, inputs, most_outputs, 1, 1)))
                 if not isinstance(given, int):
                     return await self._resume(trip, Detour(walk.told(), replies, purse, **given))
                 ticket, shared = given, purse.shared

@@ -17,7 +17,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import partial, reduce
 
 from anyio import CancelScope
 
@@ -87,10 +87,10 @@ class Purse:
         self._walk_id = walk_id
         self._now = now
         self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
-        self._spent = _NOTHING
         self._held: dict[int, _Held] = {}
-        # The shared scopes as the vault last told of them, and what was spent since then of what was held.  Most walks are
-        # not asked how they stand, so it is added up for those that are.
+        # What was spent; then the shared scopes as the vault last told of them, and what was spent since then of what was
+        # held.  Most walks are not asked how they stand, so it is added up for those that are.
+        self._spent: list[Amount] = []
         self._shown: tuple[View, ...] = ()
         self._since: list[tuple[Amount, Amount]] = []
         # What the vault is not told yet, oldest first.
@@ -120,13 +120,13 @@ class Purse:
         """
         Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
         """
-        own, since = self._spent, list(self._since)
-        for ticket, (amount, _) in self._held.items():
-            now = spent.get(ticket, amount)
-            own = own.plus(now)
-            since.append((now, amount))
+        used, since = list(self._spent), list(self._since)
+        for ticket, (held, _) in self._held.items():
+            now = spent.get(ticket, held)
+            used.append(now)
+            since.append((now, held))
 
-        return (View(REQUEST, self._caps, own), *_changed(self._shown, since))
+        return (View(REQUEST, self._caps, _total(used)), *_changed(self._shown, since))
 
     @property
     def shared(self) -> tuple[View, ...]:
@@ -194,7 +194,7 @@ class Purse:
         Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
         """
         amount, hold = self._held.pop(ticket)
-        self._spent = self._spent.plus(spent)
+        self._spent.append(spent)
         if hold is not None:
             self._since.append((spent, amount))
             self._pending.append(make_settlement((hold.scopes[0].tenant, hold.id, spent, assumed)))
@@ -217,11 +217,9 @@ class Purse:
         """
         Show how the walk's own limits stand.
         """
-        held = _NOTHING
-        for amount, _ in self._held.values():
-            held = held.plus(amount)
+        held = _total(amount for amount, _ in self._held.values())
 
-        return make_standing((self._caps, self._spent, held, None, ""))
+        return make_standing((self._caps, _total(self._spent), held, None, ""))
 
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
@@ -229,10 +227,12 @@ class Purse:
         """
         Put what the vault told of the shared scopes in place of what was known.
         """
-        self._shown = tuple([
-            _make_view((scope.kind, caps, spent.plus(held), away))
-            for scope, (caps, spent, held, _, away) in zip(self._scopes, standings, strict=True)
-        ])
+        self._shown = tuple(
+            [
+                _make_view((scope.kind, caps, spent.plus(held), away))
+                for scope, (caps, spent, held, _, away) in zip(self._scopes, standings, strict=True)
+            ]
+        )
         self._since.clear()
 
     def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Hold:
@@ -313,6 +313,10 @@ class Purse:
             answer = await self._vault.exchange(settlement, hold)
 
         return answer  # noqa: RET504 (to a type checker the scope may end early)
+
+
+def _total(amounts: Iterable[Amount]) -> Amount:
+    return reduce(Amount.plus, amounts, _NOTHING)
 
 
 def _changed(views: tuple[View, ...], since: Iterable[tuple[Amount, Amount]]) -> tuple[View, ...]:

@@ -184,7 +184,7 @@ class Straight(NamedTuple):
             kind += node, edge, verdicts, *outputs, *map(type, outputs.values()), word if word in KIND_WORDS else None
             if call is not None:
                 _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, _, shared = call
-                if shared and any([view.away for view in shared]):
+                if shared and any(view.away for view in shared):
                     return None
                 _, _, cached, reasoned = usage
                 kind += cost is None, output is None, any(timing), not cached, not reasoned, basis
