@@ -22,7 +22,7 @@ _USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0,
 REPLIES = st.builds(
     Reply,
     st.just("yes"),
-    finish_reason=st.sampled_from(REASONS),
+    finish_reason=st.sampled_from((*REASONS, "", "eos", "à la fin")),
     usage=st.none() | _USAGE,
     confidence=st.none() | st.floats(0, 1),
     timing=st.builds(Timing, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),

@@ -79,6 +79,38 @@ class TestOneKind:
         assert packed(first, "yes", known) == told(first, "yes", known)
         assert convert.write_straight(second, "yes", "stop", known) is not None
 
+    def test_finish_reasons_that_are_no_word_of_ours_are_of_one_kind(self) -> None:
+        """
+        A provider that ends each reply in words of its own takes the room of one template, and not of one each time.
+        """
+        plan = two_calls()
+        odd = [walks_of(plan, [Reply("yes", finish_reason=f"reason {number}")], ["s"])[0] for number in range(5)]
+        usual = [walks_of(plan, [Reply("yes", finish_reason=reason)], ["s"])[0] for reason in ("stop", "length", "")]
+
+        assert 1 == len({record.kind for record in odd})
+        assert 4 == len({record.kind for record in (*odd, *usual)})
+
+    def test_a_signal_of_that_name_may_say_anything(self) -> None:
+        """
+        What a classifier of the author's own writes as `finish_reason` takes no room of its own, either.
+        """
+        straight = self.records()[1][0].straight
+        assert straight is not None, "it has no hop that went otherwise"
+        first, *others = straight.legs
+        legs = [(first._replace(outputs={"finish_reason": f"said {number}"}), *others) for number in range(5)]
+
+        assert 1 == len({straight._replace(legs=several).kind for several in legs})
+
+    def test_what_a_finish_reason_is_taken_for_is_told(self) -> None:
+        """
+        Words of a provider that are taken for different ones of ours are not written over each other.
+        """
+        plan, known = two_calls(), Prototypes(two_calls())
+        for reason in ("eos", "à la fin", "eos"):
+            (record, _) = walks_of(plan, [Reply("yes", finish_reason=reason)], ["s"])
+
+            assert packed(record, "yes", Prototypes(plan)) == told(record, "yes", known)
+
     def test_what_has_no_room_is_packed(self) -> None:
         """
         A cost past what a place holds is told all the same.
