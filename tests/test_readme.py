@@ -14,6 +14,7 @@ import pytest
 
 from meshwalk.loader import read_graph
 from meshwalk.plan import compile_plan
+from meshwalk.trace import FORMAT
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,3 +81,10 @@ def test_there_are_blocks() -> None:
     The blocks are found, so that a change of fences cannot empty these tests.
     """
     assert {"sh": 10, "python": 3, "yaml": 7} == {kind: len(blocks(kind)) for kind in ("sh", "python", "yaml")}
+
+
+def test_the_format_of_records_is_said() -> None:
+    """
+    Who reads of the changes learns which records can be read.
+    """
+    assert f"Records have format {FORMAT}, and older ones are not read." in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from budgeting import LARGE, NOTHING, PARIS, SURE, Bench, Clock, Scripted, SlowVault, asking, plus, shared
+from budgeting import LARGE, NOTHING, PARIS, SMALL, SURE, Bench, Clock, Scripted, SlowVault, asking, plus, shared
 from helpers import plan_of
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Place, Scope
@@ -323,6 +323,35 @@ class TestGuards:
 
         assert [before, plus(before, LARGE), plus(before, Amount(1_120_000, 12, 50, 1, 1))] == views
         assert ["look", "exchange", "exchange"] == vault.calls
+
+    async def test_views_follow_each_call(self) -> None:
+        """
+        A second call sees what the first one really cost, once, and its own worst case until it is settled, too.
+        """
+        done = await self.walked(4_880_001)
+        views = [
+            entry.views[1].used
+            for entry, _ in done.traversal.steps
+            if isinstance(entry, Began | Granted | Replied) and entry.views
+        ]
+        before, large = Amount(4_880_001), Amount(1_120_000, 12, 50, 1, 1)
+        after = plus(before, large)
+
+        assert ("look", "large", "small") == done.path
+        assert [before, plus(before, LARGE), after, plus(after, SMALL), plus(after, CHEAP)] == views
+
+    async def test_what_was_seen_at_first_survives_its_record(self) -> None:
+        """
+        Budgets that guards read before anything was reserved are in the record, and come back in their own type.
+        """
+        record = (await self.walked(1_000)).traversal
+        assert record.straight is not None, "it has no hop that went otherwise"
+        (seen,) = record.straight.shared
+        back = decode(encode(record)).straight
+
+        assert Amount(1_000) == seen.used
+        assert back is not None
+        assert repr((seen,)) == repr(back.shared)
 
     async def test_a_preview_only_looks(self) -> None:
         """

@@ -142,6 +142,14 @@ class TestRequests:
 
         assert names == list(convert.unpack_request(message).attributes)
 
+    def test_outputs_come_by_name(self) -> None:
+        """
+        So is whoever reads what a hop gave: it is shown the same each time.
+        """
+        names = [f"o{number:02}" for number in range(50)]
+
+        assert names == list(values.unpack_values(values.pack_values(dict.fromkeys(reversed(names), 1.0))))
+
     def test_a_value_without_a_kind(self) -> None:
         """
         The wire can say a value that is none; each such attribute is named.

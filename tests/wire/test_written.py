@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers import plan_of
 from meshwalk.plan import Plan
-from meshwalk.trace import Called, Reply, Straight, Traversal
+from meshwalk.trace import Called, Reply, Straight, Traversal, View
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
@@ -79,20 +79,23 @@ class TestOneKind:
         assert packed(first, "yes", known) == told(first, "yes", known)
         assert convert.write_straight(second, "yes", "stop", known) is not None
 
-    def test_finish_reasons_that_are_no_word_of_ours_are_of_one_kind(self) -> None:
+    def test_finish_reasons_take_little_room(self) -> None:
         """
-        A provider that ends each reply in words of its own takes the room of one template, and not of one each time.
+        Walks all of whose replies stopped are of one kind, and whatever ends others are of another: not of one for each word.
         """
         plan = two_calls()
-        odd = [walks_of(plan, [Reply("yes", finish_reason=f"reason {number}")], ["s"])[0] for number in range(5)]
-        usual = [walks_of(plan, [Reply("yes", finish_reason=reason)], ["s"])[0] for reason in ("stop", "length", "")]
 
-        assert 1 == len({record.kind for record in odd})
-        assert 4 == len({record.kind for record in (*odd, *usual)})
+        def kind(*reasons: str) -> object:
+            return walks_of(plan, [Reply("yes", finish_reason=reason) for reason in reasons], ["s"])[0].kind
+
+        others = {kind(reason) for reason in ("length", "eos", "à la fin")} | {kind("length", "stop"), kind("stop", "eos")}
+
+        assert 1 == len(others)
+        assert kind("stop") not in others
 
     def test_a_signal_of_that_name_may_say_anything(self) -> None:
         """
-        What a classifier of the author's own writes as `finish_reason` takes no room of its own, either.
+        What a classifier of the author's own writes as `finish_reason` takes no room for each word, either.
         """
         straight = self.records()[1][0].straight
         assert straight is not None, "it has no hop that went otherwise"
@@ -100,6 +103,19 @@ class TestOneKind:
         legs = [(first._replace(outputs={"finish_reason": f"said {number}"}), *others) for number in range(5)]
 
         assert 1 == len({straight._replace(legs=several).kind for several in legs})
+
+    def test_what_was_decided_while_the_vault_was_away_is_of_no_kind(self) -> None:
+        """
+        It tells of a slack that others of its kind would not have.
+        """
+        straight = self.records()[1][0].straight
+        assert straight is not None, "it has no hop that went otherwise"
+        first, *others = straight.legs
+        assert first.call is not None
+        away = first._replace(call=first.call._replace(shared=(View("session", away="local"),)))
+
+        assert straight.kind is not None
+        assert straight._replace(legs=(away, *others)).kind is None
 
     def test_what_a_finish_reason_is_taken_for_is_told(self) -> None:
         """

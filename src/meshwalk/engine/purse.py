@@ -17,7 +17,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial, reduce
+from functools import reduce
 
 from anyio import CancelScope
 
@@ -41,7 +41,7 @@ from meshwalk.engine.workshop import Workshop
 from meshwalk.model import Amount, Budget, Caps, Limits
 from meshwalk.plan import Plan
 from meshwalk.problems import VaultAway
-from meshwalk.trace import Called, Scopes, View
+from meshwalk.trace import Called, Scopes, View, make_view
 from meshwalk.vaults.base import DEFAULT_TENANT, Vault
 
 
@@ -56,9 +56,6 @@ _Held = tuple[Amount, Hold | None]
 
 _NOTHING = Amount()
 _NO_TICKETS: Mapping[int, Amount] = {}
-
-# One walk makes several; the constructor that takes the fields one by one needs twice the time.
-_make_view: Callable[[tuple[str, Caps, Amount, str]], View] = partial(tuple.__new__, View)
 
 
 class Purse:
@@ -88,9 +85,9 @@ class Purse:
         self._now = now
         self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
         self._held: dict[int, _Held] = {}
-        # What was spent; then the shared scopes as the vault last told of them, and what was spent since then of what was
-        # held.  Most walks are not asked how they stand, so it is added up for those that are.
-        self._spent: list[Amount] = []
+        self._spent = _NOTHING
+        # The shared scopes as the vault last told of them, and what was spent since then, and in place of what.  Most walks
+        # are not asked how they stand, so it is added up for those that are.
         self._shown: tuple[View, ...] = ()
         self._since: list[tuple[Amount, Amount]] = []
         # What the vault is not told yet, oldest first.
@@ -120,13 +117,10 @@ class Purse:
         """
         Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
         """
-        used, since = list(self._spent), list(self._since)
-        for ticket, (held, _) in self._held.items():
-            now = spent.get(ticket, held)
-            used.append(now)
-            since.append((now, held))
+        used = self._spent.plus(self._reserved()) if self._held else self._spent
+        views = (make_view((REQUEST, self._caps, used, "")), *self.shared)
 
-        return (View(REQUEST, self._caps, _total(used)), *_changed(self._shown, since))
+        return _changed(views, [(amount, self._held[ticket][0]) for ticket, amount in spent.items()]) if spent else views
 
     @property
     def shared(self) -> tuple[View, ...]:
@@ -194,7 +188,7 @@ class Purse:
         Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
         """
         amount, hold = self._held.pop(ticket)
-        self._spent.append(spent)
+        self._spent = self._spent.plus(spent)
         if hold is not None:
             self._since.append((spent, amount))
             self._pending.append(make_settlement((hold.scopes[0].tenant, hold.id, spent, assumed)))
@@ -217,9 +211,12 @@ class Purse:
         """
         Show how the walk's own limits stand.
         """
-        held = _total(amount for amount, _ in self._held.values())
+        return make_standing((self._caps, self._spent, self._reserved(), None, ""))
 
-        return make_standing((self._caps, _total(self._spent), held, None, ""))
+    def _reserved(self) -> Amount:
+        amounts = [amount for amount, _ in self._held.values()]
+
+        return reduce(Amount.plus, amounts) if amounts else _NOTHING
 
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
@@ -229,7 +226,7 @@ class Purse:
         """
         self._shown = tuple(
             [
-                _make_view((scope.kind, caps, spent.plus(held), away))
+                make_view((scope.kind, caps, spent.plus(held), away))
                 for scope, (caps, spent, held, _, away) in zip(self._scopes, standings, strict=True)
             ]
         )
@@ -315,16 +312,13 @@ class Purse:
         return answer  # noqa: RET504 (to a type checker the scope may end early)
 
 
-def _total(amounts: Iterable[Amount]) -> Amount:
-    return reduce(Amount.plus, amounts, _NOTHING)
-
-
 def _changed(views: tuple[View, ...], since: Iterable[tuple[Amount, Amount]]) -> tuple[View, ...]:
     """
     Show *views* with what was spent *since* in place of what was held for it.
     """
     for spent, held in since:
-        views = tuple([view.settled(spent, held) for view in views])
+        change = spent.less(held)
+        views = tuple([view.changed(change) for view in views])
 
     return views
 

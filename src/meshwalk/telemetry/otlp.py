@@ -32,8 +32,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from meshwalk.inbox import Burst
 from meshwalk.telemetry import names
 from meshwalk.telemetry.export import Encoded, Sampled
-from meshwalk.templates import Path, Template, Text, calls_of, opening, outputs_of, summed, unpacked
-from meshwalk.trace import KIND_WORDS, Kind, Straight
+from meshwalk.templates import Path, Template, Text, calls_of, open_outputs, opening, summed, unpacked
+from meshwalk.trace import Kind, Straight
 
 
 # How many spans the templates write together: each takes about six kilobytes, and a millisecond to be made, and walks over
@@ -123,7 +123,7 @@ def _spans(straight: Straight) -> Iterator[_Differing]:
     for hop, leg in enumerate(straight.legs):
         own, call, hop_id = f"hop{hop}_", f"call{hop}_", f"ids[{8 * hop}:{8 * hop + 8}]"
         outputs: dict[str, str | Text] = {}
-        for name, value in outputs_of(leg):
+        for name, value in open_outputs(straight, leg):
             said = f"{own}outputs[{name!r}]"
             outputs[names.OUTPUT + name] = Text(f"{said}.encode()") if isinstance(value, str) else said
         lasted = f"{own}at - {own}started_us"
@@ -149,7 +149,7 @@ def _spans(straight: Straight) -> Iterator[_Differing]:
             names.CACHE_AGE_US: f"{call}cache_age_us",
             names.RESPONSE_MODEL: Text(f"{call}model.encode()"),
         }
-        if leg.call.finish_reason not in KIND_WORDS:
+        if not straight.stopped:
             used[names.FINISH_REASONS] = Text(f"{call}finish_reason.encode()")
         span_id, ended_us = f"fromhex({call}span_id)", f"{call}at + {call}latency_us"
         yield _Differing(span_id, hop_id, f"{call}at", ended_us, {**spent, **used, **timing})

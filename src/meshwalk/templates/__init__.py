@@ -5,7 +5,7 @@ Protobuf messages that differ in little, written as bytes: what spans and replie
 from __future__ import annotations
 
 from meshwalk.templates.message import Path, Template, Text, opening
-from meshwalk.templates.straight import calls_of, outputs_of, summed, unpacked
+from meshwalk.templates.straight import calls_of, open_outputs, summed, unpacked
 
 
-__all__ = ["Path", "Template", "Text", "calls_of", "opening", "outputs_of", "summed", "unpacked"]
+__all__ = ["Path", "Template", "Text", "calls_of", "open_outputs", "opening", "summed", "unpacked"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from meshwalk.model import Value
-from meshwalk.trace import KIND_WORDS, Called, Leg, Straight, Timing, Usage
+from meshwalk.trace import Called, Leg, Straight, Timing, Usage
 
 
 def unpacked(straight: Straight) -> Iterator[str]:
@@ -27,12 +27,12 @@ def unpacked(straight: Straight) -> Iterator[str]:
             yield f"{_named(f'call{hop}_', Timing)} = call{hop}_timing"
 
 
-def outputs_of(leg: Leg) -> Iterator[tuple[str, Value]]:
+def open_outputs(straight: Straight, leg: Leg) -> Iterator[tuple[str, Value]]:
     """
-    Give the outputs of *leg* that its kind leaves open.
+    Give the outputs of *leg* that the kind of its walk leaves open.
     """
     for name, value in leg.outputs.items():
-        if name != "finish_reason" or value not in KIND_WORDS:
+        if name != "finish_reason" or not straight.stopped:
             yield name, value
 
 

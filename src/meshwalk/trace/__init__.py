@@ -33,6 +33,7 @@ from meshwalk.trace.entries import (
     View,
     calling_us,
     make_facts,
+    make_view,
     total_usage,
     weakest,
 )
@@ -51,14 +52,13 @@ from meshwalk.trace.exchange import (
     Usage,
     make_scopes,
 )
-from meshwalk.trace.legs import KIND_WORDS, Called, Kind, Leg, Step, Straight, make_called, make_leg, make_straight
+from meshwalk.trace.legs import Called, Kind, Leg, Step, Straight, make_called, make_leg, make_straight
 from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
 __all__ = [
     "FORMAT",
-    "KIND_WORDS",
     "AtLength",
     "Attempt",
     "AttemptStatus",
@@ -113,6 +113,7 @@ __all__ = [
     "make_leg",
     "make_scopes",
     "make_straight",
+    "make_view",
     "total_usage",
     "weakest",
 ]

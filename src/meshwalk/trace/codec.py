@@ -77,7 +77,10 @@ def decode(text: bytes) -> Traversal:
     try:
         document: dict[str, Any] = orjson.loads(text)
         if document["format"] != FORMAT:
-            raise TraceError(f"this record has format {document['format']!r}, and this meshwalk reads format {FORMAT}")
+            raise TraceError(
+                f"this record has format {document['format']!r}, and this meshwalk reads format {FORMAT}; "
+                "the version that wrote it can read it"
+            )
         content = document["content"]
         return Traversal(
             Source(*document["source"]),

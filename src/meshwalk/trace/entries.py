@@ -31,11 +31,17 @@ class View(NamedTuple):
     used: Amount = Amount()
     away: str = ""
 
-    def settled(self, spent: Amount, held: Amount) -> View:
+    def changed(self, change: Amount) -> View:
         """
-        Show it with what was *spent* in place of what was *held* for it.
+        Show it with so much more used.
         """
-        return self._replace(used=self.used.plus(spent).less(held))
+        scope, caps, used, away = self
+
+        return make_view((scope, caps, used.plus(change), away))
+
+
+# Walks in budgets make several; the constructor that takes the fields one by one needs twice the time.
+make_view: Callable[[tuple[str, Caps, Amount, str]], View] = partial(tuple.__new__, View)
 
 
 class Attempt(NamedTuple):

@@ -18,7 +18,6 @@ from functools import partial
 from typing import NamedTuple
 
 from meshwalk.model import Amount, Caps, Limits, Value
-from meshwalk.signals import FINISH_REASONS
 from meshwalk.trace.entries import Attempt, Basis, Began, Entry, Facts, Granted, Replied, View
 from meshwalk.trace.exchange import Timing, Usage
 from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
@@ -30,8 +29,8 @@ Step = tuple[Entry, tuple[Wish, ...]]
 # Of the attributes of a request, those that every graph has.
 _ASKED = frozenset({"urgency", "correctness"})
 
-# Words that are few, so that a kind has them in it; what a provider says besides is only told from nothing.
-KIND_WORDS = frozenset(FINISH_REASONS)
+# Why most replies end, so that walks all of whose replies do are of a kind.
+_STOP = "stop"
 
 # The scope every walk has for itself.
 _REQUEST = "request"
@@ -170,6 +169,18 @@ class Straight(NamedTuple):
         return self.legs[-1].at if self.legs else 0
 
     @property
+    def stopped(self) -> bool:
+        """
+        Tell whether every reply ended with "stop", and is taken for that.
+        """
+        for leg in self.legs:
+            call = leg.call
+            if (call is not None and call.finish_reason != _STOP) or leg.outputs.get("finish_reason", _STOP) != _STOP:
+                return False
+
+        return True
+
+    @property
     def kind(self) -> Kind | None:
         """
         Return what it has in common with all walks of which the same is told but for ids, times, counts and texts.
@@ -177,18 +188,17 @@ class Straight(NamedTuple):
         None is one of a kind: some of it was decided while the vault of shared budgets was away.
         """
         facts, _, legs, *ended, _ = self
-        kind: list[object] = [ended[0], ended[1], *map(bool, facts.scopes), facts.sampling.max_tokens]
+        kind: list[object] = [ended[0], ended[1], *map(bool, facts.scopes), facts.sampling.max_tokens, self.stopped]
         kind += [value for name, value in facts.attributes if name in _ASKED]
         for node, _, _, _, outputs, edge, _, verdicts, call in legs:
-            word = outputs.get("finish_reason")
-            kind += node, edge, verdicts, *outputs, *map(type, outputs.values()), word if word in KIND_WORDS else None
+            kind += node, edge, verdicts, *outputs, *map(type, outputs.values())
             if call is not None:
                 _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, _, shared = call
                 if shared and any(view.away for view in shared):
                     return None
                 _, _, cached, reasoned = usage
                 kind += cost is None, output is None, any(timing), not cached, not reasoned, basis
-                kind += not model, reason if reason in KIND_WORDS else not reason, simulated, age_us is None
+                kind += not model, not reason, simulated, age_us is None
 
         return tuple(kind)
 
@@ -257,9 +267,9 @@ class Straight(NamedTuple):
                 continue
             held, paid, shared = call.held, call.spent, call.shared
             yield Granted(hop, call.at, (View(_REQUEST, caps, spent.plus(held)), *shared))
-            spent = spent.plus(paid)
-            settled = [view.settled(paid, held) for view in shared]
-            yield Replied(hop, leg.at, leg.outputs, (call.attempt,), (View(_REQUEST, caps, spent), *settled))
+            spent, change = spent.plus(paid), paid.less(held)
+            left = (View(_REQUEST, caps, spent), *[view.changed(change) for view in shared])
+            yield Replied(hop, leg.at, leg.outputs, (call.attempt,), left)
 
 
 # As for legs: the constructor that takes the fields one by one is for those who are in no hurry.

@@ -127,8 +127,7 @@ def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None
 
 
 def _unpack_attributes(messages: Mapping[str, common.Value]) -> dict[str, Value]:
-    # By name: a map of the wire has no order, and what is said of attributes, and recorded, is to be the same each time.
-    values = dict(sorted(unpack_values(messages).items()))
+    values = unpack_values(messages)
     if len(values) < len(messages):
         empty = sorted(messages.keys() - values.keys())
         raise RequestError(Violation(f"attributes.{name}", "has no value; set string, double or bool") for name in empty)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meshwalk.templates import Path, Template, Text, calls_of, outputs_of, summed, unpacked
+from meshwalk.templates import Path, Template, Text, calls_of, open_outputs, summed, unpacked
 from meshwalk.trace import Straight, Traversal
 from meshwalk.wire.convert.hops import Prototypes
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
@@ -83,7 +83,7 @@ def _hop(straight: Straight, hop: int) -> Iterator[tuple[Path, str | Text]]:
         yield ("started_us",), f"{own}started_us"
     yield ("latency_us",), lasted
     yield ("engine_us",), lasted if leg.call is None else f"{lasted} - {call}latency_us"
-    for name, value in outputs_of(leg):
+    for name, value in open_outputs(straight, leg):
         said = f"{own}outputs[{name!r}]"
         if isinstance(value, str):
             yield ("outputs", name, "string"), Text(f"{said}.encode()")

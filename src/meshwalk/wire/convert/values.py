@@ -152,9 +152,11 @@ def fill_values(messages: MessageMap[str, common.Value], values: Mapping[str, Va
 
 def unpack_values(messages: Mapping[str, common.Value]) -> dict[str, Value]:
     """
-    Read named values; one without a kind, which only a request can have, is left out.
+    Read named values, in order of their names: a map of the wire has none.
+
+    One without a kind, which only a request can have, is left out.
     """
-    return {name: value for name, message in messages.items() if (value := unpack_value(message)) is not None}
+    return {name: value for name, message in sorted(messages.items()) if (value := unpack_value(message)) is not None}
 
 
 def pack_usage(usage: Usage) -> common.Usage:
