@@ -173,6 +173,7 @@ class Ledger:
             keys.append(key)
             window_us = key[3]
             resets_in_us = None if window_us is None else (key[4] + 1) * window_us - now
+            # Mostly no operator has set any.
             caps = self._caps_of(scope) if own else scope.caps
             standings.append(accounts.get(key, _EMPTY).standing(caps, resets_in_us))
 
@@ -217,7 +218,7 @@ class Ledger:
         self._known[key] = now + KEPT_ID_US
 
     def _caps_of(self, scope: Scope) -> Caps:
-        own = self._caps.get((scope.tenant, scope.kind, scope.name)) if self._caps else None
+        own = self._caps.get((scope.tenant, scope.kind, scope.name))
 
         return scope.caps if own is None else effective(scope.caps, own)
 

@@ -70,6 +70,7 @@ class Traversal:
     Hold the finished record of a walk.
 
     Args:
+        traversal_id: 32 hexadecimal digits, as the *trace_id* has; the *span_id* has 16.
         parent_span_id: The caller's span, empty if the walk starts its trace.
         sampled: What the caller says of its trace.
         began_unix_us: The wall clock when the walk began, in microseconds.

@@ -20,6 +20,9 @@ from meshwalk.vaults.waiting import WaitingRoom
 # The tenant of callers for whom nobody answers.
 DEFAULT_TENANT = "default"
 
+# How a password gets into an address.
+BY_NAME = "put it into an environment variable and name that: redis://:${NAME}@HOST:PORT/DB"
+
 
 class Claim(NamedTuple):
     """

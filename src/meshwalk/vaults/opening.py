@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from meshwalk import variables
 from meshwalk.problems import SetupError
-from meshwalk.vaults.base import Vault
+from meshwalk.vaults.base import BY_NAME, Vault
 from meshwalk.vaults.memory import MemoryVault
 from meshwalk.vaults.standby import StandbyVault
 
@@ -25,8 +25,6 @@ TAKEN = "memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or uni
 
 _USER_INFO = re.compile(r"(?P<scheme>[a-z]+://)(?P<user>[^/?#]*)@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-# How a password gets into an address.
-BY_NAME = "put it into an environment variable and name that: redis://:${NAME}@HOST:PORT/DB"
 
 
 async def open_vault(where: str) -> Vault:

@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from meshwalk.problems import SetupError, VaultAway
-from meshwalk.vaults.opening import BY_NAME
+from meshwalk.vaults.base import BY_NAME
 from meshwalk.vaults.redis.library import library
 
 
