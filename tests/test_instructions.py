@@ -18,7 +18,10 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from helpers import plan_of
 from instructions import finished, instructions, yardstick
+from meshwalk.budgets import Need, Scope
+from meshwalk.engine.purse import Purse
 from meshwalk.mesh import Mesh
+from meshwalk.model import Amount, Caps, Limits
 from meshwalk.plan import Plan
 from meshwalk.server.routing import Routing
 from meshwalk.server.served import Served
@@ -28,6 +31,7 @@ from meshwalk.telemetry.export import Sampled
 from meshwalk.telemetry.otlp import Encoder
 from meshwalk.templates.message import WIDE
 from meshwalk.trace import Request, Scopes, encode
+from meshwalk.vaults import MemoryVault
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
 from three_hops import GREAT, LITTLE, PATH, REQUEST, plan
 
@@ -244,6 +248,27 @@ async def walked(plan: Plan, **attributes: str) -> int:
             finished(mesh.walk(request))
 
         return instructions(lambda: finished(mesh.walk(request)))
+
+
+async def test_looking_at_budgets_costs_the_same_however_long_the_walk() -> None:
+    """
+    How its budgets stand is shown with as many instructions after 200 calls as after ten.
+    """
+
+    async def shown(calls: int) -> int:
+        scope = Scope("default", "session", "s-1", caps=Caps(cost_nano_usd=10**9))
+        purse = Purse("g", Limits(), (scope,), MemoryVault(), "w", lambda: 0)
+        for _ in range(calls):
+            ticket = await purse.reserve(Need(2, 2, 2, 1, 1), ["a"], 1_000_000, 1_000_000)
+            assert isinstance(ticket, int)
+            purse.settle(ticket, Amount(1, 1, 1, 1, 1), assumed=False)
+        views = purse.views()
+
+        assert [calls, calls] == [view.used.cost_nano_usd for view in views]
+
+        return instructions(purse.views)
+
+    assert await shown(10) == await shown(200)
 
 
 async def test_hops_cost_the_same_in_any_graph() -> None:

@@ -33,7 +33,7 @@ class View(NamedTuple):
 
     def changed(self, change: Amount) -> View:
         """
-        Show it with so much more used.
+        Show it with *change* more used.
         """
         scope, caps, used, away = self
 
