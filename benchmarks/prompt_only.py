@@ -20,12 +20,12 @@ from scipy import stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from meshwalk.classifiers.embedding import DIMS, installed_version
-from meshwalk.outcomes import Row, load_outcomes
-from meshwalk.training import STRONG, WEAK, by_length, by_table, measure
-from meshwalk.training.fit import Prompts, choose, fit, scored
-from meshwalk.training.metrics import Floats, Rows, apgr
-from meshwalk.weights import PACKAGE, Embedding, Weights, read_weights, write_weights
+from meshwalk.backends.classifiers.embedding import DIMS, installed_version
+from meshwalk.backends.outcomes import Row, load_outcomes
+from meshwalk.model.weights import PACKAGE, Embedding, Weights, read_weights, write_weights
+from meshwalk.review.training.fit import Prompts, choose, fit, scored
+from meshwalk.review.training.metrics import Floats, Rows, apgr
+from meshwalk.review.training.train import STRONG, WEAK, by_length, by_table, measure
 
 
 STRONG_MODEL, WEAK_MODEL = "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"

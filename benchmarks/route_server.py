@@ -11,8 +11,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from meshwalk.records.telemetry import Telemetry
 from meshwalk.server import serve
-from meshwalk.telemetry import Telemetry
 from three_hops import plan, recording
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness import Arm, Compare, at_most
 from meshwalk.guards import check, compile_test
 from meshwalk.model import Value
-from meshwalk.signals import Kind, Signal
+from meshwalk.model.signals import Kind, Signal
 
 
 SLOTS = {"signals.complexity": 0, "request.correctness": 1, "hop.small.confidence": 2}

@@ -25,7 +25,7 @@ from harness import Compare, Goal, Worker, at_most, middle, served
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.plan import compile_plan
-from meshwalk.store import TraceStore
+from meshwalk.records.store import TraceStore
 from meshwalk.trace import Message, Request
 from three_hops import building_spans
 

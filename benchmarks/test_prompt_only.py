@@ -18,11 +18,11 @@ import pytest
 from harness import Compare, at_least
 from meshwalk.loader import load_graph
 from meshwalk.mesh import Mesh
+from meshwalk.model.weights import Weights, write_weights
 from meshwalk.plan import compile_plan, with_thresholds
+from meshwalk.review.training.fit import scored
+from meshwalk.review.training.train import STRONG, WEAK
 from meshwalk.trace import Message, Request
-from meshwalk.training import STRONG, WEAK
-from meshwalk.training.fit import scored
-from meshwalk.weights import Weights, write_weights
 from prompt_only import ROUTER, SHUFFLE, STRONG_MODEL, WEAK_MODEL, Data, between, compared, difference, halves, read
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from halves import GSM8K_BEST, QUALITY, THRIFT, Figures, Goal, fitted
 from harness import Compare, at_least, at_most
-from meshwalk.evaluate import Evaluation, evaluate
 from meshwalk.loader import load_graph
 from meshwalk.plan import Plan, compile_plan
+from meshwalk.review.evaluate import Evaluation, evaluate
+from support.halves import GSM8K_BEST, QUALITY, THRIFT, Figures, Goal, fitted
 
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,10 +19,10 @@ from opentelemetry.trace import Span, Tracer, set_span_in_context
 from harness import Arm, Compare, at_most
 from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan
-from meshwalk.telemetry import environment
-from meshwalk.telemetry.export import Sampled
-from meshwalk.telemetry.otlp import Encoder
-from meshwalk.telemetry.spans import Tree, route_attributes
+from meshwalk.records.telemetry import environment
+from meshwalk.records.telemetry.export import Sampled
+from meshwalk.records.telemetry.otlp import Encoder
+from meshwalk.records.telemetry.spans import Tree, route_attributes
 from meshwalk.trace import Traversal
 from three_hops import GREAT, LITTLE, REQUEST, plan
 

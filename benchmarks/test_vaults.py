@@ -15,10 +15,10 @@ import redis.asyncio
 
 from harness import Compare, each_awaited
 from meshwalk.budgets import Hold, Need, Scope, Settlement
+from meshwalk.budgets.vaults import Vault
+from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.model import Amount, Caps
-from meshwalk.vaults import Vault
-from meshwalk.vaults.redis import RedisVault
-from redis_server import RedisServer
+from support.servers.redis import RedisServer
 
 
 SCOPES = (

@@ -20,10 +20,10 @@ from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Value
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.store import TraceStore
-from meshwalk.telemetry import Telemetry, environment
-from meshwalk.telemetry.export import Encoded, Export, Pace
-from meshwalk.telemetry.otlp import OtlpSender
+from meshwalk.records.store import TraceStore
+from meshwalk.records.telemetry import Telemetry, environment
+from meshwalk.records.telemetry.export import Encoded, Export, Pace
+from meshwalk.records.telemetry.otlp import OtlpSender
 from meshwalk.trace import Message, Reply, Request, Usage
 
 

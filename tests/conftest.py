@@ -18,7 +18,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 
 # They assert like tests, so they should fail like them, with both sides shown.
-pytest.register_assert_rewrite("vaulting", "budgeting")
+pytest.register_assert_rewrite("support.vaulting", "support.budgeting")
 
 # Long enough for a busy machine, short enough to see a wait that should have been awaited.
 BLOCKED_SECONDS = 5.0

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from conftest import ROOT, shipped
 from meshwalk.loader import read_graph
-from meshwalk.loader.document import plain, read_document
+from meshwalk.loader.yaml.document import plain, read_document
+from meshwalk.model.problems import GraphError, Problem, render
 from meshwalk.plan import Plan, examine
-from meshwalk.problems import GraphError, Problem, render
 
 
 SOUND = [*shipped(ROOT / "graphs"), *shipped(ROOT / "tests" / "graphs" / "good")]

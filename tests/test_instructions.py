@@ -16,23 +16,23 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 
-from helpers import plan_of
-from instructions import finished, instructions, yardstick
 from meshwalk.budgets import Need, Scope
-from meshwalk.engine.purse import Purse
+from meshwalk.budgets.vaults import MemoryVault
+from meshwalk.engine.walk_budget import Purse
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, Limits
 from meshwalk.plan import Plan
+from meshwalk.records.store.summary import summarise
+from meshwalk.records.telemetry import Telemetry, environment
+from meshwalk.records.telemetry.export import Sampled
+from meshwalk.records.telemetry.otlp import Encoder
+from meshwalk.records.templates.message import WIDE
+from meshwalk.server.registry import Served
 from meshwalk.server.routing import Routing
-from meshwalk.server.served import Served
-from meshwalk.store.summary import summarise
-from meshwalk.telemetry import Telemetry, environment
-from meshwalk.telemetry.export import Sampled
-from meshwalk.telemetry.otlp import Encoder
-from meshwalk.templates.message import WIDE
 from meshwalk.trace import Request, Scopes, encode
-from meshwalk.vaults import MemoryVault
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
+from support.helpers import plan_of
+from support.instructions import finished, instructions, yardstick
 from three_hops import GREAT, LITTLE, PATH, REQUEST, plan
 
 

@@ -9,15 +9,16 @@ from textwrap import dedent
 
 import pytest
 
-from helpers import plan_of
-from meshwalk import counting, needs
+from meshwalk.backends import token_counts
 from meshwalk.backends.base import ChatRequest
+from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.cases import run_cases
+from meshwalk.checks import worst_case
 from meshwalk.engine import Engine
 from meshwalk.loader import read_cases
 from meshwalk.plan import Plan, examine, restore
 from meshwalk.trace import Facts, Message, Reply, Request, Usage
-from meshwalk.vaults import MemoryVault
+from support.helpers import plan_of
 
 
 pytestmark = pytest.mark.anyio
@@ -132,7 +133,7 @@ class TestNeed:
         student, facts = PLAN.node("student"), Facts((), 100, 1)
 
         assert (116 * 1000 + 5 * 20 * 2000, 116, 100) == student.need(facts)
-        assert 116 + 20 == needs.window(student.node, facts)
+        assert 116 + 20 == worst_case.window(student.node, facts)
 
     def test_what_a_judge_is_shown_is_bounded(self) -> None:
         """
@@ -142,13 +143,13 @@ class TestNeed:
         template = len("Q: \nA: \nAnswer with SCORE: and a number from 0 to 1.")
 
         assert {"student": 160} == judge.quotes
-        assert template + 100 + 160 + 16 == needs.input_tokens(judge, Facts((), 100, 1))
+        assert template + 100 + 160 + 16 == worst_case.input_tokens(judge, Facts((), 100, 1))
 
     def test_bounds_hold_both(self) -> None:
         """
         The worst walk pays for all samples and for both attempts of the judge.
         """
-        costs = [plan.need(needs.largest_facts(PLAN.graph))[0] or 0 for plan in PLAN.nodes]
+        costs = [plan.need(worst_case.largest_facts(PLAN.graph))[0] or 0 for plan in PLAN.nodes]
 
         assert costs[0] + 2 * costs[1] + costs[2] == PLAN.bounds.cost_nano_usd.value
         assert 5 * 20 + 2 * 8 + 50 == PLAN.bounds.output_tokens.value
@@ -158,7 +159,7 @@ class TestNeed:
         A judge's input is bounded by bytes, whatever counts the others'.
         """
         tokenizers = {"little": len, "critic": len}
-        counted = counting.count_inputs(PLAN, tokenizers, (Message("user", "abc"),), {})
+        counted = token_counts.count_inputs(PLAN, tokenizers, (Message("user", "abc"),), {})
 
         assert (("student", 3),) == counted
 
@@ -224,4 +225,4 @@ class TestCalls:
         sent = backend.asked[1].prompt
 
         assert "é#### 1\n" in sent
-        assert len(sent.encode()) + 16 <= needs.input_tokens(PLAN.node("judge").node, Facts((), len("3 + 4?"), 1))
+        assert len(sent.encode()) + 16 <= worst_case.input_tokens(PLAN.node("judge").node, Facts((), len("3 + 4?"), 1))

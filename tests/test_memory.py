@@ -17,8 +17,8 @@ import anyio.lowlevel
 import pytest
 
 from meshwalk.mesh import Mesh
+from meshwalk.records.store import TraceStore
 from meshwalk.server import serve
-from meshwalk.store import TraceStore
 from meshwalk.wire.client import Client
 from three_hops import REQUEST, building_spans, plan
 

@@ -13,15 +13,15 @@ import anyio
 import pytest
 
 import meshwalk
-from helpers import plan_of
 from meshwalk.backends.base import ChatRequest
+from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.mesh import Mesh
+from meshwalk.model.problems import BackendFailed, RequestError, SetupError
 from meshwalk.plan import Plan
-from meshwalk.problems import BackendFailed, RequestError, SetupError
-from meshwalk.store import Shelf
+from meshwalk.records.store import Shelf
 from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, ToolCall, Traversal
-from meshwalk.vaults import MemoryVault
-from tokenized import WORDS, trained
+from support.helpers import plan_of
+from support.tokenized import WORDS, trained
 
 
 pytestmark = pytest.mark.anyio

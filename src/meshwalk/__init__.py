@@ -2,7 +2,7 @@
 Walk inference requests over a declared graph of models.
 
 This is the front door: public names and nothing else.  They are imported when they are first used, so that
-`meshwalk --help` does not wait for a CEL checker.  Replay is a room of its own, `meshwalk.replay`.
+`meshwalk --help` does not wait for a CEL checker.  Replay is a room of its own, `meshwalk.review.replay`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from meshwalk.backends.base import Backend, ChatRequest
     from meshwalk.backends.simulated import SimulatedBackend
     from meshwalk.engine import Preview, Walked
-    from meshwalk.hops import Hop, hops_of
     from meshwalk.loader import load_graph
     from meshwalk.mesh import Mesh, Sink, load
     from meshwalk.model import Graph, Limits, Sampling
-    from meshwalk.plan import Plan, compile_plan
-    from meshwalk.problems import (
+    from meshwalk.model.problems import (
         BackendError,
         GraphError,
         MeshwalkError,
@@ -31,8 +29,10 @@ if TYPE_CHECKING:
         TraceError,
         WalkStopped,
     )
-    from meshwalk.store import Shelf, TraceStore
-    from meshwalk.telemetry import Telemetry
+    from meshwalk.plan import Plan, compile_plan
+    from meshwalk.records.hops import Hop, hops_of
+    from meshwalk.records.store import Shelf, TraceStore
+    from meshwalk.records.telemetry import Telemetry
     from meshwalk.trace import Form, Message, Outcome, Reply, Request, ResponseFormat, Tool, ToolCall, Traversal
     from meshwalk.walk import Walk
 
@@ -42,12 +42,12 @@ _HOMES = {
     "backends.base": ("Backend", "ChatRequest"),
     "backends.simulated": ("SimulatedBackend",),
     "engine": ("Preview", "Walked"),
-    "hops": ("Hop", "hops_of"),
+    "records.hops": ("Hop", "hops_of"),
     "loader": ("load_graph",),
     "mesh": ("Mesh", "Sink", "load"),
     "model": ("Graph", "Limits", "Sampling"),
     "plan": ("Plan", "compile_plan"),
-    "problems": (
+    "model.problems": (
         "BackendError",
         "GraphError",
         "MeshwalkError",
@@ -58,8 +58,8 @@ _HOMES = {
         "TraceError",
         "WalkStopped",
     ),
-    "store": ("Shelf", "TraceStore"),
-    "telemetry": ("Telemetry",),
+    "records.store": ("Shelf", "TraceStore"),
+    "records.telemetry": ("Telemetry",),
     "trace": ("Form", "Message", "Outcome", "Reply", "Request", "ResponseFormat", "Tool", "ToolCall", "Traversal"),
     "walk": ("Walk",),
 }

@@ -24,13 +24,13 @@ from rich.table import Table
 
 from meshwalk.budgets import usd
 from meshwalk.cli.show import table, trace_table
-from meshwalk.hops import hops_of
 from meshwalk.loader import load_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import DONE, Caps, Edge, Graph
 from meshwalk.plan import Plan, compile_plan
+from meshwalk.records.hops import hops_of
+from meshwalk.records.store import Shelf, TraceStore
 from meshwalk.server import serve
-from meshwalk.store import Shelf, TraceStore
 from meshwalk.trace import Message, Request
 from meshwalk.wire.client import Client, Routed
 

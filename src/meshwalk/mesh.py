@@ -25,19 +25,19 @@ from anyio.abc import TaskGroup
 from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
 from meshwalk.backends.cache import CacheBackend
+from meshwalk.backends.classifiers import Classifier, open_classifier, opens
+from meshwalk.backends.token_counts import Tokenizer
 from meshwalk.backends.tokenizer import open_tokenizer
-from meshwalk.classifiers import Classifier, open_classifier, opens
-from meshwalk.counting import Tokenizer
+from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault, open_vault
 from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, gates, passage
+from meshwalk.engine.idempotency import Once
 from meshwalk.loader import load_graph
 from meshwalk.model import CacheSpec, Limits, Sampling, Value
-from meshwalk.once import Once
+from meshwalk.model.problems import SetupError
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.problems import SetupError
-from meshwalk.redaction import Redaction
-from meshwalk.store import TraceStore
+from meshwalk.records.redaction import Redaction
+from meshwalk.records.store import TraceStore
 from meshwalk.trace import Form, Message, Request, Scopes, Traversal
-from meshwalk.vaults import DEFAULT_TENANT, Vault, open_vault
 
 
 _log = logging.getLogger(__name__)

@@ -23,16 +23,16 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from helpers import plan_of
 from meshwalk.budgets import Statement
+from meshwalk.budgets.vaults import open_vault
 from meshwalk.mesh import Mesh
-from meshwalk.problems import BudgetContended, BudgetSpent, MeshwalkError, VaultAway
-from meshwalk.store import Shelf
-from meshwalk.vaults import open_vault
+from meshwalk.model.problems import BudgetContended, BudgetSpent, MeshwalkError, VaultAway
+from meshwalk.records.store import Shelf
 from meshwalk.wire.client import Client
 from meshwalk.wire.errors import CallFailed
-from model_server import ModelServer, model_server
-from redis_server import RedisServer
+from support.helpers import plan_of
+from support.servers.model import ModelServer, model_server
+from support.servers.redis import RedisServer
 
 
 pytestmark = pytest.mark.anyio

@@ -13,11 +13,10 @@ from itertools import product, takewhile
 import pytest
 
 from conftest import ROOT, shipped
-from meshwalk import signals
-from meshwalk.casebook import Case, Expectation, Script, Scripted
 from meshwalk.cases import CaseResult, run_cases
 from meshwalk.loader import load_graph
-from meshwalk.model import Amount, Budget, Graph, Node, ScopeKind, Value
+from meshwalk.loader.casebook import Case, Expectation, Script, Scripted
+from meshwalk.model import Amount, Budget, Graph, Node, ScopeKind, Value, signals
 from meshwalk.plan import NodePlan, Plan, compile_plan
 from meshwalk.trace import Message, Scopes
 

@@ -26,25 +26,25 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from conftest import Golden
-from faults import PROMPT, Books, Scenario, Step, given_text, nobody, read_scenarios, told, told_of_servers
-from faulty_answers import all_heard
-from faulty_script import VERBS, script
-from faulty_server import FaultyServer, faulty_servers
-from meshwalk.attempts import Pick, Refused, Waiting
 from meshwalk.backends.cache import CacheBackend
-from meshwalk.engine.gate import Gate
+from meshwalk.budgets.vaults import DEFAULT_TENANT, MemoryVault
+from meshwalk.engine.limiter import Gate
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Limits
+from meshwalk.model.problems import WalkStopped
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.problems import WalkStopped
-from meshwalk.replay import replay
+from meshwalk.records.telemetry import Telemetry
+from meshwalk.review.replay import replay
 from meshwalk.server import serve
-from meshwalk.telemetry import Telemetry
 from meshwalk.trace import Message, Request, Scopes, Traversal, decode, encode
-from meshwalk.vaults import DEFAULT_TENANT, MemoryVault
+from meshwalk.walk.attempts import Pick, Refused, Waiting
 from meshwalk.wire.client import AnswerDelta, Client, Routed
-from serving import Listing
+from support.faults import PROMPT, Books, Scenario, Step, given_text, nobody, read_scenarios, told, told_of_servers
+from support.faulty_answers import all_heard
+from support.faulty_script import VERBS, script
+from support.servers.faulty import FaultyServer, faulty_servers
+from support.serving import Listing
 
 
 pytestmark = pytest.mark.anyio

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from helpers import plan_of
-from meshwalk.evaluate import evaluate
+from meshwalk.backends.outcomes import load_outcomes
 from meshwalk.loader import load_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Confidence
-from meshwalk.outcomes import load_outcomes
+from meshwalk.model.problems import Span
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.problems import Span
-from meshwalk.replay import replay, replay_all
+from meshwalk.records.store import Shelf, TraceStore
+from meshwalk.review.evaluate import evaluate
+from meshwalk.review.replay import replay, replay_all
 from meshwalk.server import serve
-from meshwalk.store import Shelf, TraceStore
 from meshwalk.trace import Call, Message, Request, Traversal, Wish
 from meshwalk.wire.client import Client
+from support.helpers import plan_of
 
 
 pytestmark = pytest.mark.anyio

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from halves import GSM8K_BEST, QUALITY, THRIFT, Figures, Fitted, Goal, fitted, half_of
+from meshwalk.backends.outcomes import load_outcomes
 from meshwalk.loader import load_graph
-from meshwalk.outcomes import load_outcomes
 from meshwalk.plan import compile_plan
+from support.halves import GSM8K_BEST, QUALITY, THRIFT, Figures, Fitted, Goal, fitted, half_of
 
 
 pytestmark = pytest.mark.anyio

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from meshwalk.model import Limits
-from meshwalk.replay import replay_all
-from meshwalk.store import Shelf
-from pattern_server import Says
-from pattern_ways import DOWN, GRAPHS, HARD, JSON, LONG, STRICT, WAYS
-from patterns import Door, Play, Script, Stage, Way, staged
+from meshwalk.records.store import Shelf
+from meshwalk.review.replay import replay_all
+from support.pattern_ways import DOWN, GRAPHS, HARD, JSON, LONG, STRICT, WAYS
+from support.patterns import Door, Play, Script, Stage, Way, staged
+from support.servers.pattern import Says
 
 
 pytestmark = pytest.mark.anyio

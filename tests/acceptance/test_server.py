@@ -21,8 +21,8 @@ from anyio import to_thread
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from meshwalk.replay import replay_all
-from meshwalk.store import Shelf
+from meshwalk.records.store import Shelf
+from meshwalk.review.replay import replay_all
 from meshwalk.wire.client import Client
 
 

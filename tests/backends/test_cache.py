@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from meshwalk.backends import CacheBackend, ChatRequest, open_backend
 from meshwalk.backends.base import Backend, Stations, StreamingBackend, Tell
 from meshwalk.model import CacheSpec, Sampling
-from meshwalk.problems import BackendError, Overloaded, SetupError, Span
+from meshwalk.model.problems import BackendError, Overloaded, SetupError, Span
 from meshwalk.trace import Form, Message, Piece, Reply, Timing, TokenProbabilities, Tool, ToolCall, Usage
 
 

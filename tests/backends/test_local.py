@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 
-from chat_endpoint import streamed
 from meshwalk.backends import ChatRequest, open_backend
 from meshwalk.backends.base import StreamingBackend
 from meshwalk.backends.local import LocalBackend
 from meshwalk.model import LocalSpec, Sampling
-from meshwalk.problems import RefusedByModel, SetupError, Span
+from meshwalk.model.problems import RefusedByModel, SetupError, Span
 from meshwalk.trace import Message
+from support.servers.chat import streamed
 
 
 THREADS = Path("/proc/self/task")
@@ -31,7 +31,7 @@ FORGETFUL = """
 import anyio
 from meshwalk.backends import ChatRequest, open_backend
 from meshwalk.model import LocalSpec, Sampling
-from meshwalk.problems import Span
+from meshwalk.model.problems import Span
 from meshwalk.trace import Message
 
 async def main():

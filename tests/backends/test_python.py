@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from helpers import plan_of
 from meshwalk.backends import ChatRequest, open_backend
 from meshwalk.backends.python import FIELDS
 from meshwalk.mesh import Mesh
 from meshwalk.model import PythonSpec
-from meshwalk.problems import BackendError, Malformed, RateLimited, SetupError, Span
+from meshwalk.model.problems import BackendError, Malformed, RateLimited, SetupError, Span
 from meshwalk.trace import Message, Reply, Timing, TokenProbabilities, ToolCall, Usage
+from support.helpers import plan_of
 
 
 pytestmark = pytest.mark.anyio
 
 SOURCE = """
-from meshwalk.problems import RateLimited
+from meshwalk.model.problems import RateLimited
 from meshwalk.trace import Reply
 
 REPLY = None

@@ -7,7 +7,7 @@ import pytest
 
 from meshwalk.backends import ChatRequest, open_backend
 from meshwalk.model import RecordedSpec
-from meshwalk.problems import RefusedByModel, SetupError, Span
+from meshwalk.model.problems import RefusedByModel, SetupError, Span
 from meshwalk.trace import Message, Usage
 
 

@@ -5,13 +5,13 @@ import statistics
 import anyio
 import pytest
 
-from chat_endpoint import streamed
 from meshwalk.backends import ChatRequest, SimulatedBackend, open_backend
 from meshwalk.backends.base import StreamingBackend
+from meshwalk.backends.roles import extract
 from meshwalk.model import Sampling, SimulatedSpec
-from meshwalk.problems import BackendError, ErrorClass, SetupError, Span
-from meshwalk.roles import extract
+from meshwalk.model.problems import BackendError, ErrorClass, SetupError, Span
 from meshwalk.trace import Message, Piece, Usage
+from support.servers.chat import streamed
 
 
 pytestmark = pytest.mark.anyio

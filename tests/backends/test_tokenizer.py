@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.backends.tokenizer import open_tokenizer
-from meshwalk.problems import SetupError
-from tokenized import trained
+from meshwalk.model.problems import SetupError
+from support.tokenized import trained
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 from meshwalk.budgets import Answer, Ledger, Need, Place, Scope, Settlement, Standing
 from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US, KEPT_ID_US, KEPT_IDLE_US, effective, key_of
 from meshwalk.model import Amount, Caps
-from vaulting import BEGINNING_US as NOW
-from vaulting import HOUR, SECOND, hold_of, session, spent
+from support.vaulting import BEGINNING_US as NOW
+from support.vaulting import HOUR, SECOND, hold_of, session, spent
 
 
 WINDOWED = Scope("ada", "session", "w", HOUR, Caps(cost_nano_usd=10))

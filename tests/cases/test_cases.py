@@ -8,11 +8,11 @@ from textwrap import dedent, indent
 
 import pytest
 
-from helpers import plan_of
-from meshwalk.casebook import EdgeName
 from meshwalk.cases import CaseResult, Failure, coverage, run_cases
 from meshwalk.loader import read_cases
+from meshwalk.loader.casebook import EdgeName
 from meshwalk.plan import Plan
+from support.helpers import plan_of
 
 
 PLAN = plan_of("""\

@@ -8,10 +8,10 @@ from textwrap import indent
 
 import pytest
 
-from helpers import plan_of
 from meshwalk.cases import CaseResult, run_cases
 from meshwalk.loader import read_cases
-from meshwalk.problems import GraphError
+from meshwalk.model.problems import GraphError
+from support.helpers import plan_of
 
 
 pytestmark = pytest.mark.anyio

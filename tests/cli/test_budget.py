@@ -15,8 +15,8 @@ from cli import test_serve
 from cli.conftest import DESK, Run
 from cli.test_serve import serving
 from meshwalk.budgets import Hold, Need, Place, Scope, Settlement
+from meshwalk.budgets.vaults import open_vault
 from meshwalk.model import Amount, Caps
-from meshwalk.vaults import open_vault
 
 
 KEY = "correct-horse"
@@ -314,7 +314,7 @@ def test_columns_of_a_wait(capsys: pytest.CaptureFixture[str]) -> None:
     How long a hop waited for others has a column where one did, and a refusal names the scope.
     """
     from meshwalk.cli.show import console, hops_table
-    from meshwalk.hops import Hop
+    from meshwalk.records.hops import Hop
 
     def printed(change: Callable[[Hop], Any]) -> str:
         hop = Hop(0, 1, "large", "primary", 0)

@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Run
 from meshwalk import draw
 from meshwalk.loader import load_graph
-from meshwalk.loader.schema import cases_schema, json_schema
+from meshwalk.loader.schema.export import cases_schema, json_schema
 
 
 class TestDraw:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Run
-from meshwalk.problems import OutOfTurn
+from meshwalk.model.problems import OutOfTurn
 
 
 COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "route", "evaluate", "traces", "replay")

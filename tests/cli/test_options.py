@@ -16,7 +16,7 @@ from meshwalk.budgets import usd
 from meshwalk.cli.options import attribute_values, duration_us, nano_usd
 from meshwalk.cli.output import Misuse, complain, emit, rendered, say, visible_name
 from meshwalk.cli.show import console, table
-from meshwalk.problems import Problem, Span
+from meshwalk.model.problems import Problem, Span
 
 
 class TestDuration:

@@ -8,12 +8,12 @@ import io
 
 from rich.console import Console
 
-from helpers import WalkPair
 from meshwalk.cli.shapes import record_document
 from meshwalk.cli.show import hops_table, trace_table
-from meshwalk.hops import hops_of
+from meshwalk.records.hops import hops_of
 from meshwalk.trace import Attempt, Replied, Traversal, Usage
-from records import attempt, classified, granted, triage, walked
+from support.helpers import WalkPair
+from support.records import attempt, classified, granted, triage, walked
 
 
 PLAN = triage()

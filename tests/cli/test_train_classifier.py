@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from cli.conftest import Run
-from meshwalk.weights import read_weights
-from teaching import taught, written
+from meshwalk.model.weights import read_weights
+from support.teaching import taught, written
 
 
 GRAPH = """\

@@ -17,7 +17,7 @@ import pytest
 
 from cli.conftest import DESK, Run
 from cli.test_serve import ran, serving_beside
-from meshwalk.store import Shelf
+from meshwalk.records.store import Shelf
 from meshwalk.wire.client import Client, NotFound
 
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import WalkPair, began, plan_of, traversal_of
-from meshwalk.bounds import Worst
+from meshwalk.checks.bounds import Worst
 from meshwalk.draw import svg
 from meshwalk.draw.arrows import arrows
 from meshwalk.loader import load_graph
 from meshwalk.model import Graph
 from meshwalk.trace import Failed, Traversal
+from support.helpers import WalkPair, began, plan_of, traversal_of
 
 
 FOLDER = Path(__file__).resolve().parents[1] / "graphs"

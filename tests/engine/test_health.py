@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from helpers import plan_of
 from meshwalk.backends.base import ChatRequest
+from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.engine import Engine, gates
-from meshwalk.problems import Unreachable
-from meshwalk.replay import replay
+from meshwalk.model.problems import Unreachable
+from meshwalk.review.replay import replay
 from meshwalk.trace import Message, Reply, Request, Traversal, decode, encode
-from meshwalk.vaults import MemoryVault
+from support.helpers import plan_of
 
 
 pytestmark = pytest.mark.anyio

@@ -9,13 +9,13 @@ from typing import Any
 import anyio
 import pytest
 
-from helpers import plan_of
 from meshwalk.budgets import Refusal
 from meshwalk.engine import Walked
-from meshwalk.engine.purse import Purse
-from meshwalk.hops import hops_of
-from meshwalk.problems import Unreachable
-from streaming import Bench, Streamer, pieces, walked, whole
+from meshwalk.engine.walk_budget import Purse
+from meshwalk.model.problems import Unreachable
+from meshwalk.records.hops import hops_of
+from support.helpers import plan_of
+from support.streaming import Bench, Streamer, pieces, walked, whole
 
 
 pytestmark = pytest.mark.anyio

@@ -11,15 +11,15 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgeting import NOTHING, STEPS, Clock, Drawn, SlowVault, Step, totals
 from meshwalk.budgets import Statement
+from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.engine import Engine
 from meshwalk.model import Budget, Caps, Limits, ScopeKind
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.replay import replay
+from meshwalk.review.replay import replay
 from meshwalk.trace import Message, Outcome, Request, Scopes, Traversal, decode, encode
-from meshwalk.vaults import MemoryVault
-from randomly import plans
+from support.budgeting import NOTHING, STEPS, Clock, Drawn, SlowVault, Step, totals
+from support.randomly import plans
 
 
 KINDS: tuple[ScopeKind, ...] = ("session", "workflow", "tenant")

@@ -7,18 +7,18 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from budgeting import LARGE, NOTHING, PARIS, SMALL, SURE, Bench, Clock, Scripted, SlowVault, asking, plus, shared
-from helpers import plan_of
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Place, Scope
+from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.engine import Walked
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps
+from meshwalk.model.problems import BudgetContended, BudgetSpent, Overloaded
 from meshwalk.plan import Plan
-from meshwalk.problems import BudgetContended, BudgetSpent, Overloaded
-from meshwalk.replay import replay
+from meshwalk.review.replay import replay
 from meshwalk.trace import Began, Call, Granted, Message, Replied, Reply, Request, Reserve, Scopes, Usage, decode, encode
-from meshwalk.vaults import MemoryVault
+from support.budgeting import LARGE, NOTHING, PARIS, SMALL, SURE, Bench, Clock, Scripted, SlowVault, asking, plus, shared
+from support.helpers import plan_of
 
 
 pytestmark = pytest.mark.anyio

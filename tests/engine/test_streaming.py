@@ -8,11 +8,11 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from helpers import plan_of
-from meshwalk.hops import hops_of
-from meshwalk.problems import Unreachable
+from meshwalk.model.problems import Unreachable
+from meshwalk.records.hops import hops_of
 from meshwalk.trace import Outcome, Reply, Usage
-from streaming import Bench, Streamer, Whole, pieces, walked, whole
+from support.helpers import plan_of
+from support.streaming import Bench, Streamer, Whole, pieces, walked, whole
 
 
 pytestmark = pytest.mark.anyio

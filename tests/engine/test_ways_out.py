@@ -5,18 +5,18 @@ However a walk ends, nothing stays held and its books are exact.
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import anyio
 import pytest
 
-from budgeting import NOTHING, PARIS, PLAN, SMALL, SURE, UNSURE, Bench, Clock, Script, SlowVault, asking, plus, shared
-from meshwalk import roles
+from meshwalk.backends import roles
+from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.model import Amount, Caps, Limits
-from meshwalk.problems import BudgetContended, BudgetSpent, Malformed, Overloaded, Unreachable
+from meshwalk.model.problems import BudgetContended, BudgetSpent, Malformed, Overloaded, Unreachable
 from meshwalk.trace import Entry, Outcome, Replied, Reply, Usage, Wish
-from meshwalk.vaults import MemoryVault
 from meshwalk.walk import Walk
+from support.budgeting import NOTHING, PARIS, PLAN, SMALL, SURE, UNSURE, Bench, Clock, Script, SlowVault, asking, plus, shared
 
 
 pytestmark = pytest.mark.anyio
@@ -222,7 +222,8 @@ class TestBroken:
         """
         A reply that cannot be read was made, and is charged.
         """
-        monkeypatch.setattr(roles, "READERS", dict.fromkeys(roles.READERS, lambda *_: 1 / 0))
+        for role in roles.READERS:
+            monkeypatch.setitem(cast("dict[str, object]", roles.READERS), role, lambda *_: 1 / 0)
         bench = Bench(PLAN, [SURE])
         done = await bench.walk()
 

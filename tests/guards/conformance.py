@@ -20,7 +20,7 @@ from guards.textproto import Message, Value, parse
 from meshwalk.guards import Expr, GuardFault, GuardFaults, check, compile_test, evaluate
 from meshwalk.guards.tree import worded
 from meshwalk.model import Value as Known
-from meshwalk.signals import Kind, Signal
+from meshwalk.model.signals import Kind, Signal
 
 
 # Why a test is left out, by the construct that the checker names; the first that fits counts.

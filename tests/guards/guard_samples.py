@@ -29,7 +29,7 @@ from meshwalk.guards.tree import (
     TextTest,
 )
 from meshwalk.model import Value
-from meshwalk.signals import Kind, Signal
+from meshwalk.model.signals import Kind, Signal
 
 
 TASKS = ("retrieval", "reasoning")

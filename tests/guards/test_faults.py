@@ -8,7 +8,7 @@ import pytest
 
 from guards.guard_samples import VISIBLE, signals
 from meshwalk.guards import GuardFault, GuardFaults, check
-from meshwalk.signals import Kind, Signal
+from meshwalk.model.signals import Kind, Signal
 
 
 def _faults(text: str) -> tuple[GuardFault, ...]:

@@ -22,7 +22,7 @@ from guards.guard_samples import OPEN, SLOTS, contexts, trees
 from meshwalk.guards import Expr, canonical, check, compile_test
 from meshwalk.guards.tokens import Sort, Token, tokenise
 from meshwalk.model import Value
-from meshwalk.signals import Kind
+from meshwalk.model.signals import Kind
 
 
 Context = Mapping[str, Value | None]

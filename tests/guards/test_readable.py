@@ -10,7 +10,7 @@ import pytest
 
 from meshwalk import loader
 from meshwalk.guards import GuardFaults, check
-from meshwalk.signals import Kind, Signal, visible
+from meshwalk.model.signals import Kind, Signal, visible
 
 
 TEXT = b"""\

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.guard_samples import OPEN, SLOTS
-from helpers import plan_of
 from meshwalk.guards import Run, check, compile_test, runs
 from meshwalk.model import Value
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan
+from support.helpers import plan_of
 
 
 NODE = plan_of(

@@ -10,7 +10,7 @@ from guards.guard_samples import VISIBLE
 from meshwalk.guards import GuardFaults, check, syntax
 from meshwalk.guards.syntax import Apply, Form, Leaf, Refused, checker, shape, typed_shape
 from meshwalk.guards.tokens import tokenise
-from meshwalk.signals import Kind
+from meshwalk.model.signals import Kind
 
 
 class _Contrary:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from meshwalk.loader import read_graph
 from meshwalk.model import Graph
-from meshwalk.problems import Problem
+from meshwalk.model.problems import Problem
 
 
 HEAD = "meshwalk: 1\nname: small\nstart: a\n"

@@ -11,10 +11,10 @@ import pytest
 from conftest import ROOT
 from loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound
 from meshwalk.loader import load_graph, read_graph
-from meshwalk.loader.budget_shapes import BudgetShape
+from meshwalk.loader.schema.budgets import BudgetShape
 from meshwalk.model import Budget, Caps, Graph, Limits
 from meshwalk.plan import compile_plan, restore
-from tokenized import trained
+from support.tokenized import trained
 
 
 SHARED = ROOT / "tests" / "graphs" / "good" / "shared-budgets.yaml"

@@ -11,11 +11,10 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import plan_of
-from meshwalk.casebook import Case
 from meshwalk.cases import run_cases
 from meshwalk.loader import read_cases
-from meshwalk.loader.case_shapes import (
+from meshwalk.loader.casebook import Case
+from meshwalk.loader.schema.cases import (
     AmountShape,
     CaseShape,
     ExpectShape,
@@ -24,7 +23,8 @@ from meshwalk.loader.case_shapes import (
     MessageShape,
     ReplyShape,
 )
-from meshwalk.problems import GraphError, Problem, render
+from meshwalk.model.problems import GraphError, Problem, render
+from support.helpers import plan_of
 
 
 PLAN = plan_of("""\

@@ -14,8 +14,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.loader.document import MAX_BYTES, MAX_DEPTH, Scalar, Series, Table, plain, read_document, resolve, split_lines
-from meshwalk.problems import GraphError
+from meshwalk.loader.yaml.document import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    Scalar,
+    Series,
+    Table,
+    plain,
+    read_document,
+    resolve,
+    split_lines,
+)
+from meshwalk.model.problems import GraphError
 
 
 def tree(text: str) -> Any:

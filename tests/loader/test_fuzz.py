@@ -10,14 +10,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshwalk import draw, topology
+from meshwalk import draw
+from meshwalk.checks import topology
 from meshwalk.loader import read_graph
-from meshwalk.loader.backend_shapes import BACKEND_SHAPES
-from meshwalk.loader.budget_shapes import BudgetShape
-from meshwalk.loader.edge_shapes import EdgeShape, ErrorEdgeShape
-from meshwalk.loader.shapes import NODE_SHAPES, GraphShape
+from meshwalk.loader.schema.backends import BACKEND_SHAPES
+from meshwalk.loader.schema.budgets import BudgetShape
+from meshwalk.loader.schema.edges import EdgeShape, ErrorEdgeShape
+from meshwalk.loader.schema.graph import NODE_SHAPES, GraphShape
 from meshwalk.model import Graph
-from meshwalk.problems import GraphError, in_file_order, render
+from meshwalk.model.problems import GraphError, in_file_order, render
 
 
 NAMES = st.sampled_from(["a", "b", "c", "done", "for", "a-b", ""])

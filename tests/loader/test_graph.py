@@ -32,8 +32,8 @@ from meshwalk.model import (
     SimulatedSpec,
     Threshold,
 )
+from meshwalk.model.problems import GraphError, SetupError, Span
 from meshwalk.plan import compile_plan, examine, restore
-from meshwalk.problems import GraphError, SetupError, Span
 
 
 GOOD = Path(__file__).resolve().parents[1] / "graphs" / "good" / "support-desk.yaml"

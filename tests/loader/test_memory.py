@@ -22,7 +22,7 @@ READ = r"""
 import re, sys, time
 from pathlib import Path
 from meshwalk.loader import load_graph
-from meshwalk.problems import GraphError
+from meshwalk.model.problems import GraphError
 
 def peak():
     return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])

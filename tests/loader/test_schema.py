@@ -14,20 +14,14 @@ import pytest
 
 from conftest import shipped
 from meshwalk.loader import read_graph
-from meshwalk.loader.backend_shapes import BACKEND_SHAPES
-from meshwalk.loader.document import Scalar, Series, Table, plain, read_document
-from meshwalk.loader.edge_shapes import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.fit import Part, fit
-from meshwalk.loader.schema import cases_schema, json_schema
-from meshwalk.loader.shape import Shape
-from meshwalk.loader.shapes import (
-    NODE_SHAPES,
-    USE_SHAPES,
-    AttributeShape,
-    HeaderShape,
-    ThresholdShape,
-)
-from meshwalk.problems import Problem, Span
+from meshwalk.loader.schema.backends import BACKEND_SHAPES
+from meshwalk.loader.schema.edges import EdgeShape, ErrorEdgeShape
+from meshwalk.loader.schema.export import cases_schema, json_schema
+from meshwalk.loader.schema.graph import NODE_SHAPES, USE_SHAPES, AttributeShape, HeaderShape, ThresholdShape
+from meshwalk.loader.schema.shape import Shape
+from meshwalk.loader.yaml.document import Scalar, Series, Table, plain, read_document
+from meshwalk.model.problems import Problem, Span
 
 
 ROOT = Path(__file__).resolve().parents[2]

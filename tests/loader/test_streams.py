@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from helpers import plan_of
 from meshwalk.loader import read_graph
 from meshwalk.plan import compile_plan, examine, restore
+from support.helpers import plan_of
 
 
 GRAPH = """

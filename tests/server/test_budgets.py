@@ -9,12 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from helpers import plan_of
 from meshwalk.budgets import Line, Place, Statement
+from meshwalk.budgets.vaults import MemoryVault, Vault
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, ScopeKind
-from meshwalk.plan import Plan
-from meshwalk.problems import (
+from meshwalk.model.problems import (
     BackendFailed,
     BudgetSpent,
     DeadlineMissed,
@@ -24,10 +23,11 @@ from meshwalk.problems import (
     Unreachable,
     VaultAway,
 )
+from meshwalk.plan import Plan
 from meshwalk.server import Operator, serve
-from meshwalk.vaults import MemoryVault, Vault
 from meshwalk.wire.client import AccountPage, Client, Unauthenticated
-from serving import Gate, Scripted, raising, saying
+from support.helpers import plan_of
+from support.serving import Gate, Scripted, raising, saying
 
 
 pytestmark = pytest.mark.anyio

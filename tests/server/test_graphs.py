@@ -8,14 +8,14 @@ import json
 
 import pytest
 
-from helpers import plan_of
 from meshwalk.mesh import Mesh
 from meshwalk.model import Caps, Limits, Price
-from meshwalk.problems import RequestError
+from meshwalk.model.problems import RequestError
 from meshwalk.server import serve
 from meshwalk.wire.client import Client, NotFound
-from meshwalk.wire.words import AttributeCard, BackendCard, BudgetCard, EdgeCard, ThresholdCard
-from serving import ALONE, DESK, desk
+from meshwalk.wire.types import AttributeCard, BackendCard, BudgetCard, EdgeCard, ThresholdCard
+from support.helpers import plan_of
+from support.serving import ALONE, DESK, desk
 
 
 SHARED = plan_of("""

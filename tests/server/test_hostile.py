@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
-from serving import desk
+from support.serving import desk
 
 
 pytestmark = pytest.mark.anyio

@@ -16,12 +16,12 @@ import pytest
 
 from meshwalk.backends.base import ChatRequest
 from meshwalk.model import Limits
-from meshwalk.problems import MeshwalkError, SetupError
+from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.server.many import MOST_HELD, MOST_HELD_BYTES
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import CallFailed, Client
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
-from serving import Gate, Listing, Scripted, desk, saying
+from support.serving import Gate, Listing, Scripted, desk, saying
 
 
 pytestmark = pytest.mark.anyio

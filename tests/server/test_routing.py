@@ -10,11 +10,10 @@ from typing import Any
 import anyio
 import pytest
 
-from helpers import plan_of, words_of
 from meshwalk.backends.base import ChatRequest
 from meshwalk.mesh import Mesh
 from meshwalk.model import Limits, Sampling
-from meshwalk.problems import (
+from meshwalk.model.problems import (
     BackendFailed,
     BudgetSpent,
     DeadlineMissed,
@@ -29,7 +28,8 @@ from meshwalk.server import serve
 from meshwalk.trace import Form, Message, Outcome, Reply, ResponseFormat, Tool, ToolCall, Usage
 from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, Routed
 from meshwalk.wire.errors import CallFailed, Internal, NotFound
-from serving import ALONE, DESK, Gate, Listing, Scripted, desk, raising, saying
+from support.helpers import plan_of, words_of
+from support.serving import ALONE, DESK, Gate, Listing, Scripted, desk, raising, saying
 
 
 pytestmark = pytest.mark.anyio

@@ -13,12 +13,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from meshwalk.mesh import Mesh
-from meshwalk.problems import InputTooLarge, SetupError
+from meshwalk.model.problems import InputTooLarge, SetupError
 from meshwalk.server import Server, serve
 from meshwalk.server.serving import SERVICES
 from meshwalk.trace import Outcome
 from meshwalk.wire.client import CallFailed, Client
-from serving import ALONE, DESK, Gate, Listing, desk, saying
+from support.serving import ALONE, DESK, Gate, Listing, desk, saying
 
 
 pytestmark = pytest.mark.anyio

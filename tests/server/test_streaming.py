@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from helpers import plan_of
 from meshwalk.mesh import Mesh
-from meshwalk.problems import BackendFailed, Unreachable
+from meshwalk.model.problems import BackendFailed, Unreachable
 from meshwalk.server import serve
 from meshwalk.wire.client import AnswerDelta, Client, Committed, Event, HopFinished, HopStarted, Routed
-from serving import Listing
-from streaming import Step, Streamer, pieces, whole
+from support.helpers import plan_of
+from support.serving import Listing
+from support.streaming import Step, Streamer, pieces, whole
 
 
 pytestmark = pytest.mark.anyio

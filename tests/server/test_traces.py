@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from helpers import words_of
 from meshwalk.backends.base import ChatRequest
 from meshwalk.mesh import Mesh
-from meshwalk.problems import BackendFailed, RequestError, SetupError, TraceError, Unreachable
+from meshwalk.model.problems import BackendFailed, RequestError, SetupError, TraceError, Unreachable
+from meshwalk.records.store import Shelf, TraceStore
 from meshwalk.server import serve
-from meshwalk.store import Shelf, TraceStore
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, NotFound
-from serving import ALONE, DESK, Scripted, desk, saying
+from support.helpers import words_of
+from support.serving import ALONE, DESK, Scripted, desk, saying
 
 
 pytestmark = pytest.mark.anyio

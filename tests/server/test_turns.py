@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from meshwalk.server import turns
-from meshwalk.server.turns import take_turns
+from meshwalk.server import reuseport
+from meshwalk.server.reuseport import take_turns
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -77,7 +77,7 @@ class TestTakeTurns:
         """
         with (tmp_path / "some.sqlite").open("w") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)
-            found = sum(1 for _ in turns._listeners(three[0].getsockname()[1]))
+            found = sum(1 for _ in reuseport._listeners(three[0].getsockname()[1]))
             said = subprocess.run([sys.executable, "-c", ANOTHER, file.name], capture_output=True, text=True, check=True)
 
         assert (3, "kept out\n") == (found, said.stdout)
@@ -106,7 +106,7 @@ class TestTakeTurns:
         """
         Where the kernel takes no program, nothing is said but that, and every connection is given to somebody.
         """
-        monkeypatch.setattr(turns, "_CALLS", {})
+        monkeypatch.setattr(reuseport, "_CALLS", {})
 
         with ExitStack() as stack:
             assert not take_turns(three[0].getsockname()[1], 3)

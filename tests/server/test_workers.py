@@ -18,7 +18,7 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 from meshwalk.server import workers as room
 from meshwalk.server.workers import WorkerFailed, Workers, reserved, working
 

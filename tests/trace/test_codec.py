@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model import Limits
-from meshwalk.problems import TraceError
+from meshwalk.model.problems import TraceError
 from meshwalk.trace import (
     FORMAT,
     AtLength,
@@ -28,7 +28,7 @@ from meshwalk.trace import (
     decode,
     encode,
 )
-from strategies import traversals
+from support.strategies import traversals
 
 
 def said(traversal: Traversal) -> dict[str, Any]:

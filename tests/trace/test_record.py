@@ -33,7 +33,7 @@ from meshwalk.trace import (
     total_usage,
     weakest,
 )
-from strategies import traversals
+from support.strategies import traversals
 
 
 def record(*entries: Entry, finish: Finish = Finish(Outcome.ANSWERED, 1)) -> Traversal:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 from meshwalk.wire.address import checked_address
 from meshwalk.wire.client import Client
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from meshwalk.mesh import Mesh
-from meshwalk.problems import RequestError
+from meshwalk.model.problems import RequestError
 from meshwalk.server import serve
-from meshwalk.wire.asking import seconds_of
 from meshwalk.wire.client import Client
-from serving import DESK
+from meshwalk.wire.request_builder import seconds_of
+from support.serving import DESK
 
 
 @pytest.mark.parametrize(

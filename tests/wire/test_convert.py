@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import plan_of, words_of
 from meshwalk.budgets import Line, Place, Statement
-from meshwalk.hops import VERDICTS as HOUSE_VERDICTS
-from meshwalk.hops import Hop, HopStatus
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
-from meshwalk.problems import MeshwalkError, RequestError
-from meshwalk.signals import Section
+from meshwalk.model.problems import MeshwalkError, RequestError
+from meshwalk.model.signals import Section
+from meshwalk.records.hops import VERDICTS as HOUSE_VERDICTS
+from meshwalk.records.hops import Hop, HopStatus
 from meshwalk.trace import (
     AttemptStatus,
     Basis,
@@ -36,9 +35,10 @@ from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes, forms, graphs, replies, values
 from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
-from meshwalk.wire.words import AccountCard, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
-from serving import DESK, saying
-from strategies import VALUES, WORDS, filled, hops
+from meshwalk.wire.types import AccountCard, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
+from support.helpers import plan_of, words_of
+from support.serving import DESK, saying
+from support.strategies import VALUES, WORDS, filled, hops
 
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)

@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.problems import (
+from meshwalk.model.problems import (
     BackendFailed,
     BudgetContended,
     BudgetSpent,

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import WalkPair, words_of
-from meshwalk.hops import VERDICTS, Considered, Hop, hops_of
 from meshwalk.model import Value
+from meshwalk.records.hops import VERDICTS, Considered, Hop, hops_of
 from meshwalk.trace import Decision, Replied, Usage
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes, records, values
 from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, traversal_pb2
-from records import (
+from support.helpers import WalkPair, words_of
+from support.records import (
     Script,
     answered,
     attempt,
@@ -33,8 +33,8 @@ from records import (
     triage,
     walked,
 )
-from serving import DESK
-from strategies import VALUES, WORDS, hops
+from support.serving import DESK
+from support.strategies import VALUES, WORDS, hops
 
 
 def plainly(hop: Hop) -> traversal_pb2.Hop:

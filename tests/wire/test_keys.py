@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model import Caps
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 from meshwalk.wire.client import Client
 from meshwalk.wire.keys import checked_key, key_from
 

@@ -9,14 +9,14 @@ import pickle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import plan_of
 from meshwalk.plan import Plan
 from meshwalk.trace import Called, Reply, Straight, Traversal, View
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
-from randomly import plans
-from sayings import SESSIONS, SEVERAL, walks_of
+from support.helpers import plan_of
+from support.randomly import plans
+from support.sayings import SESSIONS, SEVERAL, walks_of
 
 
 ANSWERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)

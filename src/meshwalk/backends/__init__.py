@@ -1,50 +1,11 @@
 """
-The front door of the backends: open one from what a graph declares.
+What a hop calls, and what is made of its reply: backends, classifiers, roles, token counts, outcomes.
 """
 
-from __future__ import annotations
-
 from meshwalk.backends.base import Backend, ChatRequest
-from meshwalk.backends.cache import CacheBackend, open_cache
-from meshwalk.backends.recorded import open_recorded
+from meshwalk.backends.cache import CacheBackend
+from meshwalk.backends.opening import open_backend
 from meshwalk.backends.simulated import SimulatedBackend
-from meshwalk.model import AnyBackendSpec, CacheSpec, LocalSpec, OpenAISpec, PythonSpec, RecordedSpec, SimulatedSpec
-
-
-async def open_backend(
-    spec: AnyBackendSpec, *, folder: str = ".", data: str | None = None, inner: Backend | None = None
-) -> Backend:
-    """
-    Make ready the backend that *spec* describes.
-
-    Args:
-        folder: Where the graph's relative paths start.
-        data: The outcomes file for a `recorded` backend that names none.
-        inner: For a cache: the open backend whose replies it keeps; the caller closes it.
-
-    Raises:
-        SetupError: If something it needs is not here: a package, a file, an environment variable.
-    """
-    # aiohttp takes as long to import as everything else together, and checking a graph needs none of it.
-    match spec:
-        case SimulatedSpec():
-            return SimulatedBackend.of(spec)
-        case RecordedSpec():
-            return await open_recorded(spec, folder=folder, data=data)
-        case OpenAISpec():
-            from meshwalk.backends.openai import open_openai  # noqa: PLC0415
-
-            return open_openai(spec)
-        case LocalSpec():
-            from meshwalk.backends.local import open_local  # noqa: PLC0415
-
-            return await open_local(spec, folder=folder)
-        case PythonSpec():
-            from meshwalk.backends.python import open_python  # noqa: PLC0415
-
-            return open_python(spec)
-        case CacheSpec():
-            return open_cache(spec, inner)
 
 
 __all__ = ["Backend", "CacheBackend", "ChatRequest", "SimulatedBackend", "open_backend"]

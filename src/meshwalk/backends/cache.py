@@ -29,7 +29,7 @@ import anyio
 
 from meshwalk.backends.base import Backend, ChatRequest, StreamingBackend, Tell
 from meshwalk.model import CacheSpec
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 from meshwalk.trace import Piece, Reply, Timing
 
 

@@ -29,7 +29,7 @@ import anyio
 from meshwalk.backends.base import ChatRequest, Tell
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.model import LocalSpec, Sampling
-from meshwalk.problems import RefusedByModel, SetupError
+from meshwalk.model.problems import RefusedByModel, SetupError
 from meshwalk.trace import Message, Reply
 
 

@@ -22,10 +22,10 @@ from sys import float_info
 from anyio import get_cancelled_exc_class
 
 from meshwalk.backends.base import ChatRequest
-from meshwalk.cancelling import asked_to_stop
-from meshwalk.imports import import_named
+from meshwalk.backends.cancellation import asked_to_stop
 from meshwalk.model import PythonSpec, is_unicode
-from meshwalk.problems import BackendError, Malformed, SetupError, Unreachable
+from meshwalk.model.functions import import_named
+from meshwalk.model.problems import BackendError, Malformed, SetupError, Unreachable
 from meshwalk.trace import Reply, Timing, TokenProbabilities, ToolCall, Usage
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import anyio
 
 from meshwalk.backends.base import ChatRequest
+from meshwalk.backends.outcomes import Outcomes, load_outcomes
 from meshwalk.model import RecordedSpec
-from meshwalk.outcomes import Outcomes, load_outcomes
-from meshwalk.problems import RefusedByModel, SetupError
+from meshwalk.model.problems import RefusedByModel, SetupError
 from meshwalk.trace import Reply
 
 

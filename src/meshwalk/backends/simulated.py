@@ -25,7 +25,7 @@ import anyio
 
 from meshwalk.backends.base import ChatRequest, Tell
 from meshwalk.model import SimulatedSpec
-from meshwalk.problems import (
+from meshwalk.model.problems import (
     BackendError,
     ErrorClass,
     Malformed,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 
 
 def open_tokenizer(path: str | Path) -> Callable[[str], int]:

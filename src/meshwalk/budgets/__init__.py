@@ -13,7 +13,7 @@ from meshwalk.budgets.ledger import Ledger
 from meshwalk.budgets.readings import pressure, used_share
 from meshwalk.budgets.scopes import Hold, Line, Need, Place, Scope, Settlement, Statement, make_hold, make_need, make_settlement
 from meshwalk.budgets.wording import usd
-from meshwalk.signals import REQUEST
+from meshwalk.model.signals import REQUEST
 
 
 __all__ = [

@@ -5,7 +5,7 @@ How money is written, and how a refusal is worded.
 from __future__ import annotations
 
 from meshwalk.model import Amount
-from meshwalk.signals import REQUEST
+from meshwalk.model.signals import REQUEST
 
 
 _PARTS = Amount._fields

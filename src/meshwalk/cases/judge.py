@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from meshwalk.casebook import Case, EdgeName, Taking
 from meshwalk.cases.results import Failure
+from meshwalk.loader.casebook import Case, EdgeName, Taking
 from meshwalk.model import DONE, Value
 from meshwalk.plan import Plan
-from meshwalk.replay import Explained, explain_decision
+from meshwalk.review.replay import Explained, explain_decision
 from meshwalk.trace import Decision, Denied, Failed, TimedOut, Traversal
 
 

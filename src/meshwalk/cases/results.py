@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from meshwalk.casebook import EdgeName
-from meshwalk.problems import Span
+from meshwalk.loader.casebook import EdgeName
+from meshwalk.model.problems import Span
 
 
 class Failure(NamedTuple):

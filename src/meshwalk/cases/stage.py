@@ -8,21 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from meshwalk import roles
+from meshwalk.backends import roles
 from meshwalk.backends.base import ChatRequest
-from meshwalk.casebook import Case, Scripted
+from meshwalk.loader.casebook import Case, Scripted
 from meshwalk.model import Node, Value
+from meshwalk.model.problems import BackendError, ErrorClass, Malformed, Overloaded, RateLimited, RefusedByModel, Unreachable
+from meshwalk.model.signals import CONFIDENCE, FEATURES, LABEL
 from meshwalk.plan import Plan
-from meshwalk.problems import (
-    BackendError,
-    ErrorClass,
-    Malformed,
-    Overloaded,
-    RateLimited,
-    RefusedByModel,
-    Unreachable,
-)
-from meshwalk.signals import CONFIDENCE, FEATURES, LABEL
 from meshwalk.trace import Call, Decision, Entry, Message, Reply, TokenProbabilities, Wish
 from meshwalk.walk import Walk
 

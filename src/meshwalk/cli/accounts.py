@@ -15,7 +15,7 @@ from meshwalk.cli.output import counted, visible_name
 from meshwalk.cli.shapes import wall_time
 from meshwalk.cli.show import table
 from meshwalk.model import Amount, Caps
-from meshwalk.wire.words import AccountCard
+from meshwalk.wire.types import AccountCard
 
 
 _HEADINGS = (

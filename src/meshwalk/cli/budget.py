@@ -16,9 +16,9 @@ from meshwalk.cli.output import OK, Misuse, counted, emit, say
 
 
 if TYPE_CHECKING:
+    from meshwalk.budgets.vaults import Vault
     from meshwalk.model import Caps, ScopeKind
-    from meshwalk.vaults import Vault
-    from meshwalk.wire.words import AccountPage
+    from meshwalk.wire.types import AccountPage
 
 
 VaultOption = Annotated[str, Parameter(name="--vault", help="Where the budgets are kept: sqlite:PATH or redis://HOST:PORT.")]
@@ -183,8 +183,8 @@ def _place(vault: str, target: str, tenant: str | None) -> tuple[str, str]:
 
 
 async def _accounts(place: tuple[str, str], tenant: str, chosen: _Chosen | None, graph: str) -> AccountPage:
-    from meshwalk.vaults import open_vault
-    from meshwalk.wire.words import AccountCard, AccountPage
+    from meshwalk.budgets.vaults import open_vault
+    from meshwalk.wire.types import AccountCard, AccountPage
 
     where, target = place
     kind, name = chosen or (None, "")
@@ -215,7 +215,7 @@ async def _pages(target: str, kind: ScopeKind | None, name: str, graph: str) -> 
 
 
 async def _set(place: tuple[str, str], tenant: str, chosen: _Chosen, caps: Caps, key_env: str | None) -> None:
-    from meshwalk.vaults import open_vault
+    from meshwalk.budgets.vaults import open_vault
 
     (where, target), (kind, name) = place, chosen
     if target:

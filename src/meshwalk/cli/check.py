@@ -15,7 +15,7 @@ from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, erro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshwalk.problems import Problem
+    from meshwalk.model.problems import Problem
 
 
 def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /, *, json: Json = False) -> int:
@@ -53,8 +53,8 @@ def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /,
 def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
     from meshwalk.cli.shapes import bounds_document
     from meshwalk.loader import load_graph
+    from meshwalk.model.problems import GraphError, SetupError
     from meshwalk.plan import examine
-    from meshwalk.problems import GraphError, SetupError
 
     try:
         plan, problems = examine(load_graph(path), prove=True)

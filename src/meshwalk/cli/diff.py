@@ -11,7 +11,7 @@ from meshwalk.cli.output import NO, OK, emit, say
 
 
 if TYPE_CHECKING:
-    from meshwalk.differences import Difference, Kind
+    from meshwalk.plan.diff import Difference, Kind
 
 
 _MARKS: dict[Kind, str] = {"added": "+", "removed": "-", "changed": "~", "moved": "~"}
@@ -30,9 +30,9 @@ def diff(old: str, new: str, /, *, json: Json = False) -> int:
     new
         The graph's YAML file as it is.
     """
-    from meshwalk.differences import differences
     from meshwalk.loader import load_graph
     from meshwalk.plan import compile_plan
+    from meshwalk.plan.diff import differences
 
     before, after = compile_plan(load_graph(old)), compile_plan(load_graph(new))
     changes = differences(before, after)

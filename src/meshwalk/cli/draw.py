@@ -98,7 +98,7 @@ def _walked(graph: str, plan: Plan | None, traces: str | None, traversal_id: str
     if traces is None or traversal_id is None:
         raise Misuse("--traces names the folder and --traversal the walk in it; a path needs both")
     from meshwalk.cli.traces import find
-    from meshwalk.store import Shelf
+    from meshwalk.records.store import Shelf
 
     with Shelf(traces) as shelf:
         found = find(shelf, traversal_id)

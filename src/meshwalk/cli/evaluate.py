@@ -15,9 +15,9 @@ from meshwalk.cli.output import OK, Misuse, complain, counted, emit, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from meshwalk.auroc import Area
-    from meshwalk.confidences import Report
-    from meshwalk.evaluate import Baseline, Evaluation, Progress
+    from meshwalk.review.auroc import Area
+    from meshwalk.review.confidences import Report
+    from meshwalk.review.evaluate import Baseline, Evaluation, Progress
 
 
 def evaluate(
@@ -70,10 +70,10 @@ def evaluate(
 
 
 async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None) -> Evaluation:
-    from meshwalk.evaluate import evaluate as walk_file
     from meshwalk.loader import load_graph
     from meshwalk.plan import compile_plan
-    from meshwalk.store import TraceStore
+    from meshwalk.records.store import TraceStore
+    from meshwalk.review.evaluate import evaluate as walk_file
 
     plan = compile_plan(load_graph(graph))
     async with AsyncExitStack() as stack:
@@ -218,7 +218,7 @@ def _told(area: Area) -> tuple[str, str]:
 
 
 def _confidences(path: str, *, json: bool) -> int:
-    from meshwalk.confidences import of_file
+    from meshwalk.review.confidences import of_file
 
     report = of_file(path)
     if json:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, Token
 
 from meshwalk.cli.output import Misuse
-from meshwalk.problems import did_you_mean
+from meshwalk.model.problems import did_you_mean
 
 
 if TYPE_CHECKING:

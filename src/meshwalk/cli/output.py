@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from meshwalk.problems import GraphError, MeshwalkError, Problem, RequestError, SetupError, WalkStopped
+from meshwalk.model.problems import GraphError, MeshwalkError, Problem, RequestError, SetupError, WalkStopped
 
 
 OK, NO, WRONG_USE = 0, 1, 2
@@ -224,7 +224,7 @@ def rendered(problems: Sequence[Problem]) -> str:
     Print *problems* with the lines they are about, as far as those can be read; of very many, the first.
     """
     from meshwalk.loader import source_lines
-    from meshwalk.problems import render
+    from meshwalk.model.problems import render
 
     sources: dict[str, list[str]] = {}
     for file in {problem.span.file for problem in problems}:

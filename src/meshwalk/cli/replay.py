@@ -15,7 +15,7 @@ from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, say
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from meshwalk.replay import Mismatch, Report
+    from meshwalk.review.replay import Mismatch, Report
 
 
 def replay(*ids: Annotated[str, Parameter(name="ID")], traces: TracesFolder, json: Json = False) -> int:
@@ -30,8 +30,8 @@ def replay(*ids: Annotated[str, Parameter(name="ID")], traces: TracesFolder, jso
         The ids of walks, or beginnings of them that no others have; all walks without them.
     """
     from meshwalk.cli.traces import find
-    from meshwalk.replay import replay_all
-    from meshwalk.store import Shelf
+    from meshwalk.records.store import Shelf
+    from meshwalk.review.replay import replay_all
 
     with Shelf(traces) as shelf:
         report = replay_all(shelf, [find(shelf, id) for id in ids] if ids else None)

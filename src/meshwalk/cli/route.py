@@ -16,8 +16,8 @@ from meshwalk.cli.output import NO, OK, Misuse, emit, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from meshwalk.hops import Hop
     from meshwalk.model import Value, ValueType
+    from meshwalk.records.hops import Hop
     from meshwalk.trace import Request, ToolCall
 
     # Makes the request once the graph, and so the types of its attributes, is known.
@@ -126,12 +126,12 @@ def _given(words: tuple[str, ...], target: str, stdin: bool) -> tuple[str, str]:
 
 
 async def _here(path: str, data: str | None, traces: str | None, ask: Asker) -> tuple[dict[str, Any], list[Hop]]:
-    from meshwalk import signals
     from meshwalk.cli.shapes import walk_document
-    from meshwalk.hops import hops_of
     from meshwalk.loader import load_graph
     from meshwalk.mesh import Mesh
+    from meshwalk.model import signals
     from meshwalk.plan import compile_plan
+    from meshwalk.records.hops import hops_of
 
     plan = compile_plan(load_graph(path))
     request = ask(plan.name, {attribute.name: attribute.type for attribute in signals.attributes(plan.graph).values()})

@@ -23,7 +23,7 @@ def schema(*, cases: Annotated[bool, Parameter(name="--cases", negative="")] = F
     cases
         Print the schema of files of cases.
     """
-    from meshwalk.loader.schema import cases_schema, json_schema
+    from meshwalk.loader.schema.export import cases_schema, json_schema
 
     emit(cases_schema() if cases else json_schema())
 

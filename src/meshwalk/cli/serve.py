@@ -129,14 +129,14 @@ def _run(setup: Setup, as_worker: bool) -> int:
 async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
     import anyio
 
+    from meshwalk.budgets.vaults import open_vault
     from meshwalk.mesh import Mesh, Sink
+    from meshwalk.records.store import Shelf, TraceStore
+    from meshwalk.records.telemetry import Telemetry
     from meshwalk.server import Operator
     from meshwalk.server import serve as listening
-    from meshwalk.server.turns import take_turns
+    from meshwalk.server.reuseport import take_turns
     from meshwalk.server.workers import lifeline
-    from meshwalk.store import Shelf, TraceStore
-    from meshwalk.telemetry import Telemetry
-    from meshwalk.vaults import open_vault
 
     if as_worker:
         lifeline()

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from meshwalk.bounds import Bounds
+from meshwalk.checks.bounds import Bounds
 from meshwalk.guards import Explanation
-from meshwalk.hops import Hop, hops_of
+from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
-from meshwalk.problems import TraceError
-from meshwalk.replay import explain_decision, legible
+from meshwalk.records.hops import Hop, hops_of
+from meshwalk.review.replay import explain_decision, legible
 from meshwalk.trace import Traversal
-from meshwalk.wire.words import Routed
+from meshwalk.wire.types import Routed
 
 
 _END_OF_CALENDAR_US = 253_402_300_800_000_000

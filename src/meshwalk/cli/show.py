@@ -14,11 +14,11 @@ from rich.text import Text
 
 from meshwalk.cli.output import visible
 from meshwalk.cli.shapes import wall_time
-from meshwalk.hops import Hop
 from meshwalk.model import Value
+from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
-from meshwalk.problems import TraceError
-from meshwalk.replay import Explained, explain_decision
+from meshwalk.records.hops import Hop
+from meshwalk.review.replay import Explained, explain_decision
 from meshwalk.trace import Attempt, Traversal, Usage
 
 

@@ -14,8 +14,8 @@ from meshwalk.cli.output import NO, OK, Misuse, emit, say
 
 
 if TYPE_CHECKING:
-    from meshwalk.casebook import Case
     from meshwalk.cases import CaseResult, Coverage
+    from meshwalk.loader.casebook import Case
     from meshwalk.plan import Plan
 
 
@@ -76,8 +76,8 @@ def _loaded(files: Sequence[str]) -> list[tuple[str, Plan, tuple[Case, ...]]]:
     Load every graph with its cases, so that all their faults are said at once.
     """
     from meshwalk.loader import load_cases, load_graph
+    from meshwalk.model.problems import GraphError, Problem
     from meshwalk.plan import compile_plan
-    from meshwalk.problems import GraphError, Problem
 
     problems: list[Problem] = []
     loaded = []

@@ -10,14 +10,14 @@ from cyclopts import App, Parameter
 
 from meshwalk.cli.options import Json, TracesFolder, Whole
 from meshwalk.cli.output import OK, WRONG_USE, Misuse, complain, counted, emit, line, say, write_lines
-from meshwalk.problems import TraceError
+from meshwalk.model.problems import TraceError
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from meshwalk.plan import Plan
-    from meshwalk.store import Damaged, Shelf, Summary
+    from meshwalk.records.store import Damaged, Shelf, Summary
     from meshwalk.trace import Traversal
 
 
@@ -62,7 +62,7 @@ def list_traces(
     before
         The id of the last walk listed before: go on behind it.
     """
-    from meshwalk.store import Shelf
+    from meshwalk.records.store import Shelf
 
     with Shelf(traces) as shelf:
         rows = shelf.list(graph=graph, session=session, workflow=workflow, outcome=outcome or "", limit=limit, before=before)
@@ -85,9 +85,9 @@ def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> i
     """
     from meshwalk.cli.shapes import explained_document
     from meshwalk.cli.show import console, trace_table
-    from meshwalk.hops import hops_of
-    from meshwalk.replay import legible
-    from meshwalk.store import Shelf
+    from meshwalk.records.hops import hops_of
+    from meshwalk.records.store import Shelf
+    from meshwalk.review.replay import legible
 
     with Shelf(traces) as shelf:
         traversal = find(shelf, traversal_id)
@@ -124,7 +124,7 @@ def export(
     json
         One JSON document that holds them all, in place of a line each.
     """
-    from meshwalk.store import Shelf
+    from meshwalk.records.store import Shelf
 
     damaged: list[Damaged] = []
     with Shelf(traces) as shelf:
@@ -146,7 +146,7 @@ def export(
 
 def _documents(shelf: Shelf, walks: Iterable[Traversal], damaged: list[Damaged]) -> Iterator[dict[str, Any]]:
     from meshwalk.cli.shapes import record_document
-    from meshwalk.store import Damaged
+    from meshwalk.records.store import Damaged
 
     for traversal in walks:
         try:
@@ -174,7 +174,7 @@ def find(shelf: Shelf, traversal_id: str) -> Traversal:
         Misuse: If there is none.
         TraceError: If several ids begin so, or the record cannot be read.
     """
-    from meshwalk.store import SHORTEST_PREFIX
+    from meshwalk.records.store import SHORTEST_PREFIX
 
     traversal = shelf.get(traversal_id)
     if traversal is None:

@@ -14,14 +14,14 @@ from cyclopts import Parameter
 
 from meshwalk.cli.options import Json
 from meshwalk.cli.output import OK, Misuse, counted, emit, visible
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from meshwalk.training import Progress, Training
-    from meshwalk.training.metrics import Figure
+    from meshwalk.review.training.metrics import Figure
+    from meshwalk.review.training.train import Progress, Training
 
 
 def train_classifier(
@@ -67,7 +67,7 @@ def train_classifier(
     if not target.parent.is_dir():
         raise SetupError(f"the weights cannot be written to '{output}': its folder is not there; make it first")
 
-    from meshwalk.training import train
+    from meshwalk.review.training.train import train
 
     with _progress() as progress:
         training = train(data, weak=weak, strong=strong, others=others, embedded=embedding, seed=seed, progress=progress)

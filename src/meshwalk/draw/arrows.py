@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from meshwalk.model import Edge, Graph, Node
-from meshwalk.signals import Section
+from meshwalk.model.signals import Section
 
 
 class Arrow(NamedTuple):

@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from meshwalk.bounds import Bounds
+from meshwalk.checks.bounds import Bounds
 from meshwalk.draw.arrows import Arrow, arrows, lines, printable, strangers
 from meshwalk.draw.layout import MARGIN, Box, Layout, Route, Step, arrange
 from meshwalk.draw.palette import STYLE, Kind, Tone, number, outline, paint

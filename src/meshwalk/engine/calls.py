@@ -20,16 +20,16 @@ import anyio
 from anyio import get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
 
-from meshwalk import roles
-from meshwalk.attempts import Attempts, Closed, Try
+from meshwalk.backends import roles
+from meshwalk.backends.cancellation import asked_to_stop
 from meshwalk.budgets import Refusal
-from meshwalk.cancelling import asked_to_stop
-from meshwalk.engine.line import Line
-from meshwalk.engine.purse import Purse
-from meshwalk.engine.workshop import Asking, Workshop
+from meshwalk.engine.call_state import Line
+from meshwalk.engine.deps import Asking, Workshop
+from meshwalk.engine.walk_budget import Purse
+from meshwalk.model.problems import BackendError
 from meshwalk.plan import NodePlan
-from meshwalk.problems import BackendError
 from meshwalk.trace import Attempt, Commit, Piece, Reply
+from meshwalk.walk.attempts import Attempts, Closed, Try
 
 
 _log = logging.getLogger(__name__)

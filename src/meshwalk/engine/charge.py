@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshwalk import roles
+from meshwalk.backends import roles
 from meshwalk.model import Price
 from meshwalk.trace import Basis, Message, Reply, Usage
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk.backends.base import Classifier
-from meshwalk.cancelling import asked_to_stop
+from meshwalk.backends.cancellation import asked_to_stop
 from meshwalk.engine.calls import log_unforeseen
-from meshwalk.engine.trip import Trip
-from meshwalk.problems import BackendError
+from meshwalk.engine.context import Trip
+from meshwalk.model.problems import BackendError
 from meshwalk.trace import Failed, Replied, TimedOut
 
 

@@ -1,52 +1,100 @@
 """
-The ids a walk runs under: the caller's W3C trace context continued, or a trace of its own.
+What a walk is called and when it began: its ids, its clock, and its record when it is over.
 """
 
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
+import time
+from operator import itemgetter
+
+from meshwalk.engine.deps import Clock
+from meshwalk.engine.trace_context import trace_context
+from meshwalk.model import Limits
+from meshwalk.trace import AtLength, Content, Facts, Request, Source, Straight, Traversal
 
 
-_HEX = frozenset("0123456789abcdef")
+# Where the ids of a walk end in the digits drawn for it: its trace, its span, itself, and its first calls.
+_TRACE, _SPAN, _OWN, _CALLS = 32, 48, 68, 132
+_BITS = 4 * _CALLS
+_DIGITS = f"0{_CALLS}x"
+_SPAN_DIGITS = _SPAN - _TRACE
+# A zero id is no id in a trace context, so the last bit of each is set.
+_ENDS = (_TRACE, _SPAN, _OWN, *range(_OWN + _SPAN_DIGITS, _CALLS + 1, _SPAN_DIGITS))
+_NOT_ZERO = sum(1 << 4 * (_CALLS - end) for end in _ENDS)
+_cut = itemgetter(*map(slice, (0, *_ENDS), _ENDS))
 
 
-class TraceContext(NamedTuple):
+class Trip:
     """
-    Hold a trace context; *parent_span_id* is empty where the walk starts its trace.
+    Name the walk of *request*, which begins now.
     """
 
-    trace_id: str
-    parent_span_id: str
-    flags: int
+    __slots__ = (
+        "_flags",
+        "_span_ids",
+        "began_ns",
+        "began_unix_us",
+        "clock_ns",
+        "facts",
+        "limits",
+        "parent_span_id",
+        "request",
+        "span_id",
+        "trace_id",
+        "traversal_id",
+    )  # fmt: skip
 
-    @property
-    def sampled(self) -> bool:
+    def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: Clock) -> None:
+        self.request = request
+        self.facts = facts
+        self.limits = limits
+        self.clock_ns = clock_ns
+        self.began_ns = clock_ns()
+        self.began_unix_us = unix_us = time.time_ns() // 1000
+        # The ids are drawn together, which is cheaper than one after the other.
+        trace_id, self.span_id, own, *self._span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
+        # An id begins with the time, so that ids sort by it.
+        self.traversal_id = f"{unix_us // 1000:012x}{own}"
+        if request.traceparent:
+            self.trace_id, self.parent_span_id, self._flags = trace_context(request.traceparent)
+        else:
+            self.trace_id = trace_id
+            self.parent_span_id = ""
+            self._flags = 1
+
+    def now(self) -> int:
         """
-        Tell whether the trace is recorded.
+        Return the time since the walk began, in microseconds.
         """
-        return bool(self.flags & 1)
+        return (self.clock_ns() - self.began_ns) // 1000
 
+    def call_span_id(self) -> str:
+        """
+        Name the span of one more call.
+        """
+        span_ids = self._span_ids
 
-def random_hex(bits: int) -> str:
-    """
-    Make an id of *bits* random bits, as hexadecimal digits.
-    """
-    # Never all zeros: a zero id is no id in a trace context.
-    return (random.getrandbits(bits) or 1).to_bytes(bits // 8, "big").hex()
+        return span_ids.pop() if span_ids else format(random.getrandbits(4 * _SPAN_DIGITS) | 1, f"0{_SPAN_DIGITS}x")
 
+    def traceparent(self, span_id: str) -> str:
+        """
+        Write the header for a call made under *span_id*.
+        """
+        return f"00-{self.trace_id}-{span_id}-{self._flags:02x}"
 
-def trace_context(traceparent: str) -> TraceContext:
-    """
-    Read a W3C trace context, or start a trace of our own if there is none to read.
-
-    A header that is not well formed is ignored, as the recommendation says (W3C Trace Context, §3.2).
-    """
-    parts = traceparent.strip().split("-")
-    if len(parts) >= 4 and len(parts[0]) == 2 and parts[0] != "ff" and (parts[0] != "00" or len(parts) == 4):
-        version, trace_id, span_id, flags = parts[:4]
-        well_formed = (len(trace_id), len(span_id), len(flags)) == (32, 16, 2)
-        if well_formed and _HEX.issuperset(version + trace_id + span_id + flags) and trace_id.strip("0") and span_id.strip("0"):
-            return TraceContext(trace_id, span_id, int(flags, 16))
-
-    return TraceContext(random_hex(128), "", 1)
+    def record(self, source: Source, told: Straight | AtLength, content: Content | None) -> Traversal:
+        """
+        Make the record of the walk, which is over.
+        """
+        return Traversal(
+            source,
+            self.traversal_id,
+            self.trace_id,
+            self.span_id,
+            self.parent_span_id,
+            self._flags & 1 == 1,
+            self.began_unix_us,
+            told,
+            content,
+        )

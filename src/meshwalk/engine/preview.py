@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshwalk import guards, roles
+from meshwalk import guards
+from meshwalk.backends import roles
 from meshwalk.backends.base import Classifier
+from meshwalk.engine.deps import Workshop
 from meshwalk.engine.results import Preview, PreviewEdge
-from meshwalk.engine.workshop import Workshop
 from meshwalk.model import Limits, Value
+from meshwalk.model.problems import BackendError
 from meshwalk.plan import EdgePlan, NodePlan, Plan
-from meshwalk.problems import BackendError
 from meshwalk.trace import Began, Call, Entry, Facts, Failed, Finish, Granted, Replied, Request, Reserve, View
 from meshwalk.walk import Walk
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshwalk.model import Value
-from meshwalk.problems import BackendFailed, BudgetContended, BudgetSpent, DeadlineMissed, HopsSpent, WalkStopped
+from meshwalk.model.problems import BackendFailed, BudgetContended, BudgetSpent, DeadlineMissed, HopsSpent, WalkStopped
 from meshwalk.trace import Decision, Outcome, Reserve, ToolCall, Traversal
 
 

@@ -19,7 +19,7 @@ from meshwalk.guards.faults import MAX_DEPTH, MAX_LENGTH, GuardFault, GuardFault
 from meshwalk.guards.syntax import Form, Refused
 from meshwalk.guards.tokens import Sort, Token, tokenise
 from meshwalk.guards.tree import Expr, canonical, names
-from meshwalk.signals import Kind, Signal
+from meshwalk.model.signals import Kind, Signal
 
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")

@@ -41,7 +41,7 @@ from meshwalk.guards.tree import (
     names,
 )
 from meshwalk.model import Value
-from meshwalk.signals import Signal
+from meshwalk.model.signals import Signal
 
 
 Test = Callable[[Sequence[Value | None]], bool | None]

@@ -35,7 +35,7 @@ from meshwalk.guards.tree import (
     Size,
     TextTest,
 )
-from meshwalk.signals import Kind, Signal
+from meshwalk.model.signals import Kind, Signal
 
 
 _COMPARISONS: Mapping[str, Comparison] = {f"_{op}_": op for op in get_args(Comparison)}

@@ -30,7 +30,7 @@ from meshwalk.guards.tree import (
     worded,
 )
 from meshwalk.model import Value
-from meshwalk.signals import Kind
+from meshwalk.model.signals import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from typing import NamedTuple, get_args
 
 from meshwalk.guards.tree import Choice, Compare, Comparison, Expr, In, Literal, Logic, Name, TextTest, canonical, worded
 from meshwalk.model import ScopeKind
-from meshwalk.signals import Kind, Signal
+from meshwalk.model.signals import Kind, Signal
 
 
 MAX_LENGTH = 4096

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from meshwalk.guards.evaluate import evaluate
 from meshwalk.guards.tree import Choice, Expr, Has, Literal, Logic, Name, Not, names, parts
 from meshwalk.model import Value
-from meshwalk.signals import Kind
+from meshwalk.model.signals import Kind
 
 
 # Sets of verdicts are sums of these; what is not a condition has a value (`TRUE + FALSE`), or not.

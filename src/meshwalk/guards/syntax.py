@@ -25,7 +25,7 @@ from cel_expr_python import cel
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 
 from meshwalk.guards.tokens import Sort, Token
-from meshwalk.signals import Kind
+from meshwalk.model.signals import Kind
 
 
 class Leaf(NamedTuple):

@@ -20,7 +20,7 @@ from typing import Literal as OneOf
 from typing import assert_never
 
 from meshwalk.model import Value
-from meshwalk.signals import Kind, Signal
+from meshwalk.model.signals import Kind, Signal
 
 
 Comparison = OneOf["==", "!=", "<", "<=", ">", ">="]

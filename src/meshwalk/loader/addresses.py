@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
-from meshwalk.loader import faults, traffic_faults
-from meshwalk.loader.document import Table
 from meshwalk.loader.fit import Part
-from meshwalk.problems import Problem
+from meshwalk.loader.messages import faults
+from meshwalk.loader.messages import traffic as traffic_faults
+from meshwalk.loader.yaml.document import Table
+from meshwalk.model.problems import Problem
 
 
 _SECRET_KEYS = frozenset({"key", "api_key", "apikey", "token", "secret", "password", "authorization"})

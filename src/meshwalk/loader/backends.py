@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meshwalk.loader import backend_faults, faults
 from meshwalk.loader.addresses import address_fault, without_secrets
-from meshwalk.loader.backend_shapes import (
+from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
+from meshwalk.loader.messages import backends as backend_faults
+from meshwalk.loader.messages import faults
+from meshwalk.loader.prices import Prices, price_of, why_unread
+from meshwalk.loader.schema.backends import (
     BACKEND_SHAPES,
     AnyBackendShape,
     CacheShape,
@@ -22,11 +25,9 @@ from meshwalk.loader.backend_shapes import (
     RecordedShape,
     SimulatedShape,
 )
-from meshwalk.loader.document import Piece, Scalar, Table
-from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
-from meshwalk.loader.prices import Prices, price_of, why_unread
+from meshwalk.loader.schema.traffic import Sticky
 from meshwalk.loader.traffic import listed_endpoints, read_endpoints, traffic_of
-from meshwalk.loader.traffic_shapes import Sticky
+from meshwalk.loader.yaml.document import Piece, Scalar, Table
 from meshwalk.model import (
     AnyBackendSpec,
     CacheSpec,
@@ -38,7 +39,7 @@ from meshwalk.model import (
     RecordedSpec,
     SimulatedSpec,
 )
-from meshwalk.problems import Problem, Span
+from meshwalk.model.problems import Problem, Span
 
 
 _KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()))

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshwalk.loader import faults
-from meshwalk.loader.budget_shapes import BudgetShape, BudgetsShape, LimitsShape, TenantBudgetShape
-from meshwalk.loader.document import Table
 from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
+from meshwalk.loader.messages import faults
+from meshwalk.loader.schema.budgets import BudgetShape, BudgetsShape, LimitsShape, TenantBudgetShape
+from meshwalk.loader.yaml.document import Table
 from meshwalk.model import Budget, Caps, Limits, ScopeKind
-from meshwalk.signals import REQUEST
+from meshwalk.model.signals import REQUEST
 
 
 _SHAPES: Mapping[ScopeKind, type[TenantBudgetShape]] = {

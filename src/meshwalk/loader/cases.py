@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, get_args
 
-from meshwalk import signals
-from meshwalk.casebook import Case, EdgeName, Expectation, Script, Scripted, Taking
-from meshwalk.loader import case_faults, faults
-from meshwalk.loader.budget_shapes import LimitsShape
 from meshwalk.loader.budgets import limits_of
-from meshwalk.loader.case_shapes import (
+from meshwalk.loader.casebook import Case, EdgeName, Expectation, Script, Scripted, Taking
+from meshwalk.loader.fit import Part, fit, part_of, respelt
+from meshwalk.loader.messages import cases as case_faults
+from meshwalk.loader.messages import faults
+from meshwalk.loader.schema.budgets import LimitsShape
+from meshwalk.loader.schema.cases import (
     AmountShape,
     CaseShape,
     CasesShape,
@@ -27,11 +28,10 @@ from meshwalk.loader.case_shapes import (
     SpentShape,
     UsageShape,
 )
-from meshwalk.loader.document import Piece, Scalar, Series, Table, plain, read_document
-from meshwalk.loader.fit import Part, fit, part_of, respelt
-from meshwalk.model import DONE, Amount, Edge, Graph, Limits, Node, ScopeKind, Value
-from meshwalk.problems import GraphError, Problem, Span
-from meshwalk.signals import REQUEST, Section
+from meshwalk.loader.yaml.document import Piece, Scalar, Series, Table, plain, read_document
+from meshwalk.model import DONE, Amount, Edge, Graph, Limits, Node, ScopeKind, Value, signals
+from meshwalk.model.problems import GraphError, Problem, Span
+from meshwalk.model.signals import REQUEST, Section
 from meshwalk.trace import Message, Scopes, Usage
 
 

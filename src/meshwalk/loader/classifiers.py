@@ -14,17 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meshwalk.loader import classifier_faults, faults
 from meshwalk.loader.addresses import address_fault
-from meshwalk.loader.document import Series
 from meshwalk.loader.fit import Findings, Part, fit, part_of, respelt
+from meshwalk.loader.messages import classifiers as classifier_faults
+from meshwalk.loader.messages import faults
 from meshwalk.loader.prices import why_unread
-from meshwalk.loader.shapes import ClassifierShape, SignalShape
+from meshwalk.loader.schema.graph import ClassifierShape, SignalShape
 from meshwalk.loader.values import why_no_identifier
+from meshwalk.loader.yaml.document import Series
 from meshwalk.model import Attribute, Node
-from meshwalk.problems import Problem, Span
-from meshwalk.signals import FEATURES, written
-from meshwalk.weights import NoWeights, read_weights
+from meshwalk.model.problems import Problem, Span
+from meshwalk.model.signals import FEATURES, written
+from meshwalk.model.weights import NoWeights, read_weights
 
 
 # How long a service or a function may take, if its node does not say.

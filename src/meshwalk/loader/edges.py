@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from meshwalk.loader import edge_faults, faults
-from meshwalk.loader.document import Piece, Scalar, Series, Table, plain
-from meshwalk.loader.edge_shapes import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.fit import Part, fit, respelt
+from meshwalk.loader.messages import edges as edge_faults
+from meshwalk.loader.messages import faults
+from meshwalk.loader.schema.edges import EdgeShape, ErrorEdgeShape
+from meshwalk.loader.yaml.document import Piece, Scalar, Series, Table, plain
 from meshwalk.model import Edge
-from meshwalk.problems import Problem, Span
+from meshwalk.model.problems import Problem, Span
 
 
 class Edges(NamedTuple):

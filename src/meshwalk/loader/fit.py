@@ -13,10 +13,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from meshwalk.loader import faults
-from meshwalk.loader.document import Piece, Scalar, Series, Table, plain
-from meshwalk.loader.shape import Shape
-from meshwalk.problems import Problem, Span, nearest
+from meshwalk.loader.messages import faults
+from meshwalk.loader.schema.shape import Shape
+from meshwalk.loader.yaml.document import Piece, Scalar, Series, Table, plain
+from meshwalk.model.problems import Problem, Span, nearest
 
 
 ShapeT = TypeVar("ShapeT", bound=Shape)

@@ -7,20 +7,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from meshwalk.loader import faults
 from meshwalk.loader.backends import hash_files, read_backend, resolve_caches
-from meshwalk.loader.budget_shapes import WalkLimitsShape
 from meshwalk.loader.budgets import limits_of, read_budgets
 from meshwalk.loader.classifiers import compare_signals, complete_classifiers
-from meshwalk.loader.document import Document, Piece, Scalar, Table, plain
 from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
+from meshwalk.loader.messages import faults
 from meshwalk.loader.nodes import read_node, with_quotes
 from meshwalk.loader.prices import Prices, check_use, read_prices
-from meshwalk.loader.shapes import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
+from meshwalk.loader.schema.budgets import WalkLimitsShape
+from meshwalk.loader.schema.graph import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
 from meshwalk.loader.values import why_no_identifier
+from meshwalk.loader.yaml.document import Document, Piece, Scalar, Table, plain
 from meshwalk.model import DONE, AnyBackendSpec, Attribute, Budget, Graph, Node, Recording, Sampling, Threshold
-from meshwalk.problems import GraphError, Problem, Span, did_you_mean, in_file_order
-from meshwalk.signals import accepts
+from meshwalk.model.problems import GraphError, Problem, Span, did_you_mean, in_file_order
+from meshwalk.model.signals import accepts
 
 
 _GRAPH = "the graph"

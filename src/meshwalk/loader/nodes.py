@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from meshwalk import prompts
-from meshwalk.loader import faults, traffic_faults
 from meshwalk.loader.classifiers import check_classifier, classifier_fields
-from meshwalk.loader.document import Piece, Scalar, Series, Table
 from meshwalk.loader.edges import read_next, read_on_error
 from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
+from meshwalk.loader.messages import faults
+from meshwalk.loader.messages import traffic as traffic_faults
 from meshwalk.loader.patterns import check_pattern
-from meshwalk.loader.shapes import (
+from meshwalk.loader.schema.graph import (
     NODE_SHAPES,
     USE_SHAPES,
     AnswerShape,
@@ -29,9 +29,10 @@ from meshwalk.loader.shapes import (
     ScoreShape,
     VerifierShape,
 )
-from meshwalk.loader.traffic_shapes import BackoffShape
+from meshwalk.loader.schema.traffic import BackoffShape
+from meshwalk.loader.yaml.document import Piece, Scalar, Series, Table
 from meshwalk.model import DONE, Backoff, Confidence, ConfidenceSource, Edge, Node, Sampling
-from meshwalk.problems import Problem, Span
+from meshwalk.model.problems import Problem, Span
 
 
 _Asking = PrescreenShape | AnswerShape | PrimaryShape | JudgeShape | ClassifierShape

@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 import warnings
 
-from meshwalk.loader import faults
-from meshwalk.loader.document import Scalar
-from meshwalk.problems import Problem
+from meshwalk.loader.messages import faults
+from meshwalk.loader.yaml.document import Scalar
+from meshwalk.model.problems import Problem
 
 
 _LONGEST = 1000

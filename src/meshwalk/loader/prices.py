@@ -22,13 +22,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from meshwalk import pricing
-from meshwalk.loader import backend_faults, faults, price_faults
-from meshwalk.loader.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
 from meshwalk.loader.fit import Part, fit, part_of, respelt
-from meshwalk.loader.price_shapes import PriceColumns, PriceShape, PricesShape, PriceTableShape
-from meshwalk.model import AnyBackendSpec, Price
-from meshwalk.problems import GraphError, Problem, Span, nearest
+from meshwalk.loader.messages import backends as backend_faults
+from meshwalk.loader.messages import faults
+from meshwalk.loader.messages import prices as price_faults
+from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape
+from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
+from meshwalk.model import AnyBackendSpec, Price, pricing
+from meshwalk.model.problems import GraphError, Problem, Span, nearest
 
 
 _MODEL, _PROVIDER = "model", "provider"

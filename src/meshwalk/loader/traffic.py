@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshwalk.loader import faults, traffic_faults
 from meshwalk.loader.addresses import address_fault, without_secrets
-from meshwalk.loader.document import Piece, Series, Table, plain
 from meshwalk.loader.fit import Part, fit, respelt
-from meshwalk.loader.traffic_shapes import BreakerShape, EndpointShape, Sticky, TrafficShape
+from meshwalk.loader.messages import faults
+from meshwalk.loader.messages import traffic as traffic_faults
+from meshwalk.loader.schema.traffic import BreakerShape, EndpointShape, Sticky, TrafficShape
+from meshwalk.loader.yaml.document import Piece, Series, Table, plain
 from meshwalk.model import Breaker, Endpoint, Traffic
-from meshwalk.problems import Problem, Span
+from meshwalk.model.problems import Problem, Span
 
 
 _ITS_OWN = ("base_url", "key_env")

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from meshwalk.loader.faults import quoted, worded
+from meshwalk.loader.messages.faults import quoted, worded
 from meshwalk.model import MOST_SHARED_USD, nano_usd_or_none
-from meshwalk.problems import ErrorClass
+from meshwalk.model.problems import ErrorClass
 
 
 # CEL's literals, operators and reserved words: none can be a part of a guard's names.

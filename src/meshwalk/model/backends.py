@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from meshwalk.problems import ErrorClass, Span
+from meshwalk.model.problems import ErrorClass, Span
 
 
 # Prices are told for so many tokens.

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from meshwalk.model.backends import AnyBackendSpec
 from meshwalk.model.limits import PRESSURE_FROM, Budget, Limits
+from meshwalk.model.problems import ErrorClass, Problem, Span
 from meshwalk.model.values import ConfidenceSource, Extractor, Role, Value, ValueType
-from meshwalk.problems import ErrorClass, Problem, Span
 
 
 class Sampling(NamedTuple):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+from meshwalk.model.problems import Span
 from meshwalk.model.values import AwayPolicy, ScopeKind
-from meshwalk.problems import Span
 
 
 URGENCY_DEADLINES_US: Mapping[str, int] = {"realtime": 2_000_000, "interactive": 30_000_000, "batch": 600_000_000}

@@ -10,7 +10,7 @@ A service turns messages into house words, asks a mesh, and turns what it gave b
 
 from __future__ import annotations
 
-from meshwalk.server.operator import Operator
+from meshwalk.server.auth import Operator
 from meshwalk.server.serving import Server, serve
 
 

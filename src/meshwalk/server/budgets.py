@@ -16,10 +16,10 @@ import orjson
 from meshwalk.budgets import Statement
 from meshwalk.mesh import Mesh
 from meshwalk.model import MOST_SHARED_COUNT, MOST_SHARED_USD, SCOPE_CHARACTERS, Caps, ScopeKind
-from meshwalk.problems import RequestError, Violation
+from meshwalk.model.problems import RequestError, Violation
+from meshwalk.server.auth import Operator
 from meshwalk.server.calls import Context, answers
-from meshwalk.server.operator import Operator
-from meshwalk.server.served import Served
+from meshwalk.server.registry import Served
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, budget_pb2_grpc
 

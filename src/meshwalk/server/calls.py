@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import grpc.aio
 from grpc_status import rpc_status
 
-from meshwalk.problems import MeshwalkError, RequestError, Violation
-from meshwalk.server.reading import Unreadable
+from meshwalk.model.problems import MeshwalkError, RequestError, Violation
+from meshwalk.server.lenient_decode import Unreadable
 from meshwalk.wire import errors
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from meshwalk.server.calls import Context, answers
-from meshwalk.server.served import Served
+from meshwalk.server.registry import Served
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import graph_pb2, graph_pb2_grpc
 

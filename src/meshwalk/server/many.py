@@ -20,10 +20,10 @@ import grpc
 import grpc.aio
 from google.rpc import code_pb2
 
-from meshwalk.problems import RequestError, Violation
+from meshwalk.model.problems import RequestError, Violation
 from meshwalk.server.calls import Context, failure_of, remaining, traceparent, within_us
-from meshwalk.server.reading import Unreadable
-from meshwalk.server.salvage import Spoilt, salvaged
+from meshwalk.server.lenient_decode import Unreadable
+from meshwalk.server.partial_decode import Spoilt, salvaged
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
 

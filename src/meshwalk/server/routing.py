@@ -7,17 +7,17 @@ from __future__ import annotations
 import asyncio
 
 from meshwalk.engine import Walked
-from meshwalk.hops import Assembly
+from meshwalk.model.problems import RequestError, Violation
 from meshwalk.plan import Plan
-from meshwalk.problems import RequestError, Violation
+from meshwalk.records.hops import Assembly
 from meshwalk.server.calls import Context, answers, deadline_us, traceparent
 from meshwalk.server.many import Many
-from meshwalk.server.served import Seat, Served
+from meshwalk.server.registry import Seat, Served
 from meshwalk.trace import Began, Commit, Entry, Glimpsed, Granted, Request, Wish
 from meshwalk.walk import Phase, Walk
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
-from meshwalk.wire.words import AnswerDelta, Committed, Detail, HopFinished, HopStarted
+from meshwalk.wire.types import AnswerDelta, Committed, Detail, HopFinished, HopStarted
 
 
 # What is not said counts as NONE.

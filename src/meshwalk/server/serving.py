@@ -16,16 +16,16 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from meshwalk.mesh import Mesh
 from meshwalk.model import DEFAULT_INPUT_BYTES
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
+from meshwalk.records.store import Shelf
+from meshwalk.server.auth import Operator
 from meshwalk.server.budgets import Budgets
 from meshwalk.server.graphs import Graphs
 from meshwalk.server.health import Health
-from meshwalk.server.operator import Operator
-from meshwalk.server.reading import Registrar
+from meshwalk.server.lenient_decode import Registrar
+from meshwalk.server.registry import Served
 from meshwalk.server.routing import Routing
-from meshwalk.server.served import Served
 from meshwalk.server.traces import Traces
-from meshwalk.store import Shelf
 from meshwalk.wire.address import checked_address
 from meshwalk.wire.gen.meshwalk.v1 import (
     budget_pb2,

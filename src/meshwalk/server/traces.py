@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from anyio import to_thread
 
+from meshwalk.model.problems import RequestError, SetupError, TraceError, Violation
 from meshwalk.plan import Plan
-from meshwalk.problems import RequestError, SetupError, TraceError, Violation
+from meshwalk.records.store import Shelf
+from meshwalk.records.store import Summary as Row
 from meshwalk.server.calls import Context, answers
-from meshwalk.server.served import Served
-from meshwalk.store import Shelf
-from meshwalk.store import Summary as Row
+from meshwalk.server.registry import Served
 from meshwalk.trace import Outcome, Scopes, Traversal
 from meshwalk.wire import convert
 from meshwalk.wire.errors import NotFound
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, trace_pb2, trace_pb2_grpc
-from meshwalk.wire.words import PlanRef, Summary
+from meshwalk.wire.types import PlanRef, Summary
 
 
 DEFAULT_PAGE = 50

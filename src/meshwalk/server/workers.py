@@ -26,7 +26,7 @@ import anyio
 import orjson
 from anyio.abc import Process
 
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 from meshwalk.wire.address import checked_address
 
 

@@ -14,6 +14,7 @@ nano-dollars.
 from __future__ import annotations
 
 from meshwalk.trace.codec import FORMAT, decode, encode
+from meshwalk.trace.compact import Called, Kind, Leg, Step, Straight, make_called, make_leg, make_straight
 from meshwalk.trace.entries import (
     Attempt,
     AttemptStatus,
@@ -52,7 +53,6 @@ from meshwalk.trace.exchange import (
     Usage,
     make_scopes,
 )
-from meshwalk.trace.legs import Called, Kind, Leg, Step, Straight, make_called, make_leg, make_straight
 from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 

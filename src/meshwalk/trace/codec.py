@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from meshwalk.model import Amount, Caps, Limits, Sampling
-from meshwalk.problems import TraceError
+from meshwalk.model.problems import TraceError
+from meshwalk.trace.compact import Called, Leg, Straight
 from meshwalk.trace.entries import (
     Attempt,
     Began,
@@ -29,7 +30,6 @@ from meshwalk.trace.entries import (
     View,
 )
 from meshwalk.trace.exchange import Message, Scopes, Timing, ToolCall, Usage
-from meshwalk.trace.legs import Called, Leg, Straight
 from meshwalk.trace.record import AtLength, Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 

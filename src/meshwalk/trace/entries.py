@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
 from meshwalk.model import Amount, Caps, Limits, Sampling, Value
-from meshwalk.problems import ErrorClass
+from meshwalk.model.problems import ErrorClass
 from meshwalk.trace.exchange import Scopes, Timing, Usage
 
 

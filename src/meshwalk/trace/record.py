@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from meshwalk.trace.compact import Called, Kind, Step, Straight
 from meshwalk.trace.entries import (
     Attempt,
     Basis,
@@ -22,7 +23,6 @@ from meshwalk.trace.entries import (
     weakest,
 )
 from meshwalk.trace.exchange import Message, Usage
-from meshwalk.trace.legs import Called, Kind, Step, Straight
 from meshwalk.trace.wishes import Decision, Finish, Outcome
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from meshwalk.signals import Section
+from meshwalk.model.signals import Section
 
 
 class Reserve(NamedTuple):

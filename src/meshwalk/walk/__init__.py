@@ -1,14 +1,12 @@
 """
 The stair: one request's way through a plan, decided and nothing else.
 
-`Walk` takes whatever may happen, entry by entry.  `StraightWalk` decides the same for as long as nothing but the usual happens,
-in a fraction of the time, and says when a walk has to go on as the other kind.
+`Walk` takes whatever may happen, entry by entry; `admission` lets requests in, and `attempts` decides on the calls of a hop.
 """
 
 from __future__ import annotations
 
 from meshwalk.walk.machine import Phase, Walk
-from meshwalk.walk.straight import Course, StraightWalk
 
 
-__all__ = ["Course", "Phase", "StraightWalk", "Walk"]
+__all__ = ["Phase", "Walk"]

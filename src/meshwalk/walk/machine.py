@@ -30,9 +30,9 @@ from typing import Any, ClassVar
 
 from meshwalk.budgets import usd
 from meshwalk.model import DONE, Value
+from meshwalk.model.problems import ErrorClass, OutOfTurn
+from meshwalk.model.signals import Section
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
-from meshwalk.problems import ErrorClass, OutOfTurn
-from meshwalk.signals import Section
 from meshwalk.trace import (
     Began,
     Call,

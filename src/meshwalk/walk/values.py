@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from meshwalk.budgets import pressure, used_share
 from meshwalk.model import Value
+from meshwalk.model.signals import healthy
 from meshwalk.plan import Plan
-from meshwalk.signals import healthy
 from meshwalk.trace import Facts, View
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 
 
 _ADDRESS = re.compile(r"(?:[^\s:/@\[\]]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1,5})")

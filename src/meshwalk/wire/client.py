@@ -14,11 +14,10 @@ from typing import Self, TypeVar
 import grpc.aio
 
 from meshwalk.model import Caps, Limits, Sampling, ScopeKind, Value
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 from meshwalk.trace import Form, Message, Outcome, Request
 from meshwalk.wire import convert
 from meshwalk.wire.address import checked_address
-from meshwalk.wire.asking import request_of, seconds_of
 from meshwalk.wire.errors import CallFailed, NotFound, Unauthenticated, unpack_error
 from meshwalk.wire.gen.meshwalk.v1 import (
     budget_pb2,
@@ -33,7 +32,8 @@ from meshwalk.wire.gen.meshwalk.v1 import (
 )
 from meshwalk.wire.keys import checked_key
 from meshwalk.wire.many import IN_FLIGHT, LARGEST, Many
-from meshwalk.wire.words import (
+from meshwalk.wire.request_builder import request_of, seconds_of
+from meshwalk.wire.types import (
     AccountCard,
     AccountPage,
     AnswerDelta,

@@ -24,7 +24,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from meshwalk.problems import (
+from meshwalk.model.problems import (
     BackendFailed,
     BudgetContended,
     BudgetSpent,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from meshwalk.problems import SetupError
+from meshwalk.model.problems import SetupError
 
 
 # What HTTP lets a header hold, without the spaces that it does not keep.

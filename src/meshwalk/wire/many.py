@@ -18,13 +18,13 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from meshwalk.model import Limits, Sampling, Value
-from meshwalk.problems import MeshwalkError, SetupError
+from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.trace import Form, Message, Request
 from meshwalk.wire import convert
-from meshwalk.wire.asking import request_of, seconds_of
 from meshwalk.wire.errors import CallFailed, unanswered, unpack_error, unpack_failure
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
-from meshwalk.wire.words import Detail, Routed
+from meshwalk.wire.request_builder import request_of, seconds_of
+from meshwalk.wire.types import Detail, Routed
 
 
 LARGEST = 64

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chat_endpoint import ASK, KEY, answer, fails, says, serving
 from meshwalk.backends import open_backend
 from meshwalk.backends.openai import CONNECTIONS, OpenAIBackend, Place
 from meshwalk.model import Endpoint, OpenAISpec, Traffic
-from meshwalk.problems import SetupError, Span
+from meshwalk.model.problems import SetupError, Span
+from support.servers.chat import ASK, KEY, answer, fails, says, serving
 
 
 pytestmark = pytest.mark.anyio

@@ -10,11 +10,11 @@ import pytest
 from aiohttp import http_writer, web
 from anyio.abc import SocketAttribute, SocketStream
 
-from chat_endpoint import ASK, KEY, endpoint, fails, says, wire
 from meshwalk.backends.base import Stations
 from meshwalk.backends.openai import OpenAIBackend, client
 from meshwalk.backends.openai.faults import Faults
-from meshwalk.problems import Unreachable
+from meshwalk.model.problems import Unreachable
+from support.servers.chat import ASK, KEY, endpoint, fails, says, wire
 
 
 pytestmark = pytest.mark.anyio

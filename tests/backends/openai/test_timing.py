@@ -5,10 +5,10 @@ import pytest
 from aiohttp import web
 from anyio.abc import SocketAttribute
 
-from chat_endpoint import ASK, FOUR, answer, endpoint, fails, says, sse, streamed
 from meshwalk.backends.base import Stations
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.trace import Timing
+from support.servers.chat import ASK, FOUR, answer, endpoint, fails, says, sse, streamed
 
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from meshwalk.backends.openai.faults import Faults
 from meshwalk.backends.openai.progress import Progress, tracing
 from meshwalk.backends.openai.reply import read_reply
 from meshwalk.backends.openai.streamed import Assembly
-from meshwalk.problems import Unreachable
+from meshwalk.model.problems import Unreachable
 from meshwalk.trace import Reply
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from meshwalk.problems import BackendError, Malformed, Overloaded, RateLimited, RefusedByModel, Unreachable
+from meshwalk.model.problems import BackendError, Malformed, Overloaded, RateLimited, RefusedByModel, Unreachable
 
 
 _QUOTED_CHARACTERS = 200

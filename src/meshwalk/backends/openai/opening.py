@@ -7,11 +7,10 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from meshwalk import variables
 from meshwalk.backends.openai.client import CONNECTIONS, OpenAIBackend, Place
 from meshwalk.backends.openai.faults import whose
-from meshwalk.model import Endpoint, OpenAISpec
-from meshwalk.problems import SetupError
+from meshwalk.model import Endpoint, OpenAISpec, environment
+from meshwalk.model.problems import SetupError
 
 
 DEFAULT_BASE_URL = "${OPENAI_BASE_URL}"
@@ -28,12 +27,12 @@ def open_openai(spec: OpenAISpec) -> OpenAIBackend:
     templates = [endpoint.base_url or spec.base_url or DEFAULT_BASE_URL for endpoint in endpoints]
     key_envs = [endpoint.key_env or spec.key_env or "" for endpoint in endpoints]
     # All that is missing is told at once.
-    needed = [name for template in templates for name in variables.names_in(template)] + list(filter(None, key_envs))
-    given = variables.read(dict.fromkeys(needed), f"backend '{spec.name}'")
+    needed = [name for template in templates for name in environment.names_in(template)] + list(filter(None, key_envs))
+    given = environment.read(dict.fromkeys(needed), f"backend '{spec.name}'")
     places = []
     for endpoint, template, key_env in zip(endpoints, templates, key_envs, strict=True):
         subject = whose(spec.name, endpoint.name)
-        url = variables.fill(template, given)
+        url = environment.fill(template, given)
         if why := _no_address(url):
             raise SetupError(f"{subject}: its base_url {why}{_origin(template)}")
         key = given[key_env] if key_env else ""
@@ -74,6 +73,6 @@ def _no_address(url: str) -> str:
 
 
 def _origin(template: str) -> str:
-    names = variables.names_in(template)
+    names = environment.names_in(template)
 
     return f"; it is made of {', '.join(names)} from the environment" if names else f": {template!r}"

@@ -9,6 +9,7 @@ a kind, a duration out of its range) is a `RequestError` with the field.
 from __future__ import annotations
 
 from meshwalk.wire.convert.budgets import SCOPE_KINDS, pack_account, unpack_accounts
+from meshwalk.wire.convert.compact import write_straight
 from meshwalk.wire.convert.frames import pack_cancel, pack_item, pack_result
 from meshwalk.wire.convert.graphs import pack_card, pack_described, unpack_card, unpack_described
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
@@ -26,7 +27,6 @@ from meshwalk.wire.convert.replies import (
     unpack_reply,
 )
 from meshwalk.wire.convert.requests import pack_request, unpack_request
-from meshwalk.wire.convert.straight import write_straight
 from meshwalk.wire.convert.values import (
     DETAILS,
     OUTCOMES,

@@ -16,7 +16,7 @@ from meshwalk.wire.convert.values import (
     unpack_time,
 )
 from meshwalk.wire.gen.meshwalk.v1 import budget_pb2 as wire
-from meshwalk.wire.words import AccountCard, AccountPage
+from meshwalk.wire.types import AccountCard, AccountPage
 
 
 SCOPE_KINDS: Words[ScopeKind, wire.ScopeKind.ValueType] = Words(

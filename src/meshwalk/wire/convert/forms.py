@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from meshwalk.problems import MeshwalkError, RequestError, Violation
+from meshwalk.model.problems import MeshwalkError, RequestError, Violation
 from meshwalk.trace import Form, ResponseFormat, Tool
 from meshwalk.wire.convert.values import Words
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common

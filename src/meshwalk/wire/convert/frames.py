@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshwalk.templates import opening
+from meshwalk.records.templates import opening
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
 
 

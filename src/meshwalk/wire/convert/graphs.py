@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshwalk import signals
 from meshwalk.model import (
     AnyBackendSpec,
     Attribute,
@@ -23,6 +22,7 @@ from meshwalk.model import (
     SimulatedSpec,
     Threshold,
     ValueType,
+    signals,
 )
 from meshwalk.plan import Plan
 from meshwalk.wire.convert.budgets import SCOPE_KINDS
@@ -39,7 +39,7 @@ from meshwalk.wire.convert.values import (
     unpack_value,
 )
 from meshwalk.wire.gen.meshwalk.v1 import graph_pb2 as wire
-from meshwalk.wire.words import AttributeCard, BackendCard, BudgetCard, Described, EdgeCard, GraphCard, NodeCard, ThresholdCard
+from meshwalk.wire.types import AttributeCard, BackendCard, BudgetCard, Described, EdgeCard, GraphCard, NodeCard, ThresholdCard
 
 
 TYPES: Words[ValueType, wire.AttributeType.ValueType] = Words(

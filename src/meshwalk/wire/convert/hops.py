@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from meshwalk.hops import VERDICTS as MARKED
-from meshwalk.hops import Considered, Glimpse, Hop, HopStatus
 from meshwalk.plan import Plan
-from meshwalk.templates import Template
+from meshwalk.records.hops import VERDICTS as MARKED
+from meshwalk.records.hops import Considered, Glimpse, Hop, HopStatus
+from meshwalk.records.templates import Template
 from meshwalk.trace import Attempt, AttemptStatus, Basis, Decision, Kind, Timing, View
 from meshwalk.wire.convert.values import (
     BASES,

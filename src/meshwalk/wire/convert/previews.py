@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from meshwalk.hops import considered, need_of
 from meshwalk.model import Value
 from meshwalk.plan import Plan
+from meshwalk.records.hops import considered, need_of
 from meshwalk.trace import Decision, Outcome, Reserve
 from meshwalk.wire.convert.hops import pack_decision, unpack_considered
 from meshwalk.wire.convert.values import (
@@ -26,7 +26,7 @@ from meshwalk.wire.convert.values import (
 )
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
-from meshwalk.wire.words import Decided, FreeHop, PreviewEdge
+from meshwalk.wire.types import Decided, FreeHop, PreviewEdge
 
 
 class PreviewedEdge(Protocol):

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from meshwalk.hops import Hop, hops_of
+from meshwalk.records.hops import Hop, hops_of
 from meshwalk.trace import Replied, ToolCall, Traversal
+from meshwalk.wire.convert.compact import keep_template
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.records import Totals, fill_record, unpack_record
-from meshwalk.wire.convert.straight import keep_template
 from meshwalk.wire.convert.values import (
     BASES,
     OUTCOMES,
@@ -24,7 +24,7 @@ from meshwalk.wire.convert.values import (
     unpack_usage,
 )
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
-from meshwalk.wire.words import AnswerDelta, Committed, Detail, Event, HopFinished, HopStarted, Routed
+from meshwalk.wire.types import AnswerDelta, Committed, Detail, Event, HopFinished, HopStarted, Routed
 
 
 # A piece of an answer is small beside any limit on the size of a message, whatever its characters are.

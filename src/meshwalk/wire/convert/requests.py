@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from meshwalk.model import Limits, Sampling, Value
-from meshwalk.problems import RequestError, Violation
+from meshwalk.model.problems import RequestError, Violation
 from meshwalk.trace import Form, Request, Scopes
 from meshwalk.wire.convert.forms import pack_form, unpack_form
 from meshwalk.wire.convert.values import (
@@ -26,7 +26,7 @@ from meshwalk.wire.convert.values import (
 )
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
-from meshwalk.wire.words import Detail
+from meshwalk.wire.types import Detail
 
 
 _UNLIMITED = Limits()

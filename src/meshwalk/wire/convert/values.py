@@ -13,13 +13,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from meshwalk.budgets import Need
 from meshwalk.model import Amount, Caps, Limits, Role, Sampling, Value
+from meshwalk.model.problems import MeshwalkError, RequestError, Violation
+from meshwalk.model.signals import Section
 from meshwalk.plan import Plan
-from meshwalk.problems import MeshwalkError, RequestError, Violation
-from meshwalk.signals import Section
 from meshwalk.trace import Basis, Message, Outcome, Scopes, ToolCall, Traversal, Usage
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
-from meshwalk.wire.words import Detail, PlanRef
+from meshwalk.wire.types import Detail, PlanRef
 
 
 _Word = TypeVar("_Word")

@@ -1,0 +1,118 @@
+"""
+From a vault's address to the vault.
+
+An address may hold `${NAME}`, which is read from the environment when the vault is opened.  A password stands in an address
+by such a name only, so that a command line, a process list and an error can show the address.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from meshwalk.budgets.vaults.base import BY_NAME, Vault
+from meshwalk.budgets.vaults.fallback import StandbyVault
+from meshwalk.budgets.vaults.memory import MemoryVault
+from meshwalk.model import environment
+from meshwalk.model.problems import SetupError
+
+
+TAKEN = "memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB"
+
+_USER_INFO = re.compile(r"(?P<scheme>[a-z]+://)(?P<user>[^/?#]*)@")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+
+
+async def open_vault(where: str) -> Vault:
+    """
+    Open the vault at *where*: in memory, in a file that the workers of one machine share, or in Redis.
+
+    What asks a disk or a network may be away, and then the policies of the scopes hold.
+
+    Raises:
+        SetupError: If *where* cannot be an address, or something it needs is not here: a package, a variable.
+        VaultAway: If it does not answer.
+    """
+    where = where.strip()
+    if where == "memory":
+        return MemoryVault()
+    _refuse_secrets(where)
+    address = _filled(where, environment.read(environment.names_in(where), "the vault"))
+    scheme, colon, rest = address.partition(":")
+    if colon and scheme == "sqlite":
+        path = _path(rest)
+        return StandbyVault(await importlib.import_module("meshwalk.budgets.vaults.sqlite").SqliteVault.open(path))
+    if scheme in {"redis", "rediss", "unix"} and rest.startswith("//"):
+        if why := _no_address(address):
+            raise SetupError(f"the vault's address {why}; write {TAKEN}")
+        return StandbyVault(await _redis().RedisVault.open(address))
+
+    raise SetupError(f"the vault's address {_beginning(where)}; write {TAKEN}")
+
+
+def _redis() -> ModuleType:
+    try:
+        return importlib.import_module("meshwalk.budgets.vaults.redis")
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise SetupError("a vault in Redis needs the package redis; install meshwalk[redis]") from None
+
+
+def _refuse_secrets(where: str) -> None:
+    said = _USER_INFO.match(where)
+    password = said["user"].partition(":")[2] if said else ""
+    query = parse_qsl(where.partition("?")[2])
+    if environment.without(password) or any(key == "password" and environment.without(value) for key, value in query):
+        raise SetupError(f"the vault's address has a password in it, where anybody may read it; {BY_NAME}")
+
+
+def _filled(where: str, given: Mapping[str, str]) -> str:
+    said = _USER_INFO.match(where)
+    if said is None:
+        return environment.fill(where, given)
+    # What stands for a user or a password may hold signs that have a meaning in addresses.
+    user = environment.fill(said["user"], {name: quote(value, safe="") for name, value in given.items()})
+
+    return f"{said['scheme']}{user}@{environment.fill(where[said.end() :], given)}"
+
+
+def _path(rest: str) -> Path:
+    if not rest:
+        raise SetupError("the vault's address names no file; write sqlite:PATH")
+    if rest == ":memory:":
+        raise SetupError("a vault in memory is no file; write memory")
+
+    return Path(rest)
+
+
+def _no_address(address: str) -> str:
+    """
+    Say why no Redis can be at *address*, or nothing if one can; a part of it may be a secret, so it is not quoted.
+    """
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return "has a host or a port that cannot be one"
+    if parts.scheme == "unix":
+        return "" if parts.path.strip("/") else "names no socket"
+    if not parts.hostname or port == 0:
+        return "has a host or a port that cannot be one"
+    if not re.fullmatch(r"/?\d*", parts.path):
+        return "has a database that is no number"
+
+    return ""
+
+
+def _beginning(where: str) -> str:
+    """
+    Say how *where* begins, which is as much as can be shown of what may be anything.
+    """
+    said = _SCHEME.match(where)
+
+    return f"begins with '{said[0]}'" if said else "begins with no kind of vault"

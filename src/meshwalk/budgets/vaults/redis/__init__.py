@@ -1,0 +1,10 @@
+"""
+The front door of the vault in Redis; it needs the extra `redis`.
+"""
+
+from __future__ import annotations
+
+from meshwalk.budgets.vaults.redis.vault import RedisVault
+
+
+__all__ = ["RedisVault"]

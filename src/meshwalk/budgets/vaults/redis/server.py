@@ -1,0 +1,257 @@
+"""
+The way to a Redis server: bounded in time and in connections, asked again at most once, and never showing its password.
+
+Asking again is safe, because whatever the vault asks for is named by an id that the library knows when it comes twice: a hold
+that is held is granted and not held again, a settlement of what is settled and a charge that was counted are passed over, a
+claim answers its owner, and the rest sets what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import anyio
+from redis import exceptions
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from meshwalk.budgets.vaults.base import BY_NAME
+from meshwalk.budgets.vaults.redis.library import library
+from meshwalk.model.problems import SetupError, VaultAway
+
+
+# More connections bring no more calls a second: one server does one thing at a time.
+CONNECTIONS = 32
+TIMEOUT_S = 1.0
+
+# Of the time a call may wait: how long it waits its turn in this process, and how long it takes with all that may go wrong.
+# Waiting one's turn behind a crowd does not mean that the server is away, so it may last longer.
+_TURN = 10
+_WHOLE = 3
+
+_Repair = Callable[[], Awaitable[None]]
+
+
+class Server:
+    """
+    Call one Redis server.
+
+    Args:
+        timeout_s: How long to wait for connecting and for an answer, each.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.name, self._secrets = _read_url(url)
+        self._timeout_s = timeout_s
+        self._turns = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
+        pool = ConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        # What it answers depends on the command, so its types say nothing.
+        self._redis: Any = Redis.from_pool(pool)
+        self._library = library()
+
+    async def fcall(self, function: str, key: str, *args: str | bytes) -> list[Any]:
+        """
+        Call *function* of the library, and load the library if the server does not have it.
+
+        Raises:
+            VaultAway: If there is no answer.
+        """
+        # Names may hold what is no valid text elsewhere; it is only compared.
+        words = [arg if isinstance(arg, bytes) else arg.encode("utf-8", "surrogatepass") for arg in args]
+        answer: list[Any] = await self.ask("FCALL", self._library.prefix + function, 1, key, *words)
+
+        return answer
+
+    async def ask(self, *command: str | bytes | int) -> Any:
+        """
+        Send *command*, and once more if the connection fails.
+
+        Raises:
+            VaultAway: If there is no answer.
+        """
+        return await self._in_turn(lambda: self._asked(*command))
+
+    async def config(self, *names: str) -> Mapping[str, str] | None:
+        """
+        Ask for settings; None if this user may not.
+
+        Raises:
+            VaultAway: If there is no answer.
+        """
+        try:
+            return _pairs(await self.ask("CONFIG", "GET", *names))
+        except VaultAway as away:
+            # Managed servers take the command away altogether.
+            if isinstance(away.__cause__, exceptions.ResponseError):
+                return None
+            raise
+
+    async def info(self, section: str) -> Mapping[str, str]:
+        """
+        Ask for a section of INFO.
+
+        Raises:
+            VaultAway: If there is no answer.
+        """
+        found: Mapping[str, Any] = await self.ask("INFO", section)
+
+        return {name: str(value) for name, value in found.items()}
+
+    async def load(self) -> None:
+        """
+        Load the library, unless it is there.
+
+        Raises:
+            VaultAway: If there is no answer, or the server has no functions.
+        """
+        await self.ask("PING")
+        await self._in_turn(self._load)
+
+    async def aclose(self) -> None:
+        """
+        Close the connections.
+        """
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def _in_turn(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            self._turns.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._turn()
+        try:
+            with anyio.fail_after(_WHOLE * self._timeout_s):
+                return await act()
+        except (exceptions.RedisError, OSError) as error:
+            raise VaultAway(self._said(error)) from error
+        finally:
+            self._turns.release()
+
+    async def _turn(self) -> None:
+        seconds = _TURN * self._timeout_s
+        with anyio.move_on_after(seconds):
+            await self._turns.acquire()
+            return
+        raise VaultAway(
+            f"{self.name} is asked for more than it answers: a call waited {seconds:g} s for one of {CONNECTIONS} turns"
+        )
+
+    async def _asked(self, *command: str | bytes | int) -> Any:
+        tried: list[_Repair] = []
+        while True:
+            try:
+                return await self._redis.execute_command(*command)
+            except (exceptions.RedisError, OSError) as error:
+                repair = self._repair(error)
+                # A server that was started anew may first be gone and then lack the library; once each is enough.
+                if repair is None or repair in tried:
+                    raise
+                tried.append(repair)
+            await repair()
+
+    def _repair(self, error: Exception) -> _Repair | None:
+        """
+        Return what may help before asking again, if anything does.
+        """
+        match error:
+            case exceptions.AuthenticationError() | exceptions.AuthorizationError() | exceptions.BusyLoadingError():
+                return None
+            case exceptions.ConnectionError() | exceptions.TimeoutError() | OSError():
+                return self._disconnect
+            case exceptions.ResponseError() if "Function not found" in str(error):
+                return self._load
+            case _:
+                return None
+
+    async def _disconnect(self) -> None:
+        # A server that went took all connections with it.
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
+
+    async def _load(self) -> None:
+        try:
+            await self._redis.execute_command("FUNCTION", "LOAD", self._library.text)
+        except exceptions.ResponseError as error:
+            # Its name says what is in it.
+            if "already exists" not in str(error):
+                raise
+
+    def _said(self, error: Exception) -> str:
+        text = str(error)
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        match error:
+            case exceptions.AuthenticationError():
+                return f"{self.name} refuses this user or its password ({text}); if it has one, {BY_NAME}"
+            case exceptions.AuthorizationError() | exceptions.NoPermissionError():
+                return (
+                    f"{self.name} refuses this user ({text}); give it a user that may FCALL and FUNCTION on keys 'meshwalk:*'"
+                )
+            case exceptions.BusyLoadingError():
+                return f"{self.name} is still loading its data; try again in a moment"
+            case exceptions.ReadOnlyError():
+                return f"{self.name} is a replica that takes no writes ({text}); name the primary in the vault's URL"
+            case exceptions.OutOfMemoryError():
+                return f"{self.name} has no memory left ({text}); raise its maxmemory"
+            case exceptions.ResponseError() if "unknown command" in text.lower():
+                return f"{self.name} lacks a command that meshwalk needs ({text}); it takes Redis 7.0, Valkey 7.2, or newer"
+            case exceptions.ResponseError() if "db index" in text.lower():
+                return f"{self.name} has no such database ({text}); name one that it has, such as 0, or raise its `databases`"
+            case exceptions.ResponseError():
+                return f"{self.name} does not do what meshwalk asks ({text})"
+            case exceptions.TimeoutError() | TimeoutError():
+                return f"{self.name} did not answer within {self._timeout_s:g} s, asked twice; is it up, and near enough?"
+            case _:
+                return f"{self.name} cannot be reached ({text}); is it up, and is its address right?"
+
+
+def _pairs(answer: Any) -> Mapping[str, str]:
+    if isinstance(answer, Mapping):
+        return {str(name): str(value) for name, value in answer.items()}
+    words = [word.decode() for word in answer]
+
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _read_url(url: str) -> tuple[str, tuple[str, ...]]:
+    """
+    Return how people may name the server that *url* is of, and what they may not see.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 6379
+    except ValueError:
+        # What the library says here may hold the password.
+        raise SetupError(_BAD_URL) from None
+    # A password in the query takes the place of the other.
+    query = dict(parse_qsl(parts.query))
+    secrets = _spellings(parts.password or "") | _spellings(query.get("password", ""))
+    if parts.scheme == "unix" and parts.path.strip("/") and query.get("db", "0").isdecimal():
+        return f"unix://{parts.path}?db={query.get('db', '0')}", tuple(secrets)
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise SetupError(_BAD_URL)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    database = parts.path.strip("/") or "0"
+    if not database.isdecimal():
+        raise SetupError(_BAD_URL)
+
+    return f"{parts.scheme}://{host}:{port}/{database}", tuple(secrets)
+
+
+def _spellings(secret: str) -> set[str]:
+    return {secret, unquote(secret), quote(secret, safe="")} - {""}
+
+
+_BAD_URL = (
+    "the URL of a vault in Redis is not of the form redis://[user:password@]host[:port][/database], rediss:// for TLS, "
+    "or unix:///path[?db=database]"
+)

@@ -1,0 +1,10 @@
+"""
+The front door of the vault in an SQLite file.
+"""
+
+from __future__ import annotations
+
+from meshwalk.budgets.vaults.sqlite.vault import SqliteVault
+
+
+__all__ = ["SqliteVault"]

@@ -1,0 +1,8 @@
+"""
+Proofs of what never happens in a graph: `prove` asks, `encoding` writes guards as formulas of z3.
+"""
+
+from meshwalk.checks.reachability.prove import ALL_SECONDS, NODE_SECONDS, Trees, check
+
+
+__all__ = ["ALL_SECONDS", "NODE_SECONDS", "Trees", "check"]

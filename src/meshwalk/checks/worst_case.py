@@ -1,0 +1,232 @@
+"""
+What one call may need at most: input tokens, output tokens, money.
+
+The ledger reserves these figures before a call, and `check` bounds a whole walk with them, so both ask here.  No tokenizer we
+know makes more tokens than a text has UTF-8 bytes, so bytes bound tokens from above; where a backend declares its tokenizer,
+what that counts of a request stands for its bytes.  The largest request a graph admits is one message of all its
+bytes: `limits.input_bytes` counts a further message as heavy as the tokens a chat template may add to it (`counted_bytes`), so
+that many empty messages need no more than one full one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from meshwalk import prompts
+from meshwalk.model import DEFAULT_INPUT_BYTES, MTOK, Attribute, Graph, Node, Price, Sampling, Value, signals
+from meshwalk.trace import Facts, Form, Message
+
+
+# What a chat template may add round a message (role markers, separators), in tokens; the widest we know adds about ten.
+OVERHEAD_TOKENS_PER_MESSAGE = 16
+
+# What a template may write round the tools once, in words of its own, and round each of them or each call of one.
+OVERHEAD_TOKENS_OF_TOOLS = 512
+OVERHEAD_TOKENS_PER_TOOL = 96
+
+# A number as a prompt writes it: whole ones in full, and the largest double has 309 digits and a sign.
+_NUMBER_LENGTH = 310
+
+
+def counted_bytes(input_bytes: int, messages: int) -> int:
+    """
+    Count a request against `limits.input_bytes`: its bytes, and what each message after the first adds to a prompt.
+    """
+    return input_bytes + (messages - 1) * OVERHEAD_TOKENS_PER_MESSAGE
+
+
+def message_bytes(message: Message) -> int:
+    """
+    Return the UTF-8 bytes that *message* counts as.
+
+    Raises:
+        UnicodeEncodeError: If it holds what is no text.
+    """
+    size = len(message.content.encode()) + len(message.name.encode())
+
+    return size + tool_bytes(message) if message.tool_calls or message.tool_call_id else size
+
+
+def tool_bytes(message: Message) -> int:
+    """
+    Return the part of those that tools are the reason of.
+    """
+    calls = sum(sum(len(text.encode()) for text in call) + OVERHEAD_TOKENS_PER_TOOL for call in message.tool_calls)
+
+    return calls + len(message.tool_call_id.encode())
+
+
+def form_bytes(form: Form) -> int:
+    """
+    Return the UTF-8 bytes that *form* counts as.
+
+    Raises:
+        UnicodeEncodeError: If it holds what is no text.
+    """
+    size = 0
+    if form.tools:
+        size = OVERHEAD_TOKENS_OF_TOOLS + len(form.tool_choice.encode())
+        size += sum(sum(len(text.encode()) for text in tool) + OVERHEAD_TOKENS_PER_TOOL for tool in form.tools)
+    if form.response_format is not None:
+        size += OVERHEAD_TOKENS_PER_TOOL + len(form.response_format.name.encode()) + len(form.response_format.schema.encode())
+
+    return size
+
+
+def input_tokens(node: Node, facts: Facts) -> int:
+    """
+    Bound the tokens that a call of *node* sends, whatever window its backend has.
+    """
+    for name, tokens in facts.counted:
+        if name == node.name:
+            return tokens + (facts.messages if node.prompt is None else 1) * OVERHEAD_TOKENS_PER_MESSAGE
+    input_bytes, messages = facts.input_bytes, facts.messages
+    if node.prompt is not None:
+        input_bytes = prompts.bound_bytes(node.prompt, input_bytes, messages, dict(facts.attributes), node.quotes)
+        messages = 1
+
+    return input_bytes + messages * OVERHEAD_TOKENS_PER_MESSAGE
+
+
+def max_tokens(node: Node, asked: int | None) -> int | None:
+    """
+    Return how many tokens a reply may have; what a caller asked for may only tighten what the node says.
+    """
+    own = node.sampling.max_tokens
+    if own is None or asked is None:
+        return asked if own is None else own
+
+    return min(own, asked)
+
+
+def need(node: Node, price: Price | None, context_tokens: int | None, facts: Facts) -> tuple[int | None, int, int | None]:
+    """
+    Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
+
+    A window holds input and output together, so neither is ever larger than it, whatever a caller asks for.  Of several samples
+    each has the window to itself: the input is sent once, and every one of them is paid for as output.
+    """
+    inputs = input_tokens(node, facts)
+    outputs = max_tokens(node, facts.sampling.max_tokens)
+    if context_tokens is not None:
+        inputs = min(inputs, context_tokens)
+        outputs = context_tokens if outputs is None else min(outputs, context_tokens)
+    if outputs is not None and node.confidence is not None:
+        outputs *= node.confidence.samples
+    cost = None if price is None or outputs is None else price.bound(inputs, outputs)
+
+    return cost, inputs, outputs
+
+
+Bound = Callable[[Facts], tuple[int | None, int, int | None]]
+
+
+class Bounder:
+    """
+    Bound calls of *node* as `need` does.
+
+    Attributes:
+        usual: Does so, with all that no request changes worked out once, for a request that asks for no sampling of its own and
+            whose tokens nobody has counted; None if that is no quicker.
+    """
+
+    __slots__ = ("_context_tokens", "_node", "_price", "usual")
+
+    def __init__(self, node: Node, price: Price | None, context_tokens: int | None) -> None:
+        self._node = node
+        self._price = price
+        self._context_tokens = context_tokens
+        self.usual = _usual(node, price, context_tokens)
+
+    def __call__(self, facts: Facts) -> tuple[int | None, int, int | None]:
+        """
+        Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
+        """
+        if self.usual is None or facts.counted or facts.sampling.max_tokens is not None:
+            return need(self._node, self._price, self._context_tokens, facts)
+
+        return self.usual(facts)
+
+
+def _usual(node: Node, price: Price | None, window: int | None) -> Bound | None:
+    _, _, outputs = need(node, price, window, _ANY)
+    # A prompt of its own is as long as what it quotes.
+    if node.prompt is not None or price is None or outputs is None:
+        return None
+    input_price, output_price = price.dearest
+    # What it comes to is a sum then, rounded up.
+    output_cost = outputs * output_price + MTOK - 1
+    most = _NO_WINDOW if window is None else window
+
+    def bound(facts: Facts) -> tuple[int | None, int, int | None]:
+        inputs = facts.input_bytes + facts.messages * OVERHEAD_TOKENS_PER_MESSAGE
+        if inputs > most:  # noqa: PLR1730 (`min` would be called)
+            inputs = most
+
+        return (inputs * input_price + output_cost) // MTOK, inputs, outputs
+
+    return bound
+
+
+# More tokens than any request can have: a request's bytes fit 64 bits.
+_NO_WINDOW = 1 << 80
+_ANY = Facts((), 0, 0)
+
+
+def window(node: Node, facts: Facts) -> int:
+    """
+    Bound the context that a call of *node* may fill; a reply that nothing bounds has room for one token at least.
+
+    Each of several samples fills a window of its own.
+    """
+    outputs = max_tokens(node, facts.sampling.max_tokens)
+
+    return input_tokens(node, facts) + (1 if outputs is None else outputs)
+
+
+def largest_facts(graph: Graph) -> Facts:
+    """
+    Return the request that needs most of all that *graph* admits, from a caller who leaves `max_tokens` to the graph.
+
+    Attributes whose text nothing bounds are left out; `unbounded_words` names them.
+    """
+    limit = DEFAULT_INPUT_BYTES if graph.limits.input_bytes is None else graph.limits.input_bytes
+    longest = ((name, _longest(attribute)) for name, attribute in signals.attributes(graph).items())
+
+    return Facts(tuple((name, value) for name, value in longest if value is not None), limit, 1)
+
+
+def least_facts(graph: Graph, node: Node) -> Facts:
+    """
+    Return the request that needs least of *node*, from a caller who leaves a `max_tokens` that the node states as it is.
+    """
+    asks = node.sampling.max_tokens is None and "max_tokens" in graph.allowed_sampling
+    # What a tokenizer makes of a prompt is not known here; no text is less than no token.
+    counted = ((node.name, 0),) if _is_counted(graph, node.backend or "") else ()
+
+    return Facts((), 1, 1, Sampling(max_tokens=1) if asks else Sampling(), counted=counted)
+
+
+def _is_counted(graph: Graph, backend: str) -> bool:
+    # A stored plan names no files, and keeps their hashes.
+    return graph.backends[backend].tokenizer is not None or f"backends.{backend}.tokenizer" in graph.hashes
+
+
+def unbounded_words(graph: Graph, node: Node) -> tuple[str, ...]:
+    """
+    Name what the prompt of *node* quotes although nothing bounds its length.
+    """
+    spoken: Iterable[str] = (name for name, _ in prompts.placeholders(node.prompt or ""))
+    free = {f"request.{name}" for name, attribute in signals.attributes(graph).items() if _longest(attribute) is None}
+
+    return tuple(name for name in dict.fromkeys(spoken) if name in free)
+
+
+def _longest(attribute: Attribute) -> Value | None:
+    match attribute.type:
+        case "bool":
+            return False
+        case "number":
+            return "0" * _NUMBER_LENGTH
+
+    return max(attribute.enum, key=lambda text: len(text.encode())) if attribute.enum else None

@@ -1,0 +1,193 @@
+"""
+One call of a hop, from the reservation to its line in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from meshwalk.backends.base import ChatRequest, Stations
+from meshwalk.budgets import Need
+from meshwalk.engine.charge import charge, estimated
+from meshwalk.model import Amount
+from meshwalk.model.problems import ErrorClass
+from meshwalk.plan import NodePlan
+from meshwalk.trace import Attempt, AttemptStatus, Basis, Message, Piece, Reply, TokenProbabilities, Usage
+
+
+class Line:
+    """
+    Hold one call under way, and what it came to.
+
+    Args:
+        ticket: Its reservation in the walk's purse.
+        need: Its worst case, which is reserved.
+
+    Attributes:
+        scope: What cancels it, where it may have to be cancelled.
+        attempt: Its line in the record, once it has ended.
+        spent: What it is settled at, and whether that is assumed.
+        seen: The text that has arrived of a streamed reply.
+        turned_away: Whether its backend's gate did not let it in.
+    """
+
+    __slots__ = (
+        "attempt", "backoff_us", "chances", "endpoint", "error_class", "hedge", "margins", "message", "need", "node",
+        "number", "reply", "request", "retry_after_us", "scope", "seen", "span_id", "spent", "started_at", "stations",
+        "ticket", "tokens", "turned_away", "waited_us",
+    )  # fmt: skip
+
+    def __init__(self, node: NodePlan, number: int, ticket: int, need: Need) -> None:
+        self.node = node
+        self.number = number
+        self.ticket = ticket
+        self.need = need
+        self.hedge = False
+        self.backoff_us = 0
+        self.waited_us = 0
+        self.started_at = 0
+        self.span_id = ""
+        self.endpoint = ""
+        self.stations = Stations()
+        self.request: ChatRequest | None = None
+        self.scope: Any = None
+        self.reply: Reply | None = None
+        self.error_class: ErrorClass | None = None
+        self.message = ""
+        self.turned_away = False
+        self.retry_after_us: int | None = None
+        self.attempt: Attempt | None = None
+        self.spent = (Amount(hops=need.hops or 0), False)
+        self.seen: list[str] = []
+        self.tokens = 0
+        self.chances: list[float] = []
+        self.margins: list[float] = []
+
+    @property
+    def under_way(self) -> bool:
+        """
+        Tell whether it has begun and not ended.
+        """
+        return self.attempt is None and bool(self.span_id)
+
+    @property
+    def most_tokens(self) -> int:
+        """
+        Return how many tokens it may need at most, sent and received.
+        """
+        return (self.need.input_tokens or 0) + (self.need.output_tokens or 0)
+
+    # ---- a streamed reply -------------------------------------------------------------------------------------------
+
+    def hear(self, piece: Piece) -> None:
+        """
+        Take a piece of the reply.
+        """
+        self.seen.append(piece.text)
+        self.tokens += piece.tokens
+        self.chances += piece.chances
+        self.margins += piece.margins
+
+    @property
+    def text(self) -> str:
+        """
+        Return what has arrived of a streamed reply.
+        """
+        return "".join(self.seen)
+
+    def so_far(self) -> Reply:
+        """
+        Return what has arrived, as a reply that can be judged.
+        """
+        chances, margins = self.chances, self.margins
+        probabilities = None
+        if chances:
+            margin = sum(margins) / len(margins) if margins else None
+            probabilities = TokenProbabilities(sum(chances) / len(chances), min(chances), margin)
+
+        return Reply(self.text, finish_reason="", usage=Usage(0, self.tokens), probabilities=probabilities)
+
+    def begin(self, now: int, span_id: str, request: ChatRequest) -> None:
+        """
+        Take that *request* was sent.
+        """
+        self.started_at, self.span_id, self.request = now, span_id, request
+        if request.stations is not None:
+            self.stations = request.stations
+
+    # ---- how it ended -----------------------------------------------------------------------------------------------
+
+    def worked(self, now: int, reply: Reply) -> None:
+        """
+        Take that it gave *reply*.
+        """
+        self.reply = reply
+        usage, cost, basis = charge(self.node.price, reply, self._sent)
+        self._note(now, "ok", usage=usage, cost=cost, basis=basis)
+
+    def failed(self, now: int, status: AttemptStatus, error_class: ErrorClass | None, message: str, *, billable: bool) -> None:
+        """
+        Take that it ended without a reply that can be used.
+
+        Args:
+            billable: Whether the provider may have worked for it.
+        """
+        self.error_class, self.message = error_class, message
+        if not billable or not self.stations.sent:
+            self._note(now, status)
+        elif self.tokens:
+            # What streamed was counted; DESIGN calls that estimated, and what was never answered assumed.
+            usage = estimated(self._sent, self.text)._replace(output_tokens=self.tokens)
+            price = self.node.price
+            cost = 0 if price is None else price.cost(*usage)
+            self._note(now, status, usage=usage, cost=cost, basis="none" if price is None else "estimated")
+        else:
+            self._note(now, status, cost=self.need.cost_nano_usd or 0, basis="assumed")
+
+    def denied(self, now: int, message: str) -> None:
+        """
+        Take that the ledger did not grant it, so that it never began.
+        """
+        self.error_class, self.message = "budget", message
+        self.started_at, self.span_id, self.need = now, "", Need(0)
+        self._note(now, "denied")
+
+    @property
+    def _sent(self) -> Sequence[Message]:
+        return () if self.request is None else self.request.messages
+
+    def _note(self, now: int, status: AttemptStatus, *, usage: Usage = Usage(), cost: int = 0, basis: Basis = "none") -> None:
+        reply, stations = self.reply, self.stations
+        timing = stations.timing
+        if reply is not None and not any(timing):
+            timing = reply.timing
+        self.attempt = Attempt(
+            started_at=self.started_at,
+            latency_us=now - self.started_at,
+            status=status,
+            timing=timing,
+            error_class=self.error_class or "",
+            message=self.message,
+            usage=usage,
+            reserved_nano_usd=self.need.cost_nano_usd or 0,
+            cost_nano_usd=cost,
+            basis=basis,
+            backend=self.node.node.backend or "",
+            model=reply.model if reply else "",
+            finish_reason=reply.finish_reason if reply else "",
+            simulated=reply.simulated if reply else False,
+            span_id=self.span_id,
+            waited_us=self.waited_us,
+            endpoint=self.endpoint,
+            hedge=self.hedge,
+            backoff_us=self.backoff_us,
+            cache_age_us=reply.cache_age_us if reply else None,
+            tokens_seen=self.tokens if reply is None else 0,
+        )
+        hops = self.need.hops or 0
+        if basis == "assumed":
+            # What was sent and never answered is charged at its worst, tokens too.
+            self.spent = self.need.amount._replace(cost_nano_usd=cost), True
+        elif status != "denied":
+            self.spent = Amount(cost, usage.input_tokens, usage.output_tokens, calls=1, hops=hops), False

@@ -1,0 +1,338 @@
+"""
+The world's side of one walk: its clock, its purse and its record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from anyio import get_cancelled_exc_class
+
+from meshwalk.backends import roles
+from meshwalk.backends.base import ChatRequest
+from meshwalk.budgets import Need, Refusal
+from meshwalk.engine.call_state import Line
+from meshwalk.engine.calls import Calls, Ended, log_unforeseen
+from meshwalk.engine.classify import classify
+from meshwalk.engine.context import Trip
+from meshwalk.engine.deps import Tell, Workshop
+from meshwalk.engine.fastpath.handover import Detour
+from meshwalk.engine.request_builder import Asker
+from meshwalk.engine.results import Walked
+from meshwalk.engine.walk_budget import purse_of
+from meshwalk.model import Value
+from meshwalk.model.problems import BackendError
+from meshwalk.plan import NodePlan, Plan
+from meshwalk.trace import (
+    AtLength,
+    Attempt,
+    Began,
+    Call,
+    Cancelled,
+    Content,
+    Denied,
+    Entry,
+    Failed,
+    Finish,
+    Glimpsed,
+    Granted,
+    Outcome,
+    Replied,
+    Reply,
+    Reserve,
+    Settle,
+    Step,
+    Stopped,
+    TimedOut,
+    View,
+    Wish,
+)
+from meshwalk.walk import Phase, Walk
+from meshwalk.walk.attempts import Closed
+
+
+# Told of each entry, the wishes it led to, and the walk that made them.
+Observer = Callable[[Entry, tuple[Wish, ...], Walk], None]
+
+
+class Drive:
+    """
+    Hold the world's side of one walk.
+
+    Args:
+        tell: Told of each piece of an answer that is passed on as it comes.
+    """
+
+    def __init__(self, plan: Plan, shop: Workshop, trip: Trip, observe: Observer | None, tell: Tell | None) -> None:
+        self._plan = plan
+        self._shop = shop
+        self._trip = trip
+        self._facts = trip.facts
+        self._request = trip.request
+        self._observe = observe
+        self._tell = tell
+        self._walk = Walk(plan)
+        self._replies: dict[int, Reply] = {}
+        self._steps: list[Step] = []
+        # What is reserved and not settled, by ticket.
+        self._open: dict[int, Line] = {}
+        # What the hop under way has reserved, and the calls it makes.
+        self._first: Line | None = None
+        self._calls: Calls | None = None
+        self.now = trip.now
+        self.call_span_id = trip.call_span_id
+        self._purse = purse_of(plan, shop, trip)
+
+    async def run(self) -> Walked:
+        """
+        Walk to the end.
+        """
+        # Guards that are asked before the first reservation see the budgets as they stand now.
+        if self._plan.looks_first:
+            await self._purse.look()
+
+        return await self._go_on(Began(0, self._facts, self._trip.limits, self._purse.views()))
+
+    async def resume(self, detour: Detour) -> Walked:
+        """
+        Go on to the end from where a straight walk could not.
+        """
+        told, line = detour.told, detour.line
+        self._replies = dict(detour.replies)
+        if detour.purse is not None:
+            self._purse = detour.purse
+        else:
+            self._purse.replay([leg.call for leg in told.legs])
+        entries = list(told.entries())
+        if line is not None:
+            if detour.purse is None:
+                line.ticket = self._purse.take(line.need)
+            self._first = line
+            self.open(line)
+            entries.append(Granted(len(told.legs), detour.granted_at, self._purse.views(), self._purse.waited_us))
+        if detour.entry is not None:
+            entries.append(detour.entry)
+        *earlier, last = entries
+        for entry in earlier:
+            self._feed(entry)
+
+        return await self._go_on(last, detour.ended, detour.raised)
+
+    async def _go_on(self, entry: Entry, ended: Ended | None = None, raised: BaseException | None = None) -> Walked:
+        try:
+            while True:
+                wishes = self._feed(entry)
+                if raised is not None:
+                    raise raised  # noqa: TRY301 (what ends a walk is dealt with in one place)
+                for wish in wishes:
+                    if type(wish) is Call:
+                        entry, ended = await self._call(wish, ended), None
+                    elif type(wish) is Reserve:
+                        entry = await self._reserve(wish)
+                    elif type(wish) is Settle:
+                        self.settle()
+                    elif type(wish) is Finish:
+                        await self._purse.close()
+                        return self._finished(wish)
+        except get_cancelled_exc_class():
+            await self._cancel()
+            raise
+        except Exception:
+            # Whatever broke the walk, what it holds is not left to its lease.
+            self.settle()
+            await self._purse.close()
+            raise
+
+    def _feed(self, entry: Entry) -> tuple[Wish, ...]:
+        wishes = self._walk.feed(entry)
+        self._steps.append((entry, wishes))
+        if self._observe is not None:
+            self._observe(entry, wishes, self._walk)
+
+        return wishes
+
+    async def _cancel(self) -> None:
+        if self._walk.phase is Phase.OVER:
+            # Only telling the vault was cut short.
+            await self._purse.close()
+            finish = self._steps[-1][1][-1]
+            assert isinstance(finish, Finish)
+            self._finished(finish)
+            return
+        hop = len(self._walk.path) - 1
+        # What is held by now was waited for before, and is told.
+        waited_us = 0 if self._purse.holds else self._purse.waited_us
+        for wish in self._feed(Cancelled(hop, self.now(), self._attempts(), waited_us)):
+            if isinstance(wish, Settle):
+                self.settle()
+            elif isinstance(wish, Finish):
+                await self._purse.close()
+                self._finished(wish)
+
+    # ---- what a hop's calls ask of the walk ---------------------------------------------------------------------
+
+    def open(self, line: Line) -> None:
+        """
+        Take that something is reserved for *line*.
+        """
+        self._open[line.ticket] = line
+
+    def settle(self) -> None:
+        """
+        Settle whatever is not under way.
+        """
+        for line in [line for line in self._open.values() if not line.under_way]:
+            del self._open[line.ticket]
+            spent, assumed = line.spent
+            self._purse.settle(line.ticket, spent, assumed=assumed)
+
+    def stick_to(self, backend: str) -> str:
+        """
+        Return what keeps calls to *backend* at one endpoint, or nothing.
+        """
+        traffic = self._plan.graph.backends[backend].traffic
+        if traffic is None or traffic.sticky is None:
+            return ""
+        scopes = self._facts.scopes
+
+        return scopes.session if traffic.sticky == "session" else scopes.workflow
+
+    def chat_request(self, line: Line) -> ChatRequest:
+        """
+        Return what is sent for *line*.
+        """
+        answers = self._texts(line.node) if line.node.node.quotes else {}
+
+        traceparent = self._trip.traceparent(line.span_id)
+
+        return Asker(line.node)(self._request, self._facts, traceparent, line.stations, answers)
+
+    def glimpse(self, line: Line, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
+        """
+        Let the walk judge what was seen of a reply.
+        """
+        return self._feed(Glimpsed(len(self._walk.path) - 1, self.now(), outputs, line.tokens))
+
+    def tell(self, text: str) -> None:
+        """
+        Pass a piece of the answer on.
+        """
+        if self._tell is not None and text:
+            self._tell(len(self._walk.path) - 1, text)
+
+    # ---- hops ---------------------------------------------------------------------------------------------------
+
+    async def _reserve(self, wish: Reserve) -> Granted | Denied:
+        self._calls = self._first = None
+        need = Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
+        node = self._plan.node(wish.node)
+        given = await self._purse.reserve(need, self._walk.path, wish.deadline_at, wish.deadline_at - node.node.min_time_us)
+        waited_us, views = self._purse.waited_us, self._purse.views()
+        if isinstance(given, Refusal):
+            return Denied(wish.hop, self.now(), given.scope, given.message, views, given.contended, waited_us)
+        self._first = Line(node, 0, given, need)
+        self.open(self._first)
+
+        return Granted(wish.hop, self.now(), views, waited_us)
+
+    async def _call(self, wish: Call, ended: Ended | None) -> Entry:
+        node = self._plan.node(wish.node)
+        if not node.calls:
+            self._calls = None
+            asked = self._shop.classifiers.get(node.name)
+            if asked is None:
+                return self._free(wish.hop, node)
+            return await classify(wish.hop, node.name, wish.deadline_at, asked, self._trip)
+        assert self._first is not None
+        if node.node.quotes and (lacking := [name for name in node.node.of if name not in self._texts(node)]):
+            self._calls = None
+            message = f"node '{node.name}' judges the answer of '{lacking[0]}', which gave none"
+            return Failed(wish.hop, self.now(), "not_started", message, (), self._views())
+        calls = Calls(self._shop, self, self._purse, self._walk.path, node, wish.deadline_at)
+        self._calls = calls
+
+        return self._closing(wish.hop, node, calls, await calls.make(self._first, ended))
+
+    def _views(self) -> tuple[View, ...]:
+        """
+        Show the budgets with what the hop spent in place of what it holds.
+        """
+        return self._purse.views({ticket: line.spent[0] for ticket, line in self._open.items()})
+
+    def _attempts(self) -> tuple[Attempt, ...]:
+        return () if self._calls is None else self._calls.attempts()
+
+    def _closing(self, hop: int, node: NodePlan, calls: Calls, closed: Closed) -> Entry:
+        attempts, reply = calls.attempts(), calls.reply
+        views = self._views()
+        if calls.stopped:
+            return Stopped(hop, self.now(), attempts, views)
+        if closed.error_class == "timeout":
+            return TimedOut(hop, self.now(), closed.message, attempts, views)
+        if closed.error_class is not None or reply is None:
+            refusal = calls.refusal
+            scope, contended = ("", False) if refusal is None else (refusal.scope, refusal.contended)
+            error_class = closed.error_class or "malformed"
+            return Failed(hop, self.now(), error_class, closed.message, attempts, views, scope, contended)
+        try:
+            reply = roles.settled(node.node, reply)
+            outputs = roles.outputs_of(node.node, reply)
+        except BackendError as error:
+            message = f"node '{node.name}': {error}"
+            return Failed(hop, self.now(), error.error_class, message, attempts, views)
+        except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
+            log_unforeseen("the outputs of a reply could not be read", node.name, error)
+            message = f"the reply of node '{node.name}' could not be read ({type(error).__name__})"
+            return Failed(hop, self.now(), "malformed", message, attempts, views)
+        self._replies[hop] = reply
+
+        return Replied(hop, self.now(), outputs, attempts, views)
+
+    def _free(self, hop: int, node: NodePlan) -> Replied | Failed:
+        try:
+            if node.role == "classifier":
+                outputs = self._shop.features(self._request.messages)
+            else:
+                outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
+        except Exception as error:  # noqa: BLE001 (pure as well, and an evaluation brings its own features)
+            log_unforeseen("a node without a backend raised", node.name, error)
+            return Failed(hop, self.now(), "malformed", f"node '{node.name}' raised {type(error).__name__}")
+
+        return Replied(hop, self.now(), outputs)
+
+    def _texts(self, node: NodePlan) -> dict[str, str]:
+        """
+        Return the latest reply's text of each node a verifier looks at, if it gave one.
+        """
+        path = self._walk.path
+
+        return {path[hop]: reply.text for hop, reply in self._replies.items() if path[hop] in node.node.of}
+
+    def _stated_in(self, node: NodePlan) -> dict[str, str]:
+        """
+        Return how each node a verifier looks at states its confidence, so that it is not taken for its answer.
+        """
+        confidences = {name: self._plan.node(name).node.confidence for name in node.node.of}
+
+        return {name: stated.pattern for name, stated in confidences.items() if stated is not None and stated.pattern}
+
+    # ---- the record ---------------------------------------------------------------------------------------------
+
+    def _finished(self, finish: Finish) -> Walked:
+        served = self._replies[finish.answer_hop] if finish.answer_hop is not None else None
+        answer = served.text if served else ""
+        content = Content(self._request.messages, answer) if self._plan.graph.recording.content else None
+        walk = self._walk
+        traversal = self._trip.record(self._shop.source, AtLength(walk.path, self._steps, walk.decisions), content)
+        self._shop.record(traversal)
+        committed = None if self._calls is None else self._calls.committed
+        partial = committed.text if committed is not None and finish.outcome is not Outcome.ANSWERED else ""
+
+        return Walked(
+            traversal,
+            answer,
+            served.finish_reason if served else "",
+            tool_calls=served.tool_calls if served else (),
+            partial=partial,
+            streamed=committed is not None,
+        )

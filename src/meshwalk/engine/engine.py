@@ -1,0 +1,145 @@
+"""
+The engine of a plan: it admits a request, walks it, and hands over the record.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+
+import anyio
+from anyio import to_thread
+
+from meshwalk.backends import roles
+from meshwalk.backends.base import Backend, Classifier
+from meshwalk.backends.token_counts import Tokenizer, count_inputs
+from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Vault
+from meshwalk.engine.context import Trip
+from meshwalk.engine.deps import Clock, Features, Sleep, Tell, Workshop
+from meshwalk.engine.driver import Drive, Observer
+from meshwalk.engine.fastpath.driver import Express
+from meshwalk.engine.limiter import Gate
+from meshwalk.engine.preview import preview
+from meshwalk.engine.results import Preview, Walked
+from meshwalk.engine.walk_budget import Purse, shared_scopes
+from meshwalk.model import Limits
+from meshwalk.plan import Plan
+from meshwalk.trace import Facts, Request, Source, Traversal, View
+from meshwalk.walk.admission import Admission
+
+
+# Messages of more bytes are counted in a thread, so that other walks do not wait for it.
+_COUNTED_AT_ONCE = 4096
+
+
+class Engine:
+    """
+    Walk requests over *plan*.
+
+    Args:
+        backends: An open backend for each that the plan's nodes name.
+        record: Takes each finished traversal; it must not block and must not raise.
+        vault: Where the budgets are kept that walks share.
+        tenant: Whose walks these are, where a request does not say.
+        tokenizers: What counts the input of a backend's calls, by its name; the others' is bounded by bytes.
+        gates: What stands before a backend, where its graph bounds the traffic to it.
+        classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
+        features: What the classifiers of the house make of messages.
+        clock_ns: What walks are timed by; it never goes back.
+        sleep: How a retry that is put off waits.
+        chance: Gives numbers from 0 to below 1.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        backends: Mapping[str, Backend],
+        record: Callable[[Traversal], None],
+        *,
+        vault: Vault,
+        tenant: str = DEFAULT_TENANT,
+        tokenizers: Mapping[str, Tokenizer] | None = None,
+        gates: Mapping[str, Gate] | None = None,
+        classifiers: Mapping[str, Classifier] | None = None,
+        features: Features = roles.features,
+        clock_ns: Clock = time.perf_counter_ns,
+        sleep: Sleep = anyio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.plan = plan
+        self.vault = vault
+        self.tokenizers = tokenizers or {}
+        # Whether there is more to be known of a request than it says itself.
+        self._learns = bool(plan.watched or self.tokenizers)
+        graph = plan.graph
+        source = Source(plan.name, graph.version, plan.plan_digest, plan.shape_digest, graph.prices)
+        self.equip(Workshop(source, backends, gates or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance))
+        self.admission = Admission(plan, tenant)
+
+    def equip(self, shop: Workshop) -> None:
+        """
+        Walk with what *shop* holds, from now on.
+        """
+        self.shop = shop
+        self._clock_ns = shop.clock_ns
+        self._express = Express(self.plan, shop)
+
+    async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
+        """
+        Walk *request* to its end, and record it whatever that end is.
+
+        Args:
+            observe: Told of every entry, the wishes it led to and the walk that made them, as they come.
+            tell: Told of each piece of an answer that is passed on as it comes.
+
+        Raises:
+            RequestError: If the request cannot begin a walk.
+        """
+        facts, limits = self.admission.admit(request)
+        if self._learns:
+            facts = await self._learnt(request, facts)
+        trip = Trip(request, facts, limits, self._clock_ns)
+        if observe is None and tell is None:
+            return await self._express.walk(trip)
+
+        return await Drive(self.plan, self.shop, trip, observe, tell).run()
+
+    async def decide(self, request: Request) -> Preview:
+        """
+        Go as far as the first call and say what would follow; nothing is called, spent or recorded.
+
+        Raises:
+            RequestError: If the request cannot begin a walk.
+        """
+        facts, limits = self.admission.admit(request)
+        if self._learns:
+            facts = await self._learnt(request, facts)
+
+        return await preview(self.plan, self.shop, request, facts, limits, await self._views(facts, limits))
+
+    async def _learnt(self, request: Request, facts: Facts) -> Facts:
+        if self.plan.watched:
+            facts = facts._replace(healthy=tuple((name, self._healthy(name)) for _, name in self.plan.watched))
+        if not self.tokenizers:
+            return facts
+
+        def count() -> tuple[tuple[str, int], ...]:
+            return count_inputs(self.plan, self.tokenizers, request.messages, dict(facts.attributes), request.form)
+
+        counted = count() if facts.input_bytes <= _COUNTED_AT_ONCE else await to_thread.run_sync(count)
+
+        return facts._replace(counted=counted)
+
+    def _healthy(self, backend: str) -> bool:
+        gate = self.shop.gates.get(backend)
+
+        return gate is None or gate.healthy
+
+    async def _views(self, facts: Facts, limits: Limits) -> tuple[View, ...]:
+        budgets = tuple(self.plan.graph.budgets.values())
+        purse = Purse(self.plan.name, limits, shared_scopes(budgets, facts.scopes), self.vault, "", lambda: 0)
+        if self.plan.looks_first:
+            await purse.look()
+
+        return purse.views()

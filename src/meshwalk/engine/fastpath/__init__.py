@@ -1,0 +1,3 @@
+"""
+The fast path: walks driven for as long as nothing but the usual happens.
+"""

@@ -1,0 +1,177 @@
+"""
+The gate before a backend: where calls wait for an endpoint, as its pool decides.
+
+A gate owns a pool, a clock and chance; what is decided is decided by `attempts.pool`.  It belongs to one event loop, as its
+mesh does, so that nothing comes between asking the pool and writing down what it said.
+
+Laws of this room:
+
+1. Whoever stops waiting, for whatever reason, leaves the line and calls the next one: no turn is lost.
+2. An endpoint that was given is the caller's to give back, once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import anyio
+
+from meshwalk.backends.base import ChatRequest
+from meshwalk.model import AnyBackendSpec, BackendSpec, CacheSpec, Graph, OpenAISpec, Traffic
+from meshwalk.model.problems import BackendError, Overloaded, RateLimited, Unreachable
+from meshwalk.walk.attempts import Ask, Pick, Pool, Refused, Waiting
+
+
+_ERRORS: Mapping[str, type[BackendError]] = {
+    "overloaded": Overloaded,
+    "rate_limited": RateLimited,
+    "unreachable": Unreachable,
+}
+
+# No hop waits longer.
+_LONGEST_WAIT_US = 3_600_000_000
+
+# How a call may end that tells nothing of an endpoint's health, beside having been asked to come later.
+CANCELLED = "cancelled"
+
+
+class Pass(NamedTuple):
+    """
+    Let a call go to *endpoint* (empty: the only one), after having waited.
+    """
+
+    endpoint: str
+    queue_us: int
+    pick: Pick
+
+
+class Gate:
+    """
+    Let the calls of this process through to the backend that *spec* declares.
+
+    Args:
+        clock_ns: The clock that `until_us` is read from, in nanoseconds.
+        chance: Where a choice falls, in 0..1.
+    """
+
+    def __init__(self, spec: BackendSpec, clock_ns: Callable[[], int], *, chance: Callable[[], float] = random.random) -> None:
+        endpoints = spec.endpoints if isinstance(spec, OpenAISpec) else ()
+        self._name = spec.name
+        self._pool = Pool(spec.name, endpoints, spec.traffic or Traffic())
+        self._clock_ns = clock_ns
+        self._chance = chance
+        self._turns: dict[int, anyio.Event] = {}
+
+    def __repr__(self) -> str:
+        return f"<Gate to {self._pool!r}>"
+
+    async def enter(self, *, tokens: int, stick_to: str = "", avoid: frozenset[str] = frozenset(), until_us: int) -> Pass:
+        """
+        Wait for an endpoint until *until_us* at the latest; the pass must be given back by `leave`.
+
+        Args:
+            tokens: What the call may need at most, sent and received.
+            stick_to: The session or workflow whose calls stay together; empty for none.
+            avoid: The endpoints that the hop tried already.
+
+        Raises:
+            BackendError: `Overloaded`, `RateLimited` or `Unreachable`: nothing was sent, and nothing is charged.
+        """
+        came = self._now()
+        answer = self._pool.enter(Ask(tokens, until_us, stick_to, avoid), came, self._chance())
+        if isinstance(answer, Waiting):
+            answer = await self._wait(answer)
+        if isinstance(answer, Refused):
+            raise _ERRORS[answer.error_class](answer.message, backend=self._name, retry_after_us=answer.retry_after_us)
+
+        return Pass(answer.endpoint, self._now() - came, answer)
+
+    def leave(
+        self, passed: Pass, *, error_class: str | None, retry_after_us: int | None = None, tokens: int | None = None
+    ) -> None:
+        """
+        Give the endpoint back, and call whoever may have it now.
+
+        Args:
+            error_class: How the call ended: None if it worked, `cancelled` if that says nothing of the endpoint.
+            retry_after_us: How long the endpoint asked to be left alone.
+            tokens: What the call used; None leaves what it was charged with.
+        """
+        self._pool.leave(passed.pick, self._now(), error_class=error_class, retry_after_us=retry_after_us, tokens=tokens)
+        if error_class is None or error_class == CANCELLED:
+            self._call_next()
+        else:
+            # It may be left alone now, and then those who wait in vain should hear of it at once.
+            for turn in self._turns.values():
+                turn.set()
+
+    def elsewhere(self, avoid: frozenset[str], tokens: int) -> bool:
+        """
+        Tell whether an endpoint that is not in *avoid* could take a call of at most so many *tokens* at once.
+        """
+        return self._pool.elsewhere(avoid, tokens, self._now())
+
+    @property
+    def healthy(self) -> bool:
+        """
+        Tell whether an endpoint may be called: its breaker lets calls through, and it does not rest.
+        """
+        return self._pool.healthy(self._now())
+
+    def _now(self) -> int:
+        return self._clock_ns() // 1000
+
+    async def _wait(self, answer: Waiting) -> Pick | Refused:
+        number = answer.number
+        try:
+            while True:
+                turn = self._turns[number] = anyio.Event()
+                with anyio.move_on_after((answer.look_again_at - self._now()) / 1e6):
+                    await turn.wait()
+                found = self._pool.look(number, self._now(), self._chance())
+                if not isinstance(found, Waiting):
+                    return found
+                answer = found
+        finally:
+            del self._turns[number]
+            self._pool.quit(number)
+            self._call_next()
+
+    def _call_next(self) -> None:
+        first = self._pool.first
+        if first is not None:
+            self._turns[first].set()
+
+
+def gates(graph: Graph, names: Iterable[str], clock_ns: Callable[[], int]) -> dict[str, Gate]:
+    """
+    Open a gate before each backend of *names* that bounds its traffic or has endpoints to choose from.
+    """
+    specs: Iterable[AnyBackendSpec] = (graph.backends[name] for name in names)
+
+    # A cache waits for nobody: what it does not have it asks of the other backend, through that one's gate.
+    return {spec.name: Gate(spec, clock_ns) for spec in specs if spec.gated and not isinstance(spec, CacheSpec)}
+
+
+@asynccontextmanager
+async def passage(gate: Gate, clock_ns: Callable[[], int], request: ChatRequest) -> AsyncIterator[ChatRequest]:
+    """
+    Let *request* through *gate* for as long as the context is open; whoever calls bounds the wait by cancelling it.
+    """
+    size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
+    passed = await gate.enter(tokens=size + (request.sampling.max_tokens or 0), until_us=clock_ns() // 1000 + _LONGEST_WAIT_US)
+    if request.stations is not None:
+        request.stations.queue_us += passed.queue_us
+    ended: str | None = CANCELLED
+    rest_us: int | None = None
+    try:
+        yield request._replace(endpoint=passed.endpoint)
+        ended = None
+    except BackendError as error:
+        ended, rest_us = error.error_class, error.retry_after_us
+        raise
+    finally:
+        gate.leave(passed, error_class=ended, retry_after_us=rest_us)

@@ -1,0 +1,358 @@
+"""
+The money side of one walk: its own limits, the shared scopes it is in, and what it holds in them.
+
+A call's worst case is held in every scope at once, its own first.  Where others hold what is left, the walk waits for them to
+settle, inside its hop's time; what it spent on the call before is settled in the same round trip that reserves the next.  On
+every way out what is open is settled, so that nothing is left to a lease but what dies with its process.  Each reservation has
+a ticket, since a hedged hop has two calls under way.
+
+Talking to a vault is not cut short by a caller that goes away: it is bounded by the vault's own time limits.  Where an answer
+is lost all the same (the vault is away, or a task is cancelled past its shields), the walk takes it that nothing was granted,
+and gives back what may have been.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import reduce
+
+from anyio import CancelScope
+
+from meshwalk.budgets import (
+    REQUEST,
+    Answer,
+    Hold,
+    Need,
+    Place,
+    Refusal,
+    Scope,
+    Settlement,
+    Standing,
+    make_hold,
+    make_settlement,
+    make_standing,
+    refusal_of,
+)
+from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Vault
+from meshwalk.engine.context import Trip
+from meshwalk.engine.deps import Workshop
+from meshwalk.model import Amount, Budget, Caps, Limits
+from meshwalk.model.problems import VaultAway
+from meshwalk.plan import Plan
+from meshwalk.trace import Called, Scopes, View, make_view
+
+
+_log = logging.getLogger(__name__)
+
+# How long past a hop's deadline its reservation is kept: who is late by no more than this is still charged the truth.
+LEASE_GRACE_US = 2_000_000
+
+
+# What is held for a ticket, in the walk's own limits and in the vault.
+_Held = tuple[Amount, Hold | None]
+
+_NOTHING = Amount()
+_NO_TICKETS: Mapping[int, Amount] = {}
+
+
+class Purse:
+    """
+    Hold and settle for one walk.
+
+    Args:
+        walk_id: Names the walk's holds; no two walks share it.
+        now: The walk's clock, in microseconds since it began.
+
+    Attributes:
+        waited_us: How long the last reservation waited for others to settle, or until it was given up.
+    """
+
+    __slots__ = (
+        "_caps", "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_shown", "_since", "_spent", "_unsure", "_vault",
+        "_walk_id", "waited_us",
+    )  # fmt: skip
+
+    def __init__(
+        self, graph: str, limits: Limits, scopes: tuple[Scope, ...], vault: Vault, walk_id: str, now: Callable[[], int]
+    ) -> None:
+        self._graph = graph
+        self._scopes = scopes
+        self._vault = vault
+        self._walk_id = walk_id
+        self._now = now
+        self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
+        self._held: dict[int, _Held] = {}
+        self._spent = _NOTHING
+        # The shared scopes as the vault last told of them, and what was spent since then, and in place of what.  Most walks
+        # are not asked how they stand, so it is added up for those that are.
+        self._shown: tuple[View, ...] = ()
+        self._since: list[tuple[Amount, Amount]] = []
+        # What the vault is not told yet, oldest first.
+        self._pending: list[Settlement] = []
+        # What was asked for and not answered.
+        self._unsure: Hold | None = None
+        self._made = 0
+        self.waited_us = 0
+
+    async def look(self) -> None:
+        """
+        Learn how the shared scopes stand, for guards that are asked before anything is reserved.
+        """
+        if self._scopes:
+            # Of a vault that is away guards know nothing; whether anything is granted, the first reservation tells.
+            with suppress(VaultAway):
+                self._show(await self._vault.look(self._scopes))
+
+    @property
+    def holds(self) -> bool:
+        """
+        Tell whether a call is reserved and not settled.
+        """
+        return bool(self._held)
+
+    def views(self, spent: Mapping[int, Amount] = _NO_TICKETS) -> tuple[View, ...]:
+        """
+        Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
+        """
+        used = self._spent.plus(self._reserved()) if self._held else self._spent
+        views = (make_view((REQUEST, self._caps, used, "")), *self.shared)
+
+        return _changed(views, [(amount, self._held[ticket][0]) for ticket, amount in spent.items()]) if spent else views
+
+    @property
+    def shared(self) -> tuple[View, ...]:
+        """
+        Show the shared scopes alone.
+        """
+        return _changed(self._shown, self._since)
+
+    async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
+        """
+        Hold *need* in every scope, and return a ticket for it, or why that was not granted.
+
+        Args:
+            path: The nodes visited so far; the last is the one that spends.
+            deadline_at: When the hop ends.
+            last_start_at: Until when others are waited for.
+        """
+        self.waited_us = 0
+        refusal = refusal_of(need, (REQUEST,), (self._own(),))
+        if refusal is not None:
+            return refusal
+
+        return await self.reserve_affordable(need, path, deadline_at, last_start_at)
+
+    async def reserve_affordable(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
+        """
+        Hold *need*, which the walk's own limits were found to allow, as `reserve` does.
+        """
+        self.waited_us = 0
+        self._made += 1
+        if not self._scopes:
+            return self._take(need, None)
+        hold = self._hold_of(need, path, deadline_at)
+        answer = await self._ask(hold)
+        if answer.refusal is not None and answer.refusal.contended:
+            answer = await self._wait(hold, answer, deadline_at, last_start_at)
+        if answer.standings:
+            self._show(answer.standings)
+
+        return answer.refusal or self._take(need, hold)
+
+    def replay(self, calls: Iterable[Called | None]) -> None:
+        """
+        Take *calls* for made and settled, in a walk without shared scopes.
+        """
+        for call in calls:
+            if call is not None:
+                self.settle(self.take(need_of(call)), call.spent, assumed=False)
+
+    def take(self, need: Need) -> int:
+        """
+        Hold *need*, which was found to fit, in a walk without shared scopes.
+        """
+        self._made += 1
+
+        return self._take(need, None)
+
+    def _take(self, need: Need, hold: Hold | None) -> int:
+        self._held[self._made] = (need.amount, hold)
+
+        return self._made
+
+    def settle(self, ticket: int, spent: Amount, *, assumed: bool) -> None:
+        """
+        Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
+        """
+        amount, hold = self._held.pop(ticket)
+        self._spent = self._spent.plus(spent)
+        if hold is not None:
+            self._since.append((spent, amount))
+            self._pending.append(make_settlement((hold.scopes[0].tenant, hold.id, spent, assumed)))
+
+    async def close(self) -> None:
+        """
+        Tell the vault what it does not know yet; a hold that nothing was sent for is given back.
+        """
+        for ticket in tuple(self._held):
+            self.settle(ticket, _NOTHING, assumed=False)
+        if not self._pending and self._unsure is None:
+            return
+        try:
+            await self._exchange(None)
+        except VaultAway as error:
+            # The walk is over all the same, and its record tells what it spent.
+            _log.warning("what a walk spent is not settled, and will be charged at its worst: %s", error)
+
+    def _own(self) -> Standing:
+        """
+        Show how the walk's own limits stand.
+        """
+        return make_standing((self._caps, self._spent, self._reserved(), None, ""))
+
+    def _reserved(self) -> Amount:
+        amounts = [amount for amount, _ in self._held.values()]
+
+        return reduce(Amount.plus, amounts) if amounts else _NOTHING
+
+    # ---- shared scopes ------------------------------------------------------------------------------------------
+
+    def _show(self, standings: Iterable[Standing]) -> None:
+        """
+        Put what the vault told of the shared scopes in place of what was known.
+        """
+        self._shown = tuple(
+            [
+                make_view((scope.kind, caps, spent.plus(held), away))
+                for scope, (caps, spent, held, _, away) in zip(self._scopes, standings, strict=True)
+            ]
+        )
+        self._since.clear()
+
+    def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Hold:
+        lease_us = max(0, deadline_at - self._now()) + LEASE_GRACE_US
+        place = Place(self._graph, " > ".join(path))
+
+        return make_hold((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, place))
+
+    async def _wait(self, hold: Hold, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
+        vault, began = self._vault, self._now()
+        pause, longest = vault.look_again_s
+        place, called = self._place(answer), False
+        try:
+            while place is not None and (left := last_start_at - self._now()) > 0:
+                # Spread, so that walks of several servers do not look all at once.
+                seconds = min(pause * random.uniform(0.5, 1.5), left / 1e6)  # noqa: S311 (no secret)
+                called = await vault.room.wait(place, seconds, first=called)
+                pause = min(longest, 2 * pause)
+                answer = await self._ask(hold._replace(lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US))
+                left_line, place = place, self._place(answer)
+                if place != left_line or self._now() >= last_start_at:
+                    # Whoever leaves a line may have been called, and there may be more for the next in it.
+                    vault.room.ring(left_line)
+                    called = False
+        finally:
+            self.waited_us = self._now() - began
+
+        return answer
+
+    def _place(self, answer: Answer) -> tuple[str, str, str] | None:
+        """
+        Tell in which line to wait after *answer*, if waiting may help.
+        """
+        refusal = answer.refusal
+
+        return None if refusal is None or not refusal.contended else _line(self._scopes[refusal.position])
+
+    async def _ask(self, hold: Hold) -> Answer:
+        try:
+            return await self._exchange(hold)
+        except VaultAway as error:
+            scope = self._scopes[0]
+            message = f"draws on {scope.kind} {scope.name!r}, whose vault is away ({error}); try again"
+            return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
+
+    async def _exchange(self, hold: Hold | None) -> Answer:
+        vault, unsure, pending = self._vault, self._unsure, self._pending
+        if unsure is not None or len(pending) > 1:
+            await self._catch_up(hold)
+        last = pending[0] if pending else None
+        self._unsure = hold
+        answer = await (self._told(last, hold) if vault.waits else vault.exchange(last, hold))
+        self._unsure = None
+        if last is not None:
+            # Others may have settled meanwhile.
+            del pending[0]
+        if vault.room.waited and (last is not None or unsure is not None):
+            for scope in self._scopes:
+                vault.room.ring(_line(scope))
+
+        return answer
+
+    async def _catch_up(self, hold: Hold | None) -> None:
+        """
+        Tell what is to be told before *hold* is asked for, but for one settlement, which goes with it.
+        """
+        unsure = self._unsure
+        if unsure is not None and (hold is None or hold.id != unsure.id):
+            # Nothing was sent for it.
+            await self._told(Settlement(unsure.scopes[0].tenant, unsure.id, _NOTHING), None)
+            self._unsure = None
+        while len(self._pending) > 1:
+            await self._told(self._pending[0], None)
+            del self._pending[0]
+
+    async def _told(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+        with CancelScope(shield=True):
+            answer = await self._vault.exchange(settlement, hold)
+
+        return answer  # noqa: RET504 (to a type checker the scope may end early)
+
+
+def _changed(views: tuple[View, ...], since: Iterable[tuple[Amount, Amount]]) -> tuple[View, ...]:
+    """
+    Show *views* with what was spent *since* in place of what was held for it.
+    """
+    for spent, held in since:
+        change = spent.less(held)
+        views = tuple([view.changed(change) for view in views])
+
+    return views
+
+
+def need_of(call: Called) -> Need:
+    """
+    Return what *call* reserved.
+    """
+    return Need(call.cost_bound, call.input_bound, call.output_bound, calls=1, hops=1)
+
+
+def purse_of(plan: Plan, shop: Workshop, trip: Trip) -> Purse:
+    """
+    Open the purse of the walk that *trip* names.
+    """
+    budgets = plan.graph.budgets
+    scopes = shared_scopes(tuple(budgets.values()), trip.facts.scopes) if budgets else ()
+
+    return Purse(plan.name, trip.limits, scopes, shop.vault, trip.traversal_id, trip.now)
+
+
+def shared_scopes(budgets: Sequence[Budget], scopes: Scopes) -> tuple[Scope, ...]:
+    """
+    Return the accounts that a request in *scopes* draws on, of those that *budgets* cap.
+    """
+    tenant = scopes.tenant or DEFAULT_TENANT
+    names = {"session": scopes.session, "workflow": scopes.workflow, "tenant": tenant}
+
+    return tuple(
+        Scope(tenant, budget.scope, names[budget.scope], budget.window_us, budget.caps, budget.away)
+        for budget in budgets
+        if names[budget.scope]
+    )
+
+
+def _line(scope: Scope) -> tuple[str, str, str]:
+    return scope.tenant, scope.kind, scope.name

@@ -1,0 +1,112 @@
+"""
+Graphs and their cases out of files and texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshwalk.loader.graph import build
+from meshwalk.loader.yaml.document import MAX_BYTES, decode, read_document, split_lines
+from meshwalk.model import Graph
+from meshwalk.model.problems import Problem, SetupError
+
+
+if TYPE_CHECKING:
+    from meshwalk.loader.casebook import Case
+
+
+# What stands at these places may be a secret that does not belong there.
+_SECRET = ("secret-in-graph", "bad-variable")
+
+
+def load_graph(path: str | Path) -> Graph:
+    """
+    Read the graph in the file at *path*, with the hashes of the files it names.
+
+    Raises:
+        GraphError: If there is nothing to go on in it; any other fault is among the graph's problems.
+        SetupError: If there is no such file, or it cannot be read.
+    """
+    return read_graph(_bytes(path), file=str(path), folder=str(Path(path).parent))
+
+
+def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str, str] | None = None) -> Graph:
+    """
+    Read the graph in *text*.
+
+    Args:
+        file: The name that places are given with.
+        folder: Where relative paths start.
+        hashes: The hashes of the files that the graph names; None computes them.
+
+    Raises:
+        GraphError: If there is nothing to go on; any other fault is among the graph's problems.
+    """
+    # Hashes come with a stored plan, which may be of a graph that no author wrote as text.
+    document = read_document(text, file, any_text=hashes is not None)
+
+    return build(document, file=file, folder=folder, hashes=hashes)
+
+
+def cases_path(graph: str | Path) -> Path:
+    """
+    Return where the cases of the graph at *graph* stand: beside it, as `<name>.cases.yaml`.
+    """
+    return Path(graph).with_suffix(".cases.yaml")
+
+
+def load_cases(graph: Graph) -> tuple[Case, ...]:
+    """
+    Read the cases that stand beside *graph*, which has no errors.
+
+    Raises:
+        GraphError: With every fault of the cases, in file order.
+        SetupError: If there is no such file, or it cannot be read.
+    """
+    path = cases_path(graph.file)
+
+    return read_cases(_bytes(path, f"the cases of '{graph.file}' in"), graph, file=str(path))
+
+
+def read_cases(text: bytes, graph: Graph, *, file: str) -> tuple[Case, ...]:
+    """
+    Read the cases in *text*, which are about *graph*.
+
+    Raises:
+        GraphError: With every fault found, in file order.
+    """
+    # Most who read a graph read no cases.
+    from meshwalk.loader.cases import build_cases  # noqa: PLC0415
+
+    return build_cases(text, graph, file=file)
+
+
+def source_lines(path: str | Path, problems: Sequence[Problem] = ()) -> list[str]:
+    """
+    Return the lines of the graph at *path*, for `problems.render`; a secret that *problems* point at is blotted out.
+
+    Raises:
+        GraphError: If it is no text.
+        SetupError: If there is no such file, or it cannot be read.
+    """
+    lines = split_lines(decode(_bytes(path), str(path)))
+    for problem in problems:
+        if problem.code in _SECRET and 0 < problem.span.line <= len(lines):
+            line, start = lines[problem.span.line - 1], problem.span.column - 1
+            stop = start + problem.span.length
+            lines[problem.span.line - 1] = line[:start] + "*" * len(line[start:stop]) + line[stop:]
+
+    return lines
+
+
+def _bytes(path: str | Path, what: str = "the graph") -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            # One byte more than may be there tells that there is more.
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SetupError(f"{what} '{path}' cannot be read: {why}") from error

@@ -1,0 +1,3 @@
+"""
+The shape of each part of a graph, and the JSON Schema made of them.
+"""

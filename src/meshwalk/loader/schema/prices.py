@@ -1,0 +1,80 @@
+"""
+The shapes of prices: of one, of a table of them, and of what a graph says of them.
+"""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from meshwalk.loader.schema.shape import Shape
+from meshwalk.loader.values import FreeText, Money, Text
+
+
+class PriceShape(Shape):
+    """
+    The price of a million tokens, in USD.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"input": 0, "output": 0}
+
+    input: Money = Field(description="USD for a million tokens of input.")
+    output: Money = Field(description="USD for a million tokens of output.")
+    cached_input: Money | None = Field(
+        None, description="USD for a million tokens of input that the provider had in a cache; without it, as other input."
+    )
+    reasoning: Money | None = Field(
+        None, description="USD for a million tokens of output that the caller does not see; without it, as other output."
+    )
+
+
+class PriceColumns(Shape):
+    """
+    The price of a million tokens, as the columns of a CSV table name it.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
+
+    input: Money = Field(alias="input_usd_per_mtok")
+    output: Money = Field(alias="output_usd_per_mtok")
+    cached_input: Money | None = Field(None, alias="cached_input_usd_per_mtok")
+    reasoning: Money | None = Field(None, alias="reasoning_usd_per_mtok")
+
+    @classmethod
+    def required(cls) -> tuple[str, ...]:
+        """
+        List the columns that every table has.
+        """
+        return tuple(cls.stand_ins)
+
+
+class PriceTableShape(Shape):
+    """
+    A table of prices in YAML.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"models": {}}
+
+    version: FreeText | None = Field(None, description="The name of this version of the prices.")
+    models: dict[str, PriceShape] = Field(description="The price of each model, by its name.")
+
+
+class PricesShape(Shape):
+    """
+    What the graph's prices are called, and where they stand.
+    """
+
+    table: Text | None = Field(
+        None, description="A table of prices (YAML or CSV); backends name its rows as their usd_per_mtok."
+    )
+    version: FreeText | None = Field(
+        None, description="The name of this version of the prices, for records; without it, the table's own, or a hash."
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# A row's name is looked up before the shape is fitted.
+PriceOrRow = Annotated[PriceShape | None, BeforeValidator(_same, json_schema_input_type=Text | PriceShape)]
+PricesOrFile = Annotated[PricesShape | None, BeforeValidator(_same, json_schema_input_type=Text | PricesShape)]

@@ -1,0 +1,3 @@
+"""
+YAML read into a tree that knows its places.
+"""

@@ -1,0 +1,3 @@
+"""
+What a walk leaves behind: hops as people read them, the trace store, spans, redacted content.
+"""

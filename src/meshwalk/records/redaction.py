@@ -1,0 +1,65 @@
+"""
+What is taken out of a walk's words before anybody keeps them: by functions of the author's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterable
+
+from meshwalk.model.functions import import_named
+from meshwalk.model.problems import SetupError
+from meshwalk.trace import Content, Message
+
+
+Redactor = Callable[[str], str]
+
+_log = logging.getLogger(__name__)
+
+
+class Redaction:
+    """
+    Redact contents by the functions that *names* name, one after the other.
+
+    Raises:
+        SetupError: If one cannot be imported, or is no plain function.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.functions = tuple(map(_imported, names))
+
+    def __call__(self, content: Content) -> Content | None:
+        """
+        Return *content* redacted; None if a function fails on it.
+        """
+        try:
+            messages = tuple(map(self._message, content.messages))
+            return Content(messages, self._text(content.answer))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
+            _log.error("content is not recorded: a redacting function raised %s", type(error).__name__)
+            return None
+
+    def _message(self, message: Message) -> Message:
+        # What a tool is to be called with is made of what was said, and is not free of it.
+        calls = tuple(call._replace(arguments=self._text(call.arguments)) for call in message.tool_calls)
+
+        return message._replace(content=self._text(message.content), tool_calls=calls)
+
+    def _text(self, text: str) -> str:
+        for redact in self.functions:
+            text = redact(text)
+            if not isinstance(text, str):
+                raise TypeError("a redacting function returns text")
+
+        return text
+
+
+def _imported(name: str) -> Redactor:
+    found = import_named(name, "record.redact")
+    if not callable(found) or inspect.iscoroutinefunction(found):
+        raise SetupError(f"record.redact: '{name}' is not a plain function from text to text")
+
+    return found

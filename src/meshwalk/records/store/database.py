@@ -1,0 +1,162 @@
+"""
+The file: its name, its tables, and how it is opened.
+
+The schema's number stands in `user_version`.  A file with a higher number was written by a newer meshwalk and is refused, for
+reading and for writing, before anything in it is touched.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from meshwalk.model.problems import SetupError, TraceError
+
+
+FILE = "traces.sqlite"
+VERSION = 1
+
+# How long one process waits for another's commit, in seconds.
+BUSY_SECONDS = 30.0
+
+# `seq` is the order of commit, so that a list read page by page neither repeats nor misses a record while others are
+# added, which it would in the order of beginning: a long walk begins early and is recorded late.  The body stands last, so
+# that reading the other columns of a large record does not touch it.  Many records name no session or workflow, hence the
+# partial indexes.
+_SCHEMA = f"""
+CREATE TABLE plans (
+    plan_digest TEXT PRIMARY KEY,
+    shape_digest TEXT NOT NULL,
+    graph TEXT NOT NULL,
+    canonical BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE traversals (
+    seq INTEGER PRIMARY KEY,
+    traversal_id TEXT NOT NULL UNIQUE,
+    began_unix_us INTEGER NOT NULL,
+    graph TEXT NOT NULL,
+    version TEXT NOT NULL,
+    plan_digest TEXT NOT NULL REFERENCES plans,
+    shape_digest TEXT NOT NULL,
+    session TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    route TEXT NOT NULL,
+    cost_nano_usd INTEGER NOT NULL,
+    latency_us INTEGER NOT NULL,
+    engine_us INTEGER NOT NULL,
+    trace_id TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+
+CREATE INDEX traversals_by_graph ON traversals (graph);
+CREATE INDEX traversals_by_outcome ON traversals (outcome);
+CREATE INDEX traversals_by_session ON traversals (session) WHERE session != '';
+CREATE INDEX traversals_by_workflow ON traversals (workflow) WHERE workflow != '';
+
+PRAGMA user_version = {VERSION};
+"""
+
+
+def open_to_write(folder: str | Path) -> sqlite3.Connection:
+    """
+    Open the file in *folder* for writing, making both if need be.
+
+    The connection may be used by any one thread at a time; transactions are begun by whoever uses it.
+
+    Raises:
+        SetupError: If the folder or the file cannot be written.
+        TraceError: If the file is of a newer meshwalk.
+    """
+    path = Path(folder) / FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _closed_on_error(_connect(f"{path.absolute().as_uri()}?mode=rwc")) as connection:
+            _prepare(connection, path)
+    except (OSError, sqlite3.Error) as error:
+        message = f"traces cannot be written to {str(path)!r} ({error}); name a folder that can be written"
+        raise SetupError(message) from error
+
+    return connection
+
+
+def open_to_read(folder: str | Path) -> sqlite3.Connection:
+    """
+    Open the file in *folder* for reading; the connection may be used by any one thread at a time.
+
+    Raises:
+        TraceError: If there is no such file, or it cannot be used.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise TraceError(f"there are no traces in {str(folder)!r} (no {FILE}); `meshwalk serve --traces {folder}` records some")
+    try:
+        with _closed_on_error(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
+            # What is no text any more is shown as far as it is; the error that SQLite would raise quotes the raw bytes.
+            connection.text_factory = lambda raw: raw.decode(errors="replace")
+            version = _version(connection, path)
+    except sqlite3.Error as error:
+        raise TraceError(f"the traces in {str(path)!r} cannot be read ({error})") from error
+    if version == 0:
+        connection.close()
+        raise TraceError(f"{str(path)!r} holds no traces: it is empty, or of another program")
+
+    return connection
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    return sqlite3.connect(name, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    found = _version(connection, path)
+    _to_wal(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    if found == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have made the tables while this one waited for its turn.
+    if _version(connection, path) == 0:
+        for statement in _SCHEMA.split(";\n"):
+            connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for its turn here as it does elsewhere: two who open a new file at once would both be turned away.
+    patience = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise TraceError(
+            f"{str(path)!r} was written by a newer meshwalk (schema {version}; this one knows {VERSION}); "
+            "use that version, or name another folder"
+        )
+
+    return version

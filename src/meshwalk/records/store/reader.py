@@ -1,0 +1,221 @@
+"""
+The reader: lists, single records, and all of them in order, while others write.
+
+Every question is answered with short statements of its own: a statement left open would hold the write-ahead log back and
+let it grow.  One connection serves all threads, one at a time; who needs more at once opens another shelf.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from meshwalk.model.problems import GraphError, TraceError
+from meshwalk.plan import Plan, restore
+from meshwalk.records.store.database import open_to_read
+from meshwalk.records.store.summary import READABLE_COLUMNS, Damaged, StoredPlan, Summary
+from meshwalk.trace import Traversal, decode
+
+
+# Ids begin with the time, so a shorter beginning than this fits everything of an afternoon.
+SHORTEST_PREFIX = 6
+
+_Rows = list[tuple[Any, ...]]
+
+_MOST = 2**63 - 1
+_PAGE = 200
+_SHOWN = 5
+
+
+class Shelf:
+    """
+    Read the traversals in *folder*.
+
+    Raises:
+        TraceError: If there are none, or they cannot be used.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._connection = open_to_read(folder)
+        self._lock = threading.Lock()
+        self._plans: dict[str, Plan] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """
+        Let go of the file; closing twice is fine.
+        """
+        with self._lock:
+            self._connection.close()
+
+    def list(
+        self, *, graph: str = "", session: str = "", workflow: str = "", outcome: str = "", limit: int = 50, before: str = ""
+    ) -> Sequence[Summary]:
+        """
+        List what was stored last, newest first.
+
+        Args:
+            before: The id of the last traversal of the page before this one; nothing starts at the newest.
+
+        Raises:
+            TraceError: If there is no traversal *before*.
+        """
+        where, values = _filters(graph=graph, session=session, workflow=workflow, outcome=outcome)
+        if before:
+            where.append("seq < ?")
+            values.append(self._seq(before))
+        question = f"SELECT {_COLUMNS} FROM traversals{_all(where)} ORDER BY seq DESC LIMIT ?"  # noqa: S608
+        rows = self._ask(question, *values, min(limit, _MOST))
+
+        return [Summary._make(row) for row in rows]
+
+    def get(self, traversal_id: str) -> Traversal | None:
+        """
+        Return a traversal by its id, or by a beginning of it that no other has; None if there is none.
+
+        Raises:
+            TraceError: If several ids begin so, or the record cannot be read.
+        """
+        # Ids are written in small letters; who copies one by hand may not know.
+        wanted = traversal_id.lower()
+        rows = self._ask(f"SELECT {_RECORD} FROM traversals WHERE traversal_id = ?", wanted)  # noqa: S608
+        if not rows and len(wanted) >= SHORTEST_PREFIX:
+            rows = self._unique(wanted)
+
+        return _decoded(*rows[0]) if rows else None
+
+    def plan(self, plan_digest: str) -> Plan | None:
+        """
+        Return the plan stored under *plan_digest*, or None if there is none.
+
+        Raises:
+            TraceError: If this meshwalk does not read it as the same plan.
+        """
+        if plan_digest not in self._plans:
+            rows = self._ask("SELECT canonical FROM plans WHERE plan_digest = ?", plan_digest)
+            if not rows:
+                return None
+            self._plans[plan_digest] = _restored(rows[0][0], plan_digest)
+
+        return self._plans[plan_digest]
+
+    def plans(self) -> Sequence[StoredPlan]:
+        """
+        Name every plan that a stored traversal walked.
+        """
+        rows = self._ask("SELECT plan_digest, shape_digest, graph FROM plans ORDER BY graph, plan_digest")
+
+        return [StoredPlan._make(row) for row in rows]
+
+    def traversals(
+        self,
+        *,
+        graph: str = "",
+        session: str = "",
+        workflow: str = "",
+        outcome: str = "",
+        plan_digest: str = "",
+        damaged: Callable[[Damaged], object] | None = None,
+    ) -> Iterator[Traversal]:
+        """
+        Go through what is stored now, oldest first; what is added on the way is left out.
+
+        Args:
+            damaged: Is told of each record that cannot be read, and the others follow; without it the first is an error.
+
+        Raises:
+            TraceError: At a record that cannot be read, or if the file cannot.
+        """
+        where, values = _filters(graph=graph, session=session, workflow=workflow, outcome=outcome, plan_digest=plan_digest)
+        question = f"SELECT seq, {_RECORD} FROM traversals{_all([*where, 'seq > ?', 'seq <= ?'])} ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
+        last = self._ask("SELECT coalesce(max(seq), 0) FROM traversals")[0][0]
+        seq = 0
+        while rows := self._ask(question, *values, seq, last):
+            for _, traversal_id, digest, body in rows:
+                try:
+                    traversal = _decoded(traversal_id, digest, body)
+                except TraceError as error:
+                    if damaged is None:
+                        raise
+                    damaged(Damaged(traversal_id, digest, str(error)))
+                else:
+                    yield traversal
+            seq = rows[-1][0]
+
+    def _ask(self, question: str, *values: object) -> _Rows:
+        with self._lock:
+            try:
+                return self._connection.execute(question, values).fetchall()
+            except sqlite3.Error as error:
+                raise TraceError(f"the traces in {str(self.folder)!r} cannot be read ({error})") from error
+
+    def _seq(self, traversal_id: str) -> int:
+        rows = self._ask("SELECT seq FROM traversals WHERE traversal_id = ?", traversal_id.lower())
+        if not rows:
+            raise TraceError(f"there is no traversal {traversal_id!r} to list from; start again without `before`")
+        seq: int = rows[0][0]
+
+        return seq
+
+    def _unique(self, prefix: str) -> _Rows:
+        question = f"SELECT {_RECORD} FROM traversals WHERE traversal_id >= ? AND traversal_id < ? ORDER BY 1 LIMIT ?"  # noqa: S608
+        rows = self._ask(question, prefix, prefix + "\U0010ffff", _SHOWN + 1)
+        if len(rows) > 1:
+            ids = ", ".join(found for found, *_ in rows[:_SHOWN]) + (", …" if len(rows) > _SHOWN else "")
+            raise TraceError(f"several traversals begin with {prefix!r}: {ids}; give more of the id")
+
+        return rows
+
+
+_COLUMNS = ", ".join(READABLE_COLUMNS)
+
+
+_RECORD = "CAST(traversal_id AS TEXT), CAST(plan_digest AS TEXT), CAST(body AS BLOB)"
+
+
+def _decoded(traversal_id: str, plan_digest: str, body: bytes) -> Traversal:
+    try:
+        return decode(body)
+    except TraceError as error:
+        raise TraceError(f"the record of walk {traversal_id} cannot be read: {error}", plan_digest=plan_digest) from error
+
+
+def _filters(**wanted: str) -> tuple[list[str], list[object]]:
+    where: list[str] = []
+    values: list[object] = []
+    for column, value in wanted.items():
+        if value:
+            # The second half is what lets SQLite use the partial indexes.
+            where.append(f"{column} = ? AND {column} != ''")
+            values.append(value)
+
+    return where, values
+
+
+def _all(where: list[str]) -> str:
+    return f" WHERE {' AND '.join(where)}" if where else ""
+
+
+def _restored(canonical: bytes, plan_digest: str) -> Plan:
+    try:
+        plan = restore(canonical)
+    except (GraphError, ValueError) as error:
+        raise _other_version(plan_digest, f"cannot be read here ({error})") from error
+    if plan.plan_digest != plan_digest:
+        raise _other_version(plan_digest, f"reads as {plan.plan_digest} here")
+
+    return plan
+
+
+def _other_version(plan_digest: str, what: str) -> TraceError:
+    return TraceError(f"the plan stored under {plan_digest} {what}; use the meshwalk that wrote it", plan_digest=plan_digest)

@@ -1,0 +1,151 @@
+"""
+The sink: decides on sampling, has the spans made, and hands them to span processors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Self
+
+from anyio import CancelScope, to_thread
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision, Sampler
+from opentelemetry.trace import NonRecordingSpan, SpanKind, set_span_in_context
+
+from meshwalk.plan import Plan
+from meshwalk.records.telemetry import environment, names
+from meshwalk.records.telemetry.export import Export, Pace, Sampled
+from meshwalk.records.telemetry.spans import caller_of, route_attributes
+from meshwalk.trace import Traversal
+
+
+class Telemetry:
+    """
+    Hand each sampled traversal to *processors* as ended spans.
+
+    Args:
+        processors: Given ended spans as walks end.  Their `on_end` must not wait; a `BatchSpanProcessor` does not.  They are
+            shut down by `aclose`.
+        exports: Make what they send of the traversals themselves, each in a thread of its own; closed by `aclose`.
+        resource: What the spans come from; None is what the environment says.
+        sampler: None is what the environment says.
+    """
+
+    def __init__(
+        self,
+        *processors: SpanProcessor,
+        exports: Sequence[Export] = (),
+        resource: Resource | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        self._processors = processors
+        self._exports = tuple(exports)
+        self._resource = environment.resource() if resource is None else resource
+        # The provider is the SDK's public way to read the sampler from the environment; no tracer is ever asked of it.
+        self._sampler = TracerProvider(sampler, self._resource, shutdown_on_exit=False).sampler
+        self._scope = environment.scope()
+
+    @property
+    def dropped(self) -> int:
+        """
+        Count the traversals whose spans were lost because there was no room for them.
+        """
+        return sum(export.dropped for export in self._exports)
+
+    @property
+    def failed(self) -> int:
+        """
+        Count the traversals whose spans could not be exported.
+        """
+        return sum(export.failed for export in self._exports)
+
+    @property
+    def rejected(self) -> int:
+        """
+        Count the spans that a collector did not take where it took the others that came with them.
+        """
+        return sum(export.rejected for export in self._exports)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """
+        Export as the `OTEL_*` variables ask; with nothing said, nowhere.
+
+        Raises:
+            SetupError: If an exporter they name is not installed.
+        """
+        processors: list[SpanProcessor] = []
+        exports: list[Export] = []
+        for exporter in environment.exporters(os.environ):
+            sender = environment.sender(exporter)
+            if sender is None:
+                processors.append(BatchSpanProcessor(exporter))
+            else:
+                exports.append(Export(sender, Pace.from_environment(os.environ)))
+
+        return cls(*processors, exports=exports)
+
+    def record(self, traversal: Traversal, plan: Plan) -> None:
+        """
+        Pass on the spans of *traversal*, if it is sampled.
+        """
+        if not (self._processors or self._exports):
+            return
+        item = self._sampled(traversal, plan)
+        if item is None:
+            return
+        for export in self._exports:
+            export.put(item)
+        if self._processors:
+            self._end(item)
+
+    def _end(self, item: Sampled) -> None:
+        for span in item.spans(self._resource, self._scope):
+            for processor in self._processors:
+                processor.on_end(span)
+
+    async def flush(self) -> None:
+        """
+        Export what waits.
+        """
+        for export in self._exports:
+            await to_thread.run_sync(export.flush)
+        for processor in self._processors:
+            await to_thread.run_sync(processor.force_flush)
+
+    async def aclose(self) -> None:
+        """
+        Export what waits and let go of the exporters; closing twice is fine.
+        """
+        processors, self._processors = self._processors, ()
+        with CancelScope(shield=True):
+            for export in self._exports:
+                await to_thread.run_sync(export.close)
+            for processor in processors:
+                await to_thread.run_sync(processor.shutdown)
+
+    def _sampled(self, traversal: Traversal, plan: Plan) -> Sampled | None:
+        """
+        Decide, once for all of its spans, whether *traversal* is sampled.
+        """
+        if self._sampler is DEFAULT_ON:
+            # It goes by the caller and by nothing else, so it need not be shown what the walk was like.
+            return Sampled(traversal, plan) if traversal.sampled or not traversal.parent_span_id else None
+        # An empty context, so that a span of the caller's own program, if one is open, is not taken for the parent.
+        caller, context = caller_of(traversal), Context()
+        if caller is not None:
+            context = set_span_in_context(NonRecordingSpan(caller), context)
+        attributes = route_attributes(traversal)
+        sampling = self._sampler.should_sample(
+            context, int(traversal.trace_id, 16), names.ROUTE, kind=SpanKind.SERVER, attributes=attributes
+        )
+        if sampling.decision is not Decision.RECORD_AND_SAMPLE:
+            return None
+        # Most samplers have nothing to add to what they were shown.
+        plain = (sampling.attributes or attributes) == attributes and not sampling.trace_state
+
+        return Sampled(traversal, plan, None if plain else sampling)

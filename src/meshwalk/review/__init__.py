@@ -1,0 +1,3 @@
+"""
+Looking back: replay of records, evaluation on labelled data, training of classifiers.
+"""

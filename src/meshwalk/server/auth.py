@@ -1,0 +1,65 @@
+"""
+Whether a caller is the operator: a bearer key, compared so that its comparing tells nothing.
+
+The key comes from the environment and goes nowhere else: no log, no error and no span holds it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+
+from meshwalk.model.problems import SetupError
+from meshwalk.server.calls import Context
+from meshwalk.wire.errors import Unauthenticated
+from meshwalk.wire.keys import key_from
+
+
+_BEARER = "bearer "
+
+
+class Operator:
+    """
+    Let pass who knows *key*; an empty one lets nobody pass.
+    """
+
+    def __init__(self, key: str = "") -> None:
+        self._key = key.encode()
+
+    @classmethod
+    def from_environment(cls, name: str, environment: Mapping[str, str]) -> Operator:
+        """
+        Take the key from the variable *name*.
+
+        Raises:
+            SetupError: If it is not set, or holds what no header can.
+        """
+        return cls(key_from(name, environment))
+
+    def check(self, context: Context) -> None:
+        """
+        Return if the caller of *context* is the operator.
+
+        Raises:
+            SetupError: If this server knows no operator.
+            Unauthenticated: If the caller is not.
+        """
+        if not self._key:
+            raise SetupError(
+                "this server was given no operator's key, so it sets no budgets; "
+                "start it with `--operator-key-env NAME`, where NAME is an environment variable that holds one"
+            )
+        said = _authorization(context)
+        if said[: len(_BEARER)].lower() != _BEARER or not hmac.compare_digest(said[len(_BEARER) :].encode(), self._key):
+            raise Unauthenticated(
+                "setting a budget takes the operator's key, and this call has "
+                f"{'another' if said else 'none'}; send it as `authorization: Bearer …`"
+            )
+
+
+def _authorization(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization":
+            return value if isinstance(value, str) else ""
+
+    return ""

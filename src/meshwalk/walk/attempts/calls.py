@@ -1,0 +1,222 @@
+"""
+The calls of one hop, as a pure machine: when to try, when to try again or beside, when to stop.
+
+The engine makes the calls and says how each ended; the machine answers with the next `Try`, with `Closed`, or with nothing
+while another call of the hop is still under way.  All attempts share the hop's deadline; the walk sees one closing entry
+with the list of them.  Only what may go better the next time is tried again: a backend that refused the request or gave a
+malformed answer would do so twice.
+
+A retry waits a random time up to a bound that doubles with each retry, so that those who failed together do not come back
+together ("Exponential Backoff And Jitter", full jitter; Brooker, AWS Architecture Blog), and never less than the backend asks
+for.  It waits for neither where another endpoint can take it at once.  A hedge is a second call beside a slow first one
+("The Tail at Scale", Dean and Barroso): whichever replies first is the hop's reply.
+
+Laws of this room:
+
+1. There are never more attempts than `retries` + 1, and one more with `hedge`; they are numbered in the order asked for.
+2. No attempt starts at or past the hop's deadline, nor with less than the node's `min_time` left.
+3. A try after the first is made only once the ledger has granted it; at most one is asked for at a time.
+4. A retry waits at most the longest of its backoff's bound, which never takes more than half of the time that is left, and
+   what the backend asked for.  Where that leaves too little time the hop closes at once, and says so.
+5. The hop goes on while a call of it is under way: the last to fail decides on retries.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from meshwalk.model import Node
+from meshwalk.model.problems import ErrorClass
+
+
+RETRIABLE: frozenset[ErrorClass] = frozenset({"rate_limited", "overloaded", "unreachable", "timeout"})
+
+
+class Try(NamedTuple):
+    """
+    Ask for a call, the *number*-th from 0, done by *deadline_at*.
+
+    Args:
+        not_before: When it may begin; 0 is at once.
+        hedge: Whether it runs beside the one under way.
+    """
+
+    number: int
+    deadline_at: int
+    not_before: int = 0
+    hedge: bool = False
+
+
+class Closed(NamedTuple):
+    """
+    End the hop; an empty *error_class* says that an attempt worked.
+    """
+
+    error_class: ErrorClass | None = None
+    message: str = ""
+
+
+class Attempts:
+    """
+    Decide on the calls of one hop at *node*.
+    """
+
+    __slots__ = ("_asked", "_deadline_at", "_failure", "_hedge_at", "_made", "_node", "_retried", "_under_way")
+
+    def __init__(self, node: Node, deadline_at: int) -> None:
+        self._node = node
+        self._deadline_at = deadline_at
+        self._made = 0
+        self._retried = 0
+        # One bit a call.
+        self._under_way = 0
+        # A further call that the ledger has not answered for yet.
+        self._asked: Try | None = None
+        self._hedge_at: int | None = None
+        # How the first call ended while its hedge was asked for, and whether a retry could have followed.
+        self._failure: tuple[Closed, bool] | None = None
+
+    @property
+    def hedge_at(self) -> int | None:
+        """
+        Return when a second call may be asked for beside the first, if that is still under way; None is never.
+        """
+        return self._hedge_at
+
+    def start(self, at: int) -> Try | Closed:
+        """
+        Begin the first call, which was granted at *at*.
+        """
+        late = self._late(at)
+        if late is not None:
+            return late
+        hedge_us = self._node.hedge_us
+        if hedge_us is not None and self._late(at + hedge_us) is None:
+            self._hedge_at = at + hedge_us
+        self._under_way, self._made = 1, 1
+
+        return Try(0, self._ends(at))
+
+    def hedge(self, at: int) -> Try | None:
+        """
+        Ask for a call beside the first, whose delay is over at *at*; None if there is none to be made.
+        """
+        due, self._hedge_at = self._hedge_at, None
+        if due is None or self._late(at) is not None:
+            return None
+
+        return self._ask(Try(self._made, self._ends(at), hedge=True))
+
+    def granted(self, number: int, at: int) -> Try | Closed | None:
+        """
+        Take that the ledger granted a further call at *at*, from where its time counts; None leaves the first to go on.
+
+        A hedge that was granted too late is not made, and the hop is not over for that.
+        """
+        asked = self._answered(number)
+        begins = max(at, asked.not_before)
+        late = self._late(begins)
+        if late is None:
+            self._under_way |= 1 << number
+            return asked._replace(deadline_at=self._ends(begins))
+        if not asked.hedge:
+            return late
+
+        return None if self._failure is None else self._failure[0]
+
+    def denied(self, number: int, message: str) -> Closed | None:
+        """
+        Take that the ledger did not grant a further call; None leaves the first to go on.
+        """
+        asked = self._answered(number)
+        if asked.hedge and self._failure is None:
+            return None
+        if self._failure is not None and not self._failure[1]:
+            return self._failure[0]
+
+        return Closed("budget", message)
+
+    def worked(self, number: int) -> Closed:
+        """
+        Take that a call gave a reply, which is the hop's.
+        """
+        self._under_way &= ~(1 << number)
+        self._hedge_at = None
+
+        return Closed()
+
+    def failed(
+        self,
+        number: int,
+        at: int,
+        error_class: ErrorClass,
+        message: str,
+        *,
+        retry_after_us: int | None = None,
+        elsewhere: bool = False,
+        chance: float = 0.0,
+        final: bool = False,
+    ) -> Try | Closed | None:
+        """
+        Take that a call ended with *error_class* at *at*; None if another one is still under way.
+
+        Args:
+            retry_after_us: How long the backend asks to be left alone.
+            elsewhere: Whether another endpoint of the backend can take the call at once, so that nothing is waited for.
+            chance: Where in its bound the backoff falls, in 0..1.
+            final: Whether it was turned away by what knows that it is too early to try again.
+        """
+        self._under_way &= ~(1 << number)
+        self._hedge_at = None
+        if self._under_way:
+            return None
+        closed = Closed(error_class, message)
+        again = not final and error_class in RETRIABLE and self._retried < self._node.retries and self._late(at) is None
+        if self._asked is not None:
+            self._failure = (closed, again)
+            return None
+        if not again:
+            return closed
+        wait_us = 0 if elsewhere else max(retry_after_us or 0, int(chance * self._longest_backoff_us(at)))
+        if self._late(at + wait_us) is not None:
+            asks = retry_after_us is not None and wait_us <= retry_after_us
+            retry = "the retry it asks for in" if asks else "a retry after a pause of"
+            return Closed(error_class, f"{message}; {retry} {wait_us / 1e6:.3g} s would come too late")
+        self._retried += 1
+
+        return self._ask(Try(self._made, self._ends(at + wait_us), at + wait_us))
+
+    def _ask(self, step: Try) -> Try:
+        self._asked = step
+        self._made += 1
+
+        return step
+
+    def _answered(self, number: int) -> Try:
+        asked, self._asked = self._asked, None
+        assert asked is not None, "no further call was asked for"
+        assert asked.number == number, f"call {asked.number} was asked for, not call {number}"
+
+        return asked
+
+    def _longest_backoff_us(self, at: int) -> int:
+        first_us, most_us = self._node.backoff
+        # A pause that leaves no time for the call it is for would be worse than none.
+        spare_us = self._deadline_at - at - self._node.min_time_us
+
+        return min(most_us, first_us << self._retried, spare_us // 2)
+
+    def _ends(self, at: int) -> int:
+        own = self._node.attempt_timeout_us
+
+        return self._deadline_at if own is None else min(self._deadline_at, at + own)
+
+    def _late(self, at: int) -> Closed | None:
+        left, node = self._deadline_at - at, self._node
+        if left <= 0:
+            return Closed("timeout", f"time was up before node '{node.name}' could be called")
+        if left < node.min_time_us:
+            needs = f"{node.min_time_us / 1e6:g} s"
+            return Closed("not_started", f"node '{node.name}' needs {needs} (min_time) and {left / 1e6:g} s are left")
+
+        return None

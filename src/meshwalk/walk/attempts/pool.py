@@ -1,0 +1,407 @@
+"""
+One backend's endpoints, shared among all calls that this process makes to it; a machine that says who goes where, and when.
+
+A call asks to `enter`.  It is given an endpoint that is well (its breaker lets it through, it does not rest), has a place
+(`concurrency`) and has allowance (`requests_per_minute`, `tokens_per_minute`); or it waits in line; or it is refused, at once
+where waiting would be in vain.  Among several endpoints chance chooses by weight.  With `sticky` a session's calls go to the
+first endpoint in an order of its own (weighted rendezvous hashing, so that most sessions stay where they are when an endpoint
+comes or goes), and to the next in it where that one is not well or has no room: holding a session to a full endpoint would
+hold up everybody behind it.
+
+An endpoint that asked to be left alone (`Retry-After`) rests until then.  The tokens of a call are charged by what it may
+need at most when it enters, and corrected by what it used when it leaves.
+
+Laws of this room:
+
+1. No endpoint has more calls under way than its `concurrency`, and none is called while its breaker is open or it rests.
+2. Calls are let in in the order they came; nobody passes those who wait.
+3. At most `queue` calls wait, none longer than `queue_wait` or past its own time.
+4. What the limits cannot admit before a call's time is over is refused when that is known: as it comes, or as they worsen.
+5. An endpoint that the hop tried already is given only if no other can take the call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from meshwalk.model import Breaker, Endpoint, Traffic
+from meshwalk.walk.attempts.breaker import Circuit, Ticket
+from meshwalk.walk.attempts.meter import Meter
+from meshwalk.walk.attempts.refusals import Refused, limited, no_place, none_well, queue_full, resting
+
+
+# What a call tells of its endpoint's health; what is not here tells nothing.
+_GOOD = frozenset({None, "refused_by_model"})
+_BAD = frozenset({"unreachable", "overloaded", "timeout", "malformed"})
+
+# A Retry-After of days is somebody's slip, and must not take an endpoint away for good.
+_LONGEST_REST_US = 3_600_000_000
+
+
+class Ask(NamedTuple):
+    """
+    Ask for an endpoint.
+
+    Args:
+        tokens: What the call may need at most, sent and received.
+        stick_to: Whose calls stay together; empty for none.
+        avoid: The endpoints that the hop tried already.
+        until: When it is too late.
+    """
+
+    tokens: int
+    until: int
+    stick_to: str = ""
+    avoid: frozenset[str] = frozenset()
+
+
+class Pick(NamedTuple):
+    """
+    Give an endpoint; what comes after its name is for `Pool.leave`.
+    """
+
+    endpoint: str
+    place: int
+    tokens: int
+    ticket: Ticket | None
+
+
+class Waiting(NamedTuple):
+    """
+    Keep a place in line, the *number*-th ever given; it looks again when it is called, at the latest at *look_again_at*.
+    """
+
+    number: int
+    look_again_at: int
+
+
+class _Waiter(NamedTuple):
+    ask: Ask
+    last: int
+
+
+class _Place:
+    """
+    Hold what is known of one endpoint.
+    """
+
+    __slots__ = (
+        "circuit",
+        "concurrency",
+        "endpoint",
+        "index",
+        "name",
+        "requests",
+        "rest_class",
+        "rests_until",
+        "tokens",
+        "under_way",
+    )
+
+    def __init__(self, index: int, endpoint: Endpoint, traffic: Traffic, breaker: Breaker | None) -> None:
+        self.index = index
+        self.name = endpoint.name
+        self.endpoint = endpoint
+        self.concurrency = _own(endpoint.concurrency, traffic.concurrency)
+        self.requests = _metered(_own(endpoint.requests_per_minute, traffic.requests_per_minute))
+        self.tokens = _metered(_own(endpoint.tokens_per_minute, traffic.tokens_per_minute))
+        self.circuit = None if breaker is None else Circuit(breaker)
+        self.under_way = 0
+        self.rests_until = 0
+        self.rest_class = ""
+
+    def is_well(self, at: int) -> bool:
+        return self.circuit is None or self.circuit.admits(at)
+
+    @property
+    def is_closed(self) -> bool:
+        # Whether it counts as well when another one is to be left alone.
+        return self.circuit is None or self.circuit.is_closed
+
+    def comes_back(self, before: int) -> bool:
+        """
+        Tell whether its breaker lets calls through by then, or may.
+        """
+        probe_at = None if self.circuit is None else self.circuit.probe_at
+
+        return probe_at is None or probe_at < before
+
+    @property
+    def has_place(self) -> bool:
+        return self.concurrency is None or self.under_way < self.concurrency
+
+    def free_at(self, at: int, tokens: int) -> int:
+        """
+        Return when its limits let a call in.
+        """
+        free = max(at, self.rests_until)
+        if self.requests is not None:
+            free = max(free, self.requests.free_at(at, 1))
+        if self.tokens is not None:
+            free = max(free, self.tokens.free_at(at, tokens))
+
+        return free
+
+    def can_take(self, at: int, tokens: int) -> bool:
+        return self.has_place and self.is_well(at) and self.free_at(at, tokens) <= at
+
+
+def _own(mine: int | None, theirs: int | None) -> int | None:
+    return theirs if mine is None else mine
+
+
+def _metered(per_minute: int | None) -> Meter | None:
+    return None if per_minute is None else Meter(per_minute)
+
+
+class Pool:
+    """
+    Share the endpoints of the backend called *name*.
+
+    Args:
+        endpoints: None of them stands for the one that the backend itself is.
+    """
+
+    def __init__(self, name: str, endpoints: Sequence[Endpoint], traffic: Traffic) -> None:
+        self._name = name
+        self._traffic = traffic
+        breaker = traffic.breaker
+        if breaker is None and len(endpoints) > 1:
+            breaker = Breaker()
+        self._places = [
+            _Place(index, endpoint, traffic, breaker) for index, endpoint in enumerate(endpoints or (Endpoint(""),))
+        ]
+        # In order of arrival.
+        self._line: dict[int, _Waiter] = {}
+        self._numbered = 0
+
+    def __repr__(self) -> str:
+        under_way = ", ".join(f"{place.name or 'calls'} {place.under_way}" for place in self._places)
+
+        return f"<Pool {self._name}: {under_way}, {len(self._line)} waiting>"
+
+    # ---- coming in ----------------------------------------------------------------------------------------------
+
+    def enter(self, ask: Ask, at: int, chance: float) -> Pick | Waiting | Refused:
+        """
+        Ask for an endpoint as one who comes at *at*.
+
+        Args:
+            chance: Which of several endpoints it is, in 0..1.
+        """
+        if not self._line:
+            pick = self._pick(ask, at, chance)
+            if pick is not None:
+                return pick
+        wait_us = self._traffic.queue_wait_us
+        waiter = _Waiter(ask, ask.until if wait_us is None else min(ask.until, at + wait_us))
+        refused = self._hopeless(waiter, at, self._line.values())
+        if refused is not None:
+            return refused
+        if len(self._line) >= self._traffic.queue:
+            if not self._line and not any(place.free_at(at, ask.tokens) <= at for place in self._well(at)):
+                return self._limited(self._well(at), ask, at)
+            return queue_full(self._name, self._under_way, len(self._line))
+        self._numbered += 1
+        self._line[self._numbered] = waiter
+
+        return Waiting(self._numbered, self._look_again_at(self._numbered, waiter, at))
+
+    def look(self, number: int, at: int, chance: float) -> Pick | Waiting | Refused:
+        """
+        Look again as one who waits; whoever is given an endpoint or refused waits no more.
+        """
+        waiter = self._line[number]
+        if number == self.first:
+            pick = self._pick(waiter.ask, at, chance)
+            if pick is not None:
+                del self._line[number]
+                return pick
+        refused = self._hopeless(waiter, at, self._before(number))
+        if refused is None and at >= waiter.last:
+            refused = no_place(self._name, self._under_way)
+        if refused is not None:
+            del self._line[number]
+            return refused
+
+        return Waiting(number, self._look_again_at(number, waiter, at))
+
+    def quit(self, number: int) -> None:
+        """
+        Leave the line; who does not wait any more may say so again.
+        """
+        self._line.pop(number, None)
+
+    @property
+    def first(self) -> int | None:
+        """
+        Return the number of the one who has waited longest.
+        """
+        return next(iter(self._line), None)
+
+    # ---- going out ----------------------------------------------------------------------------------------------
+
+    def leave(
+        self, pick: Pick, at: int, *, error_class: str | None, retry_after_us: int | None = None, tokens: int | None = None
+    ) -> None:
+        """
+        Give an endpoint back.
+
+        Args:
+            error_class: How the call ended; None if it worked.
+            retry_after_us: How long the endpoint asked to be left alone.
+            tokens: What the call used; None leaves what it was charged with.
+        """
+        place = self._places[pick.place]
+        place.under_way -= 1
+        if tokens is not None and place.tokens is not None:
+            place.tokens.correct(at, pick.tokens, tokens)
+        if retry_after_us is not None:
+            until = at + min(retry_after_us, _LONGEST_REST_US)
+            if until > place.rests_until:
+                place.rests_until = until
+                place.rest_class = "overloaded" if error_class == "overloaded" else "rate_limited"
+        if place.circuit is not None and pick.ticket is not None:
+            good = True if error_class in _GOOD else False if error_class in _BAD else None
+            spare = any(other.is_closed for other in self._places if other is not place)
+            place.circuit.end(pick.ticket, at, good=good, spare=spare)
+
+    # ---- what others may know -----------------------------------------------------------------------------------
+
+    def elsewhere(self, avoid: frozenset[str], tokens: int, at: int) -> bool:
+        """
+        Tell whether an endpoint that is not in *avoid* could take a call of at most so many *tokens* at once.
+        """
+        return not self._line and any(place.name not in avoid and place.can_take(at, tokens) for place in self._places)
+
+    def healthy(self, at: int) -> bool:
+        """
+        Tell whether an endpoint may be called: its breaker lets calls through, and it does not rest.
+        """
+        return any(place.rests_until <= at for place in self._well(at))
+
+    # ---- choosing -----------------------------------------------------------------------------------------------
+
+    def _well(self, at: int) -> list[_Place]:
+        return [place for place in self._places if place.is_well(at)]
+
+    @property
+    def _under_way(self) -> int:
+        return sum(place.under_way for place in self._places)
+
+    def _pick(self, ask: Ask, at: int, chance: float) -> Pick | None:
+        able = [place for place in self._places if place.can_take(at, ask.tokens)]
+        fresh = [place for place in able if place.name not in ask.avoid]
+        if not able:
+            return None
+        place = self._chosen(fresh or able, ask.stick_to, chance)
+        place.under_way += 1
+        if place.requests is not None:
+            place.requests.take(at, 1)
+        if place.tokens is not None:
+            place.tokens.take(at, ask.tokens)
+
+        return Pick(place.name, place.index, ask.tokens, None if place.circuit is None else place.circuit.begin())
+
+    def _chosen(self, places: Sequence[_Place], stick_to: str, chance: float) -> _Place:
+        if len(places) == 1:
+            return places[0]
+        if stick_to and self._traffic.sticky is not None:
+            return max(places, key=lambda place: _affinity(stick_to, place.endpoint))
+        left = chance * sum(place.endpoint.weight for place in places)
+        for place in places:
+            left -= place.endpoint.weight
+            if left < 0:
+                return place
+
+        return places[-1]
+
+    # ---- waiting, or not ----------------------------------------------------------------------------------------
+
+    def _before(self, number: int) -> Iterable[_Waiter]:
+        for other, waiter in self._line.items():
+            if other == number:
+                return
+            yield waiter
+
+    def _look_again_at(self, number: int, waiter: _Waiter, at: int) -> int:
+        """
+        Return when time alone may change what becomes of a waiter; of all but the first, only that its own is over.
+        """
+        if number != self.first:
+            return waiter.last
+        changes = [place.free_at(at, waiter.ask.tokens) for place in self._well(at) if place.has_place]
+        changes += [probe_at for place in self._places if (probe_at := _probe_at(place)) is not None]
+
+        return min((change for change in changes if at < change < waiter.last), default=waiter.last)
+
+    def _hopeless(self, waiter: _Waiter, at: int, ahead: Iterable[_Waiter]) -> Refused | None:
+        """
+        Refuse one whom the endpoints cannot take in time, wherever else there may be room.
+        """
+        well = self._well(at)
+        if not well:
+            return none_well(self._name, [place.name for place in self._places], self._next_probe_us(at))
+        usable = [place for place in self._places if place in well or place.comes_back(waiter.last)]
+        if all(place.free_at(at, waiter.ask.tokens) > max(at, waiter.last) for place in usable):
+            return self._limited(well, waiter.ask, at)
+        awake = [place for place in usable if place.rests_until <= waiter.last]
+        asks = [*(other.ask for other in ahead), waiter.ask]
+
+        return self._used_up(
+            "requests_per_minute", [place.requests for place in awake], [1] * len(asks), at, waiter.last
+        ) or self._used_up(
+            "tokens_per_minute", [place.tokens for place in awake], [ask.tokens for ask in asks], at, waiter.last
+        )
+
+    def _used_up(self, key: str, meters: Sequence[Meter | None], amounts: Sequence[int], at: int, last: int) -> Refused | None:
+        """
+        Refuse the last of *amounts* if all the meters together cannot give them all in time.
+        """
+        known = [meter for meter in meters if meter is not None]
+        if not known or len(known) < len(meters):
+            return None
+        # More than a minute's worth may make one meter wait, and no other.
+        most = max(meter.per_minute for meter in known)
+        wanted = sum(min(amount, most) for amount in amounts)
+        if wanted <= sum(meter.by(at, last) for meter in known):
+            return None
+        per_minute = sum(meter.per_minute for meter in known)
+        lacking = wanted - sum(meter.by(at, at) for meter in known)
+
+        return limited(self._name, key, per_minute, lacking * 60_000_000 // per_minute, len(amounts) - 1)
+
+    def _next_probe_us(self, at: int) -> int | None:
+        due = [probe_at - at for place in self._places if (probe_at := _probe_at(place)) is not None]
+
+        return min(due, default=None)
+
+    def _limited(self, well: Sequence[_Place], ask: Ask, at: int) -> Refused:
+        """
+        Say what keeps the call from the endpoint that is free soonest.
+        """
+        place = min(well, key=lambda place: place.free_at(at, ask.tokens))
+        wait_us = place.free_at(at, ask.tokens) - at
+        if place.rests_until - at >= max(wait_us, 1):
+            return resting(self._name, place.name, place.rest_class, wait_us)
+        by_requests = place.requests is not None and place.requests.free_at(at, 1) - at >= wait_us
+        meter = place.requests if by_requests else place.tokens
+        assert meter is not None, "only a rest and a meter put a call off"
+        key = "requests_per_minute" if by_requests else "tokens_per_minute"
+
+        return limited(self._name, key, meter.per_minute, wait_us, 0)
+
+
+def _probe_at(place: _Place) -> int | None:
+    return None if place.circuit is None else place.circuit.probe_at
+
+
+def _affinity(stick_to: str, endpoint: Endpoint) -> float:
+    digest = blake2b(f"{endpoint.name}\0{stick_to}".encode(), digest_size=8).digest()
+    # Strictly between 0 and 1, so that its logarithm is below 0.
+    share = (int.from_bytes(digest) + 1) / (2**64 + 2)
+
+    return -endpoint.weight / math.log(share)

@@ -1,0 +1,120 @@
+"""
+Replies about walks that went straight, to the wire: what most callers are told, written quickly.
+
+Two such walks that were left by the same edges differ in little but times, tokens and costs.  So the first reply of its kind,
+made as any other is, becomes the template of those that follow, and they are written as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshwalk.records.templates import Path, Template, Text, calls_of, open_outputs, summed, unpacked
+from meshwalk.trace import Straight, Traversal
+from meshwalk.wire.convert.hops import Prototypes
+from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
+
+
+def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.RouteResponse) -> None:
+    """
+    Keep *reply*, which tells of *traversal* and its hops, as the template of its kind, if there is room.
+    """
+    straight, kind = traversal.straight, traversal.kind
+    if straight is None or kind is None or not prototypes.has_room_for_templates:
+        return
+    latency_us = f"hop{len(straight.legs) - 1}_at" if straight.legs else "0"
+    places: dict[Path, str | Text] = {
+        ("traversal_id",): Text("traversal_id", 32),
+        ("trace_id",): Text("trace_id", 32),
+        ("traversal", "traversal_id"): Text("traversal_id", 32),
+        ("traversal", "trace_id"): Text("trace_id", 32),
+        ("traversal", "span_id"): Text("traversal.span_id.encode()", 16),
+        ("traversal", "began", "seconds"): "traversal.began_unix_us // 1000000",
+        ("traversal", "began", "nanos"): "traversal.began_unix_us % 1000000 * 1000",
+    }
+    if traversal.parent_span_id:
+        places["traversal", "parent_span_id"] = Text("traversal.parent_span_id.encode()", 16)
+    if straight.answer_hop is not None:
+        places["answer", "text"] = Text("answer.encode()")
+        places["answer", "finish_reason"] = Text("finish_reason.encode()")
+    for told in ((), ("traversal",)):
+        for place, said in _totals(straight, latency_us):
+            places[*told, *place] = said
+    for hop in range(len(straight.legs)):
+        for place, said in _hop(straight, hop):
+            places["traversal", "hops", hop, *place] = said
+    if straight.refused_by:
+        places["traversal", "hops", len(straight.legs), "started_us"] = latency_us
+    setup = ["traversal_id, trace_id = traversal.traversal_id.encode(), traversal.trace_id.encode()", *unpacked(straight)]
+    arguments = "traversal", "straight", "answer", "finish_reason"
+    prototypes.keep_template(kind, Template(reply, places, arguments, setup))
+
+
+_USAGE = ("input_tokens", "output_tokens"), ("cached_input_tokens", "reasoning_tokens")
+
+
+def _counted(straight: Straight, hop: int) -> Iterator[str]:
+    """
+    Name the tokens that a call counted; those that most have none of only where it has some.
+    """
+    call = straight.legs[hop].call
+    if call is not None:
+        for fields in _USAGE:
+            for field in fields:
+                if field in _USAGE[0] or getattr(call.usage, field):
+                    yield field
+
+
+def _totals(straight: Straight, latency_us: str) -> Iterator[tuple[Path, str | Text]]:
+    calls = calls_of(straight)
+    yield ("latency_us",), latency_us
+    yield ("engine_us",), " - ".join([latency_us, *[f"{call}latency_us" for call in calls]])
+    yield ("cost_nano_usd",), summed(calls, "cost_nano_usd")
+    counted = {field for hop in range(len(straight.legs)) for field in _counted(straight, hop)}
+    for field in sorted(counted):
+        yield ("usage", field), summed(calls, field)
+
+
+def _hop(straight: Straight, hop: int) -> Iterator[tuple[Path, str | Text]]:
+    leg = straight.legs[hop]
+    own, call = f"hop{hop}_", f"call{hop}_"
+    lasted = f"{own}at - {own}started_us"
+    if hop:
+        yield ("started_us",), f"{own}started_us"
+    yield ("latency_us",), lasted
+    yield ("engine_us",), lasted if leg.call is None else f"{lasted} - {call}latency_us"
+    for name, value in open_outputs(straight, leg):
+        said = f"{own}outputs[{name!r}]"
+        if isinstance(value, str):
+            yield ("outputs", name, "string"), Text(f"{said}.encode()")
+        else:
+            yield ("outputs", name, "bool" if isinstance(value, bool) else "double"), said
+    if leg.call is None:
+        return
+    yield ("cost_nano_usd",), f"{call}cost_nano_usd"
+    for field in _counted(straight, hop):
+        yield ("usage", field), f"{call}{field}"
+    yield ("need", "input_tokens"), f"{call}input_bound"
+    if leg.call.cost_bound is not None:
+        yield ("reserved_nano_usd",), f"{call}cost_bound"
+        yield ("need", "cost_nano_usd"), f"{call}cost_bound"
+    if leg.call.output_bound is not None:
+        yield ("need", "output_tokens"), f"{call}output_bound"
+    if any(leg.call.timing):
+        for field in ("queue_us", "connect_us", "first_byte_us"):
+            yield (field,), f"{call}{field}"
+
+
+def write_straight(traversal: Traversal, answer: str, finish_reason: str, prototypes: Prototypes) -> bytes | None:
+    """
+    Write the reply to a request whose walk went straight, with its hops.
+
+    None if there is no template of its kind: then `pack_reply` makes it, and keeps one.
+    """
+    template = prototypes.template(traversal.kind)
+    if template is None:
+        return None
+    try:
+        return template.write(traversal, traversal.straight, answer, finish_reason)
+    except (OverflowError, UnicodeEncodeError):
+        return None

@@ -1,0 +1,252 @@
+"""
+The gate before a backend: nobody's turn is lost, whoever comes, goes, fails or is cancelled.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import anyio
+import pytest
+
+from loader.reading import HEAD, read_sound
+from meshwalk.engine.limiter import Gate, Pass, gates
+from meshwalk.model import Breaker, Endpoint, OpenAISpec, SimulatedSpec, Traffic
+from meshwalk.model.problems import BackendError, Overloaded, RateLimited, Span, Unreachable
+
+
+SPAN = Span("test.yaml", 1, 1)
+NEVER = 1 << 60
+
+
+def gate(traffic: Traffic | None = None, *endpoints: str) -> Gate:
+    named = tuple(Endpoint(name) for name in endpoints)
+    spec = OpenAISpec(name="large", span=SPAN, model="large-1", traffic=traffic, endpoints=named)
+
+    return Gate(spec, time.monotonic_ns, chance=lambda: 0.0)
+
+
+async def entered(before: Gate, until_us: int = NEVER) -> Pass:
+    return await before.enter(tokens=1, until_us=until_us)
+
+
+async def settled() -> None:
+    """
+    Let every task that can run do so.
+    """
+    for _ in range(5):
+        await anyio.lowlevel.checkpoint()
+
+
+class TestGate:
+    async def test_a_call_is_let_through_at_once(self) -> None:
+        """
+        Where there is room nobody waits, and the pass names the endpoint.
+        """
+        before = gate(None, "east", "west")
+        passed = await entered(before)
+
+        assert "east" == passed.endpoint
+        assert passed.queue_us < 1_000_000
+        assert "<Gate to <Pool large: east 1, west 0, 0 waiting>>" == repr(before)
+
+    async def test_waiters_come_in_in_order(self) -> None:
+        """
+        Each place that comes free goes to the one who has waited longest.
+        """
+        before, order = gate(Traffic(concurrency=1)), []
+        inside = await entered(before)
+
+        async def wait(number: int) -> None:
+            passed = await entered(before)
+            order.append(number)
+            before.leave(passed, error_class=None)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(5):
+                tasks.start_soon(wait, number)
+                await settled()
+            before.leave(inside, error_class=None)
+
+        assert [0, 1, 2, 3, 4] == order
+
+    async def test_several_places_are_filled_by_one_ring(self) -> None:
+        """
+        A turn that finds room for more than one calls the next.
+        """
+        before = gate(Traffic(tokens_per_minute=100))
+        large = await before.enter(tokens=100, until_us=NEVER)
+        found: list[Pass] = []
+
+        async def wait() -> None:
+            found.append(await before.enter(tokens=10, until_us=NEVER))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(wait)
+            await settled()
+            assert [] == found
+            before.leave(large, error_class=None, tokens=10)
+            await settled()
+            assert 5 == len(found)
+
+    async def test_a_cancelled_waiter_hands_its_turn_on(self) -> None:
+        """
+        A waiter that is cancelled in the very moment it is called does not take the place with it.
+        """
+        before, found = gate(Traffic(concurrency=1)), []
+        inside = await entered(before)
+        gone = anyio.CancelScope()
+
+        async def leaving() -> None:
+            with gone:
+                # Cancelled too late to be stopped, it has been let in, and leaves.
+                before.leave(await entered(before), error_class="cancelled")
+
+        async def staying() -> None:
+            found.append(await entered(before))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leaving)
+            await settled()
+            tasks.start_soon(staying)
+            await settled()
+            before.leave(inside, error_class=None)
+            gone.cancel()
+            await settled()
+            assert 1 == len(found)
+
+    async def test_a_limit_lets_waiters_in_as_time_passes(self) -> None:
+        """
+        Nobody needs to leave for a waiter to get its allowance.
+        """
+        before = gate(Traffic(requests_per_minute=6_000))
+        for _ in range(6_000):
+            await entered(before)
+        passed = await entered(before)
+
+        assert 0 < passed.queue_us
+
+    async def test_refusals_are_the_errors_of_a_backend(self) -> None:
+        """
+        What the pool refuses is raised as the class that a guard on errors sees; nothing was sent, so nothing is charged.
+        """
+        full, spent, broken = (
+            gate(Traffic(concurrency=1, queue=0)),
+            gate(Traffic(requests_per_minute=1, queue=0)),
+            gate(Traffic(breaker=Breaker(failures=1))),
+        )
+        await entered(full)
+        await entered(spent)
+        broken.leave(await entered(broken), error_class="timeout")
+        raised: list[BackendError] = []
+        for before in (full, spent, broken):
+            with pytest.raises(BackendError) as caught:
+                await entered(before)
+            raised.append(caught.value)
+
+        assert [Overloaded, RateLimited, Unreachable] == [type(error) for error in raised]
+        assert [False] * 3 == [error.billable for error in raised]
+        assert [True, False, False] == [error.retry_after_us is None for error in raised]
+        assert ([True, True, False], False) == (
+            [before.healthy for before in (full, spent, broken)],
+            full.elsewhere(frozenset(), 1),
+        )
+
+    async def test_time_up_in_the_line_is_said(self) -> None:
+        """
+        Who gets no place by its own time is refused then, and does not stay in line.
+        """
+        before = gate(Traffic(concurrency=1))
+        await entered(before)
+        with pytest.raises(Overloaded, match="had no place in time"):
+            await entered(before, time.monotonic_ns() // 1_000 + 1_000)
+
+        assert "<Gate to <Pool large: calls 1, 0 waiting>>" == repr(before)
+
+    async def test_those_who_wait_in_vain_hear_of_it(self) -> None:
+        """
+        When the endpoint fails for good or asks for a long rest, all who wait are refused, not only the first.
+        """
+        resting, broken = gate(Traffic(concurrency=1)), gate(Traffic(concurrency=1, breaker=Breaker(failures=1)))
+        until = time.monotonic_ns() // 1_000 + 20_000_000
+        heard: list[str] = []
+
+        async def wait(before: Gate) -> None:
+            with pytest.raises(BackendError) as caught:
+                await entered(before, until)
+            heard.append(caught.value.error_class)
+
+        inside = [await entered(resting, until), await entered(broken, until)]
+        async with anyio.create_task_group() as tasks:
+            for before in (resting, resting, broken, broken):
+                tasks.start_soon(wait, before)
+            await settled()
+            resting.leave(inside[0], error_class="rate_limited", retry_after_us=60_000_000)
+            broken.leave(inside[1], error_class="unreachable")
+
+        assert ["rate_limited", "rate_limited", "unreachable", "unreachable"] == sorted(heard)
+
+    @pytest.mark.parametrize("seed", range(4))
+    async def test_no_turn_is_lost(self, seed: int) -> None:
+        """
+        Of many calls that come, wait, fail and are cancelled at random, each that stays is let in, and none too many at once.
+        """
+        rng = random.Random(seed)
+        before = gate(Traffic(concurrency=2, queue=1_000, requests_per_minute=1_000_000), "east", "west")
+        inside, done, most = 0, 0, 0
+
+        async def call(ends: str | None, holds: int, patience: int | None) -> None:
+            nonlocal inside, done, most
+            with anyio.CancelScope() as scope:
+                if patience is not None:
+                    cancels.append((patience, scope))
+                passed = await entered(before)
+                inside += 1
+                most = max(most, inside)
+                try:
+                    for _ in range(holds):
+                        await anyio.lowlevel.checkpoint()
+                finally:
+                    inside -= 1
+                    before.leave(passed, error_class="cancelled" if scope.cancel_called else ends)
+            done += 1
+
+        cancels: list[tuple[int, anyio.CancelScope]] = []
+        async with anyio.create_task_group() as tasks:
+            for turn in range(300):
+                ends = rng.choice([None, None, "refused_by_model", "rate_limited"])
+                tasks.start_soon(call, ends, rng.randrange(6), rng.choice([None, None, turn + rng.randrange(1, 20)]))
+                if rng.random() < 0.3:
+                    await anyio.lowlevel.checkpoint()
+                for when, scope in cancels:
+                    if when <= turn:
+                        scope.cancel()
+
+        assert (300, 0) == (done, inside)
+        assert most <= 4
+        assert "<Gate to <Pool large: east 0, west 0, 0 waiting>>" == repr(before)
+
+
+class TestGates:
+    def test_only_what_declares_something_has_a_gate(self) -> None:
+        """
+        A backend that bounds nothing and has one place is called without one.
+        """
+        graph = read_sound(
+            HEAD + "backends:\n"
+            "  s: {kind: simulated}\n"
+            "  bounded: {kind: simulated, concurrency: 2}\n"
+            "  many: {kind: openai, model: m, endpoints: [{base_url: 'http://one/v1'}, {base_url: 'http://two/v1'}]}\n"
+            "nodes:\n  a: {role: answer, backend: s, next: done}\n"
+        )
+
+        assert ["bounded", "many"] == list(gates(graph, ["s", "bounded", "many"], time.monotonic_ns))
+        assert [] == list(gates(graph, ["s"], time.monotonic_ns))
+
+    def test_any_kind_may_have_one(self) -> None:
+        """
+        A pretended model can be bounded like a real one.
+        """
+        assert SimulatedSpec(name="s", span=SPAN, traffic=Traffic()).gated

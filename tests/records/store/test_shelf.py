@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwalk.model.problems import TraceError
+from meshwalk.plan import Plan
+from meshwalk.records.store import Damaged, Shelf, Summary, TraceStore
+from meshwalk.trace import Traversal, encode
+from support.helpers import plan_of
+from support.records import TRIAGE, cancelled, climbed, failed, number_of, numbered, refused, triage, walked
+
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return triage()
+
+
+def fill(folder: Path, traversals: Sequence[Traversal], plan: Plan) -> None:
+    """
+    Store *traversals* in order.
+    """
+
+    async def main() -> None:
+        store = TraceStore(folder)
+        for traversal in traversals:
+            store.record(traversal, plan)
+        await store.aclose()
+
+    anyio.run(main)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[Shelf]:
+    """
+    Give a shelf with one traversal of each kind, numbered from 1 in the order of storing.
+    """
+    folder = tmp_path_factory.mktemp("traces")
+    fill(
+        folder,
+        [
+            walked(plan=plan, number=1, session="s-1"),
+            walked(climbed, plan=plan, number=2, session="s-1", workflow="w-1"),
+            walked(refused, plan=plan, number=3, task="forbidden"),
+            walked(failed, plan=plan, number=4, session="s-2"),
+            walked(cancelled, plan=plan, number=5, workflow="w-1"),
+        ],
+        plan,
+    )
+    with Shelf(folder) as shelf:
+        yield shelf
+
+
+def numbers(summaries: Sequence[Summary]) -> list[int]:
+    return [number_of(summary.traversal_id) for summary in summaries]
+
+
+class TestList:
+    def test_newest_first(self, shelf: Shelf) -> None:
+        """
+        What was stored last comes first.
+        """
+        assert [5, 4, 3, 2, 1] == numbers(shelf.list())
+
+    @pytest.mark.parametrize(
+        ("filters", "expected"),
+        [
+            ({"graph": "triage"}, [5, 4, 3, 2, 1]),
+            ({"graph": "other"}, []),
+            ({"session": "s-1"}, [2, 1]),
+            ({"workflow": "w-1"}, [5, 2]),
+            ({"session": "s-1", "workflow": "w-1"}, [2]),
+            ({"outcome": "answered"}, [2, 1]),
+            ({"outcome": "refused"}, [3]),
+            ({"outcome": "failed"}, [4]),
+            ({"outcome": "cancelled"}, [5]),
+        ],
+    )
+    def test_filters(self, shelf: Shelf, filters: dict[str, str], expected: list[int]) -> None:
+        """
+        Only what has all the named properties is listed.
+        """
+        assert expected == numbers(shelf.list(**filters))  # type: ignore[arg-type]
+
+    def test_shows_the_columns(self, shelf: Shelf) -> None:
+        """
+        A summary tells path, answer, cost and times without the record.
+        """
+        traversal = shelf.get(f"{2:032x}")
+        summary = shelf.list(session="s-1", limit=1)[0]
+
+        assert traversal is not None
+        assert ("classify", "small", "large") == summary.path
+        assert ("large", "4", "s-1", "w-1") == (summary.answer, summary.version, summary.session, summary.workflow)
+        assert (325_600, 0.0003256) == (summary.cost_nano_usd, summary.cost_usd)
+        assert (traversal.latency_us, traversal.engine_us) == (summary.latency_us, summary.engine_us)
+        assert (traversal.trace_id, traversal.plan_digest) == (summary.trace_id, summary.plan_digest)
+
+    def test_failure_has_its_cause(self, shelf: Shelf) -> None:
+        """
+        A failed traversal says of what.
+        """
+        assert ["timeout"] == [summary.cause for summary in shelf.list(outcome="failed")]
+
+    def test_any_limit(self, shelf: Shelf) -> None:
+        """
+        A limit past what SQLite counts to is no limit.
+        """
+        assert [5, 4, 3, 2, 1] == numbers(shelf.list(limit=10**30))
+
+    def test_unknown_cursor(self, shelf: Shelf) -> None:
+        """
+        A page after a traversal that is not there is an error, not the first page again.
+        """
+        with pytest.raises(TraceError, match="no traversal 'gone' to list from; start again without `before`"):
+            shelf.list(before="gone")
+
+    async def test_pages_stay_put_while_others_are_added(self, tmp_path: Path, plan: Plan) -> None:
+        """
+        The second page goes on where the first ended, whatever was stored between.
+        """
+        store = TraceStore(tmp_path)
+        traversal = walked(plan=plan)
+        for number in range(6):
+            store.record(numbered(traversal, number), plan)
+        await store.flush()
+        with Shelf(tmp_path) as shelf:
+            first = shelf.list(limit=3)
+            store.record(numbered(traversal, 9), plan)
+            await store.flush()
+            second = shelf.list(limit=3, before=first[-1].traversal_id)
+            newest = shelf.list(limit=1)
+        await store.aclose()
+
+        assert [[5, 4, 3], [2, 1, 0], [9]] == [numbers(first), numbers(second), numbers(newest)]
+
+
+SESSIONS = ("", "a", "b", "a", "", "b", "b", "a", "", "a", "a", "b", "")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[Shelf]:
+    """
+    Give a shelf with one traversal a session of `SESSIONS`, numbered from 0.
+    """
+    folder = tmp_path_factory.mktemp("pages")
+    fill(folder, [walked(plan=plan, number=number, session=session) for number, session in enumerate(SESSIONS)], plan)
+    with Shelf(folder) as shelf:
+        yield shelf
+
+
+class TestPaging:
+    @given(limit=st.integers(1, 15), session=st.sampled_from(["", "a", "b", "c"]))
+    def test_pages_make_the_whole(self, pages: Shelf, limit: int, session: str) -> None:
+        """
+        Pages of any size, put together, are the whole list: nothing twice, nothing missed.
+        """
+        listed: list[Summary] = []
+        while page := pages.list(session=session, limit=limit, before=listed[-1].traversal_id if listed else ""):
+            assert len(page) <= limit
+
+            listed += page
+
+        assert [n for n, own in enumerate(SESSIONS) if session in ("", own)][::-1] == numbers(listed)
+
+
+class TestGet:
+    def test_by_beginning(self, tmp_path: Path, plan: Plan) -> None:
+        """
+        A beginning that only one id has is enough; several are named, and a short one fits nothing.
+        """
+        traversal = walked(plan=plan)
+        records = [numbered(traversal, number) for number in range(8)]
+        for record, letter in zip(records, "aaaaaaab", strict=True):
+            record.traversal_id = letter * 6 + record.traversal_id
+        fill(tmp_path, records, plan)
+        with Shelf(tmp_path) as shelf:
+            found = shelf.get("bbbbbb")
+
+            assert found is not None
+            assert encode(records[7]) == encode(found)
+            assert shelf.get("bbbbb") is None
+            assert shelf.get("cccccc") is None
+            with pytest.raises(
+                TraceError, match=r"several traversals begin with 'aaaaaa': aaaaaa0+, .*, …; give more of the id"
+            ):
+                shelf.get("aaaaaa")
+
+    def test_wildcards_are_letters(self, shelf: Shelf) -> None:
+        """
+        Nothing in an id is a pattern.
+        """
+        assert shelf.get("%%%%%%") is None
+        assert shelf.get("000*00") is None
+
+    def test_unreadable_record(self, tmp_path: Path, plan: Plan) -> None:
+        """
+        A record that was tampered with is an error of its own.
+        """
+        fill(tmp_path, [walked(plan=plan, number=1)], plan)
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
+            connection.execute("UPDATE traversals SET body = x'7b7d'")
+        connection.close()
+
+        told: list[Damaged] = []
+        with Shelf(tmp_path) as shelf:
+            with pytest.raises(TraceError, match=f"walk {1:032x} cannot be read: this is not a record of a traversal"):
+                shelf.get(f"{1:032x}")
+            with pytest.raises(TraceError, match="not a record of a traversal"):
+                list(shelf.traversals())
+
+            assert [] == list(shelf.traversals(damaged=told.append))
+            assert [(f"{1:032x}", plan.plan_digest)] == [(one.traversal_id, one.plan_digest) for one in told]
+
+
+class TestPlan:
+    def test_comes_back_as_it_was(self, shelf: Shelf, plan: Plan) -> None:
+        """
+        A stored plan decides as the one that was walked.
+        """
+        found = shelf.plan(plan.plan_digest)
+
+        assert found is not None
+        assert (plan.plan_digest, plan.shape_digest) == (found.plan_digest, found.shape_digest)
+        assert found is shelf.plan(plan.plan_digest)
+
+    def test_unknown_digest(self, shelf: Shelf) -> None:
+        """
+        A plan that is not stored is none.
+        """
+        assert shelf.plan("0" * 64) is None
+
+    async def test_plan_stored_later_is_found(self, tmp_path: Path, plan: Plan) -> None:
+        """
+        Not having found a plan is not remembered.
+        """
+        store = TraceStore(tmp_path)
+        with Shelf(tmp_path) as shelf:
+            before = shelf.plan(plan.plan_digest)
+            store.record(walked(plan=plan), plan)
+            await store.flush()
+            after = shelf.plan(plan.plan_digest)
+        await store.aclose()
+
+        assert before is None
+        assert after is not None
+
+    @pytest.mark.parametrize(
+        ("canonical", "message"),
+        [(b"{}", "cannot be read here"), (b"\xff", "cannot be read here"), (None, "reads as [0-9a-f]{64} here")],
+    )
+    def test_plan_that_reads_differently(self, tmp_path: Path, plan: Plan, canonical: bytes | None, message: str) -> None:
+        """
+        A stored plan that is not what its digest says is refused, with its digest.
+        """
+        other = plan_of(TRIAGE.replace("value: 0.6", "value: 0.61")).canonical
+        fill(tmp_path, [walked(plan=plan)], plan)
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
+            connection.execute("UPDATE plans SET canonical = ?", (canonical or other,))
+        connection.close()
+
+        with Shelf(tmp_path) as shelf, pytest.raises(TraceError, match=message) as caught:
+            shelf.plan(plan.plan_digest)
+
+        assert plan.plan_digest == caught.value.plan_digest
+
+
+class TestTraversals:
+    def test_oldest_first(self, shelf: Shelf) -> None:
+        """
+        All records come in the order they were stored.
+        """
+        assert [1, 2, 3, 4, 5] == [number_of(traversal.traversal_id) for traversal in shelf.traversals()]
+
+    def test_filters(self, shelf: Shelf, plan: Plan) -> None:
+        """
+        The filters are those of a list, and the plan.
+        """
+        assert [1, 2] == [number_of(traversal.traversal_id) for traversal in shelf.traversals(session="s-1")]
+        assert 5 == len(list(shelf.traversals(plan_digest=plan.plan_digest)))
+        assert [] == list(shelf.traversals(plan_digest="0" * 64))
+
+    async def test_ends_where_it_began(self, tmp_path: Path, plan: Plan) -> None:
+        """
+        Past any number of pages, going through leaves out what was added on the way.
+        """
+        store = TraceStore(tmp_path)
+        traversal = walked(plan=plan)
+        for number in range(500):
+            store.record(numbered(traversal, number), plan)
+        await store.flush()
+        with Shelf(tmp_path) as shelf:
+            going = shelf.traversals()
+            seen = [number_of(next(going).traversal_id)]
+            store.record(numbered(traversal, 500), plan)
+            await store.flush()
+            seen += [number_of(record.traversal_id) for record in going]
+        await store.aclose()
+
+        assert list(range(500)) == seen
+
+
+class TestShelf:
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        """
+        A folder without traces says how to get some.
+        """
+        with pytest.raises(TraceError, match=r"no traces in .*absent.*`meshwalk serve --traces .*absent` records some"):
+            Shelf(tmp_path / "absent")
+
+    def test_empty_file(self, tmp_path: Path) -> None:
+        """
+        A file without our tables is not taken for an empty store.
+        """
+        (tmp_path / "traces.sqlite").touch()
+
+        with pytest.raises(TraceError, match="holds no traces"):
+            Shelf(tmp_path)
+
+    def test_no_database(self, tmp_path: Path) -> None:
+        """
+        A file of another kind is named with what is wrong with it.
+        """
+        (tmp_path / "traces.sqlite").write_text("not a database" * 100)
+
+        with pytest.raises(TraceError, match=r"cannot be read .*not a database"):
+            Shelf(tmp_path)
+
+    def test_writes_nothing(self, shelf: Shelf) -> None:
+        """
+        A shelf only reads, however it is asked.
+        """
+        with pytest.raises(TraceError, match="readonly"):
+            shelf._ask("DELETE FROM traversals")
+
+    def test_closed(self, tmp_path: Path, plan: Plan) -> None:
+        """
+        A closed shelf says so; closing twice is fine.
+        """
+        fill(tmp_path, [walked(plan=plan)], plan)
+        shelf = Shelf(tmp_path)
+        shelf.close()
+        shelf.close()
+
+        with pytest.raises(TraceError, match="closed"):
+            shelf.list()
+
+    async def test_threads_share_it(self, tmp_path: Path, plan: Plan) -> None:
+        """
+        Several threads read through one shelf while a store writes.
+        """
+        store = TraceStore(tmp_path)
+        traversal = walked(plan=plan)
+        store.record(traversal, plan)
+        await store.flush()
+        stop = threading.Event()
+        odd: list[object] = []
+
+        def read(shelf: Shelf) -> None:
+            while not stop.is_set():
+                listed = numbers(shelf.list(limit=1_000))
+                if listed != list(range(len(listed)))[::-1] or shelf.get(traversal.traversal_id) is None:
+                    odd.append(listed)
+
+        with Shelf(tmp_path) as shelf:
+            readers = [threading.Thread(target=read, args=(shelf,)) for _ in range(4)]
+            for reader in readers:
+                reader.start()
+            for number in range(1, 200):
+                store.record(numbered(traversal, number), plan)
+                await store.flush()
+            stop.set()
+            for reader in readers:
+                reader.join()
+        await store.aclose()
+
+        assert [] == odd

@@ -1,0 +1,27 @@
+"""
+The row of a walk is the same, whichever way its record tells of it.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+
+from meshwalk.plan import Plan
+from meshwalk.records.store.summary import summarise
+from meshwalk.trace import Reply, Traversal
+from support.randomly import plans
+from support.sayings import SESSIONS, SEVERAL, walks_of
+
+
+@settings(max_examples=60)
+@given(plans(), SEVERAL, SESSIONS)
+def test_a_straight_walk_has_the_row_of_one_at_length(plan: Plan, replies: list[Reply], sessions: list[str]) -> None:
+    """
+    What is added up over legs is what is added up over entries.
+    """
+    for record in walks_of(plan, replies, sessions):
+        ids = record.traversal_id, record.trace_id, record.span_id, record.parent_span_id
+        at_length = Traversal(record.source, *ids, record.sampled, record.began_unix_us, record.at_length)
+
+        assert at_length.straight is None
+        assert summarise(at_length) == summarise(record)

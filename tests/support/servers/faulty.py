@@ -1,0 +1,139 @@
+"""
+A real chat server on loopback whose next answers are scripted, and most of them wrong; it keeps its own books.
+
+What a provider bills is what it says it counted; an answer that never got through is billed all the same, and nobody is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+
+from support.faulty_answers import GONE, Exchange, answer
+from support.faulty_script import Seen, script
+
+
+class FaultyServer:
+    """
+    Answer as the script says, and log what came of it.
+
+    Attributes:
+        seen: A line for each request.
+        unforeseen: How many requests came when the script had no answer left.
+        opened: How many connections were made; *open* is how many still are.
+        events: What the test sets, by the names that `hold` uses.
+        asked: Set once somebody has asked.
+    """
+
+    def __init__(self, line: str = "", *, name: str = "model") -> None:
+        self.name = name
+        self.base_url = ""
+        self.seen: list[Seen] = []
+        self.opened = 0
+        self.open = 0
+        self.unforeseen = 0
+        self.asked = anyio.Event()
+        self.all_closed = anyio.Event()
+        self.all_closed.set()
+        self._acts = script(line) if line else []
+        self._events: dict[str, anyio.Event] = {}
+
+    def event(self, name: str) -> anyio.Event:
+        """
+        Return the event that `hold NAME` waits for.
+        """
+        return self._events.setdefault(name, anyio.Event())
+
+    @property
+    def unused(self) -> list[str]:
+        """
+        Name what nobody came for.
+        """
+        return [act.verb for act in self._acts]
+
+    async def serve(self, stream: SocketStream) -> None:
+        """
+        Answer the requests of one connection.
+        """
+        self.opened += 1
+        self.open += 1
+        self.all_closed = anyio.Event() if self.all_closed.is_set() else self.all_closed
+        try:
+            async with stream:
+                if self._acts and self._acts[0].verb == "slam":
+                    self._slam()
+                    return
+                while await self._answer(stream):
+                    pass
+        except GONE:
+            pass  # the client is gone
+        finally:
+            self.open -= 1
+            if not self.open:
+                self.all_closed.set()
+
+    def _slam(self) -> None:
+        slammed = Seen(self._acts.pop(0), {}, {})
+        slammed.ended = "broken"
+        self.seen.append(slammed)
+
+    async def _answer(self, stream: SocketStream) -> bool:
+        """
+        Answer one request; tell whether there may be another.
+        """
+        head, body = await _request(stream)
+        _, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if not self._acts:
+            self.unforeseen += 1
+            self.asked.set()
+            return False
+        act = self._acts.pop(0)
+        seen = Seen(act, json.loads(body), headers)
+        self.seen.append(seen)
+        self.asked.set()
+        exchange = Exchange(stream, seen)
+        try:
+            if act.hold:
+                await exchange.unless_left(self.event(act.hold).wait)
+            await answer(exchange)
+        except GONE:
+            seen.ended = seen.ended or "left"
+            raise
+
+        return not exchange.over
+
+
+async def _request(stream: SocketStream) -> tuple[bytes, bytes]:
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += await stream.receive()
+    head, _, body = got.partition(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    while len(body) < length:
+        body += await stream.receive()
+
+    return head, body
+
+
+@asynccontextmanager
+async def faulty_servers(**lines: str) -> AsyncIterator[dict[str, FaultyServer]]:
+    """
+    Serve a script under each name, on free loopback ports, until the context is left.
+    """
+    servers = {name: FaultyServer(line, name=name) for name, line in lines.items()}
+    async with AsyncExitStack() as stack:
+        listeners = [await stack.enter_async_context(await anyio.create_tcp_listener(local_host="127.0.0.1")) for _ in servers]
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        for server, listener in zip(servers.values(), listeners, strict=True):
+            server.base_url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/v1"
+            tasks.start_soon(partial(listener.serve, server.serve))
+        try:
+            yield servers
+        finally:
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,565 @@
+"""
+What every vault must do: a machine that drives one in step with the pure ledger, and scenes for what the machine does not show.
+
+A vault's tests subclass `VaultMachine` and `VaultContract`, say how to open the vault under a steered clock, and run both:
+
+    class Machine(VaultMachine):
+        async def open(self, clock: Clock) -> Sequence[Vault]:
+            return [await SqliteVault.open(self.path, clock_us=clock), await SqliteVault.open(self.path, clock_us=clock)]
+
+    def test_agrees_with_the_ledger() -> None:
+        run_state_machine_as_test(Machine)
+
+    class TestContract(VaultContract):
+        @pytest.fixture
+        async def doors(self, clock: Clock, tmp_path: Path) -> AsyncIterator[Sequence[Vault]]:
+            ...
+
+What `open` returns are doors to the same books, as several processes have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from meshwalk.budgets import Answer, Hold, Ledger, Need, Place, Scope, Settlement, Standing, Statement
+from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US
+from meshwalk.budgets.vaults import Claim, Vault
+from meshwalk.budgets.vaults.memory import in_order
+from meshwalk.model import Amount, Caps, ScopeKind
+
+
+T = TypeVar("T")
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+
+# Far enough ahead that a library which also looks at the real time finds nothing expired, and exact as a double.
+BEGINNING_US = 4_000_000_000 * SECOND + 123_457
+
+TENANTS = ("ada", "bob")
+NAMES = ("s-1", "", "a b:c", "{x}/y", "q\"'\\", "größe ☃ 漢字", "%2F\n\t", "0", "*?[a]")
+IDS = ("h1", "h2", "h:3", "{4} ö", "5")
+WINDOWS = (None, 10 * SECOND, HOUR)
+PLACES = (Place(), Place("support-desk", "intake → screen"), Place("g", "a/b:c"))
+
+
+class Clock:
+    """
+    Tell a time that only a test moves.
+    """
+
+    def __init__(self, now: int = BEGINNING_US) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def amounts(most: int) -> st.SearchStrategy[Amount]:
+    part = st.one_of(st.just(0), st.integers(0, most))
+
+    return st.builds(Amount, part, part, part, part, part)
+
+
+def caps() -> st.SearchStrategy[Caps]:
+    part = st.one_of(st.none(), st.integers(0, 25))
+
+    return st.builds(Caps, part, part, part, part, part)
+
+
+def needs() -> st.SearchStrategy[Need]:
+    part = st.one_of(st.integers(0, 12), st.integers(0, 12), st.none())
+
+    return st.builds(Need, part, part, part, st.integers(0, 3), st.integers(0, 3))
+
+
+@st.composite
+def scopes(draw: st.DrawFn, tenant: str) -> tuple[Scope, ...]:
+    """
+    Name one to three scopes of *tenant*, each of another kind.
+    """
+    kinds: list[ScopeKind] = ["session", "workflow", "tenant"]
+    chosen = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3, unique=True))
+
+    return tuple(
+        Scope(tenant, kind, draw(st.sampled_from(NAMES)), draw(st.sampled_from(WINDOWS)), draw(caps())) for kind in chosen
+    )
+
+
+@st.composite
+def holds(draw: st.DrawFn) -> Hold:
+    tenant = draw(st.sampled_from(TENANTS))
+    lease_us = draw(st.sampled_from([1, SECOND, 15 * SECOND, 2 * HOUR]))
+
+    return Hold(draw(st.sampled_from(IDS)), draw(scopes(tenant)), draw(needs()), lease_us, draw(st.sampled_from(PLACES)))
+
+
+def settlements() -> st.SearchStrategy[Settlement]:
+    return st.builds(Settlement, st.sampled_from(TENANTS), st.sampled_from([*IDS, "unknown"]), amounts(20), st.booleans())
+
+
+class Claims:
+    """
+    Know who holds each idempotency key, as simply as it can be said.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[Claim, int]] = {}
+
+    def claim(self, now: int, tenant: str, key: str, owner: str, fingerprint: str, lease_us: int) -> Claim:
+        kept = self._kept.get((tenant, key))
+        if kept is None or kept[1] <= now:
+            kept = self._kept[tenant, key] = Claim(owner, fingerprint), now + lease_us
+
+        return kept[0]
+
+    def finish(self, now: int, tenant: str, key: str, owner: str, result: bytes | None, keep_us: int) -> None:
+        kept = self._kept.get((tenant, key))
+        if kept is None or kept[1] <= now or kept[0].owner != owner:
+            return
+        until = now if result is None else now + keep_us
+        self._kept[tenant, key] = kept[0]._replace(result=result), until
+
+
+class VaultMachine(RuleBasedStateMachine):
+    """
+    Ask a vault and the pure ledger the same, at the same time, and compare what they say.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.ledger = Ledger()
+        self.claims = Claims()
+        self._asked: dict[tuple[str, str], Hold] = {}
+        self._charged: set[tuple[str, str]] = set()
+        self._stack = ExitStack()
+        self._portal: BlockingPortal = self._stack.enter_context(start_blocking_portal("asyncio"))
+        self._doors: Sequence[Vault] = ()
+
+    async def open(self, clock: Clock) -> Sequence[Vault]:
+        """
+        Open one door or several to new, empty books that go by *clock*.
+        """
+        raise AssertionError(f"{type(self).__name__} does not say how its vault is opened under {clock}")
+
+    def run(self, ask: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """
+        Await what *ask* returns, in the event loop where the vault was opened.
+        """
+        return self._portal.call(ask, *args)
+
+    def teardown(self) -> None:
+        try:
+            for door in self._doors:
+                self.run(door.aclose)
+        finally:
+            self._stack.close()
+
+    @initialize()
+    def begin(self) -> None:
+        self._doors = self.run(self.open, self.clock)
+
+    @rule(step=st.sampled_from([0, 1, SECOND, 7 * SECOND, 20 * SECOND, HOUR]))
+    def time_passes(self, step: int) -> None:
+        self.clock.now += step
+
+    @rule()
+    def window_ends(self) -> None:
+        self.clock.now = (self.clock.now // (10 * SECOND) + 1) * 10 * SECOND
+
+    @rule(data=st.data(), hold=holds(), settlement=st.one_of(st.none(), settlements()))
+    def hold(self, data: st.DataObject, hold: Hold, settlement: Settlement | None) -> None:
+        key = hold.scopes[0].tenant, hold.id
+        if settlement is None or (settlement.tenant, settlement.id) != key:
+            # One id is one question: while it is held, it is asked again as it was asked.
+            hold = self._asked[key] if key in self.ledger._holds else hold
+        self._exchange(data, settlement, hold)
+
+    @precondition(lambda self: self._asked)
+    @rule(data=st.data())
+    def hold_again(self, data: st.DataObject) -> None:
+        self._exchange(data, None, self._asked[data.draw(st.sampled_from(sorted(self._asked)))])
+
+    @rule(data=st.data(), settlement=settlements())
+    def settle(self, data: st.DataObject, settlement: Settlement) -> None:
+        self._exchange(data, settlement, None)
+
+    @precondition(lambda self: self.ledger.holds)
+    @rule(data=st.data(), spent=amounts(15), assumed=st.booleans())
+    def settle_what_is_held(self, data: st.DataObject, spent: Amount, *, assumed: bool) -> None:
+        tenant, id_ = data.draw(st.sampled_from(sorted(self.ledger._holds)))
+        self._exchange(data, Settlement(tenant, id_, spent, assumed), None)
+
+    @rule(data=st.data(), hold=holds(), spent=amounts(20), assumed=st.booleans())
+    def charge(self, data: st.DataObject, hold: Hold, spent: Amount, *, assumed: bool) -> None:
+        key = hold.scopes[0].tenant, hold.id
+        self.ledger.expire(self.clock.now)
+        if key in self._charged and key not in self.ledger._known:
+            # How long past its day a vault may know an id is its own business.
+            return
+        self.ledger.charge(self.clock.now, hold.id, hold.scopes, spent, hold.place, assumed=assumed)
+        self._charged.add(key)
+        door = self._door(data)
+
+        async def charge() -> None:
+            await door.charge(hold.id, hold.scopes, spent, hold.place, assumed=assumed)
+
+        self.run(charge)
+
+    @rule(data=st.data(), tenant=st.sampled_from(TENANTS))
+    def look(self, data: st.DataObject, tenant: str) -> None:
+        asked = data.draw(scopes(tenant))
+
+        assert self.ledger.look(self.clock.now, asked) == self.run(self._door(data).look, asked)
+
+    @rule(
+        data=st.data(),
+        tenant=st.sampled_from(TENANTS),
+        kind=st.sampled_from(["session", "workflow", "tenant"]),
+        name=st.sampled_from(NAMES),
+        caps=st.one_of(st.just(Caps()), caps()),
+    )
+    def set_caps(self, data: st.DataObject, tenant: str, kind: ScopeKind, name: str, caps: Caps) -> None:
+        self.ledger.set_caps(tenant, kind, name, caps)
+        self.run(self._door(data).set_caps, tenant, kind, name, caps)
+
+    @rule(
+        data=st.data(),
+        tenant=st.sampled_from(TENANTS),
+        kind=st.sampled_from([None, None, "session", "workflow", "tenant"]),
+        name=st.sampled_from([None, None, *NAMES]),
+    )
+    def read_statements(self, data: st.DataObject, tenant: str, kind: ScopeKind | None, name: str | None) -> None:
+        expected = in_order(self.ledger.statements(self.clock.now, tenant), kind, name)
+        actual = self.run(self._door(data).statements, tenant, kind, name)
+
+        assert self._kept(expected) == self._kept(actual)
+
+    @rule(
+        data=st.data(),
+        tenant=st.sampled_from(TENANTS),
+        key=st.sampled_from(["k", "k:2 {ö}"]),
+        owner=st.sampled_from(["t1", "t2"]),
+        fingerprint=st.sampled_from(["f1", "f2"]),
+        lease_us=st.sampled_from([SECOND, HOUR]),
+    )
+    def claim(self, data: st.DataObject, tenant: str, key: str, owner: str, fingerprint: str, lease_us: int) -> None:
+        expected = self.claims.claim(self.clock.now, tenant, key, owner, fingerprint, lease_us)
+
+        assert expected == self.run(self._door(data).claim, tenant, key, owner, fingerprint, lease_us)
+
+    @rule(
+        data=st.data(),
+        tenant=st.sampled_from(TENANTS),
+        key=st.sampled_from(["k", "k:2 {ö}"]),
+        owner=st.sampled_from(["t1", "t2"]),
+        result=st.sampled_from([None, b"", b"\x00\xff done"]),
+        keep_us=st.sampled_from([SECOND, HOUR]),
+    )
+    def finish(self, data: st.DataObject, tenant: str, key: str, owner: str, result: bytes | None, keep_us: int) -> None:
+        self.claims.finish(self.clock.now, tenant, key, owner, result, keep_us)
+        self.run(self._door(data).finish, tenant, key, owner, result, keep_us)
+
+    def _door(self, data: st.DataObject) -> Vault:
+        return self._doors[data.draw(st.integers(0, len(self._doors) - 1))] if len(self._doors) > 1 else self._doors[0]
+
+    def _exchange(self, data: st.DataObject, settlement: Settlement | None, hold: Hold | None) -> None:
+        expected = self.ledger.exchange(self.clock.now, settlement, hold)
+        if hold is not None:
+            self._asked[hold.scopes[0].tenant, hold.id] = hold
+
+        assert expected == self.run(self._door(data).exchange, settlement, hold)
+
+    def _kept(self, statements: Sequence[Statement]) -> list[Statement]:
+        """
+        Leave out windows that ended so long ago that a vault may have dropped them.
+        """
+        since = self.clock.now - KEPT_AFTER_WINDOW_US
+
+        return [one for one in statements if one.window_ends_unix_us is None or one.window_ends_unix_us > since]
+
+
+def session(name: str = "s-1", tenant: str = "ada", **caps: int) -> Scope:
+    """
+    Name a session with *caps* and no window.
+    """
+    return Scope(tenant, "session", name, None, Caps(**caps))
+
+
+def hold_of(id_: str, *scopes: Scope, cost: int, lease_us: int = 60 * SECOND) -> Hold:
+    """
+    Ask to hold *cost* in *scopes*.
+    """
+    return Hold(id_, scopes, Need(cost_nano_usd=cost), lease_us, Place("g", "a → b"))
+
+
+def spent(cost: int) -> Amount:
+    """
+    Spend *cost*, and nothing else.
+    """
+    return Amount(cost_nano_usd=cost)
+
+
+async def standing(vault: Vault, scope: Scope) -> Standing:
+    """
+    Look at one scope.
+    """
+    (one,) = await vault.look([scope])
+
+    return one
+
+
+@pytest.mark.anyio
+class VaultContract:
+    """
+    Show what every vault does; subclasses give the fixture `doors`, of one vault or of several on the same books.
+    """
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def vault(self, doors: Sequence[Vault]) -> Vault:
+        return doors[0]
+
+    @pytest.fixture
+    def other(self, doors: Sequence[Vault]) -> Vault:
+        return doors[-1]
+
+    async def test_what_is_held_at_one_door_counts_at_the_other(self, vault: Vault, other: Vault) -> None:
+        """
+        A hold is seen by all who share the books, at once.
+        """
+        scope = session(cost_nano_usd=10)
+        granted = await vault.exchange(None, hold_of("h", scope, cost=6))
+        answer = await other.exchange(None, hold_of("i", scope, cost=6))
+
+        assert Answer(None, (Standing(scope.caps, Amount(), spent(6)),)) == granted
+        assert answer.refusal is not None
+        assert answer.refusal.contended
+
+    async def test_settling_makes_room_for_the_next(self, vault: Vault, other: Vault) -> None:
+        """
+        What was settled below its worst case is free again, in the same call.
+        """
+        scope = session(cost_nano_usd=10)
+        await vault.exchange(None, hold_of("h", scope, cost=10))
+        answer = await other.exchange(Settlement("ada", "h", spent(3)), hold_of("i", scope, cost=7))
+
+        assert Answer(None, (Standing(scope.caps, spent(3), spent(7)),)) == answer
+
+    async def test_refused_in_one_scope_holds_in_none(self, vault: Vault) -> None:
+        """
+        All scopes grant, or none holds anything.
+        """
+        wide, narrow = session("wide", cost_nano_usd=100), Scope("ada", "workflow", "narrow", None, Caps(cost_nano_usd=1))
+        answer = await vault.exchange(None, hold_of("h", wide, narrow, cost=5))
+
+        assert answer.refusal is not None
+        assert (1, "workflow", False) == answer.refusal[:3]
+        assert Amount() == (await standing(vault, wide)).held
+
+    async def test_settlement_counts_though_the_hold_is_refused(self, vault: Vault) -> None:
+        """
+        Settling and holding are one call and two questions: a refusal does not undo the settlement.
+        """
+        scope = session(cost_nano_usd=10)
+        await vault.exchange(None, hold_of("h", scope, cost=10))
+        answer = await vault.exchange(Settlement("ada", "h", spent(9)), hold_of("i", scope, cost=2))
+
+        assert answer.refusal is not None
+        assert not answer.refusal.contended
+        assert (Standing(scope.caps, spent(9), Amount()),) == answer.standings
+
+    async def test_lease_that_ends_is_charged_at_its_worst(self, vault: Vault, other: Vault, clock: Clock) -> None:
+        """
+        Whoever asks next finds a hold charged whose owner never came back; its late settlement changes nothing.
+        """
+        scope = session(cost_nano_usd=10)
+        await vault.exchange(None, hold_of("h", scope, cost=8, lease_us=5))
+        clock.now += 5
+
+        assert Standing(scope.caps, spent(8), Amount()) == await standing(other, scope)
+
+        await vault.exchange(Settlement("ada", "h", spent(1)), None)
+        (statement,) = await other.statements("ada")
+
+        assert (spent(8), spent(8), 0) == (statement.spent, statement.assumed, statement.holds)
+
+    async def test_hold_that_was_asked_twice_is_held_once(self, vault: Vault, other: Vault) -> None:
+        """
+        A hold whose answer was lost can be asked for again, at any door.
+        """
+        scope = session(cost_nano_usd=10)
+        first = await vault.exchange(None, hold_of("h", scope, cost=8))
+
+        assert first == await other.exchange(None, hold_of("h", scope, cost=8))
+
+    async def test_charge_counts_once(self, vault: Vault, other: Vault) -> None:
+        """
+        A charge that is sent again is passed over; what it takes past the cap is an overrun.
+        """
+        scope = session(cost_nano_usd=10)
+        for door in (vault, other, vault):
+            await door.charge("c", [scope], spent(12), Place("g", "a"))
+        (statement,) = await vault.statements("ada")
+
+        assert (spent(12), spent(2), Amount()) == (statement.spent, statement.overrun, statement.assumed)
+
+    async def test_charge_of_what_is_held_settles_it(self, vault: Vault, other: Vault) -> None:
+        """
+        A hold whose answer was lost is settled by the charge, and not counted beside it.
+        """
+        scope = session(cost_nano_usd=10)
+        await vault.exchange(None, hold_of("h", scope, cost=8))
+        await other.charge("h", [scope], spent(5), Place("g", "a"))
+
+        assert Standing(scope.caps, spent(5), Amount()) == await standing(vault, scope)
+
+    async def test_charge_of_what_has_expired_is_passed_over(self, vault: Vault, clock: Clock) -> None:
+        """
+        What was charged at its worst when its lease ended is not charged again.
+        """
+        scope = session(cost_nano_usd=10)
+        await vault.exchange(None, hold_of("h", scope, cost=8, lease_us=5))
+        clock.now += HOUR
+        await vault.charge("h", [scope], spent(5), Place("g", "a"))
+
+        assert Standing(scope.caps, spent(8), Amount()) == await standing(vault, scope)
+
+    async def test_operator_sees_where_it_was_spent(self, vault: Vault) -> None:
+        """
+        A statement lists each place with its sum, the dearest first, in figures far past a float's.
+        """
+        scope = session(cost_nano_usd=9_000_000_000_000_000)
+        place = Place("g", "a → b")
+        for number in range(2):
+            await vault.exchange(None, hold_of(f"h{number}", scope, cost=4_000_000_000_000_001))
+            await vault.exchange(Settlement("ada", f"h{number}", spent(4_000_000_000_000_001)), None)
+        await vault.charge("c", [scope], Amount(1, calls=1), Place("g", "a"))
+        (statement,) = await vault.statements("ada", "session", "s-1")
+
+        assert [
+            (place, spent(8_000_000_000_000_002)),
+            (Place("g", "a"), Amount(1, calls=1)),
+        ] == list(statement.lines)
+
+    async def test_tenants_do_not_see_each_other(self, vault: Vault) -> None:
+        """
+        Scopes of the same name under two tenants are two accounts.
+        """
+        await vault.exchange(None, hold_of("h", session(tenant="ada"), cost=5))
+
+        assert [] == await vault.statements("bob")
+        assert Amount() == (await standing(vault, session(tenant="bob"))).held
+
+    async def test_statements_come_in_order(self, vault: Vault) -> None:
+        """
+        Statements are sorted by kind, name and window, and can be asked for by kind and by name.
+        """
+        for name in ("b", "a"):
+            for window_us in (HOUR, None):
+                scope = Scope("ada", "session", name, window_us)
+                await vault.exchange(None, hold_of(f"{name} {window_us}", scope, cost=1))
+        await vault.exchange(None, hold_of("t", Scope("ada", "tenant", "", None), cost=1))
+
+        def names(statements: Sequence[Statement]) -> list[tuple[str, str, int | None]]:
+            return [(one.kind, one.name, one.window_us) for one in statements]
+
+        assert [
+            ("session", "a", None),
+            ("session", "a", HOUR),
+            ("session", "b", None),
+            ("session", "b", HOUR),
+            ("tenant", "", None),
+        ] == names(await vault.statements("ada"))
+        assert [("session", "b", None), ("session", "b", HOUR)] == names(await vault.statements("ada", "session", "b"))
+
+    async def test_operators_caps_replace_the_graphs_part_by_part(self, vault: Vault, other: Vault) -> None:
+        """
+        A cap that an operator set holds at every door from the next hold on, until it is taken back.
+        """
+        scope = session(cost_nano_usd=10, calls=5)
+        await vault.set_caps("ada", "session", "s-1", Caps(cost_nano_usd=20))
+
+        assert Caps(cost_nano_usd=20, calls=5) == (await standing(other, scope)).caps
+
+        await other.set_caps("ada", "session", "s-1", Caps())
+
+        assert scope.caps == (await standing(vault, scope)).caps
+
+    async def test_many_at_once_never_overspend(self, doors: Sequence[Vault]) -> None:
+        """
+        However many ask at once, and wherever, no more is granted than fits.
+        """
+        scope = session(cost_nano_usd=10)
+        granted: list[str] = []
+
+        async def ask(number: int) -> None:
+            answer = await doors[number % len(doors)].exchange(None, hold_of(f"h{number}", scope, cost=3))
+            if answer.refusal is None:
+                granted.append(f"h{number}")
+
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(ask, number)
+
+        assert 3 == len(granted)
+        assert spent(9) == (await standing(doors[0], scope)).held
+
+    async def test_hold_that_draws_on_nothing_is_granted(self, vault: Vault) -> None:
+        """
+        A walk without scopes is nobody's business.
+        """
+        assert Answer(None, ()) == await vault.exchange(None, hold_of("h", cost=5))
+        assert Answer(None, ()) == await vault.exchange(None, None)
+        assert () == await vault.look([])
+
+    async def test_key_is_claimed_once(self, vault: Vault, other: Vault) -> None:
+        """
+        The second to claim a key learns who has it, and finds the result once it is there.
+        """
+        mine = await vault.claim("ada", "k", "t1", "f1", HOUR)
+        theirs = await other.claim("ada", "k", "t2", "f2", HOUR)
+        await vault.finish("ada", "k", "t1", b"\x00done", HOUR)
+
+        assert Claim("t1", "f1") == mine == theirs
+        assert Claim("t1", "f1", b"\x00done") == await other.claim("ada", "k", "t2", "f2", HOUR)
+
+    async def test_key_that_was_given_free_can_be_claimed(self, vault: Vault, other: Vault) -> None:
+        """
+        A walk that failed leaves no result, so that a retry is executed.
+        """
+        await vault.claim("ada", "k", "t1", "f1", HOUR)
+        await vault.finish("ada", "k", "t1", None, HOUR)
+
+        assert Claim("t2", "f2") == await other.claim("ada", "k", "t2", "f2", HOUR)
+
+    async def test_claim_of_one_who_never_came_back_ends(self, vault: Vault, other: Vault, clock: Clock) -> None:
+        """
+        A key whose owner died is free when the claim's time is over, and the dead owner's result comes too late.
+        """
+        await vault.claim("ada", "k", "t1", "f1", SECOND)
+        clock.now += SECOND
+        taken = await other.claim("ada", "k", "t2", "f2", SECOND)
+        await vault.finish("ada", "k", "t1", b"late", HOUR)
+
+        assert Claim("t2", "f2") == taken == await vault.claim("ada", "k", "t3", "f3", SECOND)
+
+    async def test_closing_twice_is_fine(self, vault: Vault) -> None:
+        """
+        Whoever closes a vault need not know whether somebody else did.
+        """
+        await vault.aclose()
+        await vault.aclose()

@@ -1,0 +1,286 @@
+"""
+The gate: every fault of a request is named by its field, and what passes has its defaults and limits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from meshwalk.checks.worst_case import OVERHEAD_TOKENS_OF_TOOLS, OVERHEAD_TOKENS_PER_TOOL
+from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model.problems import DeadlineSpent, InputTooLarge, RequestError
+from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool, ToolCall
+from meshwalk.walk.admission import Admission
+from support.helpers import plan_of
+
+
+ADMISSION = Admission(
+    plan_of(
+        """
+        meshwalk: 1
+        name: desk
+        start: ask
+        request:
+          task: {type: string, enum: [prose, proof], default: prose}
+          weight: {type: number, range: [0, 10]}
+          vip: {type: bool, default: false}
+        limits: {hops: 4, deadline: 20s, cost_usd: 0.5, input_bytes: 40, output_tokens: 1000}
+        sampling: [temperature, max_tokens, seed, stop]
+        backends: {little: {kind: simulated, context_tokens: 1000, usd_per_mtok: {input: 1, output: 1}}}
+        nodes:
+          ask: {role: answer, backend: little, max_tokens: 9, next: done}
+        """
+    )
+)
+
+BUILT_IN = (("urgency", "interactive"), ("correctness", "standard"))
+HELLO = (Message("user", "Hello there"),)
+
+
+def asking(
+    messages: tuple[Message, ...] = HELLO,
+    limits: Limits = Limits(),
+    sampling: Sampling = Sampling(),
+    scopes: Scopes = Scopes(),
+    **attributes: Value,
+) -> Request:
+    return Request(messages, limits=limits, sampling=sampling, scopes=scopes, attributes=attributes)
+
+
+class TestAdmit:
+    def test_defaults_are_filled_in(self) -> None:
+        """
+        Facts hold every attribute that has a value, built-in ones first, and the size of the messages.
+        """
+        facts, limits = ADMISSION.admit(asking(weight=3.0))
+
+        assert (
+            Facts(
+                (("urgency", "interactive"), ("correctness", "standard"), ("task", "prose"), ("vip", False), ("weight", 3.0)),
+                11,
+                1,
+            )
+            == facts
+        )
+        assert Limits(4, 20_000_000, 500_000_000, 40, 1000) == limits
+
+    def test_a_caller_may_tighten(self) -> None:
+        """
+        Of the graph's limit and the caller's the smaller holds, whichever that is.
+        """
+        _, limits = ADMISSION.admit(asking(limits=Limits(hops=9, deadline_us=5, cost_nano_usd=7)))
+
+        assert Limits(4, 5, 7, 40, 1000) == limits
+
+    @pytest.mark.parametrize(
+        ("request_", "field"),
+        [
+            (asking(()), "messages"),
+            (asking((Message("user", "  \n"),)), "messages[0].content"),
+            (asking((Message("system", "Be brief."),)), "messages[0].content"),
+            (asking((Message("robot", "Hello"), *HELLO)), "messages[0].role"),
+            (asking((Message("user", "\ud800"),)), "messages"),
+            (asking(tsk="prose"), "attributes.tsk"),
+            (asking(task="poem"), "attributes.task"),
+            (asking(task=True), "attributes.task"),
+            (asking(weight="3"), "attributes.weight"),
+            (asking(weight=True), "attributes.weight"),
+            (asking(weight=11.0), "attributes.weight"),
+            (asking(weight=math.nan), "attributes.weight"),
+            (asking(vip=1.0), "attributes.vip"),
+            (asking(urgency="now"), "attributes.urgency"),
+            (asking(sampling=Sampling(top_p=0.5)), "params.top_p"),
+            (asking(sampling=Sampling(temperature=2.5)), "params.temperature"),
+            (asking(sampling=Sampling(temperature=math.inf)), "params.temperature"),
+            (asking(sampling=Sampling(max_tokens=0)), "params.max_tokens"),
+            (asking(sampling=Sampling(seed=2**63)), "params.seed"),
+            (asking(sampling=Sampling(stop=("",))), "params.stop"),
+            (asking(sampling=Sampling(stop=("\ud800",))), "params.stop"),
+            (asking(limits=Limits(hops=0)), "limits.hops"),
+            (asking(limits=Limits(cost_nano_usd=-1)), "limits.cost_nano_usd"),
+            (asking(limits=Limits(hops=2**63)), "limits.hops"),
+            (asking(limits=Limits(deadline_us=2**63)), "limits.deadline"),
+            (asking(scopes=Scopes(session="s" * 257)), "scopes.session"),
+            (asking(scopes=Scopes(workflow="\ud800")), "scopes.workflow"),
+        ],
+    )
+    def test_names_the_field(self, request_: Request, field: str) -> None:
+        """
+        What cannot be taken is refused under the name of its field.
+        """
+        with pytest.raises(RequestError) as caught:
+            ADMISSION.admit(request_)
+
+        assert [field] == [violation.field for violation in caught.value.violations]
+        assert "INVALID_ARGUMENT" == caught.value.hint
+
+    def test_names_all_fields_at_once(self) -> None:
+        """
+        Several faults are told in one answer.
+        """
+        with pytest.raises(RequestError) as caught:
+            ADMISSION.admit(asking((Message("user", ""),), Limits(hops=0), tsk="prose"))
+
+        assert ["messages[0].content", "attributes.tsk", "limits.hops"] == [fault.field for fault in caught.value.violations]
+
+    def test_counts_bytes_not_characters(self) -> None:
+        """
+        The input limit is one of UTF-8 bytes, and names the messages.
+        """
+        ADMISSION.admit(asking((Message("user", "é" * 20),)))
+
+        with pytest.raises(InputTooLarge, match=r"messages: are 42 bytes .* limits\.input_bytes is 40"):
+            ADMISSION.admit(asking((Message("user", "é" * 21),)))
+
+    @pytest.mark.parametrize("deadline_us", [0, -5])
+    def test_a_spent_deadline_is_refused(self, deadline_us: int) -> None:
+        """
+        A request without time left does not begin a walk.
+        """
+        with pytest.raises(DeadlineSpent) as caught:
+            ADMISSION.admit(asking(limits=Limits(deadline_us=deadline_us)))
+
+        assert ["limits.deadline"] == [violation.field for violation in caught.value.violations]
+
+    @pytest.mark.parametrize(("urgency", "seconds"), [("realtime", 2), ("interactive", 30), ("batch", 600)])
+    def test_urgency_gives_the_deadline_nobody_set(self, urgency: str, seconds: int) -> None:
+        """
+        Without a deadline of the graph's or the caller's, urgency has one.
+        """
+        free = Admission(
+            plan_of(
+                """
+                meshwalk: 1
+                name: free
+                start: ask
+                backends: {little: {kind: simulated}}
+                nodes:
+                  ask: {role: answer, backend: little, next: done}
+                """
+            )
+        )
+        _, limits = free.admit(asking(urgency=urgency))
+
+        assert seconds * 1_000_000 == limits.deadline_us
+
+
+SCHEMA = '{"type": "object"}'
+LOOK = Tool("look", "See.", SCHEMA)
+
+
+def forming(form: Form, *messages: Message) -> Request:
+    return Request((*HELLO, *messages), form=form)
+
+
+class TestForm:
+    """
+    What a request asks of a model beside its words.
+    """
+
+    GATE = Admission(
+        plan_of(
+            """
+            meshwalk: 1
+            name: free
+            start: ask
+            limits: {input_bytes: 1500}
+            backends: {little: {kind: simulated}}
+            nodes:
+              ask: {role: answer, backend: little, next: done}
+            """
+        )
+    )
+
+    @pytest.mark.parametrize(
+        ("request_", "fields"),
+        [
+            (forming(Form((Tool(""),))), ["form.tools[0].name"]),
+            (forming(Form((Tool(" "), LOOK))), ["form.tools[0].name"]),
+            (forming(Form((Tool("auto"),))), ["form.tools[0].name"]),
+            (forming(Form((LOOK, Tool("wait"), LOOK))), ["form.tools[2].name"]),
+            (forming(Form((Tool("look", "\ud800"),))), ["form.tools[0].description"]),
+            (forming(Form((Tool("\ud800"),))), ["form.tools[0].name"]),
+            (forming(Form((Tool("look", parameters="{"),))), ["form.tools[0].parameters"]),
+            (forming(Form((Tool("look", parameters="[]"),))), ["form.tools[0].parameters"]),
+            (forming(Form((Tool("look", parameters='{"a": "\ud800"}'),))), ["form.tools[0].parameters"]),
+            (forming(Form(tuple(Tool(f"t{number}") for number in range(129)))), ["form.tools"]),
+            (forming(Form(tool_choice="required")), ["form.tool_choice"]),
+            (forming(Form((LOOK,), "wait")), ["form.tool_choice"]),
+            (forming(Form((LOOK,), "\ud800")), ["form.tool_choice"]),
+            (forming(Form(response_format=ResponseFormat("json_schema"))), ["form.response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_schema", schema="3"))), ["form.response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_object", schema=SCHEMA))), ["form.response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_object", "\ud800"))), ["form.response_format.name"]),
+            (forming(Form(), Message("user", "x", tool_calls=(ToolCall("c", "look", ""),))), ["messages[1].tool_calls"]),
+            (
+                forming(Form(), Message("assistant", "", tool_calls=(ToolCall("", "", ""),))),
+                ["messages[1].tool_calls[0].id", "messages[1].tool_calls[0].name"],
+            ),
+            (forming(Form(), Message("tool", "sunny")), ["messages[1].tool_call_id"]),
+            (forming(Form(), Message("user", "sunny", tool_call_id="c")), ["messages[1].tool_call_id"]),
+            (forming(Form(), Message("tool", "sunny", tool_call_id="\ud800")), ["messages"]),
+            (
+                forming(Form((Tool("", parameters="3"),), "wait")),
+                ["form.tools[0].name", "form.tools[0].parameters", "form.tool_choice"],
+            ),
+        ],
+    )
+    def test_names_the_field(self, request_: Request, fields: list[str]) -> None:
+        """
+        Nonsense is refused at the door, each under its name and all at once.
+        """
+        with pytest.raises(RequestError) as caught:
+            self.GATE.admit(request_)
+
+        assert fields == [violation.field for violation in caught.value.violations]
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            Form((LOOK, Tool("wait"))),
+            Form((LOOK,), "auto"),
+            Form((LOOK,), "none"),
+            Form((LOOK,), "required", ResponseFormat("json_object")),
+            Form((LOOK,), "look", ResponseFormat("json_schema", "x", SCHEMA, strict=True)),
+            Form(response_format=ResponseFormat("json_schema", schema=SCHEMA)),
+        ],
+    )
+    def test_takes_what_models_take(self, form: Form) -> None:
+        """
+        Tools, each choice among them, and both formats are admitted.
+        """
+        self.GATE.admit(forming(form))
+
+    def test_a_conversation_with_tools(self) -> None:
+        """
+        A model that only called a tool said nothing, and a tool may have nothing to say.
+        """
+        calls = (ToolCall("c1", "look", "not even JSON"),)
+        talk = Message("assistant", "", tool_calls=calls), Message("tool", "", tool_call_id="c1")
+
+        assert 3 == self.GATE.admit(forming(Form(), *talk))[0].messages
+
+    def test_it_is_counted(self) -> None:
+        """
+        Every text of it is part of the input, and so is what a template writes round it.
+        """
+        plain = self.GATE.admit(forming(Form()))[0].input_bytes
+        tools = self.GATE.admit(forming(Form((LOOK,))))[0].input_bytes
+        named = self.GATE.admit(forming(Form((Tool("look", "Sée.", SCHEMA),))))[0].input_bytes
+        schema = self.GATE.admit(forming(Form(response_format=ResponseFormat("json_schema", "x", SCHEMA))))[0].input_bytes
+        calls = Message("assistant", "", tool_calls=(ToolCall("c1", "look", "{}"),)), Message("tool", "é", tool_call_id="c1")
+        talk = self.GATE.admit(forming(Form(), *calls))[0].input_bytes
+
+        assert OVERHEAD_TOKENS_OF_TOOLS + OVERHEAD_TOKENS_PER_TOOL + len("lookSee.") + len(SCHEMA) == tools - plain
+        assert 1 == named - tools
+        assert OVERHEAD_TOKENS_PER_TOOL + len("x") + len(SCHEMA) == schema - plain
+        assert OVERHEAD_TOKENS_PER_TOOL + len("c1look{}") + len("c1") + 2 == talk - plain
+
+    def test_it_is_bounded(self) -> None:
+        """
+        A form that is past `limits.input_bytes` is refused as messages are.
+        """
+        with pytest.raises(InputTooLarge, match=r"messages: and form are \d+ bytes .* limits\.input_bytes is 1500"):
+            self.GATE.admit(forming(Form((Tool("look", "x" * 1500),))))
