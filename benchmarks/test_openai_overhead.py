@@ -25,7 +25,7 @@ from harness import Compare, Goal, Worker, at_most, middle, served
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.plan import compile_plan
-from meshwalk.records.store import TraceStore
+from meshwalk.records.store import TraceWriter
 from meshwalk.trace import Message, Request
 from three_hops import building_spans
 
@@ -99,7 +99,7 @@ def our_arms(compare: Compare, url: str, folder: Path) -> Iterator[dict[str, Arm
     Open the bare aiohttp call, and meshwalk without and with a store and spans.
     """
     plan = compile_plan(read_graph(GRAPH.format(url=url).encode(), file="one-call.yaml"))
-    store, telemetry = TraceStore(folder, on_full="block"), building_spans()
+    store, telemetry = TraceWriter(folder, on_full="block"), building_spans()
 
     async def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), headers={"Content-Type": "application/json"})

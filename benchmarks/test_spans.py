@@ -22,7 +22,7 @@ from meshwalk.plan import Plan
 from meshwalk.records.telemetry import environment
 from meshwalk.records.telemetry.export import Sampled
 from meshwalk.records.telemetry.otlp import Encoder
-from meshwalk.records.telemetry.spans import Tree, route_attributes
+from meshwalk.records.telemetry.spans import SpanTree, route_attributes
 from meshwalk.trace import Traversal
 from three_hops import GREAT, LITTLE, REQUEST, plan
 
@@ -102,7 +102,7 @@ def test_spans(compare: Compare) -> None:
     compare.run(walk())
     resource, scope = environment.resource(), environment.scope()
     first = listing.traversals[0]
-    told = list(Tree(first, walked, attributes=route_attributes(first), resource=resource, scope=scope).spans())
+    told = list(SpanTree(first, walked, attributes=route_attributes(first), resource=resource, scope=scope).spans())
     assert 6 == len(told)
     keep, encoder = Keep(), Encoder(resource, scope)
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)

@@ -14,7 +14,7 @@ import pytest
 import redis.asyncio
 
 from harness import Compare, each_awaited
-from meshwalk.budgets import Hold, Need, Scope, Settlement
+from meshwalk.budgets import Need, Reservation, Scope, Settlement
 from meshwalk.budgets.vaults import Vault
 from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.model import Amount, Caps
@@ -64,6 +64,6 @@ async def settled_and_held(vault: Vault, number: int) -> None:
     Settle hold *number* and take the next.
     """
     answer = await vault.exchange(
-        Settlement("bench", f"walk.{number}", SPENT), Hold(f"walk.{number + 1}", SCOPES, NEED, 60_000_000)
+        Settlement("bench", f"walk.{number}", SPENT), Reservation(f"walk.{number + 1}", SCOPES, NEED, 60_000_000)
     )
     assert answer.refusal is None

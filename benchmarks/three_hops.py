@@ -20,7 +20,7 @@ from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Value
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.records.store import TraceStore
+from meshwalk.records.store import TraceWriter
 from meshwalk.records.telemetry import Telemetry, environment
 from meshwalk.records.telemetry.export import Encoded, Export, Pace
 from meshwalk.records.telemetry.otlp import OtlpSender
@@ -139,7 +139,7 @@ class Recording(NamedTuple):
     """
 
     mesh: Mesh
-    store: TraceStore
+    store: TraceWriter
     telemetry: Telemetry
 
     async def settle(self) -> None:
@@ -157,7 +157,7 @@ async def recording(
     """
     Open a mesh that records everything: each walk in a store in *folder*, and its spans built, or exported by *telemetry*.
     """
-    store = TraceStore(folder, on_full="block")
+    store = TraceWriter(folder, on_full="block")
     telemetry = telemetry or building_spans()
     async with Mesh(plan, backends={"little": LITTLE, "great": great}, sinks=[store, telemetry]) as mesh:
         yield Recording(mesh, store, telemetry)

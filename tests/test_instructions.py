@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from meshwalk.budgets import Need, Scope
 from meshwalk.budgets.vaults import MemoryVault
-from meshwalk.engine.walk_budget import Purse
+from meshwalk.engine.walk_budget import WalkBudget
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, Limits
 from meshwalk.plan import Plan
@@ -27,7 +27,7 @@ from meshwalk.records.telemetry import Telemetry, environment
 from meshwalk.records.telemetry.export import Sampled
 from meshwalk.records.telemetry.otlp import Encoder
 from meshwalk.records.templates.message import WIDE
-from meshwalk.server.registry import Served
+from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
 from meshwalk.trace import Request, Scopes, encode
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
@@ -78,7 +78,7 @@ async def counted() -> dict[str, int]:
     telemetry, encoder = Telemetry(SpanProcessor()), Encoder(environment.resource(), environment.scope())
     backends = {"little": LITTLE, "great": GREAT}
     async with Mesh(three_hops, backends=backends) as mesh, Mesh(plan(budgets=True), backends=backends) as budgeted:
-        routing = Routing(Served([mesh]))
+        routing = Routing(MeshRegistry([mesh]))
         call: Any = Quiet()  # all of a context that is asked for
 
         def once() -> dict[str, int]:
@@ -257,16 +257,16 @@ async def test_looking_at_budgets_costs_the_same_however_long_the_walk() -> None
 
     async def shown(calls: int) -> int:
         scope = Scope("default", "session", "s-1", caps=Caps(cost_nano_usd=10**9))
-        purse = Purse("g", Limits(), (scope,), MemoryVault(), "w", lambda: 0)
+        walk_budget = WalkBudget("g", Limits(), (scope,), MemoryVault(), "w", lambda: 0)
         for _ in range(calls):
-            ticket = await purse.reserve(Need(2, 2, 2, 1, 1), ["a"], 1_000_000, 1_000_000)
+            ticket = await walk_budget.reserve(Need(2, 2, 2, 1, 1), ["a"], 1_000_000, 1_000_000)
             assert isinstance(ticket, int)
-            purse.settle(ticket, Amount(1, 1, 1, 1, 1), assumed=False)
-        views = purse.views()
+            walk_budget.settle(ticket, Amount(1, 1, 1, 1, 1), assumed=False)
+        views = walk_budget.views()
 
         assert [calls, calls] == [view.used.cost_nano_usd for view in views]
 
-        return instructions(purse.views)
+        return instructions(walk_budget.views)
 
     assert await shown(10) == await shown(200)
 

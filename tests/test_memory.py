@@ -17,7 +17,7 @@ import anyio.lowlevel
 import pytest
 
 from meshwalk.mesh import Mesh
-from meshwalk.records.store import TraceStore
+from meshwalk.records.store import TraceWriter
 from meshwalk.server import serve
 from meshwalk.wire.client import Client
 from three_hops import REQUEST, building_spans, plan
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 PLAN = plan(features=True)
 
 # What is left for good would be one object at the least; less is noise, such as the cursors that SQLite has not swept yet.
-LEAST_BYTES = 48
+MIN_BYTES = 48
 
 Act = Callable[[], Awaitable[object]]
 
@@ -60,7 +60,7 @@ class TestMemory:
         """
         Walks that were stored and traced hold no memory.
         """
-        store, telemetry = TraceStore(tmp_path), building_spans()
+        store, telemetry = TraceWriter(tmp_path), building_spans()
         async with Mesh(PLAN, sinks=[store, telemetry]) as mesh:
 
             async def written() -> None:
@@ -71,7 +71,7 @@ class TestMemory:
 
         await telemetry.aclose()
         await store.aclose()
-        assert left < LEAST_BYTES
+        assert left < MIN_BYTES
 
     async def test_a_call_leaves_nothing(self) -> None:
         """
@@ -80,4 +80,4 @@ class TestMemory:
         async with Mesh(PLAN) as mesh, serve([mesh]) as server, Client(f"127.0.0.1:{server.port}") as client:
             left = await left_by_each(lambda: client.route("Why?", detail="HOPS"), anyio.lowlevel.checkpoint, count=100)
 
-        assert left < LEAST_BYTES
+        assert left < MIN_BYTES

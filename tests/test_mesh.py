@@ -18,7 +18,7 @@ from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.mesh import Mesh
 from meshwalk.model.problems import BackendFailed, RequestError, SetupError
 from meshwalk.plan import Plan
-from meshwalk.records.store import Shelf
+from meshwalk.records.store import TraceReader
 from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, ToolCall, Traversal
 from support.helpers import plan_of
 from support.tokenized import WORDS, trained
@@ -271,7 +271,7 @@ class TestOpening:
         )
         async with meshwalk.load(file, traces=tmp_path / "traces") as mesh:
             done = await mesh.route("Hello")
-        with Shelf(tmp_path / "traces") as shelf:
+        with TraceReader(tmp_path / "traces") as shelf:
             stored = shelf.get(done.traversal_id)
 
         assert stored is not None
@@ -328,7 +328,7 @@ class TestSinks:
         """
         listing, calls = Listing(), list[Callable[[], None]]()
         async with Mesh(PLAN, sinks=[listing]) as mesh:
-            mesh.record_later(calls.append)
+            mesh.defer_records(calls.append)
             done = [(await mesh.route("Hello")).traversal for _ in range(3)]
 
             assert ([], 1) == (listing.traversals, len(calls))
@@ -336,7 +336,7 @@ class TestSinks:
             assert done == listing.traversals
 
             done.append((await mesh.route("Hello")).traversal)
-            mesh.hand_over()
+            mesh.flush_records()
             assert (done, 1) == (listing.traversals, len(calls))
 
             # What was asked for comes all the same, and finds nothing to do.
@@ -358,7 +358,7 @@ class TestSinks:
 
         listing, calls = Stopping(), list[Callable[[], None]]()
         async with Mesh(PLAN, sinks=[listing]) as mesh:
-            mesh.record_later(calls.append)
+            mesh.defer_records(calls.append)
             for _ in range(3):
                 await mesh.route("Hello")
             with pytest.raises(GeneratorExit):

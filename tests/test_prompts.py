@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model import Value
-from meshwalk.prompts import bound_bytes, faults, most_quoted, placeholders, quoted, render
+from meshwalk.prompts import bound_bytes, faults, max_quoted, placeholders, quoted, render
 from meshwalk.trace import Message
 
 
@@ -183,7 +183,7 @@ class TestAnswers:
         """
         Eight bytes for each token that the answer may have, and never more than sixteen kilobytes.
         """
-        assert expected == most_quoted(max_tokens)
+        assert expected == max_quoted(max_tokens)
 
     @given(TEXTS | st.text(alphabet="aé€😀", max_size=60), st.integers(0, 40))
     def test_answers_keep_to_their_bound(self, answer: str, most: int) -> None:

@@ -29,7 +29,7 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import DONE, Caps, Edge, Graph
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.hops import hops_of
-from meshwalk.records.store import Shelf, TraceStore
+from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
 from meshwalk.trace import Message, Request
 from meshwalk.wire.client import Client, Routed
@@ -75,7 +75,7 @@ async def show(graph_path: Path, console: Console) -> None:
     """
     plan = compile_plan(load_graph(graph_path))
     with tempfile.TemporaryDirectory(prefix="meshwalk-demo-") as folder:
-        store = TraceStore(folder)
+        store = TraceWriter(folder)
         async with Mesh(plan, sinks=[store]) as mesh, serve([mesh], listen="127.0.0.1:0") as server:
             address = f"127.0.0.1:{server.port}"
             console.print(f"Serving graph [bold]{plan.name}[/] on {address}; routing {len(PROMPTS)} prompts over gRPC.\n")
@@ -84,7 +84,7 @@ async def show(graph_path: Path, console: Console) -> None:
         await store.aclose()
         console.print(paths_table(routed))
         await compare(plan, routed, console)
-        with Shelf(folder) as shelf:
+        with TraceReader(folder) as shelf:
             explain(shelf, routed, console)
 
 
@@ -141,7 +141,7 @@ def primary_alone(graph: Graph) -> Graph:
     )
 
 
-def explain(shelf: Shelf, routed: Sequence[Routed], console: Console) -> None:
+def explain(shelf: TraceReader, routed: Sequence[Routed], console: Console) -> None:
     """
     Print the longest walk's trace, with what decided at each hop.
     """

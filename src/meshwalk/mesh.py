@@ -3,7 +3,7 @@ A plan wired to its backends and sinks: meshwalk inside a process.
 
 A mesh is opened and closed as an async context, since its backends hold connections and models.  What a walk leaves behind
 is handed to the sinks as it ends: they put it into few words and where a thread of their own finds it, which takes less than
-waking a task for it would; a server has that done once replies are on their way (`record_later`).  Where a graph records
+waking a task for it would; a server has that done once replies are on their way (`defer_records`).  Where a graph records
 content, its redacting functions see every text first, and after the caller has its answer; content that one of them fails on is
 not recorded.  Closing the mesh waits for the walks under way and until every record is handed over.
 """
@@ -29,14 +29,14 @@ from meshwalk.backends.classifiers import Classifier, open_classifier, opens
 from meshwalk.backends.token_counts import Tokenizer
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault, open_vault
-from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, gates, passage
-from meshwalk.engine.idempotency import Once
+from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, limited, limiters
+from meshwalk.engine.idempotency import IdempotentWalks
 from meshwalk.loader import load_graph
 from meshwalk.model import CacheSpec, Limits, Sampling, Value
 from meshwalk.model.problems import SetupError
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.redaction import Redaction
-from meshwalk.records.store import TraceStore
+from meshwalk.records.store import TraceWriter
 from meshwalk.trace import Form, Message, Request, Scopes, Traversal
 
 
@@ -96,13 +96,13 @@ class Mesh:
         self._given_vault = vault
         self._vault: Vault | None = None
         self._retry_window_us = retry_window_us
-        self._once: Once | None = None
+        self._once: IdempotentWalks | None = None
         self._data = None if data is None else str(data)
         self._given = dict(backends or {})
         self._given_sinks = tuple(sinks)
         self._traces = traces
         self._own: list[Backend | Classifier] = []
-        self._store: TraceStore | None = None
+        self._store: TraceWriter | None = None
         self._sinks: tuple[Sink, ...] = ()
         self._redaction = Redaction(())
         self._outbox: deque[Traversal] = deque()
@@ -123,7 +123,7 @@ class Mesh:
             classifiers = await self._open_classifiers()
             vault = self._vault = await self._open_vault()
             tokenizers = self._open_tokenizers()
-            self._store = None if self._traces is None else TraceStore(self._traces)
+            self._store = None if self._traces is None else TraceWriter(self._traces)
         except BaseException:
             await self._close_backends()
             await self._close_vault()
@@ -132,14 +132,14 @@ class Mesh:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._deliver)
-        self._once = Once(self.plan.name, vault, self._retry_window_us, self._spawn)
+        self._once = IdempotentWalks(self.plan.name, vault, self._retry_window_us, self._spawn)
         if vault.waits:
             self._tasks.start_soon(self._mind, vault)
         clock_ns = time.perf_counter_ns
-        before = gates(self.plan.graph, backends.keys() & self.plan.graph.backends.keys(), clock_ns)
+        before = limiters(self.plan.graph, backends.keys() & self.plan.graph.backends.keys(), clock_ns)
         for backend in self._own:
             if isinstance(backend, CacheBackend) and (gate := before.get(backend.of)) is not None:
-                backend.enter_through(partial(passage, gate, clock_ns))
+                backend.enter_through(partial(limited, gate, clock_ns))
         self._engine = Engine(
             self.plan,
             backends,
@@ -147,7 +147,7 @@ class Mesh:
             vault=vault,
             tenant=self.tenant,
             tokenizers=tokenizers,
-            gates=before,
+            limiters=before,
             classifiers=classifiers,
             clock_ns=clock_ns,
         )
@@ -168,7 +168,7 @@ class Mesh:
             await self._tasks.__aexit__(None, None, None)
         finally:
             with anyio.CancelScope(shield=True):
-                self.hand_over()
+                self.flush_records()
                 await self._close_backends()
                 await self._close_vault()
                 if self._store is not None:
@@ -361,7 +361,7 @@ class Mesh:
 
     # ---- records ------------------------------------------------------------------------------------------------
 
-    def record_later(self, later: Later | None) -> None:
+    def defer_records(self, later: Later | None) -> None:
         """
         Hand records over in a call that is made by *later*, those together that have come by then; None does so at once.
         """
@@ -371,7 +371,7 @@ class Mesh:
         if self._later is not None:
             self._outbox.append(traversal)
             if len(self._outbox) == 1:
-                self._later(self.hand_over)
+                self._later(self.flush_records)
         elif self._redaction.functions:
             self._outbox.append(traversal)
             self._filled.set()
@@ -382,9 +382,9 @@ class Mesh:
         while True:
             await self._filled.wait()
             self._filled = anyio.Event()
-            self.hand_over()
+            self.flush_records()
 
-    def hand_over(self) -> None:
+    def flush_records(self) -> None:
         """
         Hand the sinks at once what waits for that.
         """
@@ -397,7 +397,7 @@ class Mesh:
         finally:
             # A sink may raise what nobody catches; those behind it are handed over all the same.
             if self._outbox and self._later is not None:
-                self._later(self.hand_over)
+                self._later(self.flush_records)
 
     def _give(self, traversal: Traversal) -> None:
         for sink in self._sinks:

@@ -5,7 +5,7 @@ A template is text with placeholders: `{{ prompt }}` is the last user message, `
 other with their roles, `{{ request.<attribute> }}` what the caller sent for an attribute.  The whole template becomes one
 user message.  What is filled in is never looked through again: a caller who writes `{{ … }}` is quoted, not obeyed.
 A verifier's template also has `{{ answer.<node> }}`, the text that a node it judges replied with; a model that writes
-`{{ … }}` is only quoted as well.  Of an answer the last bytes are shown, where it comes to its point, as many as `most_quoted`
+`{{ … }}` is only quoted as well.  Of an answer the last bytes are shown, where it comes to its point, as many as `max_quoted`
 says: an answer that keeps to its `max_tokens` is practically always shown whole, and the bound of the input stays one.
 A single brace means itself; two that open something else than a placeholder are a fault, so that no slip reaches a model.
 """
@@ -33,11 +33,11 @@ _REQUEST = "request."
 _ANSWER = "answer."
 _SHOWN = 40
 # A template with more of them is no template with slips in it.
-_MOST_FAULTS = 100
+_MAX_FAULTS = 100
 
 # How much of an answer is shown: of a node without `max_tokens` this many bytes, of another this many a token at most.
 # Tokens of prose hold four bytes, and those of code and tables seldom more than six.
-_MOST_QUOTED = 16 << 10
+_MAX_QUOTED = 16 << 10
 _BYTES_PER_TOKEN = 8
 
 
@@ -68,11 +68,11 @@ def quoted(template: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(shown))
 
 
-def most_quoted(max_tokens: int | None) -> int:
+def max_quoted(max_tokens: int | None) -> int:
     """
     Bound the bytes that are shown of an answer of at most *max_tokens*.
     """
-    return _MOST_QUOTED if max_tokens is None else min(max_tokens * _BYTES_PER_TOKEN, _MOST_QUOTED)
+    return _MAX_QUOTED if max_tokens is None else min(max_tokens * _BYTES_PER_TOKEN, _MAX_QUOTED)
 
 
 def faults(template: str, attributes: Collection[str], answers: Collection[str] = ()) -> list[Fault]:
@@ -85,7 +85,7 @@ def faults(template: str, attributes: Collection[str], answers: Collection[str] 
     """
     found = heapq.merge(_malformed(template, answers), _unknown(template, attributes, answers))
 
-    return list(itertools.islice(found, _MOST_FAULTS))
+    return list(itertools.islice(found, _MAX_FAULTS))
 
 
 def _malformed(template: str, answers: Collection[str]) -> Iterator[Fault]:
@@ -140,7 +140,7 @@ def render(
             fillings.append(_conversation(messages))
         elif part.name.startswith(_ANSWER):
             node = part.name.removeprefix(_ANSWER)
-            fillings.append(_last_bytes(answers[node], quotes.get(node, _MOST_QUOTED)))
+            fillings.append(_last_bytes(answers[node], quotes.get(node, _MAX_QUOTED)))
         else:
             fillings.append(_attribute(part.name, attributes))
 
@@ -215,7 +215,7 @@ def bound_bytes(
         elif part.name == _CONVERSATION:
             total += input_bytes + messages * _AROUND_MESSAGE
         elif part.name.startswith(_ANSWER):
-            total += quotes.get(part.name.removeprefix(_ANSWER), _MOST_QUOTED)
+            total += quotes.get(part.name.removeprefix(_ANSWER), _MAX_QUOTED)
         else:
             total += len(_attribute(part.name, attributes).encode())
 

@@ -23,13 +23,13 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from meshwalk.budgets import Statement
+from meshwalk.budgets import AccountReport
 from meshwalk.budgets.vaults import open_vault
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import BudgetContended, BudgetSpent, MeshwalkError, VaultAway
-from meshwalk.records.store import Shelf
+from meshwalk.model.problems import BudgetContended, BudgetExceeded, MeshwalkError, VaultUnavailable
+from meshwalk.records.store import TraceReader
 from meshwalk.wire.client import Client
-from meshwalk.wire.errors import CallFailed
+from meshwalk.wire.errors import RpcError
 from support.helpers import plan_of
 from support.servers.model import ModelServer, model_server
 from support.servers.redis import RedisServer
@@ -163,12 +163,12 @@ async def ask_until_settled(clients: Sequence[Client], turn: int, tally: Tally) 
         client = clients[(turn + attempt) % len(clients)]
         try:
             done = await client.route(PROMPT, session="s-1")
-        except (BudgetContended, VaultAway):
+        except (BudgetContended, VaultUnavailable):
             await anyio.sleep(0.02)
-        except BudgetSpent as refused:
+        except BudgetExceeded as refused:
             tally.spent[refused.scope] += 1
             return
-        except CallFailed:
+        except RpcError:
             tally.broken += 1
             await anyio.sleep(0.05)
         else:
@@ -205,7 +205,7 @@ async def storm(addresses: Sequence[str], *, trouble: Callable[[], Awaitable[Non
     return tally
 
 
-async def books(where: str) -> Statement:
+async def books(where: str) -> AccountReport:
     """
     Read the session's account when nothing is held any more: what a killed server held expires with its lease.
     """
@@ -219,7 +219,7 @@ async def books(where: str) -> Statement:
                 await anyio.sleep(0.1)
 
 
-def assert_held(statement: Statement, tally: Tally, model: ModelServer) -> None:
+def assert_held(statement: AccountReport, tally: Tally, model: ModelServer) -> None:
     """
     Hold the books against the cap, the callers and the model server's own log.
     """
@@ -298,7 +298,7 @@ class TestServersOnRedis:
         assert_held(statement, tally, model)
         assert 0 == statement.assumed.cost_nano_usd
         for traces in ("traces-1", "traces-2"):
-            with Shelf(tmp_path / traces) as shelf:
+            with TraceReader(tmp_path / traces) as shelf:
                 assert any(walk.cost_nano_usd for walk in shelf.traversals()), "both servers had a share"
 
     async def test_hold_it_when_one_is_killed(
@@ -378,7 +378,7 @@ class TestCosts:
         ):
             for _ in range(60):
                 tasks.start_soon(ask_until_settled, [client], 0, Tally())
-        with Shelf(traces) as shelf:
+        with TraceReader(traces) as shelf:
             walks = list(shelf.traversals())
         reported = sum(attempt.cost_nano_usd for walk in walks for attempt in walk.attempts() if attempt.basis == "reported")
 
@@ -418,9 +418,9 @@ class TestLoops:
                 thoughts.append((await client.route(f"Step {len(thoughts)}: think again.", workflow="w-1")).answer)
 
         async with serving(graph, "memory", traces) as server, Client(server.address) as client:
-            with pytest.raises(BudgetSpent) as refused:
+            with pytest.raises(BudgetExceeded) as refused:
                 await think(client)
-        with Shelf(traces) as shelf:
+        with TraceReader(traces) as shelf:
             last = max(shelf.traversals(), key=lambda walk: walk.began_unix_us)
 
         assert (25, "workflow") == (len(thoughts), refused.value.scope)

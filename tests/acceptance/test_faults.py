@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from conftest import Golden
 from meshwalk.backends.cache import CacheBackend
 from meshwalk.budgets.vaults import DEFAULT_TENANT, MemoryVault
-from meshwalk.engine.limiter import Gate
+from meshwalk.engine.limiter import BackendLimiter
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Limits
@@ -235,15 +235,15 @@ class Time:
         Take the place of what *mesh* has.
         """
         engine = mesh._opened()
-        engine.equip(engine.shop._replace(clock_ns=self._now_ns, sleep=self._sleep, chance=lambda: self._chance))
-        for backend in engine.shop.backends.values():
+        engine.with_deps(engine.deps._replace(clock_ns=self._now_ns, sleep=self._sleep, chance=lambda: self._chance))
+        for backend in engine.deps.backends.values():
             if isinstance(backend, CacheBackend):
                 backend._clock_ns = self._now_ns
-        for name, gate in engine.shop.gates.items():
+        for name, gate in engine.deps.limiters.items():
             gate._clock_ns, gate._chance = self._now_ns, lambda: self._chance
             self._watch(name, gate)
 
-    def _watch(self, name: str, gate: Gate) -> None:
+    def _watch(self, name: str, gate: BackendLimiter) -> None:
         wait = gate._wait
 
         async def watched(answer: Waiting) -> Pick | Refused:

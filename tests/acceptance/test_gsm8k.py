@@ -16,7 +16,7 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import Confidence
 from meshwalk.model.problems import Span
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.records.store import Shelf, TraceStore
+from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.review.evaluate import evaluate
 from meshwalk.review.replay import replay, replay_all
 from meshwalk.server import serve
@@ -85,7 +85,7 @@ async def test_decisions_are_the_same_everywhere(plan: Plan, data: Path, tmp_pat
     In process, over gRPC, and replayed from the store: the same path and the same decisions, for every prompt.
     """
     here = await in_process(plan, data)
-    store = TraceStore(tmp_path, on_full="block")
+    store = TraceWriter(tmp_path, on_full="block")
     async with (
         Mesh(plan, data=data, sinks=[store]) as mesh,
         serve([mesh]) as server,
@@ -93,7 +93,7 @@ async def test_decisions_are_the_same_everywhere(plan: Plan, data: Path, tmp_pat
     ):
         routed = [await client.route(row.prompt) for row in load_outcomes(data).rows]
     await store.aclose()
-    with Shelf(tmp_path) as shelf:
+    with TraceReader(tmp_path) as shelf:
         there = {traversal.traversal_id: traversal for traversal in shelf.traversals()}
         report = replay_all(shelf)
 

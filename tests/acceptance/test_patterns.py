@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from meshwalk.model import Limits
-from meshwalk.records.store import Shelf
+from meshwalk.records.store import TraceReader
 from meshwalk.review.replay import replay_all
 from support.pattern_ways import DOWN, GRAPHS, HARD, JSON, LONG, STRICT, WAYS
 from support.patterns import Door, Play, Script, Stage, Way, staged
@@ -75,7 +75,7 @@ async def test_stored_traces_replay_unchanged(graph: str, stage: Staged, tmp_pat
     async with stage(graph, way.says, way.quick, tmp_path) as on:
         for door in DOORS:
             await on.take(door, way)
-    with Shelf(tmp_path) as shelf:
+    with TraceReader(tmp_path) as shelf:
         report = replay_all(shelf)
 
     assert (2, 2) == (report.total, report.unchanged)

@@ -21,7 +21,7 @@ from anyio import to_thread
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from meshwalk.records.store import Shelf
+from meshwalk.records.store import TraceReader
 from meshwalk.review.replay import replay_all
 from meshwalk.wire.client import Client
 
@@ -93,12 +93,12 @@ async def test_a_killed_server_loses_at_most_the_last_second(graph: Path, tmp_pa
             while time.monotonic() < began + 2:
                 done = await client.route("Say hello.")
                 answered[done.traversal_id] = time.monotonic()
-            with Shelf(traces) as shelf:
+            with TraceReader(traces) as shelf:
                 seen_while_writing = len(shelf.list(limit=100_000))
             process.kill()
             killed = time.monotonic()
         process.wait()
-    with Shelf(traces) as shelf:
+    with TraceReader(traces) as shelf:
         stored = {traversal.traversal_id for traversal in shelf.traversals()}
         report = replay_all(shelf)
     old = {traversal_id for traversal_id, at in answered.items() if at < killed - 1}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.backends import CacheBackend, ChatRequest, open_backend
-from meshwalk.backends.base import Backend, Stations, StreamingBackend, Tell
+from meshwalk.backends.base import Backend, CallProgress, StreamingBackend, Tell
 from meshwalk.model import CacheSpec, Sampling
 from meshwalk.model.problems import BackendError, Overloaded, SetupError, Span
 from meshwalk.trace import Form, Message, Piece, Reply, Timing, TokenProbabilities, Tool, ToolCall, Usage
@@ -160,7 +160,7 @@ class TestSameRequest:
         model = Model()
         cache = kept(model)
         await cache.chat(ask())
-        await cache.chat(ask(traceparent="00-0-0-01", endpoint="west", stations=Stations()))
+        await cache.chat(ask(traceparent="00-0-0-01", endpoint="west", progress=CallProgress()))
 
         assert 1 == len(model.calls)
 
@@ -445,11 +445,11 @@ class TestTogether:
         """
         clock, model = Clock(), Model(waits=True)
         cache = kept(model, clock_ns=clock)
-        makes, waits = Stations(), Stations()
+        makes, waits = CallProgress(), CallProgress()
         replies: list[Reply] = []
 
-        async def one(stations: Stations) -> None:
-            replies.append(await cache.chat(ask(stations=stations)))
+        async def one(progress: CallProgress) -> None:
+            replies.append(await cache.chat(ask(progress=progress)))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(one, makes)

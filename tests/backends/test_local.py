@@ -96,7 +96,7 @@ class TestChat:
 
         assert isinstance(backend, StreamingBackend)
         assert (whole.text, whole.usage, whole.probabilities) == (reply.text, reply.usage, reply.probabilities)
-        assert [1] * 6 == [len(piece.chances) for piece in pieces]
+        assert [1] * 6 == [len(piece.probabilities) for piece in pieces]
 
     async def test_the_same_request_gives_the_same_answer(self, backend: LocalBackend) -> None:
         """

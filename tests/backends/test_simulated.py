@@ -151,11 +151,11 @@ class TestStream:
         reply, pieces = await streamed(backend, ask(probabilities=True))
         plain, bare = await streamed(backend, ask())
 
-        assert (0.7,) * 9 == tuple(chance for piece in pieces for chance in piece.chances)
-        assert all(piece.tokens == len(piece.chances) == len(piece.margins) for piece in pieces)
+        assert (0.7,) * 9 == tuple(chance for piece in pieces for chance in piece.probabilities)
+        assert all(piece.tokens == len(piece.probabilities) == len(piece.margins) for piece in pieces)
         assert (0.7, 0.7, 0.7) == reply.probabilities
         assert plain.probabilities is None
-        assert not any(piece.chances for piece in bare)
+        assert not any(piece.probabilities for piece in bare)
 
     async def test_it_takes_as_long_as_the_whole(self, slept: list[float]) -> None:
         """

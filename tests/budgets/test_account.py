@@ -4,13 +4,13 @@ One account: held, spent, overrun and assumed, and where it went.
 
 from __future__ import annotations
 
-from meshwalk.budgets import Account, Line, Place, Standing
-from meshwalk.budgets.account import MOST_LINES, OTHERS
+from meshwalk.budgets import Account, Balance, SpendLine, SpendPath
+from meshwalk.budgets.account import MAX_LINES, OTHERS
 from meshwalk.model import Amount, Caps
 
 
 BOUNDED = (True,) * 5
-PLACE = Place("g", "a")
+PLACE = SpendPath("g", "a")
 
 
 def cost(nano_usd: int) -> Amount:
@@ -89,7 +89,7 @@ class TestStanding:
         account.hold(cost(5))
         standing = account.standing(Caps(cost_nano_usd=20), 99)
 
-        assert Standing(Caps(cost_nano_usd=20), cost(4), cost(5), 99) == standing
+        assert Balance(Caps(cost_nano_usd=20), cost(4), cost(5), 99) == standing
         assert cost(9) == standing.used
 
 
@@ -100,20 +100,20 @@ class TestLines:
         """
         account = Account()
         for path, nano_usd in (("a", 1), ("b", 5), ("a", 3), ("free", 0)):
-            account.charge(Caps(), cost(nano_usd), Place("g", path), assumed=False)
+            account.charge(Caps(), cost(nano_usd), SpendPath("g", path), assumed=False)
 
-        assert (Line(Place("g", "b"), cost(5)), Line(Place("g", "a"), cost(4))) == account.lines()
+        assert (SpendLine(SpendPath("g", "b"), cost(5)), SpendLine(SpendPath("g", "a"), cost(4))) == account.lines()
 
     def test_many_places_share_a_line(self) -> None:
         """
         However many ways a graph is walked, an account stays small, and its lines still add up.
         """
         account = Account()
-        for number in range(MOST_LINES + 5):
-            account.charge(Caps(), cost(1), Place("g", str(number)), assumed=False)
-        account.charge(Caps(), cost(2), Place("g", "0"), assumed=False)
+        for number in range(MAX_LINES + 5):
+            account.charge(Caps(), cost(1), SpendPath("g", str(number)), assumed=False)
+        account.charge(Caps(), cost(2), SpendPath("g", "0"), assumed=False)
         lines = dict(account.lines())
 
-        assert MOST_LINES + 1 == len(lines)
-        assert (cost(5), cost(3)) == (lines[OTHERS], lines[Place("g", "0")])
+        assert MAX_LINES + 1 == len(lines)
+        assert (cost(5), cost(3)) == (lines[OTHERS], lines[SpendPath("g", "0")])
         assert account.spent[0] == sum(spent.cost_nano_usd for spent in lines.values())

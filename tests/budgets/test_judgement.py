@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.budgets import REQUEST, Need, Refusal, Scope, Standing, judge, refusal_of
+from meshwalk.budgets import REQUEST, Balance, Need, Refusal, Scope, judge, refusal_of
 from meshwalk.model import Amount, Caps
 
 
 PART = st.integers(0, 12)
 CAP = st.one_of(st.none(), PART)
 STANDINGS = st.lists(
-    st.builds(Standing, st.builds(Caps, *[CAP] * 5), st.builds(Amount, *[PART] * 5), st.builds(Amount, *[PART] * 5)),
+    st.builds(Balance, st.builds(Caps, *[CAP] * 5), st.builds(Amount, *[PART] * 5), st.builds(Amount, *[PART] * 5)),
     max_size=3,
 )
 NEEDS = st.builds(Need, *[st.one_of(PART, st.none())] * 5)
 
 
-def cost(cap: int | None, spent: int = 0, held: int = 0) -> Standing:
-    return Standing(Caps(cost_nano_usd=cap), Amount(cost_nano_usd=spent), Amount(cost_nano_usd=held))
+def cost(cap: int | None, spent: int = 0, held: int = 0) -> Balance:
+    return Balance(Caps(cost_nano_usd=cap), Amount(cost_nano_usd=spent), Amount(cost_nano_usd=held))
 
 
 class TestJudge:
@@ -43,7 +43,7 @@ class TestJudge:
             (1, cost(0), (0, 0, False)),
         ],
     )
-    def test_one_scope(self, asked: int | None, standing: Standing, verdict: tuple[int, int, bool] | None) -> None:
+    def test_one_scope(self, asked: int | None, standing: Balance, verdict: tuple[int, int, bool] | None) -> None:
         """
         It fits to the last nano-dollar, is contended where others hold it, and denied where waiting does not help.
         """
@@ -62,7 +62,7 @@ class TestJudge:
         assert (1, 0, True) == judge(Need(cost_nano_usd=5), [cost(None), cost(10, held=6), cost(10, held=7)])
 
     @given(need=NEEDS, standings=STANDINGS)
-    def test_grants_what_fits_and_nothing_else(self, need: Need, standings: list[Standing]) -> None:
+    def test_grants_what_fits_and_nothing_else(self, need: Need, standings: list[Balance]) -> None:
         """
         A need is granted just where it is bounded and fits beside all that is used, in each capped part of every scope.
         """
@@ -85,7 +85,7 @@ class TestRefusal:
         """
         A refusal says which scope, where it stands among those asked, and when its window ends.
         """
-        standing = Standing(Caps(calls=1), Amount(calls=1), Amount(), 5_000_000)
+        standing = Balance(Caps(calls=1), Amount(calls=1), Amount(), 5_000_000)
         refusal = refusal_of(Need(calls=1), [REQUEST, Scope("ada", "workflow", "w")], [cost(None), standing])
         words = "makes 1 model call and 0 of 1 are left of workflow 'w'; a new window begins in 5 s"
 

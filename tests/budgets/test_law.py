@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from meshwalk.budgets import Hold, Ledger, Need, Place, Scope, Settlement
+from meshwalk.budgets import Ledger, Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.ledger import Key
 from meshwalk.model import Amount, Caps
 
@@ -28,7 +28,7 @@ SECOND = 1_000_000
 
 PARTS = range(len(Amount._fields))
 NOTHING = Amount()
-PLACES = tuple(Place("g", path) for path in ("a", "a → b", "a → b → c"))
+PLACES = tuple(SpendPath("g", path) for path in ("a", "a → b", "a → b → c"))
 
 SESSION = Caps(5_000, None, 900, None, None)
 WORKFLOW = Caps(None, 40_000, None, 15, 20)
@@ -121,7 +121,9 @@ class Crowd:
         id_ = f"h{self.count['asked']}"
         lease_us = self.any_of((SECOND, 5 * SECOND, 30 * SECOND))
         keys = self.keys(scopes)
-        refusal = self.ledger.exchange(self.now, settlement, Hold(id_, scopes, need, lease_us, self.any_of(PLACES))).refusal
+        refusal = self.ledger.exchange(
+            self.now, settlement, Reservation(id_, scopes, need, lease_us, self.any_of(PLACES))
+        ).refusal
         verdict = "granted" if refusal is None else "contended" if refusal.contended else "denied"
         self.count[verdict] += 1
         assert self.verdict(need, keys, scopes) == verdict

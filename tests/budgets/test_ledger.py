@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshwalk.budgets import Answer, Ledger, Need, Place, Scope, Settlement, Standing
+from meshwalk.budgets import Answer, Balance, Ledger, Need, Scope, Settlement, SpendPath
 from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US, KEPT_ID_US, KEPT_IDLE_US, effective, key_of
 from meshwalk.model import Amount, Caps
 from support.vaulting import BEGINNING_US as NOW
@@ -32,8 +32,8 @@ class TestWindows:
         next_window = (NOW // HOUR + 1) * HOUR
 
         assert NOW // HOUR == key_of(WINDOWED, NOW)[4]
-        assert (Standing(WINDOWED.caps, Amount(), spent(10), 1),) == ledger.look(next_window - 1, [WINDOWED])
-        assert (Standing(WINDOWED.caps, Amount(), Amount(), HOUR),) == ledger.look(next_window, [WINDOWED])
+        assert (Balance(WINDOWED.caps, Amount(), spent(10), 1),) == ledger.look(next_window - 1, [WINDOWED])
+        assert (Balance(WINDOWED.caps, Amount(), Amount(), HOUR),) == ledger.look(next_window, [WINDOWED])
 
     def test_settled_where_it_was_held(self, ledger: Ledger) -> None:
         """
@@ -119,7 +119,7 @@ class TestIds:
         A charge that comes again within a day is passed over, and then nobody remembers.
         """
         for at in (NOW, NOW + KEPT_ID_US - 1, NOW + KEPT_ID_US):
-            ledger.charge(at, "c", [session()], spent(5), Place())
+            ledger.charge(at, "c", [session()], spent(5), SpendPath())
 
         assert spent(10) == ledger.look(NOW + KEPT_ID_US, [session()])[0].spent
 
@@ -127,7 +127,7 @@ class TestIds:
         """
         What draws on no scope is nobody's business.
         """
-        ledger.charge(NOW, "c", [], spent(5), Place())
+        ledger.charge(NOW, "c", [], spent(5), SpendPath())
 
         assert {} == ledger._known
 
@@ -145,13 +145,13 @@ class TestKeeping:
         Use so many accounts that those nobody needs are swept out.
         """
         for number in range(3_000):
-            ledger.charge(now, f"fill {now} {number}", [session(f"fill {now} {number}", "bob")], spent(1), Place())
+            ledger.charge(now, f"fill {now} {number}", [session(f"fill {now} {number}", "bob")], spent(1), SpendPath())
 
     def test_window_that_is_long_over_is_dropped(self, ledger: Ledger) -> None:
         """
         An operator can look at a window for an hour after its end; then it makes room.
         """
-        ledger.charge(NOW, "c", [WINDOWED], spent(1), Place())
+        ledger.charge(NOW, "c", [WINDOWED], spent(1), SpendPath())
         end = key_of(WINDOWED, NOW)[4] * HOUR + HOUR
         self.fill(ledger, end + KEPT_AFTER_WINDOW_US - 1)
         kept = len(list(ledger.statements(NOW, "ada")))
@@ -164,7 +164,7 @@ class TestKeeping:
         An account without a window is forgotten when nobody has drawn on it for thirty days, and not before.
         """
         for name, at in (("old", NOW), ("used", NOW), ("used", NOW + 1)):
-            ledger.charge(at, f"{name} {at}", [session(name)], spent(1), Place())
+            ledger.charge(at, f"{name} {at}", [session(name)], spent(1), SpendPath())
         self.fill(ledger, NOW + KEPT_IDLE_US)
 
         assert ["used"] == [statement.name for statement in ledger.statements(NOW, "ada")]
@@ -196,4 +196,4 @@ class TestCaps:
         answer = ledger.exchange(NOW, None, hold_of("i", session(cost_nano_usd=10), cost=1))
 
         assert answer.refusal is not None
-        assert (Standing(Caps(cost_nano_usd=5), Amount(), spent(8)),) == answer.standings
+        assert (Balance(Caps(cost_nano_usd=5), Amount(), spent(8)),) == answer.standings

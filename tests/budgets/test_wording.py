@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.budgets import REQUEST, Need, Scope, Standing, refusal_of, usd
+from meshwalk.budgets import REQUEST, Balance, Need, Scope, refusal_of, usd
 from meshwalk.model import Amount, Caps
 
 
@@ -17,7 +17,7 @@ PRICED = "declare usd_per_mtok, and max_tokens or context_tokens"
 SESSION = Scope("ada", "session", "s-17")
 
 
-def message(need: Need, scope: Scope | str, standing: Standing) -> str:
+def message(need: Need, scope: Scope | str, standing: Balance) -> str:
     refusal = refusal_of(need, [scope], [standing])
     assert refusal is not None
 
@@ -67,7 +67,7 @@ class TestDenied:
         """
         A sentence that begins with a node's name says what is asked and what is left.
         """
-        assert expected == message(need, REQUEST, Standing(caps, Amount(), Amount()))
+        assert expected == message(need, REQUEST, Balance(caps, Amount(), Amount()))
 
     @pytest.mark.parametrize(
         ("scope", "end"),
@@ -81,7 +81,7 @@ class TestDenied:
         """
         A shared scope is named, on one line whatever its caller called it.
         """
-        assert message(Need(calls=1), scope, Standing(Caps(calls=0), Amount(), Amount())).endswith(end)
+        assert message(Need(calls=1), scope, Balance(Caps(calls=0), Amount(), Amount())).endswith(end)
 
     @pytest.mark.parametrize(
         ("left_us", "end"),
@@ -98,7 +98,7 @@ class TestDenied:
         """
         The time of the next window is rounded up, so that nobody comes too early.
         """
-        standing = Standing(Caps(calls=0), Amount(), Amount(), left_us)
+        standing = Balance(Caps(calls=0), Amount(), Amount(), left_us)
 
         assert message(Need(calls=1), SESSION, standing).endswith(f"; a new window begins in {end}")
 
@@ -106,7 +106,7 @@ class TestDenied:
         """
         Below nothing there is no figure that helps.
         """
-        standing = Standing(Caps(calls=2), Amount(calls=3), Amount())
+        standing = Balance(Caps(calls=2), Amount(calls=3), Amount())
 
         assert "makes 1 model call and 0 of 2 are left" == message(Need(calls=1), REQUEST, standing)
 
@@ -116,7 +116,7 @@ class TestContended:
         """
         What may fit soon says so, without pointing at a window that need not end first.
         """
-        standing = Standing(Caps(cost_nano_usd=10**9), Amount(), Amount(cost_nano_usd=8 * 10**8), 5 * MINUTE)
+        standing = Balance(Caps(cost_nano_usd=10**9), Amount(), Amount(cost_nano_usd=8 * 10**8), 5 * MINUTE)
         expected = (
             "may cost up to 0.3 USD and 0.2 of 1 are left of session 's-17' while 0.8 are reserved for calls under way; "
             "try again when they are settled"
@@ -152,7 +152,7 @@ class TestUnbounded:
         """
         What is not bounded under a cap is refused with the keys that bound it.
         """
-        standing = Standing(caps, Amount(), Amount())
+        standing = Balance(caps, Amount(), Amount())
 
         assert expected.format(of="") == message(need, REQUEST, standing)
         assert expected.format(of=" of its session") == message(need, SESSION, standing)

@@ -232,7 +232,7 @@ class TestCycles:
         """
         Where places are too many to tell apart, hops bound alone, which is never too low.
         """
-        monkeypatch.setattr(bounds, "_MOST_PLACES", 2)
+        monkeypatch.setattr(bounds, "_MAX_PLACES", 2)
         found = bound(ring(2))
 
         assert (16, 88) == (found.hops.value, found.cost_nano_usd.value)
@@ -241,8 +241,8 @@ class TestCycles:
         """
         Cycles past all counting have no bound on money, and still one on hops.
         """
-        monkeypatch.setattr(bounds, "_MOST_PLACES", 2)
-        monkeypatch.setattr(bounds, "_MOST_STEPS", 2)
+        monkeypatch.setattr(bounds, "_MAX_PLACES", 2)
+        monkeypatch.setattr(bounds, "_MAX_STEPS", 2)
         found = bound(ring(2))
 
         assert (4, None, ()) == (found.hops.value, found.cost_nano_usd.value, found.paths)

@@ -147,4 +147,4 @@ class TestLeast:
         plan = plan_of(text)
         node = plan.node("ask")
 
-        assert outputs == node.need(worst_case.least_facts(plan.graph, node.node))[2]
+        assert outputs == node.need(worst_case.min_facts(plan.graph, node.node))[2]

@@ -14,7 +14,7 @@ import pytest
 from cli import test_serve
 from cli.conftest import DESK, Run
 from cli.test_serve import serving
-from meshwalk.budgets import Hold, Need, Place, Scope, Settlement
+from meshwalk.budgets import Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.vaults import open_vault
 from meshwalk.model import Amount, Caps
 
@@ -33,7 +33,7 @@ def spend(where: str, *steps: tuple[str, int], scopes: tuple[Scope, ...] = (SESS
     async def spending() -> None:
         vault = await open_vault(where)
         for number, (path, cost) in enumerate(steps):
-            hold = Hold(f"h-{number}", scopes, Need(2_000, 40, 10, 1, 1), 60_000_000, Place("desk", path))
+            hold = Reservation(f"h-{number}", scopes, Need(2_000, 40, 10, 1, 1), 60_000_000, SpendPath("desk", path))
             await vault.exchange(None, hold)
             if cost >= 0:
                 spent = Amount(cost, 30, 8, 1, 1)
@@ -210,7 +210,7 @@ class TestSet:
         refused = run("route", *words, "Say hello.", "--json").json["error"]
 
         assert (0, [0, 1]) == (done.code, codes)
-        assert ("BudgetSpent", "session") == (refused["kind"], refused["scope"])
+        assert ("BudgetExceeded", "session") == (refused["kind"], refused["scope"])
 
     def test_wrong_key(self, run: Run, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """

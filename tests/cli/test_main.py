@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Run
-from meshwalk.model.problems import OutOfTurn
+from meshwalk.model.problems import ProtocolError
 
 
 COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "route", "evaluate", "traces", "replay")
@@ -133,7 +133,7 @@ def test_an_error_of_any_kind_is_a_sentence(run: Run, desk: Path, monkeypatch: p
     """
 
     def broken(_: object) -> str:
-        raise OutOfTurn("not now", "over")
+        raise ProtocolError("not now", "over")
 
     monkeypatch.setattr("meshwalk.draw.mermaid", broken)
 

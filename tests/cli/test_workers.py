@@ -17,7 +17,7 @@ import pytest
 
 from cli.conftest import DESK, Run
 from cli.test_serve import ran, serving_beside
-from meshwalk.records.store import Shelf
+from meshwalk.records.store import TraceReader
 from meshwalk.wire.client import Client, NotFound
 
 
@@ -119,12 +119,12 @@ class TestWorkers:
             process.send_signal(signal.SIGTERM)
             out, err = await anyio.to_thread.run_sync(process.communicate)
 
-        with Shelf(traces) as shelf:
+        with TraceReader(traces) as shelf:
             stored = {row.traversal_id for row in shelf.list(outcome="answered")}
             everything = len(shelf.list())
 
         assert [0, 1, 1] == [len(one) for one in held]
-        assert {"answered": 3, "BudgetSpent": 5} == outcomes
+        assert {"answered": 3, "BudgetExceeded": 5} == outcomes
         assert (set(walked), 8) == (stored, everything)
         assert [traversal_id for traversal_id in walked for _ in range(4)] == shown
         assert (0, "") == (process.returncode, out)

@@ -18,9 +18,9 @@ from meshwalk.model import Limits, Sampling
 from meshwalk.model.problems import (
     BackendError,
     BackendFailed,
-    BudgetSpent,
-    DeadlineMissed,
-    HopsSpent,
+    BudgetExceeded,
+    DeadlineExceeded,
+    HopLimitExceeded,
     Malformed,
     Overloaded,
     Unreachable,
@@ -234,7 +234,7 @@ class TestLimits:
         done = await engine.walk(asking(limits=Limits(cost_nano_usd=100)))
 
         assert [] == little.asked
-        assert isinstance(done.error(), BudgetSpent)
+        assert isinstance(done.error(), BudgetExceeded)
         assert "denied" == hops_of(done.traversal, CASCADE)[0].status
 
     async def test_a_denied_retry_closes_the_hop(self) -> None:
@@ -246,7 +246,7 @@ class TestLimits:
         done = await engine.walk(asking(limits=Limits(cost_nano_usd=400_000)))
 
         assert 1 == len(little.asked)
-        assert isinstance(done.error(), BudgetSpent)
+        assert isinstance(done.error(), BudgetExceeded)
         assert ["failed", "denied"] == [attempt.status for attempt in done.traversal.attempts()]
 
     async def test_hops_run_out(self) -> None:
@@ -256,7 +256,7 @@ class TestLimits:
         engine, _ = engine_of(CASCADE, Scripted(UNSURE))
         done = await engine.walk(asking(limits=Limits(hops=1)))
 
-        assert isinstance(done.error(), HopsSpent)
+        assert isinstance(done.error(), HopLimitExceeded)
 
     async def test_the_deadline_reaches_the_call(self) -> None:
         """
@@ -265,7 +265,7 @@ class TestLimits:
         engine, _ = engine_of(CASCADE, Scripted(None), Scripted(None))
         done = await engine.walk(asking(limits=Limits(deadline_us=20_000)))
 
-        assert isinstance(done.error(), DeadlineMissed)
+        assert isinstance(done.error(), DeadlineExceeded)
         assert ("small", "large") == done.path
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets.vaults import MemoryVault
-from meshwalk.engine import Engine, gates
+from meshwalk.engine import Engine, limiters
 from meshwalk.model.problems import Unreachable
 from meshwalk.review.replay import replay
 from meshwalk.trace import Message, Reply, Request, Traversal, decode, encode
@@ -76,7 +76,7 @@ async def test_a_guard_avoids_what_is_out_of_order() -> None:
         {"usual": usual, "other": other},
         records.append,
         vault=MemoryVault(),
-        gates=gates(PLAN.graph, ["usual", "other"], clock_ns),
+        limiters=limiters(PLAN.graph, ["usual", "other"], clock_ns),
         clock_ns=clock_ns,
     )
     request = Request((Message("user", "Well?"),))

@@ -11,7 +11,7 @@ import pytest
 
 from meshwalk.budgets import Refusal
 from meshwalk.engine import Walked
-from meshwalk.engine.walk_budget import Purse
+from meshwalk.engine.walk_budget import WalkBudget
 from meshwalk.model.problems import Unreachable
 from meshwalk.records.hops import hops_of
 from support.helpers import plan_of
@@ -108,7 +108,7 @@ class TestHedge:
         """
         A hedge that does not fit the budget is recorded as denied, and the first call goes on.
         """
-        reserve, denied = Purse.reserve, anyio.Event()
+        reserve, denied = WalkBudget.reserve, anyio.Event()
 
         async def watched(*asked: Any) -> Any:
             given = await reserve(*asked)
@@ -116,7 +116,7 @@ class TestHedge:
                 denied.set()
             return given
 
-        monkeypatch.setattr(Purse, "reserve", watched)
+        monkeypatch.setattr(WalkBudget, "reserve", watched)
         plan = plan_of(_TEXT.replace("cost_usd: 1}\n    budgets", "cost_usd: 0.0003}\n    budgets"))
         gate = anyio.Event()
         little = Streamer([gate, whole("Paris.")])

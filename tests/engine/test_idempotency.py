@@ -15,7 +15,7 @@ from meshwalk.engine import Walked
 from meshwalk.engine.idempotency import CLAIM_GRACE_US
 from meshwalk.mesh import RETRY_WINDOW_US, Mesh
 from meshwalk.model import Amount, Limits
-from meshwalk.model.problems import Malformed, RequestError, StillUnderWay, Unreachable, VaultAway
+from meshwalk.model.problems import Malformed, RequestError, RequestInProgress, Unreachable, VaultUnavailable
 from meshwalk.plan import Plan
 from meshwalk.trace import Entry, Outcome, Replied, Request, Scopes, Traversal, Wish
 from meshwalk.walk import Walk
@@ -348,7 +348,7 @@ class TestTime:
             tasks.start_soon(mesh.walk, KEYED)
             await desk.little.called.wait()
             began = anyio.current_time()
-            with pytest.raises(StillUnderWay, match="still under way; ask again with the same key"):
+            with pytest.raises(RequestInProgress, match="still under way; ask again with the same key"):
                 await mesh.walk(changed(limits=Limits(deadline_us=20_000)))
             took = anyio.current_time() - began
             desk.little.gate.set()
@@ -365,7 +365,7 @@ class TestVault:
         vault.mode = "away"
         desk = Desk([SURE], vault=vault)
         async with desk.mesh as mesh:
-            with pytest.raises(VaultAway, match="is away"):
+            with pytest.raises(VaultUnavailable, match="is away"):
                 await mesh.walk(KEYED)
 
         assert 0 == desk.little.asked

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshwalk.budgets import Statement
+from meshwalk.budgets import AccountReport
 from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.engine import Engine
 from meshwalk.model import Budget, Caps, Limits, ScopeKind
@@ -90,7 +90,7 @@ def test_books_say_what_records_say(
     vault: MemoryVault = SlowVault(Clock()) if slow else MemoryVault(Clock())
     vault.look_again_s = (0.002, 0.005)
 
-    async def main() -> tuple[list[Traversal], list[Statement]]:
+    async def main() -> tuple[list[Traversal], list[AccountReport]]:
         for kind, own in zip(KINDS, caps, strict=True):
             await vault.set_caps("default", kind, NAMES[kind], own)
         records = await walked(plan, vault, script, leaving)

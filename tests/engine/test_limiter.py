@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from loader.reading import HEAD, read_sound
-from meshwalk.engine.limiter import Gate, Pass, gates
+from meshwalk.engine.limiter import BackendLimiter, Lease, limiters
 from meshwalk.model import Breaker, Endpoint, OpenAISpec, SimulatedSpec, Traffic
 from meshwalk.model.problems import BackendError, Overloaded, RateLimited, Span, Unreachable
 
@@ -20,14 +20,14 @@ SPAN = Span("test.yaml", 1, 1)
 NEVER = 1 << 60
 
 
-def gate(traffic: Traffic | None = None, *endpoints: str) -> Gate:
+def gate(traffic: Traffic | None = None, *endpoints: str) -> BackendLimiter:
     named = tuple(Endpoint(name) for name in endpoints)
     spec = OpenAISpec(name="large", span=SPAN, model="large-1", traffic=traffic, endpoints=named)
 
-    return Gate(spec, time.monotonic_ns, chance=lambda: 0.0)
+    return BackendLimiter(spec, time.monotonic_ns, chance=lambda: 0.0)
 
 
-async def entered(before: Gate, until_us: int = NEVER) -> Pass:
+async def entered(before: BackendLimiter, until_us: int = NEVER) -> Lease:
     return await before.enter(tokens=1, until_us=until_us)
 
 
@@ -77,7 +77,7 @@ class TestGate:
         """
         before = gate(Traffic(tokens_per_minute=100))
         large = await before.enter(tokens=100, until_us=NEVER)
-        found: list[Pass] = []
+        found: list[Lease] = []
 
         async def wait() -> None:
             found.append(await before.enter(tokens=10, until_us=NEVER))
@@ -173,7 +173,7 @@ class TestGate:
         until = time.monotonic_ns() // 1_000 + 20_000_000
         heard: list[str] = []
 
-        async def wait(before: Gate) -> None:
+        async def wait(before: BackendLimiter) -> None:
             with pytest.raises(BackendError) as caught:
                 await entered(before, until)
             heard.append(caught.value.error_class)
@@ -242,8 +242,8 @@ class TestGates:
             "nodes:\n  a: {role: answer, backend: s, next: done}\n"
         )
 
-        assert ["bounded", "many"] == list(gates(graph, ["s", "bounded", "many"], time.monotonic_ns))
-        assert [] == list(gates(graph, ["s"], time.monotonic_ns))
+        assert ["bounded", "many"] == list(limiters(graph, ["s", "bounded", "many"], time.monotonic_ns))
+        assert [] == list(limiters(graph, ["s"], time.monotonic_ns))
 
     def test_any_kind_may_have_one(self) -> None:
         """

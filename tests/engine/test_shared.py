@@ -8,12 +8,12 @@ import anyio
 import pytest
 
 from meshwalk.backends.base import ChatRequest
-from meshwalk.budgets import Place, Scope
+from meshwalk.budgets import Scope, SpendPath
 from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.engine import Walked
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps
-from meshwalk.model.problems import BudgetContended, BudgetSpent, Overloaded
+from meshwalk.model.problems import BudgetContended, BudgetExceeded, Overloaded
 from meshwalk.plan import Plan
 from meshwalk.review.replay import replay
 from meshwalk.trace import Began, Call, Granted, Message, Replied, Reply, Request, Reserve, Scopes, Usage, decode, encode
@@ -84,7 +84,7 @@ class TestContention:
         """
         first, second = Bench(TIGHT, [SURE]), Bench(TIGHT, [SURE])
         second.vault = first.vault
-        second.engine.equip(second.engine.shop._replace(vault=first.vault))
+        second.engine.with_deps(second.engine.deps._replace(vault=first.vault))
         first.little.gate = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(first.walk)
@@ -102,15 +102,15 @@ class TestContention:
         assert record.engine_us <= record.latency_us - granted.waited_us
         assert {5_000_000} == deadlines
 
-    @pytest.mark.parametrize(("node", "least_us"), [("deadline: 60ms", 60_000), ("deadline: 60ms, min_time: 30ms", 30_000)])
-    async def test_past_its_time_it_is_refused_for_now(self, node: str, least_us: int) -> None:
+    @pytest.mark.parametrize(("node", "min_us"), [("deadline: 60ms", 60_000), ("deadline: 60ms, min_time: 30ms", 30_000)])
+    async def test_past_its_time_it_is_refused_for_now(self, node: str, min_us: int) -> None:
         """
         Where others do not settle while the call could still be made, the refusal says that trying again may help.
         """
         plan = one_call("{cost_usd: 0.0003}", node)
         first, second = Bench(TIGHT, [SURE]), Bench(plan, [])
         second.vault = first.vault
-        second.engine.equip(second.engine.shop._replace(vault=first.vault))
+        second.engine.with_deps(second.engine.deps._replace(vault=first.vault))
         first.little.gate = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(first.walk)
@@ -124,7 +124,7 @@ class TestContention:
         assert "try again when they are settled" in str(error)
         # The hop's time counts from its start, a little before it begins to wait.
         assert 0 < done.traversal.budget_wait_us <= done.traversal.latency_us
-        assert done.traversal.latency_us >= least_us
+        assert done.traversal.latency_us >= min_us
         assert CHEAP == await first.settled()
 
     async def test_a_turn_is_not_lost_with_one_that_is_denied(self) -> None:
@@ -177,7 +177,7 @@ class TestScopes:
         done = await bench.walk()
         error = done.error()
 
-        assert isinstance(error, BudgetSpent)
+        assert isinstance(error, BudgetExceeded)
         assert not isinstance(error, BudgetContended)
         assert ("workflow", "workflow") == (error.scope, done.traversal.finish.scope)
         assert "makes 1 model call and 0 of 0 are left of workflow 'w'" in str(error)
@@ -209,7 +209,7 @@ class TestScopes:
         bench = Bench(little=[Overloaded("busy", backend="little")], vault=vault)
         error = (await bench.walk()).error()
 
-        assert isinstance(error, BudgetSpent)
+        assert isinstance(error, BudgetExceeded)
         assert "session" == error.scope
         assert Amount(calls=1, hops=1) == await bench.settled()
 
@@ -278,7 +278,7 @@ class TestGuards:
     async def walked(self, spent: int, vault: MemoryVault | None = None, session: str = "s") -> Walked:
         vault = vault or MemoryVault()
         scope = Scope("default", "session", "s")
-        await vault.charge("earlier", (scope,), Amount(spent), Place())
+        await vault.charge("earlier", (scope,), Amount(spent), SpendPath())
         bench = Bench(self.PLAN, [SURE], [PARIS], vault)
         done = await bench.walk(asking(session=session))
 
@@ -358,7 +358,7 @@ class TestGuards:
         `decide` sees what is left, and neither holds nor counts anything.
         """
         vault = SlowVault()
-        await vault.charge("earlier", (Scope("default", "session", "s"),), Amount(6_000_000), Place())
+        await vault.charge("earlier", (Scope("default", "session", "s"),), Amount(6_000_000), SpendPath())
         bench = Bench(self.PLAN, vault=vault)
         preview = await bench.engine.decide(asking())
         statement = await bench.statement()
@@ -436,14 +436,14 @@ class Calling:
 
     def __init__(self) -> None:
         self.mesh: Mesh
-        self.errors: list[BudgetSpent] = []
+        self.errors: list[BudgetExceeded] = []
         self.asked = 0
 
     async def chat(self, request: ChatRequest) -> Reply:
         self.asked += 1
         try:
             return Reply((await self.mesh.route(request.messages, workflow="runaway")).answer)
-        except BudgetSpent as error:
+        except BudgetExceeded as error:
             self.errors.append(error)
             return Reply("I give up")
 
@@ -458,7 +458,7 @@ class TestRunaway:
         """
         backend = Scripted(*[SURE] * 6)
         async with Mesh(LOOP, backends={"little": backend}) as mesh:
-            with pytest.raises(BudgetSpent) as caught:
+            with pytest.raises(BudgetExceeded) as caught:
                 await for_ever(mesh)
 
         assert ("workflow", 5) == (caught.value.scope, backend.asked)

@@ -92,11 +92,11 @@ class TestHoldFirst:
         assert ("stopped", "cancelled", 3, "estimated") == (first.status, attempt.status, attempt.tokens_seen, attempt.basis)
         assert attempt.usage.input_tokens * 1_000 + 3 * 2_000 == attempt.cost_nano_usd
 
-        assert first.glimpse is not None
+        assert first.prefix_verdict is not None
         assert (3, False, {"confidence": pytest.approx(0.3), "output_tokens": 3.0}) == (
-            first.glimpse.tokens,
-            first.glimpse.committed,
-            first.glimpse.outputs,
+            first.prefix_verdict.tokens,
+            first.prefix_verdict.committed,
+            first.prefix_verdict.outputs,
         )
 
     async def test_a_short_reply_is_judged_whole(self) -> None:

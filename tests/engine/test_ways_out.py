@@ -13,7 +13,7 @@ import pytest
 from meshwalk.backends import roles
 from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.model import Amount, Caps, Limits
-from meshwalk.model.problems import BudgetContended, BudgetSpent, Malformed, Overloaded, Unreachable
+from meshwalk.model.problems import BudgetContended, BudgetExceeded, Malformed, Overloaded, Unreachable
 from meshwalk.trace import Entry, Outcome, Replied, Reply, Usage, Wish
 from meshwalk.walk import Walk
 from support.budgeting import NOTHING, PARIS, PLAN, SMALL, SURE, UNSURE, Bench, Clock, Script, SlowVault, asking, plus, shared
@@ -243,7 +243,7 @@ class TestBroken:
         def broken(messages: object) -> dict[str, str | float | bool]:
             raise ValueError(messages)
 
-        bench.engine.equip(bench.engine.shop._replace(features=broken))
+        bench.engine.with_deps(bench.engine.deps._replace(features=broken))
         done = await bench.walk()
 
         assert ("malformed", "node 'look' raised ValueError") == (done.traversal.finish.cause, done.reason)
@@ -366,7 +366,7 @@ class TestCalls:
         bench = Bench(PLAN, [], [], vault)
         error = (await bench.walk()).error()
 
-        assert isinstance(error, BudgetSpent)
+        assert isinstance(error, BudgetExceeded)
         assert "session" == error.scope
         assert ["exchange"] == vault.calls
 

@@ -52,7 +52,7 @@ class TestBackends:
                 queue=50,
                 queue_wait_us=2_000_000,
                 sticky="session",
-                breaker=Breaker(failures=3, share=0.4, window_us=20_000_000, least_calls=8, open_us=5_000_000),
+                breaker=Breaker(failures=3, share=0.4, window_us=20_000_000, min_calls=8, open_us=5_000_000),
             )
             == GRAPH.backends["large"].traffic
         )

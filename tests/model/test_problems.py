@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from meshwalk.model import problems
 from meshwalk.model.problems import (
     BackendError,
-    BudgetSpent,
+    BudgetExceeded,
     GraphError,
     MeshwalkError,
     Overloaded,
@@ -207,7 +207,7 @@ class TestErrors:
         """
         An error that ended a walk says which walk, where, and in which scope.
         """
-        error = BudgetSpent("too dear", traversal_id="t-1", node="large", error_class="budget", scope="request")
+        error = BudgetExceeded("too dear", traversal_id="t-1", node="large", error_class="budget", scope="request")
 
         assert ("too dear", "t-1", "large", "budget", "request") == (
             str(error), error.traversal_id, error.node, error.error_class, error.scope,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
-from meshwalk.records.store import Shelf, TraceStore
+from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.review.replay import explain_decision, replay, replay_all
 from meshwalk.trace import Decision, Finish, Granted, Outcome, Replied, Traversal, View, decode, encode
 from support.helpers import WalkPair, plan_of
@@ -51,20 +51,20 @@ def stricter() -> Plan:
     return plan_of(TRIAGE.replace("output.confidence >= thresholds.confident", "output.confidence > 0.95"))
 
 
-def stored(folder: Path, *pairs: tuple[Traversal, Plan]) -> Shelf:
+def stored(folder: Path, *pairs: tuple[Traversal, Plan]) -> TraceReader:
     """
     Store each traversal with its plan, and open the shelf.
     """
 
     async def main() -> None:
-        store = TraceStore(folder)
+        store = TraceWriter(folder)
         for traversal, plan in pairs:
             store.record(traversal, plan)
         await store.aclose()
 
     anyio.run(main)
 
-    return Shelf(folder)
+    return TraceReader(folder)
 
 
 class TestReplay:

@@ -9,19 +9,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from meshwalk.budgets import Line, Place, Statement
+from meshwalk.budgets import AccountReport, SpendLine, SpendPath
 from meshwalk.budgets.vaults import MemoryVault, Vault
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, ScopeKind
 from meshwalk.model.problems import (
     BackendFailed,
-    BudgetSpent,
-    DeadlineMissed,
+    BudgetExceeded,
+    DeadlineExceeded,
     Overloaded,
     RequestError,
     SetupError,
     Unreachable,
-    VaultAway,
+    VaultUnavailable,
 )
 from meshwalk.plan import Plan
 from meshwalk.server import Operator, serve
@@ -92,7 +92,7 @@ class TestListing:
         assert (Caps(), Caps(1_000_000_000, calls=3)) == (account.caps, card.graph_caps)
         assert (Amount(), 0, Amount(), Amount()) == (account.held, account.holds, account.overrun, account.assumed)
         assert (None, None) == (account.window_us, account.window_ends_unix_us)
-        assert (Line(Place("shared", "intake > only"), account.spent),) == account.lines
+        assert (SpendLine(SpendPath("shared", "intake > only"), account.spent),) == account.lines
 
     async def test_window(self) -> None:
         """
@@ -208,7 +208,7 @@ class TestSetting:
         async with books() as client:
             await client.route("hi", session="s-1")
             await client.set_budget("session", "s-1", Caps(calls=1), key=KEY)
-            with pytest.raises(BudgetSpent) as caught:
+            with pytest.raises(BudgetExceeded) as caught:
                 await client.route("hi", session="s-1")
             (card,) = (await client.budgets(scope="session")).accounts
             await client.set_budget("session", "s-1", Caps(), key=KEY)
@@ -225,7 +225,7 @@ class TestSetting:
         async with books() as client:
             for _ in range(3):
                 await client.route("hi", session="s-1")
-            with pytest.raises(BudgetSpent):
+            with pytest.raises(BudgetExceeded):
                 await client.route("hi", session="s-1")
             await client.set_budget("session", "s-1", Caps(calls=4), key=KEY)
 
@@ -277,9 +277,9 @@ class TestSetting:
 
 
 class _Away(MemoryVault):
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[Statement]:
+    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         del tenant, kind, name
-        raise VaultAway("the books do not answer")
+        raise VaultUnavailable("the books do not answer")
 
 
 class TestAway:
@@ -288,7 +288,7 @@ class TestAway:
         The operator is told so in the vault's own words.
         """
         async with books(vault=_Away()) as client:
-            with pytest.raises(VaultAway, match="the books do not answer"):
+            with pytest.raises(VaultUnavailable, match="the books do not answer"):
                 await client.budgets()
 
 
@@ -318,7 +318,7 @@ class TestRetries:
         """
         gate = Gate()
         async with books(backend=gate) as client:
-            with pytest.raises(DeadlineMissed):
+            with pytest.raises(DeadlineExceeded):
                 await client.route("hi", session="s-1", idempotency_key="k-1", timeout=0.5)
             gate.open.set()
             second = await client.route("hi", session="s-1", idempotency_key="k-1", timeout=20)

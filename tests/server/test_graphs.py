@@ -13,7 +13,7 @@ from meshwalk.model import Caps, Limits, Price
 from meshwalk.model.problems import RequestError
 from meshwalk.server import serve
 from meshwalk.wire.client import Client, NotFound
-from meshwalk.wire.types import AttributeCard, BackendCard, BudgetCard, EdgeCard, ThresholdCard
+from meshwalk.wire.types import AttributeInfo, BackendInfo, BudgetInfo, EdgeInfo, ThresholdInfo
 from support.helpers import plan_of
 from support.serving import ALONE, DESK, desk
 
@@ -62,8 +62,8 @@ class TestDescribe:
         assert 0.5 == described.pressure_from
         assert Limits(input_tokens=900, calls=3) == described.limits
         assert (
-            BudgetCard("session", Caps(cost_nano_usd=10**9, hops=90), 3_600_000_000, 0.8, True, "closed"),
-            BudgetCard("tenant", Caps(input_tokens=10**6, output_tokens=10**5, calls=99), None, 0.25, False, "local"),
+            BudgetInfo("session", Caps(cost_nano_usd=10**9, hops=90), 3_600_000_000, 0.8, True, "closed"),
+            BudgetInfo("tenant", Caps(input_tokens=10**6, output_tokens=10**5, calls=99), None, 0.25, False, "local"),
         ) == described.budgets
 
     async def test_what_a_caller_may_send(self) -> None:
@@ -75,8 +75,8 @@ class TestDescribe:
         attributes = {attribute.name: attribute for attribute in described.attributes}
 
         assert {"urgency", "correctness", "task", "weight", "polite"} == attributes.keys()
-        assert AttributeCard("task", "string", ("prose", "proof"), None, "prose", "what is asked for") == attributes["task"]
-        assert AttributeCard("weight", "number", (), (0.0, 1.0), None, "") == attributes["weight"]
+        assert AttributeInfo("task", "string", ("prose", "proof"), None, "prose", "what is asked for") == attributes["task"]
+        assert AttributeInfo("weight", "number", (), (0.0, 1.0), None, "") == attributes["weight"]
         assert attributes["polite"].default is True
         assert ("max_tokens", "temperature") == described.params
         assert Limits(cost_nano_usd=500_000_000, input_bytes=2000) == described.limits
@@ -90,12 +90,12 @@ class TestDescribe:
         nodes = {node.name: node for node in described.nodes}
 
         assert ("intake", ["intake", "small", "large", "sorry"]) == (described.start, list(nodes))
-        assert EdgeCard("hard", "large", "request.correctness == 'strict'", (), "", "") == nodes["intake"].next[1]
-        assert EdgeCard("", "large", "", ("overloaded",), "", "") == nodes["small"].on_error[0]
+        assert EdgeInfo("hard", "large", "request.correctness == 'strict'", (), "", "") == nodes["intake"].next[1]
+        assert EdgeInfo("", "large", "", ("overloaded",), "", "") == nodes["small"].on_error[0]
         assert ("primary", "big", 15_000_000) == (nodes["large"].role, nodes["large"].backend, nodes["large"].deadline_us)
-        assert (ThresholdCard("sure", 0.5, (0.0, 1.0), ""),) == described.thresholds
+        assert (ThresholdInfo("sure", 0.5, (0.0, 1.0), ""),) == described.thresholds
         assert (
-            BackendCard("little", "simulated", "", "quick", Price(1_000_000_000, 2_000_000_000), 4096) == described.backends[0]
+            BackendInfo("little", "simulated", "", "quick", Price(1_000_000_000, 2_000_000_000), 4096) == described.backends[0]
         )
 
     async def test_prices_in_parts(self) -> None:

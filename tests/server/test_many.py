@@ -17,9 +17,9 @@ import pytest
 from meshwalk.backends.base import ChatRequest
 from meshwalk.model import Limits
 from meshwalk.model.problems import MeshwalkError, SetupError
-from meshwalk.server.many import MOST_HELD, MOST_HELD_BYTES
+from meshwalk.server.many import MAX_HELD, MAX_HELD_BYTES
 from meshwalk.trace import Outcome, Reply
-from meshwalk.wire.client import CallFailed, Client
+from meshwalk.wire.client import Client, RpcError
 from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
 from support.serving import Gate, Listing, Scripted, desk, saying
 
@@ -195,7 +195,7 @@ class TestClient:
             await server.stop(0.05)
             failures = await asyncio.gather(*tasks, return_exceptions=True)
 
-        assert [CallFailed] * 5 == [type(failure) for failure in failures]
+        assert [RpcError] * 5 == [type(failure) for failure in failures]
 
     async def test_a_closed_stream_is_refused(self) -> None:
         """
@@ -275,28 +275,28 @@ class TestServer:
         gate, full = Gate(), anyio.Event()
 
         async def script(request: ChatRequest) -> Reply:
-            if len(little.asked) == MOST_HELD:
+            if len(little.asked) == MAX_HELD:
                 full.set()
             return await gate.chat(request)
 
         little = Scripted(script)
         async with desk({"little": little}) as (client, _), stream_to(client) as call:
-            await call.write(routing_pb2.RouteManyRequest(items=[item(seq) for seq in range(1, MOST_HELD + 101)]))
+            await call.write(routing_pb2.RouteManyRequest(items=[item(seq) for seq in range(1, MAX_HELD + 101)]))
             await full.wait()
             # A whole round trip on the same connection later there are still no more.
             await client.graphs()
             asked = len(little.asked)
             gate.open.set()
-            results = await results_of(call, MOST_HELD + 100)
+            results = await results_of(call, MAX_HELD + 100)
 
-        assert MOST_HELD == asked
-        assert MOST_HELD + 100 == len({result.seq for result in results})
+        assert MAX_HELD == asked
+        assert MAX_HELD + 100 == len({result.seq for result in results})
 
     async def test_a_caller_that_does_not_read_holds_its_walks_back(self) -> None:
         """
         Where results are not fetched, so many bytes of them wait and no more, and the rest is walked once they are.
         """
-        size, count = MOST_HELD_BYTES // 64, 400
+        size, count = MAX_HELD_BYTES // 64, 400
         little = saying("x" * size)
         async with desk({"little": little}) as (client, _), stream_to(client) as call:
             await call.write(routing_pb2.RouteManyRequest(items=[item(seq) for seq in range(1, count + 1)]))

@@ -15,10 +15,10 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import Limits, Sampling
 from meshwalk.model.problems import (
     BackendFailed,
-    BudgetSpent,
-    DeadlineMissed,
-    DeadlineSpent,
-    HopsSpent,
+    BudgetExceeded,
+    DeadlineExceeded,
+    DeadlineExpired,
+    HopLimitExceeded,
     InputTooLarge,
     Overloaded,
     RequestError,
@@ -27,7 +27,7 @@ from meshwalk.model.problems import (
 from meshwalk.server import serve
 from meshwalk.trace import Form, Message, Outcome, Reply, ResponseFormat, Tool, ToolCall, Usage
 from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, Routed
-from meshwalk.wire.errors import CallFailed, Internal, NotFound
+from meshwalk.wire.errors import Internal, NotFound, RpcError
 from support.helpers import plan_of, words_of
 from support.serving import ALONE, DESK, Gate, Listing, Scripted, desk, raising, saying
 
@@ -277,7 +277,7 @@ class TestBadRequests:
         A `limits.deadline` of nothing is DEADLINE_EXCEEDED, with the field named.
         """
         async with desk() as (client, _):
-            with pytest.raises(DeadlineSpent) as caught:
+            with pytest.raises(DeadlineExpired) as caught:
                 await client.route("hi", limits=Limits(deadline_us=0))
 
         assert ["limits.deadline"] == fields(caught.value)
@@ -338,7 +338,7 @@ class TestFailedWalks:
         A call that could cost too much is RESOURCE_EXHAUSTED, with the scope.
         """
         async with desk() as (client, _):
-            with pytest.raises(BudgetSpent) as caught:
+            with pytest.raises(BudgetExceeded) as caught:
                 await client.route("Say hello.", limits=Limits(cost_nano_usd=1))
 
         assert ("small", "request") == (caught.value.node, caught.value.scope)
@@ -348,7 +348,7 @@ class TestFailedWalks:
         A walk that may make no further hop is RESOURCE_EXHAUSTED.
         """
         async with desk() as (client, _):
-            with pytest.raises(HopsSpent, match=r"raise limits\.hops"):
+            with pytest.raises(HopLimitExceeded, match=r"raise limits\.hops"):
                 await client.route("Say hello.", limits=Limits(hops=1))
 
     async def test_neither_prompt_nor_exception_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -414,7 +414,7 @@ class TestDeadlines:
         """
         listing = Listing()
         async with desk({"little": Gate()}, sinks=[listing]) as (client, _):
-            with pytest.raises(DeadlineMissed) as caught:
+            with pytest.raises(DeadlineExceeded) as caught:
                 await client.route("Say hello.", limits=Limits(deadline_us=50_000))
 
         assert (listing.traversals[0].traversal_id, "small") == (caught.value.traversal_id, caught.value.node)
@@ -426,7 +426,7 @@ class TestDeadlines:
         gate = Gate()
         async with desk({"little": gate}) as (client, _):
             await client.graphs()
-            with pytest.raises(DeadlineMissed):
+            with pytest.raises(DeadlineExceeded):
                 await client.route("Say hello.", timeout=0.5)
             await gate.left.wait()
 
@@ -536,7 +536,7 @@ class TestRouteStream:
                 async for event in client.stream("Say hello.", limits=Limits(cost_nano_usd=1)):
                     events.append(event)  # noqa: PERF401 (a comprehension would lose them with the error)
 
-            with pytest.raises(BudgetSpent) as caught:
+            with pytest.raises(BudgetExceeded) as caught:
                 await listen()
         last = events[-1]
         assert isinstance(last, HopFinished)
@@ -646,7 +646,7 @@ async def test_an_unbounded_call_under_a_cap() -> None:
         """
     )
     async with desk(plan=plan) as (client, _):
-        with pytest.raises(BudgetSpent, match="cannot be bounded"):
+        with pytest.raises(BudgetExceeded, match="cannot be bounded"):
             await client.route("hi", limits=Limits(cost_nano_usd=1_000))
 
 
@@ -667,7 +667,7 @@ async def test_no_server() -> None:
     async with desk() as (_, server):
         port = server.port
     async with Client(f"127.0.0.1:{port}") as client:
-        with pytest.raises(CallFailed, match=rf"127\.0\.0\.1:{port}.*meshwalk serve") as caught:
+        with pytest.raises(RpcError, match=rf"127\.0\.0\.1:{port}.*meshwalk serve") as caught:
             await client.route("hi")
 
     assert "UNAVAILABLE" == caught.value.code

@@ -17,7 +17,7 @@ from meshwalk.model.problems import InputTooLarge, SetupError
 from meshwalk.server import Server, serve
 from meshwalk.server.serving import SERVICES
 from meshwalk.trace import Outcome
-from meshwalk.wire.client import CallFailed, Client
+from meshwalk.wire.client import Client, RpcError
 from support.serving import ALONE, DESK, Gate, Listing, desk, saying
 
 
@@ -84,7 +84,7 @@ class TestListening:
         async with desk() as (client, _):
             with pytest.raises(InputTooLarge):
                 await client.route("x" * (3 << 20))
-            with pytest.raises(CallFailed, match="RESOURCE_EXHAUSTED"):
+            with pytest.raises(RpcError, match="RESOURCE_EXHAUSTED"):
                 await client.route("x" * (5 << 20))
             done = await client.route("hi")
 
@@ -196,7 +196,7 @@ class TestStopping:
             async def ask() -> None:
                 try:
                     await client.route("hi")
-                except CallFailed as error:
+                except RpcError as error:
                     failures.append(error.code)
 
             tasks.start_soon(ask)

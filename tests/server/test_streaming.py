@@ -82,8 +82,8 @@ class TestRouteStream:
         assert ["The capital ", "is ", "Paris."] == [event.text for event in events if isinstance(event, AnswerDelta)]
         assert isinstance(final, Routed)
         assert "The capital is Paris." == final.answer
-        assert final.hops[0].glimpse is not None
-        assert (2, True) == (final.hops[0].glimpse.tokens, final.hops[0].glimpse.committed)
+        assert final.hops[0].prefix_verdict is not None
+        assert (2, True) == (final.hops[0].prefix_verdict.tokens, final.hops[0].prefix_verdict.committed)
 
     async def test_the_first_piece_does_not_wait_for_the_last(self) -> None:
         """

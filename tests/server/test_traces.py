@@ -14,7 +14,7 @@ import pytest
 from meshwalk.backends.base import ChatRequest
 from meshwalk.mesh import Mesh
 from meshwalk.model.problems import BackendFailed, RequestError, SetupError, TraceError, Unreachable
-from meshwalk.records.store import Shelf, TraceStore
+from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, NotFound
@@ -38,9 +38,9 @@ async def stored(folder: Path) -> AsyncIterator[tuple[Client, Callable[[], Await
             raise Unreachable("gone", backend="little")
         return Reply("small talk", confidence=0.9)
 
-    store = TraceStore(folder)
+    store = TraceWriter(folder)
     try:
-        with Shelf(folder) as shelf:
+        with TraceReader(folder) as shelf:
             async with (
                 Mesh(DESK, backends={"little": Scripted(script), "big": saying("large words")}, sinks=[store]) as mesh,
                 serve([mesh], shelf=shelf) as server,
@@ -48,7 +48,7 @@ async def stored(folder: Path) -> AsyncIterator[tuple[Client, Callable[[], Await
             ):
 
                 async def settle() -> None:
-                    mesh.hand_over()
+                    mesh.flush_records()
                     await store.flush()
 
                 yield client, settle
@@ -113,7 +113,7 @@ class TestGetTraversal:
         async with stored(tmp_path) as (client, settle):
             done = await client.route("Say hello.")
             await settle()
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             async with (
                 Mesh(ALONE) as mesh,
                 serve([mesh], shelf=shelf) as server,

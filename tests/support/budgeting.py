@@ -12,11 +12,11 @@ from anyio.lowlevel import checkpoint
 from hypothesis import strategies as st
 
 from meshwalk.backends.base import ChatRequest
-from meshwalk.budgets import Answer, Hold, Scope, Settlement, Standing, Statement
+from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope, Settlement
 from meshwalk.budgets.vaults import Claim, MemoryVault, Vault
 from meshwalk.engine import Engine, Observer, Walked
 from meshwalk.model import Amount, Limits
-from meshwalk.model.problems import BackendError, Malformed, Overloaded, Unreachable, VaultAway
+from meshwalk.model.problems import BackendError, Malformed, Overloaded, Unreachable, VaultUnavailable
 from meshwalk.plan import Plan
 from meshwalk.review.replay import replay
 from meshwalk.trace import (
@@ -128,14 +128,14 @@ class SlowVault(MemoryVault):
         self.back: anyio.Event | None = None
         self.asked = anyio.Event()
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
+    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         await self._come("look")
         standings = await super().look(scopes)
         await self._go(self.mode)
 
         return standings
 
-    async def exchange(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         mode = self.mode
         await self._come("exchange")
         answer = await super().exchange(settlement, hold)
@@ -156,12 +156,12 @@ class SlowVault(MemoryVault):
         self.calls.append(what)
         self.asked.set()
         if self.mode == "away":
-            raise VaultAway("the fake vault is away")
+            raise VaultUnavailable("the fake vault is away")
         await (checkpoint() if self.gate is None else self.gate.wait())
 
     async def _go(self, mode: str) -> None:
         if mode == "lost":
-            raise VaultAway("the fake vault's answer was lost")
+            raise VaultUnavailable("the fake vault's answer was lost")
         await (checkpoint() if self.back is None else self.back.wait())
 
 
@@ -256,7 +256,7 @@ class Bench:
     async def walk(self, request: Request | None = None, observe: Observer | None = None) -> Walked:
         return await self.engine.walk(request or asking(), observe)
 
-    async def statement(self, kind: str = "session", name: str = "s") -> Statement:
+    async def statement(self, kind: str = "session", name: str = "s") -> AccountReport:
         """
         Return the one account of a scope.
         """

@@ -192,8 +192,12 @@ def told(said: str, traversal: Traversal, plan: Plan, spans: Sequence[ReadableSp
 def _told_of_hop(hop: Hop, pauses: Iterator[float]) -> Iterator[str]:
     outputs = ", ".join(f"{name} {_short(value)}" for name, value in hop.outputs.items() if name in _OUTPUTS)
     error = f" {hop.error_class}" if hop.error_class and hop.error_class != hop.status else ""
-    glimpse = f", {'passed on' if hop.glimpse.committed else 'stopped'} after {hop.glimpse.tokens}" if hop.glimpse else ""
-    yield f"{hop.node:<8} {hop.status}{error}{glimpse}{outputs and f', {outputs}'}"
+    prefix_verdict = (
+        f", {'passed on' if hop.prefix_verdict.committed else 'stopped'} after {hop.prefix_verdict.tokens}"
+        if hop.prefix_verdict
+        else ""
+    )
+    yield f"{hop.node:<8} {hop.status}{error}{prefix_verdict}{outputs and f', {outputs}'}"
     for attempt in hop.attempts:
         yield f"  {_told_of_attempt(attempt, pauses)}"
 

@@ -283,7 +283,7 @@ def _body(exchange: Exchange) -> dict[str, Any]:
     if (reason := act.options.get("finish", "stop")) != "no":
         choice["finish_reason"] = reason
     if exchange.seen.asked.get("logprobs") and "p" in act.options:
-        choice["logprobs"] = _chances(act, act.text.split(" "))
+        choice["logprobs"] = _probabilities(act, act.text.split(" "))
 
     return _frame(exchange, choices=[choice]) | ({} if act.options.get("usage") == "no" else {"usage": _usage(act)})
 
@@ -292,7 +292,7 @@ def _event(exchange: Exchange, *, delta: dict[str, Any], reason: str | None = No
     act = exchange.act
     choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": reason}
     if exchange.seen.asked.get("logprobs") and "p" in act.options and "content" in delta:
-        choice["logprobs"] = _chances(act, [delta["content"]])
+        choice["logprobs"] = _probabilities(act, [delta["content"]])
 
     return f"data: {json.dumps(_frame(exchange, choices=[choice]))}\n\n"
 
@@ -301,7 +301,7 @@ def _frame(exchange: Exchange, **rest: Any) -> dict[str, Any]:
     return {"id": "chat-1", "object": "chat.completion", "model": exchange.seen.asked.get("model", ""), **rest}
 
 
-def _chances(act: Act, tokens: list[str]) -> dict[str, Any]:
+def _probabilities(act: Act, tokens: list[str]) -> dict[str, Any]:
     chance = float(act.options["p"])
     other = {"token": "?", "logprob": log(max(1e-9, 1 - chance))}
 

@@ -115,7 +115,7 @@ class Fitted(NamedTuple):
     Hold what walks under each of several values of one threshold gave, and find the value that does best within a cost.
     """
 
-    most_cost: float
+    max_cost: float
     walks: Mapping[float, Sequence[Scored]]
 
     def of(self, value: float, half: int | None = None) -> Figures:
@@ -129,7 +129,7 @@ class Fitted(NamedTuple):
         Return the value with the highest quality on *half* that costs no more there than it may; of equals the cheaper.
         """
         found = {value: self.of(value, half) for value in self.walks}
-        within = [value for value, those in found.items() if those.cost <= self.most_cost]
+        within = [value for value, those in found.items() if those.cost <= self.max_cost]
 
         return max(within, key=lambda value: (found[value].gain, -found[value].cost))
 

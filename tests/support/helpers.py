@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from textwrap import dedent
 
-from meshwalk.budgets import REQUEST, Account, Need, Place, refusal_of
+from meshwalk.budgets import REQUEST, Account, Need, SpendPath, refusal_of
 from meshwalk.loader import read_graph
 from meshwalk.model import Amount, Caps, Limits, Value
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.hops import Hop
 from meshwalk.trace import (
-    AtLength,
     Attempt,
     Began,
     Denied,
     Entry,
     Facts,
     Finish,
+    FullTrace,
     Granted,
     Replied,
     Reserve,
@@ -82,7 +82,7 @@ class OwnScope:
         Replace what is held, if anything is.
         """
         if self._held is not None:
-            self._account.settle(self._held.amount, spent, Place(), bounded=(True,) * 5, assumed=False)
+            self._account.settle(self._held.amount, spent, SpendPath(), bounded=(True,) * 5, assumed=False)
             self._held = None
 
     @property
@@ -113,7 +113,7 @@ def traversal_of(steps: list[tuple[Entry, tuple[Wish, ...]]], walk: Walk) -> Tra
         parent_span_id="",
         sampled=True,
         began_unix_us=1_800_000_000_000_000,
-        told=AtLength(walk.path, steps, walk.decisions),
+        told=FullTrace(walk.path, steps, walk.decisions),
     )
 
 

@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanKind
 
 from conftest import ROOT
 from meshwalk.backends.roles import estimate_tokens
-from meshwalk.budgets import Place, Scope
+from meshwalk.budgets import Scope, SpendPath
 from meshwalk.budgets.vaults import DEFAULT_TENANT, MemoryVault
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
@@ -201,7 +201,7 @@ class Stage:
         """
         (budget,) = [one for one in self.mesh.plan.graph.budgets.values() if one.scope == "session"]
         scope = Scope(DEFAULT_TENANT, "session", session, budget.window_us, budget.caps, budget.away)
-        await self.vault.charge("before", (scope,), Amount(int(Decimal(session_usd) * 1_000_000_000)), Place())
+        await self.vault.charge("before", (scope,), Amount(int(Decimal(session_usd) * 1_000_000_000)), SpendPath())
 
 
 def _heard(done: Routed) -> Heard:

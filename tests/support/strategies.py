@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 from meshwalk.budgets import Need
 from meshwalk.model import Amount, Caps, Limits, Role, Sampling, Value
 from meshwalk.model.signals import Section
-from meshwalk.records.hops import VERDICTS, Considered, Glimpse, Hop, HopStatus
+from meshwalk.records.hops import VERDICTS, Considered, Hop, HopStatus, PrefixVerdict
 from meshwalk.trace import (
-    AtLength,
     Attempt,
     Basis,
     Began,
-    Called,
+    CompactCall,
+    CompactHop,
+    CompactTrace,
     Content,
     Decision,
     Entry,
     Facts,
     Finish,
-    Leg,
+    FullTrace,
     Message,
     Scopes,
     Source,
-    Straight,
     Timing,
     Traversal,
     Usage,
@@ -45,7 +45,7 @@ VALUES: st.SearchStrategy[Value] = st.one_of(WORDS, REAL, st.booleans())
 _BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
     int: WHOLE,
     int | None: st.none() | WHOLE,
-    Called | None: st.deferred(lambda: st.none() | filled(Called)),
+    CompactCall | None: st.deferred(lambda: st.none() | filled(CompactCall)),
     str: WORDS,
     float: REAL,
     float | None: st.none() | REAL,
@@ -74,7 +74,7 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
     return st.from_type(hint)
 
 
-_PARTS = {Amount, Attempt, Called, Caps, Facts, Leg, Limits, Message, Sampling, Scopes, Timing, Usage, View}
+_PARTS = {Amount, Attempt, CompactCall, Caps, Facts, CompactHop, Limits, Message, Sampling, Scopes, Timing, Usage, View}
 
 ENTRIES: st.SearchStrategy[Entry] = st.one_of([filled(kind) for kind in get_args(Entry)])
 WISHES: st.SearchStrategy[Wish] = st.one_of([filled(kind) for kind in get_args(Wish)])
@@ -92,8 +92,10 @@ def traversals(draw: st.DrawFn) -> Traversal:
     last = (draw(ENTRIES), (draw(filled(Finish)),))
     content = st.builds(Content, messages=_value(tuple[Message, ...]), answer=WORDS)
 
-    at_length = AtLength(draw(st.lists(WORDS, max_size=3)), [first, *steps, last], draw(st.lists(filled(Decision), max_size=3)))
-    straight = filled(Straight).filter(lambda straight: bool(straight.legs))
+    at_length = FullTrace(
+        draw(st.lists(WORDS, max_size=3)), [first, *steps, last], draw(st.lists(filled(Decision), max_size=3))
+    )
+    straight = filled(CompactTrace).filter(lambda straight: bool(straight.legs))
 
     return Traversal(
         draw(filled(Source)),
@@ -128,7 +130,7 @@ def hops(draw: st.DrawFn) -> Hop:
     hop.usage = draw(filled(Usage))
     hop.basis = draw(st.sampled_from(get_args(Basis)))
     hop.outputs = draw(_OUTPUTS)
-    hop.glimpse = draw(st.none() | st.builds(Glimpse, _INT64, _INT64, _OUTPUTS, st.booleans()))
+    hop.prefix_verdict = draw(st.none() | st.builds(PrefixVerdict, _INT64, _INT64, _OUTPUTS, st.booleans()))
     hop.granted_views, hop.views = draw(st.tuples(_VIEWS, _VIEWS))
     hop.error_class, hop.message, hop.scope = draw(WORDS), draw(WORDS), draw(WORDS)
     if draw(st.booleans()):

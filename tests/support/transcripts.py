@@ -39,8 +39,8 @@ from meshwalk.trace import (
     Facts,
     Failed,
     Finish,
-    Glimpsed,
     Granted,
+    PrefixJudged,
     Replied,
     Reserve,
     Settle,
@@ -109,7 +109,7 @@ class Stage:
     def _glimpse(self, words: list[str]) -> Iterator[str]:
         outputs = _values(words[1:])
         self._at += _us(str(outputs.pop("after", "0s")))
-        yield from self._feed(Glimpsed(self._pair.hop, self._at, outputs, int(words[0])))
+        yield from self._feed(PrefixJudged(self._pair.hop, self._at, outputs, int(words[0])))
 
     def _stopped(self, words: list[str]) -> Iterator[str]:
         attempts = self._attempts(_values(words), "cancelled")

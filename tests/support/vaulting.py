@@ -30,7 +30,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from meshwalk.budgets import Answer, Hold, Ledger, Need, Place, Scope, Settlement, Standing, Statement
+from meshwalk.budgets import AccountReport, Answer, Balance, Ledger, Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US
 from meshwalk.budgets.vaults import Claim, Vault
 from meshwalk.budgets.vaults.memory import in_order
@@ -49,7 +49,7 @@ TENANTS = ("ada", "bob")
 NAMES = ("s-1", "", "a b:c", "{x}/y", "q\"'\\", "größe ☃ 漢字", "%2F\n\t", "0", "*?[a]")
 IDS = ("h1", "h2", "h:3", "{4} ö", "5")
 WINDOWS = (None, 10 * SECOND, HOUR)
-PLACES = (Place(), Place("support-desk", "intake → screen"), Place("g", "a/b:c"))
+PLACES = (SpendPath(), SpendPath("support-desk", "intake → screen"), SpendPath("g", "a/b:c"))
 
 
 class Clock:
@@ -96,11 +96,11 @@ def scopes(draw: st.DrawFn, tenant: str) -> tuple[Scope, ...]:
 
 
 @st.composite
-def holds(draw: st.DrawFn) -> Hold:
+def holds(draw: st.DrawFn) -> Reservation:
     tenant = draw(st.sampled_from(TENANTS))
     lease_us = draw(st.sampled_from([1, SECOND, 15 * SECOND, 2 * HOUR]))
 
-    return Hold(draw(st.sampled_from(IDS)), draw(scopes(tenant)), draw(needs()), lease_us, draw(st.sampled_from(PLACES)))
+    return Reservation(draw(st.sampled_from(IDS)), draw(scopes(tenant)), draw(needs()), lease_us, draw(st.sampled_from(PLACES)))
 
 
 def settlements() -> st.SearchStrategy[Settlement]:
@@ -140,7 +140,7 @@ class VaultMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.ledger = Ledger()
         self.claims = Claims()
-        self._asked: dict[tuple[str, str], Hold] = {}
+        self._asked: dict[tuple[str, str], Reservation] = {}
         self._charged: set[tuple[str, str]] = set()
         self._stack = ExitStack()
         self._portal: BlockingPortal = self._stack.enter_context(start_blocking_portal("asyncio"))
@@ -178,7 +178,7 @@ class VaultMachine(RuleBasedStateMachine):
         self.clock.now = (self.clock.now // (10 * SECOND) + 1) * 10 * SECOND
 
     @rule(data=st.data(), hold=holds(), settlement=st.one_of(st.none(), settlements()))
-    def hold(self, data: st.DataObject, hold: Hold, settlement: Settlement | None) -> None:
+    def hold(self, data: st.DataObject, hold: Reservation, settlement: Settlement | None) -> None:
         key = hold.scopes[0].tenant, hold.id
         if settlement is None or (settlement.tenant, settlement.id) != key:
             # One id is one question: while it is held, it is asked again as it was asked.
@@ -201,7 +201,7 @@ class VaultMachine(RuleBasedStateMachine):
         self._exchange(data, Settlement(tenant, id_, spent, assumed), None)
 
     @rule(data=st.data(), hold=holds(), spent=amounts(20), assumed=st.booleans())
-    def charge(self, data: st.DataObject, hold: Hold, spent: Amount, *, assumed: bool) -> None:
+    def charge(self, data: st.DataObject, hold: Reservation, spent: Amount, *, assumed: bool) -> None:
         key = hold.scopes[0].tenant, hold.id
         self.ledger.expire(self.clock.now)
         if key in self._charged and key not in self.ledger._known:
@@ -273,14 +273,14 @@ class VaultMachine(RuleBasedStateMachine):
     def _door(self, data: st.DataObject) -> Vault:
         return self._doors[data.draw(st.integers(0, len(self._doors) - 1))] if len(self._doors) > 1 else self._doors[0]
 
-    def _exchange(self, data: st.DataObject, settlement: Settlement | None, hold: Hold | None) -> None:
+    def _exchange(self, data: st.DataObject, settlement: Settlement | None, hold: Reservation | None) -> None:
         expected = self.ledger.exchange(self.clock.now, settlement, hold)
         if hold is not None:
             self._asked[hold.scopes[0].tenant, hold.id] = hold
 
         assert expected == self.run(self._door(data).exchange, settlement, hold)
 
-    def _kept(self, statements: Sequence[Statement]) -> list[Statement]:
+    def _kept(self, statements: Sequence[AccountReport]) -> list[AccountReport]:
         """
         Leave out windows that ended so long ago that a vault may have dropped them.
         """
@@ -296,11 +296,11 @@ def session(name: str = "s-1", tenant: str = "ada", **caps: int) -> Scope:
     return Scope(tenant, "session", name, None, Caps(**caps))
 
 
-def hold_of(id_: str, *scopes: Scope, cost: int, lease_us: int = 60 * SECOND) -> Hold:
+def hold_of(id_: str, *scopes: Scope, cost: int, lease_us: int = 60 * SECOND) -> Reservation:
     """
     Ask to hold *cost* in *scopes*.
     """
-    return Hold(id_, scopes, Need(cost_nano_usd=cost), lease_us, Place("g", "a → b"))
+    return Reservation(id_, scopes, Need(cost_nano_usd=cost), lease_us, SpendPath("g", "a → b"))
 
 
 def spent(cost: int) -> Amount:
@@ -310,7 +310,7 @@ def spent(cost: int) -> Amount:
     return Amount(cost_nano_usd=cost)
 
 
-async def standing(vault: Vault, scope: Scope) -> Standing:
+async def standing(vault: Vault, scope: Scope) -> Balance:
     """
     Look at one scope.
     """
@@ -345,7 +345,7 @@ class VaultContract:
         granted = await vault.exchange(None, hold_of("h", scope, cost=6))
         answer = await other.exchange(None, hold_of("i", scope, cost=6))
 
-        assert Answer(None, (Standing(scope.caps, Amount(), spent(6)),)) == granted
+        assert Answer(None, (Balance(scope.caps, Amount(), spent(6)),)) == granted
         assert answer.refusal is not None
         assert answer.refusal.contended
 
@@ -357,7 +357,7 @@ class VaultContract:
         await vault.exchange(None, hold_of("h", scope, cost=10))
         answer = await other.exchange(Settlement("ada", "h", spent(3)), hold_of("i", scope, cost=7))
 
-        assert Answer(None, (Standing(scope.caps, spent(3), spent(7)),)) == answer
+        assert Answer(None, (Balance(scope.caps, spent(3), spent(7)),)) == answer
 
     async def test_refused_in_one_scope_holds_in_none(self, vault: Vault) -> None:
         """
@@ -380,7 +380,7 @@ class VaultContract:
 
         assert answer.refusal is not None
         assert not answer.refusal.contended
-        assert (Standing(scope.caps, spent(9), Amount()),) == answer.standings
+        assert (Balance(scope.caps, spent(9), Amount()),) == answer.standings
 
     async def test_lease_that_ends_is_charged_at_its_worst(self, vault: Vault, other: Vault, clock: Clock) -> None:
         """
@@ -390,7 +390,7 @@ class VaultContract:
         await vault.exchange(None, hold_of("h", scope, cost=8, lease_us=5))
         clock.now += 5
 
-        assert Standing(scope.caps, spent(8), Amount()) == await standing(other, scope)
+        assert Balance(scope.caps, spent(8), Amount()) == await standing(other, scope)
 
         await vault.exchange(Settlement("ada", "h", spent(1)), None)
         (statement,) = await other.statements("ada")
@@ -412,7 +412,7 @@ class VaultContract:
         """
         scope = session(cost_nano_usd=10)
         for door in (vault, other, vault):
-            await door.charge("c", [scope], spent(12), Place("g", "a"))
+            await door.charge("c", [scope], spent(12), SpendPath("g", "a"))
         (statement,) = await vault.statements("ada")
 
         assert (spent(12), spent(2), Amount()) == (statement.spent, statement.overrun, statement.assumed)
@@ -423,9 +423,9 @@ class VaultContract:
         """
         scope = session(cost_nano_usd=10)
         await vault.exchange(None, hold_of("h", scope, cost=8))
-        await other.charge("h", [scope], spent(5), Place("g", "a"))
+        await other.charge("h", [scope], spent(5), SpendPath("g", "a"))
 
-        assert Standing(scope.caps, spent(5), Amount()) == await standing(vault, scope)
+        assert Balance(scope.caps, spent(5), Amount()) == await standing(vault, scope)
 
     async def test_charge_of_what_has_expired_is_passed_over(self, vault: Vault, clock: Clock) -> None:
         """
@@ -434,25 +434,25 @@ class VaultContract:
         scope = session(cost_nano_usd=10)
         await vault.exchange(None, hold_of("h", scope, cost=8, lease_us=5))
         clock.now += HOUR
-        await vault.charge("h", [scope], spent(5), Place("g", "a"))
+        await vault.charge("h", [scope], spent(5), SpendPath("g", "a"))
 
-        assert Standing(scope.caps, spent(8), Amount()) == await standing(vault, scope)
+        assert Balance(scope.caps, spent(8), Amount()) == await standing(vault, scope)
 
     async def test_operator_sees_where_it_was_spent(self, vault: Vault) -> None:
         """
         A statement lists each place with its sum, the dearest first, in figures far past a float's.
         """
         scope = session(cost_nano_usd=9_000_000_000_000_000)
-        place = Place("g", "a → b")
+        place = SpendPath("g", "a → b")
         for number in range(2):
             await vault.exchange(None, hold_of(f"h{number}", scope, cost=4_000_000_000_000_001))
             await vault.exchange(Settlement("ada", f"h{number}", spent(4_000_000_000_000_001)), None)
-        await vault.charge("c", [scope], Amount(1, calls=1), Place("g", "a"))
+        await vault.charge("c", [scope], Amount(1, calls=1), SpendPath("g", "a"))
         (statement,) = await vault.statements("ada", "session", "s-1")
 
         assert [
             (place, spent(8_000_000_000_000_002)),
-            (Place("g", "a"), Amount(1, calls=1)),
+            (SpendPath("g", "a"), Amount(1, calls=1)),
         ] == list(statement.lines)
 
     async def test_tenants_do_not_see_each_other(self, vault: Vault) -> None:
@@ -474,7 +474,7 @@ class VaultContract:
                 await vault.exchange(None, hold_of(f"{name} {window_us}", scope, cost=1))
         await vault.exchange(None, hold_of("t", Scope("ada", "tenant", "", None), cost=1))
 
-        def names(statements: Sequence[Statement]) -> list[tuple[str, str, int | None]]:
+        def names(statements: Sequence[AccountReport]) -> list[tuple[str, str, int | None]]:
             return [(one.kind, one.name, one.window_us) for one in statements]
 
         assert [

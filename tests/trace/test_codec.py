@@ -15,12 +15,12 @@ from meshwalk.model import Limits
 from meshwalk.model.problems import TraceError
 from meshwalk.trace import (
     FORMAT,
-    AtLength,
     Began,
     Content,
     Facts,
     Failed,
     Finish,
+    FullTrace,
     Message,
     Outcome,
     Source,
@@ -39,7 +39,7 @@ def said(traversal: Traversal) -> dict[str, Any]:
 
 def shortest(*, decisions: Any = (), content: Content | None = None) -> Traversal:
     began = Began(0, Facts((), 0, 0), Limits(), ())
-    told = AtLength(["sorry"], [(began, (Finish(Outcome.REFUSED),))], list(decisions))
+    told = FullTrace(["sorry"], [(began, (Finish(Outcome.REFUSED),))], list(decisions))
 
     return Traversal(Source("g", "", "p", "s"), "t", "a", "b", "", sampled=True, began_unix_us=1, told=told, content=content)
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from meshwalk.model import Limits
 from meshwalk.trace import (
-    AtLength,
     Attempt,
     Basis,
     Began,
@@ -21,6 +20,7 @@ from meshwalk.trace import (
     Facts,
     Failed,
     Finish,
+    FullTrace,
     Granted,
     Message,
     Outcome,
@@ -40,7 +40,7 @@ def record(*entries: Entry, finish: Finish = Finish(Outcome.ANSWERED, 1)) -> Tra
     began = Began(0, Facts((), 5, 1), Limits(), ())
     steps = [(entry, ()) for entry in (began, *entries[:-1])]
 
-    told = AtLength(["intake", "small"], [*steps, (entries[-1], (finish,))], [])
+    told = FullTrace(["intake", "small"], [*steps, (entries[-1], (finish,))], [])
 
     return Traversal(Source("triage", "4", "p", "s"), "t-1", "a", "b", "", sampled=True, began_unix_us=1, told=told)
 

@@ -10,7 +10,7 @@ import pytest
 
 from meshwalk.checks.worst_case import OVERHEAD_TOKENS_OF_TOOLS, OVERHEAD_TOKENS_PER_TOOL
 from meshwalk.model import Limits, Sampling, Value
-from meshwalk.model.problems import DeadlineSpent, InputTooLarge, RequestError
+from meshwalk.model.problems import DeadlineExpired, InputTooLarge, RequestError
 from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool, ToolCall
 from meshwalk.walk.admission import Admission
 from support.helpers import plan_of
@@ -139,7 +139,7 @@ class TestAdmit:
         """
         A request without time left does not begin a walk.
         """
-        with pytest.raises(DeadlineSpent) as caught:
+        with pytest.raises(DeadlineExpired) as caught:
             ADMISSION.admit(asking(limits=Limits(deadline_us=deadline_us)))
 
         assert ["limits.deadline"] == [violation.field for violation in caught.value.violations]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conftest import Golden
 from meshwalk.model import Limits, Sampling
-from meshwalk.model.problems import OutOfTurn
+from meshwalk.model.problems import ProtocolError
 from meshwalk.plan import Plan
 from meshwalk.trace import (
     Cancelled,
@@ -20,9 +20,9 @@ from meshwalk.trace import (
     Entry,
     Failed,
     Finish,
-    Glimpsed,
     Granted,
     Outcome,
+    PrefixJudged,
     Replied,
     Settle,
     Stopped,
@@ -71,8 +71,8 @@ ENTRIES: list[Entry] = [
     Failed(0, 1, "overloaded", "busy"),
     TimedOut(0, 1, "late"),
     Cancelled(0, 1),
-    Glimpsed(0, 1, {"confidence": 0.9}, 8),
-    Glimpsed(0, 1, {"confidence": 0.1}, 8),
+    PrefixJudged(0, 1, {"confidence": 0.9}, 8),
+    PrefixJudged(0, 1, {"confidence": 0.1}, 8),
     Stopped(0, 1),
 ]
 
@@ -104,7 +104,7 @@ class TestPhases:
         if type(entry) in Walk.LEGAL[phase]:
             walk.feed(entry)
         else:
-            with pytest.raises(OutOfTurn):
+            with pytest.raises(ProtocolError):
                 walk.feed(entry)
 
             assert (phase, *before) == (walk.phase, repr(walk), walk.path, walk.decisions)
@@ -115,7 +115,7 @@ class TestPhases:
         """
         walk = walk_in(Phase.CALLING)
 
-        with pytest.raises(OutOfTurn, match="at hop 0"):
+        with pytest.raises(ProtocolError, match="at hop 0"):
             walk.feed(Replied(1, 1, {}))
 
         assert Phase.CALLING is walk.phase
@@ -126,7 +126,7 @@ class TestPhases:
         """
         walk = Walk(PLAN)
 
-        with pytest.raises(OutOfTurn, match="hops and deadline_us"):
+        with pytest.raises(ProtocolError, match="hops and deadline_us"):
             walk.feed(began(Limits()))
 
         assert Phase.NEW is walk.phase

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.budgets import Line, Place, Statement
+from meshwalk.budgets import AccountReport, SpendLine, SpendPath
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
 from meshwalk.model.problems import MeshwalkError, RequestError
@@ -35,7 +35,7 @@ from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes, forms, graphs, replies, values
 from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
-from meshwalk.wire.types import AccountCard, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
+from meshwalk.wire.types import AccountInfo, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
 from support.helpers import plan_of, words_of
 from support.serving import DESK, saying
 from support.strategies import VALUES, WORDS, filled, hops
@@ -296,7 +296,7 @@ class TestRecords:
 
 
 STATEMENTS = st.builds(
-    Statement,
+    AccountReport,
     tenant=st.just("acme"),
     kind=st.sampled_from(get_args(ScopeKind)),
     name=WORDS,
@@ -309,7 +309,9 @@ STATEMENTS = st.builds(
     window_us=st.none(),
     window_ends_unix_us=st.none(),
     lines=st.lists(
-        st.builds(Line, st.builds(Place, WORDS, st.sampled_from(["intake", "intake > small", "(others)"])), filled(Amount)),
+        st.builds(
+            SpendLine, st.builds(SpendPath, WORDS, st.sampled_from(["intake", "intake > small", "(others)"])), filled(Amount)
+        ),
         max_size=3,
     ).map(tuple),
 )
@@ -317,7 +319,7 @@ STATEMENTS = st.builds(
 
 class TestAccounts:
     @given(STATEMENTS, filled(Caps), st.none() | st.tuples(st.integers(1, 10**15), st.integers(1, 10**17)))
-    def test_survive(self, statement: Statement, graph_caps: Caps, window: tuple[int, int] | None) -> None:
+    def test_survive(self, statement: AccountReport, graph_caps: Caps, window: tuple[int, int] | None) -> None:
         """
         What an operator sees of an account comes back, through bytes too.
         """
@@ -326,15 +328,15 @@ class TestAccounts:
         page = budget_pb2.ListBudgetsResponse(tenant="acme", accounts=[convert.pack_account(statement, graph_caps)])
         back = convert.unpack_accounts(budget_pb2.ListBudgetsResponse.FromString(page.SerializeToString()))
 
-        assert AccountPage("acme", (AccountCard(statement, graph_caps),), "") == back
+        assert AccountPage("acme", (AccountInfo(statement, graph_caps),), "") == back
 
     def test_a_line_names_its_node(self) -> None:
         """
         The node that spent is the last of its path, so that nobody has to take a text apart.
         """
-        line = Line(Place("desk", "intake > small"), Amount(calls=1))
+        line = SpendLine(SpendPath("desk", "intake > small"), Amount(calls=1))
         none = Amount()
-        account = Statement("acme", "session", "s", Caps(), none, none, none, none, 0, None, None, (line,))
+        account = AccountReport("acme", "session", "s", Caps(), none, none, none, none, 0, None, None, (line,))
         packed = convert.pack_account(account, Caps())
 
         assert (["intake", "small"], "small") == (list(packed.lines[0].path), packed.lines[0].node)

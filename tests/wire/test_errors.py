@@ -19,28 +19,28 @@ from hypothesis import strategies as st
 from meshwalk.model.problems import (
     BackendFailed,
     BudgetContended,
-    BudgetSpent,
-    DeadlineMissed,
-    DeadlineSpent,
+    BudgetExceeded,
+    DeadlineExceeded,
+    DeadlineExpired,
     GraphError,
-    HopsSpent,
+    HopLimitExceeded,
     InputTooLarge,
     MeshwalkError,
-    OutOfTurn,
+    ProtocolError,
     RequestError,
+    RequestInProgress,
     SetupError,
-    StillUnderWay,
     TraceError,
     Unreachable,
-    VaultAway,
+    VaultUnavailable,
     Violation,
     WalkStopped,
 )
 from meshwalk.wire.errors import (
     DETAILS_KEY,
-    CallFailed,
     Internal,
     NotFound,
+    RpcError,
     Unauthenticated,
     internal,
     pack_error,
@@ -57,16 +57,16 @@ KNOWN: dict[str, Any] = {"traversal_id": "0198", "node": "small", "error_class":
 VIOLATIONS = (Violation("messages", "there is no message"), Violation("attributes.task", "is 'poem'"))
 
 ERRORS: list[MeshwalkError] = [
-    *(kind(VIOLATIONS) for kind in (RequestError, InputTooLarge, DeadlineSpent, NotFound)),
+    *(kind(VIOLATIONS) for kind in (RequestError, InputTooLarge, DeadlineExpired, NotFound)),
     *(
         kind("it stopped", **KNOWN)
-        for kind in (WalkStopped, BudgetSpent, BudgetContended, HopsSpent, DeadlineMissed, BackendFailed)
+        for kind in (WalkStopped, BudgetExceeded, BudgetContended, HopLimitExceeded, DeadlineExceeded, BackendFailed)
     ),
-    BackendFailed("it broke off", **KNOWN, partial="Once upon", partial_hop=2),
+    BackendFailed("it broke off", **KNOWN, partial="IdempotentWalks upon", partial_hop=2),
     WalkStopped("it broke off", **KNOWN, partial_hop=0),
     SetupError("start it with `--traces DIR`"),
-    VaultAway("redis at 127.0.0.1 does not answer"),
-    StillUnderWay("the first request with this key is under way"),
+    VaultUnavailable("redis at 127.0.0.1 does not answer"),
+    RequestInProgress("the first request with this key is under way"),
     Unauthenticated("this call has no key"),
     TraceError("no such plan", plan_digest="ab" * 32),
     Internal("it broke", code="INTERNAL"),
@@ -145,7 +145,7 @@ class TestDetails:
         """
         A stopped walk's google.rpc.ErrorInfo names reason, domain, scope, node, record and cause.
         """
-        found = detail_of(pack_error(BudgetSpent("too dear", **KNOWN)), error_details_pb2.ErrorInfo)
+        found = detail_of(pack_error(BudgetExceeded("too dear", **KNOWN)), error_details_pb2.ErrorInfo)
         assert isinstance(found, error_details_pb2.ErrorInfo)
 
         assert ("BUDGET_SPENT", "meshwalk") == (found.reason, found.domain)
@@ -174,9 +174,9 @@ class TestDetails:
         ("error", "expected"),
         [
             (BudgetContended("others hold it", scope="session"), True),
-            (BudgetSpent("it is spent", scope="session"), False),
-            (VaultAway("it does not answer"), True),
-            (StillUnderWay("the first is under way"), True),
+            (BudgetExceeded("it is spent", scope="session"), False),
+            (VaultUnavailable("it does not answer"), True),
+            (RequestInProgress("the first is under way"), True),
             (Unauthenticated("it has no key"), False),
         ],
     )
@@ -196,7 +196,7 @@ class TestLength:
         long = text * times
         for error in (
             RequestError([Violation(long, long)] * count),
-            BudgetSpent(long, traversal_id=long, node=long, error_class=long, scope=long),
+            BudgetExceeded(long, traversal_id=long, node=long, error_class=long, scope=long),
             BackendFailed(long, traversal_id=long, node=long, error_class=long, scope=long, partial=long, partial_hop=9),
         ):
             said = rpc_status.to_status(pack_error(error))
@@ -227,7 +227,9 @@ class TestLength:
 
 
 class TestUnspeakable:
-    @pytest.mark.parametrize("error", [GraphError([]), OutOfTurn("no", "new"), Unreachable("no", backend="b"), KeyError("x")])
+    @pytest.mark.parametrize(
+        "error", [GraphError([]), ProtocolError("no", "new"), Unreachable("no", backend="b"), KeyError("x")]
+    )
     def test_faults_of_ours(self, error: Exception) -> None:
         """
         What a caller cannot have caused is not told to it.
@@ -247,11 +249,11 @@ class TestOtherServers:
     @pytest.mark.parametrize(("code", "expected"), [(8, "RESOURCE_EXHAUSTED"), (99, "UNKNOWN")])
     def test_a_message_of_a_newer_server(self, code: int, expected: str) -> None:
         """
-        A kind of error that this client does not know is a CallFailed with its text and its code.
+        A kind of error that this client does not know is a RpcError with its text and its code.
         """
         back = unpack_failure(routing_pb2.Failure(code=code, message="too much", reason="MOON_FULL"))
-        assert CallFailed is type(back)
-        assert isinstance(back, CallFailed)
+        assert RpcError is type(back)
+        assert isinstance(back, RpcError)
 
         assert ("too much", expected) == (str(back), back.code)
 
@@ -265,10 +267,10 @@ class TestOtherServers:
     )
     def test_a_status_without_details(self, code: grpc.StatusCode, says: str) -> None:
         """
-        What the transport or another server says is a CallFailed with its code.
+        What the transport or another server says is a RpcError with its code.
         """
         back = unpack_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details="oh"), TARGET)
-        assert isinstance(back, CallFailed)
+        assert isinstance(back, RpcError)
 
         assert says in str(back)
         assert code.name == back.code
@@ -279,7 +281,7 @@ class TestOtherServers:
         """
         bare = grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata())
 
-        assert isinstance(unpack_error(bare, TARGET), DeadlineMissed)
+        assert isinstance(unpack_error(bare, TARGET), DeadlineExceeded)
 
     def test_details_of_another_domain(self) -> None:
         """
@@ -288,7 +290,7 @@ class TestOtherServers:
         status = status_pb2.Status(code=3, message="no")
         status.details.add().Pack(error_details_pb2.ErrorInfo(reason="BUDGET_SPENT", domain="elsewhere"))
 
-        assert CallFailed is type(unpack_error(called(status), TARGET))
+        assert RpcError is type(unpack_error(called(status), TARGET))
 
     def test_a_status_that_was_changed_on_the_way(self) -> None:
         """
@@ -297,4 +299,4 @@ class TestOtherServers:
         metadata = grpc.aio.Metadata((DETAILS_KEY, pack_error(RequestError(VIOLATIONS)).SerializeToString()))
         changed = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, details="upstream reset")
 
-        assert CallFailed is type(unpack_error(changed, TARGET))
+        assert RpcError is type(unpack_error(changed, TARGET))

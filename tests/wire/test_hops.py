@@ -41,7 +41,7 @@ def plainly(hop: Hop) -> traversal_pb2.Hop:
     """
     Make a message of *hop* the obvious way: each field by its name, nothing copied.
     """
-    left, glimpse = hop.decision, hop.glimpse
+    left, prefix_verdict = hop.decision, hop.prefix_verdict
 
     return traversal_pb2.Hop(
         **{name: getattr(hop, name) for name in (
@@ -56,11 +56,11 @@ def plainly(hop: Hop) -> traversal_pb2.Hop:
         outputs=values.pack_values(hop.outputs),
         decision=None if left is None else packing.pack_decision(left, hop.considered),
         need=None if hop.need is None else common_pb2.Need(**hop.need._asdict()),
-        glimpse=None if glimpse is None else traversal_pb2.Glimpse(
-            at_us=glimpse.at_us,
-            tokens=glimpse.tokens,
-            outputs=values.pack_values(glimpse.outputs),
-            committed=glimpse.committed,
+        glimpse=None if prefix_verdict is None else traversal_pb2.Glimpse(
+            at_us=prefix_verdict.at_us,
+            tokens=prefix_verdict.tokens,
+            outputs=values.pack_values(prefix_verdict.outputs),
+            committed=prefix_verdict.committed,
         ),
     )  # fmt: skip
 
@@ -166,7 +166,7 @@ class TestPrototypes:
         """
         Rows of verdicts that would not fit are told in full each time, and those that fitted are still there.
         """
-        prototypes, kept, more = Prototypes(DESK), deciding(2), deciding(packing.MOST_EDGES - 2)
+        prototypes, kept, more = Prototypes(DESK), deciding(2), deciding(packing.MAX_EDGES - 2)
         first = prototypes.hop(kept)
 
         assert prototypes.hop(more) is not prototypes.hop(more)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwalk.plan import Plan
-from meshwalk.trace import Called, Reply, Straight, Traversal, View
+from meshwalk.trace import CompactCall, CompactTrace, Reply, Traversal, View
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
@@ -30,7 +30,7 @@ def told(record: Traversal, answer: str, known: Prototypes) -> routing_pb2.Route
     """
     Return what a server gives: what is written, or else packed.
     """
-    written = convert.write_straight(record, answer, "stop", known)
+    written = convert.write_compact(record, answer, "stop", known)
 
     return packed(record, answer, known) if written is None else routing_pb2.RouteResponse.FromString(written)
 
@@ -52,11 +52,11 @@ def costing(record: Traversal, cost_nano_usd: int) -> Traversal:
     Return *record* with calls that cost so much.
     """
 
-    def costly(call: Called | None) -> Called | None:
+    def costly(call: CompactCall | None) -> CompactCall | None:
         return None if call is None else call._replace(cost_nano_usd=cost_nano_usd)
 
     straight = record.straight
-    assert isinstance(straight, Straight), "it has no hop that went otherwise"
+    assert isinstance(straight, CompactTrace), "it has no hop that went otherwise"
     told = straight._replace(legs=tuple(leg._replace(call=costly(leg.call)) for leg in straight.legs))
 
     return Traversal(record.source, record.traversal_id, record.trace_id, record.span_id, "", record.sampled, 0, told)
@@ -75,9 +75,9 @@ class TestOneKind:
         plan, (first, second) = self.records()
         known = Prototypes(plan)
 
-        assert convert.write_straight(first, "yes", "stop", known) is None
+        assert convert.write_compact(first, "yes", "stop", known) is None
         assert packed(first, "yes", known) == told(first, "yes", known)
-        assert convert.write_straight(second, "yes", "stop", known) is not None
+        assert convert.write_compact(second, "yes", "stop", known) is not None
 
     def test_finish_reasons_take_little_room(self) -> None:
         """

@@ -16,7 +16,7 @@ from meshwalk.model import Sampling, Value
 from meshwalk.trace import Form, Message, Piece, Reply, Timing
 
 
-class Stations:
+class CallProgress:
     """
     Note how far a call has come, so that whoever ends it knows, too; a backend fills in what it sees of it.
 
@@ -63,7 +63,7 @@ class ChatRequest(NamedTuple):
     samples: int = 1
     endpoint: str = ""
     tenant: str = ""
-    stations: Stations | None = None
+    progress: CallProgress | None = None
 
     @property
     def prompt(self) -> str:

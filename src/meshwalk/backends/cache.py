@@ -12,8 +12,8 @@ Laws of this room:
 3. Of calls for one reply that come while it is being made, one makes it and the others wait: they have it from the cache.
    If that one goes away, another of them takes over; if it fails, those that waited try for themselves at once, since waiting
    for each other's failures in turn would cost each of them the time of all.
-4. Nothing is sent for a hit, or by a call that is still waiting for another's; its `Stations` say so, so that it costs nothing
-   when it is cut off.
+4. Nothing is sent for a hit, or by a call that is still waiting for another's.  Its `CallProgress` says so: cut off, it costs
+   nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Kept(NamedTuple):
     at_ns: int
     size: int
     tokens: int
-    chances: tuple[float, ...] = ()
+    probabilities: tuple[float, ...] = ()
     margins: tuple[float, ...] = ()
 
 
@@ -102,7 +102,7 @@ class CacheBackend:
         self._of = of
         self._ttl_ns = ttl_us * 1000
         self._entries = entries
-        self._most_bytes = size_bytes
+        self._max_bytes = size_bytes
         self._clock_ns = clock_ns
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
@@ -193,35 +193,35 @@ class CacheBackend:
 
     def _keep(self, key: bytes, kept: _Kept) -> None:
         self._forget(key)
-        if kept.size > self._most_bytes:
+        if kept.size > self._max_bytes:
             return
         self._kept[key] = kept
         self._bytes += kept.size
-        while len(self._kept) > self._entries or self._bytes > self._most_bytes:
+        while len(self._kept) > self._entries or self._bytes > self._max_bytes:
             self._bytes -= self._kept.popitem(last=False)[1].size
 
     # ---- calls ------------------------------------------------------------------------------------------------------
 
     async def _answer(self, request: ChatRequest, tell: Tell | None) -> Reply:
         key = self._key(request)
-        stations = request.stations
+        progress = request.progress
         # Said before anything is waited for: whoever is cut off here has cost nothing.
-        if stations is not None:
-            stations.sent = False
+        if progress is not None:
+            progress.sent = False
         kept, waited_us = self._find(key), 0
         if kept is None and key in self._flights:
             began = self._clock_ns()
             kept = await self._wait(key)
             waited_us = (self._clock_ns() - began) // 1000
-        if stations is not None:
-            stations.sent = kept is None
-            stations.queue_us += waited_us
+        if progress is not None:
+            progress.sent = kept is None
+            progress.queue_us += waited_us
         if kept is None:
             made = await self._make(key, request, tell)
             timing = made.timing._replace(queue_us=made.timing.queue_us + waited_us)
             return _copied(made, timing, made.cost_nano_usd, None) if waited_us else made
         if tell is not None and kept.reply.text:
-            tell(Piece(kept.reply.text, kept.tokens, kept.chances, kept.margins))
+            tell(Piece(kept.reply.text, kept.tokens, kept.probabilities, kept.margins))
 
         return _copied(kept.reply, Timing(waited_us), 0, (self._clock_ns() - kept.at_ns) // 1000)
 
@@ -270,11 +270,13 @@ class CacheBackend:
             else:
                 reply = await self._inner.chat(entered)
                 tell(Piece(reply.text, _tokens(reply)))
-        chances = tuple(chance for piece in pieces for chance in piece.chances)
+        probabilities = tuple(chance for piece in pieces for chance in piece.probabilities)
         margins = tuple(margin for piece in pieces for margin in piece.margins)
-        size = _size(reply) + 8 * (len(chances) + len(margins))
+        size = _size(reply) + 8 * (len(probabilities) + len(margins))
 
-        return _Kept(reply, self._clock_ns(), size, sum(piece.tokens for piece in pieces) or _tokens(reply), chances, margins)
+        return _Kept(
+            reply, self._clock_ns(), size, sum(piece.tokens for piece in pieces) or _tokens(reply), probabilities, margins
+        )
 
 
 def _copied(reply: Reply, timing: Timing, cost_nano_usd: int | None, age_us: int | None) -> Reply:

@@ -8,10 +8,21 @@ the call turns out to cost.  Nothing here owns a clock or asks anybody; `vaults`
 from __future__ import annotations
 
 from meshwalk.budgets.account import Account
-from meshwalk.budgets.judgement import Answer, Refusal, Standing, judge, make_standing, refusal_of
+from meshwalk.budgets.judgement import Answer, Balance, Refusal, judge, make_standing, refusal_of
 from meshwalk.budgets.ledger import Ledger
 from meshwalk.budgets.readings import pressure, used_share
-from meshwalk.budgets.scopes import Hold, Line, Need, Place, Scope, Settlement, Statement, make_hold, make_need, make_settlement
+from meshwalk.budgets.scopes import (
+    AccountReport,
+    Need,
+    Reservation,
+    Scope,
+    Settlement,
+    SpendLine,
+    SpendPath,
+    make_hold,
+    make_need,
+    make_settlement,
+)
 from meshwalk.budgets.wording import usd
 from meshwalk.model.signals import REQUEST
 
@@ -19,17 +30,17 @@ from meshwalk.model.signals import REQUEST
 __all__ = [
     "REQUEST",
     "Account",
+    "AccountReport",
     "Answer",
-    "Hold",
+    "Balance",
     "Ledger",
-    "Line",
     "Need",
-    "Place",
     "Refusal",
+    "Reservation",
     "Scope",
     "Settlement",
-    "Standing",
-    "Statement",
+    "SpendLine",
+    "SpendPath",
     "judge",
     "make_hold",
     "make_need",

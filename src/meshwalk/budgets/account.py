@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from operator import gt
 
-from meshwalk.budgets.judgement import Standing, make_standing
-from meshwalk.budgets.scopes import Line, Place
+from meshwalk.budgets.judgement import Balance, make_standing
+from meshwalk.budgets.scopes import SpendLine, SpendPath
 from meshwalk.model import Amount, Caps
 
 
 # Past this many places an account tells no more of them apart, so that a graph that loops cannot fill a vault.
-MOST_LINES = 1_000
-OTHERS = Place("", "(others)")
+MAX_LINES = 1_000
+OTHERS = SpendPath("", "(others)")
 
 _NOTHING = Amount()
 
@@ -32,7 +32,7 @@ class Account:
     def __init__(self) -> None:
         self.spent = self.held = self.overrun = self.assumed = _NOTHING
         self.holds = 0
-        self._lines: dict[Place, Amount] = {}
+        self._lines: dict[SpendPath, Amount] = {}
 
     def hold(self, amount: Amount) -> None:
         """
@@ -41,7 +41,7 @@ class Account:
         self.held = self.held.plus(amount) if self.holds else amount
         self.holds += 1
 
-    def settle(self, held: Amount, spent: Amount, place: Place, *, bounded: tuple[bool, ...], assumed: bool) -> None:
+    def settle(self, held: Amount, spent: Amount, place: SpendPath, *, bounded: tuple[bool, ...], assumed: bool) -> None:
         """
         Replace *held* by *spent*; what goes past a bound is an overrun.
 
@@ -59,7 +59,7 @@ class Account:
             self.assumed = self.assumed.plus(spent)
         self._enter(place, spent)
 
-    def charge(self, caps: Caps, spent: Amount, place: Place, *, assumed: bool) -> None:
+    def charge(self, caps: Caps, spent: Amount, place: SpendPath, *, assumed: bool) -> None:
         """
         Count what was *spent* without having been held; what does not fit *caps* any more is an overrun.
         """
@@ -71,27 +71,27 @@ class Account:
             self.assumed = self.assumed.plus(spent)
         self._enter(place, spent)
 
-    def standing(self, caps: Caps, resets_in_us: int | None = None) -> Standing:
+    def standing(self, caps: Caps, resets_in_us: int | None = None) -> Balance:
         """
         Show how it stands under *caps*.
         """
         return make_standing((caps, self.spent, self.held, resets_in_us, ""))
 
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[SpendLine, ...]:
         """
         List where it was spent, the dearest first.
         """
-        lines = [Line(place, spent) for place, spent in self._lines.items()]
+        lines = [SpendLine(place, spent) for place, spent in self._lines.items()]
 
         return tuple(sorted(lines, key=lambda line: (*(-part for part in line.spent), line.place)))
 
-    def _enter(self, place: Place, spent: Amount) -> None:
+    def _enter(self, place: SpendPath, spent: Amount) -> None:
         lines = self._lines
         before = lines.get(place)
         if before is None:
             if spent == _NOTHING:
                 return
-            if len(lines) >= MOST_LINES:
+            if len(lines) >= MAX_LINES:
                 place = OTHERS
                 before = lines.get(place)
         lines[place] = spent if before is None else before.plus(spent)

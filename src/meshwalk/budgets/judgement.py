@@ -17,7 +17,7 @@ from meshwalk.budgets.wording import unbounded, unfitting
 from meshwalk.model import Amount, Caps
 
 
-class Standing(NamedTuple):
+class Balance(NamedTuple):
     """
     Show how one account stands under the caps that hold for the one who asks.
 
@@ -41,7 +41,7 @@ class Standing(NamedTuple):
 
 
 # Each walk makes several; the constructor that takes the fields one by one needs twice the time.
-make_standing: Callable[[tuple[Caps, Amount, Amount, int | None, str]], Standing] = partial(tuple.__new__, Standing)
+make_standing: Callable[[tuple[Caps, Amount, Amount, int | None, str]], Balance] = partial(tuple.__new__, Balance)
 
 
 class Refusal(NamedTuple):
@@ -62,14 +62,14 @@ class Answer(NamedTuple):
     """
 
     refusal: Refusal | None
-    standings: tuple[Standing, ...]
+    standings: tuple[Balance, ...]
 
 
 # As for standings.
-make_answer: Callable[[tuple[Refusal | None, tuple[Standing, ...]]], Answer] = partial(tuple.__new__, Answer)
+make_answer: Callable[[tuple[Refusal | None, tuple[Balance, ...]]], Answer] = partial(tuple.__new__, Answer)
 
 
-def judge(need: Need, standings: Sequence[Standing]) -> tuple[int, int, bool] | None:
+def judge(need: Need, standings: Sequence[Balance]) -> tuple[int, int, bool] | None:
     """
     Return None if *need* fits everywhere, else where it does not.
 
@@ -101,7 +101,7 @@ def _set_ones(caps: Caps) -> tuple[tuple[int, int], ...]:
     return tuple([(part, cap) for part, cap in enumerate(caps) if cap is not None])
 
 
-def refusal_of(need: Need, scopes: Sequence[Scope | str], standings: Sequence[Standing]) -> Refusal | None:
+def refusal_of(need: Need, scopes: Sequence[Scope | str], standings: Sequence[Balance]) -> Refusal | None:
     """
     Judge *need*, and say in words what is refused; *scopes* name the standings.
     """

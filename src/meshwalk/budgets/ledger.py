@@ -20,8 +20,8 @@ from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from meshwalk.budgets.account import Account
-from meshwalk.budgets.judgement import Answer, Standing, make_answer, make_standing, refusal_of
-from meshwalk.budgets.scopes import Hold, Need, Place, Scope, Settlement, Statement
+from meshwalk.budgets.judgement import Answer, Balance, make_answer, make_standing, refusal_of
+from meshwalk.budgets.scopes import AccountReport, Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.model import Amount, Caps, ScopeKind
 
 
@@ -38,10 +38,10 @@ class _Held(NamedTuple):
     need: Need
     amount: Amount
     expires_at: int
-    place: Place
+    place: SpendPath
 
 
-_make_held: Callable[[tuple[Sequence[Account], Need, Amount, int, Place]], _Held] = partial(tuple.__new__, _Held)
+_make_held: Callable[[tuple[Sequence[Account], Need, Amount, int, SpendPath]], _Held] = partial(tuple.__new__, _Held)
 
 
 class Ledger:
@@ -59,7 +59,7 @@ class Ledger:
         self._caps: dict[tuple[str, ScopeKind, str], Caps] = {}
         self._sweep_at = 1024
 
-    def look(self, now: int, scopes: Iterable[Scope]) -> tuple[Standing, ...]:
+    def look(self, now: int, scopes: Iterable[Scope]) -> tuple[Balance, ...]:
         """
         Show how *scopes* stand.
         """
@@ -67,7 +67,7 @@ class Ledger:
 
         return self._find(now, scopes)[1]
 
-    def exchange(self, now: int, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    def exchange(self, now: int, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         """
         Settle one hold, then take another, if it fits in all its scopes.
         """
@@ -86,7 +86,7 @@ class Ledger:
         return make_answer((None, self._take(now, hold, keys, standings)))
 
     def charge(
-        self, now: int, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False
+        self, now: int, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
     ) -> None:
         """
         Count what was spent without having been held; what goes past a cap is an overrun.
@@ -132,7 +132,7 @@ class Ledger:
         else:
             self._caps[tenant, kind, name] = caps
 
-    def statements(self, now: int, tenant: str) -> Iterator[Statement]:
+    def statements(self, now: int, tenant: str) -> Iterator[AccountReport]:
         """
         Show every account of *tenant*.
         """
@@ -141,7 +141,7 @@ class Ledger:
             if key[0] != tenant:
                 continue
             _, kind, name, window_us, number = key
-            yield Statement(
+            yield AccountReport(
                 tenant=tenant,
                 kind=kind,
                 name=name,
@@ -163,7 +163,7 @@ class Ledger:
         """
         return len(self._holds)
 
-    def _find(self, now: int, scopes: Iterable[Scope]) -> tuple[Sequence[Key], tuple[Standing, ...]]:
+    def _find(self, now: int, scopes: Iterable[Scope]) -> tuple[Sequence[Key], tuple[Balance, ...]]:
         """
         Name the accounts that *scopes* mean, and show how they stand.
         """
@@ -179,7 +179,7 @@ class Ledger:
 
         return keys, tuple(standings)
 
-    def _take(self, now: int, hold: Hold, keys: Sequence[Key], standings: tuple[Standing, ...]) -> tuple[Standing, ...]:
+    def _take(self, now: int, hold: Reservation, keys: Sequence[Key], standings: tuple[Balance, ...]) -> tuple[Balance, ...]:
         """
         Set aside what *hold* asks for, and show how the accounts, which stood as in *standings*, stand now.
         """

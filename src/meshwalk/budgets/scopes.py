@@ -56,7 +56,7 @@ class Scope(NamedTuple):
     away: AwayPolicy = "closed"
 
 
-class Place(NamedTuple):
+class SpendPath(NamedTuple):
     """
     Say where in a graph money goes: the nodes visited so far, the last being the one that spends.
     """
@@ -65,7 +65,7 @@ class Place(NamedTuple):
     path: str = ""
 
 
-class Hold(NamedTuple):
+class Reservation(NamedTuple):
     """
     Ask to hold *need* in all of *scopes* at once, for *lease_us* from now at most.
 
@@ -77,7 +77,7 @@ class Hold(NamedTuple):
     scopes: tuple[Scope, ...]
     need: Need
     lease_us: int
-    place: Place = Place()
+    place: SpendPath = SpendPath()
 
 
 class Settlement(NamedTuple):
@@ -96,20 +96,20 @@ class Settlement(NamedTuple):
 
 # Each walk makes several; the constructors that take the fields one by one need twice the time.
 make_need: Callable[[tuple[int | None, int | None, int | None, int | None, int | None]], Need] = partial(tuple.__new__, Need)
-make_hold: Callable[[tuple[str, tuple[Scope, ...], Need, int, Place]], Hold] = partial(tuple.__new__, Hold)
+make_hold: Callable[[tuple[str, tuple[Scope, ...], Need, int, SpendPath]], Reservation] = partial(tuple.__new__, Reservation)
 make_settlement: Callable[[tuple[str, str, Amount, bool]], Settlement] = partial(tuple.__new__, Settlement)
 
 
-class Line(NamedTuple):
+class SpendLine(NamedTuple):
     """
     Say what was spent at one place.
     """
 
-    place: Place
+    place: SpendPath
     spent: Amount
 
 
-class Statement(NamedTuple):
+class AccountReport(NamedTuple):
     """
     Show one account to its operator.
 
@@ -135,4 +135,4 @@ class Statement(NamedTuple):
     holds: int
     window_us: int | None
     window_ends_unix_us: int | None
-    lines: tuple[Line, ...]
+    lines: tuple[SpendLine, ...]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from meshwalk.backends.classifiers import opens
-from meshwalk.budgets import Place
+from meshwalk.budgets import SpendPath
 from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.cases.judge import End, edge_name, failures_of
 from meshwalk.cases.results import CaseResult, Coverage, Failure, Uncovered
@@ -83,7 +83,7 @@ async def _vault(plan: Plan, case: Case) -> MemoryVault:
     for scope in shared_scopes(tuple(plan.graph.budgets.values()), case.scopes):
         if spent := case.spent.get(scope.kind):
             # An id is charged once, and each scope is spent from on its own.
-            await vault.charge(f"before in {scope.kind}", (scope,), spent, Place())
+            await vault.charge(f"before in {scope.kind}", (scope,), spent, SpendPath())
 
     return vault
 

@@ -38,7 +38,7 @@ _NOT_OK = ("none", "failed")
 _CLASSIFIERS = "signals:"
 
 # Showing a path takes a search each; past this many the author has seen what is going on.
-_MOST_PATHS = 10
+_MAX_PATHS = 10
 
 
 class _Way(NamedTuple):
@@ -312,7 +312,7 @@ class _Assignment:
         edge = node.next[position]
         name = read.signal.name
         self.shown += 1
-        path = self._witness(node.name, self.bits[writer]) if self.shown <= _MOST_PATHS else f"to {node.name}"
+        path = self._witness(node.name, self.bits[writer]) if self.shown <= _MAX_PATHS else f"to {node.name}"
         who, through = f"'{writer}' has not replied", f"a reply of '{writer}'"
         if writer in self.classified:
             classifiers = sum(other.role == "classifier" for other in self.graph.nodes.values())
@@ -328,7 +328,7 @@ class _Assignment:
 
     def _unquotable(self, node: Node, writer: str) -> Problem:
         self.shown += 1
-        path = self._witness(node.name, self.bits[writer]) if self.shown <= _MOST_PATHS else f"to {node.name}"
+        path = self._witness(node.name, self.bits[writer]) if self.shown <= _MAX_PATHS else f"to {node.name}"
         message = f"on the way {path}, '{writer}' has not replied, and the prompt of '{node.name}' shows its answer"
         span = node.places.get(f"of.{node.of.index(writer)}", node.span)
 

@@ -12,7 +12,7 @@ Laws of this room:
 1. Paths are never enumerated: what is left to fear is known for each (place, hops left), and the costliest paths are
    found best-first with that as the exact rest.
 2. A place is a node with the visits that the walk has made to the nodes of its cycle, so that `visits` bound exactly.  Where
-   cycles are so entangled that there are more than `_MOST_PLACES` of them, visits are forgotten and only the hops left bound:
+   cycles are so entangled that there are more than `_MAX_PLACES` of them, visits are forgotten and only the hops left bound:
    the bounds stay sound and may be too high, and a path may visit a node more often than a walk could.
 3. Where nothing declared bounds a call, the bound is None and says why.
 """
@@ -32,9 +32,9 @@ from meshwalk.trace import Facts
 
 COSTLIEST = 20
 
-_MOST_PLACES = 20_000
+_MAX_PLACES = 20_000
 # Steps of the dynamic programme: places' ways times hops; a graph of 1,000 nodes and 5,000 edges takes 80,000 for 16 hops.
-_MOST_STEPS = 1_200_000
+_MAX_STEPS = 1_200_000
 # More than any sum of what is bounded.
 _UNBOUNDED = 1 << 200
 
@@ -209,7 +209,7 @@ def _stated_us(node: Node) -> int | None:
         return node.deadline_us
     # A hedge begins while the first call is under way, and has its own time.
     beside = 0 if node.hedge_us is None else min(node.hedge_us, own)
-    pauses = sum(min(node.backoff.most_us, node.backoff.first_us << retry) for retry in range(node.retries))
+    pauses = sum(min(node.backoff.max_us, node.backoff.first_us << retry) for retry in range(node.retries))
     together = own * (node.retries + 1) + beside + pauses
 
     return together if node.deadline_us is None else min(node.deadline_us, together)
@@ -260,9 +260,9 @@ class _Net:
         self.order = self._sorted()
         # A graph whose longest walk is shorter than its hops needs no count of them.
         self.counted = not self.order or self._longest() > hops
-        if self.order and self.ways * hops > _MOST_STEPS:
+        if self.order and self.ways * hops > _MAX_STEPS:
             self.counted = False
-        self.can_count = not self.counted or self.ways * hops <= _MOST_STEPS
+        self.can_count = not self.counted or self.ways * hops <= _MAX_STEPS
 
     def _spread(self, graph: Graph, targets: Mapping[str, tuple[str, ...]], knots: Mapping[str, int] | None) -> None:
         start: _Place = (graph.start, _visited((), graph.start, graph.start, knots))
@@ -284,7 +284,7 @@ class _Net:
                     follow.append(index[after])
                 self.names.append(name)
                 self.following.append(tuple(follow))
-                if knots is not None and len(index) > _MOST_PLACES:
+                if knots is not None and len(index) > _MAX_PLACES:
                     raise _TooMany
             level = reached
 

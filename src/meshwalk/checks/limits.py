@@ -38,7 +38,7 @@ def check(graph: Graph, bounds: Bounds, named: Named) -> list[Problem]:
 
 def _never(graph: Graph, node: Node) -> Iterator[Problem]:
     backend = graph.backends[node.backend or ""]
-    cost, inputs, outputs = worst_case.need(node, backend.price, backend.context_tokens, worst_case.least_facts(graph, node))
+    cost, inputs, outputs = worst_case.need(node, backend.price, backend.context_tokens, worst_case.min_facts(graph, node))
     span = node.places.get("backend", node.span)
     for name, caps in _caps(graph):
         if caps.cost_nano_usd is not None and cost is not None and cost > caps.cost_nano_usd:

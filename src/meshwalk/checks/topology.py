@@ -30,8 +30,8 @@ _SERVING = ("answer", "primary")
 _REPLYING = (*_SERVING, "prescreen")
 
 # Showing a path takes a search each; past this many the author has seen what is going on.
-_MOST_PATHS = 10
-_MOST_SUGGESTIONS = 50
+_MAX_PATHS = 10
+_MAX_SUGGESTIONS = 50
 
 
 class _Way(NamedTuple):
@@ -160,8 +160,8 @@ class _Names:
     def _look(self, what: str, name: str, span: Span, known: Collection[str]) -> None:
         if name in known or name in self.graph.broken:
             return
-        remedy = did_you_mean(name, known) if len(self.problems) < _MOST_SUGGESTIONS else ""
-        if not remedy and len(known) <= _MOST_SUGGESTIONS:
+        remedy = did_you_mean(name, known) if len(self.problems) < _MAX_SUGGESTIONS else ""
+        if not remedy and len(known) <= _MAX_SUGGESTIONS:
             remedy = f"there are: {', '.join(known)}" if known else f"the graph has no {what}s"
         self.problems.append(Problem(span, f"unknown-{what}", f"there is no {what} '{name}'", remedy))
 
@@ -290,7 +290,7 @@ def _error_cycles(net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
             continue
         found += 1
         path = ""
-        if found <= _MOST_PATHS:
+        if found <= _MAX_PATHS:
             path = ": " + " → ".join([way.origin, *_library().shortest_path(net, way.to, way.origin)])
         message = f"this on_error edge of '{way.origin}' lies on a cycle{path}"
         yield Problem(
@@ -306,7 +306,7 @@ def _next_cycles(graph: Graph, ways: Iterable[_Way]) -> Iterator[Problem]:
     cyclic = [names for names in _library().strongly_connected_components(net) if _is_cyclic(net, names)]
     for number, names in enumerate(cyclic):
         first = min(names, key=lambda name: order[name])
-        last, path = _cycle(net.subgraph(names), first) if number < _MOST_PATHS else (_any_before(net, names, first), "")
+        last, path = _cycle(net.subgraph(names), first) if number < _MAX_PATHS else (_any_before(net, names, first), "")
         message = f"'{first}' lies on a cycle without a bound{path}"
         yield Problem(spans[last, first], "unbounded-cycle", message, "give a node on it visits: 2 or more")
 
@@ -332,7 +332,7 @@ def _cycle(net: Any, first: str) -> tuple[str, str]:
 def _unreachable(graph: Graph, net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
     strays = {way.to for way in ways if way.to != DONE and way.to not in net}
     start = graph.start if graph.start in net else nearest(graph.start, graph.nodes)
-    if start is None or len(strays) > _MOST_SUGGESTIONS:
+    if start is None or len(strays) > _MAX_SUGGESTIONS:
         return
     # A misspelt name is said to be unknown already; here it leads where it was meant to.
     meant = {name: nearest(name, graph.nodes) for name in strays}
@@ -426,7 +426,7 @@ class _Replies:
             return
         whose = "no answer or primary node has" if answer is None else f"'{answer}' has not"
         self.shown += 1
-        path = [*self._witness(way, needed), DONE] if self.shown <= _MOST_PATHS else [way.origin, DONE]
+        path = [*self._witness(way, needed), DONE] if self.shown <= _MAX_PATHS else [way.origin, DONE]
         message = f"on the way {' → '.join(path)}, {whose} replied"
         remedy = "add else: with a node that takes over" if way.section == "on_error" else "lead it to a node that answers"
         yield Problem(way.span, "no-answer", message, remedy)

@@ -196,7 +196,7 @@ def largest_facts(graph: Graph) -> Facts:
     return Facts(tuple((name, value) for name, value in longest if value is not None), limit, 1)
 
 
-def least_facts(graph: Graph, node: Node) -> Facts:
+def min_facts(graph: Graph, node: Node) -> Facts:
     """
     Return the request that needs least of *node*, from a caller who leaves a `max_tokens` that the node states as it is.
     """

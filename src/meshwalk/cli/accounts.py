@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from meshwalk.budgets import Line, Statement, usd
+from meshwalk.budgets import AccountReport, SpendLine, usd
 from meshwalk.cli.output import counted, visible_name
 from meshwalk.cli.shapes import wall_time
 from meshwalk.cli.show import table
 from meshwalk.model import Amount, Caps
-from meshwalk.wire.types import AccountCard
+from meshwalk.wire.types import AccountInfo
 
 
 _HEADINGS = (
@@ -24,7 +24,7 @@ _HEADINGS = (
 )  # fmt: skip
 
 
-def accounts_tables(cards: Sequence[AccountCard], *, lines: bool) -> Group:
+def accounts_tables(cards: Sequence[AccountInfo], *, lines: bool) -> Group:
     """
     Show a row an account, and if asked, where each was spent.
     """
@@ -35,7 +35,7 @@ def accounts_tables(cards: Sequence[AccountCard], *, lines: bool) -> Group:
     return Group(*tables)
 
 
-def _row(card: AccountCard) -> tuple[str, ...]:
+def _row(card: AccountInfo) -> tuple[str, ...]:
     one, caps = card.statement, in_force(card)
     ends = "for ever" if one.window_ends_unix_us is None else wall_time(one.window_ends_unix_us)
 
@@ -59,7 +59,7 @@ def _of(spent: str | int, cap: str | int | None) -> str:
     return str(spent) if cap is None else f"{spent} of {cap}"
 
 
-def _lines_table(one: Statement) -> Table:
+def _lines_table(one: AccountReport) -> Table:
     rows = [
         (
             visible_name(line.place.graph),
@@ -81,7 +81,7 @@ def _lines_table(one: Statement) -> Table:
     )
 
 
-def in_force(card: AccountCard) -> Caps:
+def in_force(card: AccountInfo) -> Caps:
     """
     Return the caps that hold, as far as they are known: an operator's where set, else the graphs'.
     """
@@ -100,7 +100,7 @@ def caps_text(caps: Caps) -> str:
     return ", ".join([*money, *(counted(cap, word) for part, word in words if (cap := getattr(caps, part)) is not None)])
 
 
-def account_document(card: AccountCard) -> dict[str, Any]:
+def account_document(card: AccountInfo) -> dict[str, Any]:
     """
     Return an account, with null where there is no cap or no end.
     """
@@ -123,7 +123,7 @@ def account_document(card: AccountCard) -> dict[str, Any]:
     }
 
 
-def _line_document(line: Line) -> dict[str, Any]:
+def _line_document(line: SpendLine) -> dict[str, Any]:
     path = line.place.path.split(" > ")
 
     return {"graph": line.place.graph, "path": path, "node": path[-1], **amount_document(line.spent)}

@@ -120,12 +120,12 @@ def set_caps(
     import anyio
 
     from meshwalk.cli.accounts import caps_document, caps_text
-    from meshwalk.model import MOST_SHARED_USD, Caps
+    from meshwalk.model import MAX_SHARED_USD, Caps
 
     chosen = _chosen(session, workflow, whole_tenant)
     if chosen is None:
         raise Misuse("budget set takes one of --session, --workflow and --whole-tenant")
-    cost = None if cost_usd is None else nano_usd("--cost-usd", cost_usd, MOST_SHARED_USD)
+    cost = None if cost_usd is None else nano_usd("--cost-usd", cost_usd, MAX_SHARED_USD)
     caps = Caps(cost, input_tokens, output_tokens, calls, hops)
     if clear and caps != Caps():
         raise Misuse("--clear takes all caps away, and goes with none; set what is to hold without it")
@@ -184,7 +184,7 @@ def _place(vault: str, target: str, tenant: str | None) -> tuple[str, str]:
 
 async def _accounts(place: tuple[str, str], tenant: str, chosen: _Chosen | None, graph: str) -> AccountPage:
     from meshwalk.budgets.vaults import open_vault
-    from meshwalk.wire.types import AccountCard, AccountPage
+    from meshwalk.wire.types import AccountInfo, AccountPage
 
     where, target = place
     kind, name = chosen or (None, "")
@@ -198,7 +198,7 @@ async def _accounts(place: tuple[str, str], tenant: str, chosen: _Chosen | None,
     if graph:
         found = [one._replace(lines=tuple(line for line in one.lines if line.place.graph == graph)) for one in found]
 
-    return AccountPage(tenant, tuple(AccountCard(one) for one in found if one.lines or not graph), "")
+    return AccountPage(tenant, tuple(AccountInfo(one) for one in found if one.lines or not graph), "")
 
 
 async def _pages(target: str, kind: ScopeKind | None, name: str, graph: str) -> AccountPage:

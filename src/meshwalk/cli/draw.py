@@ -98,9 +98,9 @@ def _walked(graph: str, plan: Plan | None, traces: str | None, traversal_id: str
     if traces is None or traversal_id is None:
         raise Misuse("--traces names the folder and --traversal the walk in it; a path needs both")
     from meshwalk.cli.traces import find
-    from meshwalk.records.store import Shelf
+    from meshwalk.records.store import TraceReader
 
-    with Shelf(traces) as shelf:
+    with TraceReader(traces) as shelf:
         found = find(shelf, traversal_id)
     # Thresholds may have been tuned since: the edges are the same, and so is the path.
     if plan is None or plan.shape_digest != found.shape_digest:

@@ -72,7 +72,7 @@ def evaluate(
 async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None) -> Evaluation:
     from meshwalk.loader import load_graph
     from meshwalk.plan import compile_plan
-    from meshwalk.records.store import TraceStore
+    from meshwalk.records.store import TraceWriter
     from meshwalk.review.evaluate import evaluate as walk_file
 
     plan = compile_plan(load_graph(graph))
@@ -80,7 +80,7 @@ async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None
         sinks = []
         if traces is not None:
             # A replay of what was evaluated is only worth something if nothing is missing.
-            sinks.append(TraceStore(traces, on_full="block"))
+            sinks.append(TraceWriter(traces, on_full="block"))
             stack.push_async_callback(sinks[0].aclose)
         with _progress_bar() as progress:
             evaluation = await walk_file(plan, data, sinks=sinks, limit=limit, progress=progress)

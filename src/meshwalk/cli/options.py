@@ -48,11 +48,11 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
 
 
 def _count(_: Any, tokens: Sequence[Token]) -> int:
-    from meshwalk.model import MOST_SHARED_COUNT
+    from meshwalk.model import MAX_SHARED_COUNT
 
     option, text = tokens[0].keyword, tokens[0].value
-    if not _WHOLE.fullmatch(text) or int(text) > MOST_SHARED_COUNT:
-        raise Misuse(f"{option} takes a whole number from 0 to {MOST_SHARED_COUNT}, and {_clipped(text)} is none")
+    if not _WHOLE.fullmatch(text) or int(text) > MAX_SHARED_COUNT:
+        raise Misuse(f"{option} takes a whole number from 0 to {MAX_SHARED_COUNT}, and {_clipped(text)} is none")
 
     return int(text)
 

@@ -30,10 +30,10 @@ def replay(*ids: Annotated[str, Parameter(name="ID")], traces: TracesFolder, jso
         The ids of walks, or beginnings of them that no others have; all walks without them.
     """
     from meshwalk.cli.traces import find
-    from meshwalk.records.store import Shelf
+    from meshwalk.records.store import TraceReader
     from meshwalk.review.replay import replay_all
 
-    with Shelf(traces) as shelf:
+    with TraceReader(traces) as shelf:
         report = replay_all(shelf, [find(shelf, id) for id in ids] if ids else None)
     if json:
         emit(_document(report))

@@ -131,7 +131,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
 
     from meshwalk.budgets.vaults import open_vault
     from meshwalk.mesh import Mesh, Sink
-    from meshwalk.records.store import Shelf, TraceStore
+    from meshwalk.records.store import TraceReader, TraceWriter
     from meshwalk.records.telemetry import Telemetry
     from meshwalk.server import Operator
     from meshwalk.server import serve as listening
@@ -150,10 +150,10 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
             sinks: list[Sink] = [telemetry]
             shelf = None
             if setup.traces is not None:
-                store = TraceStore(setup.traces)
+                store = TraceWriter(setup.traces)
                 stack.push_async_callback(store.aclose)
                 sinks.append(store)
-                shelf = stack.enter_context(Shelf(setup.traces))
+                shelf = stack.enter_context(TraceReader(setup.traces))
             vault = await open_vault(setup.vault)
             stack.push_async_callback(vault.aclose)
             window_us = duration_us("--retry-window", setup.retry_window)

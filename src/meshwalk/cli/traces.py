@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from meshwalk.plan import Plan
-    from meshwalk.records.store import Damaged, Shelf, Summary
+    from meshwalk.records.store import Damaged, Summary, TraceReader
     from meshwalk.trace import Traversal
 
 
@@ -62,9 +62,9 @@ def list_traces(
     before
         The id of the last walk listed before: go on behind it.
     """
-    from meshwalk.records.store import Shelf
+    from meshwalk.records.store import TraceReader
 
-    with Shelf(traces) as shelf:
+    with TraceReader(traces) as shelf:
         rows = shelf.list(graph=graph, session=session, workflow=workflow, outcome=outcome or "", limit=limit, before=before)
     if json:
         emit({"traversals": [_summary(row) for row in rows]})
@@ -86,10 +86,10 @@ def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> i
     from meshwalk.cli.shapes import explained_document
     from meshwalk.cli.show import console, trace_table
     from meshwalk.records.hops import hops_of
-    from meshwalk.records.store import Shelf
+    from meshwalk.records.store import TraceReader
     from meshwalk.review.replay import legible
 
-    with Shelf(traces) as shelf:
+    with TraceReader(traces) as shelf:
         traversal = find(shelf, traversal_id)
         plan = _plan_of(shelf, traversal)
     if json:
@@ -124,10 +124,10 @@ def export(
     json
         One JSON document that holds them all, in place of a line each.
     """
-    from meshwalk.records.store import Shelf
+    from meshwalk.records.store import TraceReader
 
     damaged: list[Damaged] = []
-    with Shelf(traces) as shelf:
+    with TraceReader(traces) as shelf:
         walks = shelf.traversals(graph=graph, session=session, workflow=workflow, outcome=outcome or "", damaged=damaged.append)
         records = _documents(shelf, walks, damaged)
         if output is not None:
@@ -144,7 +144,7 @@ def export(
     return WRONG_USE if damaged else OK
 
 
-def _documents(shelf: Shelf, walks: Iterable[Traversal], damaged: list[Damaged]) -> Iterator[dict[str, Any]]:
+def _documents(shelf: TraceReader, walks: Iterable[Traversal], damaged: list[Damaged]) -> Iterator[dict[str, Any]]:
     from meshwalk.cli.shapes import record_document
     from meshwalk.records.store import Damaged
 
@@ -166,7 +166,7 @@ def _say_written(output: str, count: int, damaged: Sequence[Damaged], as_json: b
         say(f"{output}: {counted(count, 'walk')}")
 
 
-def find(shelf: Shelf, traversal_id: str) -> Traversal:
+def find(shelf: TraceReader, traversal_id: str) -> Traversal:
     """
     Return a walk by its id, or by a beginning of it.
 
@@ -190,7 +190,7 @@ def find(shelf: Shelf, traversal_id: str) -> Traversal:
     return traversal
 
 
-def _plan_of(shelf: Shelf, traversal: Traversal) -> Plan:
+def _plan_of(shelf: TraceReader, traversal: Traversal) -> Plan:
     plan = shelf.plan(traversal.plan_digest)
     if plan is None:
         raise TraceError(

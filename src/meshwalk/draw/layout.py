@@ -26,7 +26,7 @@ from meshwalk.draw.rows import LOOP, LOOP_GAP, Item, Link, Net, Size
 
 MARGIN = 30.0
 
-_MOST_PORT = 30.0
+_MAX_PORT = 30.0
 _PORTS_SHARE = 0.8  # of a box's edge: corners may be cut
 
 
@@ -226,7 +226,7 @@ def _ports(item: Item) -> None:
         return
     for below, others in ((False, item.up), (True, item.down)):
         others.sort(key=lambda other: other.at)
-        step = min(_MOST_PORT, _PORTS_SHARE * 2 * item.left / max(len(others), 1))
+        step = min(_MAX_PORT, _PORTS_SHARE * 2 * item.left / max(len(others), 1))
         for at, other in enumerate(others):
             item.ports[below, id(other)] = (at - (len(others) - 1) / 2) * step
 

@@ -6,14 +6,26 @@ Here data turns round: the walk decides and the engine acts, and neither does th
 will stand; when a walk is over it hands the finished traversal to whoever records it and forgets it.
 
 Time limits cost about ten microseconds each to open, so one is opened only round a call that may wait (`Backend.waits`).
-What has to be done on the way out awaits nothing but the vault, and talking to a vault is shielded and bounded (`purse`).
+What has to be done on the way out awaits nothing but the vault, and talking to a vault is shielded and bounded (`walk_budget`).
 """
 
 from meshwalk.engine.deps import Clock, Features, Sleep, Tell
 from meshwalk.engine.driver import Observer
 from meshwalk.engine.engine import Engine
-from meshwalk.engine.limiter import gates, passage
+from meshwalk.engine.limiter import limited, limiters
 from meshwalk.engine.results import Preview, PreviewEdge, Walked
 
 
-__all__ = ["Clock", "Engine", "Features", "Observer", "Preview", "PreviewEdge", "Sleep", "Tell", "Walked", "gates", "passage"]
+__all__ = [
+    "Clock",
+    "Engine",
+    "Features",
+    "Observer",
+    "Preview",
+    "PreviewEdge",
+    "Sleep",
+    "Tell",
+    "Walked",
+    "limited",
+    "limiters",
+]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from meshwalk.backends.base import ChatRequest, Stations
+from meshwalk.backends.base import CallProgress, ChatRequest
 from meshwalk.budgets import Need
 from meshwalk.engine.charge import charge, estimated
 from meshwalk.model import Amount
@@ -16,7 +16,7 @@ from meshwalk.plan import NodePlan
 from meshwalk.trace import Attempt, AttemptStatus, Basis, Message, Piece, Reply, TokenProbabilities, Usage
 
 
-class Line:
+class CallState:
     """
     Hold one call under way, and what it came to.
 
@@ -33,9 +33,30 @@ class Line:
     """
 
     __slots__ = (
-        "attempt", "backoff_us", "chances", "endpoint", "error_class", "hedge", "margins", "message", "need", "node",
-        "number", "reply", "request", "retry_after_us", "scope", "seen", "span_id", "spent", "started_at", "stations",
-        "ticket", "tokens", "turned_away", "waited_us",
+        "attempt",
+        "backoff_us",
+        "endpoint",
+        "error_class",
+        "hedge",
+        "margins",
+        "message",
+        "need",
+        "node",
+        "number",
+        "probabilities",
+        "progress",
+        "reply",
+        "request",
+        "retry_after_us",
+        "scope",
+        "seen",
+        "span_id",
+        "spent",
+        "started_at",
+        "ticket",
+        "tokens",
+        "turned_away",
+        "waited_us",
     )  # fmt: skip
 
     def __init__(self, node: NodePlan, number: int, ticket: int, need: Need) -> None:
@@ -49,7 +70,7 @@ class Line:
         self.started_at = 0
         self.span_id = ""
         self.endpoint = ""
-        self.stations = Stations()
+        self.progress = CallProgress()
         self.request: ChatRequest | None = None
         self.scope: Any = None
         self.reply: Reply | None = None
@@ -61,7 +82,7 @@ class Line:
         self.spent = (Amount(hops=need.hops or 0), False)
         self.seen: list[str] = []
         self.tokens = 0
-        self.chances: list[float] = []
+        self.probabilities: list[float] = []
         self.margins: list[float] = []
 
     @property
@@ -72,7 +93,7 @@ class Line:
         return self.attempt is None and bool(self.span_id)
 
     @property
-    def most_tokens(self) -> int:
+    def max_tokens(self) -> int:
         """
         Return how many tokens it may need at most, sent and received.
         """
@@ -86,7 +107,7 @@ class Line:
         """
         self.seen.append(piece.text)
         self.tokens += piece.tokens
-        self.chances += piece.chances
+        self.probabilities += piece.probabilities
         self.margins += piece.margins
 
     @property
@@ -100,21 +121,21 @@ class Line:
         """
         Return what has arrived, as a reply that can be judged.
         """
-        chances, margins = self.chances, self.margins
-        probabilities = None
-        if chances:
+        chosen, margins = self.probabilities, self.margins
+        summary = None
+        if chosen:
             margin = sum(margins) / len(margins) if margins else None
-            probabilities = TokenProbabilities(sum(chances) / len(chances), min(chances), margin)
+            summary = TokenProbabilities(sum(chosen) / len(chosen), min(chosen), margin)
 
-        return Reply(self.text, finish_reason="", usage=Usage(0, self.tokens), probabilities=probabilities)
+        return Reply(self.text, finish_reason="", usage=Usage(0, self.tokens), probabilities=summary)
 
     def begin(self, now: int, span_id: str, request: ChatRequest) -> None:
         """
         Take that *request* was sent.
         """
         self.started_at, self.span_id, self.request = now, span_id, request
-        if request.stations is not None:
-            self.stations = request.stations
+        if request.progress is not None:
+            self.progress = request.progress
 
     # ---- how it ended -----------------------------------------------------------------------------------------------
 
@@ -134,7 +155,7 @@ class Line:
             billable: Whether the provider may have worked for it.
         """
         self.error_class, self.message = error_class, message
-        if not billable or not self.stations.sent:
+        if not billable or not self.progress.sent:
             self._note(now, status)
         elif self.tokens:
             # What streamed was counted; DESIGN calls that estimated, and what was never answered assumed.
@@ -158,8 +179,8 @@ class Line:
         return () if self.request is None else self.request.messages
 
     def _note(self, now: int, status: AttemptStatus, *, usage: Usage = Usage(), cost: int = 0, basis: Basis = "none") -> None:
-        reply, stations = self.reply, self.stations
-        timing = stations.timing
+        reply, progress = self.reply, self.progress
+        timing = progress.timing
         if reply is not None and not any(timing):
             timing = reply.timing
         self.attempt = Attempt(

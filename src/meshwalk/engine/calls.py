@@ -23,9 +23,9 @@ from anyio.abc import TaskGroup
 from meshwalk.backends import roles
 from meshwalk.backends.cancellation import asked_to_stop
 from meshwalk.budgets import Refusal
-from meshwalk.engine.call_state import Line
-from meshwalk.engine.deps import Asking, Workshop
-from meshwalk.engine.walk_budget import Purse
+from meshwalk.engine.call_state import CallState
+from meshwalk.engine.deps import EngineDeps, HopContext
+from meshwalk.engine.walk_budget import WalkBudget
 from meshwalk.model.problems import BackendError
 from meshwalk.plan import NodePlan
 from meshwalk.trace import Attempt, Commit, Piece, Reply
@@ -40,7 +40,7 @@ class _Begun(NamedTuple):
     Hold a further call that may begin.
     """
 
-    line: Line
+    line: CallState
     step: Try
 
 
@@ -66,27 +66,27 @@ class Calls:
     """
 
     def __init__(
-        self, shop: Workshop, walk: Asking, purse: Purse, path: Sequence[str], node: NodePlan, deadline_at: int
+        self, deps: EngineDeps, walk: HopContext, walk_budget: WalkBudget, path: Sequence[str], node: NodePlan, deadline_at: int
     ) -> None:
-        self._shop = shop
+        self._shop = deps
         self._walk = walk
-        self._purse = purse
+        self._walk_budget = walk_budget
         self._path = path
         self._node = node
         self._deadline_at = deadline_at
         self._machine = Attempts(node.node, deadline_at)
         assert node.node.backend is not None
         self._name = node.node.backend
-        self._backend = shop.backends[self._name]
-        self._gate = shop.gates.get(self._name)
+        self._backend = deps.backends[self._name]
+        self._gate = deps.limiters.get(self._name)
         self._tried: set[str] = set()
         self._blind = False
-        self._ended: deque[Line] = deque()
+        self._ended: deque[CallState] = deque()
         self._bell = anyio.Event()
-        self.lines: list[Line] = []
+        self.lines: list[CallState] = []
         self.reply: Reply | None = None
         self.refusal: Refusal | None = None
-        self.committed: Line | None = None
+        self.committed: CallState | None = None
         self.stopped = False
 
     def attempts(self) -> tuple[Attempt, ...]:
@@ -95,7 +95,7 @@ class Calls:
         """
         return tuple([line.attempt for line in self.lines if line.attempt is not None])
 
-    async def make(self, first: Line, ended: Ended | None = None) -> Closed:
+    async def make(self, first: CallState, ended: Ended | None = None) -> Closed:
         """
         Make calls until the hop is closed; *first* is reserved already, and made as well if *ended* tells how it ended.
         """
@@ -113,7 +113,7 @@ class Calls:
 
     # ---- in turn, and side by side ------------------------------------------------------------------------------
 
-    async def _in_turn(self, line: Line, step: Try, ended: Ended | None = None) -> Closed:
+    async def _in_turn(self, line: CallState, step: Try, ended: Ended | None = None) -> Closed:
         while True:
             await self._call(line, step.deadline_at, ended)
             ended = None
@@ -127,7 +127,7 @@ class Calls:
                 return further
             line, step = further
 
-    async def _side_by_side(self, line: Line, step: Try) -> Closed:
+    async def _side_by_side(self, line: CallState, step: Try) -> Closed:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._call_and_ring, line, step.deadline_at)
             closed: Closed | None = None
@@ -171,12 +171,12 @@ class Calls:
 
         return self._judged(line)
 
-    async def _call_and_ring(self, line: Line, deadline_at: int) -> None:
+    async def _call_and_ring(self, line: CallState, deadline_at: int) -> None:
         await self._call(line, deadline_at)
         self._ended.append(line)
         self._bell.set()
 
-    def _judged(self, line: Line) -> Try | Closed | None:
+    def _judged(self, line: CallState) -> Try | Closed | None:
         if line.reply is not None:
             self.reply = line.reply
             return self._machine.worked(line.number)
@@ -186,7 +186,7 @@ class Calls:
             # It was cancelled in favour of the one that is passed on.
             return None
         assert line.error_class is not None, "a call that nothing else ended has failed"
-        elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried), line.most_tokens)
+        elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried), line.max_tokens)
 
         return self._machine.failed(
             line.number,
@@ -214,11 +214,11 @@ class Calls:
         need = self.lines[0].need._replace(hops=0)
         # A hedge is for speed: it does not wait for a budget.
         last_start_at = 0 if step.hedge else self._deadline_at - node.node.min_time_us
-        given = await self._purse.reserve(need, self._path, self._deadline_at, last_start_at)
-        line = Line(node, step.number, -1 if isinstance(given, Refusal) else given, need)
+        given = await self._walk_budget.reserve(need, self._path, self._deadline_at, last_start_at)
+        line = CallState(node, step.number, -1 if isinstance(given, Refusal) else given, need)
         line.hedge = step.hedge
         line.backoff_us = put_off_us if step.not_before > since else 0
-        line.waited_us = 0 if step.hedge else self._purse.waited_us
+        line.waited_us = 0 if step.hedge else self._walk_budget.waited_us
         if not isinstance(given, Refusal):
             walk.open(line)
         # The first call may have ended, or been committed to, while the vault was asked for its hedge.
@@ -242,7 +242,7 @@ class Calls:
 
     # ---- one call -----------------------------------------------------------------------------------------------
 
-    async def _call(self, line: Line, deadline_at: int, ended: Ended | None = None) -> None:
+    async def _call(self, line: CallState, deadline_at: int, ended: Ended | None = None) -> None:
         """
         Make one call, unless it was made and has *ended*; however it ends, *line* then tells.
         """
@@ -286,7 +286,7 @@ class Calls:
             else:
                 self._cut_off(line)
 
-    def _cut_off(self, line: Line) -> None:
+    def _cut_off(self, line: CallState) -> None:
         now, name = self._walk.now(), self._node.name
         if self.stopped:
             line.failed(now, "cancelled", None, "what was seen of its reply sent the walk elsewhere", billable=True)
@@ -294,24 +294,24 @@ class Calls:
             line.failed(now, "cancelled", None, "another call of the hop was faster", billable=True)
         else:
             seconds = f"{(now - line.started_at) / 1e6:.3g} s"
-            if line.stations.sent:
+            if line.progress.sent:
                 message = f"node '{name}' did not answer within {seconds}"
             else:
                 message = f"node '{name}' was not called: for {seconds} there was no place at backend '{self._name}'"
             line.failed(now, "timeout", "timeout", message, billable=True)
 
-    def _settled_by_another(self, line: Line) -> bool:
+    def _settled_by_another(self, line: CallState) -> bool:
         return self.committed not in (None, line) or (self.reply is not None and line.reply is None)
 
-    async def _through_gate(self, line: Line) -> Reply:
+    async def _through_gate(self, line: CallState) -> Reply:
         gate = self._gate
         if gate is None:
             return await self._ask(line)
         since = self._walk.now()
-        line.stations.sent = False
+        line.progress.sent = False
         try:
             passed = await gate.enter(
-                tokens=line.most_tokens,
+                tokens=line.max_tokens,
                 stick_to=self._walk.stick_to(self._name),
                 avoid=frozenset(self._tried),
                 until_us=self._shop.clock_ns() // 1000 + self._deadline_at - since,
@@ -321,8 +321,8 @@ class Calls:
             raise
         finally:
             # Who waits in vain has waited all the same.
-            line.stations.queue_us += self._walk.now() - since
-        line.stations.sent = True
+            line.progress.queue_us += self._walk.now() - since
+        line.progress.sent = True
         line.endpoint = passed.endpoint
         self._tried.add(passed.endpoint)
         assert line.request is not None
@@ -341,13 +341,13 @@ class Calls:
         finally:
             if ended == "cancelled" and line.scope.cancel_called and not (self.stopped or self._settled_by_another(line)):
                 ended = "timeout"
-            if not line.stations.sent:
+            if not line.progress.sent:
                 tokens = 0
             gate.leave(passed, error_class=ended, retry_after_us=rest_us, tokens=tokens)
 
         return reply
 
-    async def _ask(self, line: Line) -> Reply:
+    async def _ask(self, line: CallState) -> Reply:
         assert line.request is not None
         stream = getattr(self._backend, "stream", None) if self._node.node.stream is not None else None
         if stream is None:
@@ -358,7 +358,7 @@ class Calls:
 
     # ---- while it streams ---------------------------------------------------------------------------------------
 
-    def _heard(self, line: Line, piece: Piece) -> None:
+    def _heard(self, line: CallState, piece: Piece) -> None:
         if self.stopped or self.committed not in (None, line):
             return
         line.hear(piece)
@@ -367,7 +367,7 @@ class Calls:
         elif not self._blind and line.tokens >= max(1, self._node.node.stream or 0):
             self._judge_beginning(line)
 
-    def _judge_beginning(self, line: Line) -> None:
+    def _judge_beginning(self, line: CallState) -> None:
         try:
             outputs = roles.outputs_of(self._node.node, line.so_far())
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
@@ -377,7 +377,7 @@ class Calls:
             return
         # It has not ended for any reason yet.
         outputs.pop("finish_reason", None)
-        if any(isinstance(wish, Commit) for wish in self._walk.glimpse(line, outputs)):
+        if any(isinstance(wish, Commit) for wish in self._walk.judge_prefix(line, outputs)):
             self.committed = line
             self._walk.tell(line.text)
         else:

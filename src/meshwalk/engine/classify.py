@@ -11,24 +11,26 @@ from anyio import get_cancelled_exc_class, move_on_after
 from meshwalk.backends.base import Classifier
 from meshwalk.backends.cancellation import asked_to_stop
 from meshwalk.engine.calls import log_unforeseen
-from meshwalk.engine.context import Trip
+from meshwalk.engine.context import WalkContext
 from meshwalk.model.problems import BackendError
 from meshwalk.trace import Failed, Replied, TimedOut
 
 
-async def classify(hop: int, node: str, deadline_at: int, classifier: Classifier, trip: Trip) -> Replied | Failed | TimedOut:
+async def classify(
+    hop: int, node: str, deadline_at: int, classifier: Classifier, context: WalkContext
+) -> Replied | Failed | TimedOut:
     """
     Ask the *classifier* of *node* what a request is like, until *deadline_at*; that costs nothing that we could count.
     """
-    request, now = trip.request, trip.now
-    attributes = dict(trip.facts.attributes)
+    request, now = context.request, context.now
+    attributes = dict(context.facts.attributes)
     try:
         if not classifier.waits:
             outputs = await classifier.classify(request.messages, attributes, "")
             return Replied(hop, now(), outputs)
         began = now()
         # It has no span of its own, so what it asks hangs under the walk's.
-        asked = classifier.classify(request.messages, attributes, trip.traceparent(trip.span_id))
+        asked = classifier.classify(request.messages, attributes, context.traceparent(context.span_id))
         with move_on_after((deadline_at - began) / 1e6):
             outputs = await asked
             return Replied(hop, now(), outputs)

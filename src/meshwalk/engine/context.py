@@ -11,7 +11,7 @@ from operator import itemgetter
 from meshwalk.engine.deps import Clock
 from meshwalk.engine.trace_context import trace_context
 from meshwalk.model import Limits
-from meshwalk.trace import AtLength, Content, Facts, Request, Source, Straight, Traversal
+from meshwalk.trace import CompactTrace, Content, Facts, FullTrace, Request, Source, Traversal
 
 
 # Where the ids of a walk end in the digits drawn for it: its trace, its span, itself, and its first calls.
@@ -25,7 +25,7 @@ _NOT_ZERO = sum(1 << 4 * (_CALLS - end) for end in _ENDS)
 _cut = itemgetter(*map(slice, (0, *_ENDS), _ENDS))
 
 
-class Trip:
+class WalkContext:
     """
     Name the walk of *request*, which begins now.
     """
@@ -83,7 +83,7 @@ class Trip:
         """
         return f"00-{self.trace_id}-{span_id}-{self._flags:02x}"
 
-    def record(self, source: Source, told: Straight | AtLength, content: Content | None) -> Traversal:
+    def record(self, source: Source, told: CompactTrace | FullTrace, content: Content | None) -> Traversal:
         """
         Make the record of the walk, which is over.
         """

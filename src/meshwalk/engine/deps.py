@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 from meshwalk.backends.base import Backend, ChatRequest, Classifier
 from meshwalk.budgets.vaults.base import Vault
-from meshwalk.engine.call_state import Line
-from meshwalk.engine.limiter import Gate
+from meshwalk.engine.call_state import CallState
+from meshwalk.engine.limiter import BackendLimiter
 from meshwalk.model import Value
 from meshwalk.trace import Message, Source, Traversal, Wish
 
@@ -35,20 +35,20 @@ class Sleep(Protocol):
         ...
 
 
-class Workshop(NamedTuple):
+class EngineDeps(NamedTuple):
     """
     Hold what all walks of an engine share.
 
     Args:
         source: What is walked, as records say it.
-        gates: What stands before a backend, where its graph bounds the traffic to it.
+        limiters: What stands before a backend, where its graph bounds the traffic to it.
         classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
         chance: Gives a number from 0 to below 1.
     """
 
     source: Source
     backends: Mapping[str, Backend]
-    gates: Mapping[str, Gate]
+    limiters: Mapping[str, BackendLimiter]
     classifiers: Mapping[str, Classifier]
     features: Features
     vault: Vault
@@ -58,7 +58,7 @@ class Workshop(NamedTuple):
     chance: Callable[[], float]
 
 
-class Asking(Protocol):
+class HopContext(Protocol):
     """
     Be the walk that a hop's calls are made for.
     """
@@ -81,13 +81,13 @@ class Asking(Protocol):
         """
         ...
 
-    def open(self, line: Line) -> None:
+    def open(self, line: CallState) -> None:
         """
         Take that something is reserved for *line*.
         """
         ...
 
-    def chat_request(self, line: Line) -> ChatRequest:
+    def chat_request(self, line: CallState) -> ChatRequest:
         """
         Return what is sent for *line*.
         """
@@ -99,7 +99,7 @@ class Asking(Protocol):
         """
         ...
 
-    def glimpse(self, line: Line, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
+    def judge_prefix(self, line: CallState, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
         """
         Let the walk judge what was seen of a reply.
         """

@@ -11,20 +11,19 @@ from anyio import get_cancelled_exc_class
 from meshwalk.backends import roles
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Need, Refusal
-from meshwalk.engine.call_state import Line
+from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Calls, Ended, log_unforeseen
 from meshwalk.engine.classify import classify
-from meshwalk.engine.context import Trip
-from meshwalk.engine.deps import Tell, Workshop
-from meshwalk.engine.fastpath.handover import Detour
-from meshwalk.engine.request_builder import Asker
+from meshwalk.engine.context import WalkContext
+from meshwalk.engine.deps import EngineDeps, Tell
+from meshwalk.engine.fastpath.handover import Handover
+from meshwalk.engine.request_builder import RequestBuilder
 from meshwalk.engine.results import Walked
-from meshwalk.engine.walk_budget import purse_of
+from meshwalk.engine.walk_budget import open_budget
 from meshwalk.model import Value
 from meshwalk.model.problems import BackendError
 from meshwalk.plan import NodePlan, Plan
 from meshwalk.trace import (
-    AtLength,
     Attempt,
     Began,
     Call,
@@ -34,9 +33,10 @@ from meshwalk.trace import (
     Entry,
     Failed,
     Finish,
-    Glimpsed,
+    FullTrace,
     Granted,
     Outcome,
+    PrefixJudged,
     Replied,
     Reply,
     Reserve,
@@ -55,7 +55,7 @@ from meshwalk.walk.attempts import Closed
 Observer = Callable[[Entry, tuple[Wish, ...], Walk], None]
 
 
-class Drive:
+class WalkDriver:
     """
     Hold the world's side of one walk.
 
@@ -63,25 +63,25 @@ class Drive:
         tell: Told of each piece of an answer that is passed on as it comes.
     """
 
-    def __init__(self, plan: Plan, shop: Workshop, trip: Trip, observe: Observer | None, tell: Tell | None) -> None:
+    def __init__(self, plan: Plan, deps: EngineDeps, context: WalkContext, observe: Observer | None, tell: Tell | None) -> None:
         self._plan = plan
-        self._shop = shop
-        self._trip = trip
-        self._facts = trip.facts
-        self._request = trip.request
+        self._shop = deps
+        self._context = context
+        self._facts = context.facts
+        self._request = context.request
         self._observe = observe
         self._tell = tell
         self._walk = Walk(plan)
         self._replies: dict[int, Reply] = {}
         self._steps: list[Step] = []
         # What is reserved and not settled, by ticket.
-        self._open: dict[int, Line] = {}
+        self._open: dict[int, CallState] = {}
         # What the hop under way has reserved, and the calls it makes.
-        self._first: Line | None = None
+        self._first: CallState | None = None
         self._calls: Calls | None = None
-        self.now = trip.now
-        self.call_span_id = trip.call_span_id
-        self._purse = purse_of(plan, shop, trip)
+        self.now = context.now
+        self.call_span_id = context.call_span_id
+        self._walk_budget = open_budget(plan, deps, context)
 
     async def run(self) -> Walked:
         """
@@ -89,34 +89,34 @@ class Drive:
         """
         # Guards that are asked before the first reservation see the budgets as they stand now.
         if self._plan.looks_first:
-            await self._purse.look()
+            await self._walk_budget.look()
 
-        return await self._go_on(Began(0, self._facts, self._trip.limits, self._purse.views()))
+        return await self._go_on(Began(0, self._facts, self._context.limits, self._walk_budget.views()))
 
-    async def resume(self, detour: Detour) -> Walked:
+    async def resume(self, handover: Handover) -> Walked:
         """
         Go on to the end from where a straight walk could not.
         """
-        told, line = detour.told, detour.line
-        self._replies = dict(detour.replies)
-        if detour.purse is not None:
-            self._purse = detour.purse
+        told, line = handover.told, handover.line
+        self._replies = dict(handover.replies)
+        if handover.walk_budget is not None:
+            self._walk_budget = handover.walk_budget
         else:
-            self._purse.replay([leg.call for leg in told.legs])
+            self._walk_budget.replay([leg.call for leg in told.legs])
         entries = list(told.entries())
         if line is not None:
-            if detour.purse is None:
-                line.ticket = self._purse.take(line.need)
+            if handover.walk_budget is None:
+                line.ticket = self._walk_budget.take(line.need)
             self._first = line
             self.open(line)
-            entries.append(Granted(len(told.legs), detour.granted_at, self._purse.views(), self._purse.waited_us))
-        if detour.entry is not None:
-            entries.append(detour.entry)
+            entries.append(Granted(len(told.legs), handover.granted_at, self._walk_budget.views(), self._walk_budget.waited_us))
+        if handover.entry is not None:
+            entries.append(handover.entry)
         *earlier, last = entries
         for entry in earlier:
             self._feed(entry)
 
-        return await self._go_on(last, detour.ended, detour.raised)
+        return await self._go_on(last, handover.ended, handover.raised)
 
     async def _go_on(self, entry: Entry, ended: Ended | None = None, raised: BaseException | None = None) -> Walked:
         try:
@@ -132,7 +132,7 @@ class Drive:
                     elif type(wish) is Settle:
                         self.settle()
                     elif type(wish) is Finish:
-                        await self._purse.close()
+                        await self._walk_budget.close()
                         return self._finished(wish)
         except get_cancelled_exc_class():
             await self._cancel()
@@ -140,7 +140,7 @@ class Drive:
         except Exception:
             # Whatever broke the walk, what it holds is not left to its lease.
             self.settle()
-            await self._purse.close()
+            await self._walk_budget.close()
             raise
 
     def _feed(self, entry: Entry) -> tuple[Wish, ...]:
@@ -154,24 +154,24 @@ class Drive:
     async def _cancel(self) -> None:
         if self._walk.phase is Phase.OVER:
             # Only telling the vault was cut short.
-            await self._purse.close()
+            await self._walk_budget.close()
             finish = self._steps[-1][1][-1]
             assert isinstance(finish, Finish)
             self._finished(finish)
             return
         hop = len(self._walk.path) - 1
         # What is held by now was waited for before, and is told.
-        waited_us = 0 if self._purse.holds else self._purse.waited_us
+        waited_us = 0 if self._walk_budget.holds else self._walk_budget.waited_us
         for wish in self._feed(Cancelled(hop, self.now(), self._attempts(), waited_us)):
             if isinstance(wish, Settle):
                 self.settle()
             elif isinstance(wish, Finish):
-                await self._purse.close()
+                await self._walk_budget.close()
                 self._finished(wish)
 
     # ---- what a hop's calls ask of the walk ---------------------------------------------------------------------
 
-    def open(self, line: Line) -> None:
+    def open(self, line: CallState) -> None:
         """
         Take that something is reserved for *line*.
         """
@@ -184,7 +184,7 @@ class Drive:
         for line in [line for line in self._open.values() if not line.under_way]:
             del self._open[line.ticket]
             spent, assumed = line.spent
-            self._purse.settle(line.ticket, spent, assumed=assumed)
+            self._walk_budget.settle(line.ticket, spent, assumed=assumed)
 
     def stick_to(self, backend: str) -> str:
         """
@@ -197,21 +197,21 @@ class Drive:
 
         return scopes.session if traffic.sticky == "session" else scopes.workflow
 
-    def chat_request(self, line: Line) -> ChatRequest:
+    def chat_request(self, line: CallState) -> ChatRequest:
         """
         Return what is sent for *line*.
         """
         answers = self._texts(line.node) if line.node.node.quotes else {}
 
-        traceparent = self._trip.traceparent(line.span_id)
+        traceparent = self._context.traceparent(line.span_id)
 
-        return Asker(line.node)(self._request, self._facts, traceparent, line.stations, answers)
+        return RequestBuilder(line.node)(self._request, self._facts, traceparent, line.progress, answers)
 
-    def glimpse(self, line: Line, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
+    def judge_prefix(self, line: CallState, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
         """
         Let the walk judge what was seen of a reply.
         """
-        return self._feed(Glimpsed(len(self._walk.path) - 1, self.now(), outputs, line.tokens))
+        return self._feed(PrefixJudged(len(self._walk.path) - 1, self.now(), outputs, line.tokens))
 
     def tell(self, text: str) -> None:
         """
@@ -226,11 +226,13 @@ class Drive:
         self._calls = self._first = None
         need = Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
         node = self._plan.node(wish.node)
-        given = await self._purse.reserve(need, self._walk.path, wish.deadline_at, wish.deadline_at - node.node.min_time_us)
-        waited_us, views = self._purse.waited_us, self._purse.views()
+        given = await self._walk_budget.reserve(
+            need, self._walk.path, wish.deadline_at, wish.deadline_at - node.node.min_time_us
+        )
+        waited_us, views = self._walk_budget.waited_us, self._walk_budget.views()
         if isinstance(given, Refusal):
             return Denied(wish.hop, self.now(), given.scope, given.message, views, given.contended, waited_us)
-        self._first = Line(node, 0, given, need)
+        self._first = CallState(node, 0, given, need)
         self.open(self._first)
 
         return Granted(wish.hop, self.now(), views, waited_us)
@@ -242,13 +244,13 @@ class Drive:
             asked = self._shop.classifiers.get(node.name)
             if asked is None:
                 return self._free(wish.hop, node)
-            return await classify(wish.hop, node.name, wish.deadline_at, asked, self._trip)
+            return await classify(wish.hop, node.name, wish.deadline_at, asked, self._context)
         assert self._first is not None
         if node.node.quotes and (lacking := [name for name in node.node.of if name not in self._texts(node)]):
             self._calls = None
             message = f"node '{node.name}' judges the answer of '{lacking[0]}', which gave none"
             return Failed(wish.hop, self.now(), "not_started", message, (), self._views())
-        calls = Calls(self._shop, self, self._purse, self._walk.path, node, wish.deadline_at)
+        calls = Calls(self._shop, self, self._walk_budget, self._walk.path, node, wish.deadline_at)
         self._calls = calls
 
         return self._closing(wish.hop, node, calls, await calls.make(self._first, ended))
@@ -257,7 +259,7 @@ class Drive:
         """
         Show the budgets with what the hop spent in place of what it holds.
         """
-        return self._purse.views({ticket: line.spent[0] for ticket, line in self._open.items()})
+        return self._walk_budget.views({ticket: line.spent[0] for ticket, line in self._open.items()})
 
     def _attempts(self) -> tuple[Attempt, ...]:
         return () if self._calls is None else self._calls.attempts()
@@ -323,7 +325,7 @@ class Drive:
         answer = served.text if served else ""
         content = Content(self._request.messages, answer) if self._plan.graph.recording.content else None
         walk = self._walk
-        traversal = self._trip.record(self._shop.source, AtLength(walk.path, self._steps, walk.decisions), content)
+        traversal = self._context.record(self._shop.source, FullTrace(walk.path, self._steps, walk.decisions), content)
         self._shop.record(traversal)
         committed = None if self._calls is None else self._calls.committed
         partial = committed.text if committed is not None and finish.outcome is not Outcome.ANSWERED else ""

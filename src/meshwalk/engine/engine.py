@@ -15,14 +15,14 @@ from meshwalk.backends import roles
 from meshwalk.backends.base import Backend, Classifier
 from meshwalk.backends.token_counts import Tokenizer, count_inputs
 from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Vault
-from meshwalk.engine.context import Trip
-from meshwalk.engine.deps import Clock, Features, Sleep, Tell, Workshop
-from meshwalk.engine.driver import Drive, Observer
-from meshwalk.engine.fastpath.driver import Express
-from meshwalk.engine.limiter import Gate
+from meshwalk.engine.context import WalkContext
+from meshwalk.engine.deps import Clock, EngineDeps, Features, Sleep, Tell
+from meshwalk.engine.driver import Observer, WalkDriver
+from meshwalk.engine.fastpath.driver import FastDriver
+from meshwalk.engine.limiter import BackendLimiter
 from meshwalk.engine.preview import preview
 from meshwalk.engine.results import Preview, Walked
-from meshwalk.engine.walk_budget import Purse, shared_scopes
+from meshwalk.engine.walk_budget import WalkBudget, shared_scopes
 from meshwalk.model import Limits
 from meshwalk.plan import Plan
 from meshwalk.trace import Facts, Request, Source, Traversal, View
@@ -43,7 +43,7 @@ class Engine:
         vault: Where the budgets are kept that walks share.
         tenant: Whose walks these are, where a request does not say.
         tokenizers: What counts the input of a backend's calls, by its name; the others' is bounded by bytes.
-        gates: What stands before a backend, where its graph bounds the traffic to it.
+        limiters: What stands before a backend, where its graph bounds the traffic to it.
         classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
         features: What the classifiers of the house make of messages.
         clock_ns: What walks are timed by; it never goes back.
@@ -60,7 +60,7 @@ class Engine:
         vault: Vault,
         tenant: str = DEFAULT_TENANT,
         tokenizers: Mapping[str, Tokenizer] | None = None,
-        gates: Mapping[str, Gate] | None = None,
+        limiters: Mapping[str, BackendLimiter] | None = None,
         classifiers: Mapping[str, Classifier] | None = None,
         features: Features = roles.features,
         clock_ns: Clock = time.perf_counter_ns,
@@ -74,16 +74,18 @@ class Engine:
         self._learns = bool(plan.watched or self.tokenizers)
         graph = plan.graph
         source = Source(plan.name, graph.version, plan.plan_digest, plan.shape_digest, graph.prices)
-        self.equip(Workshop(source, backends, gates or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance))
+        self.with_deps(
+            EngineDeps(source, backends, limiters or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance)
+        )
         self.admission = Admission(plan, tenant)
 
-    def equip(self, shop: Workshop) -> None:
+    def with_deps(self, deps: EngineDeps) -> None:
         """
         Walk with what *shop* holds, from now on.
         """
-        self.shop = shop
-        self._clock_ns = shop.clock_ns
-        self._express = Express(self.plan, shop)
+        self.deps = deps
+        self._clock_ns = deps.clock_ns
+        self._express = FastDriver(self.plan, deps)
 
     async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
         """
@@ -99,11 +101,11 @@ class Engine:
         facts, limits = self.admission.admit(request)
         if self._learns:
             facts = await self._learnt(request, facts)
-        trip = Trip(request, facts, limits, self._clock_ns)
+        context = WalkContext(request, facts, limits, self._clock_ns)
         if observe is None and tell is None:
-            return await self._express.walk(trip)
+            return await self._express.walk(context)
 
-        return await Drive(self.plan, self.shop, trip, observe, tell).run()
+        return await WalkDriver(self.plan, self.deps, context, observe, tell).run()
 
     async def decide(self, request: Request) -> Preview:
         """
@@ -116,7 +118,7 @@ class Engine:
         if self._learns:
             facts = await self._learnt(request, facts)
 
-        return await preview(self.plan, self.shop, request, facts, limits, await self._views(facts, limits))
+        return await preview(self.plan, self.deps, request, facts, limits, await self._views(facts, limits))
 
     async def _learnt(self, request: Request, facts: Facts) -> Facts:
         if self.plan.watched:
@@ -132,14 +134,14 @@ class Engine:
         return facts._replace(counted=counted)
 
     def _healthy(self, backend: str) -> bool:
-        gate = self.shop.gates.get(backend)
+        gate = self.deps.limiters.get(backend)
 
         return gate is None or gate.healthy
 
     async def _views(self, facts: Facts, limits: Limits) -> tuple[View, ...]:
         budgets = tuple(self.plan.graph.budgets.values())
-        purse = Purse(self.plan.name, limits, shared_scopes(budgets, facts.scopes), self.vault, "", lambda: 0)
+        walk_budget = WalkBudget(self.plan.name, limits, shared_scopes(budgets, facts.scopes), self.vault, "", lambda: 0)
         if self.plan.looks_first:
-            await purse.look()
+            await walk_budget.look()
 
-        return purse.views()
+        return walk_budget.views()

@@ -24,7 +24,7 @@ from anyio import CancelScope
 from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault
 from meshwalk.engine import Walked
 from meshwalk.model import Limits
-from meshwalk.model.problems import RequestError, StillUnderWay, VaultAway, Violation
+from meshwalk.model.problems import RequestError, RequestInProgress, VaultUnavailable, Violation
 from meshwalk.trace import Outcome, Request, ToolCall, decode, encode
 
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 CLAIM_GRACE_US = 5_000_000
 
 
-class Once:
+class IdempotentWalks:
     """
     Walk requests of *graph* that carry an idempotency key.
 
@@ -57,8 +57,8 @@ class Once:
 
         Raises:
             RequestError: If the key was used for another request.
-            StillUnderWay: If the first walk has not ended within this request's own deadline.
-            VaultAway: If the vault does not answer, so that nobody knows whether the key was used.
+            RequestInProgress: If the first walk has not ended within this request's own deadline.
+            VaultUnavailable: If the vault does not answer, so that nobody knows whether the key was used.
         """
         tenant = tenant or DEFAULT_TENANT
         owner, fingerprint = f"{random.getrandbits(128):032x}", self._fingerprint(request)
@@ -83,7 +83,7 @@ class Once:
             left = until - anyio.current_time()
             if left <= 0:
                 message = "the first request with this idempotency key is still under way; ask again with the same key"
-                raise StillUnderWay(message)
+                raise RequestInProgress(message)
             await self._vault.room.wait(line, min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 (no secret)
             pause = min(longest, 2 * pause)
 
@@ -109,14 +109,14 @@ class Once:
         if failed:
             raise failed[0]
         if not walked:
-            raise StillUnderWay("the walk of this idempotency key was cut off; ask again with the same key")
+            raise RequestInProgress("the walk of this idempotency key was cut off; ask again with the same key")
 
         return walked[0]
 
     async def _finish(self, key: str, tenant: str, owner: str, result: bytes | None) -> None:
         try:
             await self._vault.finish(tenant, key, owner, result, self._keep_us)
-        except VaultAway as error:
+        except VaultUnavailable as error:
             # The answer is there all the same; the claim runs out by itself, and a retry after that walks again.
             _log.warning("a retry of this walk may be walked again: %s", error)
         self._vault.room.ring((tenant, "retries", key))

@@ -38,7 +38,7 @@ _LONGEST_WAIT_US = 3_600_000_000
 CANCELLED = "cancelled"
 
 
-class Pass(NamedTuple):
+class Lease(NamedTuple):
     """
     Let a call go to *endpoint* (empty: the only one), after having waited.
     """
@@ -48,7 +48,7 @@ class Pass(NamedTuple):
     pick: Pick
 
 
-class Gate:
+class BackendLimiter:
     """
     Let the calls of this process through to the backend that *spec* declares.
 
@@ -68,7 +68,7 @@ class Gate:
     def __repr__(self) -> str:
         return f"<Gate to {self._pool!r}>"
 
-    async def enter(self, *, tokens: int, stick_to: str = "", avoid: frozenset[str] = frozenset(), until_us: int) -> Pass:
+    async def enter(self, *, tokens: int, stick_to: str = "", avoid: frozenset[str] = frozenset(), until_us: int) -> Lease:
         """
         Wait for an endpoint until *until_us* at the latest; the pass must be given back by `leave`.
 
@@ -87,10 +87,10 @@ class Gate:
         if isinstance(answer, Refused):
             raise _ERRORS[answer.error_class](answer.message, backend=self._name, retry_after_us=answer.retry_after_us)
 
-        return Pass(answer.endpoint, self._now() - came, answer)
+        return Lease(answer.endpoint, self._now() - came, answer)
 
     def leave(
-        self, passed: Pass, *, error_class: str | None, retry_after_us: int | None = None, tokens: int | None = None
+        self, passed: Lease, *, error_class: str | None, retry_after_us: int | None = None, tokens: int | None = None
     ) -> None:
         """
         Give the endpoint back, and call whoever may have it now.
@@ -146,25 +146,25 @@ class Gate:
             self._turns[first].set()
 
 
-def gates(graph: Graph, names: Iterable[str], clock_ns: Callable[[], int]) -> dict[str, Gate]:
+def limiters(graph: Graph, names: Iterable[str], clock_ns: Callable[[], int]) -> dict[str, BackendLimiter]:
     """
     Open a gate before each backend of *names* that bounds its traffic or has endpoints to choose from.
     """
     specs: Iterable[AnyBackendSpec] = (graph.backends[name] for name in names)
 
     # A cache waits for nobody: what it does not have it asks of the other backend, through that one's gate.
-    return {spec.name: Gate(spec, clock_ns) for spec in specs if spec.gated and not isinstance(spec, CacheSpec)}
+    return {spec.name: BackendLimiter(spec, clock_ns) for spec in specs if spec.gated and not isinstance(spec, CacheSpec)}
 
 
 @asynccontextmanager
-async def passage(gate: Gate, clock_ns: Callable[[], int], request: ChatRequest) -> AsyncIterator[ChatRequest]:
+async def limited(gate: BackendLimiter, clock_ns: Callable[[], int], request: ChatRequest) -> AsyncIterator[ChatRequest]:
     """
     Let *request* through *gate* for as long as the context is open; whoever calls bounds the wait by cancelling it.
     """
     size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
     passed = await gate.enter(tokens=size + (request.sampling.max_tokens or 0), until_us=clock_ns() // 1000 + _LONGEST_WAIT_US)
-    if request.stations is not None:
-        request.stations.queue_us += passed.queue_us
+    if request.progress is not None:
+        request.progress.queue_us += passed.queue_us
     ended: str | None = CANCELLED
     rest_us: int | None = None
     try:

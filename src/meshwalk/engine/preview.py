@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from meshwalk import guards
 from meshwalk.backends import roles
 from meshwalk.backends.base import Classifier
-from meshwalk.engine.deps import Workshop
+from meshwalk.engine.deps import EngineDeps
 from meshwalk.engine.results import Preview, PreviewEdge
 from meshwalk.model import Limits, Value
 from meshwalk.model.problems import BackendError
@@ -21,7 +21,7 @@ from meshwalk.walk import Walk
 
 
 async def preview(
-    plan: Plan, shop: Workshop, request: Request, facts: Facts, limits: Limits, views: tuple[View, ...]
+    plan: Plan, deps: EngineDeps, request: Request, facts: Facts, limits: Limits, views: tuple[View, ...]
 ) -> Preview:
     """
     Walk *request* without its calls, seeing the budgets in *views*; no time passes on the way.
@@ -40,11 +40,11 @@ async def preview(
             continue
         assert isinstance(wish, Call)
         node = plan.node(wish.node)
-        asked = shop.classifiers.get(node.name)
+        asked = deps.classifiers.get(node.name)
         if asked is not None and asked.waits:
             break
         try:
-            given = await _given(shop, node, asked, request, facts)
+            given = await _given(deps, node, asked, request, facts)
         except BackendError as error:
             entry = Failed(wish.hop, 0, error.error_class, f"node '{node.name}': {error}")
             continue
@@ -67,12 +67,12 @@ async def preview(
 
 
 async def _given(
-    shop: Workshop, node: NodePlan, asked: Classifier | None, request: Request, facts: Facts
+    deps: EngineDeps, node: NodePlan, asked: Classifier | None, request: Request, facts: Facts
 ) -> Mapping[str, Value]:
     if asked is not None:
         return await asked.classify(request.messages, dict(facts.attributes), "")
     # Before the first call there is no reply that a verifier could look at.
-    return shop.features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
+    return deps.features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
 
 
 def _edge(walk: Walk, name: str, edge: EdgePlan) -> PreviewEdge:

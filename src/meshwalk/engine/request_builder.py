@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from meshwalk import prompts
-from meshwalk.backends.base import ChatRequest, Stations, make_chat_request
+from meshwalk.backends.base import CallProgress, ChatRequest, make_chat_request
 from meshwalk.model import Sampling
 from meshwalk.plan import NodePlan
 from meshwalk.trace import Facts, Form, Request
@@ -19,7 +19,7 @@ _NO_FORM = Form()
 _FROM_PROBABILITIES = frozenset({"mean_token_probability", "min_token_probability", "margin"})
 
 
-class Asker:
+class RequestBuilder:
     """
     Say what calls of *node* send.
     """
@@ -40,7 +40,7 @@ class Asker:
         request: Request,
         facts: Facts,
         traceparent: str,
-        stations: Stations | None,
+        progress: CallProgress | None,
         answers: Mapping[str, str] = _NO_ANSWERS,
     ) -> ChatRequest:
         """
@@ -49,7 +49,7 @@ class Asker:
         Args:
             answers: The texts of earlier nodes that its prompt quotes.
         """
-        asked = self.usually(request, facts, traceparent, stations)
+        asked = self.usually(request, facts, traceparent, progress)
         if self._prompt is not None:
             # What a node asks of its own needs none of the caller's tools and formats.
             attributes = dict(facts.attributes)
@@ -60,13 +60,13 @@ class Asker:
 
         return asked
 
-    def usually(self, request: Request, facts: Facts, traceparent: str, stations: Stations | None) -> ChatRequest:
+    def usually(self, request: Request, facts: Facts, traceparent: str, progress: CallProgress | None) -> ChatRequest:
         """
         Return what is sent for a request that asks for no sampling of its own, at a node without a prompt of its own.
         """
         return make_chat_request((
             request.messages, self._sampling, self._probabilities, traceparent, request.form, self._samples, "",
-            facts.scopes.tenant, stations,
+            facts.scopes.tenant, progress,
         ))  # fmt: skip
 
     def _merged(self, asked: Sampling) -> Sampling:
@@ -75,4 +75,4 @@ class Asker:
         return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(asked.max_tokens))
 
 
-Ask = Callable[[Request, Facts, str, Stations | None], ChatRequest]
+Ask = Callable[[Request, Facts, str, CallProgress | None], ChatRequest]

@@ -8,17 +8,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshwalk.model import Value
-from meshwalk.model.problems import BackendFailed, BudgetContended, BudgetSpent, DeadlineMissed, HopsSpent, WalkStopped
+from meshwalk.model.problems import (
+    BackendFailed,
+    BudgetContended,
+    BudgetExceeded,
+    DeadlineExceeded,
+    HopLimitExceeded,
+    WalkStopped,
+)
 from meshwalk.trace import Decision, Outcome, Reserve, ToolCall, Traversal
 
 
 _CLOSING: Mapping[str, type[WalkStopped]] = {
-    "budget": BudgetSpent,
+    "budget": BudgetExceeded,
     "contended": BudgetContended,
-    "hops": HopsSpent,
-    "visits": HopsSpent,
-    "timeout": DeadlineMissed,
-    "not_started": DeadlineMissed,
+    "hops": HopLimitExceeded,
+    "visits": HopLimitExceeded,
+    "timeout": DeadlineExceeded,
+    "not_started": DeadlineExceeded,
     "no_answer": WalkStopped,
 }
 

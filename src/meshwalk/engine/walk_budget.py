@@ -24,25 +24,25 @@ from anyio import CancelScope
 from meshwalk.budgets import (
     REQUEST,
     Answer,
-    Hold,
+    Balance,
     Need,
-    Place,
     Refusal,
+    Reservation,
     Scope,
     Settlement,
-    Standing,
+    SpendPath,
     make_hold,
     make_settlement,
     make_standing,
     refusal_of,
 )
 from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Vault
-from meshwalk.engine.context import Trip
-from meshwalk.engine.deps import Workshop
+from meshwalk.engine.context import WalkContext
+from meshwalk.engine.deps import EngineDeps
 from meshwalk.model import Amount, Budget, Caps, Limits
-from meshwalk.model.problems import VaultAway
+from meshwalk.model.problems import VaultUnavailable
 from meshwalk.plan import Plan
-from meshwalk.trace import Called, Scopes, View, make_view
+from meshwalk.trace import CompactCall, Scopes, View, make_view
 
 
 _log = logging.getLogger(__name__)
@@ -52,13 +52,13 @@ LEASE_GRACE_US = 2_000_000
 
 
 # What is held for a ticket, in the walk's own limits and in the vault.
-_Held = tuple[Amount, Hold | None]
+_Held = tuple[Amount, Reservation | None]
 
 _NOTHING = Amount()
 _NO_TICKETS: Mapping[int, Amount] = {}
 
 
-class Purse:
+class WalkBudget:
     """
     Hold and settle for one walk.
 
@@ -93,7 +93,7 @@ class Purse:
         # What the vault is not told yet, oldest first.
         self._pending: list[Settlement] = []
         # What was asked for and not answered.
-        self._unsure: Hold | None = None
+        self._unsure: Reservation | None = None
         self._made = 0
         self.waited_us = 0
 
@@ -103,7 +103,7 @@ class Purse:
         """
         if self._scopes:
             # Of a vault that is away guards know nothing; whether anything is granted, the first reservation tells.
-            with suppress(VaultAway):
+            with suppress(VaultUnavailable):
                 self._show(await self._vault.look(self._scopes))
 
     @property
@@ -162,7 +162,7 @@ class Purse:
 
         return answer.refusal or self._take(need, hold)
 
-    def replay(self, calls: Iterable[Called | None]) -> None:
+    def replay(self, calls: Iterable[CompactCall | None]) -> None:
         """
         Take *calls* for made and settled, in a walk without shared scopes.
         """
@@ -178,7 +178,7 @@ class Purse:
 
         return self._take(need, None)
 
-    def _take(self, need: Need, hold: Hold | None) -> int:
+    def _take(self, need: Need, hold: Reservation | None) -> int:
         self._held[self._made] = (need.amount, hold)
 
         return self._made
@@ -203,11 +203,11 @@ class Purse:
             return
         try:
             await self._exchange(None)
-        except VaultAway as error:
+        except VaultUnavailable as error:
             # The walk is over all the same, and its record tells what it spent.
             _log.warning("what a walk spent is not settled, and will be charged at its worst: %s", error)
 
-    def _own(self) -> Standing:
+    def _own(self) -> Balance:
         """
         Show how the walk's own limits stand.
         """
@@ -220,7 +220,7 @@ class Purse:
 
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
-    def _show(self, standings: Iterable[Standing]) -> None:
+    def _show(self, standings: Iterable[Balance]) -> None:
         """
         Put what the vault told of the shared scopes in place of what was known.
         """
@@ -232,13 +232,13 @@ class Purse:
         )
         self._since.clear()
 
-    def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Hold:
+    def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Reservation:
         lease_us = max(0, deadline_at - self._now()) + LEASE_GRACE_US
-        place = Place(self._graph, " > ".join(path))
+        place = SpendPath(self._graph, " > ".join(path))
 
         return make_hold((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, place))
 
-    async def _wait(self, hold: Hold, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
+    async def _wait(self, hold: Reservation, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
         vault, began = self._vault, self._now()
         pause, longest = vault.look_again_s
         place, called = self._place(answer), False
@@ -267,15 +267,15 @@ class Purse:
 
         return None if refusal is None or not refusal.contended else _line(self._scopes[refusal.position])
 
-    async def _ask(self, hold: Hold) -> Answer:
+    async def _ask(self, hold: Reservation) -> Answer:
         try:
             return await self._exchange(hold)
-        except VaultAway as error:
+        except VaultUnavailable as error:
             scope = self._scopes[0]
             message = f"draws on {scope.kind} {scope.name!r}, whose vault is away ({error}); try again"
             return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
 
-    async def _exchange(self, hold: Hold | None) -> Answer:
+    async def _exchange(self, hold: Reservation | None) -> Answer:
         vault, unsure, pending = self._vault, self._unsure, self._pending
         if unsure is not None or len(pending) > 1:
             await self._catch_up(hold)
@@ -292,7 +292,7 @@ class Purse:
 
         return answer
 
-    async def _catch_up(self, hold: Hold | None) -> None:
+    async def _catch_up(self, hold: Reservation | None) -> None:
         """
         Tell what is to be told before *hold* is asked for, but for one settlement, which goes with it.
         """
@@ -305,7 +305,7 @@ class Purse:
             await self._told(self._pending[0], None)
             del self._pending[0]
 
-    async def _told(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    async def _told(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         with CancelScope(shield=True):
             answer = await self._vault.exchange(settlement, hold)
 
@@ -323,21 +323,21 @@ def _changed(views: tuple[View, ...], since: Iterable[tuple[Amount, Amount]]) ->
     return views
 
 
-def need_of(call: Called) -> Need:
+def need_of(call: CompactCall) -> Need:
     """
     Return what *call* reserved.
     """
     return Need(call.cost_bound, call.input_bound, call.output_bound, calls=1, hops=1)
 
 
-def purse_of(plan: Plan, shop: Workshop, trip: Trip) -> Purse:
+def open_budget(plan: Plan, deps: EngineDeps, context: WalkContext) -> WalkBudget:
     """
     Open the purse of the walk that *trip* names.
     """
     budgets = plan.graph.budgets
-    scopes = shared_scopes(tuple(budgets.values()), trip.facts.scopes) if budgets else ()
+    scopes = shared_scopes(tuple(budgets.values()), context.facts.scopes) if budgets else ()
 
-    return Purse(plan.name, trip.limits, scopes, shop.vault, trip.traversal_id, trip.now)
+    return WalkBudget(plan.name, context.limits, scopes, deps.vault, context.traversal_id, context.now)
 
 
 def shared_scopes(budgets: Sequence[Budget], scopes: Scopes) -> tuple[Scope, ...]:

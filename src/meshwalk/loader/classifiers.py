@@ -31,7 +31,7 @@ from meshwalk.model.weights import NoWeights, read_weights
 # How long a service or a function may take, if its node does not say.
 DEADLINE_US = 1_000_000
 
-_MOST_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20
 
 
 class _Use(NamedTuple):
@@ -228,7 +228,7 @@ def _read(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise IsADirectoryError
     with path.open("rb") as file:
-        return file.read(_MOST_BYTES)
+        return file.read(_MAX_BYTES)
 
 
 # ---- several classifiers --------------------------------------------------------------------------------------------

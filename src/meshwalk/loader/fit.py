@@ -23,7 +23,7 @@ ShapeT = TypeVar("ShapeT", bound=Shape)
 
 
 # A table with more keys that nobody knows is no table with slips in it.
-_MOST_STRANGERS = 50
+_MAX_STRANGERS = 50
 
 # Enough for two letters swapped in a key of four (`nxet`), too much for another word.
 _LIKENESS = 0.75
@@ -67,7 +67,7 @@ def respelt(part: Part, known: Sequence[str], problems: list[Problem]) -> Part:
     """
     missing = [key for key in known if key not in part.table.entries]
     strange = [key for key in part.table.entries if key not in known]
-    if not missing or not 0 < len(strange) <= _MOST_STRANGERS:
+    if not missing or not 0 < len(strange) <= _MAX_STRANGERS:
         return part
     table = Table(part.table.span)
     table.merged = part.table.merged
@@ -104,7 +104,7 @@ def fit(
             return Fitted(shape.model_validate(data), frozenset(lost))
         except ValidationError as error:
             for position, detail in enumerate(error.errors(include_url=False)):
-                problem = _problem(detail, shape, part, elsewhere, suggest=position < _MOST_STRANGERS)
+                problem = _problem(detail, shape, part, elsewhere, suggest=position < _MAX_STRANGERS)
                 if problem is not None:
                     problems.append(problem)
                 lost |= _prune(detail, shape, data)
@@ -199,7 +199,7 @@ def _problem(detail: Any, shape: type[Shape], part: Part, elsewhere: Mapping[str
 
 
 def _misspelt(key: str, table: Table) -> bool:
-    return len(table.entries) <= _MOST_STRANGERS and any(nearest(other, [key]) for other in table.entries)
+    return len(table.entries) <= _MAX_STRANGERS and any(nearest(other, [key]) for other in table.entries)
 
 
 def _holder(part: Part, path: Sequence[Any]) -> Part:

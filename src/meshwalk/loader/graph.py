@@ -27,7 +27,7 @@ _GRAPH = "the graph"
 _SECTIONS = frozenset(GraphShape.known_keys()) - frozenset(HeaderShape.known_keys())
 _BUILT_IN = ("urgency", "correctness")
 # A file with more keys that nobody knows is no graph with slips in it.
-_MOST_HELPED = 50
+_MAX_HELPED = 50
 _OF_THE_TEXT = ("yaml-tag", "control-character")
 
 
@@ -122,7 +122,7 @@ def _header(root: Table, problems: list[Problem]) -> Fitted[HeaderShape]:
         problems.append(faults.missing_key(top, _GRAPH, "nodes"))
 
     known = GraphShape.known_keys()
-    strange = [key for key in table.entries if key not in known][:_MOST_HELPED]
+    strange = [key for key in table.entries if key not in known][:_MAX_HELPED]
     elsewhere = {key: did_you_mean(key, known) or f"it takes: {', '.join(known)}" for key in strange}
 
     return fit(HeaderShape, Part(table, _GRAPH, top), problems, elsewhere=elsewhere)

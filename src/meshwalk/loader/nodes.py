@@ -99,7 +99,7 @@ def with_quotes(nodes: Mapping[str, Node]) -> dict[str, Node]:
 def _with_quotes(node: Node, nodes: Mapping[str, Node]) -> Node:
     shown = (name for name in prompts.quoted(node.prompt or "") if name in node.of and name in nodes)
 
-    return replace(node, quotes={name: prompts.most_quoted(nodes[name].sampling.max_tokens) for name in shown})
+    return replace(node, quotes={name: prompts.max_quoted(nodes[name].sampling.max_tokens) for name in shown})
 
 
 def _shape(role: str, part: Part, problems: list[Problem]) -> type[AnyNodeShape] | None:
@@ -185,14 +185,14 @@ def _stream(shape: _Asking) -> int | None:
 def _backoff(shape: BackoffShape | None) -> Backoff:
     if shape is None:
         return Backoff()
-    first_us, most_us = Backoff()
+    first_us, max_us = Backoff()
     # What is said of the one moves the other, where that is not said.
     if shape.first is not None:
-        first_us, most_us = shape.first, max(shape.first, most_us)
+        first_us, max_us = shape.first, max(shape.first, max_us)
     if shape.most is not None:
-        most_us = shape.most
+        max_us = shape.most
 
-    return Backoff(min(first_us, most_us), most_us)
+    return Backoff(min(first_us, max_us), max_us)
 
 
 def _confidence(
@@ -310,6 +310,6 @@ def _check_times(name: str, shape: _Asking, table: Table, problems: list[Problem
             problems.append(traffic_faults.hedge_too_late(table.place("hedge"), name, key))
             break
     inner = table.entries.get("backoff")
-    first_us, most_us = (None, None) if shape.backoff is None else (shape.backoff.first, shape.backoff.most)
-    if first_us is not None and most_us is not None and most_us < first_us and isinstance(inner, Table):
+    first_us, max_us = (None, None) if shape.backoff is None else (shape.backoff.first, shape.backoff.most)
+    if first_us is not None and max_us is not None and max_us < first_us and isinstance(inner, Table):
         problems.append(traffic_faults.backoff_crossed(inner.place("most"), name))

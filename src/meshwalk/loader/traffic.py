@@ -103,6 +103,6 @@ def _breaker(shape: BreakerShape) -> Breaker:
         failures=shape.failures,
         share=shape.share,
         window_us=unsaid.window_us if shape.window is None else shape.window,
-        least_calls=shape.calls,
+        min_calls=shape.calls,
         open_us=unsaid.open_us if shape.open is None else shape.open,
     )

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from meshwalk.loader.messages.faults import quoted, worded
-from meshwalk.model import MOST_SHARED_USD, nano_usd_or_none
+from meshwalk.model import MAX_SHARED_USD, nano_usd_or_none
 from meshwalk.model.problems import ErrorClass
 
 
@@ -134,13 +134,13 @@ def _duration_us(value: Any, least: int = 1, most: int = _LONGEST_DURATION_US, b
     return int(exact)
 
 
-_MOST_HELD_TOKENS = 1_000_000
+_MAX_HELD_TOKENS = 1_000_000
 _STREAM_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"enum": ["hold", "live"]},
         {
             "type": "object",
-            "properties": {"hold_first": {"type": "integer", "minimum": 1, "maximum": _MOST_HELD_TOKENS}},
+            "properties": {"hold_first": {"type": "integer", "minimum": 1, "maximum": _MAX_HELD_TOKENS}},
             "required": ["hold_first"],
             "additionalProperties": False,
         },
@@ -154,11 +154,11 @@ def _stream(value: Any) -> int | None:
             return None
         case "live":
             return 0
-        case {"hold_first": int() as tokens, **rest} if not rest and tokens is not True and 1 <= tokens <= _MOST_HELD_TOKENS:
+        case {"hold_first": int() as tokens, **rest} if not rest and tokens is not True and 1 <= tokens <= _MAX_HELD_TOKENS:
             return tokens
     shown = quoted(value) if isinstance(value, str) else worded(value)
     raise fault(
-        "bad-stream", f"is {shown}, and takes hold, live or {{hold_first: N}}, N being 1 to {_MOST_HELD_TOKENS:,} tokens"
+        "bad-stream", f"is {shown}, and takes hold, live or {{hold_first: N}}, N being 1 to {_MAX_HELD_TOKENS:,} tokens"
     )
 
 
@@ -184,10 +184,10 @@ def _nano_usd(value: Any) -> int:
 
 def _shared_nano_usd(value: Any) -> int:
     nano = _nano_usd(value)
-    if nano > MOST_SHARED_USD * 1_000_000_000:
+    if nano > MAX_SHARED_USD * 1_000_000_000:
         raise fault(
             "out-of-range",
-            f"is {value:,}, and takes 0 to {MOST_SHARED_USD:,} USD",
+            f"is {value:,}, and takes 0 to {MAX_SHARED_USD:,} USD",
             "a vault may count in doubles, which are exact up to 2^53 nano-dollars",
         )
 
@@ -309,7 +309,7 @@ Time = Annotated[int, PlainValidator(_duration_us), WithJsonSchema(_DURATION_SCH
 TimeOrNone = Annotated[int, PlainValidator(_duration_or_none_us), WithJsonSchema(_DURATION_SCHEMA)]
 Window = Annotated[int, PlainValidator(_window_us), WithJsonSchema(_DURATION_SCHEMA)]
 Money = Annotated[int, *_plain(_nano_usd, type="number", minimum=0)]
-SharedMoney = Annotated[int, *_plain(_shared_nano_usd, type="number", minimum=0, maximum=MOST_SHARED_USD)]
+SharedMoney = Annotated[int, *_plain(_shared_nano_usd, type="number", minimum=0, maximum=MAX_SHARED_USD)]
 Size = Annotated[int, *_plain(_size_bytes, type=["string", "integer"], examples=["64MB", "64MiB", 65536])]
 Number = Annotated[float, *_plain(_number, type="number")]
 Interval = Annotated[tuple[float, float], *_plain(_interval, type="array", items={"type": "number"}, minItems=2, maxItems=2)]

@@ -81,7 +81,7 @@ class Breaker(NamedTuple):
     failures: int = 5
     share: float = 0.5
     window_us: int = 30_000_000
-    least_calls: int = 10
+    min_calls: int = 10
     open_us: int = 10_000_000
 
 

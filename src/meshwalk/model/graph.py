@@ -80,7 +80,7 @@ class Backoff(NamedTuple):
     """
 
     first_us: int = 100_000
-    most_us: int = 2_000_000
+    max_us: int = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ SCOPE_CHARACTERS = 256
 
 # The most that many walks may share.  Redis counts in doubles: every whole nano-dollar up to here is one of its own, and
 # counts stay far below what a double holds exactly.
-MOST_SHARED_USD = 9_000_000
-MOST_SHARED_COUNT = 10**15
+MAX_SHARED_USD = 9_000_000
+MAX_SHARED_COUNT = 10**15
 
 
 class Limits(NamedTuple):

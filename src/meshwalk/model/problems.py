@@ -2,7 +2,7 @@
 What can be wrong, and how it is said.
 
 A `Problem` is a fault of a text, with its place; a `MeshwalkError` is raised.  Errors are split by whose hand mends them:
-the author's (`GraphError`), the caller's (`RequestError`), the driver's (`OutOfTurn`), the walk's own limits
+the author's (`GraphError`), the caller's (`RequestError`), the driver's (`ProtocolError`), the walk's own limits
 (`WalkStopped`), a model endpoint's (`BackendError`), a record's (`TraceError`), the place it runs in (`SetupError`).
 
 Each class names in `hint` the gRPC status that fits it, as text, so that this room need not know gRPC.
@@ -198,7 +198,7 @@ class InputTooLarge(RequestError):
     hint = "RESOURCE_EXHAUSTED"
 
 
-class DeadlineSpent(RequestError):
+class DeadlineExpired(RequestError):
     """
     Say that a request arrived with no time left.
     """
@@ -206,7 +206,7 @@ class DeadlineSpent(RequestError):
     hint = "DEADLINE_EXCEEDED"
 
 
-class OutOfTurn(MeshwalkError):
+class ProtocolError(MeshwalkError):
     """
     Say that a walk was fed an entry its phase does not take; the walk is as it was.
     """
@@ -252,7 +252,7 @@ class WalkStopped(MeshwalkError):
         super().__init__(message)
 
 
-class BudgetSpent(WalkStopped):
+class BudgetExceeded(WalkStopped):
     """
     Say that a call's worst case does not fit what is left of a scope.
     """
@@ -260,13 +260,13 @@ class BudgetSpent(WalkStopped):
     hint = "RESOURCE_EXHAUSTED"
 
 
-class BudgetContended(BudgetSpent):
+class BudgetContended(BudgetExceeded):
     """
     Say that a call would fit what is spent of a scope, and not what others have reserved; trying again may help.
     """
 
 
-class HopsSpent(WalkStopped):
+class HopLimitExceeded(WalkStopped):
     """
     Say that the walk used up its hops, or the visits of every node it could go to.
     """
@@ -274,7 +274,7 @@ class HopsSpent(WalkStopped):
     hint = "RESOURCE_EXHAUSTED"
 
 
-class DeadlineMissed(WalkStopped):
+class DeadlineExceeded(WalkStopped):
     """
     Say that time was up before an answer was there.
     """
@@ -347,7 +347,7 @@ class RefusedByModel(BackendError):
     error_class = "refused_by_model"
 
 
-class StillUnderWay(MeshwalkError):
+class RequestInProgress(MeshwalkError):
     """
     Say that the first request with an idempotency key has not ended yet.
     """
@@ -355,7 +355,7 @@ class StillUnderWay(MeshwalkError):
     hint = "ABORTED"
 
 
-class VaultAway(MeshwalkError):
+class VaultUnavailable(MeshwalkError):
     """
     Say that the vault of shared budgets did not answer.
     """

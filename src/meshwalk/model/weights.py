@@ -48,7 +48,7 @@ FEATURES = (
 )
 
 _MOST_HEADS = 64
-MOST_TOPICS = 256
+MAX_TOPICS = 256
 _LARGEST = 1e9
 
 
@@ -108,7 +108,7 @@ class Topics(NamedTuple):
     weights: tuple[tuple[float, ...], ...]
     share: float
 
-    def chances(self, vector: Sequence[float]) -> list[float]:
+    def probabilities(self, vector: Sequence[float]) -> list[float]:
         """
         Say how likely each topic is.
         """
@@ -169,9 +169,9 @@ class Weights(NamedTuple):
 
         if self.topics is None:
             return {head.name: head.score(vector) for head in self.heads}
-        share, chances = self.topics.share, self.topics.chances(vector)
+        share, weights = self.topics.share, self.topics.probabilities(vector)
 
-        return {head.name: (1 - share) * head.score(vector) + share * sum(map(mul, head.rates, chances)) for head in self.heads}
+        return {head.name: (1 - share) * head.score(vector) + share * sum(map(mul, head.rates, weights)) for head in self.heads}
 
 
 def read_weights(text: bytes) -> Weights:
@@ -269,8 +269,8 @@ def _scaling(given: Mapping[str, Any]) -> Scaling:
 
 def _topics(given: Mapping[str, Any], length: int) -> Topics:
     names, weights = given.get("names"), given.get("weights")
-    if not isinstance(names, list) or not 1 <= len(names) <= MOST_TOPICS:
-        raise NoWeights(f"its 'topics.names' is no list of 1 to {MOST_TOPICS} names")
+    if not isinstance(names, list) or not 1 <= len(names) <= MAX_TOPICS:
+        raise NoWeights(f"its 'topics.names' is no list of 1 to {MAX_TOPICS} names")
     if not isinstance(weights, list) or len(weights) != len(names):
         raise NoWeights("its 'topics.weights' has not as many rows as 'topics.names' has names")
     share = _numbers([given.get("share")], 1, "topics.share")[0]

@@ -246,7 +246,7 @@ def _traffic(traffic: Traffic) -> dict[str, Any]:
             "failures": breaker.failures,
             "share": breaker.share,
             "window": _us(breaker.window_us),
-            "calls": breaker.least_calls,
+            "calls": breaker.min_calls,
             "open": _us(breaker.open_us),
         },
     }
@@ -266,7 +266,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 def _backoff(backoff: Backoff) -> dict[str, Any] | None:
     # Without a pause is not without a word about it.
-    return None if backoff == Backoff() else {"first": _us(backoff.first_us) or "0s", "most": _us(backoff.most_us) or "0s"}
+    return None if backoff == Backoff() else {"first": _us(backoff.first_us) or "0s", "most": _us(backoff.max_us) or "0s"}
 
 
 def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:

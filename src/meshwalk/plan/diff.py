@@ -24,7 +24,7 @@ from meshwalk.plan import Plan
 
 Kind = Literal["added", "removed", "changed", "moved"]
 
-_MOST_CHARS = 100
+_MAX_CHARS = 100
 
 
 class Difference(NamedTuple):
@@ -159,7 +159,7 @@ def _same(old: Any, new: Any) -> bool:
 def _told(value: Any) -> str:
     text = f"'{value}'" if isinstance(value, str) else _printed(value).decode()
 
-    return text if len(text) <= _MOST_CHARS else f"{text[: _MOST_CHARS // 2]} … {text[-_MOST_CHARS // 2 :]}"
+    return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS // 2]} … {text[-_MAX_CHARS // 2 :]}"
 
 
 # ---- edges ----------------------------------------------------------------------------------------------------------

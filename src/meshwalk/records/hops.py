@@ -21,18 +21,18 @@ from meshwalk.trace import (
     Cancelled,
     Closing,
     Commit,
+    CompactTrace,
     Decision,
     Denied,
     Entry,
     Failed,
     Finish,
-    Glimpsed,
     Granted,
     Outcome,
+    PrefixJudged,
     Replied,
     Reserve,
     Stopped,
-    Straight,
     TimedOut,
     Timing,
     Traversal,
@@ -73,7 +73,7 @@ class Considered:
         self.verdict = verdict
 
 
-class Glimpse(NamedTuple):
+class PrefixVerdict(NamedTuple):
     """
     Show what the beginning of a streamed reply was like, and whether it was passed on from there.
     """
@@ -104,13 +104,37 @@ class Hop:
     """
 
     __slots__ = (
-        "_attempts", "_considered", "_granted_views", "_leg", "_views", "backoff_us", "basis", "budget_wait_us",
-        "cost_nano_usd", "decision", "edge", "engine_us", "error_class", "glimpse", "index", "latency_us", "message", "need",
-        "node", "outputs", "role", "scope", "started_us", "status", "timing", "usage", "visit",
+        "_attempts",
+        "_considered",
+        "_granted_views",
+        "_leg",
+        "_views",
+        "backoff_us",
+        "basis",
+        "budget_wait_us",
+        "cost_nano_usd",
+        "decision",
+        "edge",
+        "engine_us",
+        "error_class",
+        "index",
+        "latency_us",
+        "message",
+        "need",
+        "node",
+        "outputs",
+        "prefix_verdict",
+        "role",
+        "scope",
+        "started_us",
+        "status",
+        "timing",
+        "usage",
+        "visit",
     )  # fmt: skip
 
     def __init__(
-        self, index: int, visit: int, node: str, role: Role, started_us: int, leg: tuple[Straight, NodePlan] | None = None
+        self, index: int, visit: int, node: str, role: Role, started_us: int, leg: tuple[CompactTrace, NodePlan] | None = None
     ) -> None:
         self.index = index
         self.visit = visit
@@ -122,7 +146,7 @@ class Hop:
         self.engine_us = 0
         self.budget_wait_us = 0
         self.backoff_us = 0
-        self.glimpse: Glimpse | None = None
+        self.prefix_verdict: PrefixVerdict | None = None
         self.timing = _NO_TIMING
         self.usage = _NO_USAGE
         self.need: Need | None = None
@@ -212,11 +236,11 @@ class Hop:
         self.granted_views = self.views = entry.views
         self.budget_wait_us = entry.waited_us
 
-    def judge(self, entry: Glimpsed, *, committed: bool) -> None:
+    def judge(self, entry: PrefixJudged, *, committed: bool) -> None:
         """
         Fill in what the beginning of its reply was like.
         """
-        self.glimpse = Glimpse(entry.at, entry.tokens, entry.outputs, committed)
+        self.prefix_verdict = PrefixVerdict(entry.at, entry.tokens, entry.outputs, committed)
 
     def close(self, entry: Closing | Denied) -> None:
         """
@@ -233,7 +257,7 @@ class Hop:
                 self.status, self.outputs = "ok", entry.outputs
             case Stopped():
                 self.status = "stopped"
-                self.outputs = {} if self.glimpse is None else self.glimpse.outputs
+                self.outputs = {} if self.prefix_verdict is None else self.prefix_verdict.outputs
             case Failed():
                 self.status, self.error_class, self.message = "failed", entry.error_class, entry.message
                 self.scope = entry.scope
@@ -276,7 +300,7 @@ class Assembly:
         """
         if isinstance(entry, Granted):
             self.hops[entry.hop].grant(entry)
-        elif isinstance(entry, Glimpsed):
+        elif isinstance(entry, PrefixJudged):
             self.hops[entry.hop].judge(entry, committed=any(isinstance(wish, Commit) for wish in wishes))
         elif not isinstance(entry, Began):
             self.hops[entry.hop].close(entry)
@@ -325,7 +349,7 @@ def hops_of(traversal: Traversal, plan: Plan) -> list[Hop]:
     return assembly.hops
 
 
-def _straight_hops(straight: Straight, plan: Plan) -> list[Hop]:
+def _straight_hops(straight: CompactTrace, plan: Plan) -> list[Hop]:
     hops = []
     visits: dict[str, int] = {}
     for index, leg in enumerate(straight.legs):

@@ -17,7 +17,7 @@ OnFull = Literal["drop", "block"]
 _Item = TypeVar("_Item")
 
 
-class Inbox(Generic[_Item]):
+class RecordQueue(Generic[_Item]):
     """
     Hold traversals until they are taken.
 
@@ -109,7 +109,7 @@ class Inbox(Generic[_Item]):
         self._emptied.wait()
 
 
-class Burst:
+class LossLog:
     """
     Log the first loss of a burst; a burst is over when a batch goes by without one.
     """

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 from meshwalk import guards
 from meshwalk.model import Value
-from meshwalk.model.problems import OutOfTurn, TraceError
+from meshwalk.model.problems import ProtocolError, TraceError
 from meshwalk.plan import EdgePlan, Plan
 from meshwalk.records.hops import considered
-from meshwalk.records.store import Shelf
+from meshwalk.records.store import TraceReader
 from meshwalk.trace import Decision, Entry, Traversal, Wish
 from meshwalk.walk import Walk
 
@@ -145,7 +145,7 @@ def _first_difference(traversal: Traversal, plan: Plan) -> Mismatch | None:
         made, gone = len(walk.decisions), len(walk.path)
         try:
             replayed = walk.feed(entry)
-        except OutOfTurn as error:
+        except ProtocolError as error:
             return Mismatch(traversal.traversal_id, step, entry, "turn", recorded, (str(error),))
         # The last step answers for all that the record holds.
         decisions = traversal.decisions[made : None if step == end else len(walk.decisions)]
@@ -161,7 +161,7 @@ def _first_difference(traversal: Traversal, plan: Plan) -> Mismatch | None:
     return None
 
 
-def replay_all(shelf: Shelf, traversals: Iterable[Traversal] | None = None) -> Report:
+def replay_all(shelf: TraceReader, traversals: Iterable[Traversal] | None = None) -> Report:
     """
     Replay *traversals*, each over the plan that *shelf* holds for it; None means everything on the shelf, oldest first.
 
@@ -252,7 +252,7 @@ def _why(edge: EdgePlan, values: Mapping[str, Value | None]) -> guards.Explanati
     return None if edge.checked is None else guards.explain(edge.checked.tree, values.get)
 
 
-def _plan_or_reason(shelf: Shelf, plan_digest: str) -> Plan | str:
+def _plan_or_reason(shelf: TraceReader, plan_digest: str) -> Plan | str:
     try:
         return shelf.plan(plan_digest) or "it is not stored beside the traces"
     except TraceError as error:

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import orjson
 
-from meshwalk.budgets import Statement
+from meshwalk.budgets import AccountReport
 from meshwalk.mesh import Mesh
-from meshwalk.model import MOST_SHARED_COUNT, MOST_SHARED_USD, SCOPE_CHARACTERS, Caps, ScopeKind
+from meshwalk.model import MAX_SHARED_COUNT, MAX_SHARED_USD, SCOPE_CHARACTERS, Caps, ScopeKind
 from meshwalk.model.problems import RequestError, Violation
 from meshwalk.server.auth import Operator
 from meshwalk.server.calls import Context, answers
-from meshwalk.server.registry import Served
+from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, budget_pb2_grpc
 
@@ -33,7 +33,7 @@ _Key = tuple[str, str, int, int, int]
 
 class _Found(NamedTuple):
     key: _Key
-    statement: Statement
+    statement: AccountReport
     graph_caps: Caps
 
 
@@ -42,7 +42,7 @@ class Budgets(budget_pb2_grpc.BudgetServiceServicer):
     Show and cap the accounts that the meshes of *served* draw on.
     """
 
-    def __init__(self, served: Served, operator: Operator) -> None:
+    def __init__(self, served: MeshRegistry, operator: Operator) -> None:
         self._tenant = served.tenant
         self._operator = operator
         # By identity, since two vaults may well look alike.
@@ -99,7 +99,7 @@ class Budgets(budget_pb2_grpc.BudgetServiceServicer):
             yield Violation("scope", why)
 
 
-def _graph_caps(meshes: Iterable[Mesh], account: Statement) -> Caps:
+def _graph_caps(meshes: Iterable[Mesh], account: AccountReport) -> Caps:
     """
     Return the tightest caps that the graphs of *meshes* put on *account*; those that count over another window have another.
     """
@@ -130,7 +130,7 @@ def _in_name(kind: ScopeKind, name: str, tenant: str) -> Iterator[Violation]:
 
 def _in_caps(caps: Caps) -> Iterator[Violation]:
     for part, cap in caps._asdict().items():
-        most = MOST_SHARED_USD * 1_000_000_000 if part == "cost_nano_usd" else MOST_SHARED_COUNT
+        most = MAX_SHARED_USD * 1_000_000_000 if part == "cost_nano_usd" else MAX_SHARED_COUNT
         if cap is not None and cap < 0:
             yield Violation(f"caps.{part}", f"is {cap}, and the least is 0")
         elif cap is not None and cap > most:
@@ -147,7 +147,7 @@ def _page_size(request: budget_pb2.ListBudgetsRequest) -> int:
     return request.page_size or DEFAULT_PAGE
 
 
-def _of_graph(statements: Iterable[Statement], graph: str) -> list[Statement]:
+def _of_graph(statements: Iterable[AccountReport], graph: str) -> list[AccountReport]:
     if not graph:
         return list(statements)
     only = (one._replace(lines=tuple(line for line in one.lines if line.place.graph == graph)) for one in statements)
@@ -155,7 +155,7 @@ def _of_graph(statements: Iterable[Statement], graph: str) -> list[Statement]:
     return [one for one in only if one.lines]
 
 
-def _key(one: Statement, vault: int) -> _Key:
+def _key(one: AccountReport, vault: int) -> _Key:
     # A page goes on behind the key where the one before ended, whatever was added meanwhile.
     return one.kind, one.name, one.window_us or 0, one.window_ends_unix_us or 0, vault
 

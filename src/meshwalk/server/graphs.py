@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from meshwalk.server.calls import Context, answers
-from meshwalk.server.registry import Served
+from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import graph_pb2, graph_pb2_grpc
 
@@ -15,7 +15,7 @@ class Graphs(graph_pb2_grpc.GraphServiceServicer):
     Describe the graphs that are served.
     """
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: MeshRegistry) -> None:
         self._served = served
 
     @answers
@@ -25,7 +25,7 @@ class Graphs(graph_pb2_grpc.GraphServiceServicer):
         """
         del request, context
 
-        return graph_pb2.ListGraphsResponse(graphs=[convert.pack_card(mesh.plan) for mesh in self._served])
+        return graph_pb2.ListGraphsResponse(graphs=[convert.pack_graph_info(mesh.plan) for mesh in self._served])
 
     @answers
     async def DescribeGraph(  # noqa: N802

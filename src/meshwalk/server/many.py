@@ -4,7 +4,7 @@
 Laws of this module:
 
 1. Each item has exactly one result, whatever is wrong with it, unless the stream ends before.
-2. An item is held from when it starts until its result is written.  At most `MOST_HELD` of a stream are; past that nothing
+2. An item is held from when it starts until its result is written.  At most `MAX_HELD` of a stream are; past that nothing
    is read, so that gRPC's own flow control holds the caller back, and one that does not read its results holds back its walks.
 3. Whatever has ended when the last frame is written goes into the next one, so that frames grow with the load by themselves.
 4. When the stream ends, however it does, nothing that it started still runs.
@@ -23,14 +23,14 @@ from google.rpc import code_pb2
 from meshwalk.model.problems import RequestError, Violation
 from meshwalk.server.calls import Context, failure_of, remaining, traceparent, within_us
 from meshwalk.server.lenient_decode import Unreadable
-from meshwalk.server.partial_decode import Spoilt, salvaged
+from meshwalk.server.partial_decode import Undecodable, salvaged
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
 
 
 # How many items of a stream are held at a time, and how many bytes of results: past either nothing is read.
-MOST_HELD = 1_024
-MOST_HELD_BYTES = 8 << 20
+MAX_HELD = 1_024
+MAX_HELD_BYTES = 8 << 20
 
 # A frame has at most so many results, and bytes if it has several; callers take 4 MiB if they are not told otherwise.
 LARGEST_FRAME = 256
@@ -106,14 +106,14 @@ class Many:
         while (frame := await self._context.read()) is not grpc.aio.EOF:
             read_at, items = self._clock(), self._opened(frame)
             for position, item in enumerate(items, 1):
-                while self._held >= MOST_HELD or self._held_bytes >= MOST_HELD_BYTES:
+                while self._held >= MAX_HELD or self._held_bytes >= MAX_HELD_BYTES:
                     self._room.clear()
                     await self._room.wait()
                 self._start(item, read_at)
                 if position % _BURST == 0:
                     await asyncio.sleep(0)
 
-    def _opened(self, frame: routing_pb2.RouteManyRequest | Unreadable) -> Sequence[_Item | Spoilt]:
+    def _opened(self, frame: routing_pb2.RouteManyRequest | Unreadable) -> Sequence[_Item | Undecodable]:
         if isinstance(frame, Unreadable):
             return salvaged(frame)
         for seq in frame.cancel:
@@ -123,9 +123,9 @@ class Many:
 
         return frame.items
 
-    def _start(self, item: _Item | Spoilt, read_at: float) -> None:
+    def _start(self, item: _Item | Undecodable, read_at: float) -> None:
         self._held += 1
-        if isinstance(item, Spoilt):
+        if isinstance(item, Undecodable):
             self._refuse(item.seq, "request", f"cannot be read: {item.why}")
         elif not item.seq:
             self._refuse(0, "seq", "must be said: a number from 1, by which the result will be known")

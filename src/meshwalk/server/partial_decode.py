@@ -24,7 +24,7 @@ _ITEMS = routing_pb2.RouteManyRequest.ITEMS_FIELD_NUMBER
 _SEQ = _Item.SEQ_FIELD_NUMBER
 
 
-class Spoilt(NamedTuple):
+class Undecodable(NamedTuple):
     """
     Stand for an item that cannot be read.
 
@@ -36,25 +36,25 @@ class Spoilt(NamedTuple):
     why: str
 
 
-def salvaged(frame: Unreadable) -> Sequence[_Item | Spoilt]:
+def salvaged(frame: Unreadable) -> Sequence[_Item | Undecodable]:
     """
     Return the items of *frame*; what it cancels is passed over.
     """
     try:
         fields = list(_fields(frame.body))
     except DecodeError:
-        return [Spoilt(0, frame.why)]
+        return [Undecodable(0, frame.why)]
 
     # If every item can be read alone, what could not be read is none.
     items = [_read(body) for number, body in fields if number == _ITEMS and isinstance(body, bytes)]
-    return items if any(isinstance(item, Spoilt) for item in items) else [*items, Spoilt(0, frame.why)]
+    return items if any(isinstance(item, Undecodable) for item in items) else [*items, Undecodable(0, frame.why)]
 
 
-def _read(body: bytes) -> _Item | Spoilt:
+def _read(body: bytes) -> _Item | Undecodable:
     try:
         return _Item.FromString(body)
     except DecodeError as error:
-        return Spoilt(_seq(body), str(error))
+        return Undecodable(_seq(body), str(error))
 
 
 def _seq(body: bytes) -> int:

@@ -13,7 +13,7 @@ from meshwalk.wire import convert
 from meshwalk.wire.errors import NotFound
 
 
-class Seat(NamedTuple):
+class ServedMesh(NamedTuple):
     """
     Hold a mesh, and what replies of walks over its plan have in common.
     """
@@ -22,7 +22,7 @@ class Seat(NamedTuple):
     prototypes: convert.Prototypes
 
 
-class Served:
+class MeshRegistry:
     """
     Find meshes by name.
 
@@ -31,12 +31,12 @@ class Served:
     """
 
     def __init__(self, meshes: Iterable[Mesh]) -> None:
-        self._seats: dict[str, Seat] = {}
+        self._seats: dict[str, ServedMesh] = {}
         for mesh in meshes:
             name = mesh.plan.name
             if name in self._seats:
                 raise SetupError(f"two graphs are called '{name}', and requests name graphs; rename one or serve it elsewhere")
-            self._seats[name] = Seat(mesh, convert.Prototypes(mesh.plan))
+            self._seats[name] = ServedMesh(mesh, convert.Prototypes(mesh.plan))
         if not self._seats:
             raise SetupError("there is no graph to serve; name at least one")
         tenants = sorted({mesh.tenant for mesh in self})
@@ -44,7 +44,7 @@ class Served:
             raise SetupError(f"the graphs of one server spend for one tenant, and these do for {', '.join(tenants)}")
         self.tenant = tenants[0]
 
-    def pick(self, name: str) -> Seat:
+    def pick(self, name: str) -> ServedMesh:
         """
         Return the mesh called *name*, or the only one if no name is given.
 

@@ -12,8 +12,8 @@ from meshwalk.plan import Plan
 from meshwalk.records.hops import Assembly
 from meshwalk.server.calls import Context, answers, deadline_us, traceparent
 from meshwalk.server.many import Many
-from meshwalk.server.registry import Seat, Served
-from meshwalk.trace import Began, Commit, Entry, Glimpsed, Granted, Request, Wish
+from meshwalk.server.registry import MeshRegistry, ServedMesh
+from meshwalk.trace import Began, Commit, Entry, Granted, PrefixJudged, Request, Wish
 from meshwalk.walk import Phase, Walk
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
@@ -31,7 +31,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
     Route requests over the meshes that are served.
     """
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: MeshRegistry) -> None:
         self._served = served
         self._streams: set[Many] = set()
         self._stopping = False
@@ -110,7 +110,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
 
         return _written(seat, walked, request) or _reply(seat, walked, request)
 
-    def _taken(self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str) -> tuple[Seat, Request]:
+    def _taken(self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str) -> tuple[ServedMesh, Request]:
         seat = self._served.pick(request.graph)
         if request.detail not in _DETAILS:
             raise RequestError([Violation("detail", f"is {request.detail}, and this server knows NONE, HOPS and FULL")])
@@ -121,7 +121,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         return seat, convert.unpack_request(request, left_us, traceparent)
 
 
-def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
+def _reply(seat: ServedMesh, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
     if error := walked.error():
         raise error
 
@@ -136,22 +136,22 @@ def _reply(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> rou
     )
 
 
-def _written(seat: Seat, walked: Walked, request: routing_pb2.RouteRequest) -> bytes | None:
+def _written(seat: ServedMesh, walked: Walked, request: routing_pb2.RouteRequest) -> bytes | None:
     """
     Write the reply at once, if it is of a kind of which one was made before.
     """
     if request.detail != routing_pb2.DETAIL_HOPS or walked.repeated or walked.tool_calls or not _is_known(seat, walked):
         return None
 
-    return convert.write_straight(walked.traversal, walked.answer, walked.finish_reason, seat.prototypes)
+    return convert.write_compact(walked.traversal, walked.answer, walked.finish_reason, seat.prototypes)
 
 
-def _is_known(seat: Seat, walked: Walked) -> bool:
+def _is_known(seat: ServedMesh, walked: Walked) -> bool:
     # A walk of an earlier call may be of an earlier plan, which is not here to say what its hops were.
     return walked.traversal.plan_digest == seat.mesh.plan.plan_digest
 
 
-def _pack_event(event: _Told, seat: Seat, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
+def _pack_event(event: _Told, seat: ServedMesh, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
     match event:
         case HopStarted():
             return convert.pack_started(event)
@@ -186,7 +186,7 @@ class _Teller:
         for decision in walk.decisions[self._decided :]:
             assembly.decide(decision)
         self._decided = len(walk.decisions)
-        if isinstance(entry, Glimpsed):
+        if isinstance(entry, PrefixJudged):
             if any(isinstance(wish, Commit) for wish in wishes):
                 self.told = True
                 self.events.put_nowait(Committed(entry.hop))

@@ -17,13 +17,13 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from meshwalk.mesh import Mesh
 from meshwalk.model import DEFAULT_INPUT_BYTES
 from meshwalk.model.problems import SetupError
-from meshwalk.records.store import Shelf
+from meshwalk.records.store import TraceReader
 from meshwalk.server.auth import Operator
 from meshwalk.server.budgets import Budgets
 from meshwalk.server.graphs import Graphs
 from meshwalk.server.health import Health
 from meshwalk.server.lenient_decode import Registrar
-from meshwalk.server.registry import Served
+from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
 from meshwalk.server.traces import Traces
 from meshwalk.wire.address import checked_address
@@ -87,7 +87,7 @@ async def serve(
     meshes: Iterable[Mesh],
     *,
     listen: str = "127.0.0.1:0",
-    shelf: Shelf | None = None,
+    shelf: TraceReader | None = None,
     operator: Operator | None = None,
     share_port: bool = False,
     grace: float = DEFAULT_GRACE_SECONDS,
@@ -106,7 +106,7 @@ async def serve(
         SetupError: If the address is none or cannot be listened at, or two graphs have one name.
     """
     checked_address(listen, first_port=0)
-    served = Served(meshes)
+    served = MeshRegistry(meshes)
     server = grpc.aio.server(options=_options(served, share_port))
     health, routing = Health(), Routing(served)
     registrar: Any = Registrar(server)
@@ -123,12 +123,12 @@ async def serve(
     await health.start(SERVICES)
     try:
         for mesh in served:
-            mesh.record_later(partial(asyncio.get_running_loop().call_later, _COMPANY_SECONDS))
+            mesh.defer_records(partial(asyncio.get_running_loop().call_later, _COMPANY_SECONDS))
         yield running
     finally:
         await running.stop(grace)
         for mesh in served:
-            mesh.record_later(None)
+            mesh.defer_records(None)
 
 
 def _bind(server: grpc.aio.Server, listen: str) -> int:
@@ -140,7 +140,7 @@ def _bind(server: grpc.aio.Server, listen: str) -> int:
         ) from error
 
 
-def _options(served: Served, share_port: bool) -> tuple[tuple[str, int], ...]:
+def _options(served: MeshRegistry, share_port: bool) -> tuple[tuple[str, int], ...]:
     largest = max(mesh.plan.limits.input_bytes or DEFAULT_INPUT_BYTES for mesh in served)
 
     return (

@@ -10,10 +10,10 @@ from anyio import to_thread
 
 from meshwalk.model.problems import RequestError, SetupError, TraceError, Violation
 from meshwalk.plan import Plan
-from meshwalk.records.store import Shelf
 from meshwalk.records.store import Summary as Row
+from meshwalk.records.store import TraceReader
 from meshwalk.server.calls import Context, answers
-from meshwalk.server.registry import Served
+from meshwalk.server.registry import MeshRegistry
 from meshwalk.trace import Outcome, Scopes, Traversal
 from meshwalk.wire import convert
 from meshwalk.wire.errors import NotFound
@@ -30,7 +30,7 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
     Read the records on *shelf*; None keeps no records.
     """
 
-    def __init__(self, served: Served, shelf: Shelf | None) -> None:
+    def __init__(self, served: MeshRegistry, shelf: TraceReader | None) -> None:
         self._served = served
         self._shelf = shelf
 
@@ -58,13 +58,13 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
 
         return await to_thread.run_sync(_list, shelf, request, size, outcome)
 
-    def _opened(self) -> Shelf:
+    def _opened(self) -> TraceReader:
         if self._shelf is None:
             raise SetupError("this server keeps no records of walks; start it with `--traces DIR`")
 
         return self._shelf
 
-    def _get(self, shelf: Shelf, traversal_id: str) -> trace_pb2.GetTraversalResponse:
+    def _get(self, shelf: TraceReader, traversal_id: str) -> trace_pb2.GetTraversalResponse:
         traversal = shelf.get(traversal_id)
         if traversal is None:
             raise NotFound([Violation("traversal_id", f"there is no record {traversal_id[:80]!r} here")])
@@ -73,7 +73,7 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
 
         return trace_pb2.GetTraversalResponse(traversal=convert.pack_record(traversal, prototypes, full=True))
 
-    def _plan(self, shelf: Shelf, traversal: Traversal) -> Plan:
+    def _plan(self, shelf: TraceReader, traversal: Traversal) -> Plan:
         """
         Return the plan that *traversal* walked: one that is served, or one of an earlier day from the shelf.
         """
@@ -102,7 +102,7 @@ def _outcome(request: trace_pb2.ListTraversalsRequest) -> Outcome | None:
 
 
 def _list(
-    shelf: Shelf, request: trace_pb2.ListTraversalsRequest, size: int, outcome: Outcome | None
+    shelf: TraceReader, request: trace_pb2.ListTraversalsRequest, size: int, outcome: Outcome | None
 ) -> trace_pb2.ListTraversalsResponse:
     token = request.page_token
     if token and shelf.get(token) is None:

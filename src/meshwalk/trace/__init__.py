@@ -14,7 +14,16 @@ nano-dollars.
 from __future__ import annotations
 
 from meshwalk.trace.codec import FORMAT, decode, encode
-from meshwalk.trace.compact import Called, Kind, Leg, Step, Straight, make_called, make_leg, make_straight
+from meshwalk.trace.compact import (
+    CompactCall,
+    CompactHop,
+    CompactTrace,
+    Step,
+    TemplateKey,
+    make_compact_call,
+    make_compact_hop,
+    make_compact_trace,
+)
 from meshwalk.trace.entries import (
     Attempt,
     AttemptStatus,
@@ -26,8 +35,8 @@ from meshwalk.trace.entries import (
     Entry,
     Facts,
     Failed,
-    Glimpsed,
     Granted,
+    PrefixJudged,
     Replied,
     Stopped,
     TimedOut,
@@ -53,22 +62,23 @@ from meshwalk.trace.exchange import (
     Usage,
     make_scopes,
 )
-from meshwalk.trace.record import AtLength, Content, Source, Traversal
+from meshwalk.trace.record import Content, FullTrace, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
 __all__ = [
     "FORMAT",
-    "AtLength",
     "Attempt",
     "AttemptStatus",
     "Basis",
     "Began",
     "Call",
-    "Called",
     "Cancelled",
     "Closing",
     "Commit",
+    "CompactCall",
+    "CompactHop",
+    "CompactTrace",
     "Content",
     "Decision",
     "Denied",
@@ -77,13 +87,12 @@ __all__ = [
     "Failed",
     "Finish",
     "Form",
-    "Glimpsed",
+    "FullTrace",
     "Granted",
-    "Kind",
-    "Leg",
     "Message",
     "Outcome",
     "Piece",
+    "PrefixJudged",
     "Replied",
     "Reply",
     "Request",
@@ -95,7 +104,7 @@ __all__ = [
     "Step",
     "Stop",
     "Stopped",
-    "Straight",
+    "TemplateKey",
     "TimedOut",
     "Timing",
     "TokenProbabilities",
@@ -108,11 +117,11 @@ __all__ = [
     "calling_us",
     "decode",
     "encode",
-    "make_called",
+    "make_compact_call",
+    "make_compact_hop",
+    "make_compact_trace",
     "make_facts",
-    "make_leg",
     "make_scopes",
-    "make_straight",
     "make_view",
     "total_usage",
     "weakest",

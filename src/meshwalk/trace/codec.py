@@ -13,7 +13,7 @@ import orjson
 
 from meshwalk.model import Amount, Caps, Limits, Sampling
 from meshwalk.model.problems import TraceError
-from meshwalk.trace.compact import Called, Leg, Straight
+from meshwalk.trace.compact import CompactCall, CompactHop, CompactTrace
 from meshwalk.trace.entries import (
     Attempt,
     Began,
@@ -22,15 +22,15 @@ from meshwalk.trace.entries import (
     Entry,
     Facts,
     Failed,
-    Glimpsed,
     Granted,
+    PrefixJudged,
     Replied,
     Stopped,
     TimedOut,
     View,
 )
 from meshwalk.trace.exchange import Message, Scopes, Timing, ToolCall, Usage
-from meshwalk.trace.record import AtLength, Content, Source, Traversal
+from meshwalk.trace.record import Content, FullTrace, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
@@ -95,7 +95,7 @@ def decode(text: bytes) -> Traversal:
 _PLAIN = ("traversal_id", "trace_id", "span_id", "parent_span_id", "sampled", "began_unix_us")
 
 
-def _in_short(straight: Straight) -> list[Any]:
+def _in_short(straight: CompactTrace) -> list[Any]:
     # The text that `_plain` would come to as well, call by call; most records are made here.
     (attributes, *size, sampling, scopes, counted, healthy), limits, legs, *ended, shared = straight
 
@@ -108,7 +108,7 @@ def _in_short(straight: Straight) -> list[Any]:
     ]
 
 
-def _call(call: Called) -> list[Any]:
+def _call(call: CompactCall) -> list[Any]:
     fields: list[Any] = [*call]
     fields[_TIMING_AT] = [*call.timing]
     fields[_USAGE_AT] = [*call.usage]
@@ -116,24 +116,24 @@ def _call(call: Called) -> list[Any]:
     return fields
 
 
-_CALL_AT = Leg._fields.index("call")
-_TIMING_AT, _USAGE_AT = Called._fields.index("timing"), Called._fields.index("usage")
+_CALL_AT = CompactHop._fields.index("call")
+_TIMING_AT, _USAGE_AT = CompactCall._fields.index("timing"), CompactCall._fields.index("usage")
 
 
-def _straight(fields: list[Any]) -> Straight:
+def _straight(fields: list[Any]) -> CompactTrace:
     facts, limits, legs, *ended, shared = fields
 
-    return Straight._make([_facts(facts), Limits(*limits), tuple(map(_leg, legs)), *ended, _views(shared)])
+    return CompactTrace._make([_facts(facts), Limits(*limits), tuple(map(_leg, legs)), *ended, _views(shared)])
 
 
-def _leg(fields: list[Any]) -> Leg:
+def _leg(fields: list[Any]) -> CompactHop:
     *plain, call = fields
 
-    return Leg._make([*plain, None if call is None else _called(call)])
+    return CompactHop._make([*plain, None if call is None else _called(call)])
 
 
-def _called(fields: list[Any]) -> Called:
-    call = Called._make(fields)
+def _called(fields: list[Any]) -> CompactCall:
+    call = CompactCall._make(fields)
 
     return call._replace(
         timing=Timing(*call.timing),
@@ -142,8 +142,8 @@ def _called(fields: list[Any]) -> Called:
     )
 
 
-def _at_length(document: Mapping[str, Any]) -> AtLength:
-    return AtLength(
+def _at_length(document: Mapping[str, Any]) -> FullTrace:
+    return FullTrace(
         document["path"],
         [
             (_ENTRIES[entry[0]](entry[1]), tuple(_WISHES[tag](fields) for tag, fields in wishes))
@@ -209,7 +209,7 @@ _ENTRIES: Mapping[str, Callable[[list[Any]], Entry]] = {
     "granted": lambda f: Granted(f[0], f[1], _views(f[2]), f[3]),
     "denied": lambda f: Denied._make([*f[:4], _views(f[4]), *f[5:]]),
     "replied": lambda f: Replied._make([*f[:3], _attempts(f[3]), _views(f[4])]),
-    "glimpsed": lambda f: Glimpsed(*f),
+    "glimpsed": lambda f: PrefixJudged(*f),
     "stopped": lambda f: Stopped(f[0], f[1], _attempts(f[2]), _views(f[3])),
     "failed": lambda f: Failed._make([*f[:4], _attempts(f[4]), _views(f[5]), *f[6:]]),
     "timed_out": lambda f: TimedOut._make([*f[:3], _attempts(f[3]), _views(f[4])]),
@@ -229,7 +229,7 @@ _TAGS: Mapping[type, str] = {
     Began: "began",
     Granted: "granted",
     Denied: "denied",
-    Glimpsed: "glimpsed",
+    PrefixJudged: "glimpsed",
     Stopped: "stopped",
     Replied: "replied",
     Failed: "failed",

@@ -2,12 +2,12 @@
 A walk in short: what is left of hops that went straight, and how it is told at length.
 
 Most hops go as they should: their reservation is granted at once, they are called once, and they reply.  What is to be known
-of such a hop fits one `Leg`, made in a fraction of the time that its entries and wishes take; those follow from it, and
-`Straight` tells them whenever somebody asks.  A walk with anything else in it is recorded at length from the start.
+of such a hop fits one `CompactHop`, made in a fraction of the time that its entries and wishes take; those follow from it, and
+`CompactTrace` tells them whenever somebody asks.  A walk with anything else in it is recorded at length from the start.
 
 Laws of this room:
 
-1. What `Straight` tells is what an ordinary walk, fed the same, would have recorded, down to the last entry and wish.
+1. What `CompactTrace` tells is what an ordinary walk, fed the same, would have recorded, down to the last entry and wish.
 2. Nothing here asks a plan: a record says all by itself.
 """
 
@@ -23,7 +23,7 @@ from meshwalk.trace.exchange import Timing, Usage
 from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
 
 
-Kind = tuple[object, ...]
+TemplateKey = tuple[object, ...]
 Step = tuple[Entry, tuple[Wish, ...]]
 
 # Of the attributes of a request, those that every graph has.
@@ -36,7 +36,7 @@ _STOP = "stop"
 _REQUEST = "request"
 
 
-class Called(NamedTuple):
+class CompactCall(NamedTuple):
     """
     Keep the one call of a hop that went straight.
 
@@ -102,7 +102,7 @@ class Called(NamedTuple):
         )
 
 
-class Leg(NamedTuple):
+class CompactHop(NamedTuple):
     """
     Keep one hop that went straight: granted at once and called once, or one that calls nothing; and left by an edge of `next`.
 
@@ -120,15 +120,15 @@ class Leg(NamedTuple):
     edge: int
     to: str
     verdicts: str
-    call: Called | None = None
+    call: CompactCall | None = None
 
 
 # One walk makes several of each; the constructors that take the fields one by one need twice the time.
-make_called: Callable[[tuple[object, ...]], Called] = partial(tuple.__new__, Called)
-make_leg: Callable[[tuple[object, ...]], Leg] = partial(tuple.__new__, Leg)
+make_compact_call: Callable[[tuple[object, ...]], CompactCall] = partial(tuple.__new__, CompactCall)
+make_compact_hop: Callable[[tuple[object, ...]], CompactHop] = partial(tuple.__new__, CompactHop)
 
 
-class Straight(NamedTuple):
+class CompactTrace(NamedTuple):
     """
     Keep a walk all of whose hops went straight.
 
@@ -139,7 +139,7 @@ class Straight(NamedTuple):
 
     facts: Facts
     limits: Limits
-    legs: tuple[Leg, ...]
+    legs: tuple[CompactHop, ...]
     answer_hop: int | None = None
     refused_by: str = ""
     reason: str = ""
@@ -155,7 +155,7 @@ class Straight(NamedTuple):
         return [*path, self.refused_by] if self.refused_by else path
 
     @property
-    def calls(self) -> list[Called]:
+    def calls(self) -> list[CompactCall]:
         """
         List the calls made, in order.
         """
@@ -181,7 +181,7 @@ class Straight(NamedTuple):
         return True
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> TemplateKey | None:
         """
         Return what it has in common with all walks of which the same is told but for ids, times, counts and texts.
 
@@ -273,4 +273,4 @@ class Straight(NamedTuple):
 
 
 # As for legs: the constructor that takes the fields one by one is for those who are in no hurry.
-make_straight: Callable[[tuple[object, ...]], Straight] = partial(tuple.__new__, Straight)
+make_compact_trace: Callable[[tuple[object, ...]], CompactTrace] = partial(tuple.__new__, CompactTrace)

@@ -194,7 +194,7 @@ class Denied(NamedTuple):
     waited_us: int = 0
 
 
-class Glimpsed(NamedTuple):
+class PrefixJudged(NamedTuple):
     """
     Tell what the beginning of a streamed reply is like, at the point where it must be judged.
 
@@ -275,4 +275,4 @@ class Cancelled(NamedTuple):
 # What ends a hop and tells of its calls.
 Closing = Replied | Stopped | Failed | TimedOut | Cancelled
 
-Entry = Began | Granted | Denied | Glimpsed | Replied | Stopped | Failed | TimedOut | Cancelled
+Entry = Began | Granted | Denied | PrefixJudged | Replied | Stopped | Failed | TimedOut | Cancelled

@@ -239,5 +239,5 @@ class Piece(NamedTuple):
 
     text: str
     tokens: int = 1
-    chances: tuple[float, ...] = ()
+    probabilities: tuple[float, ...] = ()
     margins: tuple[float, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from meshwalk.trace.compact import Called, Kind, Step, Straight
+from meshwalk.trace.compact import CompactCall, CompactTrace, Step, TemplateKey
 from meshwalk.trace.entries import (
     Attempt,
     Basis,
@@ -16,8 +16,8 @@ from meshwalk.trace.entries import (
     Closing,
     Denied,
     Facts,
-    Glimpsed,
     Granted,
+    PrefixJudged,
     calling_us,
     total_usage,
     weakest,
@@ -50,7 +50,7 @@ class Source(NamedTuple):
     prices: str = ""
 
 
-class AtLength(NamedTuple):
+class FullTrace(NamedTuple):
     """
     Tell of a walk in full.
 
@@ -92,7 +92,7 @@ class Traversal:
         parent_span_id: str,
         sampled: bool,
         began_unix_us: int,
-        told: Straight | AtLength,
+        told: CompactTrace | FullTrace,
         content: Content | None = None,
     ) -> None:
         self.source = source
@@ -103,16 +103,16 @@ class Traversal:
         self.sampled = sampled
         self.began_unix_us = began_unix_us
         self.content = content
-        self._kind: Kind | None = None
-        if isinstance(told, Straight):
-            self.straight: Straight | None = told
-            self._at_length: AtLength | None = None
+        self._kind: TemplateKey | None = None
+        if isinstance(told, CompactTrace):
+            self.straight: CompactTrace | None = told
+            self._at_length: FullTrace | None = None
         else:
             self.straight = None
             self._at_length = told
 
     @property
-    def at_length(self) -> AtLength:
+    def at_length(self) -> FullTrace:
         """
         Return the walk in full, whichever way it is kept.
         """
@@ -120,12 +120,12 @@ class Traversal:
         if whole is None:
             straight = self.straight
             assert straight is not None, "a traversal is told one way or the other"
-            whole = self._at_length = AtLength(straight.path, straight.steps(), straight.decisions())
+            whole = self._at_length = FullTrace(straight.path, straight.steps(), straight.decisions())
 
         return whole
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> TemplateKey | None:
         """
         Return what it has in common with all records that say the same but for ids, times, counts and texts.
 
@@ -278,7 +278,7 @@ class Traversal:
         away: set[int] = set()
         slack = 0
         for entry, _ in self.steps:
-            if not isinstance(entry, Began | Cancelled | Glimpsed) and any(view.away for view in entry.views):
+            if not isinstance(entry, Began | Cancelled | PrefixJudged) and any(view.away for view in entry.views):
                 away.add(entry.hop)
             if isinstance(entry, Closing) and entry.hop in away:
                 slack += sum([attempt.cost_nano_usd for attempt in entry.attempts])
@@ -313,7 +313,7 @@ class Traversal:
         """
         return total_usage(self._calls())
 
-    def _calls(self) -> Iterable[Attempt | Called]:
+    def _calls(self) -> Iterable[Attempt | CompactCall]:
         """
         Go through the calls made, in either form.
         """

@@ -30,7 +30,7 @@ from meshwalk.model import (
     is_unicode,
     signals,
 )
-from meshwalk.model.problems import DeadlineSpent, InputTooLarge, RequestError, Violation
+from meshwalk.model.problems import DeadlineExpired, InputTooLarge, RequestError, Violation
 from meshwalk.plan import Plan
 from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool, make_facts, make_scopes
 
@@ -38,7 +38,7 @@ from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
 
 # What OpenAI takes; a provider that takes fewer says so itself.
-MOST_TOOLS = 128
+MAX_TOOLS = 128
 TOOL_CHOICES = ("auto", "none", "required")
 
 # Records hold whole numbers of 64 bits.
@@ -74,7 +74,7 @@ class Admission:
         Raises:
             RequestError: With every field that cannot be taken.
             InputTooLarge: If the messages are past `limits.input_bytes`.
-            DeadlineSpent: If there is no time left.
+            DeadlineExpired: If there is no time left.
         """
         if (size := self._plain_size(request)) is not None:
             session, workflow, tenant = request.scopes
@@ -179,7 +179,7 @@ class Admission:
 
     def _sized(self, request: Request, limits: Limits) -> int:
         if limits.deadline_us is not None and limits.deadline_us <= 0:
-            raise DeadlineSpent([Violation("limits.deadline", "is spent already; allow some time")])
+            raise DeadlineExpired([Violation("limits.deadline", "is spent already; allow some time")])
         try:
             size = sum(map(worst_case.message_bytes, request.messages)) + worst_case.form_bytes(request.form)
         except UnicodeEncodeError:
@@ -226,10 +226,10 @@ def _in_tools(message: Message, field: str) -> Iterator[Violation]:
 def _in_form(form: Form) -> Iterator[Violation]:
     if form == _PLAIN:
         return
-    if len(form.tools) > MOST_TOOLS:
-        yield Violation("form.tools", f"are {len(form.tools)}, and the most is {MOST_TOOLS}")
+    if len(form.tools) > MAX_TOOLS:
+        yield Violation("form.tools", f"are {len(form.tools)}, and the most is {MAX_TOOLS}")
     names = [tool.name for tool in form.tools]
-    for position, tool in enumerate(form.tools[:MOST_TOOLS]):
+    for position, tool in enumerate(form.tools[:MAX_TOOLS]):
         yield from _in_tool(tool, f"form.tools[{position}]", again=tool.name in names[:position])
     choice = form.tool_choice
     if choice and not form.tools:

@@ -17,9 +17,9 @@ Laws of this room:
 A node with a backend is reserved, called and settled; one without is only called, unless the graph caps the hops of a shared
 scope, which every hop but a refusal then reserves; a refusal ends the walk.
 
-A streamed reply is judged once, when a part of it is seen (`Glimpsed`): by the same edges, in the same order.  If the one that
-holds serves this very reply, the walk commits to it, and then only its end can still go wrong.  Otherwise its call is stopped,
-and the walk goes where that edge leads.  A reply that is whole before that is judged whole.
+A streamed reply is judged once, when a part of it is seen (`PrefixJudged`): by the same edges, in the same order.  If the one
+that holds serves this very reply, the walk commits to it, and then only its end can still go wrong.  Otherwise its call is
+stopped, and the walk goes where that edge leads.  A reply that is whole before that is judged whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 from meshwalk.budgets import usd
 from meshwalk.model import DONE, Value
-from meshwalk.model.problems import ErrorClass, OutOfTurn
+from meshwalk.model.problems import ErrorClass, ProtocolError
 from meshwalk.model.signals import Section
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
 from meshwalk.trace import (
@@ -44,9 +44,9 @@ from meshwalk.trace import (
     Facts,
     Failed,
     Finish,
-    Glimpsed,
     Granted,
     Outcome,
+    PrefixJudged,
     Replied,
     Reserve,
     Settle,
@@ -107,15 +107,15 @@ class Walk:
         Take what happened, and return what the walk wants now.
 
         Raises:
-            OutOfTurn: If the phase does not take *entry*, or it is about another hop; the walk is as it was.
+            ProtocolError: If the phase does not take *entry*, or it is about another hop; the walk is as it was.
         """
         handler = self.LEGAL[self.phase].get(type(entry))
         if handler is None:
-            raise OutOfTurn(f"{self!r} does not take {type(entry).__name__} now", self.phase.value)
+            raise ProtocolError(f"{self!r} does not take {type(entry).__name__} now", self.phase.value)
         if self.path and getattr(entry, "hop", None) != len(self.path) - 1:
-            raise OutOfTurn(f"{self!r} is at hop {len(self.path) - 1}, and {entry!r} is about another", self.phase.value)
+            raise ProtocolError(f"{self!r} is at hop {len(self.path) - 1}, and {entry!r} is about another", self.phase.value)
         if handler is Walk._glimpsed and self._node.node.stream is None:
-            raise OutOfTurn(f"{self!r} holds the reply of '{self._node.name}' until it is whole", self.phase.value)
+            raise ProtocolError(f"{self!r} holds the reply of '{self._node.name}' until it is whole", self.phase.value)
 
         return handler(self, entry)
 
@@ -141,7 +141,7 @@ class Walk:
     def _began(self, entry: Began) -> tuple[Wish, ...]:
         limits = entry.limits
         if limits.hops is None or limits.deadline_us is None:
-            raise OutOfTurn("a walk begins under its effective limits: hops and deadline_us must be set", self.phase.value)
+            raise ProtocolError("a walk begins under its effective limits: hops and deadline_us must be set", self.phase.value)
         self._facts = entry.facts
         self._hops = limits.hops
         self._deadline_at = limits.deadline_us
@@ -180,7 +180,7 @@ class Walk:
 
         return self._stuck(settled) if edge is None else self._follow(edge, entry.at, settled)
 
-    def _glimpsed(self, entry: Glimpsed) -> tuple[Wish, ...]:
+    def _glimpsed(self, entry: PrefixJudged) -> tuple[Wish, ...]:
         node, outputs = self._node, entry.outputs
         if node.node.stream == 0:
             # Its only edge serves it, and that is decided when it is left.
@@ -387,7 +387,7 @@ class Walk:
         Phase.NEW: {Began: _began},
         Phase.RESERVING: {Granted: _granted, Denied: _denied, Cancelled: _cancelled},
         Phase.CALLING: {
-            Glimpsed: _glimpsed,
+            PrefixJudged: _glimpsed,
             Replied: _replied,
             Failed: _failed,
             TimedOut: _timed_out,

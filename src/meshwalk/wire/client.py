@@ -2,7 +2,7 @@
 The typed client: what `Mesh` is in process, over gRPC.
 
 It takes and gives house words, and raises what `Mesh` raises: a `RequestError` that names the fields, a child of `WalkStopped`
-with the id of the record.  What only a wire can do wrong is a `CallFailed`.
+with the id of the record.  What only a wire can do wrong is a `RpcError`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from meshwalk.model.problems import SetupError
 from meshwalk.trace import Form, Message, Outcome, Request
 from meshwalk.wire import convert
 from meshwalk.wire.address import checked_address
-from meshwalk.wire.errors import CallFailed, NotFound, Unauthenticated, unpack_error
+from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated, unpack_error
 from meshwalk.wire.gen.meshwalk.v1 import (
     budget_pb2,
     budget_pb2_grpc,
@@ -34,15 +34,15 @@ from meshwalk.wire.keys import checked_key
 from meshwalk.wire.many import IN_FLIGHT, LARGEST, Many
 from meshwalk.wire.request_builder import request_of, seconds_of
 from meshwalk.wire.types import (
-    AccountCard,
+    AccountInfo,
     AccountPage,
     AnswerDelta,
     Committed,
     Decided,
-    Described,
     Detail,
     Event,
-    GraphCard,
+    GraphDescription,
+    GraphInfo,
     HopFinished,
     HopStarted,
     Page,
@@ -54,17 +54,16 @@ from meshwalk.wire.types import (
 
 # What a user of the client needs stands here, so that nobody looks for it in three rooms.
 __all__ = [
-    "AccountCard",
+    "AccountInfo",
     "AccountPage",
     "AnswerDelta",
-    "CallFailed",
     "Client",
     "Committed",
     "Decided",
-    "Described",
     "Detail",
     "Event",
-    "GraphCard",
+    "GraphDescription",
+    "GraphInfo",
     "HopFinished",
     "HopStarted",
     "Many",
@@ -72,6 +71,7 @@ __all__ = [
     "Page",
     "Record",
     "Routed",
+    "RpcError",
     "Summary",
     "Unauthenticated",
 ]
@@ -152,7 +152,7 @@ class Client:
         Raises:
             RequestError: If the request cannot begin a walk; each field is named.
             WalkStopped: If the walk failed; its children say of what.
-            CallFailed: If there is no server, or it failed.
+            RpcError: If there is no server, or it failed.
         """
         request = request_of(prompt, session, workflow, limits, sampling, attributes)
         request.idempotency_key, request.form = idempotency_key, form
@@ -296,15 +296,15 @@ class Client:
 
     # ---- graphs -------------------------------------------------------------------------------------------------
 
-    async def graphs(self, *, timeout: float | None = None) -> tuple[GraphCard, ...]:
+    async def graphs(self, *, timeout: float | None = None) -> tuple[GraphInfo, ...]:
         """
         List the graphs that the server serves.
         """
         reply = await self._call(self._graphs.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=timeout))
 
-        return tuple(convert.unpack_card(card) for card in reply.graphs)
+        return tuple(convert.unpack_graph_info(card) for card in reply.graphs)
 
-    async def describe(self, graph: str = "", *, timeout: float | None = None) -> Described:
+    async def describe(self, graph: str = "", *, timeout: float | None = None) -> GraphDescription:
         """
         Fetch all that a caller may know of a graph.
         """

@@ -27,17 +27,17 @@ from grpc_status import rpc_status
 from meshwalk.model.problems import (
     BackendFailed,
     BudgetContended,
-    BudgetSpent,
-    DeadlineMissed,
-    DeadlineSpent,
-    HopsSpent,
+    BudgetExceeded,
+    DeadlineExceeded,
+    DeadlineExpired,
+    HopLimitExceeded,
     InputTooLarge,
     MeshwalkError,
     RequestError,
+    RequestInProgress,
     SetupError,
-    StillUnderWay,
     TraceError,
-    VaultAway,
+    VaultUnavailable,
     Violation,
     WalkStopped,
 )
@@ -76,7 +76,7 @@ class Unauthenticated(MeshwalkError):
     hint = "UNAUTHENTICATED"
 
 
-class CallFailed(MeshwalkError):
+class RpcError(MeshwalkError):
     """
     Say that a call failed and the server did not say of what: it could not be reached, or something else answered.
 
@@ -89,7 +89,7 @@ class CallFailed(MeshwalkError):
         super().__init__(message)
 
 
-class Internal(CallFailed):
+class Internal(RpcError):
     """
     Say that a server failed in a way it should not; its log says more.
     """
@@ -101,16 +101,16 @@ class Internal(CallFailed):
 _REASONS: Mapping[str, type[MeshwalkError]] = {
     "REQUEST_INVALID": RequestError,
     "INPUT_TOO_LARGE": InputTooLarge,
-    "DEADLINE_SPENT": DeadlineSpent,
+    "DEADLINE_SPENT": DeadlineExpired,
     "NOT_FOUND": NotFound,
     "WALK_STOPPED": WalkStopped,
-    "BUDGET_SPENT": BudgetSpent,
+    "BUDGET_SPENT": BudgetExceeded,
     "BUDGET_CONTENDED": BudgetContended,
-    "VAULT_AWAY": VaultAway,
-    "STILL_UNDER_WAY": StillUnderWay,
+    "VAULT_AWAY": VaultUnavailable,
+    "STILL_UNDER_WAY": RequestInProgress,
     "UNAUTHENTICATED": Unauthenticated,
-    "HOPS_SPENT": HopsSpent,
-    "DEADLINE_MISSED": DeadlineMissed,
+    "HOPS_SPENT": HopLimitExceeded,
+    "DEADLINE_MISSED": DeadlineExceeded,
     "BACKEND_FAILED": BackendFailed,
     "SETUP_LACKS": SetupError,
     "TRACE_UNUSABLE": TraceError,
@@ -193,7 +193,7 @@ def _retriable(error: MeshwalkError) -> bool:
     if isinstance(error, WalkStopped):
         return isinstance(error, BudgetContended) or error.error_class in _RETRIABLE
 
-    return isinstance(error, VaultAway | StillUnderWay)
+    return isinstance(error, VaultUnavailable | RequestInProgress)
 
 
 def internal() -> MeshwalkError:
@@ -276,16 +276,16 @@ def _failure(status: status_pb2.Status) -> routing_pb2.Failure | None:
 
 def unpack_failure(failure: routing_pb2.Failure) -> MeshwalkError:
     """
-    Return the error that *failure* stands for; one of an unknown kind is a `CallFailed` with its code.
+    Return the error that *failure* stands for; one of an unknown kind is a `RpcError` with its code.
     """
-    kind, message = _REASONS.get(failure.reason, CallFailed), failure.message
+    kind, message = _REASONS.get(failure.reason, RpcError), failure.message
     if issubclass(kind, RequestError):
         return kind(Violation(violation.field, violation.description) for violation in failure.field_violations)
     if issubclass(kind, WalkStopped):
         return _stopped(kind, failure)
     if issubclass(kind, TraceError):
         return kind(message, plan_digest=failure.plan_digest)
-    if issubclass(kind, CallFailed):
+    if issubclass(kind, RpcError):
         return kind(message, code=_code_name(failure.code))
 
     return kind(message)
@@ -315,7 +315,7 @@ def unanswered(target: str) -> MeshwalkError:
     """
     Return the error of a caller whose time was up before *target* answered.
     """
-    return DeadlineMissed(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
+    return DeadlineExceeded(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
 
 
 def _unsaid(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
@@ -333,4 +333,4 @@ def _unsaid(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
         case _:
             message = f"the call to {target} failed: {code.name}, {said}"
 
-    return CallFailed(message, code=code.name)
+    return RpcError(message, code=code.name)

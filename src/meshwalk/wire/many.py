@@ -21,7 +21,7 @@ from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.trace import Form, Message, Request
 from meshwalk.wire import convert
-from meshwalk.wire.errors import CallFailed, unanswered, unpack_error, unpack_failure
+from meshwalk.wire.errors import RpcError, unanswered, unpack_error, unpack_failure
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
 from meshwalk.wire.request_builder import request_of, seconds_of
 from meshwalk.wire.types import Detail, Routed
@@ -305,20 +305,20 @@ class _Unreadable(Exception):
         super().__init__(failure.message)
 
 
-def _unanswering(target: str) -> CallFailed:
+def _unanswering(target: str) -> RpcError:
     message = (
         f"{target} ended the stream without an answer to this request; it may have been walked: with an idempotency key it is "
         "safe to ask again"
     )
 
-    return CallFailed(message, code="UNAVAILABLE")
+    return RpcError(message, code="UNAVAILABLE")
 
 
-def _unintelligible(target: str) -> CallFailed:
+def _unintelligible(target: str) -> RpcError:
     message = f"what {target} sent on the stream cannot be read; is it a meshwalk server of this version?"
 
-    return CallFailed(message, code="INTERNAL")
+    return RpcError(message, code="INTERNAL")
 
 
-def _broken_off(target: str) -> CallFailed:
-    return CallFailed(f"the stream to {target} was closed before this request was answered", code="CANCELLED")
+def _broken_off(target: str) -> RpcError:
+    return RpcError(f"the stream to {target} was closed before this request was answered", code="CANCELLED")

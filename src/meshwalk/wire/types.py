@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from meshwalk.budgets import Need, Statement
+from meshwalk.budgets import AccountReport, Need
 from meshwalk.model import AwayPolicy, Caps, Limits, Price, Role, ScopeKind, Value, ValueType
 from meshwalk.records.hops import Considered, Hop
 from meshwalk.trace import Basis, Content, Facts, Outcome, Scopes, ToolCall, Usage
@@ -271,12 +271,12 @@ class Page(NamedTuple):
 # ---- budgets --------------------------------------------------------------------------------------------------------
 
 
-class AccountCard(NamedTuple):
+class AccountInfo(NamedTuple):
     """
     Show an account to its operator, with the tightest caps that the graphs of the server that shows it put there.
     """
 
-    statement: Statement
+    statement: AccountReport
     graph_caps: Caps = Caps()
 
 
@@ -286,14 +286,14 @@ class AccountPage(NamedTuple):
     """
 
     tenant: str
-    accounts: tuple[AccountCard, ...]
+    accounts: tuple[AccountInfo, ...]
     next: str
 
 
 # ---- graphs ---------------------------------------------------------------------------------------------------------
 
 
-class GraphCard(NamedTuple):
+class GraphInfo(NamedTuple):
     """
     Name a graph that a server serves.
     """
@@ -302,7 +302,7 @@ class GraphCard(NamedTuple):
     description: str
 
 
-class EdgeCard(NamedTuple):
+class EdgeInfo(NamedTuple):
     """
     Describe an edge; empty texts are left out in the graph.
     """
@@ -315,7 +315,7 @@ class EdgeCard(NamedTuple):
     otherwise: str
 
 
-class NodeCard(NamedTuple):
+class NodeInfo(NamedTuple):
     """
     Describe a node.
     """
@@ -324,8 +324,8 @@ class NodeCard(NamedTuple):
     role: Role
     backend: str
     description: str
-    next: tuple[EdgeCard, ...]
-    on_error: tuple[EdgeCard, ...]
+    next: tuple[EdgeInfo, ...]
+    on_error: tuple[EdgeInfo, ...]
     deadline_us: int | None
     retries: int
     visits: int
@@ -333,7 +333,7 @@ class NodeCard(NamedTuple):
     hedge_us: int | None = None
 
 
-class BackendCard(NamedTuple):
+class BackendInfo(NamedTuple):
     """
     Describe a backend; its endpoints have names where it declares them.
     """
@@ -347,7 +347,7 @@ class BackendCard(NamedTuple):
     endpoints: tuple[str, ...] = ()
 
 
-class AttributeCard(NamedTuple):
+class AttributeInfo(NamedTuple):
     """
     Describe an attribute that callers may send.
     """
@@ -360,7 +360,7 @@ class AttributeCard(NamedTuple):
     description: str
 
 
-class ThresholdCard(NamedTuple):
+class ThresholdInfo(NamedTuple):
     """
     Describe a threshold.
     """
@@ -371,7 +371,7 @@ class ThresholdCard(NamedTuple):
     description: str
 
 
-class BudgetCard(NamedTuple):
+class BudgetInfo(NamedTuple):
     """
     Describe what the walks of a scope may use up together.
     """
@@ -385,7 +385,7 @@ class BudgetCard(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
+class GraphDescription:
     """
     Describe a graph that a server serves.
 
@@ -401,14 +401,14 @@ class Described:
     plan: PlanRef
     description: str
     start: str
-    nodes: tuple[NodeCard, ...]
-    backends: tuple[BackendCard, ...]
-    attributes: tuple[AttributeCard, ...]
-    thresholds: tuple[ThresholdCard, ...]
+    nodes: tuple[NodeInfo, ...]
+    backends: tuple[BackendInfo, ...]
+    attributes: tuple[AttributeInfo, ...]
+    thresholds: tuple[ThresholdInfo, ...]
     limits: Limits
     params: tuple[str, ...]
     canonical: bytes
     mermaid: str
-    budgets: tuple[BudgetCard, ...]
+    budgets: tuple[BudgetInfo, ...]
     pressure_from: float
     prices: str = ""

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import http_writer, web
 from anyio.abc import SocketAttribute, SocketStream
 
-from meshwalk.backends.base import Stations
+from meshwalk.backends.base import CallProgress
 from meshwalk.backends.openai import OpenAIBackend, client
 from meshwalk.backends.openai.faults import Faults
 from meshwalk.model.problems import Unreachable
@@ -307,10 +307,10 @@ class TestConnection:
             assert "Four." == (await backend.chat(ASK)).text
 
             closed = iter([True] * 9)
-            stations = Stations()
-            error = await fails(backend, ASK._replace(stations=stations))
+            progress = CallProgress()
+            error = await fails(backend, ASK._replace(progress=progress))
 
-        assert (Unreachable, False, False) == (type(error), error.billable, stations.sent)
+        assert (Unreachable, False, False) == (type(error), error.billable, progress.sent)
 
     async def test_it_closes_twice_and_opens_again(self) -> None:
         """

@@ -80,14 +80,14 @@ class TestServer:
         request = ask("Name a colour.", 6, probabilities=True)
         whole = await backend.chat(request)
         reply, pieces = await streamed(backend, request)
-        chances = [chance for piece in pieces for chance in piece.chances]
+        probabilities = [chance for piece in pieces for chance in piece.probabilities]
         assert whole.probabilities is not None
         assert reply.probabilities is not None
 
         assert (whole.text, whole.usage, whole.finish_reason) == (reply.text, reply.usage, reply.finish_reason)
         assert pytest.approx(tuple(whole.probabilities), abs=1e-3) == tuple(reply.probabilities)
-        assert 6 == len(chances) == sum(piece.tokens for piece in pieces)
-        assert pytest.approx(reply.probabilities.mean) == sum(chances) / len(chances)
+        assert 6 == len(probabilities) == sum(piece.tokens for piece in pieces)
+        assert pytest.approx(reply.probabilities.mean) == sum(probabilities) / len(probabilities)
         assert len(pieces) > 1
 
     async def test_streams_follow_each_other(self, backend: OpenAIBackend) -> None:

@@ -85,7 +85,7 @@ class TestReply:
 
         assert expected == reply.probabilities
         assert [1, 2] == [piece.tokens for piece in pieces]
-        assert [pytest.approx((0.9,)), pytest.approx((0.2, 0.4))] == [piece.chances for piece in pieces]
+        assert [pytest.approx((0.9,)), pytest.approx((0.2, 0.4))] == [piece.probabilities for piece in pieces]
         assert [pytest.approx((0.85,)), pytest.approx((0.4,))] == [piece.margins for piece in pieces]
         assert unasked.probabilities is None
 

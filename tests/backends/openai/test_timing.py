@@ -5,7 +5,7 @@ import pytest
 from aiohttp import web
 from anyio.abc import SocketAttribute
 
-from meshwalk.backends.base import Stations
+from meshwalk.backends.base import CallProgress
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.trace import Timing
 from support.servers.chat import ASK, FOUR, answer, endpoint, fails, says, sse, streamed
@@ -55,13 +55,13 @@ class TestTiming:
         """
         What was waited for before the call is part of its queueing.
         """
-        stations = Stations()
-        stations.queue_us = 5_000
+        progress = CallProgress()
+        progress.queue_us = 5_000
         async with endpoint(says()) as backend:
-            timing = (await backend.chat(ASK._replace(stations=stations))).timing
+            timing = (await backend.chat(ASK._replace(progress=progress))).timing
 
         assert 5_000 == timing.queue_us
-        assert (True, timing) == (stations.sent, stations.timing)
+        assert (True, timing) == (progress.sent, progress.timing)
 
     async def test_a_stream_begins_with_its_first_event(self) -> None:
         """
@@ -87,7 +87,7 @@ class TestStations:
         """
         Who ends a call while it queues knows how long it did, and that it cannot have cost.
         """
-        begun, stations = anyio.Event(), Stations()
+        begun, progress = anyio.Event(), CallProgress()
 
         async def handler(_: web.Request) -> web.Response:
             begun.set()
@@ -98,18 +98,18 @@ class TestStations:
             tasks.start_soon(backend.chat, ASK)
             await begun.wait()
             with anyio.move_on_after(0.03):
-                await backend.chat(ASK._replace(stations=stations))
+                await backend.chat(ASK._replace(progress=progress))
             tasks.cancel_scope.cancel()
 
-        assert not stations.sent
-        assert 25_000 < stations.queue_us
-        assert 0 == stations.connect_us == stations.first_byte_us
+        assert not progress.sent
+        assert 25_000 < progress.queue_us
+        assert 0 == progress.connect_us == progress.first_byte_us
 
     async def test_a_call_that_was_not_answered_was_sent(self) -> None:
         """
         Who ends a call that the server has knows that it may cost.
         """
-        begun, stations = anyio.Event(), Stations()
+        begun, progress = anyio.Event(), CallProgress()
 
         async def handler(_: web.Request) -> web.Response:
             begun.set()
@@ -117,12 +117,12 @@ class TestStations:
             return web.Response()
 
         async with endpoint(handler) as backend, anyio.create_task_group() as tasks:
-            tasks.start_soon(backend.chat, ASK._replace(stations=stations))
+            tasks.start_soon(backend.chat, ASK._replace(progress=progress))
             await begun.wait()
             tasks.cancel_scope.cancel()
 
-        assert (True, 0) == (stations.sent, stations.first_byte_us)
-        assert 0 < stations.connect_us
+        assert (True, 0) == (progress.sent, progress.first_byte_us)
+        assert 0 < progress.connect_us
 
     async def test_where_nothing_listens_nothing_was_sent(self) -> None:
         """
@@ -130,9 +130,9 @@ class TestStations:
         """
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
             port = listener.extra(SocketAttribute.local_port)
-        backend, stations = OpenAIBackend("large", "large-1", f"http://127.0.0.1:{port}/v1"), Stations()
-        await fails(backend, ASK._replace(stations=stations))
+        backend, progress = OpenAIBackend("large", "large-1", f"http://127.0.0.1:{port}/v1"), CallProgress()
+        await fails(backend, ASK._replace(progress=progress))
         await backend.aclose()
 
-        assert not stations.sent
-        assert 0 < stations.connect_us
+        assert not progress.sent
+        assert 0 < progress.connect_us

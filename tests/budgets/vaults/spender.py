@@ -15,7 +15,7 @@ import sys
 import anyio
 from anyio import to_thread
 
-from meshwalk.budgets import Hold, Need, Place, Scope, Settlement
+from meshwalk.budgets import Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.vaults.sqlite import SqliteVault
 from meshwalk.model import Amount, Caps
 
@@ -41,12 +41,14 @@ class Spender:
         self.spent = 0
         self.calls = 0
 
-    def call(self) -> Hold:
+    def call(self) -> Reservation:
         self.calls += 1
         if self.calls == A_FEW:
             print("spending", flush=True)
 
-        return Hold(f"{self.tag}.{self.calls}", (self.scope,), Need(WORST, calls=1), self.lease_us, Place("g", self.tag))
+        return Reservation(
+            f"{self.tag}.{self.calls}", (self.scope,), Need(WORST, calls=1), self.lease_us, SpendPath("g", self.tag)
+        )
 
     async def begin(self) -> None:
         """

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from meshwalk.budgets import Place, Scope
+from meshwalk.budgets import Scope, SpendPath
 from meshwalk.budgets.vaults import MemoryVault, Vault
 from support.vaulting import HOUR, Clock, VaultContract, VaultMachine, spent
 
@@ -59,7 +59,7 @@ async def test_goes_by_the_wall_clock() -> None:
     """
     vault = MemoryVault()
     before = time.time_ns() // 1000
-    await vault.charge("c", [Scope("ada", "session", "s", HOUR)], spent(1), Place())
+    await vault.charge("c", [Scope("ada", "session", "s", HOUR)], spent(1), SpendPath())
     (statement,) = await vault.statements("ada")
 
     assert statement.window_ends_unix_us is not None

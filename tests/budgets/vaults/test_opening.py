@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from meshwalk.budgets.vaults import MemoryVault, StandbyVault, open_vault
+from meshwalk.budgets.vaults import FallbackVault, MemoryVault, open_vault
 from meshwalk.budgets.vaults.opening import TAKEN
 from meshwalk.model.problems import SetupError
 
@@ -46,7 +46,7 @@ def fake_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def opened_at(where: str) -> str:
     vault = await open_vault(where)
-    assert isinstance(vault, StandbyVault)
+    assert isinstance(vault, FallbackVault)
     assert isinstance(vault._vault, FakeRedis)
 
     return vault._vault.opened
@@ -74,7 +74,7 @@ async def test_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = await open_vault("sqlite:${BOOKS}/budgets.db")
     await vault.aclose()
 
-    assert isinstance(vault, StandbyVault)
+    assert isinstance(vault, FallbackVault)
     assert (tmp_path / "budgets.db").exists()
 
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from meshwalk.budgets import Hold, Need, Place, Scope, Settlement
-from meshwalk.budgets.account import MOST_LINES, OTHERS
+from meshwalk.budgets import Need, Reservation, Scope, Settlement, SpendPath
+from meshwalk.budgets.account import MAX_LINES, OTHERS
 from meshwalk.budgets.vaults import Vault
 from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.budgets.vaults.redis.server import CONNECTIONS
 from meshwalk.model import Amount, Caps
-from meshwalk.model.problems import SetupError, VaultAway
+from meshwalk.model.problems import SetupError, VaultUnavailable
 from support.servers.redis import BINARIES, RedisServer
 from support.vaulting import HOUR, NAMES, SECOND, Clock, VaultContract, VaultMachine, hold_of, session, spent, standing
 
@@ -146,7 +146,7 @@ class TestCalls:
         hold = hold_of("h", session(cost_nano_usd=10), cost=5)
         granted = await vault.exchange(None, hold)
 
-        with pytest.raises(VaultAway, match="does not follow from how its accounts stand"):
+        with pytest.raises(VaultUnavailable, match="does not follow from how its accounts stand"):
             vault._refusal(hold, granted.standings, b"0 0 contended")
 
 
@@ -168,7 +168,7 @@ class TestTime:
         An account's keys live an hour longer than its window and its leases, or thirty days; a claim's, an hour longer than it.
         """
         await vault.exchange(None, hold_of("h", Scope("ada", "workflow", "w", SECOND), cost=1, lease_us=SECOND))
-        await vault.charge("c", [session()], spent(1), Place("g", "a"))
+        await vault.charge("c", [session()], spent(1), SpendPath("g", "a"))
         await vault.claim("ada", "k", "t1", "f1", 5 * SECOND)
         left = {
             key.decode().rpartition("}:")[2].rpartition(":")[0]: server.ask("PTTL", key)
@@ -213,7 +213,7 @@ class TestNames:
         """
         for tenant in NAMES:
             await vault.exchange(None, hold_of("a}{b:c", session("{x}", tenant), cost=5))
-            await vault.charge("c:{1}", [session("s", tenant)], spent(1), Place("g}", "{a"))
+            await vault.charge("c:{1}", [session("s", tenant)], spent(1), SpendPath("g}", "{a"))
             await vault.claim(tenant, "k}{", "t1", "f1", HOUR)
             await vault.set_caps(tenant, "session", "}{", Caps(calls=1))
         tags = [key[: key.index(b"}") + 1] for key in server.ask("KEYS", "*")]
@@ -226,10 +226,10 @@ class TestNames:
         Half a surrogate pair, which UTF-8 cannot write, comes back as it went in.
         """
         scope = session("\ud800 s")
-        await vault.charge("\udfff", [scope], spent(1), Place("g\ud800", "a"))
+        await vault.charge("\udfff", [scope], spent(1), SpendPath("g\ud800", "a"))
         (statement,) = await vault.statements("ada")
 
-        assert ("\ud800 s", Place("g\ud800", "a")) == (statement.name, statement.lines[0].place)
+        assert ("\ud800 s", SpendPath("g\ud800", "a")) == (statement.name, statement.lines[0].place)
 
     async def test_places_past_the_most_are_one(self, server: RedisServer) -> None:
         """
@@ -238,15 +238,15 @@ class TestNames:
         vault = await RedisVault.open(server.url)
 
         async def charge(number: int) -> None:
-            await vault.charge(f"c{number}", [session()], spent(1), Place("g", f"n{number}"))
+            await vault.charge(f"c{number}", [session()], spent(1), SpendPath("g", f"n{number}"))
 
         async with anyio.create_task_group() as group:
-            for number in range(MOST_LINES + 3):
+            for number in range(MAX_LINES + 3):
                 group.start_soon(charge, number)
         (statement,) = await vault.statements("ada")
         await vault.aclose()
 
-        assert MOST_LINES + 1 == len(statement.lines)
+        assert MAX_LINES + 1 == len(statement.lines)
         assert (OTHERS, spent(3)) == statement.lines[0]
 
     async def test_statements_of_many_accounts_come_whole(self, vault: RedisVault) -> None:
@@ -254,7 +254,7 @@ class TestNames:
         Accounts that do not go into one answer are read in several, each once.
         """
         scopes = [session(f"s-{number:03}") for number in range(300)]
-        await vault.charge("c", scopes, spent(1), Place("g", "a"))
+        await vault.charge("c", scopes, spent(1), SpendPath("g", "a"))
 
         assert [scope.name for scope in scopes] == [one.name for one in await vault.statements("ada")]
         assert ["s-007"] == [one.name for one in await vault.statements("ada", "session", "s-007")]
@@ -283,7 +283,7 @@ class TestNumbers:
         What a double cannot hold exactly is refused with the most that can be.
         """
         scope = session(cost_nano_usd=MOST + (ask == "cap"))
-        hold = Hold("h", (scope,), Need(cost_nano_usd=MOST + (ask == "need")), SECOND)
+        hold = Reservation("h", (scope,), Need(cost_nano_usd=MOST + (ask == "need")), SECOND)
 
         with pytest.raises(SetupError, match=r"9007199\.254740991 USD"):
             await vault.exchange(Settlement("ada", "g", spent(MOST + (ask == "spent"))), hold)
@@ -303,7 +303,7 @@ async def test_one_node_of_a_cluster_takes_all_calls(tmp_path: Path) -> None:
             scopes = (session("}{", tenant), Scope(tenant, "workflow", "w", HOUR))
             await vault.exchange(None, hold_of("h", *scopes, cost=5, lease_us=1))
             await vault.exchange(Settlement(tenant, "h", spent(3)), hold_of("i", *scopes, cost=5))
-            await vault.charge("c", scopes, spent(2), Place("g", "a"))
+            await vault.charge("c", scopes, spent(2), SpendPath("g", "a"))
             await vault.set_caps(tenant, "session", "}{", Caps(calls=1))
             await vault.claim(tenant, "k", "t1", "f1", HOUR)
             await vault.finish(tenant, "k", "t1", b"done", HOUR)

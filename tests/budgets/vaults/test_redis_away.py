@@ -15,7 +15,7 @@ from meshwalk.budgets import Settlement
 from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.budgets.vaults.redis.library import library
 from meshwalk.budgets.vaults.redis.server import CONNECTIONS
-from meshwalk.model.problems import SetupError, VaultAway
+from meshwalk.model.problems import SetupError, VaultUnavailable
 from support.servers.redis import Keeps, RedisServer
 from support.vaulting import hold_of, session, spent, standing
 
@@ -72,7 +72,7 @@ class TestRestarts:
                         try:
                             await vault.exchange(settlement, asked)
                             break
-                        except VaultAway:
+                        except VaultUnavailable:
                             failures[0] += 1
                             await anyio.lowlevel.checkpoint()
                 done[0] += 1
@@ -155,7 +155,10 @@ class TestAway:
         hold = hold_of("h", scope, cost=8)
         server.freeze()
         try:
-            with anyio.fail_after(1.5), pytest.raises(VaultAway, match=r"127\.0\.0\.1:\d+/0 did not answer within 0\.3 s"):
+            with (
+                anyio.fail_after(1.5),
+                pytest.raises(VaultUnavailable, match=r"127\.0\.0\.1:\d+/0 did not answer within 0\.3 s"),
+            ):
                 await vault.exchange(None, hold)
         finally:
             server.thaw()
@@ -190,7 +193,7 @@ class TestAway:
         said: list[str] = []
 
         async def ask(number: int) -> None:
-            with pytest.raises(VaultAway) as away:
+            with pytest.raises(VaultUnavailable) as away:
                 await vault.exchange(None, hold_of(f"h{number}", session(), cost=1))
             said.append(str(away.value))
 
@@ -212,9 +215,9 @@ class TestAway:
         """
         server.kill()
         for _ in range(2):
-            with pytest.raises(VaultAway, match="cannot be reached"):
+            with pytest.raises(VaultUnavailable, match="cannot be reached"):
                 await vault.look([session()])
-        with pytest.raises(VaultAway, match="cannot be reached"):
+        with pytest.raises(VaultUnavailable, match="cannot be reached"):
             await RedisVault.open(server.url)
 
     @pytest.mark.parametrize(
@@ -235,7 +238,7 @@ class TestAway:
         for command in commands:
             server.ask(*command)
 
-        with pytest.raises(VaultAway, match=rf"^redis://127\.0\.0\.1:\d+/0 {said}"):
+        with pytest.raises(VaultUnavailable, match=rf"^redis://127\.0\.0\.1:\d+/0 {said}"):
             await vault.look([session()])
 
     async def test_server_without_functions_is_told_apart(self, tmp_path: Path) -> None:
@@ -244,7 +247,7 @@ class TestAway:
         """
         with (
             RedisServer(tmp_path, settings={"rename-command": "FUNCTION NOFUNCTION"}) as server,
-            pytest.raises(VaultAway, match=r"lacks a command that meshwalk needs .*; it takes Redis 7\.0"),
+            pytest.raises(VaultUnavailable, match=r"lacks a command that meshwalk needs .*; it takes Redis 7\.0"),
         ):
             await RedisVault.open(server.url)
 
@@ -259,11 +262,11 @@ class TestSecrets:
             vault = await RedisVault.open(server.url.replace(PLAIN, PASSWORD))
             said += [repr(vault), vault.name, *vault.risks]
             for url in (f"redis://:{PASSWORD}x@127.0.0.1:{server.port}", f"redis://127.0.0.1:{server.port}"):
-                with pytest.raises(VaultAway, match="refuses this user") as refused:
+                with pytest.raises(VaultUnavailable, match="refuses this user") as refused:
                     await RedisVault.open(url)
                 said.append(str(refused.value))
             server.kill()
-            with pytest.raises(VaultAway) as gone:
+            with pytest.raises(VaultUnavailable) as gone:
                 await vault.look([session()])
             await vault.aclose()
 

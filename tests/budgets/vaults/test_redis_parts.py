@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.budgets import Place
-from meshwalk.budgets.vaults.redis.epochs import Memories
+from meshwalk.budgets import SpendPath
+from meshwalk.budgets.vaults.redis.epochs import EpochTracker
 from meshwalk.budgets.vaults.redis.library import library
 from meshwalk.budgets.vaults.redis.risks import risks_of
 from meshwalk.budgets.vaults.redis.wording import (
@@ -49,8 +49,8 @@ class TestWording:
         """
         assert re.fullmatch(r"meshwalk:1:\{[^{}]+\}:mark", mark_of(tenant))
 
-    @given(st.builds(Place, ANY_TEXT, ANY_TEXT))
-    def test_place_comes_back(self, place: Place) -> None:
+    @given(st.builds(SpendPath, ANY_TEXT, ANY_TEXT))
+    def test_place_comes_back(self, place: SpendPath) -> None:
         """
         Graph and path are told apart whatever they hold.
         """
@@ -87,7 +87,7 @@ class TestMemories:
         """
         Who knew nothing misses nothing.
         """
-        memories = Memories()
+        memories = EpochTracker()
 
         assert not memories.lost("ada", memories.of("ada"), b"e", 7)
         assert memories.lost("ada", memories.of("ada"), b"f", 8)
@@ -96,7 +96,7 @@ class TestMemories:
         """
         Answers to calls that were sent before a loss was seen do not tell it again.
         """
-        memories = Memories()
+        memories = EpochTracker()
         memories.lost("ada", None, b"e", 7)
         sent = memories.of("ada")
 
@@ -109,7 +109,7 @@ class TestMemories:
         """
         A server that counts on loses nothing, whichever answer comes first.
         """
-        memories, under_way = Memories(), []
+        memories, under_way = EpochTracker(), []
         for seq, wait in enumerate(waits, start=1):
             under_way.append((memories.of("ada"), seq))
             while len(under_way) > wait:
@@ -121,7 +121,7 @@ class TestMemories:
         """
         Each tenant has books of its own.
         """
-        memories = Memories()
+        memories = EpochTracker()
         memories.lost("ada", None, b"e", 7)
 
         assert not memories.lost("bob", memories.of("bob"), b"f", 1)

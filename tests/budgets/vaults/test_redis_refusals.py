@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from meshwalk.budgets.vaults.redis import RedisVault
-from meshwalk.model.problems import SetupError, VaultAway
+from meshwalk.model.problems import SetupError, VaultUnavailable
 from support.servers.redis import RedisServer
 
 
@@ -23,7 +23,7 @@ async def test_password(tmp_path: Path, user: str) -> None:
     """
     Without the password, or with a wrong one, the error says how it gets into the address.
     """
-    with RedisServer(tmp_path, password="correct-horse") as server, pytest.raises(VaultAway, match=REMEDY) as refused:
+    with RedisServer(tmp_path, password="correct-horse") as server, pytest.raises(VaultUnavailable, match=REMEDY) as refused:
         await RedisVault.open(f"redis://{user}127.0.0.1:{server.port}")
 
     assert "horse" not in str(refused.value)
@@ -34,7 +34,7 @@ async def test_database_that_the_server_does_not_have(tmp_path: Path) -> None:
     A database past the server's last is said to be that.
     """
     said = r"has no such database .*; name one that it has, such as 0"
-    with RedisServer(tmp_path) as server, pytest.raises(VaultAway, match=said):
+    with RedisServer(tmp_path) as server, pytest.raises(VaultUnavailable, match=said):
         await RedisVault.open(f"redis://127.0.0.1:{server.port}/99")
 
 

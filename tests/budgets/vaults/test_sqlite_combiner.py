@@ -16,7 +16,7 @@ import pytest
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
-from meshwalk.budgets.vaults.sqlite.batch_executor import MOST_AT_ONCE, Combiner, Operation
+from meshwalk.budgets.vaults.sqlite.batch_executor import MAX_AT_ONCE, BatchExecutor, Operation
 
 
 pytestmark = pytest.mark.anyio
@@ -64,8 +64,8 @@ def put(thing: object) -> Callable[[Shop], object]:
     Make an operation that puts down *thing* and gives it back.
     """
 
-    def operation(shop: Shop) -> object:
-        shop.append(thing)
+    def operation(deps: Shop) -> object:
+        deps.append(thing)
         return thing
 
     return operation
@@ -77,8 +77,8 @@ def workshop() -> Workshop:
 
 
 @pytest.fixture
-def combiner(workshop: Workshop) -> Combiner[Shop]:
-    return Combiner(workshop.run)
+def combiner(workshop: Workshop) -> BatchExecutor[Shop]:
+    return BatchExecutor(workshop.run)
 
 
 def start(doing: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
@@ -93,7 +93,7 @@ async def settle_down() -> None:
         await checkpoint()
 
 
-async def test_who_comes_meanwhile_shares_the_next_batch(workshop: Workshop, combiner: Combiner[Shop]) -> None:
+async def test_who_comes_meanwhile_shares_the_next_batch(workshop: Workshop, combiner: BatchExecutor[Shop]) -> None:
     """
     The first does its own, those who come meanwhile are done together, in order, and each gets what is its own.
     """
@@ -107,26 +107,26 @@ async def test_who_comes_meanwhile_shares_the_next_batch(workshop: Workshop, com
     assert [1, 5] == workshop.batches
 
 
-async def test_batch_has_an_end(workshop: Workshop, combiner: Combiner[Shop]) -> None:
+async def test_batch_has_an_end(workshop: Workshop, combiner: BatchExecutor[Shop]) -> None:
     """
     However many wait, no batch is larger than what others can be kept waiting for.
     """
     workshop.gate.clear()
     tasks = [start(combiner.do(put(0)))]
     async with workshop.held_up():
-        tasks += [start(combiner.do(put(number))) for number in range(1, MOST_AT_ONCE + 3)]
+        tasks += [start(combiner.do(put(number))) for number in range(1, MAX_AT_ONCE + 3)]
         await settle_down()
     await asyncio.gather(*tasks)
 
-    assert [1, MOST_AT_ONCE, 2] == workshop.batches
-    assert list(range(MOST_AT_ONCE + 3)) == workshop.done
+    assert [1, MAX_AT_ONCE, 2] == workshop.batches
+    assert list(range(MAX_AT_ONCE + 3)) == workshop.done
 
 
 async def test_fault_is_raised_where_it_was_asked_for() -> None:
     """
     An outcome that is an exception is raised for its own task only.
     """
-    combiner = Combiner[Shop](lambda operations: [KeyError("mine"), *["fine"] * (len(operations) - 1)])
+    combiner = BatchExecutor[Shop](lambda operations: [KeyError("mine"), *["fine"] * (len(operations) - 1)])
 
     with pytest.raises(KeyError, match="mine"):
         await combiner.do(put(0))
@@ -143,14 +143,14 @@ async def test_batch_that_fails_fails_for_all() -> None:
             raise faults.pop()
         return ["fine"] * len(operations)
 
-    combiner = Combiner[Shop](run)
+    combiner = BatchExecutor[Shop](run)
     with pytest.raises(ValueError, match="broken"):
         await combiner.do(put(0))
 
     assert "fine" == await combiner.do(put(1))
 
 
-async def test_cancelled_before_it_was_begun_is_not_done(workshop: Workshop, combiner: Combiner[Shop]) -> None:
+async def test_cancelled_before_it_was_begun_is_not_done(workshop: Workshop, combiner: BatchExecutor[Shop]) -> None:
     """
     Who waits for a batch and is cancelled leaves nothing behind.
     """
@@ -168,7 +168,7 @@ async def test_cancelled_before_it_was_begun_is_not_done(workshop: Workshop, com
 
 @pytest.mark.parametrize("natively", [False, True])
 async def test_leader_that_is_cancelled_sees_its_batch_through(
-    workshop: Workshop, combiner: Combiner[Shop], *, natively: bool
+    workshop: Workshop, combiner: BatchExecutor[Shop], *, natively: bool
 ) -> None:
     """
     A batch that was begun is done for all who are in it, and only then does the next begin.
@@ -203,7 +203,7 @@ async def test_leader_that_is_cancelled_sees_its_batch_through(
 
 @pytest.mark.parametrize("steps", range(8))
 async def test_leader_that_is_cancelled_early_passes_the_lead_on(
-    workshop: Workshop, combiner: Combiner[Shop], steps: int
+    workshop: Workshop, combiner: BatchExecutor[Shop], steps: int
 ) -> None:
     """
     Whenever a leader is cancelled, past every shield and before its thread or after, the others are served once.
@@ -221,7 +221,9 @@ async def test_leader_that_is_cancelled_early_passes_the_lead_on(
     assert workshop.done.count("leader") <= 1
 
 
-async def test_who_is_called_to_lead_and_does_not_come_is_passed_over(workshop: Workshop, combiner: Combiner[Shop]) -> None:
+async def test_who_is_called_to_lead_and_does_not_come_is_passed_over(
+    workshop: Workshop, combiner: BatchExecutor[Shop]
+) -> None:
     """
     A follower that is cancelled at the moment it should lead leaves the lead to the next.
     """
@@ -244,7 +246,7 @@ async def test_who_is_called_to_lead_and_does_not_come_is_passed_over(workshop: 
 
 
 @pytest.mark.parametrize("steps", range(5))
-async def test_lead_passes_those_over_who_have_left(workshop: Workshop, combiner: Combiner[Shop], steps: int) -> None:
+async def test_lead_passes_those_over_who_have_left(workshop: Workshop, combiner: BatchExecutor[Shop], steps: int) -> None:
     """
     A batch whose leader and next in line are both cancelled before it is begun is led by one who is still there.
     """
@@ -266,7 +268,7 @@ async def test_lead_passes_those_over_who_have_left(workshop: Workshop, combiner
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_storm_of_cancellations_loses_and_doubles_nothing(
-    workshop: Workshop, combiner: Combiner[Shop], seed: int
+    workshop: Workshop, combiner: BatchExecutor[Shop], seed: int
 ) -> None:
     """
     Whoever is not cancelled is served, and nobody is served twice; the lead is never lost.

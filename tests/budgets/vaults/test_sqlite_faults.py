@@ -14,13 +14,13 @@ from typing import Any
 import anyio
 import pytest
 
-from meshwalk.budgets import Hold, Ledger, Line, Need, Place, Scope, Settlement
-from meshwalk.budgets.account import MOST_LINES, OTHERS
+from meshwalk.budgets import Ledger, Need, Reservation, Scope, Settlement, SpendLine, SpendPath
+from meshwalk.budgets.account import MAX_LINES, OTHERS
 from meshwalk.budgets.ledger import KEPT_IDLE_US
 from meshwalk.budgets.vaults.sqlite import SqliteVault, database
 from meshwalk.budgets.vaults.sqlite.vault import SWEEP_EVERY
 from meshwalk.model import Amount
-from meshwalk.model.problems import SetupError, VaultAway
+from meshwalk.model.problems import SetupError, VaultUnavailable
 from support.vaulting import BEGINNING_US, HOUR, Clock, hold_of, session, spent, standing
 
 
@@ -199,7 +199,7 @@ class TestOpening:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
 
-            with pytest.raises(VaultAway, match="another process has kept the file to itself"):
+            with pytest.raises(VaultUnavailable, match="another process has kept the file to itself"):
                 await SqliteVault.open(path)
 
     async def test_many_can_make_it_at_once(self, path: Path) -> None:
@@ -245,7 +245,7 @@ class TestAway:
         monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(VaultAway, match="another process has kept the file to itself"):
+            with pytest.raises(VaultUnavailable, match="another process has kept the file to itself"):
                 await hold(vault, "h")
         await hold(vault, "h")
 
@@ -259,7 +259,7 @@ class TestAway:
         copy = written_out(path)
         remove(path)
         for _ in range(2):
-            with pytest.raises(VaultAway, match="the file is gone; put it back"):
+            with pytest.raises(VaultUnavailable, match="the file is gone; put it back"):
                 await hold(vault, "i")
 
         assert content(path) is None
@@ -276,9 +276,9 @@ class TestAway:
         written_out(path)
         remove(path)
         put(path, b"")
-        with pytest.raises(VaultAway, match="another file has been put in its place"):
+        with pytest.raises(VaultUnavailable, match="another file has been put in its place"):
             await hold(vault, "i")
-        with pytest.raises(VaultAway, match="it holds nothing any more"):
+        with pytest.raises(VaultUnavailable, match="it holds nothing any more"):
             await hold(vault, "i")
 
         assert b"" == content(path)
@@ -291,7 +291,7 @@ class TestAway:
         copy = written_out(path)
         put(path, bytes(range(256)) * (len(copy) // 256))
         for _ in range(2):
-            with pytest.raises(VaultAway, match="the file is damaged"):
+            with pytest.raises(VaultUnavailable, match="the file is damaged"):
                 await hold(vault, "i")
         put(path, copy)
 
@@ -305,8 +305,8 @@ class TestAway:
         assert connection is not None
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages}")
-        wide = Hold("h", (SCOPE,), Need(cost_nano_usd=5), HOUR, Place("g", "a → " * 5_000))
-        with pytest.raises(VaultAway, match="the disk is full"):
+        wide = Reservation("h", (SCOPE,), Need(cost_nano_usd=5), HOUR, SpendPath("g", "a → " * 5_000))
+        with pytest.raises(VaultUnavailable, match="the disk is full"):
             await vault.exchange(None, wide)
 
         assert 0 == await held(vault)
@@ -321,7 +321,7 @@ class TestAway:
         """
         await hold(vault, "h")
         await vault.aclose()
-        with pytest.raises(VaultAway, match="is closed"):
+        with pytest.raises(VaultUnavailable, match="is closed"):
             await vault.look([SCOPE])
 
         assert [path] == list(path.parent.iterdir())
@@ -420,14 +420,14 @@ class TestForgetting:
         An account is shown for an hour after its window, or for thirty days of rest, and is gone an hour later at the latest.
         """
         old = Scope("ada", "session", "old", window_us)
-        await vault.charge("c", [old], spent(3), Place("g", "a"))
+        await vault.charge("c", [old], spent(3), SpendPath("g", "a"))
         seen = []
         for step in (kept_us - 1, 1 + HOUR):
             clock.now += step
             await open_accounts(vault, SWEEP_EVERY)
             seen.append([one.lines for one in await vault.statements("ada", name="old")])
 
-        assert [[(Line(Place("g", "a"), spent(3)),)], []] == seen
+        assert [[(SpendLine(SpendPath("g", "a"), spent(3)),)], []] == seen
 
     async def test_account_with_an_open_hold_is_kept(self, vault: SqliteVault, clock: Clock) -> None:
         """
@@ -447,7 +447,7 @@ class TestForgetting:
         A graph that loops fills no disk: from a certain place on the others share a line, as in the ledger.
         """
         ledger = Ledger()
-        places = [Place("g", str(number)) for number in range(MOST_LINES + 5)]
+        places = [SpendPath("g", str(number)) for number in range(MAX_LINES + 5)]
         async with anyio.create_task_group() as group:
             for number, place in enumerate([*places, places[7], places[-1]]):
                 ledger.charge(clock.now, f"c{number}", [SCOPE], spent(number + 1), place)
@@ -465,4 +465,4 @@ async def open_accounts(vault: SqliteVault, count: int) -> None:
     begun = len(await vault.statements("bob"))
     async with anyio.create_task_group() as group:
         for number in range(begun, begun + count):
-            group.start_soon(vault.charge, f"n{number}", [session(str(number), "bob")], spent(1), Place())
+            group.start_soon(vault.charge, f"n{number}", [session(str(number), "bob")], spent(1), SpendPath())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from meshwalk.budgets import Statement
+from meshwalk.budgets import AccountReport
 from meshwalk.budgets.vaults.sqlite import SqliteVault
 
 
@@ -57,7 +57,7 @@ def go(*processes: subprocess.Popen[str]) -> None:
         process.stdin.flush()
 
 
-async def statement(path: Path, later_us: int = 0) -> Statement:
+async def statement(path: Path, later_us: int = 0) -> AccountReport:
     """
     Read the one account there is, as it will stand *later_us* from now.
     """

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from meshwalk.budgets import Answer, Hold, Place, Scope, Settlement, Standing, Statement
-from meshwalk.budgets.vaults import Claim, MemoryVault, StandbyVault, Vault
+from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope, Settlement, SpendPath
+from meshwalk.budgets.vaults import Claim, FallbackVault, MemoryVault, Vault
 from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
-from meshwalk.model.problems import VaultAway
+from meshwalk.model.problems import VaultUnavailable
 from support.vaulting import HOUR, SECOND, Clock, VaultContract, VaultMachine, hold_of, spent, standing
 
 
@@ -48,23 +48,25 @@ class Flaky(MemoryVault):
         if self.holds_up is not None:
             await self.holds_up.wait()
         if self.mood == "away":
-            raise VaultAway("nobody is there")
+            raise VaultUnavailable("nobody is there")
         answer = await act()
         if self.mood == "mute":
-            raise VaultAway("the line went dead")
+            raise VaultUnavailable("the line went dead")
 
         return answer
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
+    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         return await self._lossy(lambda: super(Flaky, self).look(scopes))
 
-    async def exchange(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         return await self._lossy(lambda: super(Flaky, self).exchange(settlement, hold))
 
-    async def charge(self, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False) -> None:
+    async def charge(
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+    ) -> None:
         await self._lossy(lambda: super(Flaky, self).charge(id_, scopes, spent, place, assumed=assumed))
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[Statement]:
+    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         return await self._lossy(lambda: super(Flaky, self).statements(tenant, kind, name))
 
     async def set_caps(self, tenant: str, kind: ScopeKind, name: str, caps: Caps) -> None:
@@ -100,15 +102,15 @@ def flaky(clock: Clock) -> Flaky:
 
 
 @pytest.fixture
-def vault(flaky: Flaky, clock: Clock) -> StandbyVault:
-    return StandbyVault(flaky, clock_us=clock)
+def vault(flaky: Flaky, clock: Clock) -> FallbackVault:
+    return FallbackVault(flaky, clock_us=clock)
 
 
 class Machine(VaultMachine):
     async def open(self, clock: Clock) -> Sequence[Vault]:
         inner = MemoryVault(clock)
 
-        return [StandbyVault(inner, clock_us=clock), StandbyVault(inner, clock_us=clock)]
+        return [FallbackVault(inner, clock_us=clock), FallbackVault(inner, clock_us=clock)]
 
 
 def test_agrees_with_the_ledger_while_nobody_is_away() -> None:
@@ -123,12 +125,12 @@ class TestContract(VaultContract):
     def doors(self, clock: Clock) -> Sequence[Vault]:
         inner = MemoryVault(clock)
 
-        return [StandbyVault(inner, clock_us=clock), StandbyVault(inner, clock_us=clock)]
+        return [FallbackVault(inner, clock_us=clock), FallbackVault(inner, clock_us=clock)]
 
 
 @pytest.mark.anyio
 class TestClosed:
-    async def test_grants_nothing(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_grants_nothing(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         A closed scope refuses what may be tried again, and says which vault is missed.
         """
@@ -142,7 +144,7 @@ class TestClosed:
         )
         assert ("open", "closed") == tuple(standing.away for standing in answer.standings)
 
-    async def test_gives_back_what_may_have_been_taken(self, vault: StandbyVault, flaky: Flaky, clock: Clock) -> None:
+    async def test_gives_back_what_may_have_been_taken(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         A hold that the vault took though its answer was lost blocks nobody once the vault is back.
         """
@@ -155,7 +157,7 @@ class TestClosed:
         assert answer.refusal is not None
         assert again.refusal is None
 
-    async def test_settles_later(self, vault: StandbyVault, flaky: Flaky, clock: Clock) -> None:
+    async def test_settles_later(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         What was held before is settled in truth when the vault is back before the lease is over.
         """
@@ -171,16 +173,16 @@ class TestClosed:
 
 @pytest.mark.anyio
 class TestOpen:
-    async def test_grants_everything(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_grants_everything(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         An open scope is not counted against its cap, and says that nobody looked.
         """
         flaky.mood = "away"
         answer = await vault.exchange(None, hold_of("h", scope_of("open"), cost=99))
 
-        assert Answer(None, (Standing(Caps(10), Amount(), spent(99), None, "open"),)) == answer
+        assert Answer(None, (Balance(Caps(10), Amount(), spent(99), None, "open"),)) == answer
 
-    async def test_charges_when_the_vault_is_back(self, vault: StandbyVault, flaky: Flaky, clock: Clock) -> None:
+    async def test_charges_when_the_vault_is_back(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         What was spent meanwhile reaches the books, at its place; what goes past the cap is an overrun.
         """
@@ -193,12 +195,12 @@ class TestOpen:
         (statement,) = await vault.statements("ada")
 
         assert (spent(12), spent(2), spent(12)) == (statement.spent, statement.overrun, statement.assumed)
-        assert [Place("g", "a → b")] == [line.place for line in statement.lines]
+        assert [SpendPath("g", "a → b")] == [line.place for line in statement.lines]
 
 
 @pytest.mark.anyio
 class TestLocal:
-    async def test_goes_on_by_what_was_last_seen(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_goes_on_by_what_was_last_seen(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         What was left when the vault was last heard is what this server may spend.
         """
@@ -210,14 +212,14 @@ class TestLocal:
         contended = await vault.exchange(None, hold_of("j", scope_of("local"), cost=1))
         denied = await vault.exchange(None, hold_of("k", scope_of("local"), cost=5))
 
-        assert Answer(None, (Standing(Caps(10), spent(6), spent(4), None, "local"),)) == granted
+        assert Answer(None, (Balance(Caps(10), spent(6), spent(4), None, "local"),)) == granted
         assert contended.refusal is not None
         assert contended.refusal.contended
         assert denied.refusal is not None
         assert not denied.refusal.contended
 
     @pytest.mark.parametrize("mood", ["well", "away"])
-    async def test_what_was_settled_is_not_seen_as_held(self, vault: StandbyVault, flaky: Flaky, mood: Mood) -> None:
+    async def test_what_was_settled_is_not_seen_as_held(self, vault: FallbackVault, flaky: Flaky, mood: Mood) -> None:
         """
         A hold that the vault granted makes room when it is settled, whether or not the vault hears of that at once.
         """
@@ -227,9 +229,9 @@ class TestLocal:
         flaky.mood = "away"
         granted = await vault.exchange(None, hold_of("i", scope_of("local"), cost=8))
 
-        assert Answer(None, (Standing(Caps(10), spent(2), spent(8), None, "local"),)) == granted
+        assert Answer(None, (Balance(Caps(10), spent(2), spent(8), None, "local"),)) == granted
 
-    async def test_settling_makes_room(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_settling_makes_room(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         Without its vault a server still frees what a call did not need, in the same step.
         """
@@ -237,9 +239,9 @@ class TestLocal:
         await vault.exchange(None, hold_of("h", scope_of("local"), cost=10))
         answer = await vault.exchange(settlement("h", 3), hold_of("i", scope_of("local"), cost=7))
 
-        assert Answer(None, (Standing(Caps(10), spent(3), spent(7), None, "local"),)) == answer
+        assert Answer(None, (Balance(Caps(10), spent(3), spent(7), None, "local"),)) == answer
 
-    async def test_hold_that_was_asked_twice_is_held_once(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_hold_that_was_asked_twice_is_held_once(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         Asking again with the same id holds nothing more.
         """
@@ -248,7 +250,7 @@ class TestLocal:
 
         assert first == await vault.exchange(None, hold_of("h", scope_of("local"), cost=10))
 
-    async def test_new_window_is_new(self, vault: StandbyVault, flaky: Flaky, clock: Clock) -> None:
+    async def test_new_window_is_new(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         What was seen of a window counts until that window ends.
         """
@@ -262,7 +264,7 @@ class TestLocal:
         assert before.refusal is not None
         assert after.refusal is None
 
-    async def test_operators_caps_are_remembered(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_operators_caps_are_remembered(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         A cap that an operator set holds on while the vault is away, where this server has seen it.
         """
@@ -272,7 +274,7 @@ class TestLocal:
 
         assert Caps(cost_nano_usd=3) == (await standing(vault, scope_of("local"))).caps
 
-    async def test_answer_that_was_lost_is_counted_once(self, vault: StandbyVault, flaky: Flaky, clock: Clock) -> None:
+    async def test_answer_that_was_lost_is_counted_once(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         A hold that both sides granted is one hold: its charge settles it.
         """
@@ -285,7 +287,7 @@ class TestLocal:
         assert (spent(4), Amount()) == (await standing(flaky, scope_of("local")))[1:3]
 
     async def test_call_that_never_came_back_is_charged_at_its_worst(
-        self, vault: StandbyVault, flaky: Flaky, clock: Clock
+        self, vault: FallbackVault, flaky: Flaky, clock: Clock
     ) -> None:
         """
         A lease ends here as it does in the vault, and a settlement after that changes nothing.
@@ -300,20 +302,20 @@ class TestLocal:
 
         assert (spent(8), spent(8), 0) == (statement.spent, statement.assumed, statement.holds)
 
-    async def test_charge_settles_what_was_granted_here(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_charge_settles_what_was_granted_here(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         A charge under the id of a hold that was granted here takes its place.
         """
         flaky.mood = "away"
         await vault.exchange(None, hold_of("h", scope_of("local"), cost=8))
-        await vault.charge("h", [scope_of("local")], spent(5), Place())
+        await vault.charge("h", [scope_of("local")], spent(5), SpendPath())
 
         assert (spent(5), Amount()) == (await standing(vault, scope_of("local")))[1:3]
 
 
 @pytest.mark.anyio
 class TestManners:
-    async def test_nobody_waits_for_a_vault_that_is_away(self, vault: StandbyVault, flaky: Flaky, clock: Clock) -> None:
+    async def test_nobody_waits_for_a_vault_that_is_away(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         After it did not answer the vault is left alone for half a second.
         """
@@ -325,7 +327,7 @@ class TestManners:
 
         assert 2 == flaky.asked
 
-    async def test_one_asks_for_all(self, vault: StandbyVault, flaky: Flaky, clock: Clock) -> None:
+    async def test_one_asks_for_all(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         While one caller finds out whether the vault is back, the others go on without it.
         """
@@ -349,7 +351,7 @@ class TestManners:
         assert ["open", "open", ""] == answers
 
     async def test_clock_that_is_set_back_does_not_lengthen_the_pause(
-        self, vault: StandbyVault, flaky: Flaky, clock: Clock
+        self, vault: FallbackVault, flaky: Flaky, clock: Clock
     ) -> None:
         """
         A vault that is back is asked again, whatever became of the time.
@@ -361,7 +363,7 @@ class TestManners:
 
         assert "" == (await standing(vault, scope_of("open"))).away
 
-    async def test_caller_who_goes_away_leaves_nothing_behind(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_caller_who_goes_away_leaves_nothing_behind(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         A call that is cancelled while it asks is settled, and gives back what it may have been granted.
         """
@@ -378,18 +380,18 @@ class TestManners:
 
         assert (spent(2), Amount()) == (await standing(flaky, scope_of()))[1:3]
 
-    async def test_operator_hears_that_it_is_away(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_operator_hears_that_it_is_away(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         Who asks for statements, caps or claims is told that nobody answers, at once the second time.
         """
         flaky.mood = "away"
-        with pytest.raises(VaultAway, match="nobody is there"):
+        with pytest.raises(VaultUnavailable, match="nobody is there"):
             await vault.statements("ada")
-        with pytest.raises(VaultAway, match="the vault flaky does not answer; try again"):
+        with pytest.raises(VaultUnavailable, match="the vault flaky does not answer; try again"):
             await vault.claim("ada", "k", "t", "f", SECOND)
-        with pytest.raises(VaultAway):
+        with pytest.raises(VaultUnavailable):
             await vault.finish("ada", "k", "t", None, SECOND)
-        with pytest.raises(VaultAway):
+        with pytest.raises(VaultUnavailable):
             await vault.set_caps("ada", "session", "s", Caps())
 
         assert 1 == flaky.asked
@@ -398,10 +400,10 @@ class TestManners:
         """
         What is more than can be remembered is dropped, the oldest first, counted and reported.
         """
-        vault = StandbyVault(flaky, clock_us=clock, most_messages=2)
+        vault = FallbackVault(flaky, clock_us=clock, max_messages=2)
         flaky.mood = "away"
         for number in range(5):
-            await vault.charge(f"c{number}", [scope_of("open")], spent(10**number), Place())
+            await vault.charge(f"c{number}", [scope_of("open")], spent(10**number), SpendPath())
         flaky.mood = "well"
         clock.now += SECOND
         await vault.flush()
@@ -410,12 +412,12 @@ class TestManners:
         assert spent(11_000) == (await standing(flaky, scope_of()))[1]
         assert ["1 in all", "2 in all"] == [line.partition(", ")[2].partition(":")[0] for line in errors(caplog)]
 
-    async def test_closing_tells_what_is_left_to_tell(self, vault: StandbyVault, flaky: Flaky) -> None:
+    async def test_closing_tells_what_is_left_to_tell(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         A server that ends while its vault is back hands over what it still knows.
         """
         flaky.mood = "away"
-        await vault.charge("c", [scope_of("open")], spent(3), Place())
+        await vault.charge("c", [scope_of("open")], spent(3), SpendPath())
         flaky.mood = "well"
         await vault.aclose()
 
@@ -423,13 +425,13 @@ class TestManners:
         assert flaky.closed
 
     async def test_closing_reports_what_nobody_heard(
-        self, vault: StandbyVault, flaky: Flaky, caplog: pytest.LogCaptureFixture
+        self, vault: FallbackVault, flaky: Flaky, caplog: pytest.LogCaptureFixture
     ) -> None:
         """
         A server that ends before its vault is back says how much the books miss.
         """
         flaky.mood = "away"
-        await vault.charge("c", [scope_of("open")], spent(3), Place())
+        await vault.charge("c", [scope_of("open")], spent(3), SpendPath())
         await vault.aclose()
 
         assert flaky.closed
@@ -437,7 +439,7 @@ class TestManners:
             "settlements and charges are lost for the vault flaky, 1 in all: this server ended before it was back"
         ] == errors(caplog)
 
-    def test_is_known_by_the_name_of_its_vault(self, vault: StandbyVault, flaky: Flaky) -> None:
+    def test_is_known_by_the_name_of_its_vault(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         Whoever waits, waits where the vault's own settlements ring.
         """
@@ -459,14 +461,14 @@ class Server:
     """
 
     def __init__(self, flaky: Flaky, clock: Clock) -> None:
-        self.vault = StandbyVault(flaky, clock_us=clock)
+        self.vault = FallbackVault(flaky, clock_us=clock)
         self.held: dict[str, int] = {}
         self.here: set[str] = set()
         self.spent = 0
         self.spent_here = 0
         self.left = CAP
 
-    def note(self, standing: Standing) -> None:
+    def note(self, standing: Balance) -> None:
         if not standing.away:
             # What it spent by itself has been told, and is in what it sees.
             self.left, self.spent_here = CAP - standing.used.cost_nano_usd, 0
@@ -569,7 +571,7 @@ class TestFleet:
 
             await fleet.come_back()
 
-            assert Standing(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
+            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
 
         asyncio.run(run())
 
@@ -586,7 +588,7 @@ class TestFleet:
                 await fleet.step(*step)
             await fleet.come_back()
 
-            assert Standing(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
+            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
 
         asyncio.run(run())
 
@@ -602,6 +604,6 @@ class TestFleet:
                 await fleet.step(*step)
             await fleet.come_back()
 
-            assert Standing(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
+            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
 
         asyncio.run(run())

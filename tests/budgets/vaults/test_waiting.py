@@ -7,7 +7,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from meshwalk.budgets.vaults import WaitingRoom
+from meshwalk.budgets.vaults import FifoWaiters
 
 
 LONG = 3600.0
@@ -21,7 +21,7 @@ class Line:
     """
 
     def __init__(self) -> None:
-        self.room = WaitingRoom()
+        self.room = FifoWaiters()
         self.back: list[str] = []
 
     async def wait(self, name: str, seconds: float = LONG, key: str = "k") -> None:

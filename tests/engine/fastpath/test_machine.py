@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from meshwalk.engine.fastpath.machine import Course, StraightWalk
+from meshwalk.engine.fastpath.machine import FastPlan, FastWalk
 from meshwalk.model import Limits
-from meshwalk.trace import Called, Timing, Usage
+from meshwalk.trace import CompactCall, Timing, Usage
 from support.helpers import NO_LIMITS, began, plan_of
 
 
@@ -30,17 +30,17 @@ PLAN = plan_of(
       large: {role: primary, backend: b, min_time: 2s, next: done}
     """
 )
-CALL = Called("b", 10, 5, 100, 20, 30, Timing(), Usage(7, 11), 60, "reported")
+CALL = CompactCall("b", 10, 5, 100, 20, 30, Timing(), Usage(7, 11), 60, "reported")
 
 
-def after_one_call(limits: Limits = NO_LIMITS) -> StraightWalk:
+def after_one_call(limits: Limits = NO_LIMITS) -> FastWalk:
     """
     Walk on after the small model has answered in doubt.
     """
-    return leave(StraightWalk(Course(PLAN), began().facts, limits), confidence=0.1)
+    return leave(FastWalk(FastPlan(PLAN), began().facts, limits), confidence=0.1)
 
 
-def leave(walk: StraightWalk, *, confidence: float) -> StraightWalk:
+def leave(walk: FastWalk, *, confidence: float) -> FastWalk:
     assert walk.stop is not None
     walk.stop.leave(walk, 15, {"confidence": confidence}, CALL)
 
@@ -82,7 +82,7 @@ class TestLeft:
         A reply in doubt goes on, and a sure one is served.
         """
         doubtful = after_one_call()
-        sure = leave(StraightWalk(Course(PLAN), began().facts, NO_LIMITS), confidence=0.9)
+        sure = leave(FastWalk(FastPlan(PLAN), began().facts, NO_LIMITS), confidence=0.9)
 
         assert ("large", False) == (doubtful.stop.name if doubtful.stop else "", doubtful.over)
         assert (None, True, 0) == (sure.stop, sure.over, sure.told().answer_hop)

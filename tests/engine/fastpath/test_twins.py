@@ -76,7 +76,7 @@ async def walked(
     backend, vault = Drawn(script), MemoryVault(clock_us=lambda: 1_000_000)
     backend.waits = waits
     engine = Engine(plan, {"b0": backend, "b1": backend}, records.append, vault=vault)
-    engine.equip(engine.shop._replace(clock_ns=lambda: 0, sleep=no_time, chance=lambda: 0.5))
+    engine.with_deps(engine.deps._replace(clock_ns=lambda: 0, sleep=no_time, chance=lambda: 0.5))
     request = Request((Message("user", "x"),), scopes=Scopes("s", "w"), limits=limits)
     for turns in leaving:
         async with anyio.create_task_group() as tasks:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
-from meshwalk.records.store import Damaged, Shelf, Summary, TraceStore
+from meshwalk.records.store import Damaged, Summary, TraceReader, TraceWriter
 from meshwalk.trace import Traversal, encode
 from support.helpers import plan_of
 from support.records import TRIAGE, cancelled, climbed, failed, number_of, numbered, refused, triage, walked
@@ -33,7 +33,7 @@ def fill(folder: Path, traversals: Sequence[Traversal], plan: Plan) -> None:
     """
 
     async def main() -> None:
-        store = TraceStore(folder)
+        store = TraceWriter(folder)
         for traversal in traversals:
             store.record(traversal, plan)
         await store.aclose()
@@ -42,7 +42,7 @@ def fill(folder: Path, traversals: Sequence[Traversal], plan: Plan) -> None:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[Shelf]:
+def shelf(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[TraceReader]:
     """
     Give a shelf with one traversal of each kind, numbered from 1 in the order of storing.
     """
@@ -58,7 +58,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[Shel
         ],
         plan,
     )
-    with Shelf(folder) as shelf:
+    with TraceReader(folder) as shelf:
         yield shelf
 
 
@@ -67,7 +67,7 @@ def numbers(summaries: Sequence[Summary]) -> list[int]:
 
 
 class TestList:
-    def test_newest_first(self, shelf: Shelf) -> None:
+    def test_newest_first(self, shelf: TraceReader) -> None:
         """
         What was stored last comes first.
         """
@@ -87,13 +87,13 @@ class TestList:
             ({"outcome": "cancelled"}, [5]),
         ],
     )
-    def test_filters(self, shelf: Shelf, filters: dict[str, str], expected: list[int]) -> None:
+    def test_filters(self, shelf: TraceReader, filters: dict[str, str], expected: list[int]) -> None:
         """
         Only what has all the named properties is listed.
         """
         assert expected == numbers(shelf.list(**filters))  # type: ignore[arg-type]
 
-    def test_shows_the_columns(self, shelf: Shelf) -> None:
+    def test_shows_the_columns(self, shelf: TraceReader) -> None:
         """
         A summary tells path, answer, cost and times without the record.
         """
@@ -107,19 +107,19 @@ class TestList:
         assert (traversal.latency_us, traversal.engine_us) == (summary.latency_us, summary.engine_us)
         assert (traversal.trace_id, traversal.plan_digest) == (summary.trace_id, summary.plan_digest)
 
-    def test_failure_has_its_cause(self, shelf: Shelf) -> None:
+    def test_failure_has_its_cause(self, shelf: TraceReader) -> None:
         """
         A failed traversal says of what.
         """
         assert ["timeout"] == [summary.cause for summary in shelf.list(outcome="failed")]
 
-    def test_any_limit(self, shelf: Shelf) -> None:
+    def test_any_limit(self, shelf: TraceReader) -> None:
         """
         A limit past what SQLite counts to is no limit.
         """
         assert [5, 4, 3, 2, 1] == numbers(shelf.list(limit=10**30))
 
-    def test_unknown_cursor(self, shelf: Shelf) -> None:
+    def test_unknown_cursor(self, shelf: TraceReader) -> None:
         """
         A page after a traversal that is not there is an error, not the first page again.
         """
@@ -130,12 +130,12 @@ class TestList:
         """
         The second page goes on where the first ended, whatever was stored between.
         """
-        store = TraceStore(tmp_path)
+        store = TraceWriter(tmp_path)
         traversal = walked(plan=plan)
         for number in range(6):
             store.record(numbered(traversal, number), plan)
         await store.flush()
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             first = shelf.list(limit=3)
             store.record(numbered(traversal, 9), plan)
             await store.flush()
@@ -150,19 +150,19 @@ SESSIONS = ("", "a", "b", "a", "", "b", "b", "a", "", "a", "a", "b", "")
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[Shelf]:
+def pages(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[TraceReader]:
     """
     Give a shelf with one traversal a session of `SESSIONS`, numbered from 0.
     """
     folder = tmp_path_factory.mktemp("pages")
     fill(folder, [walked(plan=plan, number=number, session=session) for number, session in enumerate(SESSIONS)], plan)
-    with Shelf(folder) as shelf:
+    with TraceReader(folder) as shelf:
         yield shelf
 
 
 class TestPaging:
     @given(limit=st.integers(1, 15), session=st.sampled_from(["", "a", "b", "c"]))
-    def test_pages_make_the_whole(self, pages: Shelf, limit: int, session: str) -> None:
+    def test_pages_make_the_whole(self, pages: TraceReader, limit: int, session: str) -> None:
         """
         Pages of any size, put together, are the whole list: nothing twice, nothing missed.
         """
@@ -185,7 +185,7 @@ class TestGet:
         for record, letter in zip(records, "aaaaaaab", strict=True):
             record.traversal_id = letter * 6 + record.traversal_id
         fill(tmp_path, records, plan)
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             found = shelf.get("bbbbbb")
 
             assert found is not None
@@ -197,7 +197,7 @@ class TestGet:
             ):
                 shelf.get("aaaaaa")
 
-    def test_wildcards_are_letters(self, shelf: Shelf) -> None:
+    def test_wildcards_are_letters(self, shelf: TraceReader) -> None:
         """
         Nothing in an id is a pattern.
         """
@@ -214,7 +214,7 @@ class TestGet:
         connection.close()
 
         told: list[Damaged] = []
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             with pytest.raises(TraceError, match=f"walk {1:032x} cannot be read: this is not a record of a traversal"):
                 shelf.get(f"{1:032x}")
             with pytest.raises(TraceError, match="not a record of a traversal"):
@@ -225,7 +225,7 @@ class TestGet:
 
 
 class TestPlan:
-    def test_comes_back_as_it_was(self, shelf: Shelf, plan: Plan) -> None:
+    def test_comes_back_as_it_was(self, shelf: TraceReader, plan: Plan) -> None:
         """
         A stored plan decides as the one that was walked.
         """
@@ -235,7 +235,7 @@ class TestPlan:
         assert (plan.plan_digest, plan.shape_digest) == (found.plan_digest, found.shape_digest)
         assert found is shelf.plan(plan.plan_digest)
 
-    def test_unknown_digest(self, shelf: Shelf) -> None:
+    def test_unknown_digest(self, shelf: TraceReader) -> None:
         """
         A plan that is not stored is none.
         """
@@ -245,8 +245,8 @@ class TestPlan:
         """
         Not having found a plan is not remembered.
         """
-        store = TraceStore(tmp_path)
-        with Shelf(tmp_path) as shelf:
+        store = TraceWriter(tmp_path)
+        with TraceReader(tmp_path) as shelf:
             before = shelf.plan(plan.plan_digest)
             store.record(walked(plan=plan), plan)
             await store.flush()
@@ -270,20 +270,20 @@ class TestPlan:
             connection.execute("UPDATE plans SET canonical = ?", (canonical or other,))
         connection.close()
 
-        with Shelf(tmp_path) as shelf, pytest.raises(TraceError, match=message) as caught:
+        with TraceReader(tmp_path) as shelf, pytest.raises(TraceError, match=message) as caught:
             shelf.plan(plan.plan_digest)
 
         assert plan.plan_digest == caught.value.plan_digest
 
 
 class TestTraversals:
-    def test_oldest_first(self, shelf: Shelf) -> None:
+    def test_oldest_first(self, shelf: TraceReader) -> None:
         """
         All records come in the order they were stored.
         """
         assert [1, 2, 3, 4, 5] == [number_of(traversal.traversal_id) for traversal in shelf.traversals()]
 
-    def test_filters(self, shelf: Shelf, plan: Plan) -> None:
+    def test_filters(self, shelf: TraceReader, plan: Plan) -> None:
         """
         The filters are those of a list, and the plan.
         """
@@ -295,12 +295,12 @@ class TestTraversals:
         """
         Past any number of pages, going through leaves out what was added on the way.
         """
-        store = TraceStore(tmp_path)
+        store = TraceWriter(tmp_path)
         traversal = walked(plan=plan)
         for number in range(500):
             store.record(numbered(traversal, number), plan)
         await store.flush()
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             going = shelf.traversals()
             seen = [number_of(next(going).traversal_id)]
             store.record(numbered(traversal, 500), plan)
@@ -317,7 +317,7 @@ class TestShelf:
         A folder without traces says how to get some.
         """
         with pytest.raises(TraceError, match=r"no traces in .*absent.*`meshwalk serve --traces .*absent` records some"):
-            Shelf(tmp_path / "absent")
+            TraceReader(tmp_path / "absent")
 
     def test_empty_file(self, tmp_path: Path) -> None:
         """
@@ -326,7 +326,7 @@ class TestShelf:
         (tmp_path / "traces.sqlite").touch()
 
         with pytest.raises(TraceError, match="holds no traces"):
-            Shelf(tmp_path)
+            TraceReader(tmp_path)
 
     def test_no_database(self, tmp_path: Path) -> None:
         """
@@ -335,9 +335,9 @@ class TestShelf:
         (tmp_path / "traces.sqlite").write_text("not a database" * 100)
 
         with pytest.raises(TraceError, match=r"cannot be read .*not a database"):
-            Shelf(tmp_path)
+            TraceReader(tmp_path)
 
-    def test_writes_nothing(self, shelf: Shelf) -> None:
+    def test_writes_nothing(self, shelf: TraceReader) -> None:
         """
         A shelf only reads, however it is asked.
         """
@@ -349,7 +349,7 @@ class TestShelf:
         A closed shelf says so; closing twice is fine.
         """
         fill(tmp_path, [walked(plan=plan)], plan)
-        shelf = Shelf(tmp_path)
+        shelf = TraceReader(tmp_path)
         shelf.close()
         shelf.close()
 
@@ -360,20 +360,20 @@ class TestShelf:
         """
         Several threads read through one shelf while a store writes.
         """
-        store = TraceStore(tmp_path)
+        store = TraceWriter(tmp_path)
         traversal = walked(plan=plan)
         store.record(traversal, plan)
         await store.flush()
         stop = threading.Event()
         odd: list[object] = []
 
-        def read(shelf: Shelf) -> None:
+        def read(shelf: TraceReader) -> None:
             while not stop.is_set():
                 listed = numbers(shelf.list(limit=1_000))
                 if listed != list(range(len(listed)))[::-1] or shelf.get(traversal.traversal_id) is None:
                     odd.append(listed)
 
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             readers = [threading.Thread(target=read, args=(shelf,)) for _ in range(4)]
             for reader in readers:
                 reader.start()

@@ -17,7 +17,7 @@ import pytest
 
 from meshwalk.model.problems import SetupError, TraceError
 from meshwalk.plan import Plan
-from meshwalk.records.store import Shelf, TraceStore
+from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.records.store.writer import TOGETHER
 from meshwalk.trace import encode
 from support.records import answered, climbed, number_of, numbered, triage, walked
@@ -34,7 +34,7 @@ WRITER = """
 
     import anyio
 
-    from meshwalk.records.store import TraceStore
+    from meshwalk.records.store import TraceWriter
     from support.records import numbered, triage, walked
 
     traversal, plan = walked(), triage()
@@ -68,8 +68,8 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[TraceStore]:
-    store = TraceStore(tmp_path)
+async def store(tmp_path: Path) -> AsyncIterator[TraceWriter]:
+    store = TraceWriter(tmp_path)
     yield store
     await store.aclose()
 
@@ -91,56 +91,56 @@ def kept(folder: Path) -> list[int]:
     """
     Return the numbers of the traversals in *folder*, in the order they were stored.
     """
-    with Shelf(folder) as shelf:
+    with TraceReader(folder) as shelf:
         return [number_of(summary.traversal_id) for summary in shelf.list(limit=10_000)][::-1]
 
 
 class TestRecord:
-    async def test_comes_back_whole(self, store: TraceStore, tmp_path: Path, plan: Plan) -> None:
+    async def test_comes_back_whole(self, store: TraceWriter, tmp_path: Path, plan: Plan) -> None:
         """
         What is recorded is read back as it was.
         """
         traversal = walked(climbed, plan=plan, number=1)
         store.record(traversal, plan)
         await store.flush()
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             found = shelf.get(traversal.traversal_id)
 
         assert found is not None
         assert encode(traversal) == encode(found)
         assert (0, 0) == (store.dropped, store.failed)
 
-    async def test_plan_is_stored_once(self, store: TraceStore, tmp_path: Path, plan: Plan) -> None:
+    async def test_plan_is_stored_once(self, store: TraceWriter, tmp_path: Path, plan: Plan) -> None:
         """
         Traversals of one plan share its canonical form, whichever batch they come in.
         """
         for number in range(3):
             store.record(walked(plan=plan, number=number), plan)
             await store.flush()
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             plans = shelf.plans()
 
         assert [(plan.plan_digest, plan.shape_digest, "triage")] == list(plans)
 
-    async def test_is_committed_soon(self, store: TraceStore, tmp_path: Path, plan: Plan) -> None:
+    async def test_is_committed_soon(self, store: TraceWriter, tmp_path: Path, plan: Plan) -> None:
         """
         A traversal is on disk within a second though nobody asks for it.
         """
         recorded = time.monotonic()
         store.record(walked(plan=plan), plan)
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             eventually(lambda: bool(shelf.list()))
 
         assert time.monotonic() - recorded < 1
 
-    async def test_same_id_is_kept_once(self, store: TraceStore, tmp_path: Path, plan: Plan) -> None:
+    async def test_same_id_is_kept_once(self, store: TraceWriter, tmp_path: Path, plan: Plan) -> None:
         """
         A traversal that is recorded twice stays as it was first.
         """
         store.record(walked(answered, plan=plan), plan)
         store.record(walked(climbed, plan=plan), plan)
         await store.flush()
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             listed = shelf.list()
 
         assert [("classify", "small")] == [summary.path for summary in listed]
@@ -151,7 +151,7 @@ class TestOnFull:
         """
         Without room, `drop` loses what comes, counts it, and says so once.
         """
-        store = TraceStore(tmp_path, capacity=2)
+        store = TraceWriter(tmp_path, capacity=2)
         with locked(tmp_path):
             for number in (0, 1):
                 store.record(walked(plan=plan, number=number), plan)
@@ -168,7 +168,7 @@ class TestOnFull:
         """
         Without room, `block` makes `record` wait until there is some.
         """
-        store = TraceStore(tmp_path, capacity=2, on_full="block")
+        store = TraceWriter(tmp_path, capacity=2, on_full="block")
         recorder = recording(store, plan, 50)
         with locked(tmp_path):
             recorder.start()
@@ -185,7 +185,7 @@ class TestOnFull:
         """
         A recorder that waits for room is let go when the store closes, and its traversal counts as dropped.
         """
-        store = TraceStore(tmp_path, capacity=1, on_full="block")
+        store = TraceWriter(tmp_path, capacity=1, on_full="block")
         recorder = recording(store, plan, 3)
         with locked(tmp_path):
             recorder.start()
@@ -198,7 +198,7 @@ class TestOnFull:
         assert 1 == store.dropped
 
 
-def recording(store: TraceStore, plan: Plan, count: int) -> threading.Thread:
+def recording(store: TraceWriter, plan: Plan, count: int) -> threading.Thread:
     """
     Make a thread that records *count* traversals.
     """
@@ -214,7 +214,7 @@ def recording(store: TraceStore, plan: Plan, count: int) -> threading.Thread:
 class TestFaults:
     @pytest.mark.parametrize("count", [3, 2 * TOGETHER])
     async def test_record_that_cannot_be_encoded_costs_no_other(
-        self, store: TraceStore, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture, count: int
+        self, store: TraceWriter, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture, count: int
     ) -> None:
         """
         A traversal that no record can hold is counted; its neighbours in the batch, and in its statement, are stored.
@@ -232,7 +232,7 @@ class TestFaults:
         assert caplog.records[0].message.startswith("traversals cannot be stored (1 so far): 'utf-8' codec can't encode")
 
     async def test_full_disk_is_outlived(
-        self, store: TraceStore, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture
+        self, store: TraceWriter, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture
     ) -> None:
         """
         What a full disk does not take is counted and logged once a burst, and writing goes on when there is room.
@@ -249,7 +249,7 @@ class TestFaults:
         store._connection.execute("PRAGMA max_page_count = 1000000")
         store.record(walked(plan=plan, number=80), plan)
         await store.flush()
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             plans = [stored.plan_digest for stored in shelf.plans()]
 
         assert 80 == lost == store.failed
@@ -266,7 +266,7 @@ class TestFaults:
         (tmp_path / "file").write_text("")
 
         with pytest.raises(SetupError, match=r"file/traces/traces\.sqlite.*name a folder that can be written"):
-            TraceStore(tmp_path / "file" / "traces")
+            TraceWriter(tmp_path / "file" / "traces")
 
     async def test_file_of_another_kind(self, tmp_path: Path) -> None:
         """
@@ -276,7 +276,7 @@ class TestFaults:
         (tmp_path / "traces.sqlite").write_text(text)
 
         with pytest.raises(SetupError, match="not a database"):
-            TraceStore(tmp_path)
+            TraceWriter(tmp_path)
 
         assert text == (tmp_path / "traces.sqlite").read_text()
 
@@ -289,9 +289,9 @@ class TestFaults:
         connection.close()
 
         with pytest.raises(TraceError, match=r"written by a newer meshwalk \(schema 2; this one knows 1\)"):
-            TraceStore(tmp_path)
+            TraceWriter(tmp_path)
         with pytest.raises(TraceError, match=r"written by a newer meshwalk \(schema 2; this one knows 1\)"):
-            Shelf(tmp_path)
+            TraceReader(tmp_path)
 
 
 class TestClose:
@@ -299,7 +299,7 @@ class TestClose:
         """
         Closing commits everything recorded before, and a second close does nothing.
         """
-        store = TraceStore(tmp_path)
+        store = TraceWriter(tmp_path)
         traversal = walked(plan=plan)
         for number in range(2_500):
             store.record(numbered(traversal, number), plan)
@@ -312,7 +312,7 @@ class TestClose:
         """
         A traversal that comes after the store was closed is counted, not raised.
         """
-        store = TraceStore(tmp_path)
+        store = TraceWriter(tmp_path)
         await store.aclose()
         store.record(walked(plan=plan), plan)
 
@@ -324,7 +324,7 @@ class TestClose:
         """
         process = python(
             """
-            store = TraceStore(folder)
+            store = TraceWriter(folder)
             for number in range(count):
                 store.record(numbered(traversal, number), plan)
             """,
@@ -344,7 +344,7 @@ class TestProcesses:
         writer = python(
             """
             async def main():
-                store = TraceStore(folder)
+                store = TraceWriter(folder)
                 print("open", flush=True)
                 number = 0
                 while number < count:
@@ -374,7 +374,7 @@ class TestProcesses:
         """
         body = """
             async def main():
-                store = TraceStore(folder)
+                store = TraceWriter(folder)
                 for number in range(first, first + count):
                     store.record(numbered(traversal, number), plan)
                     await anyio.sleep(0)
@@ -396,7 +396,7 @@ class TestProcesses:
         writer = python(
             """
             async def main():
-                store = TraceStore(folder)
+                store = TraceWriter(folder)
                 number = 0
                 while True:
                     store.record(numbered(traversal, number), plan)
@@ -418,7 +418,7 @@ class TestProcesses:
         rest, _ = writer.communicate()
         recorded = [line.split() for line in (*lines, *rest.splitlines()) if len(line.split()) == 2]
         due = {int(number) for number, at in recorded if float(at) < killed - 1}
-        with Shelf(tmp_path) as shelf:
+        with TraceReader(tmp_path) as shelf:
             there = {number_of(traversal.traversal_id) for traversal in shelf.traversals()}
             plans = [shelf.plan(stored.plan_digest) for stored in shelf.plans()]
         with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:

@@ -26,7 +26,7 @@ from meshwalk.plan import Plan
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.records.telemetry.export import Encoded, Export, Pace, Sampled
 from meshwalk.records.telemetry.otlp import Encoder, OtlpSender
-from meshwalk.records.telemetry.spans import Tree, route_attributes
+from meshwalk.records.telemetry.spans import SpanTree, route_attributes
 from meshwalk.trace import Message, Reply, Request, Traversal, Usage
 from support.helpers import plan_of
 from support.randomly import plans
@@ -56,7 +56,7 @@ def spans_in(encoded: Encoded) -> list[dict[str, Any]]:
 
 
 def by_the_sdk(traversal: Traversal, plan: Plan) -> list[dict[str, Any]]:
-    tree = Tree(traversal, plan, attributes=route_attributes(traversal), resource=RESOURCE, scope=SCOPE)
+    tree = SpanTree(traversal, plan, attributes=route_attributes(traversal), resource=RESOURCE, scope=SCOPE)
 
     request = encode_spans(list(tree.spans()))
 

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.records.telemetry.export import Encoded, Export, Pace, Sampled
-from meshwalk.records.telemetry.otlp import _STOCK_LOG, _Hush
+from meshwalk.records.telemetry.otlp import _STOCK_LOG, _QuietFilter
 from support.records import answered, triage, walked
 
 
@@ -196,7 +196,7 @@ def test_only_the_sending_thread_is_hushed() -> None:
     """
     In the thread that sends, the stock exporter says why the first batch of a burst failed; in others it is heard as ever.
     """
-    hush = _Hush()
+    hush = _QuietFilter()
     error = partial(logging.LogRecord, "stock", logging.ERROR, "here", 1, "failed", (), None)
     warning = partial(logging.LogRecord, "stock", logging.WARNING, "here", 1, "trying again", (), None)
     with hush, ThreadPoolExecutor(1) as elsewhere:
@@ -217,4 +217,4 @@ async def test_hush_ends_with_its_exporter(port: int) -> None:
     during = [type(each) for each in _STOCK_LOG.filters]
     await telemetry.aclose()
 
-    assert ([_Hush], []) == (during, _STOCK_LOG.filters)
+    assert ([_QuietFilter], []) == (during, _STOCK_LOG.filters)

@@ -32,11 +32,11 @@ class ModelServer:
         latency_s: The shortest and the longest time an answer takes.
     """
 
-    def __init__(self, *, most_tokens: int = 300, latency_s: tuple[float, float] = (0.005, 0.02), seed: int = 4) -> None:
+    def __init__(self, *, max_tokens: int = 300, latency_s: tuple[float, float] = (0.005, 0.02), seed: int = 4) -> None:
         self.log: list[Served] = []
         self.base_url = ""
         self.asked = anyio.Event()
-        self._most_tokens = most_tokens
+        self._max_tokens = max_tokens
         self._latency_s = latency_s
         self._random = random.Random(seed)
 
@@ -51,7 +51,7 @@ class ModelServer:
 
     async def _chat(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        most = min(self._most_tokens, asked.get("max_tokens", self._most_tokens))
+        most = min(self._max_tokens, asked.get("max_tokens", self._max_tokens))
         served = Served(len(asked["messages"][-1]["content"].split()), self._random.randint(1, most))
         self.asked.set()
         await anyio.sleep(self._random.uniform(*self._latency_s))

@@ -138,7 +138,7 @@ class PatternServer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for token in tokens:
-            choice = {"index": 0, "delta": {"content": token}, "finish_reason": None, **_chances(says, [token])}
+            choice = {"index": 0, "delta": {"content": token}, "finish_reason": None, **_probabilities(says, [token])}
             # What is cut off in the middle was sent all the same, as far as its provider can know.
             charge.sent += 1
             await _event(response, {**_head(charge), "choices": [choice]})
@@ -165,10 +165,10 @@ def _head(charge: Charge) -> dict[str, object]:
 def _choice(says: Says, tokens: Sequence[str]) -> dict[str, object]:
     message = {"role": "assistant", "content": says.text}
 
-    return {"index": 0, "message": message, "finish_reason": says.finish, **_chances(says, tokens)}
+    return {"index": 0, "message": message, "finish_reason": says.finish, **_probabilities(says, tokens)}
 
 
-def _chances(says: Says, tokens: Sequence[str]) -> dict[str, object]:
+def _probabilities(says: Says, tokens: Sequence[str]) -> dict[str, object]:
     if says.sure is None:
         return {}
     logprob = math.log(says.sure)

@@ -12,7 +12,7 @@ from meshwalk.model import Breaker
 from meshwalk.walk.attempts import Circuit, Ticket
 
 
-RULES = Breaker(failures=3, share=0.5, window_us=1_000, least_calls=4, open_us=100)
+RULES = Breaker(failures=3, share=0.5, window_us=1_000, min_calls=4, open_us=100)
 
 
 def tell(circuit: Circuit, at: int, *verdicts: bool | None, spare: bool = True) -> None:

@@ -371,7 +371,7 @@ class TestLaws:
                 )
                 if isinstance(step, Try):
                     assert error_class in RETRIABLE
-                    longest = max(retry_after_us or 0, min(own.backoff.most_us, own.backoff.first_us << own.retries))
+                    longest = max(retry_after_us or 0, min(own.backoff.max_us, own.backoff.first_us << own.retries))
                     assert at <= step.not_before <= at + (0 if elsewhere else longest)
                     asked = step
                     numbers.append(asked.number)

@@ -361,7 +361,7 @@ class TestBreaking:
         """
         A share of failures takes away all endpoints but one; failures in a row take that one, too.
         """
-        rules = Breaker(failures=5, share=0.3, least_calls=2)
+        rules = Breaker(failures=5, share=0.3, min_calls=2)
         shared = pool(Traffic(breaker=rules), [EAST, WEST])
         for _ in range(20):
             for error_class in (None, "unreachable"):

@@ -11,7 +11,7 @@ wishes to call and where the time went.  Laws of this room:
    the request was on its way and that the provider may have worked for; an HTTP error status is an answer without work.
    An address that no call can be made to is refused when the backend opens, and not once a walk.
 4. A call that is cancelled closes its connection at once, so that a server which notices stops working; how far it had
-   come stands in its `Stations`.
+   come stands in its `CallProgress`.
 5. A stream is read as strictly as a whole answer, and the pieces told of are the text of the reply.  One that breaks off
    before it said that it is at its end is no reply.
 

@@ -141,7 +141,7 @@ class OpenAIBackend:
             await session.close()
 
     async def _call(self, request: ChatRequest, tell: Tell | None) -> Reply:
-        progress = Progress(request.stations)
+        progress = Progress(request.progress)
         endpoint = self._endpoint(request.endpoint)
         body = body_of(self.model, request, streamed=tell is not None)
         stale = _STALE_CONNECTIONS
@@ -150,11 +150,11 @@ class OpenAIBackend:
                 return await self._once(endpoint, body, request, tell, progress)
             except (aiohttp.ClientError, OSError, UnicodeError) as error:
                 if _is_unwritten(error):
-                    progress.stations.sent = False
+                    progress.progress.sent = False
                     if stale:
                         stale -= 1
                         continue
-                raise endpoint.faults.broken(error, sent=progress.stations.sent) from error
+                raise endpoint.faults.broken(error, sent=progress.progress.sent) from error
             finally:
                 progress.stop()
 

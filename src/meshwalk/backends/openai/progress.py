@@ -1,5 +1,5 @@
 """
-Note when a call passed each station: aiohttp's trace hooks tell, and the request's `Stations` keep it.
+Note when a call passed each station: aiohttp's trace hooks tell, and the request's `CallProgress` keep it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal
 
 import aiohttp
 
-from meshwalk.backends.base import Stations
+from meshwalk.backends.base import CallProgress
 from meshwalk.trace import Timing
 
 
@@ -22,11 +22,11 @@ class Progress:
     Fill in *stations* while a call goes on; what its gate noted there already stays.
     """
 
-    __slots__ = ("_since_ns", "_stage", "stations")
+    __slots__ = ("_since_ns", "_stage", "progress")
 
-    def __init__(self, stations: Stations | None) -> None:
-        self.stations = Stations() if stations is None else stations
-        self.stations.sent = False
+    def __init__(self, progress: CallProgress | None) -> None:
+        self.progress = CallProgress() if progress is None else progress
+        self.progress.sent = False
         self._stage: _Stage = ""
         self._since_ns = time.perf_counter_ns()
 
@@ -37,9 +37,9 @@ class Progress:
         now = time.perf_counter_ns()
         took_us = (now - self._since_ns) // 1000
         if self._stage == "queue":
-            self.stations.queue_us += took_us
+            self.progress.queue_us += took_us
         elif self._stage == "connect":
-            self.stations.connect_us += took_us
+            self.progress.connect_us += took_us
         self._stage, self._since_ns = stage, now
 
     def answered(self) -> None:
@@ -47,7 +47,7 @@ class Progress:
         Note that the answer begins; only the first time counts.
         """
         if self._stage == "answer":
-            self.stations.first_byte_us = (time.perf_counter_ns() - self._since_ns) // 1000
+            self.progress.first_byte_us = (time.perf_counter_ns() - self._since_ns) // 1000
             self._stage = ""
 
     def stop(self) -> Timing:
@@ -56,7 +56,7 @@ class Progress:
         """
         self.enter("")
 
-        return self.stations.timing
+        return self.progress.timing
 
 
 def tracing() -> aiohttp.TraceConfig:
@@ -75,7 +75,7 @@ def tracing() -> aiohttp.TraceConfig:
         context.trace_request_ctx.enter("answer")
 
     async def sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
-        context.trace_request_ctx.stations.sent = True
+        context.trace_request_ctx.progress.sent = True
 
     config.on_connection_queued_start.append(queued)
     config.on_connection_queued_end.append(ready)

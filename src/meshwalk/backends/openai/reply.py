@@ -15,13 +15,13 @@ from meshwalk.backends.openai.faults import Faults
 from meshwalk.trace import Piece, Reply, Timing, TokenProbabilities, ToolCall, Usage
 
 
-class Unreadable(Exception):
+class UnreadableReply(Exception):
     """
     Say why a part of an answer is not what it must be.
     """
 
 
-class Chances(NamedTuple):
+class ProbabilitySeries(NamedTuple):
     """
     Hold the probability of each token, and of each whose second choice is known its margin to that.
     """
@@ -41,7 +41,7 @@ class Chances(NamedTuple):
         return TokenProbabilities(math.fsum(self.chosen) / len(self.chosen), min(self.chosen), margin)
 
 
-NOTHING = Chances()
+NOTHING = ProbabilitySeries()
 
 
 def read_reply(body: bytes, request: ChatRequest, model: str, timing: Timing, faults: Faults) -> tuple[Reply, Piece]:
@@ -61,25 +61,25 @@ def read_reply(body: bytes, request: ChatRequest, model: str, timing: Timing, fa
     first = choices[0]
     try:
         usage = usage_of(answer.get("usage"))
-        chances = chances_of(first.get("logprobs")) if request.probabilities else NOTHING
+        probabilities = probabilities_of(first.get("logprobs")) if request.probabilities else NOTHING
         calls = _tool_calls(first["message"])
-    except Unreadable as error:
+    except UnreadableReply as error:
         raise faults.malformed(str(error)) from error
     reason, named = first.get("finish_reason"), answer.get("model")
     text = _text(first["message"], faults, called=bool(calls))
-    tokens = len(chances.chosen) or (usage.output_tokens if usage else 0) or 1
+    tokens = len(probabilities.chosen) or (usage.output_tokens if usage else 0) or 1
     reply = Reply(
         text,
         finish_reason=reason if isinstance(reason, str) else "",
         usage=usage,
-        probabilities=chances.summary,
+        probabilities=probabilities.summary,
         timing=timing,
         model=named if isinstance(named, str) and named else model,
         tool_calls=calls,
         samples=_samples(text, choices[1:]) if request.samples > 1 else (),
     )
 
-    return reply, Piece(text, tokens, tuple(chances.chosen), tuple(chances.margins))
+    return reply, Piece(text, tokens, tuple(probabilities.chosen), tuple(probabilities.margins))
 
 
 def _choices(answer: Any) -> list[dict[str, Any]]:
@@ -128,14 +128,14 @@ def usage_of(given: Any) -> Usage | None:
     Read what an endpoint counted; None if it did not.
 
     Raises:
-        Unreadable: If it is no count.
+        UnreadableReply: If it is no count.
     """
     if given is None:
         return None
     counts = [given.get(key) for key in ("prompt_tokens", "completion_tokens")] if isinstance(given, dict) else []
     whole = [count for count in counts if type(count) is int and count >= 0]
     if len(whole) != 2:
-        raise Unreadable("its usage is not in whole tokens")
+        raise UnreadableReply("its usage is not in whole tokens")
     incoming, outgoing = whole
     cached = max(_part(given, "prompt_tokens_details", "cached_tokens"), _count(given.get("prompt_cache_hit_tokens")))
     reasoning = _part(given, "completion_tokens_details", "reasoning_tokens")
@@ -157,14 +157,14 @@ def _count(given: Any) -> int:
 # ---- probabilities --------------------------------------------------------------------------------------------------
 
 
-def chances_of(given: Any) -> Chances:
+def probabilities_of(given: Any) -> ProbabilitySeries:
     """
     Read what an endpoint says of each token.
 
     The margin of a token is between the two likeliest ones, whichever of them was chosen.
 
     Raises:
-        Unreadable: If those are no log-probabilities.
+        UnreadableReply: If those are no log-probabilities.
     """
     tokens = given.get("content") if isinstance(given, dict) else None
     if not tokens:
@@ -173,9 +173,9 @@ def chances_of(given: Any) -> Chances:
         chosen = [_chance(token) for token in tokens]
         ranked = [sorted(map(_chance, token.get("top_logprobs") or ()), reverse=True) for token in tokens]
     except (AttributeError, KeyError, TypeError) as error:
-        raise Unreadable("its log-probabilities are not numbers") from error
+        raise UnreadableReply("its log-probabilities are not numbers") from error
 
-    return Chances(chosen, [tops[0] - tops[1] for tops in ranked if len(tops) > 1])
+    return ProbabilitySeries(chosen, [tops[0] - tops[1] for tops in ranked if len(tops) > 1])
 
 
 def _chance(token: Mapping[str, Any]) -> float:
@@ -200,12 +200,12 @@ def functions_of(wishes: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, 
     Go through tool calls, each with the function that it is of.
 
     Raises:
-        Unreadable: If they are none.
+        UnreadableReply: If they are none.
     """
     for wish in wishes if isinstance(wishes, list) else [wishes] if wishes else ():
         function = wish.get("function") if isinstance(wish, dict) else None
         if not isinstance(function, dict):
-            raise Unreadable("its tool calls are none")
+            raise UnreadableReply("its tool calls are none")
         yield wish, function
 
 
@@ -214,13 +214,13 @@ def arguments_of(function: Mapping[str, Any]) -> str:
     Return the arguments, as text; some servers have parsed what the model wrote.
 
     Raises:
-        Unreadable: If they are no text.
+        UnreadableReply: If they are no text.
     """
     arguments = function.get("arguments")
     if isinstance(arguments, dict):
         return orjson.dumps(arguments).decode()
     if not isinstance(arguments, str | None):
-        raise Unreadable("the arguments of one of its tool calls are no text")
+        raise UnreadableReply("the arguments of one of its tool calls are no text")
 
     return arguments or ""
 
@@ -230,10 +230,10 @@ def tool_call(given: Any, name: Any, arguments: str, position: int) -> ToolCall:
     Make a tool call; the caller answers one by its id, so that is made up where a server left it out.
 
     Raises:
-        Unreadable: If it names no tool.
+        UnreadableReply: If it names no tool.
     """
     if not isinstance(name, str) or not name:
-        raise Unreadable("one of its tool calls names no tool")
+        raise UnreadableReply("one of its tool calls names no tool")
 
     return ToolCall(given if isinstance(given, str) and given else f"call_{position}", name, arguments)
 

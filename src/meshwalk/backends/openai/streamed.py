@@ -14,12 +14,12 @@ from meshwalk.backends.openai.events import DONE
 from meshwalk.backends.openai.faults import Faults
 from meshwalk.backends.openai.reply import (
     NOTHING,
-    Chances,
-    Unreadable,
+    ProbabilitySeries,
+    UnreadableReply,
     arguments_of,
-    chances_of,
     functions_of,
     index_of,
+    probabilities_of,
     tool_call,
     usage_of,
     wishes_in,
@@ -93,7 +93,7 @@ class Assembly:
     Take the data of events, one after the other; `done` once the stream has said that it is at its end.
     """
 
-    __slots__ = ("_asked", "_chances", "_choices", "_faults", "_margins", "_model", "_request", "_tell", "_usage", "done")
+    __slots__ = ("_asked", "_choices", "_faults", "_margins", "_model", "_probabilities", "_request", "_tell", "_usage", "done")
 
     def __init__(self, request: ChatRequest, tell: Tell, model: str, faults: Faults) -> None:
         self.done = False
@@ -104,7 +104,7 @@ class Assembly:
         self._model = ""
         self._usage: Usage | None = None
         self._choices: dict[int, _Choice] = {}
-        self._chances: list[float] = []
+        self._probabilities: list[float] = []
         self._margins: list[float] = []
 
     @property
@@ -140,20 +140,20 @@ class Assembly:
             self._usage = usage_of(chunk.get("usage")) or self._usage
             for choice in choices:
                 self._take(choice)
-        except Unreadable as error:
+        except UnreadableReply as error:
             raise self._faults.malformed(str(error)) from error
 
     def _take(self, given: Any) -> None:
         delta = (given.get("delta") or {}) if isinstance(given, dict) else None
         if not isinstance(delta, dict):
-            raise Unreadable("a choice of its stream has no delta")
+            raise UnreadableReply("a choice of its stream has no delta")
         index = index_of(given, 0)
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = _Choice()
         text = delta.get("content")
         if not isinstance(text, str | None):
-            raise Unreadable("a piece of its stream is no text")
+            raise UnreadableReply("a piece of its stream is no text")
         if text:
             choice.texts.append(text)
         choice.wish(wishes_in(delta))
@@ -164,11 +164,11 @@ class Assembly:
             self._tell_of(text or "", given.get("logprobs"))
 
     def _tell_of(self, text: str, logprobs: Any) -> None:
-        chances = chances_of(logprobs) if logprobs and self._request.probabilities else NOTHING
-        if chances.chosen:
-            self._chances += chances.chosen
-            self._margins += chances.margins
-            self._tell(Piece(text, len(chances.chosen), tuple(chances.chosen), tuple(chances.margins)))
+        probabilities = probabilities_of(logprobs) if logprobs and self._request.probabilities else NOTHING
+        if probabilities.chosen:
+            self._probabilities += probabilities.chosen
+            self._margins += probabilities.margins
+            self._tell(Piece(text, len(probabilities.chosen), tuple(probabilities.chosen), tuple(probabilities.margins)))
         elif text:
             self._tell(Piece(text))
 
@@ -184,7 +184,7 @@ class Assembly:
             raise self._faults.malformed("it has no choice with a message")
         try:
             calls = first.tool_calls
-        except Unreadable as error:
+        except UnreadableReply as error:
             raise self._faults.malformed(str(error)) from error
         text = "".join(first.texts)
         if first.refused and not text and not calls:
@@ -196,7 +196,7 @@ class Assembly:
             text,
             finish_reason=first.finish_reason,
             usage=self._usage,
-            probabilities=Chances(self._chances, self._margins).summary,
+            probabilities=ProbabilitySeries(self._probabilities, self._margins).summary,
             timing=timing,
             model=self._model or self._asked,
             tool_calls=calls,

@@ -5,10 +5,10 @@ The front door of the vaults: where shared budgets are kept.
 from __future__ import annotations
 
 from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Claim, Vault
-from meshwalk.budgets.vaults.fallback import StandbyVault
-from meshwalk.budgets.vaults.fifo import WaitingRoom
+from meshwalk.budgets.vaults.fallback import FallbackVault
+from meshwalk.budgets.vaults.fifo import FifoWaiters
 from meshwalk.budgets.vaults.memory import MemoryVault
 from meshwalk.budgets.vaults.opening import open_vault
 
 
-__all__ = ["DEFAULT_TENANT", "Claim", "MemoryVault", "StandbyVault", "Vault", "WaitingRoom", "open_vault"]
+__all__ = ["DEFAULT_TENANT", "Claim", "FallbackVault", "FifoWaiters", "MemoryVault", "Vault", "open_vault"]

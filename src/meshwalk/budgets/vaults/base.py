@@ -4,7 +4,8 @@ What a vault is: the books of `budgets`, kept where all who spend from them can 
 A vault decides nothing of its own: it keeps accounts and holds as `budgets.Ledger` does, by its own clock, and every vault is
 tested against that ledger.  It also keeps the claims of idempotency keys, because a retry may arrive at another server.
 
-What a vault is asked for in one call happens at once or not at all.  Whatever a library or a server raises is a `VaultAway`.
+What a vault is asked for in one call happens at once or not at all.  Errors of a library or a server
+are raised as `VaultUnavailable`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from meshwalk.budgets import Answer, Hold, Place, Scope, Settlement, Standing, Statement
-from meshwalk.budgets.vaults.fifo import WaitingRoom
+from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope, Settlement, SpendPath
+from meshwalk.budgets.vaults.fifo import FifoWaiters
 from meshwalk.model import Amount, Caps, ScopeKind
 
 
@@ -53,29 +54,31 @@ class Vault(Protocol):
 
     waits: bool
     look_again_s: tuple[float, float]
-    room: WaitingRoom
+    room: FifoWaiters
     name: str
     risks: tuple[str, ...]
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
+    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
         Show how *scopes*, all of one tenant, stand.
 
         Raises:
-            VaultAway: If the vault does not answer.
+            VaultUnavailable: If the vault does not answer.
         """
         ...
 
-    async def exchange(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         """
         Settle one hold and take another, in one step and at most one round trip.
 
         Raises:
-            VaultAway: If the vault does not answer; asking again with the same is safe.
+            VaultUnavailable: If the vault does not answer; asking again with the same is safe.
         """
         ...
 
-    async def charge(self, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False) -> None:
+    async def charge(
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+    ) -> None:
         """
         Count what was spent while the vault was away, once for each *id_*.
 
@@ -83,16 +86,16 @@ class Vault(Protocol):
         expired and was charged at its worst, this is passed over.
 
         Raises:
-            VaultAway: If the vault does not answer; asking again with the same is safe.
+            VaultUnavailable: If the vault does not answer; asking again with the same is safe.
         """
         ...
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[Statement]:
+    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         """
         Show the accounts of *tenant*, sorted by kind, name and window.
 
         Raises:
-            VaultAway: If the vault does not answer.
+            VaultUnavailable: If the vault does not answer.
         """
         ...
 
@@ -101,7 +104,7 @@ class Vault(Protocol):
         Put *caps* in place of what graphs say, from the next hold on; None leaves a part to them.
 
         Raises:
-            VaultAway: If the vault does not answer.
+            VaultUnavailable: If the vault does not answer.
         """
         ...
 
@@ -110,7 +113,7 @@ class Vault(Protocol):
         Claim an idempotency key for *owner*, for *lease_us* at most, unless somebody has it.
 
         Raises:
-            VaultAway: If the vault does not answer.
+            VaultUnavailable: If the vault does not answer.
         """
         ...
 
@@ -121,7 +124,7 @@ class Vault(Protocol):
         Only its owner can, while its claim lasts; from anybody else, and later, this is passed over.
 
         Raises:
-            VaultAway: If the vault does not answer.
+            VaultUnavailable: If the vault does not answer.
         """
         ...
 

@@ -23,15 +23,15 @@ from typing import NamedTuple, TypeVar
 
 import anyio
 
-from meshwalk.budgets import Answer, Hold, Place, Refusal, Scope, Settlement, Standing, Statement, refusal_of
+from meshwalk.budgets import AccountReport, Answer, Balance, Refusal, Reservation, Scope, Settlement, SpendPath, refusal_of
 from meshwalk.budgets.vaults.base import Claim, Vault
-from meshwalk.budgets.vaults.last_known import Sightings
+from meshwalk.budgets.vaults.last_known import LastKnownBalances
 from meshwalk.model import Amount, Caps, ScopeKind
-from meshwalk.model.problems import VaultAway
+from meshwalk.model.problems import VaultUnavailable
 
 
 PAUSE_US = 500_000
-MOST_MESSAGES = 50_000
+MAX_MESSAGES = 50_000
 
 T = TypeVar("T")
 
@@ -46,11 +46,11 @@ class _Charge(NamedTuple):
     id: str
     scopes: tuple[Scope, ...]
     spent: Amount
-    place: Place
+    place: SpendPath
     assumed: bool
 
 
-class StandbyVault:
+class FallbackVault:
     """
     Stand by for *vault*, which may be away.
 
@@ -69,7 +69,7 @@ class StandbyVault:
         *,
         clock_us: Callable[[], int] = _wall_clock_us,
         pause_us: int = PAUSE_US,
-        most_messages: int = MOST_MESSAGES,
+        max_messages: int = MAX_MESSAGES,
     ) -> None:
         self.waits = vault.waits
         self.look_again_s = vault.look_again_s
@@ -80,19 +80,19 @@ class StandbyVault:
         self._vault = vault
         self._clock_us = clock_us
         self._pause_us = pause_us
-        self._most_messages = most_messages
+        self._max_messages = max_messages
         # When it may be asked again; None while it answers.
         self._ask_at: int | None = None
         self._losses = 0
         self._messages: deque[Settlement | _Charge] = deque()
         self._telling = anyio.Lock()
         # What was granted here and is not settled yet, with the time its lease ends.
-        self._granted: dict[tuple[str, str], tuple[Hold, int]] = {}
+        self._granted: dict[tuple[str, str], tuple[Reservation, int]] = {}
         # What the vault granted and is not settled yet: when it is, what was seen of its accounts is seen without it.
-        self._taken: dict[tuple[str, str], tuple[Hold, int]] = {}
-        self._seen = Sightings()
+        self._taken: dict[tuple[str, str], tuple[Reservation, int]] = {}
+        self._seen = LastKnownBalances()
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
+    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
         Show how *scopes* stand, or how they stood when last seen.
         """
@@ -100,7 +100,7 @@ class StandbyVault:
             try:
                 await self._tell()
                 standings = await self._vault.look(scopes)
-            except VaultAway as error:
+            except VaultUnavailable as error:
                 self._lost(error)
             else:
                 self._found(scopes, standings)
@@ -108,7 +108,7 @@ class StandbyVault:
 
         return self._standings(scopes)
 
-    async def exchange(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         """
         Settle one hold and take another; while the vault is away, as the policies of its scopes say.
         """
@@ -120,7 +120,7 @@ class StandbyVault:
             try:
                 await self._tell()
                 answer = await self._vault.exchange(settlement, hold)
-            except VaultAway as error:
+            except VaultUnavailable as error:
                 self._lost(error)
                 self._settled_there(settlement, notes)
                 self._remember(settlement)
@@ -144,7 +144,9 @@ class StandbyVault:
 
         return self._answer_here(hold)
 
-    async def charge(self, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False) -> None:
+    async def charge(
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+    ) -> None:
         """
         Count what was spent, now or when the vault is back.
         """
@@ -155,7 +157,7 @@ class StandbyVault:
             self._remember(_Charge(id_, tuple(scopes), spent, place, assumed))
         await self.flush()
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[Statement]:
+    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         """
         Show the accounts of *tenant* in the vault.
         """
@@ -190,7 +192,7 @@ class StandbyVault:
             return
         try:
             await self._tell()
-        except VaultAway as error:
+        except VaultUnavailable as error:
             self._lost(error)
         else:
             self._found((), ())
@@ -213,10 +215,10 @@ class StandbyVault:
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         if not self._may_ask():
-            raise VaultAway(f"the vault {self.name} does not answer; try again")
+            raise VaultUnavailable(f"the vault {self.name} does not answer; try again")
         try:
             answer = await question()
-        except VaultAway as error:
+        except VaultUnavailable as error:
             self._lost(error)
             raise
         self._found((), ())
@@ -235,13 +237,13 @@ class StandbyVault:
 
         return True
 
-    def _lost(self, error: VaultAway) -> None:
+    def _lost(self, error: VaultUnavailable) -> None:
         if self._ask_at is None:
             _log.warning("the vault %s does not answer: %s", self.name, error, extra={"meshwalk.vault": self.name})
         self._ask_at = self._clock_us() + self._pause_us
         self._losses += 1
 
-    def _found(self, scopes: Sequence[Scope], standings: Sequence[Standing]) -> None:
+    def _found(self, scopes: Sequence[Scope], standings: Sequence[Balance]) -> None:
         if self._ask_at is not None:
             self._ask_at = None
             _log.warning("the vault %s answers again", self.name, extra={"meshwalk.vault": self.name})
@@ -249,7 +251,7 @@ class StandbyVault:
 
     # ---- what holds while it does not --------------------------------------------------------------------------------
 
-    def _answer_here(self, hold: Hold | None) -> Answer:
+    def _answer_here(self, hold: Reservation | None) -> Answer:
         if hold is None or not hold.scopes:
             return Answer(None, ())
         standings = self._standings(hold.scopes)
@@ -263,7 +265,7 @@ class StandbyVault:
 
         return Answer(None, self._standings(hold.scopes))
 
-    def _refusal(self, hold: Hold, standings: Sequence[Standing]) -> Refusal | None:
+    def _refusal(self, hold: Reservation, standings: Sequence[Balance]) -> Refusal | None:
         for position, scope in enumerate(hold.scopes):
             if scope.away == "closed":
                 named = f"{scope.kind} {scope.name!r}" if scope.name else f"the {scope.kind}"
@@ -276,7 +278,7 @@ class StandbyVault:
 
         return refusal_of(hold.need, hold.scopes, judged)
 
-    def _standings(self, scopes: Iterable[Scope]) -> tuple[Standing, ...]:
+    def _standings(self, scopes: Iterable[Scope]) -> tuple[Balance, ...]:
         now = self._clock_us()
 
         return tuple(self._seen.standing(now, scope) for scope in scopes)
@@ -304,14 +306,14 @@ class StandbyVault:
     def _remember(self, message: Settlement | _Charge | None) -> None:
         if message is None:
             return
-        if len(self._messages) >= self._most_messages:
+        if len(self._messages) >= self._max_messages:
             self._forget(self._messages.popleft())
             self.dropped += 1
             if self.dropped & (self.dropped - 1) == 0:
                 self._report(self.dropped, "more was spent while it was away than is remembered")
         self._messages.append(message)
 
-    def _give_back(self, hold: Hold | None) -> None:
+    def _give_back(self, hold: Reservation | None) -> None:
         if hold is not None and hold.scopes:
             self._remember(Settlement(hold.scopes[0].tenant, hold.id, Amount()))
 
@@ -325,7 +327,7 @@ class StandbyVault:
         async with self._telling:
             if losses != self._losses:
                 # Who told it before found it away; not everybody in line has to.
-                raise VaultAway(f"the vault {self.name} does not answer; try again")
+                raise VaultUnavailable(f"the vault {self.name} does not answer; try again")
             while self._messages:
                 message = self._messages[0]
                 if isinstance(message, Settlement):

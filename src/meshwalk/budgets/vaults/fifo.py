@@ -10,7 +10,7 @@ from collections.abc import Hashable
 import anyio
 
 
-class WaitingRoom:
+class FifoWaiters:
     """
     Let walks wait in line for a key.
     """

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from meshwalk.budgets import Scope, Standing
+from meshwalk.budgets import Balance, Scope
 from meshwalk.model import Amount, Caps, ScopeKind
 
 
-MOST_SIGHTINGS = 20_000
+MAX_SIGHTINGS = 20_000
 
 _NOTHING = Amount()
 
@@ -23,11 +23,11 @@ _Key = tuple[str, ScopeKind, str, int | None]
 
 class _Sighting(NamedTuple):
     declared: Caps
-    standing: Standing
+    standing: Balance
     ends_at: int | None
 
 
-class Sightings:
+class LastKnownBalances:
     """
     Remember standings for as long as their windows last, and count what is untold beside them.
 
@@ -35,7 +35,7 @@ class Sightings:
         most: How many accounts are remembered; the one seen longest ago is forgotten first.
     """
 
-    def __init__(self, most: int = MOST_SIGHTINGS) -> None:
+    def __init__(self, most: int = MAX_SIGHTINGS) -> None:
         self._most = most
         # How often anything was seen.
         self.notes = 0
@@ -43,7 +43,7 @@ class Sightings:
         # What is held and what was spent.
         self._untold: dict[_Key, tuple[Amount, Amount]] = {}
 
-    def note(self, now: int, scopes: Iterable[Scope], standings: Iterable[Standing]) -> None:
+    def note(self, now: int, scopes: Iterable[Scope], standings: Iterable[Balance]) -> None:
         """
         Remember how *scopes* stand in the vault.
         """
@@ -90,7 +90,7 @@ class Sightings:
                 standing = seen.standing
                 self._seen[_key(scope)] = seen._replace(standing=standing._replace(spent=standing.spent.plus(spent)))
 
-    def standing(self, now: int, scope: Scope) -> Standing:
+    def standing(self, now: int, scope: Scope) -> Balance:
         """
         Show how *scope* stands, as far as is known here.
         """
@@ -105,7 +105,7 @@ class Sightings:
         else:
             resets_in_us = None if scope.window_us is None else scope.window_us - now % scope.window_us
 
-        return Standing(caps, spent, held, resets_in_us, scope.away)
+        return Balance(caps, spent, held, resets_in_us, scope.away)
 
     def _change(self, scopes: Sequence[Scope], held: Amount = _NOTHING, spent: Amount = _NOTHING) -> None:
         for scope in scopes:

@@ -7,9 +7,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from meshwalk.budgets import Answer, Hold, Ledger, Place, Scope, Settlement, Standing, Statement
+from meshwalk.budgets import AccountReport, Answer, Balance, Ledger, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.vaults.base import Claim
-from meshwalk.budgets.vaults.fifo import WaitingRoom
+from meshwalk.budgets.vaults.fifo import FifoWaiters
 from meshwalk.model import Amount, Caps, ScopeKind
 
 
@@ -31,31 +31,33 @@ class MemoryVault:
     risks: tuple[str, ...] = ()
 
     def __init__(self, clock_us: Callable[[], int] = _wall_clock_us) -> None:
-        self.room = WaitingRoom()
+        self.room = FifoWaiters()
         self._clock_us = clock_us
         self._ledger = Ledger()
         self._claims: dict[tuple[str, str], tuple[Claim, int]] = {}
         self._sweep_at = 1024
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
+    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
         Show how *scopes* stand.
         """
         return self._ledger.look(self._clock_us(), scopes)
 
-    async def exchange(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         """
         Settle one hold and take another.
         """
         return self._ledger.exchange(self._clock_us(), settlement, hold)
 
-    async def charge(self, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False) -> None:
+    async def charge(
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+    ) -> None:
         """
         Count what was spent without a hold, once for each *id_*.
         """
         self._ledger.charge(self._clock_us(), id_, scopes, spent, place, assumed=assumed)
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[Statement]:
+    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         """
         Show the accounts of *tenant*.
         """
@@ -110,7 +112,7 @@ class MemoryVault:
             self._sweep_at = max(1024, 2 * len(self._claims))
 
 
-def in_order(statements: Iterable[Statement], kind: ScopeKind | None, name: str | None) -> list[Statement]:
+def in_order(statements: Iterable[AccountReport], kind: ScopeKind | None, name: str | None) -> list[AccountReport]:
     """
     Choose and sort what an operator asked to see.
     """

@@ -15,7 +15,7 @@ from types import ModuleType
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from meshwalk.budgets.vaults.base import BY_NAME, Vault
-from meshwalk.budgets.vaults.fallback import StandbyVault
+from meshwalk.budgets.vaults.fallback import FallbackVault
 from meshwalk.budgets.vaults.memory import MemoryVault
 from meshwalk.model import environment
 from meshwalk.model.problems import SetupError
@@ -35,7 +35,7 @@ async def open_vault(where: str) -> Vault:
 
     Raises:
         SetupError: If *where* cannot be an address, or something it needs is not here: a package, a variable.
-        VaultAway: If it does not answer.
+        VaultUnavailable: If it does not answer.
     """
     where = where.strip()
     if where == "memory":
@@ -45,11 +45,11 @@ async def open_vault(where: str) -> Vault:
     scheme, colon, rest = address.partition(":")
     if colon and scheme == "sqlite":
         path = _path(rest)
-        return StandbyVault(await importlib.import_module("meshwalk.budgets.vaults.sqlite").SqliteVault.open(path))
+        return FallbackVault(await importlib.import_module("meshwalk.budgets.vaults.sqlite").SqliteVault.open(path))
     if scheme in {"redis", "rediss", "unix"} and rest.startswith("//"):
         if why := _no_address(address):
             raise SetupError(f"the vault's address {why}; write {TAKEN}")
-        return StandbyVault(await _redis().RedisVault.open(address))
+        return FallbackVault(await _redis().RedisVault.open(address))
 
     raise SetupError(f"the vault's address {_beginning(where)}; write {TAKEN}")
 

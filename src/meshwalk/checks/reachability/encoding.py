@@ -55,7 +55,7 @@ _HOW: Mapping[str, Callable[[str, str], bool]] = {
     "<": str.__lt__,
 }
 # Past this many texts in the guards of one node, what one says of another stays open.
-_MOST_TEXTS = 60
+_MAX_TEXTS = 60
 
 
 class Condition(NamedTuple):
@@ -150,7 +150,7 @@ class Formulas:
         """
         Add what is known of the texts that were named.
         """
-        if len(self._texts) > _MOST_TEXTS:
+        if len(self._texts) > _MAX_TEXTS:
             return
         for text, number in self._texts.items():
             if "size" in self._probes:

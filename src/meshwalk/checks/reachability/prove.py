@@ -31,7 +31,7 @@ Trees = Mapping[tuple[str, int], guards.Checked]
 NODE_SECONDS = 1.0
 ALL_SECONDS = 5.0
 
-_MOST_NAMES = 5
+_MAX_NAMES = 5
 
 
 def check(graph: Graph, trees: Trees, *, node_seconds: float = NODE_SECONDS, all_seconds: float = ALL_SECONDS) -> list[Problem]:
@@ -164,8 +164,8 @@ class _Search:
 
     def _not_proved(self) -> Iterator[Problem]:
         if self.unknown:
-            shown = ", ".join(f"'{name}'" for name in self.unknown[:_MOST_NAMES])
-            more = f" and {len(self.unknown) - _MOST_NAMES} more" if len(self.unknown) > _MOST_NAMES else ""
+            shown = ", ".join(f"'{name}'" for name in self.unknown[:_MAX_NAMES])
+            more = f" and {len(self.unknown) - _MAX_NAMES} more" if len(self.unknown) > _MAX_NAMES else ""
             message = f"whether an edge of {shown}{more} is never taken is unknown, because the proof took too long"
             yield _warning(self.graph.span, "not-proved", message, "simplify the guards there, or split the graph")
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from meshwalk.engine.call_state import Line
+from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Ended
-from meshwalk.engine.walk_budget import Purse
-from meshwalk.trace import Entry, Reply, Straight
+from meshwalk.engine.walk_budget import WalkBudget
+from meshwalk.trace import CompactTrace, Entry, Reply
 
 
-class Detour(NamedTuple):
+class Handover(NamedTuple):
     """
     Hold a walk that went straight so far.
 
@@ -28,11 +28,11 @@ class Detour(NamedTuple):
         raised: What ended the walk, while nothing was called.
     """
 
-    told: Straight
+    told: CompactTrace
     replies: Mapping[int, Reply]
-    purse: Purse | None = None
+    walk_budget: WalkBudget | None = None
     entry: Entry | None = None
-    line: Line | None = None
+    line: CallState | None = None
     granted_at: int = 0
     ended: Ended | None = None
     raised: BaseException | None = None

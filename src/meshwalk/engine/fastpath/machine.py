@@ -2,7 +2,7 @@
 A walk for as long as nothing but the usual happens.
 
 Most walks are granted what they ask for, are answered by whom they call, and take an edge of `next` to a node that they may
-visit.  `StraightWalk` decides those as `Walk` does, and keeps one `Leg` a hop in place of entries and wishes, which is what
+visit.  `FastWalk` decides those as `Walk` does, and keeps one `CompactHop` a hop in place of entries and wishes, which is what
 makes it quick.  At anything else it stops, having changed nothing: `walk.entries()` then tells what happened so far, and an
 ordinary `Walk` that is fed it goes on from there, and decides whatever it is that was not straight.
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from meshwalk.guards import Test
 from meshwalk.model import DONE, Limits, Value
 from meshwalk.plan import DONE_INDEX, NodePlan, Plan
-from meshwalk.trace import Called, Facts, Leg, Straight, View, make_leg, make_straight
+from meshwalk.trace import CompactCall, CompactHop, CompactTrace, Facts, View, make_compact_hop, make_compact_trace
 from meshwalk.walk import values
 
 
@@ -28,7 +28,7 @@ from meshwalk.walk import values
 _PLENTY = 1 << 62
 
 
-class Way(NamedTuple):
+class FastEdge(NamedTuple):
     """
     Hold an edge of `next`.
 
@@ -42,20 +42,20 @@ class Way(NamedTuple):
     """
 
     edge: int
-    to: Stop | None
+    to: FastNode | None
     name: str
     verdicts: str
     swift: bool
-    least_us: int
+    min_us: int
     own_us: int | None = None
     answers: frozenset[str] = frozenset()
 
 
 # Takes when the hop at a stop was over, what it gave, and its call if it made one; gives the stop that is next, if any is.
-Leave = Callable[["StraightWalk", int, Mapping[str, Value], Called | None], "Stop | None"]
+Leave = Callable[["FastWalk", int, Mapping[str, Value], CompactCall | None], "FastNode | None"]
 
 
-class Stop:
+class FastNode:
     """
     Hold what a straight walk needs of a node.
 
@@ -69,8 +69,22 @@ class Stop:
     """
 
     __slots__ = (
-        "deadline_us", "index", "least_us", "leave", "marks", "most_visits", "name", "node", "passes", "plain", "reason",
-        "serves", "status_slot", "visits_slot", "ways", "writes",
+        "deadline_us",
+        "index",
+        "leave",
+        "marks",
+        "max_visits",
+        "min_us",
+        "name",
+        "node",
+        "passes",
+        "plain",
+        "reason",
+        "serves",
+        "status_slot",
+        "visits_slot",
+        "ways",
+        "writes",
     )  # fmt: skip
 
     def __init__(self, node: NodePlan) -> None:
@@ -81,18 +95,18 @@ class Stop:
         self.serves = node.serves
         self.deadline_us = own.deadline_us
         self.reason = own.reason if node.role == "refusal" else None
-        self.least_us = max(1, own.min_time_us) if node.calls else 0
+        self.min_us = max(1, own.min_time_us) if node.calls else 0
         self.plain = node.calls or not node.reserves or self.reason is not None
-        self.most_visits = own.visits
+        self.max_visits = own.visits
         self.status_slot = node.status_slot
         self.visits_slot = node.visits_slot
         self.writes = node.writes
         self.passes = self.plain and self.reason is None and self.visits_slot < 0
         self.marks = self.status_slot >= 0
-        self.ways: tuple[Way, ...] = ()
+        self.ways: tuple[FastEdge, ...] = ()
         self.leave: Leave = _leave(self)
 
-    def open(self, stops: Sequence[Stop]) -> None:
+    def open(self, stops: Sequence[FastNode]) -> None:
         """
         Lead on to others of *stops*, which have their final form.
         """
@@ -104,15 +118,15 @@ class Stop:
             if edge.to == DONE_INDEX:
                 serving = (stop for stop in stops if (stop.serves if edge.answer is None else stop.index == edge.answer))
                 answers = frozenset(stop.name for stop in serving)
-                ways.append(Way(position, None, DONE, verdicts, False, 0, answers=answers))
+                ways.append(FastEdge(position, None, DONE, verdicts, False, 0, answers=answers))
             else:
                 to = stops[edge.to]
-                ways.append(Way(position, to, to.name, verdicts, to.passes, to.least_us, to.deadline_us))
+                ways.append(FastEdge(position, to, to.name, verdicts, to.passes, to.min_us, to.deadline_us))
         self.ways = tuple(ways)
         self.leave = _leave(self)
 
 
-class Course:
+class FastPlan:
     """
     Hold what straight walks over *plan* have in common.
 
@@ -125,7 +139,7 @@ class Course:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.template = plan.template
-        self.stops = tuple(Stop(node) for node in plan.nodes)
+        self.stops = tuple(FastNode(node) for node in plan.nodes)
         self.start = self.stops[plan.start]
         self.asks_first = bool(plan.fits or plan.watched) or any(slot.startswith("request.") for slot in plan.slots)
         # A cycle has a node with more than one visit in it, or the plan would not have compiled.
@@ -138,7 +152,7 @@ class Course:
             stop.open(self.stops)
 
 
-class StraightWalk:
+class FastWalk:
     """
     Decide a walk on *course* under its effective *limits*.
 
@@ -156,32 +170,32 @@ class StraightWalk:
 
     __slots__ = (
         "_course", "_facts", "_limits", "_refused_by", "_views", "_visits", "answer_hop", "deadline_at", "ends_at", "held",
-        "legs", "most_hops", "started_us", "stop", "sure_nano_usd",
+        "legs", "max_hops", "started_us", "stop", "sure_nano_usd",
     )  # fmt: skip
 
-    def __init__(self, course: Course, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
-        most_hops, deadline_at, most_nano_usd, _, most_outputs, most_inputs, most_calls = limits
+    def __init__(self, course: FastPlan, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
+        max_hops, deadline_at, max_nano_usd, _, max_outputs, max_inputs, max_calls = limits
         self._course = course
         self._facts = facts
         self._limits = limits
         self._views = views
-        if most_outputs is None and most_inputs is None and most_calls is None:
-            self.sure_nano_usd = _PLENTY if most_nano_usd is None else most_nano_usd
+        if max_outputs is None and max_inputs is None and max_calls is None:
+            self.sure_nano_usd = _PLENTY if max_nano_usd is None else max_nano_usd
         else:
             # What else is limited has to be asked for each time.
             self.sure_nano_usd = -1
         # Limits are effective ones, so there is a deadline, and one hop or more.
-        self.most_hops = most_hops or 0
+        self.max_hops = max_hops or 0
         self.ends_at = deadline_at or 0
         self.held = values.start(course.plan, facts) if course.asks_first else list(course.template)
         if views:
             self.see(views)
         # How often nodes were visited whose visits count, by their index.
         self._visits: dict[int, int] | None = None
-        self.legs: list[Leg] = []
-        self._refused_by: Stop | None = None
+        self.legs: list[CompactHop] = []
+        self._refused_by: FastNode | None = None
         self.answer_hop: int | None = None
-        self.stop: Stop | None = None
+        self.stop: FastNode | None = None
         self._begin(course.start, 0)
 
     @property
@@ -207,11 +221,11 @@ class StraightWalk:
 
         return path if self.stop is None else [*path, self.stop.name]
 
-    def told(self) -> Straight:
+    def told(self) -> CompactTrace:
         """
         Return the walk so far.
         """
-        told = make_straight((self._facts, self._limits, tuple(self.legs), self.answer_hop, "", "", self._views[1:]))
+        told = make_compact_trace((self._facts, self._limits, tuple(self.legs), self.answer_hop, "", "", self._views[1:]))
         by = self._refused_by
 
         return told if by is None else told._replace(refused_by=by.name, reason=by.reason or "")
@@ -220,20 +234,20 @@ class StraightWalk:
         """
         Tell whether the walk's own limits leave room for a call that needs so much at most.
         """
-        _, _, most_cost, _, most_outputs, most_inputs, most_calls = self._limits
+        _, _, max_cost, _, max_outputs, max_inputs, max_calls = self._limits
         called = [leg.call for leg in self.legs if leg.call is not None]
-        if most_cost is not None:
-            left = most_cost - sum([call.cost_nano_usd for call in called])
+        if max_cost is not None:
+            left = max_cost - sum([call.cost_nano_usd for call in called])
             if cost is None or (cost and cost > left):
                 return False
-        if most_outputs is not None:
-            left = most_outputs - sum([call.usage.output_tokens for call in called])
+        if max_outputs is not None:
+            left = max_outputs - sum([call.usage.output_tokens for call in called])
             if outputs is None or (outputs and outputs > left):
                 return False
-        if most_inputs is not None and inputs and inputs > most_inputs - sum([call.usage.input_tokens for call in called]):
+        if max_inputs is not None and inputs and inputs > max_inputs - sum([call.usage.input_tokens for call in called]):
             return False
 
-        return most_calls is None or len(called) < most_calls
+        return max_calls is None or len(called) < max_calls
 
     def see(self, views: tuple[View, ...]) -> None:
         """
@@ -243,7 +257,7 @@ class StraightWalk:
 
     # ---- for those who take the walk on -----------------------------------------------------------------------------
 
-    def mark(self, stop: Stop, at: int) -> None:
+    def mark(self, stop: FastNode, at: int) -> None:
         """
         Note what guards read of the time, and that *stop* went well.
         """
@@ -262,24 +276,24 @@ class StraightWalk:
                 self.answer_hop = hop
                 return
 
-    def enter(self, stop: Stop, at: int) -> None:
+    def enter(self, stop: FastNode, at: int) -> None:
         """
         Begin a hop at *stop*, if that is one of a straight walk.
         """
-        if len(self.legs) < self.most_hops:
+        if len(self.legs) < self.max_hops:
             self._begin(stop, at)
 
-    def _begin(self, stop: Stop, at: int) -> None:
+    def _begin(self, stop: FastNode, at: int) -> None:
         if not stop.passes and not self._comes_to(stop):
             return
         deadline_at, own_us = self.ends_at, stop.deadline_us
-        if deadline_at - at < stop.least_us:
+        if deadline_at - at < stop.min_us:
             return
         self.deadline_at = deadline_at if own_us is None or deadline_at < at + own_us else at + own_us
         self.started_us = at
         self.stop = stop
 
-    def _comes_to(self, stop: Stop) -> bool:
+    def _comes_to(self, stop: FastNode) -> bool:
         """
         Count a visit to *stop*; False if there is no hop of a straight walk to be made there.
         """
@@ -290,14 +304,14 @@ class StraightWalk:
 
         return stop.reason is None
 
-    def _visit(self, stop: Stop) -> bool:
+    def _visit(self, stop: FastNode) -> bool:
         """
         Count a visit; False leaves it to `Walk`, which passes over an edge to a node whose visits are used up.
         """
         if self._visits is None:
             self._visits = {}
         visits = self._visits.get(stop.index, 0) + 1
-        if visits > stop.most_visits:
+        if visits > stop.max_visits:
             return False
         self._visits[stop.index] = visits
         if stop.visits_slot >= 0:
@@ -306,7 +320,7 @@ class StraightWalk:
         return True
 
 
-def _leave(stop: Stop) -> Leave:
+def _leave(stop: FastNode) -> Leave:
     """
     Prepare how walks leave *stop*, so that they ask of it only what can differ between them.
     """
@@ -317,7 +331,7 @@ def _leave(stop: Stop) -> Leave:
     if sole is not None and sole.to is None and not writes and not marks:
         return _last(name, sole)
 
-    def leave(walk: StraightWalk, at: int, outputs: Mapping[str, Value], call: Called | None) -> Stop | None:
+    def leave(walk: FastWalk, at: int, outputs: Mapping[str, Value], call: CompactCall | None) -> FastNode | None:
         held, legs = walk.held, walk.legs
         if output:
             held[slot] = outputs.get(output)
@@ -329,11 +343,11 @@ def _leave(stop: Stop) -> Leave:
         if marks:
             walk.mark(stop, at)
         way = sole or fork.get(first(held)) or _sought(stop, held)
-        edge, to, to_name, verdicts, swift, least_us, own_us, answers = way
-        legs.append(make_leg((name, walk.started_us, walk.deadline_at, at, outputs, edge, to_name, verdicts, call)))
+        edge, to, to_name, verdicts, swift, min_us, own_us, answers = way
+        legs.append(make_compact_hop((name, walk.started_us, walk.deadline_at, at, outputs, edge, to_name, verdicts, call)))
         if swift:
             ends_at = walk.ends_at
-            if ends_at - at >= least_us and len(legs) < walk.most_hops:
+            if ends_at - at >= min_us and len(legs) < walk.max_hops:
                 walk.deadline_at = ends_at if own_us is None or ends_at < at + own_us else at + own_us
                 walk.started_us = at
                 walk.stop = to
@@ -352,16 +366,16 @@ def _leave(stop: Stop) -> Leave:
     return leave
 
 
-def _last(name: str, way: Way) -> Leave:
+def _last(name: str, way: FastEdge) -> Leave:
     """
     Prepare how walks leave the node *name*, where nothing that it gives is read, by its only way, which is to their end.
     """
     verdicts, answers = way.verdicts, way.answers
     serves = name in answers
 
-    def leave(walk: StraightWalk, at: int, outputs: Mapping[str, Value], call: Called | None) -> None:
+    def leave(walk: FastWalk, at: int, outputs: Mapping[str, Value], call: CompactCall | None) -> None:
         legs = walk.legs
-        legs.append(make_leg((name, walk.started_us, walk.deadline_at, at, outputs, 0, DONE, verdicts, call)))
+        legs.append(make_compact_hop((name, walk.started_us, walk.deadline_at, at, outputs, 0, DONE, verdicts, call)))
         walk.stop = None
         if serves and call is not None:
             walk.answer_hop = len(legs) - 1
@@ -371,7 +385,7 @@ def _last(name: str, way: Way) -> Leave:
     return leave
 
 
-def _tried(stop: Stop) -> tuple[Test, Way | None, Mapping[bool | None, Way]]:
+def _tried(stop: FastNode) -> tuple[Test, FastEdge | None, Mapping[bool | None, FastEdge]]:
     """
     Prepare what is tried first at *stop*: a guard, and where its verdicts lead; or the one way that there is.
     """
@@ -387,7 +401,7 @@ def _tried(stop: Stop) -> tuple[Test, Way | None, Mapping[bool | None, Way]]:
     return first, None, {True: ways[0]}
 
 
-def _sought(stop: Stop, held: values.Values) -> Way:
+def _sought(stop: FastNode, held: values.Values) -> FastEdge:
     """
     Find the first way on from *stop* that can be taken.
     """

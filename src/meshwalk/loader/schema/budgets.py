@@ -8,11 +8,11 @@ from pydantic import Field
 
 from meshwalk.loader.schema.shape import Shape
 from meshwalk.loader.values import Money, SharedMoney, Time, Whole, Window
-from meshwalk.model import MOST_SHARED_COUNT, PRESSURE_FROM, AwayPolicy
+from meshwalk.model import MAX_SHARED_COUNT, PRESSURE_FROM, AwayPolicy
 
 
 # The least and the most of what is counted over many walks.
-_Count = Annotated[int, Field(ge=1, le=MOST_SHARED_COUNT), Whole]
+_Count = Annotated[int, Field(ge=1, le=MAX_SHARED_COUNT), Whole]
 # Pressure rises from here to the end, so that there must be something between them.
 _PressureFrom = Annotated[
     float,

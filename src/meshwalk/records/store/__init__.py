@@ -1,8 +1,8 @@
 """
 Traversals on disk and back: a sink that writes, and a shelf to read from.
 
-A folder holds one SQLite file in WAL mode.  `TraceStore` writes it from one thread, in batches; any number of `Shelf`s read it
-meanwhile, in this process or in others, and several processes may write.  Each traversal lies there as one encoded
+A folder holds one SQLite file in WAL mode.  `TraceWriter` writes it from one thread, in batches; any number of `TraceReader`s
+read it meanwhile, in this process or in others, and several processes may write.  Each traversal lies there as one encoded
 record, beside the columns that lists filter by, and the canonical plan it walked lies there once, committed with
 the first record that needs it: the file alone is enough to list, show and replay.
 
@@ -13,9 +13,9 @@ power cut or a crash of the operating system may take back the last commits, nev
 
 from __future__ import annotations
 
-from meshwalk.records.store.reader import SHORTEST_PREFIX, Shelf
+from meshwalk.records.store.reader import SHORTEST_PREFIX, TraceReader
 from meshwalk.records.store.summary import Damaged, StoredPlan, Summary
-from meshwalk.records.store.writer import TraceStore
+from meshwalk.records.store.writer import TraceWriter
 
 
-__all__ = ["SHORTEST_PREFIX", "Damaged", "Shelf", "StoredPlan", "Summary", "TraceStore"]
+__all__ = ["SHORTEST_PREFIX", "Damaged", "StoredPlan", "Summary", "TraceReader", "TraceWriter"]

@@ -31,7 +31,7 @@ _PAGE = 200
 _SHOWN = 5
 
 
-class Shelf:
+class TraceReader:
     """
     Read the traversals in *folder*.
 

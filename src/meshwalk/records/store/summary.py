@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from meshwalk.trace import Outcome, Straight, Traversal
+from meshwalk.trace import CompactTrace, Outcome, Traversal
 
 
 # Node names are identifiers, so no name holds it.
@@ -111,7 +111,7 @@ def summarise(traversal: Traversal) -> Summary:
     )
 
 
-def _of_straight(traversal: Traversal, straight: Straight) -> Summary:
+def _of_straight(traversal: Traversal, straight: CompactTrace) -> Summary:
     # In one pass over the legs; asked one by one, the properties of a traversal make one each.
     facts, _, legs, answer_hop, refused_by, *_ = straight
     session, workflow, _ = facts.scopes

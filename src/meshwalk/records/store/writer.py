@@ -25,7 +25,7 @@ from pathlib import Path
 from anyio import CancelScope, to_thread
 
 from meshwalk.plan import Plan
-from meshwalk.records.queue import Burst, Inbox, OnFull
+from meshwalk.records.queue import LossLog, OnFull, RecordQueue
 from meshwalk.records.store.database import open_to_write
 from meshwalk.records.store.summary import COLUMNS, summarise
 from meshwalk.trace import Traversal, encode
@@ -52,7 +52,7 @@ LINGER_SECONDS = 0.1
 BATCH = 1_000
 
 
-class TraceStore:
+class TraceWriter:
     """
     Write traversals to `<folder>/traces.sqlite`.
 
@@ -69,7 +69,7 @@ class TraceStore:
     def __init__(self, folder: str | Path, *, on_full: OnFull = "drop", capacity: int = 10_000) -> None:
         self.folder = Path(folder)
         self._connection = open_to_write(folder)
-        self._inbox: Inbox[Item] = Inbox(capacity, on_full, linger=LINGER_SECONDS, batch=BATCH)
+        self._inbox: RecordQueue[Item] = RecordQueue(capacity, on_full, linger=LINGER_SECONDS, batch=BATCH)
         self._plans: set[str] = set()
         self._failed = 0
         self._thread = threading.Thread(target=self._write, name="meshwalk-store", daemon=True)
@@ -124,8 +124,8 @@ class TraceStore:
     # ---- the thread ---------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        drops = Burst(_log, "traversals are dropped: the store's queue is full")
-        failures = Burst(_log, "traversals cannot be stored")
+        drops = LossLog(_log, "traversals are dropped: the store's queue is full")
+        failures = LossLog(_log, "traversals cannot be stored")
         while batch := self._inbox.take():
             error, count = self._commit(batch), len(batch)
             # Else the last of them would be held until there are more to write.

@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.sampling import SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from meshwalk.plan import Plan
-from meshwalk.records.queue import Burst, Inbox
-from meshwalk.records.telemetry.spans import Tree, route_attributes
+from meshwalk.records.queue import LossLog, RecordQueue
+from meshwalk.records.telemetry.spans import SpanTree, route_attributes
 from meshwalk.trace import Traversal
 
 
@@ -48,7 +48,7 @@ class Sampled(NamedTuple):
         """
         traversal, plan, sampling = self
         extra = {} if sampling is None else dict(sampling.attributes or {})
-        tree = Tree(
+        tree = SpanTree(
             traversal,
             plan,
             attributes=route_attributes(traversal) | extra,
@@ -137,7 +137,7 @@ class Export:
 
     def __init__(self, sender: Sender, pace: Pace) -> None:
         self._sender = sender
-        self._inbox: Inbox[Sampled | Encoded] = Inbox(pace.capacity, "drop", linger=pace.delay, batch=pace.batch)
+        self._inbox: RecordQueue[Sampled | Encoded] = RecordQueue(pace.capacity, "drop", linger=pace.delay, batch=pace.batch)
         self._patience = pace.patience
         self._given_up = self._closed = False
         self.failed = 0
@@ -192,8 +192,8 @@ class Export:
         self._thread.join()
 
     def _run(self) -> None:
-        drops = Burst(_log, "spans are dropped: the queue for their export is full")
-        failures = Burst(_log, "spans cannot be exported")
+        drops = LossLog(_log, "spans are dropped: the queue for their export is full")
+        failures = LossLog(_log, "spans cannot be exported")
         while batch := self._inbox.take():
             why, count = self._sent(batch), len(batch)
             # Else the last of them would be held until there are more to send.

@@ -29,16 +29,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from meshwalk.records.queue import Burst
+from meshwalk.records.queue import LossLog
 from meshwalk.records.telemetry import names
 from meshwalk.records.telemetry.export import Encoded, Sampled
 from meshwalk.records.templates import Path, Template, Text, calls_of, open_outputs, opening, summed, unpacked
-from meshwalk.trace import Kind, Straight
+from meshwalk.trace import CompactTrace, TemplateKey
 
 
 # How many spans the templates write together: each takes about six kilobytes, and a millisecond to be made, and walks over
 # graphs of a usual size differ in far less.
-MOST_SPANS = 2_000
+MAX_SPANS = 2_000
 
 
 class Rejected(NamedTuple):
@@ -56,7 +56,7 @@ Post = Callable[[Encoded], SpanExportResult | Rejected]
 _TIMING = {names.QUEUE_US: "queue_us", names.CONNECT_US: "connect_us", names.FIRST_BYTE_US: "first_byte_us"}
 
 
-def _template(spans: Sequence[Span], straight: Straight) -> Template:
+def _template(spans: Sequence[Span], straight: CompactTrace) -> Template:
     """
     Make of *spans*, those of a first walk, what writes the spans of others of its kind, as fields of a `ScopeSpans`.
     """
@@ -105,7 +105,7 @@ class _Differing(NamedTuple):
     attributes: Mapping[str, str | Text]
 
 
-def _spans(straight: Straight) -> Iterator[_Differing]:
+def _spans(straight: CompactTrace) -> Iterator[_Differing]:
     calls = calls_of(straight)
     walk: dict[str, str | Text] = {
         names.TRAVERSAL_ID: Text("traversal.traversal_id.encode()", 32),
@@ -169,8 +169,8 @@ class Encoder:
     def __init__(self, resource: Resource, scope: InstrumentationScope) -> None:
         self._resource = resource
         self._scope = scope
-        self._templates: dict[Kind | None, tuple[int, Template]] = {}
-        self._room = MOST_SPANS
+        self._templates: dict[TemplateKey | None, tuple[int, Template]] = {}
+        self._room = MAX_SPANS
         # What the spans of a request stand in: its resource and its scope, as the SDK encodes them.
         self._around: tuple[bytes, bytes] | None = None
 
@@ -235,7 +235,7 @@ _log = logging.getLogger(__name__)
 _STOCK_LOG = logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.exporter")
 
 
-class _Hush(logging.Filter):
+class _QuietFilter(logging.Filter):
     """
     Let the stock exporter say why the first batch of a burst failed, and no more: it speaks of every try of every batch.
 
@@ -294,7 +294,7 @@ class Exporter(OTLPSpanExporter):
         self._stub = lambda channel: TraceServiceStub(_AsIs(channel, self._hear))  # type: ignore[no-untyped-call]
         self._client = self._stub(self._channel)
         self._rejected: Rejected | None = None
-        self._hush = _Hush()
+        self._hush = _QuietFilter()
         _STOCK_LOG.addFilter(self._hush)
 
     def post(self, request: Encoded) -> SpanExportResult | Rejected:
@@ -340,7 +340,7 @@ class OtlpSender:
         self._post = post
         self._close = close
         self._encoder = Encoder(resource, scope)
-        self._rejections = Burst(_log, "the collector rejects spans")
+        self._rejections = LossLog(_log, "the collector rejects spans")
         self.rejected = 0
 
     def early(self, item: Sampled) -> Encoded | None:

@@ -81,7 +81,7 @@ def route_attributes(traversal: Traversal) -> Attributes:
     return found | {name: value for name, value in (said | some).items() if value} | _details(usage)
 
 
-class Tree:
+class SpanTree:
     """
     Make the spans of *traversal*.
 
@@ -174,10 +174,10 @@ class Tree:
         )
 
     def _judgement(self, hop: Hop) -> Iterator[Event]:
-        glimpse = hop.glimpse
-        if glimpse is not None:
-            name = names.COMMITTED if glimpse.committed else names.STOPPED
-            yield Event(name, {names.TOKENS_SEEN: glimpse.tokens}, self._ns(glimpse.at_us))
+        prefix_verdict = hop.prefix_verdict
+        if prefix_verdict is not None:
+            name = names.COMMITTED if prefix_verdict.committed else names.STOPPED
+            yield Event(name, {names.TOKENS_SEEN: prefix_verdict.tokens}, self._ns(prefix_verdict.at_us))
 
     def _denial(self, attempt: Attempt) -> Event:
         attributes = {names.BACKEND: attempt.backend, names.ERROR_TYPE: attempt.error_class}

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from meshwalk.model import Value
-from meshwalk.trace import Called, Leg, Straight, Timing, Usage
+from meshwalk.trace import CompactCall, CompactHop, CompactTrace, Timing, Usage
 
 
-def unpacked(straight: Straight) -> Iterator[str]:
+def unpacked(straight: CompactTrace) -> Iterator[str]:
     """
     Give the statements that unpack a walk like *straight*.
 
@@ -18,16 +18,16 @@ def unpacked(straight: Straight) -> Iterator[str]:
     where a split of its time is told, `call0_queue_us`.
     """
     for hop, leg in enumerate(straight.legs):
-        yield f"{_named(f'hop{hop}_', Leg)} = straight.legs[{hop}]"
+        yield f"{_named(f'hop{hop}_', CompactHop)} = straight.legs[{hop}]"
         if leg.call is None:
             continue
-        yield f"{_named(f'call{hop}_', Called)} = hop{hop}_call"
+        yield f"{_named(f'call{hop}_', CompactCall)} = hop{hop}_call"
         yield f"{_named(f'call{hop}_', Usage)} = call{hop}_usage"
         if any(leg.call.timing):
             yield f"{_named(f'call{hop}_', Timing)} = call{hop}_timing"
 
 
-def open_outputs(straight: Straight, leg: Leg) -> Iterator[tuple[str, Value]]:
+def open_outputs(straight: CompactTrace, leg: CompactHop) -> Iterator[tuple[str, Value]]:
     """
     Give the outputs of *leg* that the kind of its walk leaves open.
     """
@@ -36,7 +36,7 @@ def open_outputs(straight: Straight, leg: Leg) -> Iterator[tuple[str, Value]]:
             yield name, value
 
 
-def calls_of(straight: Straight) -> Sequence[str]:
+def calls_of(straight: CompactTrace) -> Sequence[str]:
     """
     Return what the names of each call's fields begin with.
     """
@@ -50,5 +50,5 @@ def summed(calls: Sequence[str], field: str) -> str:
     return " + ".join([f"{call}{field}" for call in calls]) or "0"
 
 
-def _named(prefix: str, fields: type[Leg | Called | Usage | Timing]) -> str:
+def _named(prefix: str, fields: type[CompactHop | CompactCall | Usage | Timing]) -> str:
     return ", ".join([prefix + name for name in fields._fields])

@@ -125,9 +125,9 @@ def scored(weights: Weights, prompts: Prompts) -> dict[str, Floats]:
     found = {head.name: _scored(vectors, head.bias, np.array(head.weights)) for head in weights.heads}
     topics = weights.topics
     if topics is not None:
-        chances = _chances(topics, vectors)
+        probabilities = _probabilities(topics, vectors)
         for head in weights.heads:
-            found[head.name] = (1 - topics.share) * found[head.name] + topics.share * (chances @ np.array(head.rates))
+            found[head.name] = (1 - topics.share) * found[head.name] + topics.share * (probabilities @ np.array(head.rates))
 
     return found
 
@@ -145,9 +145,9 @@ def _merit(scores: Mapping[str, Floats], right: Mapping[str, Floats], pair: tupl
 def _by_topic(mine: Prompts, theirs: Prompts, targets: Mapping[str, Floats], seed: int) -> dict[str, Floats]:
     scaling = _scaling(mine, CANDIDATES[0][0])
     topics = _topics(mine, _vectors(mine, scaling), 1.0, seed)
-    chances = _chances(topics, _vectors(theirs, scaling))
+    probabilities = _probabilities(topics, _vectors(theirs, scaling))
 
-    return {name: chances @ np.array(_rates(mine, target)) for name, target in targets.items()}
+    return {name: probabilities @ np.array(_rates(mine, target)) for name, target in targets.items()}
 
 
 # ---- the parts of a fit ---------------------------------------------------------------------------------------------
@@ -210,11 +210,11 @@ def _topics(prompts: Prompts, vectors: Floats, share: float, seed: int) -> Topic
     return Topics(prompts.topic_names, _shortened(bias), tuple(_shortened(row) for row in weights), share)
 
 
-def _chances(topics: Topics, vectors: Floats) -> Floats:
+def _probabilities(topics: Topics, vectors: Floats) -> Floats:
     reach = vectors @ np.array(topics.weights).T + np.array(topics.bias)
-    chances = np.exp(reach - reach.max(axis=1, keepdims=True))
+    probabilities = np.exp(reach - reach.max(axis=1, keepdims=True))
 
-    return np.asarray(chances / chances.sum(axis=1, keepdims=True))
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
 def _rates(prompts: Prompts, target: Floats) -> tuple[float, ...]:

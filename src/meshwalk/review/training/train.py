@@ -24,7 +24,7 @@ from meshwalk.backends.classifiers.embedding import DIMS, installed_version, ope
 from meshwalk.backends.outcomes import Outcomes, Row, load_outcomes
 from meshwalk.backends.roles import wording
 from meshwalk.model.problems import SetupError, did_you_mean
-from meshwalk.model.weights import FEATURES, MOST_TOPICS, PACKAGE, Embedding, Weights, write_weights
+from meshwalk.model.weights import FEATURES, MAX_TOPICS, PACKAGE, Embedding, Weights, write_weights
 from meshwalk.review.training.fit import Prompts, Recipe, choose, fit, scored
 from meshwalk.review.training.metrics import Figure, Floats, Rows, apgr, area, auroc, bootstrapped, ece, log_loss, over
 from meshwalk.trace import Message
@@ -32,10 +32,10 @@ from meshwalk.trace import Message
 
 WEAK, STRONG = "weak", "strong"
 FOLDS = 5
-LEAST_ROWS = 50
+MIN_ROWS = 50
 # Of right and of wrong answers each, so that every part of the rows has some.
-_LEAST_OF_EACH = 10
-_LEAST_OF_A_TOPIC = 5
+_MIN_OF_EACH = 10
+_MIN_OF_A_TOPIC = 5
 _PRIOR_ROWS = 5.0
 
 # Told what is being done, and how many of how many parts are.
@@ -195,7 +195,7 @@ def measure(rows: Sequence[Row], embedding: Embedding | None) -> Prompts:
         vectors = open_embedding(embedding, "training")([row.prompt for row in rows])
     names, numbers = np.unique([row.category for row in rows], return_inverse=True)
     # Rows without a category would be a topic of their own that means nothing, and of a few rows nothing can be told.
-    several = 2 <= len(names) <= min(MOST_TOPICS, len(rows) // _LEAST_OF_A_TOPIC) and "" not in names
+    several = 2 <= len(names) <= min(MAX_TOPICS, len(rows) // _MIN_OF_A_TOPIC) and "" not in names
 
     return Prompts(
         FEATURES,
@@ -252,9 +252,9 @@ def _usable(file: Outcomes, models: Sequence[str] | Any) -> tuple[list[Row], dic
             reasons[reason] += 1
         else:
             rows.append(row)
-    if len(rows) < LEAST_ROWS:
+    if len(rows) < MIN_ROWS:
         counted = "".join(f"; {count} left out: {reason}" for reason, count in reasons.most_common())
-        raise SetupError(f"'{file.path}' has {len(rows)} rows that can teach, and at least {LEAST_ROWS} are needed{counted}")
+        raise SetupError(f"'{file.path}' has {len(rows)} rows that can teach, and at least {MIN_ROWS} are needed{counted}")
 
     return rows, dict(reasons.most_common())
 
@@ -285,9 +285,9 @@ def _right(row: Row, model: str) -> float:
 def _check_targets(file: Outcomes, models: Mapping[str, str], right: Mapping[str, Floats]) -> None:
     for head, model in models.items():
         for what, amount in (("right", right[head].sum()), ("wrong", (1 - right[head]).sum())):
-            if amount < _LEAST_OF_EACH:
+            if amount < _MIN_OF_EACH:
                 raise SetupError(
-                    f"{amount:g} answers of '{model}' in '{file.path}' are {what}, and at least {_LEAST_OF_EACH} are needed "
+                    f"{amount:g} answers of '{model}' in '{file.path}' are {what}, and at least {_MIN_OF_EACH} are needed "
                     f"to tell them from the others"
                 )
     if WEAK in models and right[STRONG].mean() <= right[WEAK].mean():

@@ -126,7 +126,7 @@ class Circuit:
             self._open(at)
 
     def _too_many(self) -> bool:
-        return self._calls >= self._rules.least_calls and self._failed > self._rules.share * self._calls
+        return self._calls >= self._rules.min_calls and self._failed > self._rules.share * self._calls
 
     def _count(self, at: int, *, failed: bool) -> None:
         slice_ = at // max(1, self._rules.window_us // _SLICES)

@@ -200,11 +200,11 @@ class Attempts:
         return asked
 
     def _longest_backoff_us(self, at: int) -> int:
-        first_us, most_us = self._node.backoff
+        first_us, max_us = self._node.backoff
         # A pause that leaves no time for the call it is for would be worse than none.
         spare_us = self._deadline_at - at - self._node.min_time_us
 
-        return min(most_us, first_us << self._retried, spare_us // 2)
+        return min(max_us, first_us << self._retried, spare_us // 2)
 
     def _ends(self, at: int) -> int:
         own = self._node.attempt_timeout_us

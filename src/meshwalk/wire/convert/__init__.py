@@ -9,9 +9,9 @@ a kind, a duration out of its range) is a `RequestError` with the field.
 from __future__ import annotations
 
 from meshwalk.wire.convert.budgets import SCOPE_KINDS, pack_account, unpack_accounts
-from meshwalk.wire.convert.compact import write_straight
+from meshwalk.wire.convert.compact import write_compact
 from meshwalk.wire.convert.frames import pack_cancel, pack_item, pack_result
-from meshwalk.wire.convert.graphs import pack_card, pack_described, unpack_card, unpack_described
+from meshwalk.wire.convert.graphs import pack_described, pack_graph_info, unpack_described, unpack_graph_info
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.previews import Previewed, pack_decided, unpack_decided
 from meshwalk.wire.convert.records import pack_record, pack_summary, unpack_record, unpack_summary
@@ -49,7 +49,6 @@ __all__ = [
     "pack_account",
     "pack_cancel",
     "pack_caps",
-    "pack_card",
     "pack_committed",
     "pack_decided",
     "pack_delta",
@@ -57,6 +56,7 @@ __all__ = [
     "pack_described",
     "pack_final",
     "pack_finished",
+    "pack_graph_info",
     "pack_hop",
     "pack_item",
     "pack_plan",
@@ -68,16 +68,16 @@ __all__ = [
     "pack_summary",
     "unpack_accounts",
     "unpack_caps",
-    "unpack_card",
     "unpack_decided",
     "unpack_described",
     "unpack_duration",
     "unpack_event",
+    "unpack_graph_info",
     "unpack_hop",
     "unpack_plan",
     "unpack_record",
     "unpack_reply",
     "unpack_request",
     "unpack_summary",
-    "write_straight",
+    "write_compact",
 ]

@@ -4,7 +4,7 @@ Accounts of shared budgets, to the wire and from it.
 
 from __future__ import annotations
 
-from meshwalk.budgets import Line, Place, Statement
+from meshwalk.budgets import AccountReport, SpendLine, SpendPath
 from meshwalk.model import Caps, ScopeKind
 from meshwalk.wire.convert.values import (
     Words,
@@ -16,7 +16,7 @@ from meshwalk.wire.convert.values import (
     unpack_time,
 )
 from meshwalk.wire.gen.meshwalk.v1 import budget_pb2 as wire
-from meshwalk.wire.types import AccountCard, AccountPage
+from meshwalk.wire.types import AccountInfo, AccountPage
 
 
 SCOPE_KINDS: Words[ScopeKind, wire.ScopeKind.ValueType] = Words(
@@ -32,7 +32,7 @@ SCOPE_KINDS: Words[ScopeKind, wire.ScopeKind.ValueType] = Words(
 _ARROW = " > "
 
 
-def pack_account(statement: Statement, graph_caps: Caps) -> wire.Account:
+def pack_account(statement: AccountReport, graph_caps: Caps) -> wire.Account:
     """
     Make a message of *statement*.
     """
@@ -55,7 +55,7 @@ def pack_account(statement: Statement, graph_caps: Caps) -> wire.Account:
     return message
 
 
-def _pack_line(line: Line) -> wire.Line:
+def _pack_line(line: SpendLine) -> wire.Line:
     path = line.place.path.split(_ARROW)
 
     return wire.Line(graph=line.place.graph, path=path, node=path[-1], spent=pack_amount(line.spent))
@@ -66,16 +66,16 @@ def unpack_accounts(message: wire.ListBudgetsResponse) -> AccountPage:
     Read a page of accounts.
     """
     accounts = tuple(
-        AccountCard(_unpack_account(account, message.tenant), unpack_caps(account.graph_caps)) for account in message.accounts
+        AccountInfo(_unpack_account(account, message.tenant), unpack_caps(account.graph_caps)) for account in message.accounts
     )
 
     return AccountPage(message.tenant, accounts, message.next_page_token)
 
 
-def _unpack_account(message: wire.Account, tenant: str) -> Statement:
+def _unpack_account(message: wire.Account, tenant: str) -> AccountReport:
     windowed = message.HasField("window")
 
-    return Statement(
+    return AccountReport(
         tenant=tenant,
         kind=SCOPE_KINDS.word(message.scope),
         name=message.name,
@@ -87,5 +87,7 @@ def _unpack_account(message: wire.Account, tenant: str) -> Statement:
         holds=message.holds,
         window_us=message.window.ToMicroseconds() if windowed else None,
         window_ends_unix_us=unpack_time(message.window_ends) if windowed else None,
-        lines=tuple(Line(Place(line.graph, _ARROW.join(line.path)), unpack_amount(line.spent)) for line in message.lines),
+        lines=tuple(
+            SpendLine(SpendPath(line.graph, _ARROW.join(line.path)), unpack_amount(line.spent)) for line in message.lines
+        ),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from meshwalk.records.templates import Path, Template, Text, calls_of, open_outputs, summed, unpacked
-from meshwalk.trace import Straight, Traversal
+from meshwalk.trace import CompactTrace, Traversal
 from meshwalk.wire.convert.hops import Prototypes
 from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
 
@@ -53,7 +53,7 @@ def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.R
 _USAGE = ("input_tokens", "output_tokens"), ("cached_input_tokens", "reasoning_tokens")
 
 
-def _counted(straight: Straight, hop: int) -> Iterator[str]:
+def _counted(straight: CompactTrace, hop: int) -> Iterator[str]:
     """
     Name the tokens that a call counted; those that most have none of only where it has some.
     """
@@ -65,7 +65,7 @@ def _counted(straight: Straight, hop: int) -> Iterator[str]:
                     yield field
 
 
-def _totals(straight: Straight, latency_us: str) -> Iterator[tuple[Path, str | Text]]:
+def _totals(straight: CompactTrace, latency_us: str) -> Iterator[tuple[Path, str | Text]]:
     calls = calls_of(straight)
     yield ("latency_us",), latency_us
     yield ("engine_us",), " - ".join([latency_us, *[f"{call}latency_us" for call in calls]])
@@ -75,7 +75,7 @@ def _totals(straight: Straight, latency_us: str) -> Iterator[tuple[Path, str | T
         yield ("usage", field), summed(calls, field)
 
 
-def _hop(straight: Straight, hop: int) -> Iterator[tuple[Path, str | Text]]:
+def _hop(straight: CompactTrace, hop: int) -> Iterator[tuple[Path, str | Text]]:
     leg = straight.legs[hop]
     own, call = f"hop{hop}_", f"call{hop}_"
     lasted = f"{own}at - {own}started_us"
@@ -105,7 +105,7 @@ def _hop(straight: Straight, hop: int) -> Iterator[tuple[Path, str | Text]]:
             yield (field,), f"{call}{field}"
 
 
-def write_straight(traversal: Traversal, answer: str, finish_reason: str, prototypes: Prototypes) -> bytes | None:
+def write_compact(traversal: Traversal, answer: str, finish_reason: str, prototypes: Prototypes) -> bytes | None:
     """
     Write the reply to a request whose walk went straight, with its hops.
 

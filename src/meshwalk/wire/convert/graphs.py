@@ -39,7 +39,16 @@ from meshwalk.wire.convert.values import (
     unpack_value,
 )
 from meshwalk.wire.gen.meshwalk.v1 import graph_pb2 as wire
-from meshwalk.wire.types import AttributeCard, BackendCard, BudgetCard, Described, EdgeCard, GraphCard, NodeCard, ThresholdCard
+from meshwalk.wire.types import (
+    AttributeInfo,
+    BackendInfo,
+    BudgetInfo,
+    EdgeInfo,
+    GraphDescription,
+    GraphInfo,
+    NodeInfo,
+    ThresholdInfo,
+)
 
 
 TYPES: Words[ValueType, wire.AttributeType.ValueType] = Words(
@@ -62,18 +71,18 @@ AWAY_POLICIES: Words[AwayPolicy, wire.AwayPolicy.ValueType] = Words(
 )
 
 
-def pack_card(plan: Plan) -> wire.GraphSummary:
+def pack_graph_info(plan: Plan) -> wire.GraphSummary:
     """
     Make a message of what a list says of *plan*.
     """
     return wire.GraphSummary(plan=pack_plan(plan), description=plan.graph.description)
 
 
-def unpack_card(message: wire.GraphSummary) -> GraphCard:
+def unpack_graph_info(message: wire.GraphSummary) -> GraphInfo:
     """
     Read what a list says of a graph.
     """
-    return GraphCard(unpack_plan(message.plan), message.description)
+    return GraphInfo(unpack_plan(message.plan), message.description)
 
 
 def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
@@ -100,11 +109,11 @@ def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
     )
 
 
-def unpack_described(message: wire.DescribeGraphResponse) -> Described:
+def unpack_described(message: wire.DescribeGraphResponse) -> GraphDescription:
     """
     Read all that a server tells of a graph.
     """
-    return Described(
+    return GraphDescription(
         plan=unpack_plan(message.plan),
         description=message.description,
         start=message.start,
@@ -133,8 +142,8 @@ def _pack_budget(budget: Budget) -> wire.Budget:
     )
 
 
-def _unpack_budget(message: wire.Budget) -> BudgetCard:
-    return BudgetCard(
+def _unpack_budget(message: wire.Budget) -> BudgetInfo:
+    return BudgetInfo(
         SCOPE_KINDS.word(message.scope),
         unpack_caps(message.caps),
         message.window_us if message.HasField("window_us") else None,
@@ -160,8 +169,8 @@ def _pack_node(node: Node) -> wire.Node:
     )
 
 
-def _unpack_node(message: wire.Node) -> NodeCard:
-    return NodeCard(
+def _unpack_node(message: wire.Node) -> NodeInfo:
+    return NodeInfo(
         message.name,
         ROLES.word(message.role),
         message.backend,
@@ -187,8 +196,8 @@ def _pack_edge(edge: Edge) -> wire.Edge:
     )
 
 
-def _unpack_edges(messages: Iterable[wire.Edge]) -> tuple[EdgeCard, ...]:
-    return tuple(EdgeCard(edge.id, edge.to, edge.guard, tuple(edge.classes), edge.answer, edge.otherwise) for edge in messages)
+def _unpack_edges(messages: Iterable[wire.Edge]) -> tuple[EdgeInfo, ...]:
+    return tuple(EdgeInfo(edge.id, edge.to, edge.guard, tuple(edge.classes), edge.answer, edge.otherwise) for edge in messages)
 
 
 def _pack_backend(spec: AnyBackendSpec) -> wire.Backend:
@@ -242,8 +251,8 @@ def _unpack_price(message: wire.Price) -> Price:
     )
 
 
-def _unpack_backend(message: wire.Backend) -> BackendCard:
-    return BackendCard(
+def _unpack_backend(message: wire.Backend) -> BackendInfo:
+    return BackendInfo(
         message.name,
         message.kind,
         message.model,
@@ -265,8 +274,8 @@ def _pack_attribute(attribute: Attribute) -> wire.Attribute:
     )
 
 
-def _unpack_attribute(message: wire.Attribute) -> AttributeCard:
-    return AttributeCard(
+def _unpack_attribute(message: wire.Attribute) -> AttributeInfo:
+    return AttributeInfo(
         message.name,
         TYPES.word(message.type),
         tuple(message.members),
@@ -285,8 +294,8 @@ def _pack_threshold(threshold: Threshold) -> wire.Threshold:
     )
 
 
-def _unpack_threshold(message: wire.Threshold) -> ThresholdCard:
-    return ThresholdCard(
+def _unpack_threshold(message: wire.Threshold) -> ThresholdInfo:
+    return ThresholdInfo(
         message.name,
         message.value,
         (message.range.low, message.range.high) if message.HasField("range") else None,

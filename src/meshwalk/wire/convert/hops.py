@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from meshwalk.plan import Plan
 from meshwalk.records.hops import VERDICTS as MARKED
-from meshwalk.records.hops import Considered, Glimpse, Hop, HopStatus
+from meshwalk.records.hops import Considered, Hop, HopStatus, PrefixVerdict
 from meshwalk.records.templates import Template
-from meshwalk.trace import Attempt, AttemptStatus, Basis, Decision, Kind, Timing, View
+from meshwalk.trace import Attempt, AttemptStatus, Basis, Decision, TemplateKey, Timing, View
 from meshwalk.wire.convert.values import (
     BASES,
     ROLES,
@@ -67,10 +67,10 @@ ATTEMPT_STATUSES: Words[AttemptStatus, wire.AttemptStatus.ValueType] = Words(
 
 # How many considered edges the prototypes of one plan may hold together: some megabytes at most, and far more than walks over
 # graphs of a usual size ever differ in.
-MOST_EDGES = 20_000
+MAX_EDGES = 20_000
 
 # How many templates of whole replies are kept; each takes about twenty kilobytes, and two milliseconds to be made.
-MOST_TEMPLATES = 500
+MAX_TEMPLATES = 500
 
 _Message = TypeVar("_Message")
 
@@ -81,7 +81,7 @@ class Prototypes:
 
     A hop's prototype has its node, its role, how it went, and its decision with every edge considered: there is one for each
     node and each row of verdicts that a decision there has come to.  A reply's has those of all its hops, for each path that
-    walks have taken.  Both can be many where edges are, so past `MOST_EDGES` considered edges in all a message is made from the
+    walks have taken.  Both can be many where edges are, so past `MAX_EDGES` considered edges in all a message is made from the
     ground up, as the first of its kind always is.
     """
 
@@ -92,23 +92,23 @@ class Prototypes:
         self.ref = pack_plan(plan)
         self._hops: dict[_Kind, wire.Hop] = {}
         self._replies: dict[tuple[_Kind, ...], routing.RouteResponse] = {}
-        self._templates: dict[Kind | None, Template] = {}
-        self._room = MOST_EDGES
+        self._templates: dict[TemplateKey | None, Template] = {}
+        self._room = MAX_EDGES
 
     @property
     def has_room_for_templates(self) -> bool:
         """
         Tell whether one more can be kept.
         """
-        return len(self._templates) < MOST_TEMPLATES
+        return len(self._templates) < MAX_TEMPLATES
 
-    def template(self, kind: Kind | None) -> Template | None:
+    def template(self, kind: TemplateKey | None) -> Template | None:
         """
         Return what writes replies about walks that went straight, of this *kind*, if there is such a template.
         """
         return self._templates.get(kind)
 
-    def keep_template(self, kind: Kind, template: Template) -> None:
+    def keep_template(self, kind: TemplateKey, template: Template) -> None:
         """
         Keep what writes replies about walks of this *kind*.
         """
@@ -204,8 +204,8 @@ def fill_hop(message: wire.Hop, hop: Hop, *, full: bool) -> None:
         message.error_class, message.message, message.scope = hop.error_class, hop.message, hop.scope
     if hop.budget_wait_us or hop.backoff_us:
         message.budget_wait_us, message.backoff_us = hop.budget_wait_us, hop.backoff_us
-    if hop.glimpse is not None:
-        _fill_glimpse(message.glimpse, hop.glimpse)
+    if hop.prefix_verdict is not None:
+        _fill_glimpse(message.glimpse, hop.prefix_verdict)
     if full:
         message.attempts.extend([_pack_attempt(attempt) for attempt in hop.attempts])
         message.views.extend([_pack_view(view) for view in hop.views])
@@ -222,7 +222,7 @@ def unpack_hop(message: wire.Hop) -> Hop:
     hop.engine_us = message.engine_us
     hop.budget_wait_us = message.budget_wait_us
     hop.backoff_us = message.backoff_us
-    hop.glimpse = _unpack_glimpse(message.glimpse) if message.HasField("glimpse") else None
+    hop.prefix_verdict = _unpack_glimpse(message.glimpse) if message.HasField("glimpse") else None
     hop.scope = message.scope
     hop.timing = Timing(message.queue_us, message.connect_us, message.first_byte_us)
     hop.attempts = tuple(_unpack_attempt(attempt) for attempt in message.attempts)
@@ -243,13 +243,13 @@ def unpack_hop(message: wire.Hop) -> Hop:
     return hop
 
 
-def _fill_glimpse(message: wire.Glimpse, glimpse: Glimpse) -> None:
-    message.at_us, message.tokens, message.committed = glimpse.at_us, glimpse.tokens, glimpse.committed
-    fill_values(message.outputs, glimpse.outputs)
+def _fill_glimpse(message: wire.Glimpse, prefix_verdict: PrefixVerdict) -> None:
+    message.at_us, message.tokens, message.committed = prefix_verdict.at_us, prefix_verdict.tokens, prefix_verdict.committed
+    fill_values(message.outputs, prefix_verdict.outputs)
 
 
-def _unpack_glimpse(message: wire.Glimpse) -> Glimpse:
-    return Glimpse(message.at_us, message.tokens, unpack_values(message.outputs), message.committed)
+def _unpack_glimpse(message: wire.Glimpse) -> PrefixVerdict:
+    return PrefixVerdict(message.at_us, message.tokens, unpack_values(message.outputs), message.committed)
 
 
 def pack_decision(decision: Decision, considered: Iterable[Considered]) -> wire.Decision:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Memory(NamedTuple):
+class Epoch(NamedTuple):
     """
     Say how far a server had come; each loss begins a new *generation*.
     """
@@ -20,28 +20,28 @@ class Memory(NamedTuple):
     generation: int = 0
 
 
-class Memories:
+class EpochTracker:
     """
     Remember how far the server has come, for each tenant.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, Memory] = {}
+        self._seen: dict[str, Epoch] = {}
 
-    def of(self, tenant: str) -> Memory | None:
+    def of(self, tenant: str) -> Epoch | None:
         """
         Return what is known now; keep it while a call is under way, and give it to `lost`.
         """
         return self._seen.get(tenant)
 
-    def lost(self, tenant: str, before: Memory | None, epoch: bytes, seq: int) -> bool:
+    def lost(self, tenant: str, before: Epoch | None, epoch: bytes, seq: int) -> bool:
         """
         Take in an answer, and tell whether it shows a loss that no other answer has shown.
         """
         seen = self._seen.get(tenant)
         if before is None or seen is None:
             if seen is None:
-                self._seen[tenant] = Memory(epoch, seq)
+                self._seen[tenant] = Epoch(epoch, seq)
             return False
         if epoch == before.epoch and seq > before.seq:
             if epoch == seen.epoch and seq > seen.seq:
@@ -49,6 +49,6 @@ class Memories:
             return False
         if seen.generation != before.generation:
             return False
-        self._seen[tenant] = Memory(epoch, seq, seen.generation + 1)
+        self._seen[tenant] = Epoch(epoch, seq, seen.generation + 1)
 
         return True

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from meshwalk.budgets.account import MOST_LINES, OTHERS
+from meshwalk.budgets.account import MAX_LINES, OTHERS
 from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US, KEPT_ID_US, KEPT_IDLE_US
 from meshwalk.budgets.vaults.redis.wording import place_words
 
@@ -32,7 +32,7 @@ def library() -> Library:
     Put the library together.
     """
     constants = {
-        "MOST_LINES": MOST_LINES,
+        "MOST_LINES": MAX_LINES,
         "OTHERS": f"'{place_words(OTHERS)}'",
         "KEPT_AFTER_WINDOW": KEPT_AFTER_WINDOW_US,
         "KEPT_IDLE": KEPT_IDLE_US,

@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 
 from meshwalk.budgets.vaults.base import BY_NAME
 from meshwalk.budgets.vaults.redis.library import library
-from meshwalk.model.problems import SetupError, VaultAway
+from meshwalk.model.problems import SetupError, VaultUnavailable
 
 
 # More connections bring no more calls a second: one server does one thing at a time.
@@ -64,7 +64,7 @@ class Server:
         Call *function* of the library, and load the library if the server does not have it.
 
         Raises:
-            VaultAway: If there is no answer.
+            VaultUnavailable: If there is no answer.
         """
         # Names may hold what is no valid text elsewhere; it is only compared.
         words = [arg if isinstance(arg, bytes) else arg.encode("utf-8", "surrogatepass") for arg in args]
@@ -77,7 +77,7 @@ class Server:
         Send *command*, and once more if the connection fails.
 
         Raises:
-            VaultAway: If there is no answer.
+            VaultUnavailable: If there is no answer.
         """
         return await self._in_turn(lambda: self._asked(*command))
 
@@ -86,11 +86,11 @@ class Server:
         Ask for settings; None if this user may not.
 
         Raises:
-            VaultAway: If there is no answer.
+            VaultUnavailable: If there is no answer.
         """
         try:
             return _pairs(await self.ask("CONFIG", "GET", *names))
-        except VaultAway as away:
+        except VaultUnavailable as away:
             # Managed servers take the command away altogether.
             if isinstance(away.__cause__, exceptions.ResponseError):
                 return None
@@ -101,7 +101,7 @@ class Server:
         Ask for a section of INFO.
 
         Raises:
-            VaultAway: If there is no answer.
+            VaultUnavailable: If there is no answer.
         """
         found: Mapping[str, Any] = await self.ask("INFO", section)
 
@@ -112,7 +112,7 @@ class Server:
         Load the library, unless it is there.
 
         Raises:
-            VaultAway: If there is no answer, or the server has no functions.
+            VaultUnavailable: If there is no answer, or the server has no functions.
         """
         await self.ask("PING")
         await self._in_turn(self._load)
@@ -133,7 +133,7 @@ class Server:
             with anyio.fail_after(_WHOLE * self._timeout_s):
                 return await act()
         except (exceptions.RedisError, OSError) as error:
-            raise VaultAway(self._said(error)) from error
+            raise VaultUnavailable(self._said(error)) from error
         finally:
             self._turns.release()
 
@@ -142,7 +142,7 @@ class Server:
         with anyio.move_on_after(seconds):
             await self._turns.acquire()
             return
-        raise VaultAway(
+        raise VaultUnavailable(
             f"{self.name} is asked for more than it answers: a call waited {seconds:g} s for one of {CONNECTIONS} turns"
         )
 

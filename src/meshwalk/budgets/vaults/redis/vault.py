@@ -14,11 +14,11 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from meshwalk.budgets import Answer, Hold, Place, Refusal, Scope, Settlement, Standing, Statement, refusal_of
+from meshwalk.budgets import AccountReport, Answer, Balance, Refusal, Reservation, Scope, Settlement, SpendPath, refusal_of
 from meshwalk.budgets.vaults.base import Claim
-from meshwalk.budgets.vaults.fifo import WaitingRoom
+from meshwalk.budgets.vaults.fifo import FifoWaiters
 from meshwalk.budgets.vaults.memory import in_order
-from meshwalk.budgets.vaults.redis.epochs import Memories
+from meshwalk.budgets.vaults.redis.epochs import EpochTracker
 from meshwalk.budgets.vaults.redis.risks import SETTINGS, risks_of
 from meshwalk.budgets.vaults.redis.server import TIMEOUT_S, Server
 from meshwalk.budgets.vaults.redis.wording import (
@@ -34,7 +34,7 @@ from meshwalk.budgets.vaults.redis.wording import (
     settlement_words,
 )
 from meshwalk.model import Amount, Caps, ScopeKind
-from meshwalk.model.problems import VaultAway
+from meshwalk.model.problems import VaultUnavailable
 
 
 _log = logging.getLogger(__name__)
@@ -57,13 +57,13 @@ class RedisVault:
     look_again_s = (0.02, 0.25)
 
     def __init__(self, server: Server, risks: tuple[str, ...], clock_us: Callable[[], int] | None) -> None:
-        self.room = WaitingRoom()
+        self.room = FifoWaiters()
         self.name = server.name
         self.risks = risks
         self.losses = 0
         self._server = server
         self._clock_us = clock_us
-        self._memories = Memories()
+        self._memories = EpochTracker()
 
     def __repr__(self) -> str:
         return f"<RedisVault {self.name}>"
@@ -78,7 +78,7 @@ class RedisVault:
 
         Raises:
             SetupError: If the URL is not one of Redis.
-            VaultAway: If the server does not answer, or cannot keep books.
+            VaultUnavailable: If the server does not answer, or cannot keep books.
         """
         server = Server(url, timeout_s=timeout_s)
         try:
@@ -90,7 +90,7 @@ class RedisVault:
 
         return cls(server, risks, clock_us)
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
+    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
         Show how *scopes* stand.
         """
@@ -100,7 +100,7 @@ class RedisVault:
 
         return read_standings(now, scopes, answer)
 
-    async def exchange(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         """
         Settle one hold and take another; only if they are of two tenants does it take two round trips.
         """
@@ -119,7 +119,9 @@ class RedisVault:
 
         return Answer(self._refusal(hold, standings, verdict) if verdict else None, standings)
 
-    async def charge(self, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False) -> None:
+    async def charge(
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+    ) -> None:
         """
         Count what was spent without a hold, once for each *id_*.
         """
@@ -128,12 +130,12 @@ class RedisVault:
         words = [id_, parts_words(spent), "1" if assumed else "0", place_words(place), *scopes_words(scopes)]
         await self._call("charge", scopes[0].tenant, *words)
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[Statement]:
+    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         """
         Show the accounts of *tenant*; of more than a hundred, each hundred as it stands when it is read.
         """
         pattern = f"{kind or '*'}:{'*' if name is None else encoded(name)}:*"
-        found: dict[bytes, Statement] = {}
+        found: dict[bytes, AccountReport] = {}
         cursor = b"0"
         while True:
             _, (cursor, *accounts) = await self._call("statements", tenant, cursor, pattern)
@@ -187,11 +189,11 @@ class RedisVault:
 
         return int(answered), rest
 
-    def _refusal(self, hold: Hold, standings: tuple[Standing, ...], verdict: bytes) -> Refusal:
+    def _refusal(self, hold: Reservation, standings: tuple[Balance, ...], verdict: bytes) -> Refusal:
         refusal = refusal_of(hold.need, hold.scopes, standings)
         position, _, word = verdict.decode().split()
         if refusal is None or (refusal.position, refusal.contended) != (int(position), word == "contended"):
-            raise VaultAway(
+            raise VaultUnavailable(
                 f"{self.name} judged a hold as '{verdict.decode()}', which does not follow from how its accounts stand; "
                 "does anything else write to keys 'meshwalk:*' there?"
             )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 from urllib.parse import quote, unquote
 
-from meshwalk.budgets import Hold, Line, Need, Place, Scope, Settlement, Standing, Statement, usd
+from meshwalk.budgets import AccountReport, Balance, Need, Reservation, Scope, Settlement, SpendLine, SpendPath, usd
 from meshwalk.budgets.ledger import effective
 from meshwalk.model import Amount, Caps, ScopeKind
 from meshwalk.model.problems import SetupError
@@ -72,20 +72,20 @@ def read_caps(words: bytes) -> Caps:
     return Caps._make(None if word == b"-" else int(word) for word in words.split()) if words else Caps()
 
 
-def place_words(place: Place) -> str:
+def place_words(place: SpendPath) -> str:
     """
     Write *place* so that no other is written alike.
     """
     return f"{len(place.graph)}:{place.graph}{place.path}"
 
 
-def read_place(words: bytes) -> Place:
+def read_place(words: bytes) -> SpendPath:
     """
     Read what `place_words` wrote.
     """
     length, _, text = words.decode("utf-8", "surrogatepass").partition(":")
 
-    return Place(text[: int(length)], text[int(length) :])
+    return SpendPath(text[: int(length)], text[int(length) :])
 
 
 def name_words(kind: ScopeKind, name: str) -> str:
@@ -117,7 +117,7 @@ def settlement_words(settlement: Settlement | None) -> list[str]:
     return ["1", settlement.id, parts_words(settlement.spent), "1" if settlement.assumed else "0"]
 
 
-def hold_words(hold: Hold | None) -> list[str]:
+def hold_words(hold: Reservation | None) -> list[str]:
     """
     Write *hold* as the library's `exchange` reads it.
     """
@@ -127,12 +127,12 @@ def hold_words(hold: Hold | None) -> list[str]:
     return ["1", hold.id, str(hold.lease_us), parts_words(hold.need), place_words(hold.place), *scopes_words(hold.scopes)]
 
 
-def read_standings(now: int, scopes: Sequence[Scope], words: Sequence[bytes]) -> tuple[Standing, ...]:
+def read_standings(now: int, scopes: Sequence[Scope], words: Sequence[bytes]) -> tuple[Balance, ...]:
     """
     Read how *scopes* stand: of each, what is spent, what is held, and what an operator set.
     """
     return tuple(
-        Standing(
+        Balance(
             effective(scope.caps, read_caps(own)),
             read_amount(spent),
             read_amount(held),
@@ -142,7 +142,7 @@ def read_standings(now: int, scopes: Sequence[Scope], words: Sequence[bytes]) ->
     )
 
 
-def read_statement(tenant: str, words: Sequence[bytes], lines: Sequence[bytes]) -> Statement:
+def read_statement(tenant: str, words: Sequence[bytes], lines: Sequence[bytes]) -> AccountReport:
     """
     Read what an operator sees of one account.
     """
@@ -150,7 +150,7 @@ def read_statement(tenant: str, words: Sequence[bytes], lines: Sequence[bytes]) 
     kind, name, window, number = account.decode().split(":")
     window_us = None if window == "-" else int(window)
 
-    return Statement(
+    return AccountReport(
         tenant=tenant,
         kind=_KINDS[kind],
         name=unquote(name, errors="surrogatepass"),
@@ -163,10 +163,10 @@ def read_statement(tenant: str, words: Sequence[bytes], lines: Sequence[bytes]) 
         window_us=window_us,
         window_ends_unix_us=None if window_us is None else (int(number) + 1) * window_us,
         lines=_in_order(
-            Line(read_place(place), read_amount(sums)) for place, sums in zip(lines[::2], lines[1::2], strict=True)
+            SpendLine(read_place(place), read_amount(sums)) for place, sums in zip(lines[::2], lines[1::2], strict=True)
         ),
     )
 
 
-def _in_order(lines: Iterable[Line]) -> tuple[Line, ...]:
+def _in_order(lines: Iterable[SpendLine]) -> tuple[SpendLine, ...]:
     return tuple(sorted(lines, key=lambda line: (*(-part for part in line.spent), line.place)))

@@ -7,8 +7,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from meshwalk.budgets import Account, Place
-from meshwalk.budgets.account import MOST_LINES, OTHERS
+from meshwalk.budgets import Account, SpendPath
+from meshwalk.budgets.account import MAX_LINES, OTHERS
 from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US, KEPT_IDLE_US, Key
 from meshwalk.budgets.vaults.sqlite.database import PARTS, SUM_COLUMNS, SUMS
 from meshwalk.model import Amount
@@ -41,7 +41,7 @@ class Page:
         self.forget_at = forget_at
         self.places = places
         self.account = account
-        self.entries: list[tuple[Place, Amount]] = []
+        self.entries: list[tuple[SpendPath, Amount]] = []
 
 
 class Accounts:
@@ -128,14 +128,14 @@ class Accounts:
         for place, spent in page.entries:
             if not any(spent) or self._add(page, place, spent):
                 continue
-            if page.places >= MOST_LINES:
+            if page.places >= MAX_LINES:
                 if self._add(page, OTHERS, spent):
                     continue
                 place = OTHERS  # noqa: PLW2901 (as in `budgets.Account`)
             page.places += 1
             self._connection.execute(_ENTER, (*spent, page.row, *place))
 
-    def _add(self, page: Page, place: Place, spent: Amount) -> bool:
+    def _add(self, page: Page, place: SpendPath, spent: Amount) -> bool:
         return self._connection.execute(_ADD, (*spent, page.row, *place)).rowcount > 0
 
 

@@ -27,13 +27,13 @@ Outcome = Any
 Operation = Callable[[S], Outcome]
 
 # A transaction keeps other processes out, so it may not grow without end.
-MOST_AT_ONCE = 256
+MAX_AT_ONCE = 256
 
 # How soon a leader that was cancelled looks whether its thread is done.
 _GLANCE_S = 0.001
 
 
-class Combiner(Generic[S]):
+class BatchExecutor(Generic[S]):
     """
     Do operations in batches.
 
@@ -81,7 +81,7 @@ class Combiner(Generic[S]):
             raise
 
     async def _lead(self, ticket: _Ticket[S]) -> None:
-        tickets, self._queue = self._queue[:MOST_AT_ONCE], self._queue[MOST_AT_ONCE:]
+        tickets, self._queue = self._queue[:MAX_AT_ONCE], self._queue[MAX_AT_ONCE:]
         batch = _Batch(self._run, tickets)
         try:
             await self._see_through(batch)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from meshwalk.model import Amount
-from meshwalk.model.problems import SetupError, VaultAway
+from meshwalk.model.problems import SetupError, VaultUnavailable
 
 
 T = TypeVar("T")
@@ -139,7 +139,7 @@ class Database:
 
     Raises:
         SetupError: If the file cannot be used.
-        VaultAway: If another process does not let go of it.
+        VaultUnavailable: If another process does not let go of it.
     """
 
     def __init__(self, path: Path, *, durable: bool) -> None:
@@ -159,7 +159,7 @@ class Database:
             self._connect(may_make=True)
         except (OSError, sqlite3.Error) as error:
             if is_busy(error):
-                raise VaultAway(self._away(error)) from error
+                raise VaultUnavailable(self._away(error)) from error
             strange = isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_NOTADB
             remedy = _ANOTHER if strange else "name a file in a folder that can be written"
             raise SetupError(f"budgets cannot be kept in {str(path)!r} ({error}); {remedy}") from error
@@ -170,7 +170,7 @@ class Database:
         Keep everyone else from writing, and commit at the end; nothing is written if anything is raised.
 
         Raises:
-            VaultAway: If the file cannot be read or written; the next transaction tries anew.
+            VaultUnavailable: If the file cannot be read or written; the next transaction tries anew.
         """
         try:
             connection = self._connection or self._connect()
@@ -189,7 +189,7 @@ class Database:
         except (OSError, sqlite3.Error, SetupError) as error:
             if not is_busy(error):
                 self.close()
-            raise VaultAway(self._away(error)) from error
+            raise VaultUnavailable(self._away(error)) from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -197,7 +197,7 @@ class Database:
         Read one state of the file, however long that takes, while others write.
 
         Raises:
-            VaultAway: If the file cannot be read.
+            VaultUnavailable: If the file cannot be read.
         """
         try:
             connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
@@ -207,7 +207,7 @@ class Database:
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            raise VaultAway(self._away(error)) from error
+            raise VaultUnavailable(self._away(error)) from error
 
     def close(self) -> None:
         """

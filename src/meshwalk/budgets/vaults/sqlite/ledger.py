@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from meshwalk.budgets import Account, Answer, Hold, Need, Place, Scope, Settlement, Standing, refusal_of
+from meshwalk.budgets import Account, Answer, Balance, Need, Reservation, Scope, Settlement, SpendPath, refusal_of
 from meshwalk.budgets.ledger import KEPT_ID_US, effective, key_of
 from meshwalk.budgets.vaults.base import Claim
 from meshwalk.budgets.vaults.sqlite.accounts import Accounts
@@ -28,7 +28,7 @@ _CAPS = f"SELECT {_PARTS} FROM caps WHERE tenant = ? AND kind = ? AND name = ?" 
 _SET_CAPS = f"REPLACE INTO caps (tenant, kind, name, {_PARTS}) VALUES ({', '.join('?' * (len(PARTS) + 3))})"  # noqa: S608 (our own names)
 
 
-class Books:
+class SqliteLedger:
     """
     Keep accounts, holds and claims, in one transaction at the time *now*; `close` writes what is not written yet.
     """
@@ -40,13 +40,13 @@ class Books:
         self._caps: dict[tuple[str, str, str], Caps | None] = {}
         self._expire()
 
-    def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
+    def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
         Show how *scopes* stand.
         """
         return tuple(map(self._standing, scopes))
 
-    def exchange(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         """
         Settle one hold, then take another, if it fits in all its scopes.
         """
@@ -63,7 +63,7 @@ class Books:
 
         return Answer(None, self.look(hold.scopes))
 
-    def charge(self, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool) -> None:
+    def charge(self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool) -> None:
         """
         Count what was spent without having been held, unless it was or is.
         """
@@ -142,10 +142,10 @@ class Books:
             self._remember(tenant, id_)
         self._do("DELETE FROM holds WHERE expires_at <= ?", self._now)
 
-    def _holds(self, hold: Hold) -> bool:
+    def _holds(self, hold: Reservation) -> bool:
         return bool(self._one("SELECT 1 FROM holds WHERE tenant = ? AND id = ?", hold.scopes[0].tenant, hold.id))
 
-    def _take(self, hold: Hold) -> None:
+    def _take(self, hold: Reservation) -> None:
         amount, pages = hold.need.amount, [self._accounts.draw(key_of(scope, self._now)) for scope in hold.scopes]
         for page in pages:
             page.account.hold(amount)
@@ -165,7 +165,7 @@ class Books:
         Settle what was *held* at what was *spent*; None is its worst case.
         """
         rows, *parts, graph, path = held
-        need, place = Need._make(parts), Place(graph, path)
+        need, place = Need._make(parts), SpendPath(graph, path)
         bounded = tuple(part is not None for part in need)
         spent = need.amount if spent is None else spent
         for row in rows.split(","):
@@ -176,7 +176,7 @@ class Books:
     def _remember(self, tenant: str, id_: str) -> None:
         self._do("REPLACE INTO known (tenant, id, forget_at) VALUES (?, ?, ?)", tenant, id_, self._now + KEPT_ID_US)
 
-    def _standing(self, scope: Scope) -> Standing:
+    def _standing(self, scope: Scope) -> Balance:
         key = key_of(scope, self._now)
         page = self._accounts.find(key)
         resets_in_us = None if scope.window_us is None else (key[4] + 1) * scope.window_us - self._now

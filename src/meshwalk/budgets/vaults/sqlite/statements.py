@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from meshwalk.budgets import Line, Place, Statement
+from meshwalk.budgets import AccountReport, SpendLine, SpendPath
 from meshwalk.budgets.vaults.sqlite.accounts import account_of
 from meshwalk.budgets.vaults.sqlite.database import PARTS, SUM_COLUMNS
 from meshwalk.model import Amount, Caps, ScopeKind
@@ -21,18 +21,20 @@ _DEAREST_FIRST = f"{_LINES} ORDER BY {', '.join(f'{part} DESC' for part in PARTS
 _CAPS = f"SELECT kind, name, {_PARTS} FROM caps WHERE tenant = :tenant"  # noqa: S608 (our own names)
 
 
-def statements(connection: sqlite3.Connection, tenant: str, kind: ScopeKind | None, name: str | None) -> Iterator[Statement]:
+def statements(
+    connection: sqlite3.Connection, tenant: str, kind: ScopeKind | None, name: str | None
+) -> Iterator[AccountReport]:
     """
     Show the accounts of *tenant*.
     """
     chosen = {"tenant": tenant, "kind": kind, "name": name}
     caps = {(of, named): Caps._make(parts) for of, named, *parts in connection.execute(_CAPS, chosen)}
-    lines: dict[int, list[Line]] = {}
+    lines: dict[int, list[SpendLine]] = {}
     for row, graph, path, *spent in connection.execute(_DEAREST_FIRST, chosen):
-        lines.setdefault(row, []).append(Line(Place(graph, path), Amount._make(spent)))
+        lines.setdefault(row, []).append(SpendLine(SpendPath(graph, path), Amount._make(spent)))
     for row, of, named, window_us, number, holds, *totals in connection.execute(_ACCOUNTS, chosen):
         account = account_of(holds, totals)
-        yield Statement(
+        yield AccountReport(
             tenant=tenant,
             kind=of,
             name=named,

@@ -15,16 +15,16 @@ from typing import TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from meshwalk.budgets import Answer, Hold, Place, Scope, Settlement, Standing, Statement
+from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.vaults.base import Claim
-from meshwalk.budgets.vaults.fifo import WaitingRoom
+from meshwalk.budgets.vaults.fifo import FifoWaiters
 from meshwalk.budgets.vaults.memory import in_order
-from meshwalk.budgets.vaults.sqlite.batch_executor import Combiner, Operation, Outcome
+from meshwalk.budgets.vaults.sqlite.batch_executor import BatchExecutor, Operation, Outcome
 from meshwalk.budgets.vaults.sqlite.database import Database
-from meshwalk.budgets.vaults.sqlite.ledger import Books
+from meshwalk.budgets.vaults.sqlite.ledger import SqliteLedger
 from meshwalk.budgets.vaults.sqlite.statements import statements
 from meshwalk.model import Amount, Caps, ScopeKind
-from meshwalk.model.problems import SetupError, VaultAway
+from meshwalk.model.problems import SetupError, VaultUnavailable
 
 
 T = TypeVar("T")
@@ -54,12 +54,12 @@ class SqliteVault:
     look_again_s = (0.02, 0.25)
 
     def __init__(self, database: Database, name: str, risks: tuple[str, ...], clock_us: Callable[[], int]) -> None:
-        self.room = WaitingRoom()
+        self.room = FifoWaiters()
         self.name = name
         self.risks = risks
         self._clock_us = clock_us
         self._database = database
-        self._combiner = Combiner[Books](self._run)
+        self._combiner = BatchExecutor[SqliteLedger](self._run)
         self._readers = CapacityLimiter(1)
         self._closed = False
         # At once for the first time: processes that are started often should sweep too.
@@ -78,36 +78,38 @@ class SqliteVault:
 
         Raises:
             SetupError: If it cannot be used.
-            VaultAway: If another process does not let go of it.
+            VaultUnavailable: If another process does not let go of it.
         """
         database = await to_thread.run_sync(lambda: Database(Path(path).absolute(), durable=durable))
 
         return cls(database, f"sqlite:{path}", () if durable else (_RISK,), clock_us)
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Standing, ...]:
+    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
         Show how *scopes* stand.
         """
         return await self._do(lambda books: books.look(scopes))
 
-    async def exchange(self, settlement: Settlement | None, hold: Hold | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
         """
         Settle one hold and take another.
         """
         return await self._do(lambda books: books.exchange(settlement, hold))
 
-    async def charge(self, id_: str, scopes: Sequence[Scope], spent: Amount, place: Place, *, assumed: bool = False) -> None:
+    async def charge(
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+    ) -> None:
         """
         Count what was spent without a hold, once for each *id_*.
         """
         await self._do(lambda books: books.charge(id_, scopes, spent, place, assumed=assumed))
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[Statement]:
+    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         """
         Show the accounts of *tenant*; however many there are, nobody waits for it to end.
         """
 
-        def read() -> list[Statement]:
+        def read() -> list[AccountReport]:
             with self._database.reading() as connection:
                 return in_order(statements(connection, tenant, kind, name), None, None)
 
@@ -148,15 +150,15 @@ class SqliteVault:
             # In line with all others, so that it is the last.
             await self._combiner.do(_close)
 
-    async def _do(self, operation: Callable[[Books], T]) -> T:
+    async def _do(self, operation: Callable[[SqliteLedger], T]) -> T:
         if self._closed:
-            raise VaultAway(f"the vault {self.name!r} is closed")
+            raise VaultUnavailable(f"the vault {self.name!r} is closed")
 
         return await self._combiner.do(operation)
 
     # ---- in the thread ------------------------------------------------------------------------------------------
 
-    def _run(self, operations: Sequence[Operation[Books]]) -> Sequence[Outcome]:
+    def _run(self, operations: Sequence[Operation[SqliteLedger]]) -> Sequence[Outcome]:
         # Nothing comes after the first that closes.
         asked = [operation for operation in operations if operation is not _close]
         outcomes = self._attempt(asked) if asked else []
@@ -166,24 +168,24 @@ class SqliteVault:
 
         return [*outcomes, *[None] * (len(operations) - len(asked))]
 
-    def _attempt(self, operations: Sequence[Operation[Books]]) -> list[Outcome]:
+    def _attempt(self, operations: Sequence[Operation[SqliteLedger]]) -> list[Outcome]:
         """
         Do *operations* in one transaction; if one of them is at fault, each in its own.
         """
         try:
             return self._together(operations)
-        except VaultAway as away:
+        except VaultUnavailable as away:
             # Each its own, because raising one writes to it.
-            return [VaultAway(str(away)) for _ in operations]
+            return [VaultUnavailable(str(away)) for _ in operations]
         except Exception as fault:  # noqa: BLE001 (it is raised where the operation was asked for)
             if len(operations) > 1:
                 return [outcome for operation in operations for outcome in self._attempt([operation])]
 
             return [SetupError(self._too_much()) if isinstance(fault, OverflowError) else fault]
 
-    def _together(self, operations: Sequence[Operation[Books]]) -> list[Outcome]:
+    def _together(self, operations: Sequence[Operation[SqliteLedger]]) -> list[Outcome]:
         with self._database.transaction() as connection:
-            books = Books(connection, self._clock_us())
+            books = SqliteLedger(connection, self._clock_us())
             outcomes = [operation(books) for operation in operations]
             made = self._made + books.close()
             if made >= SWEEP_EVERY:
@@ -200,7 +202,7 @@ class SqliteVault:
         )
 
 
-def _close(_: Books) -> None:
+def _close(_: SqliteLedger) -> None:
     """
     Stand in line for the end of the vault.
     """
