@@ -13,7 +13,7 @@ import sys
 import grpc
 import grpc.aio
 
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
 
 class Echo:

@@ -17,7 +17,7 @@ import grpc.aio
 import pytest
 
 from harness import Arm, Beside, Compare, Served, at_least, at_most, served
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2, routing_pb2_grpc
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2, routing_pb2_grpc
 from processes import cpu_seconds
 
 

@@ -21,7 +21,7 @@ import grpc.aio
 import pytest
 
 from harness import ROUNDS, Arm, Compare, at_least, middle
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
 from processes import cpu_seconds
 from test_route import QUESTION
 from three_hops import BUDGETS, FEATURES, TEXT

@@ -3,7 +3,7 @@ Generate the Python stubs of `proto/` into `meshwalk.wire.gen`, or check that th
 
 Runs in an environment of its own (`make stubs`, `make test`): stubs refuse a grpcio older than the grpcio-tools that made
 them, so they are made with the oldest we support.  protoc names Python modules by the folders of `proto/`, and a package
-called `meshwalk.v1` would have to lie beside our rooms; the imports are therefore moved below `meshwalk.wire.gen`.
+called `meshwalk.v1beta1` would have to lie beside our rooms; the imports are therefore moved below `meshwalk.wire.gen`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ PROTO = Path(__file__).resolve().parent
 STUBS = PROTO.parent / "src" / "meshwalk" / "wire" / "gen"
 HOME = "meshwalk.wire.gen"
 
-# Both forms that protoc and mypy-protobuf write: `from meshwalk.v1 import x_pb2` and `import meshwalk.v1.x_pb2 as y`.
-_OWN_IMPORT = re.compile(r"^(\s*(?:from|import) )(meshwalk\.v\d+)(?=[. ])", re.MULTILINE)
+# Both forms that protoc and mypy-protobuf write: `from meshwalk.v1beta1 import x_pb2` and `import meshwalk.v1beta1.x_pb2 as y`.
+_OWN_IMPORT = re.compile(r"^(\s*(?:from|import) )(meshwalk\.v\d+(?:(?:alpha|beta)\d+)?)(?=[. ])", re.MULTILINE)
 
 
 def generate(into: Path) -> None:

@@ -30,7 +30,7 @@ from meshwalk.records.templates.message import WIDE
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
 from meshwalk.trace import Request, Scopes, encode
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
 from support.helpers import plan_of
 from support.instructions import finished, instructions, yardstick
 from three_hops import GREAT, LITTLE, PATH, REQUEST, plan

@@ -12,19 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
 from support.serving import desk
 
 
 pytestmark = pytest.mark.anyio
 
 METHODS = [
-    "/meshwalk.v1.RoutingService/Route",
-    "/meshwalk.v1.RoutingService/Decide",
-    "/meshwalk.v1.TraceService/GetTraversal",
-    "/meshwalk.v1.TraceService/ListTraversals",
-    "/meshwalk.v1.GraphService/DescribeGraph",
-    "/meshwalk.v1.RoutingService/Nothing",
+    "/meshwalk.v1beta1.RoutingService/Route",
+    "/meshwalk.v1beta1.RoutingService/Decide",
+    "/meshwalk.v1beta1.TraceService/GetTraversal",
+    "/meshwalk.v1beta1.TraceService/ListTraversals",
+    "/meshwalk.v1beta1.GraphService/DescribeGraph",
+    "/meshwalk.v1beta1.RoutingService/Nothing",
 ]
 
 TEXT = st.text(max_size=12) | st.sampled_from(["user", "task", "proof", "weight", "desk", "\x00", "é" * 400, "x" * 3000])
@@ -122,7 +122,7 @@ async def test_bytes_that_are_no_message(caplog: pytest.LogCaptureFixture) -> No
     What cannot be read is INVALID_ARGUMENT, says why, and leaves nothing in the log.
     """
     async with desk() as (_, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        call: Any = channel.unary_unary("/meshwalk.v1.RoutingService/Route")
+        call: Any = channel.unary_unary("/meshwalk.v1beta1.RoutingService/Route")
         with pytest.raises(grpc.aio.AioRpcError, match=r"request: cannot be read: .*UTF-8") as caught:
             await call(bytes([0x0A, 2, 0xFF, 0xFE]))
 

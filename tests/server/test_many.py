@@ -20,7 +20,7 @@ from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.server.many import MAX_HELD, MAX_HELD_BYTES
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, RpcError
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2, routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
 from support.serving import Gate, Listing, Scripted, desk, saying
 
 
@@ -230,7 +230,7 @@ class TestServer:
         bad = routing_pb2.RouteManyRequest(items=[item(2, "qqqq")]).SerializeToString().replace(b"qqqq", b"q\xff\xfeq")
         async with desk() as (_, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             method: Any = channel.stream_stream(
-                "/meshwalk.v1.RoutingService/RouteMany", response_deserializer=routing_pb2.RouteManyResponse.FromString
+                "/meshwalk.v1beta1.RoutingService/RouteMany", response_deserializer=routing_pb2.RouteManyResponse.FromString
             )
             call = method()
             await call.write(good + bad)
@@ -350,7 +350,7 @@ async def test_any_bytes() -> None:
     seen: set[int] = set()
     async with desk() as (_, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         method: Any = channel.stream_stream(
-            "/meshwalk.v1.RoutingService/RouteMany", response_deserializer=routing_pb2.RouteManyResponse.FromString
+            "/meshwalk.v1beta1.RoutingService/RouteMany", response_deserializer=routing_pb2.RouteManyResponse.FromString
         )
         call = method()
         for _ in range(300):

@@ -216,7 +216,7 @@ class TestDetail:
         A number that this server does not know is no detail.
         """
         async with desk() as (client, _):
-            from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+            from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
             request = routing_pb2.RouteRequest(detail=9)  # type: ignore[arg-type]
             with pytest.raises(RequestError, match="detail: is 9"):

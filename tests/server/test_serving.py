@@ -159,7 +159,7 @@ class TestReflection:
         """
         async with desk() as (_, server), channel_to(server) as channel:
             stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
-            asked = iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol="meshwalk.v1.RouteRequest")])
+            asked = iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol="meshwalk.v1beta1.RouteRequest")])
             replies = [reply async for reply in stub.ServerReflectionInfo(asked)]
 
         assert replies[0].file_descriptor_response.file_descriptor_proto

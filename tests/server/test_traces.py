@@ -205,7 +205,7 @@ class TestListTraversals:
         """
         A number that this server does not know is no outcome.
         """
-        from meshwalk.wire.gen.meshwalk.v1 import trace_pb2
+        from meshwalk.wire.gen.meshwalk.v1beta1 import trace_pb2
 
         async with stored(tmp_path) as (client, _):
             request = trace_pb2.ListTraversalsRequest(outcome=17)  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ from meshwalk.trace import (
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes, forms, graphs, replies, values
 from meshwalk.wire.convert import hops as packing
-from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
 from meshwalk.wire.types import AccountInfo, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
 from support.helpers import plan_of, words_of
 from support.serving import DESK, saying

@@ -49,7 +49,7 @@ from meshwalk.wire.errors import (
     unpack_error,
     unpack_failure,
 )
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
 
 TARGET = "127.0.0.1:50051"

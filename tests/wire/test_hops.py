@@ -16,7 +16,7 @@ from meshwalk.trace import Decision, Replied, Usage
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes, records, values
 from meshwalk.wire.convert import hops as packing
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2, traversal_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, traversal_pb2
 from support.helpers import WalkPair, words_of
 from support.records import (
     Script,

@@ -13,7 +13,7 @@ from meshwalk.plan import Plan
 from meshwalk.trace import CompactCall, CompactTrace, Reply, Traversal, View
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 from support.helpers import plan_of
 from support.randomly import plans
 from support.sayings import SESSIONS, SEVERAL, walks_of

@@ -21,7 +21,7 @@ from meshwalk.server.auth import Operator
 from meshwalk.server.calls import Context, answers
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
-from meshwalk.wire.gen.meshwalk.v1 import budget_pb2, budget_pb2_grpc
+from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, budget_pb2_grpc
 
 
 DEFAULT_PAGE = 50

@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from meshwalk.model.problems import MeshwalkError, RequestError, Violation
 from meshwalk.server.lenient_decode import Unreadable
 from meshwalk.wire import errors
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
 
 _log = logging.getLogger(__name__)

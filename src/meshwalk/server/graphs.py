@@ -7,7 +7,7 @@ from __future__ import annotations
 from meshwalk.server.calls import Context, answers
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
-from meshwalk.wire.gen.meshwalk.v1 import graph_pb2, graph_pb2_grpc
+from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2, graph_pb2_grpc
 
 
 class Graphs(graph_pb2_grpc.GraphServiceServicer):

@@ -25,7 +25,7 @@ from meshwalk.server.calls import Context, failure_of, remaining, traceparent, w
 from meshwalk.server.lenient_decode import Unreadable
 from meshwalk.server.partial_decode import Undecodable, salvaged
 from meshwalk.wire import convert
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
 
 # How many items of a stream are held at a time, and how many bytes of results: past either nothing is read.

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from meshwalk.server.lenient_decode import Unreadable
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
 
 _Item = routing_pb2.RouteManyRequest.Item

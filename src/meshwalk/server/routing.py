@@ -16,7 +16,7 @@ from meshwalk.server.registry import MeshRegistry, ServedMesh
 from meshwalk.trace import Began, Commit, Entry, Granted, PrefixJudged, Request, Wish
 from meshwalk.walk import Phase, Walk
 from meshwalk.wire import convert
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2, routing_pb2_grpc
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
 from meshwalk.wire.types import AnswerDelta, Committed, Detail, HopFinished, HopStarted
 
 

@@ -27,7 +27,7 @@ from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
 from meshwalk.server.traces import Traces
 from meshwalk.wire.address import checked_address
-from meshwalk.wire.gen.meshwalk.v1 import (
+from meshwalk.wire.gen.meshwalk.v1beta1 import (
     budget_pb2,
     budget_pb2_grpc,
     graph_pb2,

@@ -17,7 +17,7 @@ from meshwalk.server.registry import MeshRegistry
 from meshwalk.trace import Outcome, Scopes, Traversal
 from meshwalk.wire import convert
 from meshwalk.wire.errors import NotFound
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2, trace_pb2, trace_pb2_grpc
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, trace_pb2, trace_pb2_grpc
 from meshwalk.wire.types import PlanRef, Summary
 
 

@@ -19,7 +19,7 @@ from meshwalk.trace import Form, Message, Outcome, Request
 from meshwalk.wire import convert
 from meshwalk.wire.address import checked_address
 from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated, unpack_error
-from meshwalk.wire.gen.meshwalk.v1 import (
+from meshwalk.wire.gen.meshwalk.v1beta1 import (
     budget_pb2,
     budget_pb2_grpc,
     common_pb2,

@@ -41,7 +41,7 @@ from meshwalk.model.problems import (
     Violation,
     WalkStopped,
 )
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
 
 DOMAIN = "meshwalk"

@@ -22,7 +22,7 @@ from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.trace import Form, Message, Request
 from meshwalk.wire import convert
 from meshwalk.wire.errors import RpcError, unanswered, unpack_error, unpack_failure
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 from meshwalk.wire.request_builder import request_of, seconds_of
 from meshwalk.wire.types import Detail, Routed
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.records.templates import Path, Template, Text
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
 
 SIZES = st.integers(0, 300) | st.integers(16_000, 17_000) | st.integers(0, (1 << 35) - 1)

@@ -15,7 +15,7 @@ from meshwalk.wire.convert.values import (
     unpack_caps,
     unpack_time,
 )
-from meshwalk.wire.gen.meshwalk.v1 import budget_pb2 as wire
+from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2 as wire
 from meshwalk.wire.types import AccountInfo, AccountPage
 
 

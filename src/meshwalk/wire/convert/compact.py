@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from meshwalk.records.templates import Path, Template, Text, calls_of, open_outputs, summed, unpacked
 from meshwalk.trace import CompactTrace, Traversal
 from meshwalk.wire.convert.hops import Prototypes
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 
 
 def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.RouteResponse) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from meshwalk.model.problems import MeshwalkError, RequestError, Violation
 from meshwalk.trace import Form, ResponseFormat, Tool
 from meshwalk.wire.convert.values import Words
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 
 
 FORMATS: Words[Literal["json_object", "json_schema"], common.ResponseFormatKind.ValueType] = Words(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from meshwalk.records.templates import opening
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 
 
 def pack_item(seq: int, request: routing.RouteRequest, timeout_us: int | None, traceparent: str) -> bytes:

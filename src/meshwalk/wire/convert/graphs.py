@@ -38,7 +38,7 @@ from meshwalk.wire.convert.values import (
     unpack_plan,
     unpack_value,
 )
-from meshwalk.wire.gen.meshwalk.v1 import graph_pb2 as wire
+from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2 as wire
 from meshwalk.wire.types import (
     AttributeInfo,
     BackendInfo,

@@ -34,8 +34,8 @@ from meshwalk.wire.convert.values import (
     unpack_usage,
     unpack_values,
 )
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
-from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
+from meshwalk.wire.gen.meshwalk.v1beta1 import traversal_pb2 as wire
 
 
 HOP_STATUSES: Words[HopStatus, wire.HopStatus.ValueType] = Words(

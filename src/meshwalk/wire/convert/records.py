@@ -33,9 +33,9 @@ from meshwalk.wire.convert.values import (
     unpack_usage,
     unpack_values,
 )
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
-from meshwalk.wire.gen.meshwalk.v1 import trace_pb2 as trace
-from meshwalk.wire.gen.meshwalk.v1 import traversal_pb2 as wire
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
+from meshwalk.wire.gen.meshwalk.v1beta1 import trace_pb2 as trace
+from meshwalk.wire.gen.meshwalk.v1beta1 import traversal_pb2 as wire
 from meshwalk.wire.types import Record, Summary
 
 

@@ -23,7 +23,7 @@ from meshwalk.wire.convert.values import (
     unpack_tool_calls,
     unpack_usage,
 )
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 from meshwalk.wire.types import AnswerDelta, Committed, Detail, Event, HopFinished, HopStarted, Routed
 
 

@@ -24,8 +24,8 @@ from meshwalk.wire.convert.values import (
     unpack_scopes,
     unpack_values,
 )
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 from meshwalk.wire.types import Detail
 
 

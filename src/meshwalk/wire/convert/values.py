@@ -17,8 +17,8 @@ from meshwalk.model.problems import MeshwalkError, RequestError, Violation
 from meshwalk.model.signals import Section
 from meshwalk.plan import Plan
 from meshwalk.trace import Basis, Message, Outcome, Scopes, ToolCall, Traversal, Usage
-from meshwalk.wire.gen.meshwalk.v1 import common_pb2 as common
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as routing
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 from meshwalk.wire.types import Detail, PlanRef
 
 

@@ -5,7 +5,7 @@ What a server serves: its graphs, and what a caller may send to them."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from meshwalk.wire.gen.meshwalk.v1 import graph_pb2 as _graph_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2 as _graph_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as meshwalk_dot_v1_dot_routing__pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as meshwalk_dot_v1beta1_dot_routing__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in meshwalk/v1/routing_pb2_grpc.py depends on'
+        + ' but the generated code in meshwalk/v1beta1/routing_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -46,24 +46,24 @@ class RoutingServiceStub(object):
             channel: A grpc.Channel.
         """
         self.Route = channel.unary_unary(
-                '/meshwalk.v1.RoutingService/Route',
-                request_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteResponse.FromString,
+                '/meshwalk.v1beta1.RoutingService/Route',
+                request_serializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteResponse.FromString,
                 _registered_method=True)
         self.RouteStream = channel.unary_stream(
-                '/meshwalk.v1.RoutingService/RouteStream',
-                request_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteStreamRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteStreamResponse.FromString,
+                '/meshwalk.v1beta1.RoutingService/RouteStream',
+                request_serializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteStreamRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteStreamResponse.FromString,
                 _registered_method=True)
         self.RouteMany = channel.stream_stream(
-                '/meshwalk.v1.RoutingService/RouteMany',
-                request_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteManyRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteManyResponse.FromString,
+                '/meshwalk.v1beta1.RoutingService/RouteMany',
+                request_serializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteManyRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteManyResponse.FromString,
                 _registered_method=True)
         self.Decide = channel.unary_unary(
-                '/meshwalk.v1.RoutingService/Decide',
-                request_serializer=meshwalk_dot_v1_dot_routing__pb2.DecideRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_routing__pb2.DecideResponse.FromString,
+                '/meshwalk.v1beta1.RoutingService/Decide',
+                request_serializer=meshwalk_dot_v1beta1_dot_routing__pb2.DecideRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_routing__pb2.DecideResponse.FromString,
                 _registered_method=True)
 
 
@@ -121,29 +121,29 @@ def add_RoutingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Route': grpc.unary_unary_rpc_method_handler(
                     servicer.Route,
-                    request_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteResponse.SerializeToString,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteResponse.SerializeToString,
             ),
             'RouteStream': grpc.unary_stream_rpc_method_handler(
                     servicer.RouteStream,
-                    request_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteStreamRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteStreamResponse.SerializeToString,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteStreamRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteStreamResponse.SerializeToString,
             ),
             'RouteMany': grpc.stream_stream_rpc_method_handler(
                     servicer.RouteMany,
-                    request_deserializer=meshwalk_dot_v1_dot_routing__pb2.RouteManyRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_routing__pb2.RouteManyResponse.SerializeToString,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteManyRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_routing__pb2.RouteManyResponse.SerializeToString,
             ),
             'Decide': grpc.unary_unary_rpc_method_handler(
                     servicer.Decide,
-                    request_deserializer=meshwalk_dot_v1_dot_routing__pb2.DecideRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_routing__pb2.DecideResponse.SerializeToString,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_routing__pb2.DecideRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_routing__pb2.DecideResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'meshwalk.v1.RoutingService', rpc_method_handlers)
+            'meshwalk.v1beta1.RoutingService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('meshwalk.v1.RoutingService', rpc_method_handlers)
+    server.add_registered_method_handlers('meshwalk.v1beta1.RoutingService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -175,9 +175,9 @@ class RoutingService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1.RoutingService/Route',
-            meshwalk_dot_v1_dot_routing__pb2.RouteRequest.SerializeToString,
-            meshwalk_dot_v1_dot_routing__pb2.RouteResponse.FromString,
+            '/meshwalk.v1beta1.RoutingService/Route',
+            meshwalk_dot_v1beta1_dot_routing__pb2.RouteRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_routing__pb2.RouteResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -202,9 +202,9 @@ class RoutingService(object):
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/meshwalk.v1.RoutingService/RouteStream',
-            meshwalk_dot_v1_dot_routing__pb2.RouteStreamRequest.SerializeToString,
-            meshwalk_dot_v1_dot_routing__pb2.RouteStreamResponse.FromString,
+            '/meshwalk.v1beta1.RoutingService/RouteStream',
+            meshwalk_dot_v1beta1_dot_routing__pb2.RouteStreamRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_routing__pb2.RouteStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -229,9 +229,9 @@ class RoutingService(object):
         return grpc.experimental.stream_stream(
             request_iterator,
             target,
-            '/meshwalk.v1.RoutingService/RouteMany',
-            meshwalk_dot_v1_dot_routing__pb2.RouteManyRequest.SerializeToString,
-            meshwalk_dot_v1_dot_routing__pb2.RouteManyResponse.FromString,
+            '/meshwalk.v1beta1.RoutingService/RouteMany',
+            meshwalk_dot_v1beta1_dot_routing__pb2.RouteManyRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_routing__pb2.RouteManyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -256,9 +256,9 @@ class RoutingService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1.RoutingService/Decide',
-            meshwalk_dot_v1_dot_routing__pb2.DecideRequest.SerializeToString,
-            meshwalk_dot_v1_dot_routing__pb2.DecideResponse.FromString,
+            '/meshwalk.v1beta1.RoutingService/Decide',
+            meshwalk_dot_v1beta1_dot_routing__pb2.DecideRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_routing__pb2.DecideResponse.FromString,
             options,
             channel_credentials,
             insecure,

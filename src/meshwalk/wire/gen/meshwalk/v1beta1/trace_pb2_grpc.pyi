@@ -5,7 +5,7 @@ Looking back: the records of walks."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from meshwalk.wire.gen.meshwalk.v1 import trace_pb2 as _trace_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import trace_pb2 as _trace_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

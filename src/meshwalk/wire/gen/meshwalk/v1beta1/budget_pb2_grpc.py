@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from meshwalk.wire.gen.meshwalk.v1 import budget_pb2 as meshwalk_dot_v1_dot_budget__pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2 as meshwalk_dot_v1beta1_dot_budget__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in meshwalk/v1/budget_pb2_grpc.py depends on'
+        + ' but the generated code in meshwalk/v1beta1/budget_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,14 +37,14 @@ class BudgetServiceStub(object):
             channel: A grpc.Channel.
         """
         self.ListBudgets = channel.unary_unary(
-                '/meshwalk.v1.BudgetService/ListBudgets',
-                request_serializer=meshwalk_dot_v1_dot_budget__pb2.ListBudgetsRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_budget__pb2.ListBudgetsResponse.FromString,
+                '/meshwalk.v1beta1.BudgetService/ListBudgets',
+                request_serializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsResponse.FromString,
                 _registered_method=True)
         self.SetBudget = channel.unary_unary(
-                '/meshwalk.v1.BudgetService/SetBudget',
-                request_serializer=meshwalk_dot_v1_dot_budget__pb2.SetBudgetRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_budget__pb2.SetBudgetResponse.FromString,
+                '/meshwalk.v1beta1.BudgetService/SetBudget',
+                request_serializer=meshwalk_dot_v1beta1_dot_budget__pb2.SetBudgetRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_budget__pb2.SetBudgetResponse.FromString,
                 _registered_method=True)
 
 
@@ -75,19 +75,19 @@ def add_BudgetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'ListBudgets': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBudgets,
-                    request_deserializer=meshwalk_dot_v1_dot_budget__pb2.ListBudgetsRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_budget__pb2.ListBudgetsResponse.SerializeToString,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsResponse.SerializeToString,
             ),
             'SetBudget': grpc.unary_unary_rpc_method_handler(
                     servicer.SetBudget,
-                    request_deserializer=meshwalk_dot_v1_dot_budget__pb2.SetBudgetRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_budget__pb2.SetBudgetResponse.SerializeToString,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_budget__pb2.SetBudgetRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_budget__pb2.SetBudgetResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'meshwalk.v1.BudgetService', rpc_method_handlers)
+            'meshwalk.v1beta1.BudgetService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('meshwalk.v1.BudgetService', rpc_method_handlers)
+    server.add_registered_method_handlers('meshwalk.v1beta1.BudgetService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -110,9 +110,9 @@ class BudgetService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1.BudgetService/ListBudgets',
-            meshwalk_dot_v1_dot_budget__pb2.ListBudgetsRequest.SerializeToString,
-            meshwalk_dot_v1_dot_budget__pb2.ListBudgetsResponse.FromString,
+            '/meshwalk.v1beta1.BudgetService/ListBudgets',
+            meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -137,9 +137,9 @@ class BudgetService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1.BudgetService/SetBudget',
-            meshwalk_dot_v1_dot_budget__pb2.SetBudgetRequest.SerializeToString,
-            meshwalk_dot_v1_dot_budget__pb2.SetBudgetResponse.FromString,
+            '/meshwalk.v1beta1.BudgetService/SetBudget',
+            meshwalk_dot_v1beta1_dot_budget__pb2.SetBudgetRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_budget__pb2.SetBudgetResponse.FromString,
             options,
             channel_credentials,
             insecure,

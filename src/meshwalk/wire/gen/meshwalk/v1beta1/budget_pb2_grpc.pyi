@@ -5,7 +5,7 @@ Who spent what: the accounts of shared budgets, as an operator sees them."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from meshwalk.wire.gen.meshwalk.v1 import budget_pb2 as _budget_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2 as _budget_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

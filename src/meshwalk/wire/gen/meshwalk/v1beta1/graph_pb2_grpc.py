@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from meshwalk.wire.gen.meshwalk.v1 import trace_pb2 as meshwalk_dot_v1_dot_trace__pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2 as meshwalk_dot_v1beta1_dot_graph__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,15 +18,15 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in meshwalk/v1/trace_pb2_grpc.py depends on'
+        + ' but the generated code in meshwalk/v1beta1/graph_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class TraceServiceStub(object):
-    """Reads the records of walks.  A server that keeps none answers FAILED_PRECONDITION.
+class GraphServiceStub(object):
+    """Tells of the graphs that a server serves.
     """
 
     def __init__(self, channel):
@@ -35,63 +35,63 @@ class TraceServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.GetTraversal = channel.unary_unary(
-                '/meshwalk.v1.TraceService/GetTraversal',
-                request_serializer=meshwalk_dot_v1_dot_trace__pb2.GetTraversalRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_trace__pb2.GetTraversalResponse.FromString,
+        self.ListGraphs = channel.unary_unary(
+                '/meshwalk.v1beta1.GraphService/ListGraphs',
+                request_serializer=meshwalk_dot_v1beta1_dot_graph__pb2.ListGraphsRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_graph__pb2.ListGraphsResponse.FromString,
                 _registered_method=True)
-        self.ListTraversals = channel.unary_unary(
-                '/meshwalk.v1.TraceService/ListTraversals',
-                request_serializer=meshwalk_dot_v1_dot_trace__pb2.ListTraversalsRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_trace__pb2.ListTraversalsResponse.FromString,
+        self.DescribeGraph = channel.unary_unary(
+                '/meshwalk.v1beta1.GraphService/DescribeGraph',
+                request_serializer=meshwalk_dot_v1beta1_dot_graph__pb2.DescribeGraphRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_graph__pb2.DescribeGraphResponse.FromString,
                 _registered_method=True)
 
 
-class TraceServiceServicer(object):
-    """Reads the records of walks.  A server that keeps none answers FAILED_PRECONDITION.
+class GraphServiceServicer(object):
+    """Tells of the graphs that a server serves.
     """
 
-    def GetTraversal(self, request, context):
-        """Returns one record, whole.
+    def ListGraphs(self, request, context):
+        """Lists them, in the order they were given to the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListTraversals(self, request, context):
-        """Lists records, newest first.
+    def DescribeGraph(self, request, context):
+        """Describes one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
 
-def add_TraceServiceServicer_to_server(servicer, server):
+def add_GraphServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GetTraversal': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetTraversal,
-                    request_deserializer=meshwalk_dot_v1_dot_trace__pb2.GetTraversalRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_trace__pb2.GetTraversalResponse.SerializeToString,
+            'ListGraphs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGraphs,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_graph__pb2.ListGraphsRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_graph__pb2.ListGraphsResponse.SerializeToString,
             ),
-            'ListTraversals': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListTraversals,
-                    request_deserializer=meshwalk_dot_v1_dot_trace__pb2.ListTraversalsRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_trace__pb2.ListTraversalsResponse.SerializeToString,
+            'DescribeGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeGraph,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_graph__pb2.DescribeGraphRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_graph__pb2.DescribeGraphResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'meshwalk.v1.TraceService', rpc_method_handlers)
+            'meshwalk.v1beta1.GraphService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('meshwalk.v1.TraceService', rpc_method_handlers)
+    server.add_registered_method_handlers('meshwalk.v1beta1.GraphService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
-class TraceService(object):
-    """Reads the records of walks.  A server that keeps none answers FAILED_PRECONDITION.
+class GraphService(object):
+    """Tells of the graphs that a server serves.
     """
 
     @staticmethod
-    def GetTraversal(request,
+    def ListGraphs(request,
             target,
             options=(),
             channel_credentials=None,
@@ -104,9 +104,9 @@ class TraceService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1.TraceService/GetTraversal',
-            meshwalk_dot_v1_dot_trace__pb2.GetTraversalRequest.SerializeToString,
-            meshwalk_dot_v1_dot_trace__pb2.GetTraversalResponse.FromString,
+            '/meshwalk.v1beta1.GraphService/ListGraphs',
+            meshwalk_dot_v1beta1_dot_graph__pb2.ListGraphsRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_graph__pb2.ListGraphsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -118,7 +118,7 @@ class TraceService(object):
             _registered_method=True)
 
     @staticmethod
-    def ListTraversals(request,
+    def DescribeGraph(request,
             target,
             options=(),
             channel_credentials=None,
@@ -131,9 +131,9 @@ class TraceService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1.TraceService/ListTraversals',
-            meshwalk_dot_v1_dot_trace__pb2.ListTraversalsRequest.SerializeToString,
-            meshwalk_dot_v1_dot_trace__pb2.ListTraversalsResponse.FromString,
+            '/meshwalk.v1beta1.GraphService/DescribeGraph',
+            meshwalk_dot_v1beta1_dot_graph__pb2.DescribeGraphRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_graph__pb2.DescribeGraphResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from meshwalk.wire.gen.meshwalk.v1 import graph_pb2 as meshwalk_dot_v1_dot_graph__pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import trace_pb2 as meshwalk_dot_v1beta1_dot_trace__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,15 +18,15 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in meshwalk/v1/graph_pb2_grpc.py depends on'
+        + ' but the generated code in meshwalk/v1beta1/trace_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class GraphServiceStub(object):
-    """Tells of the graphs that a server serves.
+class TraceServiceStub(object):
+    """Reads the records of walks.  A server that keeps none answers FAILED_PRECONDITION.
     """
 
     def __init__(self, channel):
@@ -35,63 +35,63 @@ class GraphServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.ListGraphs = channel.unary_unary(
-                '/meshwalk.v1.GraphService/ListGraphs',
-                request_serializer=meshwalk_dot_v1_dot_graph__pb2.ListGraphsRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_graph__pb2.ListGraphsResponse.FromString,
+        self.GetTraversal = channel.unary_unary(
+                '/meshwalk.v1beta1.TraceService/GetTraversal',
+                request_serializer=meshwalk_dot_v1beta1_dot_trace__pb2.GetTraversalRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_trace__pb2.GetTraversalResponse.FromString,
                 _registered_method=True)
-        self.DescribeGraph = channel.unary_unary(
-                '/meshwalk.v1.GraphService/DescribeGraph',
-                request_serializer=meshwalk_dot_v1_dot_graph__pb2.DescribeGraphRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1_dot_graph__pb2.DescribeGraphResponse.FromString,
+        self.ListTraversals = channel.unary_unary(
+                '/meshwalk.v1beta1.TraceService/ListTraversals',
+                request_serializer=meshwalk_dot_v1beta1_dot_trace__pb2.ListTraversalsRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_trace__pb2.ListTraversalsResponse.FromString,
                 _registered_method=True)
 
 
-class GraphServiceServicer(object):
-    """Tells of the graphs that a server serves.
+class TraceServiceServicer(object):
+    """Reads the records of walks.  A server that keeps none answers FAILED_PRECONDITION.
     """
 
-    def ListGraphs(self, request, context):
-        """Lists them, in the order they were given to the server.
+    def GetTraversal(self, request, context):
+        """Returns one record, whole.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def DescribeGraph(self, request, context):
-        """Describes one.
+    def ListTraversals(self, request, context):
+        """Lists records, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
 
-def add_GraphServiceServicer_to_server(servicer, server):
+def add_TraceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ListGraphs': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListGraphs,
-                    request_deserializer=meshwalk_dot_v1_dot_graph__pb2.ListGraphsRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_graph__pb2.ListGraphsResponse.SerializeToString,
+            'GetTraversal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraversal,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_trace__pb2.GetTraversalRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_trace__pb2.GetTraversalResponse.SerializeToString,
             ),
-            'DescribeGraph': grpc.unary_unary_rpc_method_handler(
-                    servicer.DescribeGraph,
-                    request_deserializer=meshwalk_dot_v1_dot_graph__pb2.DescribeGraphRequest.FromString,
-                    response_serializer=meshwalk_dot_v1_dot_graph__pb2.DescribeGraphResponse.SerializeToString,
+            'ListTraversals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTraversals,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_trace__pb2.ListTraversalsRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_trace__pb2.ListTraversalsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'meshwalk.v1.GraphService', rpc_method_handlers)
+            'meshwalk.v1beta1.TraceService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('meshwalk.v1.GraphService', rpc_method_handlers)
+    server.add_registered_method_handlers('meshwalk.v1beta1.TraceService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
-class GraphService(object):
-    """Tells of the graphs that a server serves.
+class TraceService(object):
+    """Reads the records of walks.  A server that keeps none answers FAILED_PRECONDITION.
     """
 
     @staticmethod
-    def ListGraphs(request,
+    def GetTraversal(request,
             target,
             options=(),
             channel_credentials=None,
@@ -104,9 +104,9 @@ class GraphService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1.GraphService/ListGraphs',
-            meshwalk_dot_v1_dot_graph__pb2.ListGraphsRequest.SerializeToString,
-            meshwalk_dot_v1_dot_graph__pb2.ListGraphsResponse.FromString,
+            '/meshwalk.v1beta1.TraceService/GetTraversal',
+            meshwalk_dot_v1beta1_dot_trace__pb2.GetTraversalRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_trace__pb2.GetTraversalResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -118,7 +118,7 @@ class GraphService(object):
             _registered_method=True)
 
     @staticmethod
-    def DescribeGraph(request,
+    def ListTraversals(request,
             target,
             options=(),
             channel_credentials=None,
@@ -131,9 +131,9 @@ class GraphService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1.GraphService/DescribeGraph',
-            meshwalk_dot_v1_dot_graph__pb2.DescribeGraphRequest.SerializeToString,
-            meshwalk_dot_v1_dot_graph__pb2.DescribeGraphResponse.FromString,
+            '/meshwalk.v1beta1.TraceService/ListTraversals',
+            meshwalk_dot_v1beta1_dot_trace__pb2.ListTraversalsRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_trace__pb2.ListTraversalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

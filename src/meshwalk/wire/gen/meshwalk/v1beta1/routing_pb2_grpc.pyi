@@ -5,7 +5,7 @@ Asking: one request, one walk over a graph, one answer."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from meshwalk.wire.gen.meshwalk.v1 import routing_pb2 as _routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as _routing_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
