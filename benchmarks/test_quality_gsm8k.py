@@ -15,7 +15,7 @@ from harness import Compare, at_least, at_most
 from meshwalk.loader import load_graph
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.review.evaluate import Evaluation, evaluate
-from support.halves import GSM8K_BEST, QUALITY, THRIFT, Figures, Goal, fitted
+from thresholds import GSM8K_BEST, QUALITY, THRIFT, Figures, Goal, fitted
 
 
 ROOT = Path(__file__).resolve().parents[1]

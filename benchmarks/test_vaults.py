@@ -14,11 +14,11 @@ import pytest
 import redis.asyncio
 
 from harness import Compare, each_awaited
+from harness.redis_server import RedisServer
 from meshwalk.budgets import Need, Reservation, Scope, Settlement
 from meshwalk.budgets.vaults import Vault
 from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.model import Amount, Caps
-from support.servers.redis import RedisServer
 
 
 SCOPES = (

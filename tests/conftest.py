@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.files import ROOT, Golden
 
-ROOT = Path(__file__).resolve().parents[1]
 
 # They assert like tests, so they should fail like them, with both sides shown.
-pytest.register_assert_rewrite("support.vaulting", "support.budgeting")
+pytest.register_assert_rewrite("tests.budgets.vault_contract", "tests.budgets.vault_machine", "tests.engine.shared_budgets")
 
 # Long enough for a busy machine, short enough to see a wait that should have been awaited.
 BLOCKED_SECONDS = 5.0
-
-Golden = Callable[[Path, str], None]
 
 # The same examples in every run, however busy the machine, so that a run that fails fails again.  New ones are looked for
 # with `make unit ARGS=--hypothesis-profile=explore`.
@@ -60,13 +58,6 @@ def graphs() -> Path:
     Give the folder of graphs that ship.
     """
     return ROOT / "graphs"
-
-
-def shipped(folder: Path) -> list[Path]:
-    """
-    List the graphs in *folder*, without the cases that stand beside them.
-    """
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(".cases.yaml"))
 
 
 @pytest.fixture

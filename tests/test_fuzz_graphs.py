@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import ROOT, shipped
 from meshwalk.loader import read_graph
 from meshwalk.loader.yaml.document import plain, read_document
 from meshwalk.model.problems import GraphError, Problem, render
 from meshwalk.plan import Plan, examine
+from tests.support.files import ROOT, shipped
 
 
 SOUND = [*shipped(ROOT / "graphs"), *shipped(ROOT / "tests" / "graphs" / "good")]

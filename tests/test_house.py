@@ -248,6 +248,18 @@ class TestModules:
 
         assert [] == mute
 
+    def test_benchmarks_import_nothing_from_tests(self) -> None:
+        """
+        Tests may use what benchmarks are made of, and never the other way.
+        """
+        importing = [
+            str(path.relative_to(ROOT))
+            for path in sorted((ROOT / "benchmarks").rglob("*.py"))
+            if re.search(r"^\s*(from|import) (tests|conftest|support)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+        ]
+
+        assert [] == importing
+
 
 class TestFiles:
     # Names are put together here, so that this file may itself be looked at.

@@ -31,8 +31,8 @@ from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
 from meshwalk.trace import Request, Scopes, encode
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
-from support.helpers import plan_of
-from support.instructions import finished, instructions, yardstick
+from tests.support.instruction_counts import finished, instructions, yardstick
+from tests.support.plans import plan_of
 from three_hops import GREAT, LITTLE, PATH, REQUEST, plan
 
 

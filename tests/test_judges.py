@@ -18,7 +18,7 @@ from meshwalk.engine import Engine
 from meshwalk.loader import read_cases
 from meshwalk.plan import Plan, examine, restore
 from meshwalk.trace import Facts, Message, Reply, Request, Usage
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

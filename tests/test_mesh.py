@@ -20,8 +20,8 @@ from meshwalk.model.problems import BackendFailed, RequestError, SetupError
 from meshwalk.plan import Plan
 from meshwalk.records.store import TraceReader
 from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, ToolCall, Traversal
-from support.helpers import plan_of
-from support.tokenized import WORDS, trained
+from tests.support.plans import plan_of
+from tests.support.tokenizer import WORDS, trained
 
 
 pytestmark = pytest.mark.anyio

@@ -23,6 +23,7 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from harness.redis_server import RedisServer
 from meshwalk.budgets import AccountReport
 from meshwalk.budgets.vaults import open_vault
 from meshwalk.mesh import Mesh
@@ -30,9 +31,8 @@ from meshwalk.model.problems import BudgetContended, BudgetExceeded, MeshwalkErr
 from meshwalk.records.store import TraceReader
 from meshwalk.wire.client import Client
 from meshwalk.wire.errors import RpcError
-from support.helpers import plan_of
-from support.servers.model import ModelServer, model_server
-from support.servers.redis import RedisServer
+from tests.acceptance.model_server import ModelServer, model_server
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

@@ -19,8 +19,8 @@ from meshwalk.plan import Plan, compile_plan, restore
 from meshwalk.review.evaluate import evaluate
 from meshwalk.review.replay import replay
 from meshwalk.trace import Message, Request, Traversal, decode, encode
-from support.classifying import GIVEN, WRITES, service, weights_of, weights_text
-from support.helpers import plan_of
+from tests.support.classifiers import GIVEN, WRITES, service, weights_of, weights_text
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,9 @@ def graph(node: str) -> str:
     return f"{BACKENDS}nodes:\n  intake: {{role: classifier, {node}}}\n{ANSWERS}{LATE if 'late' in node else ''}"
 
 
-PYTHON = plan_of(graph(f'use: python, function: "support.classifying:judge", {WRITES}, deadline: 50ms, {BY_TOPIC}, {ON_ERROR}'))
+PYTHON = plan_of(
+    graph(f'use: python, function: "tests.support.classifiers:judge", {WRITES}, deadline: 50ms, {BY_TOPIC}, {ON_ERROR}')
+)
 
 
 class Listing:
@@ -101,7 +103,7 @@ class TestPython:
         """
         Without `on_error` the walk fails, and says at which node and of what.
         """
-        plan = plan_of(graph(f'use: python, function: "support.classifying:judge", {WRITES}, {BY_TOPIC}'))
+        plan = plan_of(graph(f'use: python, function: "tests.support.classifiers:judge", {WRITES}, {BY_TOPIC}'))
         async with Mesh(plan) as mesh:
             with pytest.raises(BackendFailed, match="node 'intake': try later") as caught:
                 await mesh.route("busy")
@@ -112,7 +114,7 @@ class TestPython:
         """
         A node that says nothing of time has a second, which counts in the bounds of the graph.
         """
-        plan = plan_of(graph(f'use: python, function: "support.classifying:judge", {WRITES}, {BY_TOPIC}'))
+        plan = plan_of(graph(f'use: python, function: "tests.support.classifiers:judge", {WRITES}, {BY_TOPIC}'))
 
         assert 1_000_000 == plan.node("intake").node.deadline_us
         assert 1_000_000 == plan.bounds.stated_us.value
@@ -285,7 +287,7 @@ class TestSeveral:
         """
         Two classifiers may give one signal; a guard behind both reads it, and one behind only another is told of at check.
         """
-        judge = f'{{role: classifier, use: python, function: "support.classifying:judge", {WRITES}, next: join}}'
+        judge = f'{{role: classifier, use: python, function: "tests.support.classifiers:judge", {WRITES}, next: join}}'
         nodes = (
             'intake: {role: classifier, use: features, next: [{to: one, when: "signals.complexity > 0.5"}, {to: two}]}',
             f"one: {judge}",

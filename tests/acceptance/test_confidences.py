@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import Run, run
+from tests.cli.conftest import Run, run
 
 
 __all__ = ["run"]

@@ -12,13 +12,13 @@ from itertools import product, takewhile
 
 import pytest
 
-from conftest import ROOT, shipped
 from meshwalk.cases import CaseResult, run_cases
 from meshwalk.loader import load_graph
 from meshwalk.loader.casebook import Case, Expectation, Script, Scripted
 from meshwalk.model import Amount, Budget, Graph, Node, ScopeKind, Value, signals
 from meshwalk.plan import NodePlan, Plan, compile_plan
 from meshwalk.trace import Message, Scopes
+from tests.support.files import ROOT, shipped
 
 
 pytestmark = pytest.mark.anyio

@@ -25,7 +25,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from conftest import Golden
 from meshwalk.backends.cache import CacheBackend
 from meshwalk.budgets.vaults import DEFAULT_TENANT, MemoryVault
 from meshwalk.engine.limiter import BackendLimiter
@@ -40,11 +39,22 @@ from meshwalk.server import serve
 from meshwalk.trace import Message, Request, Scopes, Traversal, decode, encode
 from meshwalk.walk.attempts import Pick, Refused, Waiting
 from meshwalk.wire.client import AnswerDelta, Client, Routed
-from support.faults import PROMPT, Books, Scenario, Step, given_text, nobody, read_scenarios, told, told_of_servers
-from support.faulty_answers import all_heard
-from support.faulty_script import VERBS, script
-from support.servers.faulty import FaultyServer, faulty_servers
-from support.serving import Listing
+from tests.acceptance.fault_scenarios import (
+    PROMPT,
+    Books,
+    Scenario,
+    Step,
+    given_text,
+    nobody,
+    read_scenarios,
+    told,
+    told_of_servers,
+)
+from tests.support.backends import Listing
+from tests.support.faulty_answers import all_heard
+from tests.support.faulty_script import VERBS, script
+from tests.support.faulty_server import FaultyServer, faulty_servers
+from tests.support.files import Golden
 
 
 pytestmark = pytest.mark.anyio

@@ -22,7 +22,7 @@ from meshwalk.review.replay import replay, replay_all
 from meshwalk.server import serve
 from meshwalk.trace import Call, Message, Request, Traversal, Wish
 from meshwalk.wire.client import Client
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from meshwalk.backends.outcomes import load_outcomes
 from meshwalk.loader import load_graph
 from meshwalk.plan import compile_plan
-from support.halves import GSM8K_BEST, QUALITY, THRIFT, Figures, Fitted, Goal, fitted, half_of
+from thresholds import GSM8K_BEST, QUALITY, THRIFT, Figures, Fitted, Goal, fitted, half_of
 
 
 pytestmark = pytest.mark.anyio

@@ -18,9 +18,9 @@ import pytest
 from meshwalk.model import Limits
 from meshwalk.records.store import TraceReader
 from meshwalk.review.replay import replay_all
-from support.pattern_ways import DOWN, GRAPHS, HARD, JSON, LONG, STRICT, WAYS
-from support.patterns import Door, Play, Script, Stage, Way, staged
-from support.servers.pattern import Says
+from tests.acceptance.pattern_cases import DOWN, GRAPHS, HARD, JSON, LONG, STRICT, WAYS
+from tests.acceptance.pattern_server import Says
+from tests.acceptance.pattern_stage import Door, Play, Script, Stage, Way, staged
 
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from meshwalk.backends.local import LocalBackend
 from meshwalk.model import LocalSpec, Sampling
 from meshwalk.model.problems import RefusedByModel, SetupError, Span
 from meshwalk.trace import Message
-from support.servers.chat import streamed
+from tests.backends.chat_endpoint import streamed
 
 
 THREADS = Path("/proc/self/task")

@@ -12,7 +12,7 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import PythonSpec
 from meshwalk.model.problems import BackendError, Malformed, RateLimited, SetupError, Span
 from meshwalk.trace import Message, Reply, Timing, TokenProbabilities, ToolCall, Usage
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from meshwalk.backends.roles import extract
 from meshwalk.model import Sampling, SimulatedSpec
 from meshwalk.model.problems import BackendError, ErrorClass, SetupError, Span
 from meshwalk.trace import Message, Piece, Usage
-from support.servers.chat import streamed
+from tests.backends.chat_endpoint import streamed
 
 
 pytestmark = pytest.mark.anyio

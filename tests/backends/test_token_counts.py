@@ -13,8 +13,8 @@ from meshwalk.backends.token_counts import count_inputs
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.checks import worst_case
 from meshwalk.trace import Facts, Form, Message, ResponseFormat, Tool, ToolCall
-from support.helpers import plan_of
-from support.tokenized import trained
+from tests.support.plans import plan_of
+from tests.support.tokenizer import trained
 
 
 PLAN = plan_of("""

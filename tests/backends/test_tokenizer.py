@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.model.problems import SetupError
-from support.tokenized import trained
+from tests.support.tokenizer import trained
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """
 Many accounts: windows, leases, ids, and how long anything is kept.
 
-What all vaults share is in `vaulting`; the law is in `test_law`.
+The contract of all vaults is in `vault_contract`; the law is in `test_law`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import pytest
 from meshwalk.budgets import Answer, Balance, Ledger, Need, Scope, Settlement, SpendPath
 from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US, KEPT_ID_US, KEPT_IDLE_US, effective, key_of
 from meshwalk.model import Amount, Caps
-from support.vaulting import BEGINNING_US as NOW
-from support.vaulting import HOUR, SECOND, hold_of, session, spent
+from tests.budgets.vault_contract import hold_of, session, spent
+from tests.budgets.vault_machine import BEGINNING_US as NOW
+from tests.budgets.vault_machine import HOUR, SECOND
 
 
 WINDOWED = Scope("ada", "session", "w", HOUR, Caps(cost_nano_usd=10))

@@ -12,7 +12,7 @@ from meshwalk.cases import CaseResult, Failure, coverage, run_cases
 from meshwalk.loader import read_cases
 from meshwalk.loader.casebook import EdgeName
 from meshwalk.plan import Plan
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 PLAN = plan_of("""\

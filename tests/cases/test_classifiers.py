@@ -11,7 +11,7 @@ import pytest
 from meshwalk.cases import CaseResult, run_cases
 from meshwalk.loader import read_cases
 from meshwalk.model.problems import GraphError
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

@@ -24,7 +24,7 @@ from meshwalk.model.signals import Kind, everywhere, visible
 from meshwalk.plan import Plan, examine
 from meshwalk.trace import Attempt, Failed, Granted, Replied, Reserve, View
 from meshwalk.walk import Phase, Walk
-from support.helpers import NO_LIMITS, began
+from tests.support.walks import NO_LIMITS, began
 
 
 HEAD = """

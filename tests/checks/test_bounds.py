@@ -21,8 +21,8 @@ from meshwalk.model import DONE, Edge, Graph, Node, Price, Sampling, SimulatedSp
 from meshwalk.model.problems import Overloaded, Span
 from meshwalk.plan import Plan
 from meshwalk.trace import Reply, Traversal, Usage
-from support.helpers import plan_of
-from support.randomly import REASONS, Worst, plans, requests
+from tests.support.plans import plan_of
+from tests.support.random_plans import REASONS, Worst, plans, requests
 
 
 SPAN = Span("g.yaml", 1, 1)

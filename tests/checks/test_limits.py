@@ -11,7 +11,7 @@ import pytest
 from meshwalk.loader import read_graph
 from meshwalk.model.problems import Problem
 from meshwalk.plan import examine
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 TEXT = """\

@@ -17,8 +17,8 @@ from meshwalk.model.problems import InputTooLarge
 from meshwalk.plan import Plan
 from meshwalk.trace import Facts, Message, Request
 from meshwalk.walk.admission import Admission
-from support.helpers import plan_of
-from support.randomly import plans
+from tests.support.plans import plan_of
+from tests.support.random_plans import plans
 
 
 TEXT = """

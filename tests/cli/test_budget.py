@@ -11,12 +11,12 @@ from typing import Any
 import anyio
 import pytest
 
-from cli import test_serve
-from cli.conftest import DESK, Run
-from cli.test_serve import serving
 from meshwalk.budgets import Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.vaults import open_vault
 from meshwalk.model import Amount, Caps
+from tests.cli import test_serve
+from tests.cli.conftest import DESK, Run
+from tests.cli.test_serve import serving
 
 
 KEY = "correct-horse"

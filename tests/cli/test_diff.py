@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.conftest import DESK, Run
+from tests.cli.conftest import DESK, Run
 
 
 class TestDiff:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import Run
 from meshwalk import draw
 from meshwalk.loader import load_graph
 from meshwalk.loader.schema.export import cases_schema, json_schema
+from tests.cli.conftest import Run
 
 
 class TestDraw:

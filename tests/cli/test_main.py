@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import Run
 from meshwalk.model.problems import ProtocolError
+from tests.cli.conftest import Run
 
 
 COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "route", "evaluate", "traces", "replay")

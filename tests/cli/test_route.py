@@ -11,9 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from cli.conftest import Run
 from meshwalk.backends import ChatRequest
 from meshwalk.trace import Reply, ToolCall
+from tests.cli.conftest import Run
 
 
 async def wish(request: ChatRequest) -> Reply:

@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import pytest
 
-from cli.conftest import DESK, Ran, Run
+from tests.cli.conftest import DESK, Ran, Run
 
 
 COMMAND = (sys.executable, "-m", "meshwalk")

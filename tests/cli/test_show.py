@@ -12,8 +12,8 @@ from meshwalk.cli.shapes import record_document
 from meshwalk.cli.show import hops_table, trace_table
 from meshwalk.records.hops import hops_of
 from meshwalk.trace import Attempt, Replied, Traversal, Usage
-from support.helpers import WalkPair
-from support.records import attempt, classified, granted, triage, walked
+from tests.support.records import attempt, classified, granted, triage, walked
+from tests.support.walks import WalkPair
 
 
 PLAN = triage()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import Run
-from conftest import shipped
+from tests.cli.conftest import Run
+from tests.support.files import shipped
 
 
 CASES = """\

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from cli.conftest import Run
+from tests.cli.conftest import Run
 
 
 Change = Callable[[dict[str, Any]], None]

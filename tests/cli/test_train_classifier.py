@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Run
 from meshwalk.model.weights import read_weights
-from support.teaching import taught, written
+from tests.cli.conftest import Run
+from tests.support.training_data import taught, written
 
 
 GRAPH = """\

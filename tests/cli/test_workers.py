@@ -15,10 +15,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cli.conftest import DESK, Run
-from cli.test_serve import ran, serving_beside
 from meshwalk.records.store import TraceReader
 from meshwalk.wire.client import Client, NotFound
+from tests.cli.conftest import DESK, Run
+from tests.cli.test_serve import ran, serving_beside
 
 
 pytestmark = pytest.mark.anyio

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Golden
 from meshwalk.draw import dot, mermaid
 from meshwalk.loader import load_graph
 from meshwalk.model import Graph
+from tests.support.files import Golden
 
 
 FOLDER = Path(__file__).resolve().parents[1] / "graphs"

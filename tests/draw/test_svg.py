@@ -19,7 +19,8 @@ from meshwalk.draw.arrows import arrows
 from meshwalk.loader import load_graph
 from meshwalk.model import Graph
 from meshwalk.trace import Failed, Traversal
-from support.helpers import WalkPair, began, plan_of, traversal_of
+from tests.support.plans import plan_of
+from tests.support.walks import WalkPair, began, traversal_of
 
 
 FOLDER = Path(__file__).resolve().parents[1] / "graphs"

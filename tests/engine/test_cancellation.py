@@ -19,8 +19,8 @@ from meshwalk.model.problems import BackendFailed, Malformed
 from meshwalk.server import serve
 from meshwalk.trace import Message, Outcome, Reply
 from meshwalk.wire.client import Client
-from support.budgeting import SURE, Bench, asking
-from support.helpers import plan_of
+from tests.engine.shared_budgets import SURE, Bench, asking
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

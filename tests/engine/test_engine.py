@@ -29,7 +29,7 @@ from meshwalk.plan import Plan
 from meshwalk.records.hops import hops_of
 from meshwalk.trace import Message, Outcome, Reply, Request, Traversal, Usage, decode, encode
 from meshwalk.walk import Walk
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

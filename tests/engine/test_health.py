@@ -12,7 +12,7 @@ from meshwalk.engine import Engine, limiters
 from meshwalk.model.problems import Unreachable
 from meshwalk.review.replay import replay
 from meshwalk.trace import Message, Reply, Request, Traversal, decode, encode
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,8 @@ from meshwalk.engine import Walked
 from meshwalk.engine.walk_budget import WalkBudget
 from meshwalk.model.problems import Unreachable
 from meshwalk.records.hops import hops_of
-from support.helpers import plan_of
-from support.streaming import Bench, Streamer, pieces, walked, whole
+from tests.support.plans import plan_of
+from tests.support.streaming import Bench, Streamer, pieces, walked, whole
 
 
 pytestmark = pytest.mark.anyio

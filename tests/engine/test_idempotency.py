@@ -19,7 +19,7 @@ from meshwalk.model.problems import Malformed, RequestError, RequestInProgress, 
 from meshwalk.plan import Plan
 from meshwalk.trace import Entry, Outcome, Replied, Request, Scopes, Traversal, Wish
 from meshwalk.walk import Walk
-from support.budgeting import PARIS, PLAN, SURE, UNSURE, Clock, Script, Scripted, SlowVault, asking, shared
+from tests.engine.shared_budgets import PARIS, PLAN, SURE, UNSURE, Clock, Script, Scripted, SlowVault, asking, shared
 
 
 pytestmark = pytest.mark.anyio

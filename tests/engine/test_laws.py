@@ -18,8 +18,8 @@ from meshwalk.model import Budget, Caps, Limits, ScopeKind
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.review.replay import replay
 from meshwalk.trace import Message, Outcome, Request, Scopes, Traversal, decode, encode
-from support.budgeting import NOTHING, STEPS, Clock, Drawn, SlowVault, Step, totals
-from support.randomly import plans
+from tests.engine.shared_budgets import NOTHING, STEPS, Clock, Drawn, SlowVault, Step, totals
+from tests.support.random_plans import plans
 
 
 KINDS: tuple[ScopeKind, ...] = ("session", "workflow", "tenant")

@@ -10,10 +10,10 @@ import time
 import anyio
 import pytest
 
-from loader.reading import HEAD, read_sound
 from meshwalk.engine.limiter import BackendLimiter, Lease, limiters
 from meshwalk.model import Breaker, Endpoint, OpenAISpec, SimulatedSpec, Traffic
 from meshwalk.model.problems import BackendError, Overloaded, RateLimited, Span, Unreachable
+from tests.loader.reading import HEAD, read_sound
 
 
 SPAN = Span("test.yaml", 1, 1)

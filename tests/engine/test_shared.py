@@ -17,8 +17,21 @@ from meshwalk.model.problems import BudgetContended, BudgetExceeded, Overloaded
 from meshwalk.plan import Plan
 from meshwalk.review.replay import replay
 from meshwalk.trace import Began, Call, Granted, Message, Replied, Reply, Request, Reserve, Scopes, Usage, decode, encode
-from support.budgeting import LARGE, NOTHING, PARIS, SMALL, SURE, Bench, Clock, Scripted, SlowVault, asking, plus, shared
-from support.helpers import plan_of
+from tests.engine.shared_budgets import (
+    LARGE,
+    NOTHING,
+    PARIS,
+    SMALL,
+    SURE,
+    Bench,
+    Clock,
+    Scripted,
+    SlowVault,
+    asking,
+    plus,
+    shared,
+)
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

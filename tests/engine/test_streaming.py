@@ -11,8 +11,8 @@ from anyio.lowlevel import checkpoint
 from meshwalk.model.problems import Unreachable
 from meshwalk.records.hops import hops_of
 from meshwalk.trace import Outcome, Reply, Usage
-from support.helpers import plan_of
-from support.streaming import Bench, Streamer, Whole, pieces, walked, whole
+from tests.support.plans import plan_of
+from tests.support.streaming import Bench, Streamer, Whole, pieces, walked, whole
 
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,21 @@ from meshwalk.model import Amount, Caps, Limits
 from meshwalk.model.problems import BudgetContended, BudgetExceeded, Malformed, Overloaded, Unreachable
 from meshwalk.trace import Entry, Outcome, Replied, Reply, Usage, Wish
 from meshwalk.walk import Walk
-from support.budgeting import NOTHING, PARIS, PLAN, SMALL, SURE, UNSURE, Bench, Clock, Script, SlowVault, asking, plus, shared
+from tests.engine.shared_budgets import (
+    NOTHING,
+    PARIS,
+    PLAN,
+    SMALL,
+    SURE,
+    UNSURE,
+    Bench,
+    Clock,
+    Script,
+    SlowVault,
+    asking,
+    plus,
+    shared,
+)
 
 
 pytestmark = pytest.mark.anyio

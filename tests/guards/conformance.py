@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from guards.textproto import Message, Value, parse
 from meshwalk.guards import Expr, GuardFault, GuardFaults, check, compile_test, evaluate
 from meshwalk.guards.tree import worded
 from meshwalk.model import Value as Known
 from meshwalk.model.signals import Kind, Signal
+from tests.guards.textproto import Message, Value, parse
 
 
 # Why a test is left out, by the construct that the checker names; the first that fits counts.

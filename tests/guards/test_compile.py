@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from guards.guard_samples import SLOTS, VISIBLE, contexts, trees
 from meshwalk.guards import check, compile_test, evaluate
 from meshwalk.guards.tree import Expr
 from meshwalk.model import Value
+from tests.guards.guard_samples import SLOTS, VISIBLE, contexts, trees
 
 
 def _run(text: str, **known: Value) -> bool | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from guards.conformance import MIXED, REASONS, UNKNOWN, run_file, run_text
-from guards.textproto import parse
+from tests.guards.conformance import MIXED, REASONS, UNKNOWN, run_file, run_text
+from tests.guards.textproto import parse
 
 
 # How many tests of each file are run today.  Fewer would mean that the language has lost something.

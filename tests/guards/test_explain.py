@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from guards.guard_samples import OPEN, VISIBLE, contexts, trees
 from meshwalk.guards import Explanation, Expr, check, evaluate, explain
 from meshwalk.model import Value
+from tests.guards.guard_samples import OPEN, VISIBLE, contexts, trees
 
 
 def _explain(text: str, **known: Value) -> Explanation:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from guards.guard_samples import VISIBLE, signals
 from meshwalk.guards import GuardFault, GuardFaults, check
 from meshwalk.model.signals import Kind, Signal
+from tests.guards.guard_samples import VISIBLE, signals
 
 
 def _faults(text: str) -> tuple[GuardFault, ...]:

@@ -10,10 +10,10 @@ from typing import get_args
 
 import pytest
 
-from guards.guard_samples import SLOTS, VISIBLE
 from meshwalk.guards import Checked, GuardFaults, check, compile_test, evaluate
 from meshwalk.guards.tree import Arithmetic, Comparison, Connective, Expr, TextTest, parts
 from meshwalk.model import Value
+from tests.guards.guard_samples import SLOTS, VISIBLE
 
 
 # `request.team`, `signals.depth` and `hop.small.agree` have no value.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guards.guard_samples import OPEN, VISIBLE, trees
 from meshwalk.guards import Expr, GuardFault, GuardFaults, canonical, check
+from tests.guards.guard_samples import OPEN, VISIBLE, trees
 
 
 CODES = {

@@ -18,11 +18,11 @@ from cel_expr_python import cel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guards.guard_samples import OPEN, SLOTS, contexts, trees
 from meshwalk.guards import Expr, canonical, check, compile_test
 from meshwalk.guards.tokens import Sort, Token, tokenise
 from meshwalk.model import Value
 from meshwalk.model.signals import Kind
+from tests.guards.guard_samples import OPEN, SLOTS, contexts, trees
 
 
 Context = Mapping[str, Value | None]

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guards.guard_samples import OPEN, SLOTS
 from meshwalk.guards import Run, check, compile_test, runs
 from meshwalk.model import Value
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan
-from support.helpers import plan_of
+from tests.guards.guard_samples import OPEN, SLOTS
+from tests.support.plans import plan_of
 
 
 NODE = plan_of(

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.guard_samples import VISIBLE, contexts, trees
 from meshwalk.guards.check import check
 from meshwalk.guards.evaluate import evaluate
 from meshwalk.guards.suppose import FALSE, LACKING, OWED, TRUE, Supposition, outcomes, reads
 from meshwalk.guards.tree import Expr
 from meshwalk.model import Value
+from tests.guards.guard_samples import VISIBLE, contexts, trees
 
 
 SLOTS = sorted({signal.slot for signal in VISIBLE.values() if signal.optional})

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import pytest
 
-from guards.guard_samples import VISIBLE
 from meshwalk.guards import GuardFaults, check, syntax
 from meshwalk.guards.syntax import Apply, Form, Leaf, Refused, checker, shape, typed_shape
 from meshwalk.guards.tokens import tokenise
 from meshwalk.model.signals import Kind
+from tests.guards.guard_samples import VISIBLE
 
 
 class _Contrary:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
-from loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound
 from meshwalk.loader import load_graph, read_graph
 from meshwalk.loader.schema.budgets import BudgetShape
 from meshwalk.model import Budget, Caps, Graph, Limits
 from meshwalk.plan import compile_plan, restore
-from support.tokenized import trained
+from tests.loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound
+from tests.support.files import ROOT
+from tests.support.tokenizer import trained
 
 
 SHARED = ROOT / "tests" / "graphs" / "good" / "shared-budgets.yaml"

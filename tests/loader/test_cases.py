@@ -9,12 +9,12 @@ from textwrap import dedent
 
 import pytest
 
-from loader.reading import places
 from meshwalk.loader import cases_path, load_cases, load_graph, read_cases, read_graph
 from meshwalk.loader.casebook import Case, EdgeName, Scripted, Taking
 from meshwalk.model import Amount, Limits
 from meshwalk.model.problems import GraphError, Problem, SetupError, Span
 from meshwalk.trace import Message, Scopes, Usage
+from tests.loader.reading import places
 
 
 GRAPH = read_graph(

@@ -24,7 +24,7 @@ from meshwalk.loader.schema.cases import (
     ReplyShape,
 )
 from meshwalk.model.problems import GraphError, Problem, render
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 PLAN = plan_of("""\

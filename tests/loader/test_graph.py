@@ -13,7 +13,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound, with_node
 from meshwalk.loader import load_graph, read_graph
 from meshwalk.model import (
     Attribute,
@@ -34,6 +33,7 @@ from meshwalk.model import (
 )
 from meshwalk.model.problems import GraphError, SetupError, Span
 from meshwalk.plan import compile_plan, examine, restore
+from tests.loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound, with_node
 
 
 GOOD = Path(__file__).resolve().parents[1] / "graphs" / "good" / "support-desk.yaml"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.reading import BACKENDS, HEAD, NODES, places, read, with_node
 from meshwalk.loader.schema.backends import BACKEND_SHAPES
 from meshwalk.loader.schema.graph import NODE_SHAPES, USE_SHAPES
 from meshwalk.loader.values import RESERVED, why_no_identifier
 from meshwalk.model.problems import in_file_order
+from tests.loader.reading import BACKENDS, HEAD, NODES, places, read, with_node
 
 
 _SHAPES = [*NODE_SHAPES.values(), *(shape for uses in USE_SHAPES.values() for shape in uses.values())]

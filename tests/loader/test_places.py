@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Golden
 from meshwalk.loader import load_graph, source_lines
 from meshwalk.loader.messages.faults import _KINDS_OF_WORD
 from meshwalk.model.problems import GraphError, Problem, render
 from meshwalk.plan import Plan, examine
+from tests.support.files import Golden
 
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Golden
-from loader.reading import BACKENDS, HEAD, NODES, places, read_sound
 from meshwalk.loader import load_graph, source_lines
 from meshwalk.loader.messages import prices as price_faults
 from meshwalk.loader.prices import PriceTable, read_table
 from meshwalk.model import Graph, Price
 from meshwalk.model.problems import GraphError, Problem, in_file_order, render
 from meshwalk.plan import compile_plan, restore
+from tests.loader.reading import BACKENDS, HEAD, NODES, places, read_sound
+from tests.support.files import Golden
 
 
 TABLES = Path(__file__).parent / "tables"

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from conftest import shipped
 from meshwalk.loader import read_graph
 from meshwalk.loader.fit import Part, fit
 from meshwalk.loader.schema.backends import BACKEND_SHAPES
@@ -22,6 +21,7 @@ from meshwalk.loader.schema.graph import NODE_SHAPES, USE_SHAPES, AttributeShape
 from meshwalk.loader.schema.shape import Shape
 from meshwalk.loader.yaml.document import Scalar, Series, Table, plain, read_document
 from meshwalk.model.problems import Problem, Span
+from tests.support.files import shipped
 
 
 ROOT = Path(__file__).resolve().parents[2]

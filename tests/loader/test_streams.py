@@ -8,7 +8,7 @@ import pytest
 
 from meshwalk.loader import read_graph
 from meshwalk.plan import compile_plan, examine, restore
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 GRAPH = """

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound, with_node
 from meshwalk.loader import load_graph
 from meshwalk.model import AnyBackendSpec, Backoff, Breaker, Endpoint, OpenAISpec, Traffic
 from meshwalk.model.problems import GraphError
 from meshwalk.model.signals import Kind, everywhere
 from meshwalk.plan import compile_plan, restore
+from tests.loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound, with_node
 
 
 GOOD = Path(__file__).resolve().parents[1] / "graphs" / "good" / "endpoints.yaml"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model.weights import FEATURES, Embedding, Head, NoWeights, Scaling, Weights, read_weights, write_weights
-from support.classifying import weights_of, weights_text
+from tests.support.classifiers import weights_of, weights_text
 
 
 EMBEDDING = Embedding("wordllama", "0.4.0", 4)

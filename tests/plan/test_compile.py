@@ -17,7 +17,8 @@ from meshwalk.model.problems import GraphError
 from meshwalk.plan import compile_plan, examine, restore, with_thresholds
 from meshwalk.trace import Facts, Reserve
 from meshwalk.walk import Walk
-from support.helpers import began, plan_of
+from tests.support.plans import plan_of
+from tests.support.walks import began
 
 
 TEXT = """

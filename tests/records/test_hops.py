@@ -9,8 +9,9 @@ from meshwalk.model import Amount, Caps
 from meshwalk.plan import Plan
 from meshwalk.records.hops import VERDICTS, Assembly, Hop, considered, hops_of
 from meshwalk.trace import Cancelled, Denied, Granted, Replied, TimedOut, Timing, Traversal, Usage, View
-from support.helpers import NO_LIMITS, WalkPair, began, plan_of, traversal_of
-from support.records import (
+from tests.support.plans import plan_of
+from tests.support.random_records import traversals
+from tests.support.records import (
     Script,
     answered,
     attempt,
@@ -25,7 +26,7 @@ from support.records import (
     triage,
     walked,
 )
-from support.strategies import traversals
+from tests.support.walks import NO_LIMITS, WalkPair, began, traversal_of
 
 
 ALL = (answered, climbed, refused, failed, cancelled, denied, retry_denied)

@@ -13,7 +13,7 @@ import pytest
 from meshwalk.model.problems import SetupError
 from meshwalk.review.confidences import Judged, NodeArea, about, of_file, of_nodes
 from meshwalk.review.evaluate import evaluate
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 GRAPH = """

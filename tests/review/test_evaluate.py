@@ -17,7 +17,7 @@ from meshwalk.model.problems import SetupError
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.review.evaluate import Evaluation, Interval, _interval, _percentiles, evaluate
 from meshwalk.trace import Outcome, Traversal
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

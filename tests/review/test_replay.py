@@ -13,8 +13,8 @@ from meshwalk.plan import Plan
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.review.replay import explain_decision, replay, replay_all
 from meshwalk.trace import Decision, Finish, Granted, Outcome, Replied, Traversal, View, decode, encode
-from support.helpers import WalkPair, plan_of
-from support.records import (
+from tests.support.plans import plan_of
+from tests.support.records import (
     TRIAGE,
     Script,
     answered,
@@ -30,6 +30,7 @@ from support.records import (
     triage,
     walked,
 )
+from tests.support.walks import WalkPair
 
 
 ALL = (answered, climbed, refused, failed, cancelled, denied, retry_denied)

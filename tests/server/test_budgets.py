@@ -26,8 +26,8 @@ from meshwalk.model.problems import (
 from meshwalk.plan import Plan
 from meshwalk.server import Operator, serve
 from meshwalk.wire.client import AccountPage, Client, Unauthenticated
-from support.helpers import plan_of
-from support.serving import Gate, Scripted, raising, saying
+from tests.support.backends import Gate, Scripted, raising, saying
+from tests.support.plans import plan_of
 
 
 pytestmark = pytest.mark.anyio

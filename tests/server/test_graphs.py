@@ -14,8 +14,8 @@ from meshwalk.model.problems import RequestError
 from meshwalk.server import serve
 from meshwalk.wire.client import Client, NotFound
 from meshwalk.wire.types import AttributeInfo, BackendInfo, BudgetInfo, EdgeInfo, ThresholdInfo
-from support.helpers import plan_of
-from support.serving import ALONE, DESK, desk
+from tests.support.plans import plan_of
+from tests.support.service import ALONE, DESK, desk
 
 
 SHARED = plan_of("""

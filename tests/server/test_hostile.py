@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
-from support.serving import desk
+from tests.support.service import desk
 
 
 pytestmark = pytest.mark.anyio

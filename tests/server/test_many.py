@@ -21,7 +21,8 @@ from meshwalk.server.many import MAX_HELD, MAX_HELD_BYTES
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, RpcError
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
-from support.serving import Gate, Listing, Scripted, desk, saying
+from tests.support.backends import Gate, Listing, Scripted, saying
+from tests.support.service import desk
 
 
 pytestmark = pytest.mark.anyio

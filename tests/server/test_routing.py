@@ -28,8 +28,10 @@ from meshwalk.server import serve
 from meshwalk.trace import Form, Message, Outcome, Reply, ResponseFormat, Tool, ToolCall, Usage
 from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, Routed
 from meshwalk.wire.errors import Internal, NotFound, RpcError
-from support.helpers import plan_of, words_of
-from support.serving import ALONE, DESK, Gate, Listing, Scripted, desk, raising, saying
+from tests.support.backends import Gate, Listing, Scripted, raising, saying
+from tests.support.plans import plan_of
+from tests.support.records import words_of
+from tests.support.service import ALONE, DESK, desk
 
 
 pytestmark = pytest.mark.anyio

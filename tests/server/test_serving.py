@@ -18,7 +18,8 @@ from meshwalk.server import Server, serve
 from meshwalk.server.serving import SERVICES
 from meshwalk.trace import Outcome
 from meshwalk.wire.client import Client, RpcError
-from support.serving import ALONE, DESK, Gate, Listing, desk, saying
+from tests.support.backends import Gate, Listing, saying
+from tests.support.service import ALONE, DESK, desk
 
 
 pytestmark = pytest.mark.anyio

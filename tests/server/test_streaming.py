@@ -14,9 +14,9 @@ from meshwalk.mesh import Mesh
 from meshwalk.model.problems import BackendFailed, Unreachable
 from meshwalk.server import serve
 from meshwalk.wire.client import AnswerDelta, Client, Committed, Event, HopFinished, HopStarted, Routed
-from support.helpers import plan_of
-from support.serving import Listing
-from support.streaming import Step, Streamer, pieces, whole
+from tests.support.backends import Listing
+from tests.support.plans import plan_of
+from tests.support.streaming import Step, Streamer, pieces, whole
 
 
 pytestmark = pytest.mark.anyio

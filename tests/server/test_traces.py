@@ -18,8 +18,9 @@ from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, NotFound
-from support.helpers import words_of
-from support.serving import ALONE, DESK, Scripted, desk, saying
+from tests.support.backends import Scripted, saying
+from tests.support.records import words_of
+from tests.support.service import ALONE, DESK, desk
 
 
 pytestmark = pytest.mark.anyio

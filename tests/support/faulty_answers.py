@@ -20,7 +20,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.lowlevel import checkpoint
 
-from support.faulty_script import Act, Seen
+from tests.support.faulty_script import Act, Seen
 
 
 # How long a byte of a drip takes: short beside any deadline, so that it is the deadline that ends the call.

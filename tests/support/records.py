@@ -10,6 +10,7 @@ from typing import Any
 
 from meshwalk.model import Amount, Caps
 from meshwalk.plan import Plan
+from meshwalk.records.hops import Hop
 from meshwalk.trace import (
     Attempt,
     Cancelled,
@@ -24,7 +25,8 @@ from meshwalk.trace import (
     Usage,
     View,
 )
-from support.helpers import NO_LIMITS, WalkPair, began, plan_of, traversal_of
+from tests.support.plans import plan_of
+from tests.support.walks import NO_LIMITS, WalkPair, began, traversal_of
 
 
 TRIAGE = """
@@ -249,3 +251,17 @@ def number_of(traversal_id: str) -> int:
     Return the number that *traversal_id* was made from.
     """
     return int(traversal_id, 16)
+
+
+# All that a hop says, whether it is kept or put together when it is asked for.
+HOP_FIELDS = tuple(slot.removeprefix("_") for slot in Hop.__slots__ if slot != "_leg")
+
+
+def words_of(hop: Hop) -> dict[str, object]:
+    """
+    Return all that *hop* says, to compare it with another.
+    """
+    return {
+        name: [(edge.to, edge.guard, edge.verdict) for edge in hop.considered] if name == "considered" else getattr(hop, name)
+        for name in HOP_FIELDS
+    }

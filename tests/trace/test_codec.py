@@ -28,7 +28,7 @@ from meshwalk.trace import (
     decode,
     encode,
 )
-from support.strategies import traversals
+from tests.support.random_records import traversals
 
 
 def said(traversal: Traversal) -> dict[str, Any]:

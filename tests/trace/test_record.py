@@ -33,7 +33,7 @@ from meshwalk.trace import (
     total_usage,
     weakest,
 )
-from support.strategies import traversals
+from tests.support.random_records import traversals
 
 
 def record(*entries: Entry, finish: Finish = Finish(Outcome.ANSWERED, 1)) -> Traversal:

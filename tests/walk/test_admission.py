@@ -13,7 +13,7 @@ from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.problems import DeadlineExpired, InputTooLarge, RequestError
 from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool, ToolCall
 from meshwalk.walk.admission import Admission
-from support.helpers import plan_of
+from tests.support.plans import plan_of
 
 
 ADMISSION = Admission(

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Golden
 from meshwalk.model import Limits, Sampling
 from meshwalk.model.problems import ProtocolError
 from meshwalk.plan import Plan
@@ -30,8 +29,10 @@ from meshwalk.trace import (
     View,
 )
 from meshwalk.walk import Phase, Walk
-from support.helpers import NO_LIMITS, WalkPair, began, plan_of
-from support.transcripts import replayed
+from tests.support.files import Golden
+from tests.support.plans import plan_of
+from tests.support.walks import NO_LIMITS, WalkPair, began
+from tests.walk.transcript_stage import replayed
 
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))

@@ -14,7 +14,7 @@ from meshwalk.model.problems import RequestError
 from meshwalk.server import serve
 from meshwalk.wire.client import Client
 from meshwalk.wire.request_builder import seconds_of
-from support.serving import DESK
+from tests.support.service import DESK
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,11 @@ from meshwalk.wire.convert import Prototypes, forms, graphs, replies, values
 from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
 from meshwalk.wire.types import AccountInfo, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
-from support.helpers import plan_of, words_of
-from support.serving import DESK, saying
-from support.strategies import VALUES, WORDS, filled, hops
+from tests.support.backends import saying
+from tests.support.plans import plan_of
+from tests.support.random_records import VALUES, WORDS, filled, hops
+from tests.support.records import words_of
+from tests.support.service import DESK
 
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)

@@ -17,8 +17,8 @@ from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes, records, values
 from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, traversal_pb2
-from support.helpers import WalkPair, words_of
-from support.records import (
+from tests.support.random_records import VALUES, WORDS, hops
+from tests.support.records import (
     Script,
     answered,
     attempt,
@@ -32,9 +32,10 @@ from support.records import (
     retry_denied,
     triage,
     walked,
+    words_of,
 )
-from support.serving import DESK
-from support.strategies import VALUES, WORDS, hops
+from tests.support.service import DESK
+from tests.support.walks import WalkPair
 
 
 def plainly(hop: Hop) -> traversal_pb2.Hop:

@@ -14,9 +14,9 @@ from meshwalk.trace import CompactCall, CompactTrace, Reply, Traversal, View
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
-from support.helpers import plan_of
-from support.randomly import plans
-from support.sayings import SESSIONS, SEVERAL, walks_of
+from tests.support.plans import plan_of
+from tests.support.random_plans import plans
+from tests.support.random_walks import SESSIONS, SEVERAL, walks_of
 
 
 ANSWERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)

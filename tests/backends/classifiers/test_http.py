@@ -13,7 +13,7 @@ from meshwalk.backends.classifiers.http import RESPONSE_BYTES, HttpClassifier
 from meshwalk.model import Attribute, Node
 from meshwalk.model.problems import BackendError, ErrorClass, SetupError, Span
 from meshwalk.trace import Message
-from support.classifying import GIVEN, Handler, service
+from tests.support.classifiers import GIVEN, Handler, service
 
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from meshwalk.backends.classifiers.python import PythonClassifier
 from meshwalk.model import Attribute, Node
 from meshwalk.model.problems import BackendError, ErrorClass, SetupError, Span
 from meshwalk.trace import Message
-from support.classifying import GIVEN
+from tests.support.classifiers import GIVEN
 
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ def node(function: str, use: str = "python") -> Node:
 
 
 async def asked(prompt: str) -> dict[str, object]:
-    classifier = await open_classifier(node("support.classifying:judge"))
+    classifier = await open_classifier(node("tests.support.classifiers:judge"))
     assert isinstance(classifier, PythonClassifier)
     try:
         return dict(await classifier.classify((Message("user", prompt),), {}, ""))
@@ -45,7 +45,7 @@ async def test_function_that_only_calculates_can_say_so(name: str, waits: bool) 
     """
     A function gets a time limit unless its attribute `waits` says that it needs none.
     """
-    assert waits == (await open_classifier(node(f"support.classifying:{name}"))).waits
+    assert waits == (await open_classifier(node(f"tests.support.classifiers:{name}"))).waits
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ async def test_failures_have_classes(prompt: str, error_class: ErrorClass) -> No
     ("function", "expected"),
     [
         ("no_such_module:judge", "cannot be imported"),
-        ("support.classifying:nobody", "has no 'nobody'"),
-        ("support.classifying:plainly", "is not an async function"),
+        ("tests.support.classifiers:nobody", "has no 'nobody'"),
+        ("tests.support.classifiers:plainly", "is not an async function"),
     ],
 )
 async def test_what_cannot_be_opened(function: str, expected: str) -> None:
@@ -87,4 +87,4 @@ async def test_what_has_nothing_to_open() -> None:
     Features are the house's own, and opening them is a mistake.
     """
     with pytest.raises(SetupError, match="no classifier that has anything to open"):
-        await open_classifier(node("support.classifying:judge", "features"))
+        await open_classifier(node("tests.support.classifiers:judge", "features"))

@@ -13,7 +13,7 @@ from meshwalk.model import Attribute, Node
 from meshwalk.model.problems import SetupError, Span
 from meshwalk.model.weights import Embedding
 from meshwalk.trace import Message
-from support.classifying import weights_of, weights_text
+from tests.support.classifiers import weights_of, weights_text
 
 
 pytestmark = pytest.mark.anyio

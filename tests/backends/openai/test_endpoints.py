@@ -13,7 +13,7 @@ from meshwalk.backends import open_backend
 from meshwalk.backends.openai import CONNECTIONS, OpenAIBackend, Place
 from meshwalk.model import Endpoint, OpenAISpec, Traffic
 from meshwalk.model.problems import SetupError, Span
-from support.servers.chat import ASK, KEY, answer, fails, says, serving
+from tests.backends.chat_endpoint import ASK, KEY, answer, fails, says, serving
 
 
 pytestmark = pytest.mark.anyio

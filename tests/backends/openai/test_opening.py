@@ -8,7 +8,7 @@ from aiohttp import web
 from meshwalk.backends import open_backend
 from meshwalk.model import OpenAISpec
 from meshwalk.model.problems import SetupError, Span
-from support.servers.chat import ASK, KEY, answer, serving
+from tests.backends.chat_endpoint import ASK, KEY, answer, serving
 
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from aiohttp import web
 from meshwalk.backends.openai import RESPONSE_BYTES
 from meshwalk.model.problems import Malformed
 from meshwalk.trace import ToolCall, Usage
-from support.servers.chat import ASK, KEY, answer, endpoint, fails, says
+from tests.backends.chat_endpoint import ASK, KEY, answer, endpoint, fails, says
 
 
 pytestmark = pytest.mark.anyio

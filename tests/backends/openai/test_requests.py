@@ -8,7 +8,7 @@ from aiohttp import web
 
 from meshwalk.model import Sampling
 from meshwalk.trace import Form, Message, ResponseFormat, Tool, ToolCall
-from support.servers.chat import ASK, KEY, answer, endpoint, fails, streamed
+from tests.backends.chat_endpoint import ASK, KEY, answer, endpoint, fails, streamed
 
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,21 @@ from meshwalk.backends.base import StreamingBackend
 from meshwalk.backends.openai import RESPONSE_BYTES, client
 from meshwalk.model.problems import Malformed, Unreachable
 from meshwalk.trace import Piece, ToolCall, Usage
-from support.servers.chat import ASK, FOUR, KEY, USAGE, answer, chunk, endpoint, fails, says, sse, streamed, streams, wire
+from tests.backends.chat_endpoint import (
+    ASK,
+    FOUR,
+    KEY,
+    USAGE,
+    answer,
+    chunk,
+    endpoint,
+    fails,
+    says,
+    sse,
+    streamed,
+    streams,
+    wire,
+)
 
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from anyio.abc import SocketAttribute
 from meshwalk.backends.base import CallProgress
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.trace import Timing
-from support.servers.chat import ASK, FOUR, answer, endpoint, fails, says, sse, streamed
+from tests.backends.chat_endpoint import ASK, FOUR, answer, endpoint, fails, says, sse, streamed
 
 
 pytestmark = pytest.mark.anyio

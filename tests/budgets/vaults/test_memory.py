@@ -13,7 +13,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from meshwalk.budgets import Scope, SpendPath
 from meshwalk.budgets.vaults import MemoryVault, Vault
-from support.vaulting import HOUR, Clock, VaultContract, VaultMachine, spent
+from tests.budgets.vault_contract import VaultContract, spent
+from tests.budgets.vault_machine import HOUR, Clock, VaultMachine
 
 
 class Machine(VaultMachine):

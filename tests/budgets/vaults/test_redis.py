@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from harness.redis_server import BINARIES, RedisServer
 from meshwalk.budgets import Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.account import MAX_LINES, OTHERS
 from meshwalk.budgets.vaults import Vault
@@ -19,8 +20,8 @@ from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.budgets.vaults.redis.server import CONNECTIONS
 from meshwalk.model import Amount, Caps
 from meshwalk.model.problems import SetupError, VaultUnavailable
-from support.servers.redis import BINARIES, RedisServer
-from support.vaulting import HOUR, NAMES, SECOND, Clock, VaultContract, VaultMachine, hold_of, session, spent, standing
+from tests.budgets.vault_contract import VaultContract, hold_of, session, spent, standing
+from tests.budgets.vault_machine import HOUR, NAMES, SECOND, Clock, VaultMachine
 
 
 MOST = 2**53 - 1

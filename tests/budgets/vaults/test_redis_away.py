@@ -11,13 +11,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+from harness.redis_server import Keeps, RedisServer
 from meshwalk.budgets import Settlement
 from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.budgets.vaults.redis.library import library
 from meshwalk.budgets.vaults.redis.server import CONNECTIONS
 from meshwalk.model.problems import SetupError, VaultUnavailable
-from support.servers.redis import Keeps, RedisServer
-from support.vaulting import hold_of, session, spent, standing
+from tests.budgets.vault_contract import hold_of, session, spent, standing
 
 
 PASSWORD = "s3cret-p%40ss"

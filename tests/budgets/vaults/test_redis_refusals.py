@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.redis_server import RedisServer
 from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.model.problems import SetupError, VaultUnavailable
-from support.servers.redis import RedisServer
 
 
 pytestmark = pytest.mark.anyio

@@ -14,7 +14,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from meshwalk.budgets.vaults import Vault
 from meshwalk.budgets.vaults.sqlite import SqliteVault
-from support.vaulting import Clock, VaultContract, VaultMachine
+from tests.budgets.vault_contract import VaultContract
+from tests.budgets.vault_machine import Clock, VaultMachine
 
 
 class Machine(VaultMachine):

@@ -21,7 +21,8 @@ from meshwalk.budgets.vaults.sqlite import SqliteVault, database
 from meshwalk.budgets.vaults.sqlite.vault import SWEEP_EVERY
 from meshwalk.model import Amount
 from meshwalk.model.problems import SetupError, VaultUnavailable
-from support.vaulting import BEGINNING_US, HOUR, Clock, hold_of, session, spent, standing
+from tests.budgets.vault_contract import hold_of, session, spent, standing
+from tests.budgets.vault_machine import BEGINNING_US, HOUR, Clock
 
 
 pytestmark = pytest.mark.anyio

@@ -19,7 +19,8 @@ from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope,
 from meshwalk.budgets.vaults import Claim, FallbackVault, MemoryVault, Vault
 from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
 from meshwalk.model.problems import VaultUnavailable
-from support.vaulting import HOUR, SECOND, Clock, VaultContract, VaultMachine, hold_of, spent, standing
+from tests.budgets.vault_contract import VaultContract, hold_of, spent, standing
+from tests.budgets.vault_machine import HOUR, SECOND, Clock, VaultMachine
 
 
 T = TypeVar("T")

@@ -12,7 +12,6 @@ import z3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guards.guard_samples import contexts, trees
 from meshwalk import guards
 from meshwalk.checks import reachability
 from meshwalk.checks.reachability.encoding import Formulas, _exact
@@ -25,7 +24,8 @@ from meshwalk.model.signals import everywhere, visible
 from meshwalk.plan import Plan, examine
 from meshwalk.trace import Attempt, Granted, Replied, View
 from meshwalk.walk import Walk
-from support.helpers import began
+from tests.guards.guard_samples import contexts, trees
+from tests.support.walks import began
 
 
 HEAD = """

@@ -9,7 +9,8 @@ import pytest
 from meshwalk.engine.fastpath.machine import FastPlan, FastWalk
 from meshwalk.model import Limits
 from meshwalk.trace import CompactCall, Timing, Usage
-from support.helpers import NO_LIMITS, began, plan_of
+from tests.support.plans import plan_of
+from tests.support.walks import NO_LIMITS, began
 
 
 PLAN = plan_of(

@@ -20,9 +20,9 @@ from meshwalk.plan import Plan, compile_plan
 from meshwalk.review.replay import replay
 from meshwalk.trace import Closing, Entry, Message, Reply, Request, Scopes, Traversal, Wish, decode, encode
 from meshwalk.walk import Walk
-from support.budgeting import REPLIES, STEPS, Drawn, Step
-from support.helpers import plan_of
-from support.randomly import plans
+from tests.engine.shared_budgets import REPLIES, STEPS, Drawn, Step
+from tests.support.plans import plan_of
+from tests.support.random_plans import plans
 
 
 def unhedged(plan: Plan) -> Plan:

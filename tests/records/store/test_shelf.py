@@ -15,8 +15,8 @@ from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
 from meshwalk.records.store import Damaged, Summary, TraceReader, TraceWriter
 from meshwalk.trace import Traversal, encode
-from support.helpers import plan_of
-from support.records import TRIAGE, cancelled, climbed, failed, number_of, numbered, refused, triage, walked
+from tests.support.plans import plan_of
+from tests.support.records import TRIAGE, cancelled, climbed, failed, number_of, numbered, refused, triage, walked
 
 
 pytestmark = pytest.mark.anyio

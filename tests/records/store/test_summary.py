@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from meshwalk.plan import Plan
 from meshwalk.records.store.summary import summarise
 from meshwalk.trace import Reply, Traversal
-from support.randomly import plans
-from support.sayings import SESSIONS, SEVERAL, walks_of
+from tests.support.random_plans import plans
+from tests.support.random_walks import SESSIONS, SEVERAL, walks_of
 
 
 @settings(max_examples=60)

@@ -20,12 +20,12 @@ from meshwalk.plan import Plan
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.records.store.writer import TOGETHER
 from meshwalk.trace import encode
-from support.records import answered, climbed, number_of, numbered, triage, walked
+from tests.support.records import answered, climbed, number_of, numbered, triage, walked
 
 
 pytestmark = pytest.mark.anyio
 
-HERE = Path(__file__).parents[2]
+HERE = Path(__file__).parents[3]
 
 # What a process that writes begins with.
 WRITER = """
@@ -35,7 +35,7 @@ WRITER = """
     import anyio
 
     from meshwalk.records.store import TraceWriter
-    from support.records import numbered, triage, walked
+    from tests.support.records import numbered, triage, walked
 
     traversal, plan = walked(), triage()
     folder, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

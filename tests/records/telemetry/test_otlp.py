@@ -28,10 +28,10 @@ from meshwalk.records.telemetry.export import Encoded, Export, Pace, Sampled
 from meshwalk.records.telemetry.otlp import Encoder, OtlpSender
 from meshwalk.records.telemetry.spans import SpanTree, route_attributes
 from meshwalk.trace import Message, Reply, Request, Traversal, Usage
-from support.helpers import plan_of
-from support.randomly import plans
-from support.records import answered, climbed, failed, refused, triage, walked
-from support.sayings import SESSIONS, SEVERAL, walks_of
+from tests.support.plans import plan_of
+from tests.support.random_plans import plans
+from tests.support.random_walks import SESSIONS, SEVERAL, walks_of
+from tests.support.records import answered, climbed, failed, refused, triage, walked
 
 
 RESOURCE, SCOPE = Resource({"service.name": "router"}), InstrumentationScope("meshwalk", "1")

@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.records.telemetry.export import Encoded, Export, Pace, Sampled
 from meshwalk.records.telemetry.otlp import _STOCK_LOG, _QuietFilter
-from support.records import answered, triage, walked
+from tests.support.records import answered, triage, walked
 
 
 pytestmark = pytest.mark.anyio

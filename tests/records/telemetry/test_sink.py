@@ -25,7 +25,7 @@ from meshwalk.model.problems import SetupError
 from meshwalk.plan import Plan
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.records.telemetry.environment import exporters
-from support.records import SPAN_IDS, answered, cancelled, climbed, failed, refused, triage, walked
+from tests.support.records import SPAN_IDS, answered, cancelled, climbed, failed, refused, triage, walked
 
 
 pytestmark = pytest.mark.anyio

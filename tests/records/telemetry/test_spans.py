@@ -12,8 +12,8 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from meshwalk.plan import Plan
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.trace import Granted, Replied, Scopes, Traversal, Usage, View
-from support.helpers import WalkPair, began, plan_of, traversal_of
-from support.records import (
+from tests.support.plans import plan_of
+from tests.support.records import (
     SPAN_IDS,
     Script,
     answered,
@@ -29,6 +29,7 @@ from support.records import (
     triage,
     walked,
 )
+from tests.support.walks import WalkPair, began, traversal_of
 
 
 ALL = (answered, climbed, refused, failed, cancelled, denied, retry_denied)

@@ -11,7 +11,7 @@ from meshwalk.model.problems import SetupError
 from meshwalk.model.weights import Embedding, read_weights
 from meshwalk.review.training.fit import Prompts, Recipe, fit, scored
 from meshwalk.review.training.train import Training, measure, train
-from support.teaching import taught, written
+from tests.support.training_data import taught, written
 
 
 @pytest.fixture(scope="module")

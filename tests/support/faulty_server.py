@@ -14,8 +14,8 @@ from functools import partial
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
-from support.faulty_answers import GONE, Exchange, answer
-from support.faulty_script import Seen, script
+from tests.support.faulty_answers import GONE, Exchange, answer
+from tests.support.faulty_script import Seen, script
 
 
 class FaultyServer:

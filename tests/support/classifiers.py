@@ -1,5 +1,5 @@
 """
-What tests of classifiers share: functions that graphs name, small weights, and a service on loopback.
+Functions that graphs name, small weights, and a service on loopback.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from meshwalk.model import Limits, Value
 from meshwalk.trace import Form, Message, ResponseFormat
-from support.patterns import Way
-from support.servers.pattern import Says
+from tests.acceptance.pattern_server import Says
+from tests.acceptance.pattern_stage import Way
 
 
 # A reply that is long enough for every `hold_first`.

@@ -50,7 +50,7 @@ from meshwalk.trace import (
     Usage,
     Wish,
 )
-from support.helpers import OwnScope, WalkPair, need_of
+from tests.support.walks import OwnScope, WalkPair, need_of
 
 
 class Stage:

@@ -23,7 +23,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from conftest import ROOT
 from meshwalk.backends.roles import estimate_tokens
 from meshwalk.budgets import Scope, SpendPath
 from meshwalk.budgets.vaults import DEFAULT_TENANT, MemoryVault
@@ -36,8 +35,9 @@ from meshwalk.review.replay import replay
 from meshwalk.server import serve
 from meshwalk.trace import Form, Message, Traversal, decode, encode
 from meshwalk.wire.client import AnswerDelta, Client, HopStarted, Routed
-from support.servers.pattern import Charge, Part, PatternServer, Says, pattern_server
-from support.serving import Listing
+from tests.acceptance.pattern_server import Charge, Part, PatternServer, Says, pattern_server
+from tests.support.backends import Listing
+from tests.support.files import ROOT
 
 
 Door = Literal["Route", "RouteStream"]

@@ -42,8 +42,8 @@ from meshwalk.budgets import usd
 from meshwalk.plan import Plan
 from meshwalk.records.hops import Hop, hops_of
 from meshwalk.trace import Attempt, Traversal
-from support.faulty_script import Seen
-from support.servers.faulty import FaultyServer
+from tests.support.faulty_script import Seen
+from tests.support.faulty_server import FaultyServer
 
 
 PROMPT = "Where does the Seine meet the Oise?"

@@ -32,7 +32,8 @@ from meshwalk.trace import (
 from meshwalk.walk import Walk
 from meshwalk.walk.admission import Admission
 from meshwalk.walk.attempts import Attempts, Closed, Try
-from support.helpers import OwnScope, need_of, plan_of
+from tests.support.plans import plan_of
+from tests.support.walks import OwnScope, need_of
 
 
 REASONS = ("stop", "length", "other")

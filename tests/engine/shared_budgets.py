@@ -1,6 +1,5 @@
 """
-What tests of shared budgets have in common: a graph that has them, a vault that can be slow, away or forgetful, and the sum of
-what records say.
+A graph with shared budgets, a vault that can be slow, away or forgetful, and the sums of the records.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from meshwalk.trace import (
     decode,
     encode,
 )
-from support.helpers import plan_of
-from support.randomly import REASONS
+from tests.support.plans import plan_of
+from tests.support.random_plans import REASONS
 
 
 NOTHING = Amount()

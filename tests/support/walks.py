@@ -1,16 +1,12 @@
 """
-What tests of walks share: plans from text, and a live walk beside its replayed twin.
+A live walk beside its replayed twin, and the budget of one walk alone.
 """
 
 from __future__ import annotations
 
-from textwrap import dedent
-
 from meshwalk.budgets import REQUEST, Account, Need, SpendPath, refusal_of
-from meshwalk.loader import read_graph
 from meshwalk.model import Amount, Caps, Limits, Value
-from meshwalk.plan import Plan, compile_plan
-from meshwalk.records.hops import Hop
+from meshwalk.plan import Plan
 from meshwalk.trace import (
     Attempt,
     Began,
@@ -35,13 +31,6 @@ from meshwalk.walk import Walk
 NO_LIMITS = Limits(hops=16, deadline_us=30_000_000)
 
 
-def plan_of(text: str) -> Plan:
-    """
-    Compile the plan of a graph's text.
-    """
-    return compile_plan(read_graph(dedent(text).encode(), file="test.yaml"))
-
-
 def began(limits: Limits = NO_LIMITS, *, input_bytes: int = 100, **attributes: Value) -> Began:
     """
     Start a walk at time 0; the built-in attributes have their defaults.
@@ -49,10 +38,6 @@ def began(limits: Limits = NO_LIMITS, *, input_bytes: int = 100, **attributes: V
     facts = {"urgency": "interactive", "correctness": "standard"} | attributes
 
     return Began(0, Facts(tuple(facts.items()), input_bytes, 1), limits, OwnScope(limits).views())
-
-
-# All that a hop says, whether it is kept or put together when it is asked for.
-HOP_FIELDS = tuple(slot.removeprefix("_") for slot in Hop.__slots__ if slot != "_leg")
 
 
 class OwnScope:
@@ -188,13 +173,3 @@ def need_of(wish: Wish) -> Need:
     assert isinstance(wish, Reserve)
 
     return Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
-
-
-def words_of(hop: Hop) -> dict[str, object]:
-    """
-    Return all that *hop* says, to compare it with another.
-    """
-    return {
-        name: [(edge.to, edge.guard, edge.verdict) for edge in hop.considered] if name == "considered" else getattr(hop, name)
-        for name in HOP_FIELDS
-    }

@@ -15,7 +15,7 @@ from meshwalk.engine import Engine
 from meshwalk.model import Limits
 from meshwalk.plan import Plan
 from meshwalk.trace import Message, Reply, Request, Scopes, Timing, Traversal, Usage
-from support.randomly import REASONS
+from tests.support.random_plans import REASONS
 
 
 _USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 2), st.integers(0, 2))

@@ -1,5 +1,5 @@
 """
-What tests of training share: outcomes in which long prompts are hard for the weak model.
+Outcomes in which long prompts are hard for the weak model.
 """
 
 from __future__ import annotations
