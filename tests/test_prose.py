@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.prose import ROOT, RULES, SRC, faults_below, faults_of
+from tests.support.prose import ROOT, RULES, SRC, faults_below, faults_of
 
 
 DONE: list[str] = RULES["done"]
