@@ -4,13 +4,16 @@ The demo's own parts; the whole of it is `make demo`.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from meshwalk.demo import ASKED, PROMPTS, primary_alone, show, spend
+from meshwalk.demo.prompts import PROMPTS
+from meshwalk.demo.run import CALLS, GRAPHS, primary_alone, show, spend
 from meshwalk.loader import load_graph
 from meshwalk.plan import compile_plan
 
@@ -46,6 +49,30 @@ def test_a_graph_of_the_primary_alone(graphs: Path) -> None:
     assert graph.backends["large"].price == alone.nodes[0].price
 
 
+def test_the_packaged_graphs_are_those_that_ship_beside_the_readme(graphs: Path) -> None:
+    """
+    The copies that the wheel carries are the files of the same name in `graphs/`, byte for byte.
+    """
+    packaged = {path.name: path.read_bytes() for path in GRAPHS.iterdir()}
+
+    assert {"quickstart.yaml", "support-desk.yaml"} == packaged.keys()
+    assert {name: (graphs / name).read_bytes() for name in packaged} == packaged
+
+
+@pytest.mark.timeout(120)
+def test_runs_in_any_folder(tmp_path: Path) -> None:
+    """
+    The demo needs nothing of the folder that it is started in.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "meshwalk.demo"], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert f"routing {len(PROMPTS)} prompts over gRPC" in done.stdout
+    assert "The session's account:" in done.stdout
+
+
 @pytest.mark.anyio
 async def test_shows_paths_bills_and_reasons(tmp_path: Path) -> None:
     """
@@ -75,5 +102,5 @@ async def test_a_session_shifts_near_its_ceiling(graphs: Path) -> None:
     ways = [line.partition("intake > ")[2].split()[0] for line in said.splitlines() if "intake > " in line]
 
     assert ["primary", "screen"] == ways
-    assert f"to {ASKED} " in said
+    assert f"to {CALLS} " in said
     assert "of 0.16 USD are spent." in said

@@ -1,29 +1,28 @@
 """
-The main job, shown: serve a graph, route prompts to it over gRPC, and see where each went and what that saved.
-
-    python -m meshwalk.demo [GRAPH]
+Serve a graph, route prompts to it over gRPC, and show where each went and what that saved.
 
 The small model is real and runs in this process; the primary is simulated and says so.  The comparison with always asking the
 primary comes from walking the same prompts over a graph that has nothing else, so that both figures come out of the
 engine.  At the end one session spends its budget, until smaller models have to do.
+
+The two graphs are packaged, so that the demo runs in any folder; they are the ones of the same name in `graphs/`.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.resources import as_file, files
 from itertools import groupby
 from pathlib import Path
 
-import anyio
 from rich.console import Console
 from rich.table import Table
 
 from meshwalk.budgets import usd
 from meshwalk.cli.show import table, trace_table
+from meshwalk.demo.prompts import PROMPTS
 from meshwalk.loader import load_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import DONE, Caps, Edge, Graph
@@ -35,43 +34,15 @@ from meshwalk.trace import Message, Request
 from meshwalk.wire.client import Client, Routed
 
 
-# Our own, easy and hard, short and long.
-PROMPTS = (
-    "What is the capital of France?",
-    "Name a colour.",
-    "How many days are in a week?",
-    "Translate 'good morning' into Spanish.",
-    "What is 2 + 2?",
-    "Write one sentence about rain.",
-    "Is water wet?",
-    "What do bees make?",
-    "Which planet is closest to the sun?",
-    "Give me a synonym for 'happy'.",
-    "What is the opposite of cold?",
-    "Say hello.",
-    "Who wrote Hamlet?",
-    "What colour is the sky on a clear day?",
-    "List three fruits.",
-    "What is the largest ocean?",
-    "Finish the sentence: the early bird",
-    "What does a thermometer measure?",
-    "Prove that the square root of 2 is irrational, and say where the proof would fail for 4.",
-    "A train leaves at 9:40 and covers 210 km in 2 h 20 min. If it then waits 15 minutes and returns at 70 km/h, when?",
-    "Compare merge sort and quicksort: worst case, memory, stability, and which you would choose for linked lists, and why.",
-    "Explain step by step why a balanced binary tree of n nodes has height about log2(n), then derive the cost of a lookup.",
-    "Our cache evicts by LRU and the hit rate fell after we doubled its size. Explain two causes and how to test each.",
-    "Write a function that merges overlapping intervals, explain its complexity, and give three edge cases it must handle.",
-    "If 3 machines make 3 parts in 3 minutes, how many minutes do 100 machines need for 100 parts? Explain each step.",
-    "Draft a contract clause that limits liability to direct damages, then list two cases where a court may not enforce it.",
-)
+GRAPHS = files("meshwalk.demo") / "graphs"
 
-# What one session may spend, and how often it asks: enough to come near its ceiling and to go on from there.
-SESSION, SESSION_NANO_USD, ASKED = "demo", 160_000_000, 30
+# One session, its cap, and how often it asks: enough to come near the cap and to go on from there.
+SESSION, SESSION_NANO_USD, CALLS = "demo", 160_000_000, 30
 
 
 async def show(graph_path: Path, console: Console) -> None:
     """
-    Serve the graph in *graph_path*, route every prompt, and print what came of it.
+    Serve the graph in *graph_path*, route every prompt, and print paths, bills and one decision.
     """
     plan = compile_plan(load_graph(graph_path))
     with tempfile.TemporaryDirectory(prefix="meshwalk-demo-") as folder:
@@ -84,8 +55,8 @@ async def show(graph_path: Path, console: Console) -> None:
         await store.aclose()
         console.print(paths_table(routed))
         await compare(plan, routed, console)
-        with TraceReader(folder) as shelf:
-            explain(shelf, routed, console)
+        with TraceReader(folder) as traces:
+            explain(traces, routed, console)
 
 
 def paths_table(routed: Sequence[Routed]) -> Table:
@@ -116,9 +87,9 @@ async def compare(plan: Plan, routed: Sequence[Routed], console: Console) -> Non
     async with Mesh(compile_plan(primary_alone(plan.graph))) as mesh:
         walked = [await mesh.walk(Request((Message("user", prompt),))) for prompt in PROMPTS]
     always, spent = sum(walk.cost_usd for walk in walked), sum(done.cost_usd for done in routed)
-    asked = sum("primary" in done.path for done in routed)
+    to_primary = sum("primary" in done.path for done in routed)
     console.print(
-        f"\nThe primary was asked for {asked} of {len(PROMPTS)} prompts. "
+        f"\nThe primary was asked for {to_primary} of {len(PROMPTS)} prompts. "
         f"Routed: {spent:.6f} USD. Always the primary: {always:.6f} USD. Share: {spent / always:.2f}.\n"
     )
 
@@ -141,14 +112,14 @@ def primary_alone(graph: Graph) -> Graph:
     )
 
 
-def explain(shelf: TraceReader, routed: Sequence[Routed], console: Console) -> None:
+def explain(traces: TraceReader, routed: Sequence[Routed], console: Console) -> None:
     """
     Print the longest walk's trace, with what decided at each hop.
     """
     longest = max(routed, key=lambda done: len(done.path))
-    traversal = shelf.get(longest.traversal_id)
+    traversal = traces.get(longest.traversal_id)
     assert traversal is not None
-    plan = shelf.plan(traversal.plan_digest)
+    plan = traces.plan(traversal.plan_digest)
     assert plan is not None
     console.print(trace_table(traversal, hops_of(traversal, plan), plan))
 
@@ -159,14 +130,14 @@ async def spend(graph_path: Path, console: Console) -> None:
     """
     async with Mesh(compile_plan(load_graph(graph_path))) as mesh:
         await mesh.vault.set_caps(mesh.tenant, "session", SESSION, Caps(cost_nano_usd=SESSION_NANO_USD))
-        walks = [await mesh.route(PROMPTS[-1], session=SESSION, task="reasoning") for _ in range(ASKED)]
+        walks = [await mesh.route(PROMPTS[-1], session=SESSION, task="reasoning") for _ in range(CALLS)]
         (account,) = await mesh.vault.statements(mesh.tenant, "session", SESSION)
     rows, first = [], 1
     for path, group in groupby(walks, key=lambda walk: walk.path):
         alike = list(group)
         rows.append((f"{first} to {first + len(alike) - 1}", " > ".join(path), f"{sum(walk.cost_usd for walk in alike):.6f}"))
         first += len(alike)
-    console.print(f"\nOne hard question, {ASKED} times in a session that may spend {usd(SESSION_NANO_USD)} USD:\n")
+    console.print(f"\nOne hard question, {CALLS} times in a session that may spend {usd(SESSION_NANO_USD)} USD:\n")
     console.print(table("Where a session's calls went", ("times", "path", "USD in all"), rows, right=[2]))
     console.print(f"\nThe session's account: {usd(account.spent.cost_nano_usd)} of {usd(SESSION_NANO_USD)} USD are spent.")
 
@@ -175,21 +146,6 @@ async def demonstrate(console: Console) -> None:
     """
     Show the quickstart at work, then a budget.
     """
-    await show(Path("graphs/quickstart.yaml"), console)
-    await spend(Path("graphs/support-desk.yaml"), console)
-
-
-def main() -> None:
-    """
-    Run the demo, or the part of it that any graph with a primary can show on the graph named on the command line.
-    """
-    logging.basicConfig(level=logging.WARNING)
-    console = Console(width=160)
-    if len(sys.argv) > 1:
-        anyio.run(show, Path(sys.argv[1]), console)
-    else:
-        anyio.run(demonstrate, console)
-
-
-if __name__ == "__main__":
-    main()
+    with as_file(GRAPHS / "quickstart.yaml") as quickstart, as_file(GRAPHS / "support-desk.yaml") as support_desk:
+        await show(quickstart, console)
+        await spend(support_desk, console)

@@ -1,0 +1,3 @@
+"""
+The main job, shown: `python -m meshwalk.demo [GRAPH]`.
+"""
