@@ -56,6 +56,15 @@ class TestTokens:
         assert "prices" not in told(attempt(150))[1]
 
 
+class TestCosts:
+    def test_what_has_no_price_is_no_zero(self) -> None:
+        """
+        A hop whose call has no price shows that in the place of its cost.
+        """
+        assert "0.000006" in told(attempt(150))[1]
+        assert 1 == told(attempt(150, cost_nano_usd=0, basis="unpriced"))[1].count(" unpriced ")
+
+
 class TestCaches:
     def test_age_is_shown(self) -> None:
         """

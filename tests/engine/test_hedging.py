@@ -130,6 +130,34 @@ class TestHedge:
 
         assert [("ok", False), ("denied", True)] == [(one.status, one.hedge) for one in record.attempts()]
 
+    async def test_a_hedge_waits_for_no_budget(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        A hedge that only the first call's own reservation keeps out is denied at once, with the first call still under way.
+        """
+        reserve, denied = WalkBudget.reserve, anyio.Event()
+
+        async def watched(*asked: Any) -> Any:
+            answer = await reserve(*asked)
+            if isinstance(answer, Refusal):
+                assert answer.contended
+                denied.set()
+            return answer
+
+        monkeypatch.setattr(WalkBudget, "reserve", watched)
+        text = _TEXT.replace("session: {cost_usd: 1}", "session: {cost_usd: 0.0003}").replace(
+            "deadline: 10s", "deadline: 500ms"
+        )
+        gate = anyio.Event()
+        bench = Bench(Streamer([gate, whole("Paris.")]), plan=plan_of(text))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bench.walk)
+            await denied.wait()
+            gate.set()
+        await bench.check()
+        (record,) = bench.records
+
+        assert [("ok", False), ("denied", True)] == [(one.status, one.hedge) for one in record.attempts()]
+
     async def test_a_caller_who_goes_away_leaves_neither(self) -> None:
         """
         Both calls are cancelled and settled.

@@ -116,9 +116,9 @@ def test_record_begins_and_ends(traversal: Traversal) -> None:
 @given(st.lists(st.sampled_from(get_args(Basis))))
 def test_a_cost_is_as_sure_as_its_weakest_part(bases: list[Basis]) -> None:
     """
-    Assumed outweighs estimated, estimated outweighs reported, and nothing was paid without a call.
+    Unpriced outweighs assumed, assumed outweighs estimated, estimated outweighs reported, and nothing was paid without a call.
     """
-    order = ["none", "reported", "estimated", "assumed"]
+    order = ["none", "reported", "estimated", "assumed", "unpriced"]
     expected = max(bases, key=order.index, default="none")
 
     assert expected == weakest(iter(bases))

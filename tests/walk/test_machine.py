@@ -142,6 +142,67 @@ class TestPhases:
         assert "<Walk small: waiting for 'ask', 1 hop, 0 of 0.02 USD>" == repr(walk)
 
 
+NAMED = plan_of(
+    """
+    meshwalk: 1
+    name: named
+    start: ask
+    backends:
+      little: {kind: simulated}
+    nodes:
+      ask:
+        role: answer
+        backend: little
+        stream: {hold_first: 8}
+        confidence: {from: mean_token_probability}
+        next: [{to: done, answer: ask, when: "output.confidence > 0.5"}, {to: sorry}]
+      sorry: {role: refusal, reason: no}
+    """
+)
+
+
+def test_an_edge_that_names_its_own_node_commits_early() -> None:
+    """
+    A reply is passed on from its judged prefix, whether the edge that serves it names this node or none.
+    """
+    pair = WalkPair(NAMED)
+    pair.feed(began())
+    pair.feed(Granted(0, 1, (View("request"),)))
+
+    pair.feed(PrefixJudged(0, 2, {"confidence": 0.9}, 8))
+
+    # By the phase: a `Stop` of the hop would be an equal tuple.
+    assert Phase.COMMITTED is pair.live.phase
+
+
+LATE = plan_of(
+    """
+    meshwalk: 1
+    name: late
+    start: look
+    backends:
+      little: {kind: simulated}
+    nodes:
+      look: {role: classifier, use: features, next: ask}
+      ask: {role: primary, backend: little, next: done, on_error: sorry}
+      sorry: {role: refusal, reason: no}
+    """
+)
+
+
+@pytest.mark.parametrize(("at_us", "path"), [(9, ["look", "ask"]), (10, ["look", "ask", "sorry"])])
+def test_a_call_needs_time_to_begin(at_us: int, path: list[str]) -> None:
+    """
+    With a microsecond left a call is asked for; at the deadline itself its node is left by a timeout.
+    """
+    pair = WalkPair(LATE)
+    pair.feed(began(Limits(hops=4, deadline_us=10)))
+    pair.feed(Replied(0, at_us, {}))
+
+    assert path == pair.live.path
+    assert (["timeout"] if "sorry" in path else []) == [one.error_class for one in pair.live.decisions if one.error_class]
+
+
 LOOP = plan_of(
     """
     meshwalk: 1

@@ -220,4 +220,6 @@ class TestTotals:
         """
         The numbers of the bases go from the surest to the weakest, so that the largest is the weakest.
         """
-        assert ["none", "reported", "estimated", "assumed"] == sorted(values.BASES.number, key=values.BASES.number.__getitem__)
+        expected = ["none", "reported", "estimated", "assumed", "unpriced"]
+
+        assert expected == sorted(values.BASES.number, key=values.BASES.number.__getitem__)

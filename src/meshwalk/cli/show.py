@@ -19,7 +19,7 @@ from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
 from meshwalk.records.hops import Hop
 from meshwalk.review.replay import Explained, explain_decision
-from meshwalk.trace import Attempt, Traversal, Usage
+from meshwalk.trace import Attempt, Basis, Traversal, Usage
 
 
 # Where nobody looks at the width, nothing is cut off.
@@ -83,10 +83,20 @@ def _hop_row(hop: Hop, *, waited: bool) -> tuple[str, ...]:
         *(f"{us / 1000:.2f}" for us in times),
         # Not by its attempts: a server keeps those to itself unless it is asked for everything.
         _tokens(hop.usage) if any(hop.usage) else "",
-        f"{hop.cost_nano_usd / 1e9:.6f}" if hop.basis != "none" else "",
+        _cost(hop.cost_nano_usd, hop.basis),
         outputs_text(hop),
         hop.edge,
     )
+
+
+def _cost(nano_usd: int, basis: Basis) -> str:
+    """
+    Show a cost in dollars; what has no price is no zero.
+    """
+    if basis == "unpriced" and not nano_usd:
+        return basis
+
+    return "" if basis == "none" else f"{nano_usd / 1e9:.6f}"
 
 
 def _tokens(usage: Usage) -> str:
@@ -149,6 +159,7 @@ def _attempts(hops: Sequence[Hop]) -> Iterator[Table]:
 def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
     usage, timing = attempt.usage, attempt.timing
     where = f"{attempt.backend} at {attempt.endpoint}" if attempt.endpoint else attempt.backend
+    cost = _cost(attempt.cost_nano_usd, attempt.basis)
     times = (attempt.started_at, attempt.latency_us, attempt.backoff_us, timing.queue_us, timing.first_byte_us)
 
     return (
@@ -156,7 +167,7 @@ def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
         f"{attempt.status} ({attempt.error_class})" if attempt.error_class else attempt.status,
         *(f"{us / 1000:.2f}" for us in times),
         _tokens(usage) if any(usage) else "",
-        f"{attempt.cost_nano_usd / 1e9:.6f} {attempt.basis}" if attempt.basis != "none" else "",
+        f"{cost} {attempt.basis}" if cost and cost != attempt.basis else cost,
         attempt.message,
     )
 

@@ -162,7 +162,7 @@ class CallState:
             usage = estimated(self._sent, self.text)._replace(output_tokens=self.tokens)
             price = self.node.price
             cost = 0 if price is None else price.cost(*usage)
-            self._note(now, status, usage=usage, cost=cost, basis="none" if price is None else "estimated")
+            self._note(now, status, usage=usage, cost=cost, basis="unpriced" if price is None else "estimated")
         else:
             self._note(now, status, cost=self.need.cost_nano_usd or 0, basis="assumed")
 

@@ -28,7 +28,7 @@ def charge(price: Price | None, reply: Reply, sent: Sequence[Message]) -> tuple[
     if reply.cost_nano_usd is not None:
         return usage, reply.cost_nano_usd, "reported"
     if price is None:
-        return usage, 0, "none"
+        return usage, 0, "unpriced"
 
     return usage, price.cost(*usage), basis
 

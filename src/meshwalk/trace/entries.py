@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 from meshwalk.model import Amount, Caps, Limits, Sampling, Value
 from meshwalk.model.problems import ErrorClass
 from meshwalk.trace.exchange import Scopes, Timing, Usage
 
 
-Basis = Literal["none", "reported", "estimated", "assumed"]
+# How sure a cost is, from the surest to the weakest: nothing was sent; the provider said it; counted here and priced; sent and
+# never answered, so taken for the worst case; or answered, and no price is declared that could say what it cost.
+Basis = Literal["none", "reported", "estimated", "assumed", "unpriced"]
 AttemptStatus = Literal["ok", "failed", "timeout", "cancelled", "denied"]
 
 
@@ -82,12 +84,12 @@ class Attempt(NamedTuple):
     tokens_seen: int = 0
 
 
-_BASES: tuple[Basis, ...] = ("none", "reported", "estimated", "assumed")
+_BASES: tuple[Basis, ...] = get_args(Basis)
 
 
 def weakest(bases: Iterable[Basis]) -> Basis:
     """
-    Return the least certain of *bases*: assumed, then estimated, then reported.
+    Return the least certain of *bases*: unpriced, then assumed, then estimated, then reported.
     """
     return _BASES[max((_BASES.index(basis) for basis in bases), default=0)]
 

@@ -83,6 +83,7 @@ BASES: Words[Basis, common.CostBasis.ValueType] = Words(
         "reported": common.COST_BASIS_REPORTED,
         "estimated": common.COST_BASIS_ESTIMATED,
         "assumed": common.COST_BASIS_ASSUMED,
+        "unpriced": common.COST_BASIS_UNPRICED,
     },
 )
 

@@ -136,6 +136,8 @@ class _CostBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CostBasis.V
     """Counted by us and priced."""
     COST_BASIS_ASSUMED: _CostBasis.ValueType  # 4
     """Sent and never answered: the worst case."""
+    COST_BASIS_UNPRICED: _CostBasis.ValueType  # 5
+    """Answered, and no price is declared: what it cost is not known, and counts as nothing in sums."""
 
 class CostBasis(_CostBasis, metaclass=_CostBasisEnumTypeWrapper):
     """How sure a cost is; a sum has the weakest basis of its parts."""
@@ -150,6 +152,8 @@ COST_BASIS_ESTIMATED: CostBasis.ValueType  # 3
 """Counted by us and priced."""
 COST_BASIS_ASSUMED: CostBasis.ValueType  # 4
 """Sent and never answered: the worst case."""
+COST_BASIS_UNPRICED: CostBasis.ValueType  # 5
+"""Answered, and no price is declared: what it cost is not known, and counts as nothing in sums."""
 Global___CostBasis: _TypeAlias = CostBasis  # noqa: Y015
 
 class _Verdict:
