@@ -5,6 +5,8 @@ The cost of a reply, and how sure it is.
 from __future__ import annotations
 
 import pytest
+from support.helpers import plan_of
+from support.streaming import Bench, Streamer, pieces
 
 from meshwalk.backends import roles
 from meshwalk.engine.charge import charge
@@ -12,8 +14,6 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import Price
 from meshwalk.records.hops import hops_of
 from meshwalk.trace import Basis, Message, Reply, Request, Usage, decode, encode
-from support.helpers import plan_of
-from support.streaming import Bench, Streamer, pieces
 
 
 pytestmark = pytest.mark.anyio
