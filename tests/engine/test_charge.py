@@ -5,8 +5,6 @@ The cost of a reply, and how sure it is.
 from __future__ import annotations
 
 import pytest
-from support.helpers import plan_of
-from support.streaming import Bench, Streamer, pieces
 
 from meshwalk.backends import roles
 from meshwalk.engine.charge import charge
@@ -14,6 +12,8 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import Price
 from meshwalk.records.hops import hops_of
 from meshwalk.trace import Basis, Message, Reply, Request, Usage, decode, encode
+from tests.support.plans import plan_of
+from tests.support.streaming import Bench, Streamer, pieces
 
 
 pytestmark = pytest.mark.anyio
