@@ -1,5 +1,5 @@
 """
-Prompt templates: what a node is sent instead of the caller's messages.
+Prompt templates: the text a node's model is sent in place of the caller's messages.
 
 A template is text with placeholders: `{{ prompt }}` is the last user message, `{{ conversation }}` all messages, one after the
 other with their roles, `{{ request.<attribute> }}` what the caller sent for an attribute.  The whole template becomes one
@@ -35,7 +35,7 @@ _SHOWN = 40
 # A template with more of them is no template with slips in it.
 _MAX_FAULTS = 100
 
-# How much of an answer is shown: of a node without `max_tokens` this many bytes, of another this many a token at most.
+# The most bytes shown of an answer: of a node without `max_tokens` all of these, of another so many a token.
 # Tokens of prose hold four bytes, and those of code and tables seldom more than six.
 _MAX_QUOTED = 16 << 10
 _BYTES_PER_TOKEN = 8
@@ -43,7 +43,7 @@ _BYTES_PER_TOKEN = 8
 
 class Fault(NamedTuple):
     """
-    Say what is wrong with one placeholder, and where in the template it stands.
+    One fault of a placeholder, and its place in the template.
     """
 
     offset: int
@@ -54,9 +54,9 @@ class Fault(NamedTuple):
 
 def placeholders(template: str) -> list[tuple[str, int]]:
     """
-    List the names that *template* speaks of, each with the place of its braces.
+    List the names in the placeholders of *template*, each with the place of its braces.
     """
-    return [(found[1], found.start()) for found in _PLACEHOLDER.finditer(template)]
+    return [(match[1], match.start()) for match in _PLACEHOLDER.finditer(template)]
 
 
 def quoted(template: str) -> tuple[str, ...]:
@@ -80,24 +80,24 @@ def faults(template: str, attributes: Collection[str], answers: Collection[str] 
     Find the placeholders of *template* that cannot be filled in.
 
     Args:
-        attributes: What may be spoken of as `request.<attribute>`.
-        answers: The nodes that may be spoken of as `answer.<node>`.
+        attributes: The names that `request.<attribute>` may have.
+        answers: The names that `answer.<node>` may have.
     """
-    found = heapq.merge(_malformed(template, answers), _unknown(template, attributes, answers))
+    in_order = heapq.merge(_malformed(template, answers), _unknown(template, attributes, answers))
 
-    return list(itertools.islice(found, _MAX_FAULTS))
+    return list(itertools.islice(in_order, _MAX_FAULTS))
 
 
 def _malformed(template: str, answers: Collection[str]) -> Iterator[Fault]:
     remedy = "write {{ prompt }}, {{ conversation }} or {{ request.<attribute> }}"
     if answers:
         remedy = "write {{ answer.<node> }}, {{ prompt }}, {{ conversation }} or {{ request.<attribute> }}"
-    sound = {found.start(): found.end() for found in _PLACEHOLDER.finditer(template)}
+    valid = {match.start(): match.end() for match in _PLACEHOLDER.finditer(template)}
     position = 0
     while (opening := _OPENING.search(template, position)) is not None:
         start = opening.start()
-        position = sound.get(start, start + 2)
-        if start in sound:
+        position = valid.get(start, start + 2)
+        if start in valid:
             continue
         end = template.find("}}", start, start + _SHOWN)
         stop = start + 2 if end < 0 else end + 2
@@ -106,14 +106,14 @@ def _malformed(template: str, answers: Collection[str]) -> Iterator[Fault]:
 
 
 def _unknown(template: str, attributes: Collection[str], answers: Collection[str]) -> Iterator[Fault]:
-    spoken = (*(_ANSWER + node for node in answers), *(_REQUEST + attribute for attribute in sorted(attributes)))
-    known = dict.fromkeys([_PROMPT, _CONVERSATION, *spoken])
-    for found in _PLACEHOLDER.finditer(template):
-        if found[1] not in known:
-            remedy = did_you_mean(found[1], known) or f"there are: {', '.join(known)}"
-            if found[1].startswith(_ANSWER) and not answers:
+    names = (*(_ANSWER + node for node in answers), *(_REQUEST + attribute for attribute in sorted(attributes)))
+    known = dict.fromkeys([_PROMPT, _CONVERSATION, *names])
+    for match in _PLACEHOLDER.finditer(template):
+        if match[1] not in known:
+            remedy = did_you_mean(match[1], known) or f"there are: {', '.join(known)}"
+            if match[1].startswith(_ANSWER) and not answers:
                 remedy = "answers are shown to verifiers with use: model, which name their nodes in 'of'"
-            yield Fault(found.start(), found.end() - found.start(), f"there is no '{found[1]}'", remedy)
+            yield Fault(match.start(), match.end() - match.start(), f"there is no '{match[1]}'", remedy)
 
 
 def render(
@@ -127,8 +127,8 @@ def render(
     Fill in *template*; an attribute that the caller left out, and that has no default, is left out too.
 
     Args:
-        answers: What nodes replied, by name; each that `quoted` names must be there.
-        quotes: How many bytes of each answer are shown at most, as `Node.quotes` says.
+        answers: The nodes' replies, by name; each that `quoted` names must be there.
+        quotes: The most bytes of each answer that are shown, from `Node.quotes`.
     """
     fillings = []
     for part in _parts(template):
@@ -154,28 +154,28 @@ class _Part(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _parts(template: str) -> tuple[_Part, ...]:
-    found = []
+    parts = []
     position = 0
     for placeholder in _PLACEHOLDER.finditer(template):
-        found += [_Part(template[position : placeholder.start()]), _Part("", placeholder[1])]
+        parts += [_Part(template[position : placeholder.start()]), _Part("", placeholder[1])]
         position = placeholder.end()
 
-    return (*found, _Part(template[position:]))
+    return (*parts, _Part(template[position:]))
 
 
 def _last_asked(messages: tuple[Message, ...]) -> str:
-    asked = (message.content for message in reversed(messages) if message.role == "user")
+    contents = (message.content for message in reversed(messages) if message.role == "user")
 
-    return next(asked, messages[-1].content if messages else "")
+    return next(contents, messages[-1].content if messages else "")
 
 
-def _last_bytes(text: str, most: int) -> str:
+def _last_bytes(text: str, max_bytes: int) -> str:
     # A character that would be cut in two is left out.
-    if len(text) * 4 <= most:
+    if len(text) * 4 <= max_bytes:
         return text
     whole = text.encode("utf-8", "replace")
 
-    return whole[max(0, len(whole) - most) :].decode("utf-8", "ignore")
+    return whole[max(0, len(whole) - max_bytes) :].decode("utf-8", "ignore")
 
 
 def _conversation(messages: tuple[Message, ...]) -> str:

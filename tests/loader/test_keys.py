@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from meshwalk.loader.schema.backends import BACKEND_SHAPES
 from meshwalk.loader.schema.graph import NODE_SHAPES, USE_SHAPES
-from meshwalk.loader.values import RESERVED, why_no_identifier
+from meshwalk.loader.schema.values import RESERVED, why_no_identifier
 from meshwalk.model.problems import in_file_order
 from tests.loader.reading import BACKENDS, HEAD, NODES, places, read, with_node
 

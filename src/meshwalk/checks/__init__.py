@@ -1,3 +1,3 @@
 """
-What `check` looks for in a graph that reads: its shape, what is assigned where, its bounds, and what can never happen.
+The checks of a graph that could be read: its topology, assignment of signals, bounds, and proofs of unreachable parts.
 """

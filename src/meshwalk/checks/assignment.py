@@ -1,9 +1,9 @@
 """
-What a walk has certainly been told by the time a guard reads it, proved per node and way of leaving.
+Definite assignment of signals: a proof, per node and way of leaving it, of what a walk has when a guard reads it.
 
-A node writes its outputs all at once, when it replies.  So what spreads over the graph is which nodes have certainly replied
+A node writes its outputs all at once, when it replies.  So the analysis spreads the set of nodes that have certainly replied
 (and, for `signals.*`, whether any classifier that writes it has): leaving by `next` adds the node, by `on_error` nothing,
-and where ways meet only what all of them bring stays.  What was once written is never unwritten: a visit that fails
+and where ways meet their intersection stays.  A written value is never unwritten: a visit that fails
 leaves the outputs of an earlier one.
 
 A guard may itself settle the matter.  Taking an edge whose guard cannot hold without a node's reply proves that reply, and
@@ -43,7 +43,7 @@ _MAX_PATHS = 10
 
 class _Way(NamedTuple):
     """
-    Hold one way of leaving a node.
+    One way of leaving a node.
 
     Args:
         brings: Who has certainly replied once it was taken, as bits.
@@ -97,19 +97,19 @@ def rings(graph: Graph) -> Mapping[str, int]:
                 if to in before:
                     following[node.name].append(to)
                     before[to].append(node.name)
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     # Kosaraju's way: what was finished last, searched against the edges, meets its own ring and rings that are numbered.
     for name in reversed(_backwards(following, following)):
-        if name not in found:
-            number, waiting = len(found), [name]
-            found[name] = number
+        if name not in numbers:
+            number, waiting = len(numbers), [name]
+            numbers[name] = number
             while waiting:
                 for other in before[waiting.pop()]:
-                    if other not in found:
-                        found[other] = number
+                    if other not in numbers:
+                        numbers[other] = number
                         waiting.append(other)
 
-    return found
+    return numbers
 
 
 def _backwards(following: Mapping[str, Sequence[str]], starts: Iterable[str]) -> list[str]:
@@ -136,7 +136,7 @@ def _backwards(following: Mapping[str, Sequence[str]], starts: Iterable[str]) ->
 
 class _Assignment:
     """
-    Know who has certainly replied wherever a walk is.
+    The nodes that have certainly replied, for each place of a walk.
     """
 
     def __init__(self, graph: Graph, trees: Trees) -> None:
@@ -183,14 +183,14 @@ class _Assignment:
     # ---- who writes what ----------------------------------------------------------------------------------------
 
     def _mentioned(self) -> dict[str, list[str]]:
-        found: dict[str, set[str]] = {}
+        mentioned: dict[str, set[str]] = {}
         for (name, _), checked in self.trees.items():
-            found.setdefault(name, set()).update(self._writer_of(slot) for slot in checked.reads)
+            mentioned.setdefault(name, set()).update(self._writer_of(slot) for slot in checked.reads)
         for node in self.graph.nodes.values():
             if node.quotes:
-                found.setdefault(node.name, set()).update(node.quotes)
+                mentioned.setdefault(node.name, set()).update(node.quotes)
 
-        return {name: sorted(writers - {""}) for name, writers in found.items()}
+        return {name: sorted(writers - {""}) for name, writers in mentioned.items()}
 
     def _writer_of(self, slot: str) -> str:
         """
@@ -210,19 +210,19 @@ class _Assignment:
         return () if node is None else tuple(output.slot for output in signals.outputs(node))
 
     def _own(self, node: Node) -> int:
-        own = self.bits.get(node.name, 0)
+        bit = self.bits.get(node.name, 0)
         for signal in signals.written(node):
-            own |= self.bits.get(self.writer_of[f"signals.{signal.name}"], 0)
+            bit |= self.bits.get(self.writer_of[f"signals.{signal.name}"], 0)
 
-        return own
+        return bit
 
     # ---- ways ---------------------------------------------------------------------------------------------------
 
     def _ways(self, node: Node) -> Iterator[_Way]:
-        own = self._own(node)
+        bit = self._own(node)
         proved = self._proved(node)
         for edge, brings in zip(node.next, proved, strict=True):
-            yield _Way(node.name, edge.to, failed=False, brings=own | brings)
+            yield _Way(node.name, edge.to, failed=False, brings=bit | brings)
         for edge in node.on_error:
             yield _Way(node.name, edge.to, failed=True, brings=0)
             if edge.otherwise is not None:
@@ -264,7 +264,7 @@ class _Assignment:
 
     def _may_be_spent(self, node: Node, edge: Edge) -> bool:
         """
-        Tell whether a walk may have been where *edge* leads: only if a way leads back from there.
+        Return whether a walk may have been at the target of *edge*: only if a way leads back from there.
         """
         return edge.to in self.rings and self.rings[edge.to] == self.rings[node.name]
 

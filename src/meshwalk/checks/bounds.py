@@ -7,9 +7,9 @@ may be taken, those of `on_error` too.  Only a provider that charges more than i
 the ledger counts as an overrun.  What the ledger would refuse is counted as well, so that a bound above a limit can be said.
 Time is what is spent waiting for backends; what the engine itself needs is not in it.
 
-Laws of this room:
+Invariants:
 
-1. Paths are never enumerated: what is left to fear is known for each (place, hops left), and the costliest paths are
+1. Paths are never enumerated: the worst remainder is known for each (place, hops left), and the costliest paths are
    found best-first with that as the exact rest.
 2. A place is a node with the visits that the walk has made to the nodes of its cycle, so that `visits` bound exactly.  Where
    cycles are so entangled that there are more than `_MAX_PLACES` of them, visits are forgotten and only the hops left bound:
@@ -41,7 +41,7 @@ _UNBOUNDED = 1 << 200
 
 class Worst(NamedTuple):
     """
-    Hold one bound, and the nodes of a walk that comes to it; a value of None is unbounded, for *reason*.
+    One bound, and the nodes of a walk that reaches it; a value of None is unbounded, for *reason*.
     """
 
     value: int | None
@@ -51,7 +51,7 @@ class Worst(NamedTuple):
 
 class Costly(NamedTuple):
     """
-    Hold a path to an end that the graph declares (or to where its hops or visits are used up) and its worst case.
+    A path to a declared end (or to the node where its hops or visits are used up), and its worst case.
     """
 
     path: tuple[str, ...]
@@ -63,7 +63,7 @@ class Costly(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """
-    Hold what one walk can come to.
+    The bounds of one walk.
 
     Args:
         stated_us: The time that the nodes' own limits add up to, with no regard to the walk's deadline.
@@ -78,9 +78,9 @@ class Bounds:
     paths: tuple[Costly, ...]
 
 
-class _Own(NamedTuple):
+class _Visit(NamedTuple):
     """
-    Hold what one visit of a node can come to; `_UNBOUNDED` where nothing bounds it.
+    The worst case of one visit of a node; `_UNBOUNDED` where nothing bounds it.
     """
 
     latency_us: int = 0
@@ -95,15 +95,15 @@ def bound(graph: Graph) -> Bounds:
     """
     Bound the walks of *graph*, which must be free of errors.
     """
-    own = _owns(graph)
+    visits = _visits(graph)
     hops = graph.limits.hops or DEFAULT_HOPS
     net = _Net(graph, hops)
     deadline_us = _deadline_us(graph)
     if not net.can_count:
         return _given_up(graph, hops, deadline_us)
 
-    def programme(figure: Callable[[_Own], int]) -> _Programme:
-        return _Programme(net, [figure(own[name]) for name in net.names])
+    def programme(figure: Callable[[_Visit], int]) -> _Programme:
+        return _Programme(net, [figure(visits[name]) for name in net.names])
 
     costs = programme(lambda one: one.cost_nano_usd)
     latency = programme(lambda one: one.latency_us).worst()
@@ -112,10 +112,10 @@ def bound(graph: Graph) -> Bounds:
     return Bounds(
         hops=programme(lambda _: 1).worst(),
         latency_us=latency._replace(value=min(latency.value or 0, deadline_us)),
-        output_tokens=_explained(tokens, {name: one.tokens_reason for name, one in own.items()}),
-        cost_nano_usd=_explained(costs.worst(), {name: one.cost_reason for name, one in own.items()}),
+        output_tokens=_explained(tokens, {name: one.tokens_reason for name, one in visits.items()}),
+        cost_nano_usd=_explained(costs.worst(), {name: one.cost_reason for name, one in visits.items()}),
         stated_us=programme(lambda one: one.stated_us).worst(),
-        paths=tuple(_costly([own[name] for name in path], path, deadline_us) for path in costs.highest(COSTLIEST)),
+        paths=tuple(_costly([visits[name] for name in path], path, deadline_us) for path in costs.highest(COSTLIEST)),
     )
 
 
@@ -132,7 +132,7 @@ def _explained(worst: Worst, reasons: Mapping[str, str]) -> Worst:
     return worst._replace(value=None, reason=next(reasons[name] for name in worst.path if reasons[name]))
 
 
-def _costly(visited: Sequence[_Own], path: tuple[str, ...], deadline_us: int) -> Costly:
+def _costly(visited: Sequence[_Visit], path: tuple[str, ...], deadline_us: int) -> Costly:
     cost = sum(one.cost_nano_usd for one in visited)
     tokens = sum(one.output_tokens for one in visited)
     latency_us = min(sum(one.latency_us for one in visited), deadline_us)
@@ -157,18 +157,18 @@ def _given_up(graph: Graph, hops: int, deadline_us: int) -> Bounds:
 # ---- one visit ------------------------------------------------------------------------------------------------------
 
 
-def _owns(graph: Graph) -> dict[str, _Own]:
+def _visits(graph: Graph) -> dict[str, _Visit]:
     facts = worst_case.largest_facts(graph)
 
     return {name: _free(node) if node.backend is None else _own(graph, node, facts) for name, node in graph.nodes.items()}
 
 
-def _free(node: Node) -> _Own:
+def _free(node: Node) -> _Visit:
     # A service or a function that classifies takes time and costs nothing that we know of.
-    return _Own(latency_us=node.deadline_us or 0, stated_us=node.deadline_us or 0)
+    return _Visit(latency_us=node.deadline_us or 0, stated_us=node.deadline_us or 0)
 
 
-def _own(graph: Graph, node: Node, facts: Facts) -> _Own:
+def _own(graph: Graph, node: Node, facts: Facts) -> _Visit:
     backend = graph.backends[node.backend or ""]
     attempts = node.retries + 1 + (node.hedge_us is not None)
     words = worst_case.unbounded_words(graph, node)
@@ -190,7 +190,7 @@ def _own(graph: Graph, node: Node, facts: Facts) -> _Own:
     elif not any(backend.price):
         cost, cost_reason = 0, ""
 
-    return _Own(
+    return _Visit(
         latency_us=_longest_us(graph, node, stated_us),
         stated_us=0 if stated_us is None else stated_us,
         output_tokens=_UNBOUNDED if outputs is None else outputs * attempts,
@@ -204,19 +204,19 @@ def _stated_us(node: Node) -> int | None:
     """
     Add up what a node's own limits give its calls, and the pauses between them; None where it has none.
     """
-    own = node.attempt_timeout_us
-    if own is None:
+    attempt_us = node.attempt_timeout_us
+    if attempt_us is None:
         return node.deadline_us
     # A hedge begins while the first call is under way, and has its own time.
-    beside = 0 if node.hedge_us is None else min(node.hedge_us, own)
+    beside = 0 if node.hedge_us is None else min(node.hedge_us, attempt_us)
     pauses = sum(min(node.backoff.max_us, node.backoff.first_us << retry) for retry in range(node.retries))
-    together = own * (node.retries + 1) + beside + pauses
+    together = attempt_us * (node.retries + 1) + beside + pauses
 
     return together if node.deadline_us is None else min(node.deadline_us, together)
 
 
 def _longest_us(graph: Graph, node: Node, stated_us: int | None) -> int:
-    # How long a backend may ask a retry to wait, only a deadline bounds.
+    # Only a deadline bounds the wait before a retry that a backend may ask for.
     known = node.deadline_us if node.retries else stated_us
 
     return _deadline_us(graph) if known is None else known
@@ -230,13 +230,13 @@ _Place = tuple[str, tuple[tuple[str, int], ...]]
 
 class _TooMany(Exception):
     """
-    Say that there are more places than are worth telling apart.
+    The signal that there are more than `_MAX_PLACES` places.
     """
 
 
 class _Net:
     """
-    Hold every place a walk can come to within its hops, the start first, and what can follow.
+    Every place a walk can reach within its hops, the start first, and their successors.
 
     Args:
         order: The places, each before those that can follow it; empty where visits were forgotten and cycles are left.
@@ -323,7 +323,7 @@ def _visited(
 ) -> tuple[tuple[str, int], ...]:
     if knots is None or to not in knots:
         return ()
-    # Who has left a cycle never comes back to it, so that its visits need not be known any more.
+    # A walk that has left a cycle never comes back to it, so its visits need not be known any more.
     known = dict(visits) if knots[to] == knots.get(name) else {}
     known[to] = known.get(to, 0) + 1
 
@@ -335,32 +335,32 @@ def _visited(
 
 class _Programme:
     """
-    Know the most that is left to come from each place with so many hops left, for one figure.
+    A dynamic programme for one figure: the most that is still to come, per place and hops left.
     """
 
-    def __init__(self, net: _Net, own: Sequence[int]) -> None:
+    def __init__(self, net: _Net, figures: Sequence[int]) -> None:
         self._net = net
-        self._own = own
-        self._layers = self._by_hops() if net.counted else [self.uncounted(net, own)]
-        self._hops = net.hops if net.counted else len(own)
+        self._own = figures
+        self._layers = self._by_hops() if net.counted else [self.uncounted(net, figures)]
+        self._hops = net.hops if net.counted else len(figures)
 
     @staticmethod
-    def uncounted(net: _Net, own: Sequence[int]) -> list[int]:
+    def uncounted(net: _Net, figures: Sequence[int]) -> list[int]:
         """
         Return the most that is left from each place, however many hops that takes.
         """
-        most = [0] * len(own)
+        worst = [0] * len(figures)
         for place in reversed(net.order):
-            most[place] = own[place] + max(map(most.__getitem__, net.following[place]), default=0)
+            worst[place] = figures[place] + max(map(worst.__getitem__, net.following[place]), default=0)
 
-        return most
+        return worst
 
     def _by_hops(self) -> list[list[int]]:
         layers = [[0] * len(self._own)]
         pairs = list(zip(self._own, self._net.following, strict=True))
         for _ in range(self._net.hops):
             before = layers[-1].__getitem__
-            layers.append([own + max(map(before, following), default=0) for own, following in pairs])
+            layers.append([figure + max(map(before, following), default=0) for figure, following in pairs])
             if layers[-1] == layers[-2]:
                 break
 
@@ -385,18 +385,18 @@ class _Programme:
 
         return Worst(self._left(self._hops)[0], tuple(path))
 
-    def highest(self, most: int) -> list[tuple[str, ...]]:
+    def highest(self, max_paths: int) -> list[tuple[str, ...]]:
         """
         Return the paths to an end with the highest figures, best first; what is left is known, so none is tried in vain.
         """
         net, ticks = self._net, count()
-        found: list[tuple[str, ...]] = []
+        paths: list[tuple[str, ...]] = []
         # By figure, then the longer path first, so that of many equal ones the first is soon at its end.
         heap: list[tuple[int, int, int, int, int, _Trail | None]] = [(-self._left(self._hops)[0], 0, next(ticks), 0, 0, None)]
-        while heap and len(found) < most:
+        while heap and len(paths) < max_paths:
             _, length, _, spent, place, before = heapq.heappop(heap)
             if place < 0:
-                found.append(_steps(before))
+                paths.append(_steps(before))
                 continue
             trail, spent = _Trail(net.names[place], before), spent + self._own[place]
             length -= 1
@@ -408,12 +408,12 @@ class _Programme:
                 for after in net.following[place]:
                     heapq.heappush(heap, (-spent - rest[after], length, next(ticks), spent, after, trail))
 
-        return found
+        return paths
 
 
 class _Trail(NamedTuple):
     """
-    Hold a path from its end, so that paths with one beginning share it.
+    A path, linked from its end, so that paths with one beginning share it.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """
 The one rule: a decision after inference is accounting, not control.
 
-What a request may cost is decided before the expensive call, or not at all.  So two shapes of a graph are warned of:
+The cost of a request is decided before the expensive call, or not at all.  So two shapes of a graph are warned of:
 
 - A walk can come to a primary, and nothing was decided before: no guard on the way, no prescreen, no model that judged an
   answer, no cheaper answer.  A node
@@ -75,7 +75,7 @@ def _undecided(graph: Graph, primary: Node) -> dict[str, str | None]:
 
 
 def _undecided_ways(graph: Graph, node: Node, primary: Node) -> Iterator[str]:
-    # What lies behind a primary that nobody guards is that one's matter.
+    # Nodes after an unguarded primary are reported with that primary.
     if node.role in ("primary", "prescreen") or (node.role == "verifier" and node.backend is not None):
         return
     if node.role == "answer" and _may_be_cheaper(graph, node, primary):
@@ -90,9 +90,9 @@ def _undecided_ways(graph: Graph, node: Node, primary: Node) -> Iterator[str]:
 def _may_be_cheaper(graph: Graph, node: Node, primary: Node) -> bool:
     if node.backend == primary.backend:
         return False
-    own, other = _price(graph, node), _price(graph, primary)
+    price, primary_price = _price(graph, node), _price(graph, primary)
 
-    return own is None or other is None or own < other
+    return price is None or primary_price is None or price < primary_price
 
 
 def _path(came_from: Mapping[str, str | None], name: str) -> list[str]:
@@ -137,9 +137,9 @@ def _is_no_dearer(graph: Graph, chosen: Node, primary: Node, edge: Edge) -> bool
         return False  # it serves what the primary said
     if chosen.backend == primary.backend:
         return True
-    own, other = _price(graph, chosen), _price(graph, primary)
+    price, primary_price = _price(graph, chosen), _price(graph, primary)
 
-    return own is not None and other is not None and own <= other
+    return price is not None and primary_price is not None and price <= primary_price
 
 
 def _accounting(primary: Node, node: Node, chosen: Node, edge: Edge, path: str) -> Problem:

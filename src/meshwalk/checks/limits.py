@@ -1,5 +1,5 @@
 """
-What a graph may need, held against what it declares: the limits of a walk, shared budgets, and the windows of its backends.
+A graph's worst case held against its declarations: the limits of a walk, shared budgets, and the windows of its backends.
 
 A walk that may go past a limit is only warned of: the ledger refuses at run time what does not fit, and most requests are
 far smaller than the largest.  A call that is refused however small the request is, and however little was spent before, is an
@@ -43,20 +43,20 @@ def _never(graph: Graph, node: Node) -> Iterator[Problem]:
     for name, caps in _caps(graph):
         if caps.cost_nano_usd is not None and cost is not None and cost > caps.cost_nano_usd:
             remedy = f"lower its max_tokens, name a cheaper backend, or raise {name}.cost_usd"
-            most = f"{name}.cost_usd is {usd(caps.cost_nano_usd)}"
-            yield _never_granted(span, node, f"at least {usd(cost)} USD", most, remedy)
+            cap = f"{name}.cost_usd is {usd(caps.cost_nano_usd)}"
+            yield _never_granted(span, node, f"at least {usd(cost)} USD", cap, remedy)
         if caps.output_tokens is not None and outputs is not None and outputs > caps.output_tokens:
             remedy = f"lower its max_tokens, or raise {name}.output_tokens"
-            most = f"{name}.output_tokens is {caps.output_tokens}"
-            yield _never_granted(span, node, f"{outputs} output tokens", most, remedy)
+            cap = f"{name}.output_tokens is {caps.output_tokens}"
+            yield _never_granted(span, node, f"{outputs} output tokens", cap, remedy)
         if caps.input_tokens is not None and inputs > caps.input_tokens:
             remedy = f"shorten its prompt, or raise {name}.input_tokens"
-            most = f"{name}.input_tokens is {caps.input_tokens}"
-            yield _never_granted(span, node, f"at least {inputs} input tokens", most, remedy)
+            cap = f"{name}.input_tokens is {caps.input_tokens}"
+            yield _never_granted(span, node, f"at least {inputs} input tokens", cap, remedy)
 
 
-def _never_granted(span: Span, node: Node, least: str, most: str, remedy: str) -> Problem:
-    message = f"a call of node '{node.name}' reserves {least}, and {most}: it is never granted"
+def _never_granted(span: Span, node: Node, required: str, cap: str, remedy: str) -> Problem:
+    message = f"a call of node '{node.name}' reserves {required}, and {cap}: it is never granted"
 
     return Problem(span, "never-granted", message, remedy)
 
@@ -139,13 +139,13 @@ def _while_away(budget: Budget) -> Iterator[Problem]:
 
 
 def _worded(budget: Budget) -> str:
-    said = [
+    amounts = [
         f"{usd(cap)} USD" if part == "cost_nano_usd" else f"{cap} {part.replace('_', ' ')}"
         for part, cap in budget.caps._asdict().items()
         if cap is not None
     ]
 
-    return ", ".join(said) + ("" if budget.window_us is None else " a window")
+    return ", ".join(amounts) + ("" if budget.window_us is None else " a window")
 
 
 def _eases(name: str, graph: Graph) -> bool:
@@ -167,7 +167,7 @@ def _no_pressure_edge(graph: Graph) -> Iterator[Problem]:
 def _price(graph: Graph, node: Node) -> tuple[int, int]:
     backend = graph.backends[node.backend or ""]
 
-    # What has no price may be the dearest.
+    # A backend without a price may be the dearest.
     return (1, 0) if backend.price is None else (0, backend.price.dearness)
 
 
@@ -197,15 +197,15 @@ def _seen_to(graph: Graph, named: Named) -> dict[str, frozenset[str]]:
     """
     Return the windows that are asked about by, or before, the guard of every edge that leads to a node.
     """
-    found: dict[str, frozenset[str]] = {graph.start: frozenset()}
+    seen: dict[str, frozenset[str]] = {graph.start: frozenset()}
     for node in graph.nodes.values():
-        asked: frozenset[str] = frozenset()
+        tested: frozenset[str] = frozenset()
         for position, edge in enumerate(node.next):
-            asked |= {name for name in named.get((node.name, position), ()) if name.startswith("fits.")}
+            tested |= {name for name in named.get((node.name, position), ()) if name.startswith("fits.")}
             for to in (edge.to, edge.otherwise):
                 if to is not None:
-                    found[to] = found.get(to, asked) & asked
+                    seen[to] = seen.get(to, tested) & tested
         for edge in node.on_error:
-            found |= {to: frozenset() for to in (edge.to, edge.otherwise) if to is not None}
+            seen |= {to: frozenset() for to in (edge.to, edge.otherwise) if to is not None}
 
-    return found
+    return seen

@@ -1,14 +1,14 @@
 """
-What the shape of a graph allows: names that lead somewhere, ways that end, answers that are there.
+The checks of a graph's topology: names that lead somewhere, ways that end, answers that are there.
 
-Laws of this room:
+Invariants:
 
 1. Every walk ends: an `on_error` edge lies on no cycle, and a cycle of `next` edges runs through a node with `visits`.
 2. Where a walk may go to `done`, every way there has an answer to serve.
 3. No cycle is listed: there may be exponentially many.  Strongly connected components say whether there is one, and a
    breadth-first search shows the shortest.
 
-What cannot be known because the loader lost a part of the graph is not complained about.
+Nothing is reported that a part of the graph which the loader lost might settle.
 
 networkx is used here and nowhere else, and only for graphs with something to find out: a cycle, or a node that no way leads to.
 Importing it takes as long as importing gRPC, protobuf and OpenTelemetry together, and for a graph without cycles, which most
@@ -36,7 +36,7 @@ _MAX_SUGGESTIONS = 50
 
 class _Way(NamedTuple):
     """
-    Hold one way of leaving a node.
+    One way of leaving a node.
 
     Args:
         otherwise: Whether it is taken because there is no answer (`else:` in a graph).
@@ -140,7 +140,7 @@ def _ways(graph: Graph) -> Iterator[_Way]:
 
 class _Names:
     """
-    Look names up, and keep what is said of those that are not there.
+    The names of a graph, with the problems of those that are not there.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -191,7 +191,7 @@ def _unused_backends(graph: Graph) -> Iterator[Problem]:
     named = {node.backend for node in graph.nodes.values() if node.backend is not None}
     # A misspelt name is said to be unknown already; here it stands for what it was meant to be.
     used = {name if name in graph.backends else nearest(name, graph.backends) for name in named}
-    # What only a cache calls is called.
+    # A backend that only a cache calls is called.
     used |= {spec.of for spec in graph.backends.values() if isinstance(spec, CacheSpec)}
     for backend in graph.backends.values():
         if backend.name not in used:
@@ -284,13 +284,13 @@ def _components(net: Any) -> dict[str, int]:
 
 def _error_cycles(net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
     component = _components(net)
-    found = 0
+    count = 0
     for way in ways:
         if way.section == "next" or way.to not in net or component[way.origin] != component[way.to]:
             continue
-        found += 1
+        count += 1
         path = ""
-        if found <= _MAX_PATHS:
+        if count <= _MAX_PATHS:
             path = ": " + " → ".join([way.origin, *_library().shortest_path(net, way.to, way.origin)])
         message = f"this on_error edge of '{way.origin}' lies on a cycle{path}"
         yield Problem(
@@ -335,8 +335,8 @@ def _unreachable(graph: Graph, net: Any, ways: Iterable[_Way]) -> Iterator[Probl
     if start is None or len(strays) > _MAX_SUGGESTIONS:
         return
     # A misspelt name is said to be unknown already; here it leads where it was meant to.
-    meant = {name: nearest(name, graph.nodes) for name in strays}
-    net.add_edges_from((way.origin, meant[way.to]) for way in ways if meant.get(way.to) is not None)
+    intended = {name: nearest(name, graph.nodes) for name in strays}
+    net.add_edges_from((way.origin, intended[way.to]) for way in ways if intended.get(way.to) is not None)
     reached = {start, *_library().descendants(net, start)}
     # A broken node on the way may have lost the edge that leads there.
     if not reached.isdisjoint(graph.broken):
@@ -352,7 +352,7 @@ def _unreachable(graph: Graph, net: Any, ways: Iterable[_Way]) -> Iterator[Probl
 
 class _Replies:
     """
-    Know which nodes have certainly replied, and which may have, wherever a walk is.
+    The nodes that have certainly replied, and those that may have, for each place of a walk.
 
     Sets of nodes are bits of whole numbers, so that many nodes meet in one operation.  Only nodes that some text names have
     a bit; the lowest bit stands for "some answer or primary".

@@ -1,5 +1,5 @@
 """
-What one call may need at most: input tokens, output tokens, money.
+The worst case of one call: input tokens, output tokens, money.
 
 The ledger reserves these figures before a call, and `check` bounds a whole walk with them, so both ask here.  No tokenizer we
 know makes more tokens than a text has UTF-8 bytes, so bytes bound tokens from above; where a backend declares its tokenizer,
@@ -17,10 +17,10 @@ from meshwalk.model import DEFAULT_INPUT_BYTES, MTOK, Attribute, Graph, Node, Pr
 from meshwalk.trace import Facts, Form, Message
 
 
-# What a chat template may add round a message (role markers, separators), in tokens; the widest we know adds about ten.
+# The tokens a chat template may add round a message (role markers, separators); the widest we know adds about ten.
 OVERHEAD_TOKENS_PER_MESSAGE = 16
 
-# What a template may write round the tools once, in words of its own, and round each of them or each call of one.
+# The tokens a template may write round the tools once, in words of its own, and round each of them or each call of one.
 OVERHEAD_TOKENS_OF_TOOLS = 512
 OVERHEAD_TOKENS_PER_TOOL = 96
 
@@ -49,7 +49,7 @@ def message_bytes(message: Message) -> int:
 
 def tool_bytes(message: Message) -> int:
     """
-    Return the part of those that tools are the reason of.
+    Return the part of those bytes that tools cause.
     """
     calls = sum(sum(len(text.encode()) for text in call) + OVERHEAD_TOKENS_PER_TOOL for call in message.tool_calls)
 
@@ -88,15 +88,15 @@ def input_tokens(node: Node, facts: Facts) -> int:
     return input_bytes + messages * OVERHEAD_TOKENS_PER_MESSAGE
 
 
-def max_tokens(node: Node, asked: int | None) -> int | None:
+def max_tokens(node: Node, requested: int | None) -> int | None:
     """
     Return how many tokens a reply may have; what a caller asked for may only tighten what the node says.
     """
-    own = node.sampling.max_tokens
-    if own is None or asked is None:
-        return asked if own is None else own
+    stated = node.sampling.max_tokens
+    if stated is None or requested is None:
+        return requested if stated is None else stated
 
-    return min(own, asked)
+    return min(stated, requested)
 
 
 def need(node: Node, price: Price | None, context_tokens: int | None, facts: Facts) -> tuple[int | None, int, int | None]:
@@ -123,7 +123,7 @@ Bound = Callable[[Facts], tuple[int | None, int, int | None]]
 
 class Bounder:
     """
-    Bound calls of *node* as `need` does.
+    The bound of calls of *node*, as `need` gives it.
 
     Attributes:
         usual: Does so, with all that no request changes worked out once, for a request that asks for no sampling of its own and
@@ -154,14 +154,14 @@ def _usual(node: Node, price: Price | None, window: int | None) -> Bound | None:
     if node.prompt is not None or price is None or outputs is None:
         return None
     input_price, output_price = price.dearest
-    # What it comes to is a sum then, rounded up.
+    # The cost is a sum then, rounded up.
     output_cost = outputs * output_price + MTOK - 1
-    most = _NO_WINDOW if window is None else window
+    max_inputs = _NO_WINDOW if window is None else window
 
     def bound(facts: Facts) -> tuple[int | None, int, int | None]:
         inputs = facts.input_bytes + facts.messages * OVERHEAD_TOKENS_PER_MESSAGE
-        if inputs > most:  # noqa: PLR1730 (`min` would be called)
-            inputs = most
+        if inputs > max_inputs:  # noqa: PLR1730 (`min` would be called)
+            inputs = max_inputs
 
         return (inputs * input_price + output_cost) // MTOK, inputs, outputs
 
@@ -201,7 +201,7 @@ def min_facts(graph: Graph, node: Node) -> Facts:
     Return the request that needs least of *node*, from a caller who leaves a `max_tokens` that the node states as it is.
     """
     asks = node.sampling.max_tokens is None and "max_tokens" in graph.allowed_sampling
-    # What a tokenizer makes of a prompt is not known here; no text is less than no token.
+    # The tokenizer's count of a prompt is not known here; no text has less than no token.
     counted = ((node.name, 0),) if _is_counted(graph, node.backend or "") else ()
 
     return Facts((), 1, 1, Sampling(max_tokens=1) if asks else Sampling(), counted=counted)
@@ -216,10 +216,10 @@ def unbounded_words(graph: Graph, node: Node) -> tuple[str, ...]:
     """
     Name what the prompt of *node* quotes although nothing bounds its length.
     """
-    spoken: Iterable[str] = (name for name, _ in prompts.placeholders(node.prompt or ""))
+    mentioned: Iterable[str] = (name for name, _ in prompts.placeholders(node.prompt or ""))
     free = {f"request.{name}" for name, attribute in signals.attributes(graph).items() if _longest(attribute) is None}
 
-    return tuple(name for name in dict.fromkeys(spoken) if name in free)
+    return tuple(name for name in dict.fromkeys(mentioned) if name in free)
 
 
 def _longest(attribute: Attribute) -> Value | None:

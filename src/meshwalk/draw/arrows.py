@@ -1,5 +1,5 @@
 """
-What every picture of a graph shows: its arrows, in the order they are tried, and the words on its nodes.
+The parts that every picture of a graph shows: its arrows, in the order they are tried, and the words on its nodes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meshwalk.model.signals import Section
 
 class Arrow(NamedTuple):
     """
-    Hold one way from a node to another.
+    One way from a node to another.
 
     Args:
         condition: What must hold for it, empty where it is the only way.
@@ -34,7 +34,7 @@ class Arrow(NamedTuple):
     @property
     def dashed(self) -> bool:
         """
-        Tell whether it is taken after an error.
+        Return whether it is taken after an error.
         """
         return self.section == "on_error"
 

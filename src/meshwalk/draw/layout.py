@@ -1,12 +1,12 @@
 """
-Where everything of a picture stands: boxes in rows, labels in rows of their own between them, lines that touch neither.
+The layout of a picture: boxes in rows, labels in rows of their own between them, lines that touch neither.
 
 The way is Sugiyama's.  Edges that would close a cycle are turned round; each box goes as far down as the longest path from the
 start says; lines that pass a row get a place in it (a *bend*); barycentre sweeps order the rows so that few lines
 cross; then every row is moved to where its lines run straightest, which is a least-squares problem with an order
 to keep, solved exactly by pooling neighbours that push each other.
 
-Laws of this room:
+Invariants:
 
 1. A label is an item of its row like a box is, so that nothing can lie on it.
 2. Lines leave a row's band only straight up or down inside their own item, and bend only between the bands.
@@ -32,7 +32,7 @@ _PORTS_SHARE = 0.8  # of a box's edge: corners may be cut
 
 class Box(NamedTuple):
     """
-    Hold where something stands, by its left upper corner.
+    The place and size of something, by its left upper corner.
     """
 
     x: float
@@ -54,16 +54,10 @@ class Box(NamedTuple):
         """
         return self.y + self.height
 
-    def overlaps(self, other: Box) -> bool:
-        """
-        Tell whether two boxes share more than an edge.
-        """
-        return self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
-
 
 class Step(NamedTuple):
     """
-    Hold a part of a line: straight from *start* to *turn*, bent to *land*, straight to *end*; all lie on two verticals.
+    A part of a line: straight from *start* to *turn*, bent to *land*, straight to *end*; all lie on two verticals.
 
     Steps that several lines share are equal.
     """
@@ -76,7 +70,7 @@ class Step(NamedTuple):
 
 class Route(NamedTuple):
     """
-    Hold a line from its origin to its target.
+    A line from its origin to its target.
 
     Args:
         back: Whether it leads to an earlier row, or to where it came from.
@@ -91,7 +85,7 @@ class Route(NamedTuple):
 
 class Layout(NamedTuple):
     """
-    Hold the whole picture's places; *routes* are in the order of the links.
+    The places of a whole picture; *routes* are in the order of the links.
     """
 
     boxes: Mapping[str, Box]
@@ -132,8 +126,8 @@ def _order(net: Net) -> None:
         crossings = _crossings(net.rows)
         if crossings < fewest:
             best, fewest = [list(row) for row in net.rows], crossings
-    for row, kept in zip(net.rows, best, strict=True):
-        row[:] = kept
+    for row, order in zip(net.rows, best, strict=True):
+        row[:] = order
         _number(row)
 
 
@@ -346,11 +340,11 @@ def _looped(links: Sequence[Link], boxes: Mapping[str, Box]) -> Iterator[tuple[i
     """
     Draw what leads back to where it came from, to the right of its box, one below the other.
     """
-    found: dict[str, list[int]] = {}
+    levels: dict[str, list[int]] = {}
     for position, link in enumerate(links):
         if link.origin == link.to:
-            found.setdefault(link.to, []).append(position)
-    for name, positions in found.items():
+            levels.setdefault(link.to, []).append(position)
+    for name, positions in levels.items():
         box = boxes[name]
         pitch = box.height / len(positions)
         room = sum(links[position].label.height + LOOP_GAP for position in positions) - LOOP_GAP

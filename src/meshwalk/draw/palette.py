@@ -1,5 +1,5 @@
 """
-What a picture's parts look like: a colour for each tone, light and dark, and a shape for each role.
+The looks of a picture's parts: a colour for each tone, light and dark, and a shape for each role.
 """
 
 from __future__ import annotations

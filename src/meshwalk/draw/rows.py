@@ -26,7 +26,7 @@ _BOX_WEIGHT, _LABEL_WEIGHT, _BEND_WEIGHT = 1, 2, 8
 
 class Size(NamedTuple):
     """
-    Hold how much room something needs; nothing where there is nothing.
+    The width and height that something needs; 0 for nothing.
     """
 
     width: float = 0.0
@@ -35,7 +35,7 @@ class Size(NamedTuple):
 
 class Link(NamedTuple):
     """
-    Ask for a line.
+    A line to be drawn.
 
     Args:
         group: Lines of one group may meet on their way to the same box.
@@ -50,7 +50,7 @@ class Link(NamedTuple):
 @dataclass(slots=True, eq=False)
 class Item:
     """
-    Hold what has a place in a row: a box, a label or a bend.
+    An item of a row: a box, a label or a bend.
     """
 
     row: int
@@ -69,14 +69,14 @@ class Item:
     @property
     def is_box(self) -> bool:
         """
-        Tell whether it is a box, which lines leave and reach at its edge.
+        Return whether it is a box, which lines leave and reach at its edge.
         """
         return self.weight == _BOX_WEIGHT
 
     @property
     def is_bend(self) -> bool:
         """
-        Tell whether it is only where a line passes.
+        Return whether a line only passes here.
         """
         return self.weight == _BEND_WEIGHT
 
@@ -89,7 +89,7 @@ class Item:
 
 class Net:
     """
-    Hold the items by row, and the chain of items that each link runs through, from top to bottom.
+    The items by row, and the chain of items that each link runs through, from top to bottom.
     """
 
     def __init__(self, sizes: Mapping[str, Size], links: Sequence[Link], start: str) -> None:

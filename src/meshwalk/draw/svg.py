@@ -61,7 +61,7 @@ def svg(graph: Graph, traversal: Traversal | None = None, *, bounds: Bounds | No
 
 class _Taken(NamedTuple):
     """
-    Hold what a walk took.
+    The nodes and arrows that a walk took.
 
     Args:
         hops: The numbers of the hops at each node.
@@ -91,7 +91,7 @@ class _Taken(NamedTuple):
 
 class _Card(NamedTuple):
     """
-    Hold what stands on a node.
+    The text on a node.
     """
 
     name: str
@@ -127,16 +127,16 @@ def _cards(graph: Graph) -> dict[str, _Card]:
 def _price(price: Price) -> str:
     if not any(price):
         return "free"
-    given, made, cached, reasoning = (None if nano is None else _decimal(nano) for nano in price)
+    input_price, output_price, cached, reasoning = (None if nano is None else _decimal(nano) for nano in price)
     cached = "" if cached is None else f" ({cached} cached)"
     reasoning = "" if reasoning is None else f" ({reasoning} reasoning)"
 
-    return f"{given} in{cached}, {made} out{reasoning} USD/Mtok"
+    return f"{input_price} in{cached}, {output_price} out{reasoning} USD/Mtok"
 
 
 class _Label(NamedTuple):
     """
-    Hold what stands on a line.
+    The text on a line.
     """
 
     number: str
@@ -247,7 +247,7 @@ def _faded(picture: _Picture, *, taken: bool) -> str:
 
 
 def _lines_drawn(picture: _Picture) -> Iterator[str]:
-    # What several lines share is drawn once, or dashes of one would fill the gaps of another.
+    # A stretch that several lines share is drawn once, or dashes of one would fill the gaps of another.
     drawn: set[tuple[str, Step]] = set()
     order = sorted(range(len(picture.ways)), key=lambda at: picture.taken.holds(picture.ways[at]))
     for at in order:
@@ -270,7 +270,7 @@ def _line_tone(way: Arrow, route: Route, *, taken: bool) -> Tone:
 
 
 def _line(way: Arrow, route: Route, steps: Sequence[Step], whole: str, shade: Tone, fade: str) -> str:
-    # Where its end was drawn with another line's, its head was, too.
+    # If its end was drawn with another line's, so was its head.
     head = _head(route, shade) if steps and steps[-1] == route.steps[-1] else ""
     data = f'data-from="{_x(way.origin)}" data-to="{_x(way.to)}" data-section="{way.section}" data-edge="{way.position}"'
     kind = "edge taken" if shade == "taken" else "edge"

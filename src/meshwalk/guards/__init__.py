@@ -1,5 +1,5 @@
 """
-The front door of the guard language: a checked subset of CEL.
+The guard language, a checked subset of CEL.
 
 `check` turns an author's text into a typed tree or says everything that is wrong with it, `compile_test` turns the tree into
 a fast function of a walk's values, and `runs` says which of several guards need not be tried one by one.  `evaluate` is the

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from meshwalk.guards import faults, syntax
 from meshwalk.guards.elaborate import Elaboration
-from meshwalk.guards.faults import MAX_DEPTH, MAX_LENGTH, GuardFault, GuardFaults, Place
+from meshwalk.guards.faults import MAX_DEPTH, MAX_LENGTH, GuardFault, GuardFaults, Stretch
 from meshwalk.guards.syntax import Form, Refused
 from meshwalk.guards.tokens import Sort, Token, tokenise
 from meshwalk.guards.tree import Expr, canonical, names
@@ -28,7 +28,7 @@ _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 @dataclass(frozen=True, slots=True)
 class Checked:
     """
-    Hold a guard that is fit to be compiled.
+    A guard that is fit to be compiled.
 
     Args:
         reads: The slots it reads, sorted; a threshold has none.
@@ -70,9 +70,9 @@ def _check_known(text: str, known: tuple[tuple[str, Signal], ...]) -> Checked:
 
 
 def _check(text: str, visible: Mapping[str, Signal]) -> Checked:
-    tokens, found = tokenise(text)
-    if found or (found := _shallow_faults(text, tokens)):
-        raise GuardFaults(found)
+    tokens, faults = tokenise(text)
+    if faults or (faults := _shallow_faults(text, tokens)):
+        raise GuardFaults(faults)
     elaboration = Elaboration(tokens, visible)
     tree = elaboration.whole(_parsed(text, tokens))
     if elaboration.faults or tree is None:
@@ -87,7 +87,7 @@ def _check(text: str, visible: Mapping[str, Signal]) -> Checked:
 def _shallow_faults(text: str, tokens: Sequence[Token]) -> tuple[GuardFault, ...]:
     if not tokens:
         help = "leave `when` out of an edge that is always taken"
-        return (faults.syntax(Place(0, len(text)), "this guard is empty", help),)
+        return (faults.syntax(Stretch(0, len(text)), "this guard is empty", help),)
     depth = 0
     for token in tokens:
         if token.text in _OPENING:
@@ -110,7 +110,7 @@ def _parsed(text: str, tokens: Sequence[Token]) -> Form:
         return syntax.checker().parse(syntax.shape(tokens))
     except Refused as refused:
         if refused.index is None:
-            raise GuardFaults([faults.too_deep(Place(0, len(text)))]) from None
+            raise GuardFaults([faults.too_deep(Stretch(0, len(text)))]) from None
         raise GuardFaults([_syntax_fault(tokens, refused.index)]) from None
 
 
@@ -118,14 +118,14 @@ def _judge(text: str, tokens: Sequence[Token], kinds: Mapping[int, Kind]) -> Non
     try:
         syntax.checker().judge(syntax.typed_shape(tokens, kinds))
     except Refused as refused:
-        place = Place(0, len(text)) if refused.index is None else tokens[refused.index].place
+        place = Stretch(0, len(text)) if refused.index is None else tokens[refused.index].place
         raise GuardFaults([faults.mismatch(place, f"this guard is not taken by the CEL checker: {refused}")]) from None
 
 
 def _syntax_fault(tokens: Sequence[Token], index: int) -> GuardFault:
     if index >= len(tokens):
         last = tokens[-1]
-        return faults.syntax(Place(last.offset + last.length, 1), "this guard ends where more is expected", _unclosed(tokens))
+        return faults.syntax(Stretch(last.offset + last.length, 1), "this guard ends where more is expected", _unclosed(tokens))
     token = tokens[index]
     near = [faults.hint(word.text) for word in tokens[max(0, index - 1) : index + 1]]
 

@@ -87,7 +87,7 @@ def _compiled(tree: Expr, slots: tuple[tuple[str, int], ...]) -> Test:
 
 class _Writer:
     """
-    Write one guard as Python syntax; each part says whether it can be None.
+    A writer of one guard as Python syntax; each part carries whether it can be None.
     """
 
     def __init__(self, slots: Mapping[str, int]) -> None:
@@ -160,8 +160,8 @@ class _Writer:
             case Probe(method="contains", subject=subject, argument=argument):
                 return ast.Compare(self._strict(argument, unbound), [ast.In()], [self._strict(subject, unbound)])
             case Probe(method=method, subject=subject, argument=argument):
-                found = ast.Attribute(self._strict(subject, unbound), _METHODS[method], ast.Load())
-                return ast.Call(found, [self._strict(argument, unbound)], [])
+                method_call = ast.Attribute(self._strict(subject, unbound), _METHODS[method], ast.Load())
+                return ast.Call(method_call, [self._strict(argument, unbound)], [])
             case Size(subject=subject):
                 return ast.Call(_read("len"), [self._strict(subject, unbound)], [])
             case _:

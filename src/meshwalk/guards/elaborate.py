@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import get_args
 
 from meshwalk.guards import faults
-from meshwalk.guards.faults import GuardFault, Place
+from meshwalk.guards.faults import GuardFault, Stretch
 from meshwalk.guards.syntax import Apply, Foreign, Form, Leaf, Listing
 from meshwalk.guards.tokens import Sort, Token
 from meshwalk.guards.tree import (
@@ -50,7 +50,7 @@ _FOREIGN_OPERATORS = {"_/_": "division", "_%_": "the remainder %", "_[_]": "inde
 
 class Elaboration:
     """
-    Turn the form of one guard into its tree.
+    The elaboration of one guard's form into its tree.
     """
 
     def __init__(self, tokens: Sequence[Token], visible: Mapping[str, Signal]) -> None:
@@ -69,10 +69,10 @@ class Elaboration:
 
         return expr
 
-    def _place(self, form: Form) -> Place:
+    def _place(self, form: Form) -> Stretch:
         first, last = self._tokens[form.first], self._tokens[form.last]
 
-        return Place(first.offset, last.offset + last.length - first.offset)
+        return Stretch(first.offset, last.offset + last.length - first.offset)
 
     def _expr(self, form: Form) -> Expr | None:
         match form:
@@ -147,21 +147,21 @@ class Elaboration:
         self.faults.append(faults.wrong_kind(_at(expr), what, kind, expr))
         return None
 
-    def _not(self, operand: Expr | None, place: Place) -> Expr | None:
+    def _not(self, operand: Expr | None, place: Stretch) -> Expr | None:
         operand = self._typed(operand, Kind.BOOL, "what stands after !")
         if operand is None:
             return None
 
         return operand.operand if isinstance(operand, Not) else Not(operand=operand, **place._asdict())
 
-    def _neg(self, operand: Expr | None, place: Place) -> Expr | None:
+    def _neg(self, operand: Expr | None, place: Stretch) -> Expr | None:
         operand = self._typed(operand, Kind.NUMBER, "what stands after -")
         if operand is None:
             return None
 
         return operand.operand if isinstance(operand, Neg) else Neg(operand=operand, **place._asdict())
 
-    def _logic(self, op: Connective, operands: Sequence[Expr | None], place: Place) -> Expr | None:
+    def _logic(self, op: Connective, operands: Sequence[Expr | None], place: Stretch) -> Expr | None:
         parts: list[Expr] = []
         typed = [self._typed(operand, Kind.BOOL, f"what stands beside {op}") for operand in operands]
         for part in typed:
@@ -171,7 +171,7 @@ class Elaboration:
 
         return Logic(op=op, parts=tuple(parts), **place._asdict())
 
-    def _choice(self, operands: Sequence[Expr | None], place: Place) -> Expr | None:
+    def _choice(self, operands: Sequence[Expr | None], place: Stretch) -> Expr | None:
         test, then, other = operands
         test = self._typed(test, Kind.BOOL, "what stands before ?")
         if then is None or other is None:
@@ -183,7 +183,7 @@ class Elaboration:
 
         return None if test is None else Choice(test=test, then=then, other=other, **place._asdict())
 
-    def _compare(self, op: Comparison, operands: Sequence[Expr | None], place: Place) -> Expr | None:
+    def _compare(self, op: Comparison, operands: Sequence[Expr | None], place: Stretch) -> Expr | None:
         left, right = operands
         if left is None or right is None:
             return None
@@ -203,7 +203,7 @@ class Elaboration:
             if isinstance(value, Literal) and value.value not in name.signal.members:
                 self.faults.append(faults.unknown_member(_at(value), str(value.value), name.signal))
 
-    def _in(self, form: Apply, place: Place) -> Expr | None:
+    def _in(self, form: Apply, place: Stretch) -> Expr | None:
         needle = self._expr(form.operands[0])
         listing = form.operands[1]
         if not isinstance(listing, Listing):
@@ -220,7 +220,7 @@ class Elaboration:
 
         return In(needle=needle, items=tuple(fitting), **place._asdict())
 
-    def _arith(self, op: Arithmetic, operands: Sequence[Expr | None], place: Place) -> Expr | None:
+    def _arith(self, op: Arithmetic, operands: Sequence[Expr | None], place: Stretch) -> Expr | None:
         left, right = operands
         if left is None or right is None:
             return None
@@ -257,7 +257,7 @@ class Elaboration:
 
         return False
 
-    def _test(self, method: TextTest, form: Apply, place: Place) -> Expr | None:
+    def _test(self, method: TextTest, form: Apply, place: Stretch) -> Expr | None:
         if not self._arity(form, 2, f"text.{method}('a')"):
             return None
         subject, argument = (self._expr(operand) for operand in form.operands)
@@ -268,7 +268,7 @@ class Elaboration:
 
         return Probe(method=method, subject=subject, argument=argument, **place._asdict())
 
-    def _size(self, form: Apply, place: Place) -> Expr | None:
+    def _size(self, form: Apply, place: Stretch) -> Expr | None:
         if not self._arity(form, 1, "size(text) or text.size()"):
             return None
         subject = self._typed(self._expr(form.operands[0]), Kind.TEXT, "what size() counts")
@@ -277,7 +277,7 @@ class Elaboration:
 
         return Size(subject=subject, **place._asdict())
 
-    def _has(self, form: Apply, place: Place) -> Expr | None:
+    def _has(self, form: Apply, place: Stretch) -> Expr | None:
         if not self._arity(form, 1, "has(output.confidence)"):
             return None
         name = self._expr(form.operands[0])
@@ -289,7 +289,7 @@ class Elaboration:
 
         return Has(name=name, **place._asdict())
 
-    def _duration(self, form: Apply, place: Place) -> Expr | None:
+    def _duration(self, form: Apply, place: Stretch) -> Expr | None:
         if not self._arity(form, 1, "duration('4s')"):
             return None
         text = self._expr(form.operands[0])
@@ -306,8 +306,8 @@ class Elaboration:
         return Literal(value=time, type=Kind.DURATION, **place._asdict())
 
 
-def _at(expr: Expr) -> Place:
-    return Place(expr.offset, expr.length)
+def _at(expr: Expr) -> Stretch:
+    return Stretch(expr.offset, expr.length)
 
 
 _UNITS: Mapping[str, Fraction] = {

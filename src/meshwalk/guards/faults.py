@@ -1,8 +1,8 @@
 """
-What can be wrong with a guard, and how it is said.
+The faults of a guard, each with its code and sentence.
 
-Every fault of this room is worded here, beside its code, so that the sentences agree with each other.  A fault's place
-counts code points of the guard's text; whoever knows where the guard stands in a file turns that into a line and a column.
+Every fault is worded here, beside its code, so that the sentences agree with each other.  A fault's place counts code
+points of the guard's text; the caller knows the guard's place in a file and turns that into a line and a column.
 
 | code | says |
 |---|---|
@@ -38,7 +38,7 @@ _SUBSET = (
     "and duration('4s')"
 )
 
-# What people write who come from another language, and what CEL has for it.
+# Words of other languages, and CEL's for the same.
 _HINTS: Mapping[str, str] = {
     "=": "write == to compare",
     "&": "write && for 'and'",
@@ -51,7 +51,7 @@ _HINTS: Mapping[str, str] = {
     "False": "write false",
 }
 
-# What to write instead of CEL that guards do not have.
+# Replacements for CEL that guards do not have.
 _INSTEAD: Mapping[str, str] = {
     "division": "multiply: x * 0.5 for x / 2",
     "the remainder %": "let the caller send what it says as an attribute",
@@ -84,7 +84,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 class GuardFault(NamedTuple):
     """
-    Say one fault of a guard: where in its text, a stable code, one sentence, and the remedy where we know it.
+    One fault of a guard: its place in the text, a stable code, one sentence, and the remedy if we know it.
     """
 
     offset: int
@@ -96,7 +96,7 @@ class GuardFault(NamedTuple):
 
 class GuardFaults(Exception):
     """
-    Say that a guard's text is at fault; *faults* holds every fault found, in the order of the text.
+    The error for a guard whose text is at fault; *faults* holds every fault found, in the order of the text.
     """
 
     def __init__(self, faults: Iterable[GuardFault]) -> None:
@@ -104,9 +104,9 @@ class GuardFaults(Exception):
         super().__init__("; ".join(f"{fault.message} [{fault.code}]" for fault in self.faults))
 
 
-class Place(NamedTuple):
+class Stretch(NamedTuple):
     """
-    Point at a stretch of the guard's text.
+    A stretch of the guard's text.
     """
 
     offset: int
@@ -115,30 +115,30 @@ class Place(NamedTuple):
 
 def hint(word: str) -> str:
     """
-    Say what CEL has for *word*, or nothing.
+    Return the remedy for a *word* of another language, or nothing.
     """
     return _HINTS.get(word, "")
 
 
-def syntax(place: Place, message: str, help: str = "") -> GuardFault:
+def syntax(place: Stretch, message: str, help: str = "") -> GuardFault:
     """
-    Say that the text is not CEL.
+    Report that the text is not CEL.
     """
     return GuardFault(*place, "guard-syntax", message, help)
 
 
 def too_long(length: int) -> GuardFault:
     """
-    Say that the text is too long to be worth checking.
+    Report that the text is too long to be worth checking.
     """
     message = f"this guard has {length} characters, and a guard may have {MAX_LENGTH}"
 
     return GuardFault(MAX_LENGTH, length - MAX_LENGTH, "guard-too-long", message, "compare a classifier's signal instead")
 
 
-def too_deep(place: Place) -> GuardFault:
+def too_deep(place: Stretch) -> GuardFault:
     """
-    Say that the text is nested too deeply.
+    Report that the text is nested too deeply.
     """
     message = "this guard is nested too deeply"
     help = f"brackets may stand {MAX_DEPTH} deep, and calculations need fewer operators in a row"
@@ -146,16 +146,16 @@ def too_deep(place: Place) -> GuardFault:
     return GuardFault(*place, "guard-too-deep", message, help)
 
 
-def foreign(place: Place, construct: str, help: str = "") -> GuardFault:
+def foreign(place: Stretch, construct: str, help: str = "") -> GuardFault:
     """
-    Say that *construct* is CEL that guards do not have, and what to write instead.
+    Report that *construct* is CEL that guards do not have, with its replacement.
     """
     return GuardFault(*place, "not-in-subset", f"a guard cannot use {construct}", help or _INSTEAD.get(construct, _SUBSET))
 
 
-def foreign_call(place: Place, name: str, *, is_method: bool) -> GuardFault:
+def foreign_call(place: Stretch, name: str, *, is_method: bool) -> GuardFault:
     """
-    Say that guards do not have the function, method or macro called *name*.
+    Report that guards do not have the function, method or macro called *name*.
     """
     what = "the macro" if name in _MACROS else "the method" if is_method else "the function"
     help = f"write text.{name}(...)" if name in get_args(TextTest) else _INSTEAD_OF_CALL.get(name, "")
@@ -163,41 +163,41 @@ def foreign_call(place: Place, name: str, *, is_method: bool) -> GuardFault:
     return foreign(place, f"{what} {name}()", help)
 
 
-def inexact(place: Place, nearest: float) -> GuardFault:
+def inexact(place: Stretch, nearest: float) -> GuardFault:
     """
-    Say that a whole number lies between two doubles, so that a comparison with it would ask for another one.
+    Report that a whole number lies between two doubles, so that a comparison would be with another one.
     """
     return foreign(place, "a whole number that a double cannot hold", f"the nearest that it can is {nearest:.0f}")
 
 
-def mismatch(place: Place, message: str, help: str = "") -> GuardFault:
+def mismatch(place: Stretch, message: str, help: str = "") -> GuardFault:
     """
-    Say that types do not go together.
+    Report that types do not go together.
     """
     return GuardFault(*place, "type-mismatch", message, help)
 
 
-def wrong_kind(place: Place, what: str, wanted: Kind, expr: Expr) -> GuardFault:
+def wrong_kind(place: Stretch, what: str, wanted: Kind, expr: Expr) -> GuardFault:
     """
-    Say that one part of a guard has a type that does not fit there.
+    Report that one part of a guard has a type that does not fit there.
     """
     help = _as_condition(expr) if wanted is Kind.BOOL else ""
 
     return mismatch(place, f"{what} must be {wanted.value}, and this is {expr.kind.value}", help)
 
 
-def compared(place: Place, op: Comparison, left: Expr, right: Expr) -> GuardFault:
+def compared(place: Stretch, op: Comparison, left: Expr, right: Expr) -> GuardFault:
     """
-    Say that two types are compared.
+    Report that two types are compared.
     """
     why = {"==": "which is never true", "!=": "which is always true"}.get(op, "and neither comes before the other")
 
     return mismatch(place, f"this guard compares {left.kind.value} with {right.kind.value}, {why}", _alike(op, left, right))
 
 
-def not_a_condition(place: Place, expr: Expr) -> GuardFault:
+def not_a_condition(place: Stretch, expr: Expr) -> GuardFault:
     """
-    Say that the whole guard is neither true nor false.
+    Report that the whole guard is neither true nor false.
     """
     message = f"this guard is {expr.kind.value}, and a guard must be true or false"
 
@@ -237,19 +237,19 @@ def _alike(op: Comparison, left: Expr, right: Expr) -> str:
     """
     Write the comparison as its author may have meant it, if one side is a literal.
     """
-    meant = op.join((" ", " "))
+    example = op.join((" ", " "))
     if isinstance(left, Compare):
         return "join two comparisons with &&"
     if isinstance(right, Literal):
         wanted, text = (right.type, left.kind), _recast(right, left.kind)
-        meant = f"{_operand(left)}{meant}{text}"
+        example = f"{_operand(left)}{example}{text}"
     elif isinstance(left, Literal):
         wanted, text = (left.type, right.kind), _recast(left, right.kind)
-        meant = f"{text}{meant}{_operand(right)}"
+        example = f"{text}{example}{_operand(right)}"
     else:
         return ""
 
-    return f"{_REWRITE[wanted]}: {meant}" if text else ""
+    return f"{_REWRITE[wanted]}: {example}" if text else ""
 
 
 def _recast(literal: Literal, kind: Kind) -> str:
@@ -272,18 +272,18 @@ def _recast(literal: Literal, kind: Kind) -> str:
             return ""
 
 
-def bad_duration(place: Place, why: str) -> GuardFault:
+def bad_duration(place: Stretch, why: str) -> GuardFault:
     """
-    Say that a duration's text cannot be read.
+    Report that a duration's text cannot be read.
     """
     help = "write a number and a unit, h, m, s, ms or us: duration('4s'), duration('1m30s'), duration('250ms')"
 
     return GuardFault(*place, "bad-duration", why, help)
 
 
-def unknown_member(place: Place, value: str, signal: Signal) -> GuardFault:
+def unknown_member(place: Stretch, value: str, signal: Signal) -> GuardFault:
     """
-    Say that *signal* never has *value*.
+    Report that *signal* never has *value*.
     """
     message = f"{value!r} is not a value of '{signal.name}'"
     help = f"{_meant(value, signal.members)}it is one of: {', '.join(signal.members)}"
@@ -291,9 +291,9 @@ def unknown_member(place: Place, value: str, signal: Signal) -> GuardFault:
     return GuardFault(*place, "unknown-member", message, help)
 
 
-def unknown_signal(place: Place, name: str, visible: Mapping[str, Signal]) -> GuardFault:
+def unknown_signal(place: Stretch, name: str, visible: Mapping[str, Signal]) -> GuardFault:
     """
-    Say that a guard cannot read *name* where it stands, and what it can read near there.
+    Report that a guard cannot read *name* at its place, with the names near it that it can read.
     """
     names = _names(tuple(visible))
     remark = _elsewhere(name, names) or _undeclared_budget(name, visible)
@@ -314,14 +314,14 @@ def _unknown_help(name: str, names: _Names, visible: Mapping[str, Signal]) -> st
 
 
 def _elsewhere(name: str, names: _Names) -> str:
-    room, here = name.partition(".")[0], names.tops
+    prefix, here = name.partition(".")[0], names.tops
     if name == "error.class":
         return "edges of `on_error` are chosen by their `class:`; guards stand on `next`, where the node has just succeeded"
-    if room == "output" and "output" not in here:
+    if prefix == "output" and "output" not in here:
         return "the node that this edge leaves writes no outputs"
-    if room == "signals" and "signals" not in here:
+    if prefix == "signals" and "signals" not in here:
         return "no node of this graph writes signals; a `classifier` would"
-    if room == "thresholds" and "thresholds" not in here:
+    if prefix == "thresholds" and "thresholds" not in here:
         return "this graph declares no thresholds"
 
     return ""
@@ -341,9 +341,9 @@ def _closest(word: str, known: tuple[str, ...]) -> str:
 
 
 def _undeclared_budget(name: str, visible: Mapping[str, Signal]) -> str:
-    room, _, rest = name.partition(".")
+    prefix, _, rest = name.partition(".")
     scope = rest.partition(".")[0]
-    if room != "budget" or scope not in get_args(ScopeKind) or f"budget.{scope}.pressure" in visible:
+    if prefix != "budget" or scope not in get_args(ScopeKind) or f"budget.{scope}.pressure" in visible:
         return ""
 
     return f"this graph declares no budget '{scope}'; write one under `budgets:`, such as {scope}: {{calls: 500}}"
@@ -351,7 +351,7 @@ def _undeclared_budget(name: str, visible: Mapping[str, Signal]) -> str:
 
 class _Names(NamedTuple):
     """
-    Hold what can be read somewhere by room and by last word.
+    The readable names of one place, by prefix and by last word.
 
     A large graph has thousands of names, and the nodes of one role read the same: to go through them all, or compare them
     all, for every misspelt one would take minutes.
@@ -359,51 +359,51 @@ class _Names(NamedTuple):
 
     every: tuple[str, ...]
     tops: frozenset[str]
-    rooms: Mapping[str, list[str]]
-    endings: Mapping[str, list[str]]
+    by_prefix: Mapping[str, list[str]]
+    by_ending: Mapping[str, list[str]]
 
     def like(self, name: str) -> Sequence[str]:
         """
-        Narrow what *name* may mean: to its own room, or to what ends as it does.
+        Return the candidates for *name*: those of its own prefix, or those that end as it does.
         """
-        room, _, last = name.rpartition(".")
+        prefix, _, last = name.rpartition(".")
 
-        return self.rooms.get(room) or self.endings.get(last) or self.every
+        return self.by_prefix.get(prefix) or self.by_ending.get(last) or self.every
 
 
 @lru_cache(maxsize=8)
 def _names(every: tuple[str, ...]) -> _Names:
-    rooms: dict[str, list[str]] = {}
-    endings: dict[str, list[str]] = {}
+    by_prefix: dict[str, list[str]] = {}
+    by_ending: dict[str, list[str]] = {}
     for name in every:
-        room, _, last = name.rpartition(".")
-        endings.setdefault(last, []).append(name)
-        while room:
-            rooms.setdefault(room, []).append(name)
-            room = room.rpartition(".")[0]
+        prefix, _, last = name.rpartition(".")
+        by_ending.setdefault(last, []).append(name)
+        while prefix:
+            by_prefix.setdefault(prefix, []).append(name)
+            prefix = prefix.rpartition(".")[0]
 
-    return _Names(every, frozenset(name.partition(".")[0] for name in every), rooms, endings)
+    return _Names(every, frozenset(name.partition(".")[0] for name in every), by_prefix, by_ending)
 
 
 def _readable(name: str, names: _Names, visible: Mapping[str, Signal]) -> str:
-    room = name.rpartition(".")[0]
-    while room:
-        if room in names.rooms:
-            return _listed(room, [visible[known] for known in names.rooms[room]])
-        room = room.rpartition(".")[0]
+    prefix = name.rpartition(".")[0]
+    while prefix:
+        if prefix in names.by_prefix:
+            return _listed(prefix, [visible[known] for known in names.by_prefix[prefix]])
+        prefix = prefix.rpartition(".")[0]
 
     return f"names here start with: {_few(names.tops)}" if names.tops else "no name can be read here"
 
 
-def _listed(room: str, near: Sequence[Signal]) -> str:
-    rests = {signal.name.removeprefix(f"{room}."): signal.writer for signal in near}
+def _listed(prefix: str, near: Sequence[Signal]) -> str:
+    rests = {signal.name.removeprefix(f"{prefix}."): signal.writer for signal in near}
     if all("." in rest for rest in rests):
-        return f"names here that start with {room}: {_few({rest.partition('.')[0] for rest in rests})}"
+        return f"names here that start with {prefix}: {_few({rest.partition('.')[0] for rest in rests})}"
     by_writer: dict[str, list[str]] = {}
     for rest, writer in rests.items():
         by_writer.setdefault(writer, []).append(rest)
 
-    return "; ".join(f"{writer} writes {room}: {_few(those)}" for writer, those in sorted(by_writer.items()))
+    return "; ".join(f"{writer} writes {prefix}: {_few(those)}" for writer, those in sorted(by_writer.items()))
 
 
 def _few(words: Iterable[str]) -> str:

@@ -19,13 +19,13 @@ from meshwalk.guards.tree import Compare, Expr, Literal, Name, Neg
 from meshwalk.model import Value
 
 
-# How many are quicker looked up than tried: a table costs what trying two or three costs, however long it is.
+# From this many on a lookup is quicker than trying: a table costs as much as two or three tries, however long it is.
 WORTH_A_TABLE = 4
 
 
 class Run(NamedTuple):
     """
-    Hold the guards from *start* to before *stop*.
+    The guards from *start* to before *stop*.
 
     Args:
         slot: With *at*: the index of the signal's value.
@@ -46,18 +46,18 @@ def runs(trees: Sequence[Expr | None], slots: Mapping[str, int]) -> tuple[Run, .
         trees: None always holds.
         slots: The index of each slot's value.
     """
-    found: list[Run] = []
+    result: list[Run] = []
     for run in _cut(trees, slots):
-        if run.at is None and found and found[-1].at is None:
-            run = Run(found.pop().start, run.stop)  # noqa: PLW2901 (what is tried one by one is one run)
-        found.append(run)
+        if run.at is None and result and result[-1].at is None:
+            run = Run(result.pop().start, run.stop)  # noqa: PLW2901 (what is tried one by one is one run)
+        result.append(run)
 
-    return () if all(run.at is None for run in found) else tuple(found)
+    return () if all(run.at is None for run in result) else tuple(result)
 
 
 def _cut(trees: Sequence[Expr | None], slots: Mapping[str, int]) -> Iterator[Run]:
-    asked = [None if tree is None else _equality(tree) for tree in trees]
-    for slot, several in groupby(enumerate(asked), key=lambda one: None if one[1] is None else one[1][0]):
+    equalities = [None if tree is None else _equality(tree) for tree in trees]
+    for slot, several in groupby(enumerate(equalities), key=lambda one: None if one[1] is None else one[1][0]):
         run = list(several)
         start, stop = run[0][0], run[-1][0] + 1
         if slot is None or len(run) < WORTH_A_TABLE:

@@ -1,5 +1,5 @@
 """
-What can become of a guard if a signal has no value: its meaning over sets of verdicts.
+The possible verdicts of a guard if a signal has no value: its meaning over sets of verdicts.
 
 Everything that is not supposed is taken to be anything, each part for itself, so the answer may hold a verdict that no
 request brings about; it never lacks one that some request does.  What an absent value *causes* is kept apart from
@@ -25,7 +25,7 @@ _VALUE = TRUE | FALSE
 
 class Supposition(NamedTuple):
     """
-    Suppose something of the signals.
+    An assumption about the signals.
 
     Args:
         blamed: The slot that has no value and is asked about.
@@ -60,9 +60,9 @@ def outcomes(tree: Expr, supposed: Supposition) -> int:
             return joined
         case Choice(test=test, then=then, other=other_branch):
             chosen = outcomes(test, supposed)
-            found = chosen & (LACKING | OWED)
-            found |= outcomes(then, supposed) if chosen & TRUE else 0
-            return found | (outcomes(other_branch, supposed) if chosen & FALSE else 0)
+            verdicts = chosen & (LACKING | OWED)
+            verdicts |= outcomes(then, supposed) if chosen & TRUE else 0
+            return verdicts | (outcomes(other_branch, supposed) if chosen & FALSE else 0)
         case _:
             return _leaf(tree, supposed)
 
@@ -84,15 +84,15 @@ def _turned(verdicts: int) -> int:
 
 
 def _joined(settling: int, other: int, left: int, right: int) -> int:
-    found = (left | right) & settling
+    verdicts = (left | right) & settling
     left, right = left & ~settling, right & ~settling
     if left and right:
-        found |= (left | right) & OWED
+        verdicts |= (left | right) & OWED
         if (left | right) & LACKING and left & (LACKING | other) and right & (LACKING | other):
-            found |= LACKING
-        found |= left & right & other
+            verdicts |= LACKING
+        verdicts |= left & right & other
 
-    return found
+    return verdicts
 
 
 def _leaf(tree: Expr, supposed: Supposition) -> int:

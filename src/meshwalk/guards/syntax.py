@@ -1,5 +1,5 @@
 """
-The door to the CEL library: what it is asked, and its answers in our words.
+The only use of the CEL library: our questions to it, and its answers in our words.
 
 The library sees a *shape*: one short word a token, `x >= x && f ( x )` where the author wrote
 `output.confidence >= 0.8 && has(request.task)`.  So names, numbers and texts need no escaping, a place in the shape is a
@@ -30,7 +30,7 @@ from meshwalk.model.signals import Kind
 
 class Leaf(NamedTuple):
     """
-    Be a name or a literal; *first* and *last* are token indexes, as everywhere in a form.
+    A name or a literal; *first* and *last* are token indexes, as everywhere in a form.
     """
 
     first: int
@@ -39,7 +39,7 @@ class Leaf(NamedTuple):
 
 class Apply(NamedTuple):
     """
-    Be an operator, a function or a method with its operands; a method's first operand is what it is called on.
+    An operator, a function or a method with its operands; a method's first operand is its receiver.
 
     Args:
         op: CEL's name of an operator (`_&&_`), `f()` for a function, `.f()` for a method.
@@ -55,7 +55,7 @@ class Apply(NamedTuple):
 
 class Listing(NamedTuple):
     """
-    Be a list literal.
+    A list literal.
     """
 
     first: int
@@ -65,7 +65,7 @@ class Listing(NamedTuple):
 
 class Foreign(NamedTuple):
     """
-    Be something that guards do not have, in words.
+    A construct that guards do not have, in words.
     """
 
     first: int
@@ -78,7 +78,7 @@ Form = Leaf | Apply | Listing | Foreign
 
 class Refused(Exception):
     """
-    Say that the library does not take a shape.
+    The library's refusal of a shape.
 
     Args:
         index: The token it stumbled at; one past the last for the end, None for no place.
@@ -91,7 +91,7 @@ class Refused(Exception):
 
 class Checker(Protocol):
     """
-    Answer for the language; anything that parses and types CEL can stand here.
+    An implementation of the language; anything that parses and types CEL can stand here.
     """
 
     def parse(self, shape: str) -> Form:
@@ -226,7 +226,7 @@ def _index(starts: Sequence[int], position: int) -> int:
 
 class _Reader:
     """
-    Turn the library's tree into a form, and find out from which token to which each part goes.
+    A reader of the library's tree: it makes a form, whose parts know their first and last tokens.
     """
 
     def __init__(self, shape: str) -> None:

@@ -16,13 +16,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from meshwalk.guards import faults
-from meshwalk.guards.faults import GuardFault, Place
+from meshwalk.guards.faults import GuardFault, Stretch
 from meshwalk.model import Value
 
 
 class Sort(Enum):
     """
-    Tell what a token is.
+    The kind of a token.
     """
 
     NAME = "name"
@@ -38,7 +38,7 @@ class Sort(Enum):
 
 class Token(NamedTuple):
     """
-    Hold one token and its place in code points.
+    One token and its place in code points.
 
     Args:
         text: A name without spaces; for `FOREIGN`, what it is in words.
@@ -52,16 +52,16 @@ class Token(NamedTuple):
     value: Value = ""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Stretch:
         """
         Point at the token.
         """
-        return Place(self.offset, self.length)
+        return Stretch(self.offset, self.length)
 
 
 class Tokens(NamedTuple):
     """
-    Hold a text's tokens, and what is wrong with them.
+    The tokens of a text, and the faults found in them.
     """
 
     tokens: tuple[Token, ...]
@@ -81,7 +81,7 @@ _GRAMMAR = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-# What stands between the quotes, the closing one included: by whether a backslash escapes, and by the quote.
+# The patterns of a text's rest, the closing quote included, by whether a backslash escapes, and by the quote.
 _BODIES = {
     (raw, quote): re.compile(f"({inside}){quote}", re.DOTALL)
     for quote in ('"""', "'''", '"', "'")
@@ -102,35 +102,35 @@ def tokenise(text: str) -> Tokens:
     """
     Cut *text* into tokens; where there are faults, the tokens are not worth parsing.
     """
-    found: list[GuardFault] = []
-    raw = list(_scan(text, found))
+    collected: list[GuardFault] = []
+    raw = list(_scan(text, collected))
 
-    return Tokens(tuple(_joined(raw)), tuple(found))
+    return Tokens(tuple(_joined(raw)), tuple(collected))
 
 
-def _scan(text: str, found: list[GuardFault]) -> Iterator[Token]:
+def _scan(text: str, collected: list[GuardFault]) -> Iterator[Token]:
     at = 0
     while match := _GRAMMAR.match(text, at):
         start, at = at, match.end()
-        place = Place(start, at - start)
+        place = Stretch(start, at - start)
         match match.lastgroup:
             case "quote":
-                token = _text(text, match, found)
+                token = _text(text, match, collected)
                 if token is None:
                     return
                 at = token.offset + token.length
                 yield token
             case "number" | "tail":
-                yield _number(match, place, found)
+                yield _number(match, place, collected)
             case "word" | "mark":
                 yield _word(match[0], place)
             case "bad":
-                found.append(_bad(text, place))
+                collected.append(_bad(text, place))
             case _:
                 pass
 
 
-def _word(word: str, place: Place) -> Token:
+def _word(word: str, place: Stretch) -> Token:
     if word in _CONSTANTS:
         return Token(Sort.BOOL, word, *place, _CONSTANTS[word])
     if word == "null":
@@ -139,24 +139,24 @@ def _word(word: str, place: Place) -> Token:
     return Token(Sort.NAME if word.isidentifier() and word != "in" else Sort.MARK, word, *place)
 
 
-def _bad(text: str, place: Place) -> GuardFault:
+def _bad(text: str, place: Stretch) -> GuardFault:
     char = text[place.offset]
 
     return faults.syntax(place, f"{char!r} has no meaning here", faults.hint(char))
 
 
-def _number(match: re.Match[str], place: Place, found: list[GuardFault]) -> Token:
+def _number(match: re.Match[str], place: Stretch, collected: list[GuardFault]) -> Token:
     digits, tail = match["number"], match["tail"]
     if tail in {"u", "U"}:
         return Token(Sort.FOREIGN, "an unsigned number", *place)
     if tail:
         help = f"write duration('{match[0]}')" if tail in _UNITS else "put a space or an operator between them"
-        found.append(faults.syntax(place, f"the number {digits} runs into '{tail}'", help))
+        collected.append(faults.syntax(place, f"the number {digits} runs into '{tail}'", help))
     value = _double(digits)
     if math.isinf(value):
-        found.append(faults.syntax(place, "this number is too large", "the largest is about 1.8e308"))
+        collected.append(faults.syntax(place, "this number is too large", "the largest is about 1.8e308"))
     elif _is_between(digits, value):
-        found.append(faults.inexact(place, value))
+        collected.append(faults.inexact(place, value))
 
     return Token(Sort.NUMBER, digits, *place, value)
 
@@ -170,7 +170,7 @@ def _double(digits: str) -> float:
 
 def _is_between(digits: str, value: float) -> bool:
     """
-    Tell whether *digits* write a whole number that lies between two doubles.
+    Return whether *digits* write a whole number that lies between two doubles.
     """
     if digits.startswith("0x"):
         return int(digits, 16) != value
@@ -178,31 +178,31 @@ def _is_between(digits: str, value: float) -> bool:
     return digits.isdigit() and int(digits) != value
 
 
-def _text(text: str, opening: re.Match[str], found: list[GuardFault]) -> Token | None:
+def _text(text: str, opening: re.Match[str], collected: list[GuardFault]) -> Token | None:
     prefix, start = opening["prefix"].lower(), opening.start()
     body = _BODIES["r" in prefix, opening["quote"]].match(text, opening.end())
     if body is None:
-        found.append(
-            faults.syntax(Place(start, len(text) - start), "this text is never closed", f"end it with {opening['quote']}")
+        collected.append(
+            faults.syntax(Stretch(start, len(text) - start), "this text is never closed", f"end it with {opening['quote']}")
         )
         return None
-    place = Place(start, body.end() - start)
+    place = Stretch(start, body.end() - start)
     if "b" in prefix:
         return Token(Sort.FOREIGN, "bytes", *place)
-    value = body[1] if "r" in prefix else _unescaped(body[1], body.start(), found)
+    value = body[1] if "r" in prefix else _unescaped(body[1], body.start(), collected)
 
     return Token(Sort.TEXT, text[start : body.end()], *place, value)
 
 
-def _unescaped(inside: str, offset: int, found: list[GuardFault]) -> str:
+def _unescaped(inside: str, offset: int, collected: list[GuardFault]) -> str:
     def plain(match: re.Match[str]) -> str:
         hexadecimal = match[1] or match[2] or match[3]
         try:
             char = _SIMPLE_ESCAPES[match[5]] if match[5] else chr(int(hexadecimal, 16) if hexadecimal else int(match[4], 8))
             char.encode()  # half of a surrogate pair is no character
         except (KeyError, ValueError, OverflowError):
-            place = Place(offset + match.start(), len(match[0]))
-            found.append(faults.syntax(place, f"'{match[0]}' is no escape", "write a backslash as two: \\\\"))
+            place = Stretch(offset + match.start(), len(match[0]))
+            collected.append(faults.syntax(place, f"'{match[0]}' is no escape", "write a backslash as two: \\\\"))
             return ""
         return char
 

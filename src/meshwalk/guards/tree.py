@@ -1,10 +1,10 @@
 """
 The typed tree of a guard, and its canonical text.
 
-Only what a checked guard can be has a node here, so whoever walks a tree meets no case that `check` should have refused.
+Only parts of checked guards have a node here, so code that walks a tree meets no case that `check` should have refused.
 Offsets and lengths count code points of the text the tree came from; they are no part of a tree's identity.
 
-Laws of this room:
+Invariants:
 
 1. `canonical` is a fixed point: its text, checked again, gives an equal tree.
 2. Only a `Name` can introduce an undetermined value; only `Logic`, `Choice` and `Has` can absorb one.
@@ -39,7 +39,7 @@ class _Placed:
     @property
     def kind(self) -> Kind:
         """
-        Tell the type of the value; most nodes are conditions.
+        Return the type of the value; most nodes are conditions.
         """
         return Kind.BOOL
 
@@ -47,7 +47,7 @@ class _Placed:
 @dataclass(frozen=True, slots=True)
 class Name(_Placed):
     """
-    Read a signal; one with a constant is a threshold and is not read from a walk.
+    A signal's name; one with a constant is a threshold and is not read from a walk.
     """
 
     signal: Signal
@@ -55,7 +55,7 @@ class Name(_Placed):
     @property
     def kind(self) -> Kind:
         """
-        Tell the type of the value.
+        Return the type of the value.
         """
         return self.signal.kind
 
@@ -63,7 +63,7 @@ class Name(_Placed):
 @dataclass(frozen=True, slots=True)
 class Literal(_Placed):
     """
-    Hold a value the author wrote.
+    A value the author wrote.
     """
 
     value: Value
@@ -72,7 +72,7 @@ class Literal(_Placed):
     @property
     def kind(self) -> Kind:
         """
-        Tell the type of the value.
+        Return the type of the value.
         """
         return self.type
 
@@ -80,7 +80,7 @@ class Literal(_Placed):
 @dataclass(frozen=True, slots=True)
 class Not(_Placed):
     """
-    Turn a condition round.
+    A negated condition.
     """
 
     operand: Expr
@@ -89,7 +89,7 @@ class Not(_Placed):
 @dataclass(frozen=True, slots=True)
 class Logic(_Placed):
     """
-    Join two or more conditions; a part of the same operator is never itself a `Logic` of it.
+    Two or more joined conditions; a part is never itself a `Logic` of the same operator.
     """
 
     op: Connective
@@ -99,7 +99,7 @@ class Logic(_Placed):
 @dataclass(frozen=True, slots=True)
 class Choice(_Placed):
     """
-    Take one of two values of the same type.
+    A choice between two values of the same type.
     """
 
     test: Expr
@@ -109,7 +109,7 @@ class Choice(_Placed):
     @property
     def kind(self) -> Kind:
         """
-        Tell the type of the value.
+        Return the type of the value.
         """
         return self.then.kind
 
@@ -117,7 +117,7 @@ class Choice(_Placed):
 @dataclass(frozen=True, slots=True)
 class Compare(_Placed):
     """
-    Compare two values of the same type.
+    A comparison of two values of the same type.
     """
 
     op: Comparison
@@ -128,7 +128,7 @@ class Compare(_Placed):
 @dataclass(frozen=True, slots=True)
 class Arith(_Placed):
     """
-    Calculate with numbers, or add and subtract durations.
+    Arithmetic with numbers, or a sum or difference of durations.
     """
 
     op: Arithmetic
@@ -138,7 +138,7 @@ class Arith(_Placed):
     @property
     def kind(self) -> Kind:
         """
-        Tell the type of the value.
+        Return the type of the value.
         """
         return self.left.kind
 
@@ -146,7 +146,7 @@ class Arith(_Placed):
 @dataclass(frozen=True, slots=True)
 class Neg(_Placed):
     """
-    Negate a number.
+    A negated number.
     """
 
     operand: Expr
@@ -154,7 +154,7 @@ class Neg(_Placed):
     @property
     def kind(self) -> Kind:
         """
-        Tell the type of the value.
+        Return the type of the value.
         """
         return Kind.NUMBER
 
@@ -162,7 +162,7 @@ class Neg(_Placed):
 @dataclass(frozen=True, slots=True)
 class In(_Placed):
     """
-    Ask whether a value is one of a list.
+    A test whether a value is one of a list.
     """
 
     needle: Expr
@@ -172,7 +172,7 @@ class In(_Placed):
 @dataclass(frozen=True, slots=True)
 class Has(_Placed):
     """
-    Ask whether a signal has a value.
+    A test whether a signal has a value.
     """
 
     name: Name
@@ -181,7 +181,7 @@ class Has(_Placed):
 @dataclass(frozen=True, slots=True)
 class Probe(_Placed):
     """
-    Look into a text.
+    A test of a text for a part of it.
     """
 
     method: TextTest
@@ -192,7 +192,7 @@ class Probe(_Placed):
 @dataclass(frozen=True, slots=True)
 class Size(_Placed):
     """
-    Count the characters (code points) of a text.
+    The count of characters (code points) of a text.
     """
 
     subject: Expr
@@ -200,7 +200,7 @@ class Size(_Placed):
     @property
     def kind(self) -> Kind:
         """
-        Tell the type of the value.
+        Return the type of the value.
         """
         return Kind.NUMBER
 
@@ -241,7 +241,7 @@ def names(expr: Expr) -> Iterator[Name]:
         yield from names(below)
 
 
-# How tightly an operator binds, as in the grammar of CEL; a comparison and `in` share a level and group to the left.
+# Precedence, as in the grammar of CEL; a comparison and `in` share a level and group to the left.
 _CHOICE, _OR, _AND, _RELATION, _SUM, _PRODUCT, _UNARY, _TIGHT = range(8)
 
 

@@ -1,5 +1,5 @@
 """
-What an author expects of a graph: cases as plain, frozen data, each with its place in the text.
+Cases, an author's expectations of a graph: plain, frozen data, each with its place in the text.
 
 The loader makes these from `<name>.cases.yaml`, beside the graph, and `cases` walks them.
 """
@@ -19,24 +19,24 @@ from meshwalk.trace import Message, Scopes, Usage
 # `rejected` is a request that does not begin a walk: the graph's gate says why.
 CaseOutcome = Literal["answered", "refused", "failed", "rejected"]
 
-# What a backend can fail with; `budget` and `not_started` come of limits, and nobody needs to pretend them.
+# The errors of a backend; `budget` and `not_started` come of limits, so no script needs them.
 ScriptedError = Literal["rate_limited", "overloaded", "unreachable", "malformed", "refused_by_model", "timeout"]
 
 Cause = Literal[ErrorClass, "hops", "visits", "no_answer"]
 
-# What can refuse a call: the walk's own limits, and the budgets it shares.
+# The scopes that can refuse a call: the walk's own limits, and the budgets it shares.
 RefusingScope = Literal["request", ScopeKind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scripted:
     """
-    Say what one call gives.
+    The scripted result of one call.
 
     Args:
-        samples: What it says each time, where several answers are asked for; *text* is the first.
-        error: What it fails with instead.
-        latency_us: How long it is pretended to take.
+        samples: The answers, where a call asks for several; *text* is the first.
+        error: The error it fails with instead.
+        latency_us: Its pretended duration.
     """
 
     text: str = ""
@@ -51,7 +51,7 @@ class Scripted:
 
 class Script(NamedTuple):
     """
-    Say what a node's calls give.
+    The scripted results of a node's calls.
 
     Args:
         endless: Whether there is one reply for however many calls; otherwise each has its own.
@@ -63,7 +63,7 @@ class Script(NamedTuple):
 
 class EdgeName(NamedTuple):
     """
-    Name an edge by its position in a section of its node, from 0.
+    An edge, named by its position in a section of its node, from 0.
     """
 
     node: str
@@ -76,12 +76,12 @@ class EdgeName(NamedTuple):
 
 class Taking(NamedTuple):
     """
-    Expect that a walk takes an edge.
+    The expectation that a walk takes an edge.
 
     Args:
         text: As the author wrote it.
-        edges: Any of these is meant.
-        to: Where it leads then; empty where that is left open.
+        edges: The edges of which one must be taken.
+        to: The target it must lead to; empty for any.
     """
 
     text: str
@@ -93,12 +93,12 @@ class Taking(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
     """
-    Say what must come of a case; None and nothing are not looked at.
+    The expected result of a case; None and empty values are not checked.
 
     Args:
         path: The nodes visited; a last `done` says that an answer is served, too.
-        reason: What the reason for ending without an answer must hold.
-        scope: What must have refused a call.
+        reason: A part of the reason for ending without an answer.
+        scope: The scope that must have refused a call.
         spans: The place of each expectation, by its key.
     """
 
@@ -116,11 +116,11 @@ class Expectation:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """
-    Give one request with what nodes reply, and what must come of it.
+    One request with the replies of the nodes, and the expected result.
 
     Args:
-        spent: What others have spent before, by scope; each of these has a name in *scopes*.
-        signals: What classifiers say in place of what they would compute.
+        spent: The amounts spent by others before, by scope; each of these has a name in *scopes*.
+        signals: The signals of classifiers, in place of those they would compute.
     """
 
     name: str

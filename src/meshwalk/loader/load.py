@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshwalk.loader.graph import build
+from meshwalk.loader.build.graph import build
 from meshwalk.loader.yaml.document import MAX_BYTES, decode, read_document, split_lines
 from meshwalk.model import Graph
 from meshwalk.model.problems import Problem, SetupError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from meshwalk.loader.casebook import Case
 
 
-# What stands at these places may be a secret that does not belong there.
+# The text at the places of these faults may be a secret.
 _SECRET = ("secret-in-graph", "bad-variable")
 
 
@@ -27,7 +27,7 @@ def load_graph(path: str | Path) -> Graph:
     Read the graph in the file at *path*, with the hashes of the files it names.
 
     Raises:
-        GraphError: If there is nothing to go on in it; any other fault is among the graph's problems.
+        GraphError: If nothing in it can be read; any other fault is among the graph's problems.
         SetupError: If there is no such file, or it cannot be read.
     """
     return read_graph(_bytes(path), file=str(path), folder=str(Path(path).parent))
@@ -43,7 +43,7 @@ def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str
         hashes: The hashes of the files that the graph names; None computes them.
 
     Raises:
-        GraphError: If there is nothing to go on; any other fault is among the graph's problems.
+        GraphError: If nothing in it can be read; any other fault is among the graph's problems.
     """
     # Hashes come with a stored plan, which may be of a graph that no author wrote as text.
     document = read_document(text, file, any_text=hashes is not None)
@@ -53,7 +53,7 @@ def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str
 
 def cases_path(graph: str | Path) -> Path:
     """
-    Return where the cases of the graph at *graph* stand: beside it, as `<name>.cases.yaml`.
+    Return the path of the cases of the graph at *graph*: beside it, as `<name>.cases.yaml`.
     """
     return Path(graph).with_suffix(".cases.yaml")
 
@@ -79,7 +79,7 @@ def read_cases(text: bytes, graph: Graph, *, file: str) -> tuple[Case, ...]:
         GraphError: With every fault found, in file order.
     """
     # Most who read a graph read no cases.
-    from meshwalk.loader.cases import build_cases  # noqa: PLC0415
+    from meshwalk.loader.build.cases import build_cases  # noqa: PLC0415
 
     return build_cases(text, graph, file=file)
 
@@ -105,7 +105,7 @@ def source_lines(path: str | Path, problems: Sequence[Problem] = ()) -> list[str
 def _bytes(path: str | Path, what: str = "the graph") -> bytes:
     try:
         with Path(path).open("rb") as file:
-            # One byte more than may be there tells that there is more.
+            # One byte beyond the limit shows that the file is too large.
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

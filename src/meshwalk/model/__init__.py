@@ -1,5 +1,5 @@
 """
-What an author said: a graph as plain, frozen data, each part with its place in the text.
+A graph as its author wrote it: plain, frozen data, each part with its place in the text.
 
 The loader makes these and everyone else reads them.  Names refer to each other as text here; `plan` resolves them.
 Times are whole microseconds, money is whole nano-dollars (recorded real costs are not whole micro-dollars).

@@ -1,5 +1,5 @@
 """
-What nodes call, as an author declares it: prices, traffic, endpoints, and a spec for each kind of backend.
+Backends as an author declares them: prices, traffic, endpoints, and a spec for each kind.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Literal, NamedTuple
 from meshwalk.model.problems import ErrorClass, Span
 
 
-# Prices are told for so many tokens.
+# Prices are per this many tokens.
 MTOK = 1_000_000
 
 
 class Price(NamedTuple):
     """
-    Price tokens in whole nano-dollars a million tokens (0.05 USD a million tokens is 50,000,000).
+    The price of a million tokens, in whole nano-dollars (0.05 USD is 50,000,000).
 
     Args:
         cached_nano_per_mtok: Of input that the provider had in a cache; None is the same as other input.
@@ -31,7 +31,7 @@ class Price(NamedTuple):
     @property
     def dearness(self) -> int:
         """
-        Say how dear it is beside others: what one plain token in and one plain token out cost together.
+        Return the cost of one plain token in and one plain token out together, by which prices are compared.
         """
         return self.input_nano_per_mtok + self.output_nano_per_mtok
 
@@ -40,7 +40,7 @@ class Price(NamedTuple):
         Price a call in nano-dollars, rounded up, so that a bound stays a bound.
 
         Args:
-            cached_input_tokens: Those of the input; what is said beyond it is not counted, as for *reasoning_tokens*.
+            cached_input_tokens: Those of the input; more than the input has are not counted, as for *reasoning_tokens*.
         """
         plain_in, plain_out, cached, reasoning = self
         exact = input_tokens * plain_in + output_tokens * plain_out
@@ -71,11 +71,11 @@ class Price(NamedTuple):
 
 class Breaker(NamedTuple):
     """
-    Say when an endpoint is left alone for a while: after *failures* in a row, or past *share* of the calls in *window_us*.
+    A circuit breaker: it opens after *failures* in a row, or past a *share* of failed calls in *window_us*.
 
     Args:
-        open_us: How long it is left alone; then one call at a time probes it.
-        least_calls: How many calls in the window *share* needs to mean anything.
+        open_us: Time until one call at a time probes the endpoint again.
+        least_calls: Calls that the window must hold before *share* counts.
     """
 
     failures: int = 5
@@ -87,11 +87,11 @@ class Breaker(NamedTuple):
 
 class Traffic(NamedTuple):
     """
-    Bound the calls that one process makes to a backend; None is no bound.  Each endpoint has the first three to itself.
+    The bounds of one process's calls to a backend; None is no bound.  Each endpoint has the first three to itself.
 
     Args:
-        queue: How many further calls may wait for a place.
-        queue_wait_us: How long one may wait at most; None is as long as its hop has.
+        queue: The calls that may wait beside those under way.
+        queue_wait_us: The longest wait; None is as long as the hop has.
         sticky: Whether calls of one session (or workflow) stay with one endpoint while that is well.
     """
 
@@ -106,7 +106,7 @@ class Traffic(NamedTuple):
 
 class Endpoint(NamedTuple):
     """
-    Name one of several places where a backend's model can be called; what is None is the backend's own.
+    One of several addresses of a backend's model; the backend's own value stands for each None.
 
     Args:
         weight: Its share of the calls, beside those of the others.
@@ -124,7 +124,7 @@ class Endpoint(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSpec:
     """
-    Hold what every kind of backend may declare.
+    The keys that every kind of backend may declare.
 
     Args:
         traffic: None bounds nothing and watches nothing.
@@ -143,7 +143,7 @@ class BackendSpec:
     @property
     def gated(self) -> bool:
         """
-        Tell whether calls pass a gate, which bounds them and watches how they go.
+        Return whether a limiter bounds the calls and watches their outcomes.
         """
         return self.traffic is not None
 
@@ -151,12 +151,12 @@ class BackendSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAISpec(BackendSpec):
     """
-    Name an OpenAI-compatible chat endpoint; `${NAME}` in *base_url* is read from the environment when a mesh opens.
+    An OpenAI-compatible chat endpoint; `${NAME}` in *base_url* is read from the environment when a mesh opens.
 
     Args:
         base_url: None means `${OPENAI_BASE_URL}`.
         key_env: The environment variable that holds the key, never the key.
-        endpoints: Several places where the model can be called, in place of *base_url*.
+        endpoints: Several addresses of the model, in place of *base_url*.
     """
 
     model: str
@@ -167,7 +167,7 @@ class OpenAISpec(BackendSpec):
     @property
     def gated(self) -> bool:
         """
-        Tell whether calls pass a gate, which bounds them and watches how they go.
+        Return whether a limiter bounds the calls and watches their outcomes.
         """
         return self.traffic is not None or bool(self.endpoints)
 
@@ -175,7 +175,7 @@ class OpenAISpec(BackendSpec):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSpec(BackendSpec):
     """
-    Name a small model that runs in this process (a GGUF file; None is the packaged SmolLM2-135M).
+    A small model that runs in this process (a GGUF file; None is the packaged SmolLM2-135M).
     """
 
     model: str | None = None
@@ -185,7 +185,7 @@ class LocalSpec(BackendSpec):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedSpec(BackendSpec):
     """
-    Name a model of an outcomes file whose recorded answers are given.
+    A model of an outcomes file, whose recorded answers are given.
 
     Args:
         data: The file, relative to the graph's folder as the author wrote it; None waits for `--data` or `evaluate`.
@@ -198,7 +198,7 @@ class RecordedSpec(BackendSpec):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedSpec(BackendSpec):
     """
-    Declare a pretended model: a log-normal latency through two quantiles, a length, a failure rate, a confidence.
+    A pretended model: a log-normal latency through two quantiles, a length, a failure rate, a confidence.
     """
 
     latency_p50_us: int = 0
@@ -213,7 +213,7 @@ class SimulatedSpec(BackendSpec):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonSpec(BackendSpec):
     """
-    Name the user's own async function as `package.module:function`.
+    The user's own async function, named as `package.module:function`.
     """
 
     function: str
@@ -222,7 +222,7 @@ class PythonSpec(BackendSpec):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSpec(BackendSpec):
     """
-    Keep the replies of another backend, and give them again to the same request of the same tenant.
+    A cache of another backend's replies: the same request of the same tenant gets the same reply.
 
     Its price, its window and its tokenizer are the other one's where the author gave it none of its own.
 

@@ -1,5 +1,5 @@
 """
-What a text takes from the environment: each `${NAME}` in it stands for the variable of that name.
+Environment variables in texts: each `${NAME}` stands for the variable of that name.
 
 Addresses hold names in place of secrets, so that a graph, a command line and an error can show them.
 """
@@ -33,19 +33,19 @@ def read(names: Iterable[str], whose: str) -> dict[str, str]:
     Raises:
         SetupError: If one is not set, or empty.
     """
-    given = {name: os.environ.get(name, "").strip() for name in names}
-    missing = [name for name, value in given.items() if not value]
+    values = {name: os.environ.get(name, "").strip() for name in names}
+    missing = [name for name, value in values.items() if not value]
     if missing:
         raise SetupError(f"{whose} needs {_unset(missing)} and start again")
 
-    return given
+    return values
 
 
-def fill(text: str, given: Mapping[str, str]) -> str:
+def fill(text: str, values: Mapping[str, str]) -> str:
     """
-    Put the values *given* in place of the names in *text*.
+    Put the values *values* in place of the names in *text*.
     """
-    return _VARIABLE.sub(lambda match: given[match[1]], text)
+    return _VARIABLE.sub(lambda match: values[match[1]], text)
 
 
 def without(text: str) -> str:

@@ -21,15 +21,15 @@ def import_named(name: str, whose: str) -> object:
     """
     module_name, _, path = name.partition(":")
     try:
-        found: object = import_module(module_name)
+        value: object = import_module(module_name)
     except (Exception, SystemExit) as error:
         raise SetupError(
             f"{whose}: '{name}' cannot be imported ({type(error).__name__}: {error}); "
             f"its module must be installed or lie in a folder of PYTHONPATH"
         ) from error
     for part in path.split("."):
-        if not hasattr(found, part):
+        if not hasattr(value, part):
             raise SetupError(f"{whose}: '{name}' cannot be found: module '{module_name}' has no '{path}'")
-        found = getattr(found, part)
+        value = getattr(value, part)
 
-    return found
+    return value

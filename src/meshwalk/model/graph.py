@@ -16,7 +16,7 @@ from meshwalk.model.values import ConfidenceSource, Extractor, Role, Value, Valu
 
 class Sampling(NamedTuple):
     """
-    Set how a model samples; None leaves it to whoever comes next (node, then request, then the provider).
+    Sampling parameters; None leaves one to the next in line (node, then request, then the provider).
     """
 
     max_tokens: int | None = None
@@ -29,7 +29,7 @@ class Sampling(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """
-    Declare a value that callers may send and guards may read as `request.<name>`.
+    A value that callers may send and guards may read as `request.<name>`.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Attribute:
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """
-    Name a tunable number.
+    A named, tunable number.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Threshold:
 @dataclass(frozen=True, slots=True)
 class Confidence:
     """
-    Say where a reply's confidence comes from, and what it is where the reply has none.
+    The source of a reply's confidence, and its value where the reply has none.
 
     Args:
         pattern: For `stated`: a regular expression with one group, the number.
         missing: None leaves the signal undetermined.
-        samples: For `agreement`: how many answers are asked for.
-        extract: For `agreement`: what of an answer is compared.
+        samples: For `agreement`: the number of answers a call asks for.
+        extract: For `agreement`: the part of an answer that is compared.
     """
 
     source: ConfidenceSource
@@ -76,7 +76,7 @@ class Confidence:
 
 class Backoff(NamedTuple):
     """
-    Say how long a retry waits: a random time up to *first_us*, which doubles with each retry up to *most_us*.
+    The wait before a retry: a random time up to *first_us*, doubled with each retry up to *max_us*.
     """
 
     first_us: int = 100_000
@@ -86,13 +86,13 @@ class Backoff(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Edge:
     """
-    Permit a next hop.
+    A permitted next hop.
 
     Args:
         when: The guard's text; None on the last edge of `next` and on every edge of `on_error`.
-        classes: On `on_error` only: the classes it takes, empty for all.
+        classes: On `on_error` only: the error classes it takes; empty for all.
         answer: With `to: done`: the node whose reply is served; None is the latest answer.
-        otherwise: With `answer` on `on_error` (`else:` in a graph): where to go if that node gave no reply.
+        otherwise: With `answer` on `on_error` (`else:` in a graph): the target if that node gave no reply.
         when_span: The guard text's own place; *exact* says that a column inside the guard maps one to one.
     """
 
@@ -121,24 +121,24 @@ class Edge:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """
-    Describe a step; which keys a role takes is the loader's to check.
+    A step of a graph; the loader checks which keys its role takes.
 
     Args:
         use: For a classifier `features`, `weights`, `model`, `http` or `python`; for a verifier `agreement` or `model`.
         of: For a verifier: the nodes whose replies are judged.
         prompt: A template; None sends the caller's messages as they are.
-        quotes: For a verifier that asks a model: how many bytes of each node's answer its prompt shows at most.
-        confidence: For a verifier that asks a model: where its score comes from.
+        quotes: For a verifier that asks a model: the most bytes of each node's answer that its prompt shows.
+        confidence: For a verifier that asks a model: the source of its score.
         qualified: For a prescreen: a regular expression that a qualifying reply matches (ignoring case).
-        visits: How often one walk may come here.
-        hedge_us: After how long without a reply a second call is made beside the first; None never.
+        visits: The most visits of one walk.
+        hedge_us: The time without a reply after which a second call is made beside the first; None never.
         stream: None holds a reply back until it is whole; 0 passes it on as it comes; N does so from its N-th token on, if
             what was seen by then would be served.
-        weights: For a classifier: the file of what it has learnt, relative to the graph's folder as the author wrote it.
-        url: For a classifier: the address that is asked; `${NAME}` is read from the environment when a mesh opens.
+        weights: For a classifier: its file of trained weights, relative to the graph's folder as the author wrote it.
+        url: For a classifier: the service's address; `${NAME}` is read from the environment when a mesh opens.
         key_env: For a classifier: the environment variable that holds the key for *url*.
         function: For a classifier: the user's own, as `package.module:function`.
-        labels: For a classifier that asks a model: what it may answer.
+        labels: For a classifier that asks a model: the answers it may give.
         writes: For a classifier: the signals it gives, by name, where those are the author's to declare.
         places: The place of each value the author wrote, by its key; of a list's items by key and position (`of.0`).
     """
@@ -178,7 +178,7 @@ class Node:
 
 class Recording(NamedTuple):
     """
-    Say whether prompts and answers are recorded, and which functions (`module:function`) redact them first.
+    The recording of prompts and answers, and the functions (`module:function`) that redact them first.
     """
 
     content: bool = False
@@ -188,18 +188,18 @@ class Recording(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """
-    Hold a whole graph as its author wrote it.
+    A whole graph as its author wrote it.
 
     Args:
         allowed_sampling: The sampling parameters that callers may set.
         pressure_from: The used share of the walk's own limits from which `budget.request.pressure` rises above 0.
-        budgets: What many walks share, by scope.
+        budgets: The budgets that many walks share, by scope.
         prices: The version of its prices, as its author or its price table names it.
         hashes: SHA-256 of each file that the graph names, by the key that names it (`backends.replayed.data`).
         broken: Names of parts (nodes, backends, attributes, thresholds) that are not fully known because their own text is at
             fault; others may still refer to them.
-        problems: What the loader found; a graph with errors here never becomes a plan.
-        folder: Where relative paths start.
+        problems: The loader's findings; a graph with errors here never becomes a plan.
+        folder: The folder that relative paths start at.
     """
 
     name: str

@@ -1,5 +1,5 @@
 """
-What bounds walks: one walk's limits, and what many of them share.
+Bounds of walks: the limits of one, and the budgets that many share.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_SHARED_COUNT = 10**15
 
 class Limits(NamedTuple):
     """
-    Bound one walk; None means that nobody said so.
+    The limits of one walk; None is no limit.
     """
 
     hops: int | None = None
@@ -42,7 +42,7 @@ class Limits(NamedTuple):
 
 class Amount(NamedTuple):
     """
-    Count what calls use: money in whole nano-dollars, tokens, model calls, and hops.
+    The use of calls: money in whole nano-dollars, tokens, model calls, and hops.
     """
 
     cost_nano_usd: int = 0
@@ -75,7 +75,7 @@ _amount: Callable[[tuple[int, int, int, int, int]], Amount] = partial(tuple.__ne
 
 class Caps(NamedTuple):
     """
-    Cap each part of an `Amount`; None is no cap.
+    A cap for each part of an `Amount`; None is no cap.
     """
 
     cost_nano_usd: int | None = None
@@ -85,14 +85,14 @@ class Caps(NamedTuple):
     hops: int | None = None
 
 
-# Where a soft limit begins if nobody says otherwise: guards see pressure from here on.
+# The default used share from which guards see pressure.
 PRESSURE_FROM = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """
-    Cap what all walks of one scope may use together; which scope a walk is in, its caller says.
+    The caps on all walks of one scope together; the caller says which scope a walk is in.
 
     Args:
         window_us: How long one count lasts, aligned to the Unix epoch; None counts for ever.

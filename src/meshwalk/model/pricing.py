@@ -29,7 +29,9 @@ def version_of(backends: Mapping[str, AnyBackendSpec]) -> str:
     prices = {name: spec.price for name, spec in backends.items() if spec.price is not None}
     if not prices:
         return ""
-    # What is not set is left out, so that a further kind of price does not make all prices new.
-    said = {name: {key: value for key, value in price._asdict().items() if value is not None} for name, price in prices.items()}
+    # Unset prices are left out, so that a further kind of price does not make all versions new.
+    stated = {
+        name: {key: value for key, value in price._asdict().items() if value is not None} for name, price in prices.items()
+    }
 
-    return short(hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest())
+    return short(hashlib.sha256(orjson.dumps(stated, option=orjson.OPT_SORT_KEYS)).hexdigest())

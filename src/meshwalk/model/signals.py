@@ -62,7 +62,7 @@ FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "other")
 
 class Kind(Enum):
     """
-    Tell the types a guard knows; a duration is held in whole microseconds.
+    The types of guards; a duration is a whole number of microseconds.
     """
 
     NUMBER = "a number"
@@ -74,7 +74,7 @@ class Kind(Enum):
 @dataclass(frozen=True, slots=True)
 class Signal:
     """
-    Describe one readable name.
+    A name that guards can read.
 
     Args:
         slot: Where a walk keeps the value; equal slots are the same value.
@@ -133,28 +133,28 @@ def outputs(node: Node) -> tuple[Signal, ...]:
         full = f"hop.{node.name}.{name}"
         return Signal(full, kind, full, f"node '{node.name}'", members, range, optional)
 
-    found: list[Signal] = []
+    signals: list[Signal] = []
     if node.confidence is not None and node.role != "classifier":
         name = "score" if node.role == "verifier" else "confidence"
-        found.append(signal(name, Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
+        signals.append(signal(name, Kind.NUMBER, range=_UNIT, optional=node.confidence.missing is None))
     match node.role:
         case "answer" | "primary":
-            # What is judged before its end has not ended for a reason yet.
-            found.append(signal("finish_reason", Kind.TEXT, members=FINISH_REASONS, optional=bool(node.stream)))
-            found.append(signal("output_tokens", Kind.NUMBER, range=_FROM_ZERO))
+            # A reply that is judged before its end has no finish reason yet.
+            signals.append(signal("finish_reason", Kind.TEXT, members=FINISH_REASONS, optional=bool(node.stream)))
+            signals.append(signal("output_tokens", Kind.NUMBER, range=_FROM_ZERO))
         case "prescreen":
-            found.append(signal("qualified", Kind.BOOL))
-            found.append(signal("label", Kind.TEXT))
+            signals.append(signal("qualified", Kind.BOOL))
+            signals.append(signal("label", Kind.TEXT))
         case "verifier" if node.use != "model":
-            found.append(signal("agree", Kind.BOOL))
-            found.append(signal("score", Kind.NUMBER, range=_UNIT))
+            signals.append(signal("agree", Kind.BOOL))
+            signals.append(signal("score", Kind.NUMBER, range=_UNIT))
         case _:
             pass
 
-    return tuple(found)
+    return tuple(signals)
 
 
-# What a `use: features` classifier writes; `roles/classifier` holds the formulas.
+# The outputs of a `use: features` classifier; `backends/roles/classifier` holds the formulas.
 FEATURES: Mapping[str, tuple[float, float]] = {
     "tokens": _FROM_ZERO,
     "depth": _FROM_ZERO,
@@ -238,7 +238,7 @@ def _everywhere(graph: Graph) -> Iterator[Signal]:
         yield Signal(f"{at}.visits", Kind.NUMBER, f"{at}.visits", "the walk", range=_FROM_ZERO)
         yield Signal(f"{at}.status", Kind.TEXT, f"{at}.status", "the walk", STATUSES)
         for output in outputs(node):
-            # Whether a walk has been there is not known to the types, so an earlier hop's output may always be absent.
+            # Types do not know whether a walk has been there, so an earlier hop's output may always be absent.
             yield Signal(output.name, output.kind, output.slot, output.writer, output.members, output.range, True)
 
 
@@ -256,17 +256,17 @@ def visible(graph: Graph, node: Node, common: Mapping[str, Signal] | None = None
     Args:
         common: What `everywhere` gave, where the caller asks for many nodes.
     """
-    found = dict(everywhere(graph) if common is None else common)
+    names = dict(everywhere(graph) if common is None else common)
     for output in outputs(node):
         name = "output." + output.name.rpartition(".")[2]
-        found[name] = Signal(name, output.kind, output.slot, output.writer, output.members, output.range, output.optional)
+        names[name] = Signal(name, output.kind, output.slot, output.writer, output.members, output.range, output.optional)
 
-    return found
+    return names
 
 
 def accepts(attribute: Attribute, value: Value) -> str:
     """
-    Say why *value* cannot stand for *attribute*, or nothing if it can.
+    Return the reason why *value* cannot stand for *attribute*, or nothing if it can.
     """
     match attribute.type:
         case "string":

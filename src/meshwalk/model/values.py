@@ -11,7 +11,7 @@ from typing import Literal
 Role = Literal["classifier", "prescreen", "answer", "primary", "verifier", "refusal"]
 ConfidenceSource = Literal["mean_token_probability", "min_token_probability", "margin", "stated", "recorded", "agreement"]
 
-# How sure a model is of its own answer says something of another's where that is what it was asked for.
+# A judge's own confidence says something of another's answer if its prompt asks for that.
 ScoreSource = Literal["mean_token_probability", "min_token_probability", "margin", "stated", "recorded"]
 Extractor = Literal["number", "choice", "text"]
 ValueType = Literal["string", "number", "bool"]
@@ -26,7 +26,7 @@ NOT_UNICODE = "holds characters that are not Unicode text (lone surrogates)"
 
 def is_unicode(text: str) -> bool:
     """
-    Tell whether *text* can be written as UTF-8, which every record and message is.
+    Return whether *text* can be written as UTF-8, which every record and message is.
     """
     try:
         text.encode()

@@ -1,5 +1,5 @@
 """
-What a trained classifier has learnt, as plain JSON: the form of the file, and how a score comes of it.
+The weights of a trained classifier, as plain JSON: the form of the file, and the formula of a score.
 
 A file holds logistic heads over one vector: the unit-norm embedding of the prompt, if it was trained with one, followed by the
 features of its wording (`roles.wording`), each as its distance from the training mean in training deviations, cut off at
@@ -54,13 +54,13 @@ _LARGEST = 1e9
 
 class NoWeights(ValueError):
     """
-    Say why a text holds no weights.
+    The reason why a text holds no weights.
     """
 
 
 class Embedding(NamedTuple):
     """
-    Name what embedded the prompts that a classifier was trained on.
+    The embedding of the prompts that a classifier was trained on.
     """
 
     package: str
@@ -70,7 +70,7 @@ class Embedding(NamedTuple):
 
 class Scaling(NamedTuple):
     """
-    Bring features to one scale.
+    The scale of the features.
 
     Args:
         clip: How many deviations from the mean still count.
@@ -97,7 +97,7 @@ class Scaling(NamedTuple):
 
 class Topics(NamedTuple):
     """
-    Hold a softmax over the categories of the training data.
+    A softmax over the categories of the training data.
 
     Args:
         share: How much of a head's score is its rates' and not its own.
@@ -110,7 +110,7 @@ class Topics(NamedTuple):
 
     def probabilities(self, vector: Sequence[float]) -> list[float]:
         """
-        Say how likely each topic is.
+        Return the probability of each topic.
         """
         reach = [bias + sum(map(mul, weights, vector)) for bias, weights in zip(self.bias, self.weights, strict=True)]
         top = max(reach)
@@ -122,7 +122,7 @@ class Topics(NamedTuple):
 
 class Head(NamedTuple):
     """
-    Hold one logistic head.
+    One logistic head.
 
     Args:
         rates: Its rate a topic, where there are topics.
@@ -145,7 +145,7 @@ class Head(NamedTuple):
 
 class Weights(NamedTuple):
     """
-    Hold a whole classifier.
+    A whole classifier.
 
     Args:
         models: Which model's answers each head was trained on, where that is one model's.
@@ -182,23 +182,23 @@ def read_weights(text: bytes) -> Weights:
         NoWeights: If it holds none that this version of meshwalk can use.
     """
     try:
-        given: Any = orjson.loads(text)
+        document: Any = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise NoWeights(f"it is not JSON ({error})") from None
-    if not isinstance(given, dict) or given.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise NoWeights(f"it has no 'format': '{FORMAT}', which `meshwalk train-classifier` writes")
-    if given.get("version") != VERSION or given.get("kind") != "logistic":
+    if document.get("version") != VERSION or document.get("kind") != "logistic":
         raise NoWeights(
-            f"it is of version {given.get('version')!r} and kind {given.get('kind')!r}, and this meshwalk reads version "
+            f"it is of version {document.get('version')!r} and kind {document.get('kind')!r}, and this meshwalk reads version "
             f"{VERSION} of kind 'logistic'; train it again"
         )
-    embedding = _embedding(given.get("embedding"))
-    scaling = _scaling(_table(given, "features"))
+    embedding = _embedding(document.get("embedding"))
+    scaling = _scaling(_table(document, "features"))
     length = len(scaling.names) + (embedding.dims if embedding else 0)
 
-    topics = None if given.get("topics") is None else _topics(_table(given, "topics"), length)
+    topics = None if document.get("topics") is None else _topics(_table(document, "topics"), length)
 
-    return Weights(_heads(_table(given, "heads"), length, topics), scaling, embedding, topics, _models(given))
+    return Weights(_heads(_table(document, "heads"), length, topics), scaling, embedding, topics, _models(document))
 
 
 def write_weights(weights: Weights, trained_on: Mapping[str, Any], metrics: Mapping[str, Any]) -> bytes:
@@ -233,18 +233,18 @@ def write_weights(weights: Weights, trained_on: Mapping[str, Any], metrics: Mapp
 # ---- what can be wrong ----------------------------------------------------------------------------------------------
 
 
-def _table(given: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = given.get(key)
-    if not isinstance(found, dict):
+def _table(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = fields.get(key)
+    if not isinstance(value, dict):
         raise NoWeights(f"its {key!r} is no table")
 
-    return found
+    return value
 
 
-def _embedding(given: Any) -> Embedding | None:
-    if given is None:
+def _embedding(fields: Any) -> Embedding | None:
+    if fields is None:
         return None
-    fields = given if isinstance(given, dict) else {}
+    fields = fields if isinstance(fields, dict) else {}
     package, version, dims = fields.get("package"), fields.get("version"), fields.get("dims")
     if package != PACKAGE or not isinstance(version, str) or type(dims) is not int or not 1 <= dims <= 4096:
         raise NoWeights(f"its 'embedding' names no package '{PACKAGE}' with a version and a number of dims")
@@ -252,67 +252,67 @@ def _embedding(given: Any) -> Embedding | None:
     return Embedding(package, version, dims)
 
 
-def _scaling(given: Mapping[str, Any]) -> Scaling:
-    names = given.get("names")
+def _scaling(fields: Mapping[str, Any]) -> Scaling:
+    names = fields.get("names")
     if not isinstance(names, list) or len(set(map(str, names))) < len(names):
         raise NoWeights("its 'features.names' is no list of different names")
     unknown = [name for name in names if name not in FEATURES]
     if unknown:
         raise NoWeights(f"it has a feature {unknown[0]!r} that this meshwalk cannot measure; train it again")
-    mean, scale = (_numbers(given.get(key), len(names), f"features.{key}") for key in ("mean", "scale"))
-    clip, factor = (_numbers([given.get(key)], 1, f"features.{key}")[0] for key in ("clip", "factor"))
+    mean, scale = (_numbers(fields.get(key), len(names), f"features.{key}") for key in ("mean", "scale"))
+    clip, factor = (_numbers([fields.get(key)], 1, f"features.{key}")[0] for key in ("clip", "factor"))
     if min((*scale, clip), default=1.0) <= 0:
         raise NoWeights("its 'features.scale' and 'features.clip' must be above 0")
 
     return Scaling(tuple(names), mean, scale, clip, factor)
 
 
-def _topics(given: Mapping[str, Any], length: int) -> Topics:
-    names, weights = given.get("names"), given.get("weights")
+def _topics(fields: Mapping[str, Any], length: int) -> Topics:
+    names, weights = fields.get("names"), fields.get("weights")
     if not isinstance(names, list) or not 1 <= len(names) <= MAX_TOPICS:
         raise NoWeights(f"its 'topics.names' is no list of 1 to {MAX_TOPICS} names")
     if not isinstance(weights, list) or len(weights) != len(names):
         raise NoWeights("its 'topics.weights' has not as many rows as 'topics.names' has names")
-    share = _numbers([given.get("share")], 1, "topics.share")[0]
+    share = _numbers([fields.get("share")], 1, "topics.share")[0]
     if not 0 <= share <= 1:
         raise NoWeights("its 'topics.share' does not lie in 0 to 1")
 
     return Topics(
         tuple(map(str, names)),
-        _numbers(given.get("bias"), len(names), "topics.bias"),
+        _numbers(fields.get("bias"), len(names), "topics.bias"),
         tuple(_numbers(row, length, "topics.weights") for row in weights),
         share,
     )
 
 
-def _heads(given: Mapping[str, Any], length: int, topics: Topics | None) -> tuple[Head, ...]:
-    if not 1 <= len(given) <= _MOST_HEADS:
-        raise NoWeights(f"it has {len(given)} heads, and takes 1 to {_MOST_HEADS}")
-    heads = []
-    for name, head in given.items():
+def _heads(heads: Mapping[str, Any], length: int, topics: Topics | None) -> tuple[Head, ...]:
+    if not 1 <= len(heads) <= _MOST_HEADS:
+        raise NoWeights(f"it has {len(heads)} heads, and takes 1 to {_MOST_HEADS}")
+    result = []
+    for name, head in heads.items():
         fields = head if isinstance(head, dict) else {}
         bias = _numbers([fields.get("bias")], 1, f"heads.{name}.bias")[0]
         weights = _numbers(fields.get("weights"), length, f"heads.{name}.weights")
         rates = _numbers(fields.get("rates"), len(topics.names), f"heads.{name}.rates") if topics else ()
         if not all(0 <= rate <= 1 for rate in rates):
             raise NoWeights(f"its 'heads.{name}.rates' do not lie in 0 to 1")
-        heads.append(Head(name, bias, weights, rates))
+        result.append(Head(name, bias, weights, rates))
 
-    return tuple(heads)
+    return tuple(result)
 
 
-def _models(given: Mapping[str, Any]) -> dict[str, str]:
-    trained_on = given.get("trained_on")
+def _models(fields: Mapping[str, Any]) -> dict[str, str]:
+    trained_on = fields.get("trained_on")
     models = trained_on.get("models") if isinstance(trained_on, dict) else None
 
     return {str(head): str(model) for head, model in models.items()} if isinstance(models, dict) else {}
 
 
-def _numbers(given: Any, length: int, what: str) -> tuple[float, ...]:
-    numbers = given if isinstance(given, list) else []
-    sound = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+def _numbers(values: Any, length: int, what: str) -> tuple[float, ...]:
+    numbers = values if isinstance(values, list) else []
+    numeric = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
     # Sums of products of these stay finite.
-    if len(numbers) != length or not sound or not all(abs(number) <= _LARGEST for number in numbers):
+    if len(numbers) != length or not numeric or not all(abs(number) <= _LARGEST for number in numbers):
         raise NoWeights(f"its {what!r} is no list of {length} numbers" if length != 1 else f"its {what!r} is no number")
 
     return tuple(map(float, numbers))

@@ -63,7 +63,7 @@ def form(graph: Graph, guard_texts: GuardTexts) -> dict[str, Any]:
     }
 
     # An empty list says that callers may set nothing, which is not what leaving it out says.
-    return {"graph": {**_said(body), "sampling": sorted(graph.allowed_sampling)}, "hashes": dict(graph.hashes)}
+    return {"graph": {**_stated(body), "sampling": sorted(graph.allowed_sampling)}, "hashes": dict(graph.hashes)}
 
 
 def shape(whole: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def _escaped(text: bytes) -> bytes:
     return _NOT_RAW.sub(lambda match: f"\\u{ord(match[0]):04x}", text.decode()).encode()
 
 
-def _said(entries: Mapping[str, Any]) -> dict[str, Any]:
-    # What was left out and what was set to nothing mean the same; 0 and False are something.
+def _stated(entries: Mapping[str, Any]) -> dict[str, Any]:
+    # A key left out and a key set to nothing mean the same; 0 and False are something.
     return {key: value for key, value in entries.items() if value is not None and value not in ("", (), [], {})}
 
 
@@ -124,21 +124,23 @@ def _usd(nano_usd: int | None) -> float | None:
 
 
 def _attribute(attribute: Attribute) -> dict[str, Any]:
-    said = _said({"type": attribute.type, "enum": list(attribute.enum), "range": attribute.range and list(attribute.range)})
+    entries = _stated(
+        {"type": attribute.type, "enum": list(attribute.enum), "range": attribute.range and list(attribute.range)}
+    )
     if attribute.default is not None:
-        said["default"] = attribute.default
+        entries["default"] = attribute.default
 
-    return said
+    return entries
 
 
 def _threshold(threshold: Threshold) -> dict[str, Any]:
-    return _said({"value": threshold.value, "range": threshold.range and list(threshold.range)})
+    return _stated({"value": threshold.value, "range": threshold.range and list(threshold.range)})
 
 
 def _limits(graph: Graph) -> dict[str, Any]:
     limits = graph.limits
 
-    return _said(
+    return _stated(
         {
             "hops": limits.hops,
             "deadline": _us(limits.deadline_us),
@@ -155,7 +157,7 @@ def _limits(graph: Graph) -> dict[str, Any]:
 def _budget(budget: Budget) -> dict[str, Any]:
     caps = budget.caps
 
-    return _said(
+    return _stated(
         {
             "cost_usd": _usd(caps.cost_nano_usd),
             "input_tokens": caps.input_tokens,
@@ -180,7 +182,7 @@ def _pressure_from(share: float) -> float | None:
 
 
 def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
-    price = spec.price and _said(
+    price = spec.price and _stated(
         {
             "input": _usd(spec.price.input_nano_per_mtok),
             "output": _usd(spec.price.output_nano_per_mtok),
@@ -189,29 +191,29 @@ def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
         }
     )
     common = {"context_tokens": spec.context_tokens, "usd_per_mtok": price, **_traffic(spec.traffic or Traffic())}
-    own: dict[str, Any]
+    particular: dict[str, Any]
     match spec:
         case OpenAISpec():
             # Their order is nobody's; each has its name.
             endpoints = [_endpoint(endpoint) for endpoint in sorted(spec.endpoints)]
-            own = {"kind": "openai", "model": spec.model, "endpoints": endpoints}
+            particular = {"kind": "openai", "model": spec.model, "endpoints": endpoints}
         case LocalSpec():
-            own = {"kind": "local"}
+            particular = {"kind": "local"}
         case RecordedSpec():
-            own = {"kind": "recorded", "model": spec.model}
+            particular = {"kind": "recorded", "model": spec.model}
         case SimulatedSpec():
-            own = {
+            particular = {
                 "kind": "simulated",
-                "latency": _said({"p50": _us(spec.latency_p50_us), "p99": _us(spec.latency_p99_us)}),
+                "latency": _stated({"p50": _us(spec.latency_p50_us), "p99": _us(spec.latency_p99_us)}),
                 "output_tokens": spec.output_tokens,
                 "failure": {"rate": spec.failure_rate, "class": spec.failure_class},
                 "confidence": spec.confidence,
                 "seed": spec.seed,
             }
         case PythonSpec():
-            own = {"kind": "python", "function": spec.function}
+            particular = {"kind": "python", "function": spec.function}
         case CacheSpec():
-            own = {
+            particular = {
                 "kind": "cache",
                 "of": spec.of,
                 "ttl": _us(spec.ttl_us),
@@ -219,7 +221,7 @@ def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
                 "size": spec.size_bytes,
             }
 
-    return _said(own | common)
+    return _stated(particular | common)
 
 
 def _stream(tokens: int | None) -> str | dict[str, int] | None:
@@ -236,7 +238,7 @@ def _traffic(traffic: Traffic) -> dict[str, Any]:
         "requests_per_minute": traffic.requests_per_minute,
         "tokens_per_minute": traffic.tokens_per_minute,
         "concurrency": traffic.concurrency,
-        "queue": _said(
+        "queue": _stated(
             {"length": traffic.queue if traffic.queue != Traffic().queue else None, "wait": _us(traffic.queue_wait_us)}
         ),
         "sticky": traffic.sticky,
@@ -253,7 +255,7 @@ def _traffic(traffic: Traffic) -> dict[str, Any]:
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    return _said(
+    return _stated(
         {
             "name": endpoint.name,
             "weight": endpoint.weight if endpoint.weight != 1 else None,
@@ -270,10 +272,10 @@ def _backoff(backoff: Backoff) -> dict[str, Any] | None:
 
 
 def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
-    sure = node.confidence and _confidence(node.confidence)
+    confidence = node.confidence and _confidence(node.confidence)
     scores = node.role == "verifier"
 
-    return _said(
+    return _stated(
         {
             "role": node.role,
             "use": node.use,
@@ -285,8 +287,8 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
             "extract": node.extract if scores and node.use != "model" else None,
             "prompt": node.prompt,
             "qualified": node.qualified and {"matches": node.qualified},
-            "confidence": None if scores else sure,
-            "score": sure if scores else None,
+            "confidence": None if scores else confidence,
+            "score": confidence if scores else None,
             **_sampling(node.sampling),
             "deadline": _us(node.deadline_us),
             "attempt_timeout": _us(node.attempt_timeout_us),
@@ -304,11 +306,11 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
 
 
 def _confidence(confidence: Confidence) -> dict[str, Any]:
-    said = {"from": confidence.source, "pattern": confidence.pattern, "missing": confidence.missing}
+    entries = {"from": confidence.source, "pattern": confidence.pattern, "missing": confidence.missing}
     if confidence.source == "agreement":
-        said |= {"samples": confidence.samples, "extract": confidence.extract}
+        entries |= {"samples": confidence.samples, "extract": confidence.extract}
 
-    return _said(said)
+    return _stated(entries)
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
@@ -316,7 +318,7 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
 
 
 def _edge(edge: Edge, when: str | None) -> dict[str, Any]:
-    return _said(
+    return _stated(
         {
             "to": edge.to,
             "when": when,

@@ -32,13 +32,13 @@ Bound = worst_case.Bound
 @dataclass(frozen=True, slots=True)
 class EdgePlan:
     """
-    Hold one compiled edge.
+    One compiled edge.
 
     Args:
         to: A node's index, or `DONE_INDEX`.
         test: The guard over a walk's values: True, False, or None for undetermined; None in its place always holds.
         answer: With `DONE_INDEX`: the index of the node whose reply is served.
-        otherwise: Where to go where there is no such reply.
+        otherwise: The index of the target if there is no such reply.
         checked: The guard's tree, for explanations.
     """
 
@@ -54,7 +54,7 @@ class EdgePlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
     """
-    Hold one compiled node.
+    One compiled node.
 
     Args:
         calls: Whether a backend is called, so that time and money are at stake.
@@ -91,7 +91,7 @@ class NodePlan:
         edge that holds and leads to a spent node.  If there is no other the position is -1.
 
         Args:
-            spent: Tells of where an edge leads whether its visits are used up.
+            spent: Returns whether the visits of an edge's target are used up.
         """
         edges, verdicts = self.next, ""
         for start, stop, slot, at in self.runs or (guards.Run(0, len(edges)),):
@@ -113,20 +113,20 @@ class NodePlan:
 
         return -1, verdicts
 
-    def max_tokens(self, asked: int | None) -> int | None:
+    def max_tokens(self, requested: int | None) -> int | None:
         """
         Return how many tokens a reply may have; what a caller asked for may only tighten what the node says.
         """
-        return worst_case.max_tokens(self.node, asked)
+        return worst_case.max_tokens(self.node, requested)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """
-    Hold a whole compiled graph; many walks share it.
+    A whole compiled graph, shared by many walks.
 
     Args:
-        slots: Where a walk keeps each signal that a guard reads.
+        slots: The position in a walk's values of each signal that a guard reads.
         reads_budget: Whether any guard reads what is left of a budget.
         looks_first: Whether a guard may read a shared budget before anything is reserved in it.
         template: The values a walk starts from.
@@ -134,7 +134,7 @@ class Plan:
         bounds: The worst that a walk can come to.
         fits: For each backend whose `fits.<backend>` some guard reads: the slot, its window, and the nodes that call it.
         watched: Each backend whose `backend.<name>.healthy` some guard reads, with the slot.
-        warnings: What `check` says besides errors.
+        warnings: The findings of `check` besides errors.
     """
 
     graph: Graph
@@ -186,7 +186,7 @@ class Plan:
 
     def fitting(self, facts: Facts) -> Iterator[tuple[int, bool]]:
         """
-        Tell of each window that some guard asks about, by its slot, whether a request surely fits it.
+        Yield for each context window that some guard reads: its slot, and whether a request surely fits.
         """
         for slot, context_tokens, callers in self.fits:
             yield slot, all(worst_case.window(node, facts) <= context_tokens for node in callers)
@@ -227,14 +227,14 @@ def examine(graph: Graph, *, prove: bool = False) -> tuple[Plan | None, tuple[Pr
     Find everything wrong with *graph*, and compile it if that is nothing worse than warnings.
 
     Args:
-        prove: Also look for what never happens (`never`), which takes up to five seconds and an extra.
+        prove: Also look for what never happens (`reachability`), which takes up to five seconds and an extra.
     """
     guard_sheet = _GuardSheet(graph)
     unassigned = assignment.check(graph, guard_sheet.checked)
     problems = in_file_order([*graph.problems, *topology.check(graph), *guard_sheet.problems, *unassigned])
     if _has_errors(problems):
         return None, problems
-    # What a walk can come to is asked of a graph only once every name in it leads somewhere.
+    # Bounds need a graph in which every name leads somewhere.
     worst = bounds.bound(graph)
     named = {place: checked.names for place, checked in guard_sheet.checked.items()}
     problems = in_file_order([*problems, *limits.check(graph, worst, named), *decide_first.check(graph)])
@@ -264,7 +264,7 @@ def with_thresholds(graph: Graph, values: Mapping[str, float]) -> Graph:
 
 class _GuardSheet:
     """
-    Check every guard of a graph once, and keep the trees by edge.
+    Every guard of a graph, checked once, with the trees by edge.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -299,11 +299,11 @@ class _GuardSheet:
 def _in_broken_part(graph: Graph, node: Node, name: str) -> bool:
     head, _, rest = name.partition(".")
     if head == "signals":
-        # What a classifier writes may not be known if its own text is at fault; one of features always writes the same.
+        # A faulty classifier's signals may not be known; one with `use: features` always writes the same.
         classifiers = [other for other in graph.nodes.values() if other.role == "classifier"]
-        lame = any(other.name in graph.broken and other.use != "features" for other in classifiers)
-        sound = any(other.name not in graph.broken for other in classifiers)
-        return lame or (bool(graph.broken) and not sound)
+        any_broken = any(other.name in graph.broken and other.use != "features" for other in classifiers)
+        any_intact = any(other.name not in graph.broken for other in classifiers)
+        return any_broken or (bool(graph.broken) and not any_intact)
     if head == "output":
         return node.name in graph.broken
 
@@ -318,7 +318,7 @@ def _placed(fault: guards.GuardFault, node: Node, edge: Edge) -> Problem:
 
 def _sentence(message: str, guard: str) -> str:
     """
-    Say in *message* which guard it is about: as its subject if it has a guard for one, else where it is.
+    Name the guard in *message*: as the subject if that is a guard, else as the place.
     """
     for subject in ("this guard ", "a guard "):
         if message.startswith(subject):

@@ -1,5 +1,5 @@
 """
-What changed in meaning between two plans, told in sentences.
+The differences in meaning between two plans, as sentences.
 
 Plans are compared by their canonical forms, so that comments, key order, spacing, addresses and descriptions are no
 difference: there is none exactly where the plan digests are equal, and none but threshold values exactly where the shape
@@ -29,10 +29,10 @@ _MAX_CHARS = 100
 
 class Difference(NamedTuple):
     """
-    Tell one change.
+    One change.
 
     Args:
-        what: Where it is in the graph, as `nodes.screen.max_tokens`; an edge's own keys have its place among the new edges,
+        what: Its place in the graph, as `nodes.screen.max_tokens`; an edge's own keys have its place among the new edges,
             from 0, as `nodes.screen.next[1].when`.
         old: What stood there in the canonical form; None where nothing did.
     """
@@ -122,9 +122,9 @@ _CAPS = ("cost_usd", "input_tokens", "output_tokens", "calls", "hops", "window")
 
 def _introduced(section: str, value: Mapping[str, Any]) -> str:
     telling = _CAPS if section == "budgets" else _TELLING
-    said = [f"{key} {_told(value[key])}" for key in telling if key in value]
+    phrases = [f"{key} {_shown(value[key])}" for key in telling if key in value]
 
-    return f" ({', '.join(said)})" if said else ""
+    return f" ({', '.join(phrases)})" if phrases else ""
 
 
 def _values(what: str, whose: str, old: Any, new: Any) -> Iterator[Difference]:
@@ -136,11 +136,11 @@ def _values(what: str, whose: str, old: Any, new: Any) -> Iterator[Difference]:
             inner = f"'{key}' in {whose}" if whose.startswith("'") else f"'{key}' of {whose}"
             yield from _values(f"{what}.{key}", inner, old.get(key), new.get(key))
     elif old is None and new is not None:
-        yield Difference("added", what, old, new, f"{whose} is {_told(new)} now, and was not given before")
+        yield Difference("added", what, old, new, f"{whose} is {_shown(new)} now, and was not given before")
     elif new is None and old is not None:
-        yield Difference("removed", what, old, new, f"{whose} is not given any more, and was {_told(old)}")
+        yield Difference("removed", what, old, new, f"{whose} is not given any more, and was {_shown(old)}")
     elif not _same(old, new):
-        yield Difference("changed", what, old, new, f"{whose} is {_told(new)} now, and was {_told(old)}")
+        yield Difference("changed", what, old, new, f"{whose} is {_shown(new)} now, and was {_shown(old)}")
 
 
 def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -156,7 +156,7 @@ def _same(old: Any, new: Any) -> bool:
     return _printed(old) == _printed(new)
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     text = f"'{value}'" if isinstance(value, str) else _printed(value).decode()
 
     return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS // 2]} … {text[-_MAX_CHARS // 2 :]}"
@@ -232,13 +232,13 @@ def _match(old: Sequence[_Edge], new: Sequence[_Edge], pairs: dict[int, int], ke
 
 
 def _by_key(edges: Sequence[_Edge], taken: Any, key: _Key) -> dict[Hashable, list[int]]:
-    found: dict[Hashable, list[int]] = {}
+    positions: dict[Hashable, list[int]] = {}
     for at, edge in enumerate(edges):
-        own = key(edge)
-        if at not in taken and own is not None:
-            found.setdefault(own, []).append(at)
+        value = key(edge)
+        if at not in taken and value is not None:
+            positions.setdefault(value, []).append(at)
 
-    return found
+    return positions
 
 
 def _movers(pairs: Mapping[int, int]) -> list[int]:

@@ -1,5 +1,5 @@
 """
-Proofs of what never happens in a graph: `prove` asks, `encoding` writes guards as formulas of z3.
+Proofs that parts of a graph are never reached: `prove` searches, `encoding` writes guards as formulas of z3.
 """
 
 from meshwalk.checks.reachability.prove import ALL_SECONDS, NODE_SECONDS, Trees, check

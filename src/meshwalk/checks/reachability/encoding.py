@@ -60,7 +60,7 @@ _MAX_TEXTS = 60
 
 class Condition(NamedTuple):
     """
-    Say when a condition is true and when it is false; it is undetermined otherwise.
+    A condition as two formulas: true, and false; it is undetermined otherwise.
     """
 
     true: Any
@@ -69,14 +69,14 @@ class Condition(NamedTuple):
     @property
     def not_held(self) -> Any:
         """
-        Say when an edge with this guard is not taken.
+        Return the formula that an edge with this guard is not taken.
         """
         return z3.Not(self.true)
 
 
 class _Value(NamedTuple):
     """
-    Hold what is not a condition.
+    A value that is not a condition.
 
     Args:
         nan: When it is not a number.
@@ -92,7 +92,7 @@ class _Value(NamedTuple):
 
 class Formulas:
     """
-    Ask what the guards of *node* can come to.
+    The formulas of the guards of *node*.
 
     Args:
         certain: The slots that surely have a value here.
@@ -113,7 +113,7 @@ class Formulas:
 
     def condition(self, tree: Expr) -> Condition:
         """
-        Say when a condition is true, and when it is false.
+        Return the formulas of a condition: true, and false.
         """
         match tree:
             case Literal(value=value):
@@ -161,17 +161,17 @@ class Formulas:
 
     def reasons(self, formula: Any, milliseconds: int) -> list[str] | None:
         """
-        Say why *formula* cannot hold, in sentences; None if it can.
+        Return the reasons why *formula* cannot hold, as sentences; None if it can.
 
         Raises:
             TimeoutError: If that could not be told in time.
         """
         self._solver.set("timeout", max(1, milliseconds))
-        asked = z3.Bool("asked")
+        question = z3.Bool("asked")
         self._solver.push()
         try:
-            self._solver.add(z3.Implies(asked, formula))
-            verdict = self._solver.check(asked, *(z3.Bool(label) for label in self._facts))
+            self._solver.add(z3.Implies(question, formula))
+            verdict = self._solver.check(question, *(z3.Bool(label) for label in self._facts))
             if verdict == z3.unknown:
                 raise TimeoutError
             core = {str(label) for label in self._solver.unsat_core()} if verdict == z3.unsat else set()
@@ -278,12 +278,12 @@ class Formulas:
         key = signal.slot
         if key not in self._signals:
             self._signals[key] = self._declared(signal)
-        found = self._signals[key]
+        value = self._signals[key]
         if not signal.optional and signal.slot not in self._certain:
             # Two names of one slot may differ in this: what leaves its own node has just been written.
-            found = self._signals[key] = found._replace(known=_YES)
+            value = self._signals[key] = value._replace(known=_YES)
 
-        return found
+        return value
 
     def _declared(self, signal: Signal) -> _Value:
         slot = signal.slot

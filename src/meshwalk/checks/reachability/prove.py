@@ -1,5 +1,5 @@
 """
-What never happens, though the shape of a graph allows it: edges never taken, guards that always hold, nodes never reached.
+Proofs beyond the topology: edges never taken, guards that always hold, nodes never reached.
 
 Proved by z3 (the extra `lint`) from what is declared: ranges, members, thresholds at their present values, `missing:`, what
 has certainly been written, and that the edges before did not take the request.  All findings are warnings: a threshold may
@@ -48,7 +48,7 @@ def check(graph: Graph, trees: Trees, *, node_seconds: float = NODE_SECONDS, all
 
 class _Search:
     """
-    Go through a graph and keep the edges that are never taken.
+    A search through a graph, with the edges that are never taken.
     """
 
     def __init__(self, graph: Graph, trees: Trees, node_seconds: float, all_seconds: float) -> None:
@@ -126,10 +126,10 @@ class _Search:
 
     def _at(self, node: Node, formulas: Formulas) -> Iterator[Problem]:
         until = min(self.until, time.monotonic() + self.node_seconds)
-        asked = [(edge, self.trees.get((node.name, position))) for position, edge in enumerate(node.next)]
-        conditions = [formulas.condition(checked.tree) if checked else None for _, checked in asked]
+        guarded = [(edge, self.trees.get((node.name, position))) for position, edge in enumerate(node.next)]
+        conditions = [formulas.condition(checked.tree) if checked else None for _, checked in guarded]
         formulas.seal()
-        for position, ((edge, checked), condition) in enumerate(zip(asked, conditions, strict=True)):
+        for position, ((edge, checked), condition) in enumerate(zip(guarded, conditions, strict=True)):
             if checked is None or condition is None:
                 return
             try:
@@ -154,10 +154,10 @@ class _Search:
         """
         Name the slots that surely have a value where *node* is left by `next`.
         """
-        found = set(written) | {output.slot for output in signals.outputs(node)}
-        found |= {f"signals.{attribute.name}" for attribute in signals.written(node)}
+        slots = set(written) | {output.slot for output in signals.outputs(node)}
+        slots |= {f"signals.{attribute.name}" for attribute in signals.written(node)}
 
-        return found - self.maybe
+        return slots - self.maybe
 
     def _may_be_spent(self, node: Node, edge: Edge) -> bool:
         return edge.to in self.rings and self.rings[edge.to] == self.rings[node.name]

@@ -1,7 +1,7 @@
 """
-What this room says about a graph's text: every sentence, code and remedy in one place.
+The faults of a graph's text: every sentence, code and remedy in one place.
 
-Each function is named for its fault, and its body is what is said.
+Each function is named for its fault and returns it.
 """
 # ruff: noqa: D103 (a docstring would say the sentence a second time)
 
@@ -34,11 +34,11 @@ def _list(words: Iterable[str]) -> str:
 # ---- the file -------------------------------------------------------------------------------------------------------
 
 
-def too_large(file: str, most: int) -> Problem:
+def too_large(file: str, max_bytes: int) -> Problem:
     return Problem(
         Span(file, 1, 1),
         "file-too-large",
-        f"a graph has at most {most:,} bytes, and this file has more",
+        f"a graph has at most {max_bytes:,} bytes, and this file has more",
         "keep data in files of their own and name them in the graph",
     )
 
@@ -58,18 +58,18 @@ def not_yaml(span: Span, problem: str, context: str) -> Problem:
     )
 
 
-def too_many_parts(span: Span, most: int) -> Problem:
+def too_many_parts(span: Span, max_parts: int) -> Problem:
     return Problem(
         span,
         "too-many-parts",
-        f"a graph has at most {most:,} keys and values, aliases counted as what they stand for",
+        f"a graph has at most {max_parts:,} keys and values, aliases counted as what they stand for",
         "split the graph, or repeat less through aliases",
     )
 
 
-def nested_too_deep(span: Span, most: int) -> Problem:
+def nested_too_deep(span: Span, max_depth: int) -> Problem:
     return Problem(
-        span, "too-deep", f"a graph is nested at most {most} deep", "no part of a graph needs to be nested deeper than 8"
+        span, "too-deep", f"a graph is nested at most {max_depth} deep", "no part of a graph needs to be nested deeper than 8"
     )
 
 
@@ -159,7 +159,7 @@ def wrong_type(span: Span, what: str, value: Any, wanted: str, remedy: str = "")
 
 def worded(value: Any) -> str:
     """
-    Say what kind of value *value* is.
+    Return the kind of *value*, in words.
     """
     match value:
         case None:
@@ -204,7 +204,7 @@ def unknown_word(span: Span, what: str, key: str, word: str, known: Iterable[str
     )
 
 
-# What pydantic calls a fault, what we call it, and what the value should have been.
+# The type that was wanted, by pydantic's name of the fault.
 _WANTED: Mapping[str, str] = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -226,7 +226,7 @@ _BOUNDS: Mapping[str, tuple[str, str]] = {
 
 def from_pydantic(error: Mapping[str, Any], span: Span, what: str, key: str) -> Problem:
     """
-    Say in our words what pydantic found.
+    Return pydantic's finding in our words.
 
     Args:
         what: The value, in words.
@@ -250,14 +250,14 @@ def from_pydantic(error: Mapping[str, Any], span: Span, what: str, key: str) -> 
     if kind == "too_long":
         return Problem(span, "list-too-long", f"{what} has more than {context['max_length']} items")
 
-    # The room's own validators give code, sentence and remedy themselves.
+    # Our own validators give code, sentence and remedy themselves.
     return Problem(span, kind.replace("_", "-"), f"{what} {error['msg']}", context.get("help", ""))
 
 
 def _too_few(context: Mapping[str, Any]) -> str:
-    least, actual = context["min_length"], context["actual_length"]
+    minimum, actual = context["min_length"], context["actual_length"]
 
-    return "nothing in it" if actual == 0 else f"{actual} item, and needs at least {least}"
+    return "nothing in it" if actual == 0 else f"{actual} item, and needs at least {minimum}"
 
 
 def _number(value: float) -> str:
@@ -385,7 +385,7 @@ def quantiles_crossed(span: Span, subject: str) -> Problem:
 # ---- sections -------------------------------------------------------------------------------------------------------
 
 
-def nothing_said(span: Span, subject: str) -> Problem:
+def empty_part(span: Span, subject: str) -> Problem:
     return Problem(span, "no-value", f"{subject} has nothing under it", "write its keys, or leave it out")
 
 

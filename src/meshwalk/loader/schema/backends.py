@@ -1,5 +1,5 @@
 """
-The shape of each kind of backend: its keys, what they take, and what an editor says of them.
+The shape of each kind of backend: its keys, their types, and their descriptions in an editor.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -9,7 +9,7 @@ from pydantic import Field
 from meshwalk.loader.schema.prices import PriceOrRow
 from meshwalk.loader.schema.shape import Shape
 from meshwalk.loader.schema.traffic import Endpoints, Sticky, TrafficShape
-from meshwalk.loader.values import Fraction, FreeText, Function, Size, Text, Time, TimeOrNone, Variable, Whole
+from meshwalk.loader.schema.values import Fraction, FreeText, Function, Size, Text, Time, TimeOrNone, Variable, Whole
 from meshwalk.model.problems import ErrorClass
 
 
@@ -61,7 +61,7 @@ class LocalShape(_BackendShape):
 
 class RecordedShape(_BackendShape):
     """
-    Recorded answers from an outcomes file.
+    The recorded answers of an outcomes file.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {"model": "none"}
@@ -82,7 +82,7 @@ class LatencyShape(Shape):
 
 class FailureShape(Shape):
     """
-    How often and how a call fails.
+    The rate and the class of failing calls.
     """
 
     rate: Fraction = Field(0.0, description="The share of calls that fail.")
@@ -104,7 +104,7 @@ class SimulatedShape(_BackendShape):
 
 class PythonShape(_BackendShape):
     """
-    Your own async function.
+    An async function of your own.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {"function": "none:none"}

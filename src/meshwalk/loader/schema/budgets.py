@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from meshwalk.loader.schema.shape import Shape
-from meshwalk.loader.values import Money, SharedMoney, Time, Whole, Window
+from meshwalk.loader.schema.values import Money, SharedMoney, Time, Whole, Window
 from meshwalk.model import MAX_SHARED_COUNT, PRESSURE_FROM, AwayPolicy
 
 
@@ -22,7 +22,7 @@ _PressureFrom = Annotated[
 
 class LimitsShape(Shape):
     """
-    What bounds one walk.
+    The limits of one walk.
     """
 
     hops: Annotated[int, Field(ge=1, le=1000), Whole] | None = Field(None, description="The most nodes a walk may visit.")
@@ -44,7 +44,7 @@ class LimitsShape(Shape):
 
 class WalkLimitsShape(LimitsShape):
     """
-    What bounds one walk, and from where it feels the bounds.
+    The limits of one walk, and the share from which it is under pressure.
     """
 
     pressure_from: _PressureFrom = PRESSURE_FROM
@@ -52,7 +52,7 @@ class WalkLimitsShape(LimitsShape):
 
 class TenantBudgetShape(Shape):
     """
-    What all walks of one tenant may use up together.
+    A budget for all walks of one tenant together.
     """
 
     cost_usd: SharedMoney | None = Field(None, description="The most they may cost, in USD.")
@@ -72,7 +72,7 @@ class TenantBudgetShape(Shape):
 
 class BudgetShape(TenantBudgetShape):
     """
-    What all walks of one session or one workflow may use up together.
+    A budget for all walks of one session or one workflow together.
     """
 
     required: bool = Field(False, description="Whether a request must name it; one that does not is not capped by it.")
@@ -80,7 +80,7 @@ class BudgetShape(TenantBudgetShape):
 
 class BudgetsShape(Shape):
     """
-    What many walks share.
+    The budgets that many walks share.
     """
 
     session: BudgetShape | None = Field(None, description="What one session may use up.")

@@ -1,5 +1,5 @@
 """
-What each part of a file of cases looks like; the descriptions are what an editor shows.
+The shape of each part of a file of cases; editors show the descriptions.
 """
 
 from typing import Annotated, Any, ClassVar
@@ -10,7 +10,7 @@ from meshwalk.loader.casebook import CaseOutcome, Cause, RefusingScope, Scripted
 from meshwalk.loader.messages.faults import worded
 from meshwalk.loader.schema.budgets import LimitsShape
 from meshwalk.loader.schema.shape import Shape
-from meshwalk.loader.values import (
+from meshwalk.loader.schema.values import (
     Fraction,
     Identifier,
     Money,
@@ -66,7 +66,7 @@ class UsageShape(Shape):
 
 class ReplyShape(Shape):
     """
-    What a call gives.
+    The reply of a call.
     """
 
     text: AnyText = Field("", description="What the model says.")
@@ -84,7 +84,7 @@ class ReplyShape(Shape):
 
 class FailedReplyShape(Shape):
     """
-    How a call fails.
+    The failure of a call.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {"error": "overloaded"}
@@ -102,7 +102,7 @@ _Count = Annotated[int, Field(ge=0, le=10**15), Whole]
 
 class AmountShape(Shape):
     """
-    What others have spent of one scope.
+    The amount that others have spent of one scope.
     """
 
     cost_usd: SharedMoney = Field(0, description="What it cost, in USD.")
@@ -114,7 +114,7 @@ class AmountShape(Shape):
 
 class SpentShape(Shape):
     """
-    What others have spent before this request, by scope.
+    The amounts that others have spent before this request, by scope.
     """
 
     session: AmountShape | None = Field(None, description="What its session has spent.")
@@ -147,7 +147,7 @@ class GivenShape(Shape):
 
 class ExpectShape(Shape):
     """
-    What must come of it.
+    The expected result.
     """
 
     path: Annotated[list[Text], Field(min_length=1)] | None = Field(
@@ -175,12 +175,12 @@ class CaseShape(Shape):
 
     name: Text = Field(description="What the case shows, in words.")
     given: GivenShape = Field(description="The request, and what the models reply to it.")
-    expect: ExpectShape = Field(description="What must come of it.")
+    expect: ExpectShape = Field(description="The expected result.")
 
 
 class CasesShape(Shape):
     """
-    Cases of a meshwalk graph; the file stands beside it as <graph>.cases.yaml.
+    The cases of a meshwalk graph; the file stands beside it as <graph>.cases.yaml.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {"cases": [CaseShape.stand_ins]}

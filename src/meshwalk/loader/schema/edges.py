@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from meshwalk.loader.schema.shape import Shape
-from meshwalk.loader.values import Classes, Name, Text
+from meshwalk.loader.schema.values import Classes, Name, Text
 from meshwalk.model.problems import ErrorClass
 
 

@@ -16,7 +16,7 @@ from meshwalk.loader.schema.shape import Shape
 
 class _Generator(GenerateJsonSchema):
     """
-    Say of an optional key what it takes: a key is left out, never given as nothing.
+    A generator without null: an optional key is left out, never written as nothing.
     """
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:

@@ -1,9 +1,9 @@
 """
-The shape of each part of a graph: its keys, what they take, and what an editor says of them.
+The shape of each part of a graph: its keys, their types, and their descriptions in an editor.
 
 One class a part.  The loader fits the parts one by one, so that a fault in one hides no fault in another, and cuts the
-edges out of their node for the same reason; the JSON Schema is made of the same classes put together.  Only shapes stand
-here: what needs two values to judge (`the last edge has no guard`) is said by `nodes` and `backends`, which know the places.
+edges out of their node for the same reason; the JSON Schema is made of the same classes put together.  A check of two values
+(`the last edge has no guard`) stands in `build`, which knows the places.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -16,7 +16,7 @@ from meshwalk.loader.schema.edges import Next, OnError
 from meshwalk.loader.schema.prices import PricesOrFile
 from meshwalk.loader.schema.shape import Shape
 from meshwalk.loader.schema.traffic import BackoffShape
-from meshwalk.loader.values import (
+from meshwalk.loader.schema.values import (
     Fraction,
     FreeText,
     Function,
@@ -43,7 +43,7 @@ from meshwalk.model import ConfidenceSource, Extractor, ScoreSource, ValueType
 
 class ConfidenceShape(Shape):
     """
-    Where a reply's confidence comes from.
+    The source of a reply's confidence.
     """
 
     from_: ConfidenceSource = Field(alias="from", description="What the confidence is read from.")
@@ -61,7 +61,7 @@ class ConfidenceShape(Shape):
 
 class ScoreShape(Shape):
     """
-    Where a verifier's score comes from.
+    The source of a verifier's score.
     """
 
     stand_ins: ClassVar[dict[str, Any]] = {"from": "recorded"}
@@ -73,7 +73,7 @@ class ScoreShape(Shape):
 
 class QualifiedShape(Shape):
     """
-    What makes a request qualified.
+    The condition that qualifies a request.
     """
 
     matches: Text = Field(description="A regular expression that a qualifying reply matches, ignoring case.")
@@ -183,7 +183,7 @@ class PrescreenShape(_CallingShape):
     stand_ins: ClassVar[dict[str, Any]] = {**_CallingShape.stand_ins, "qualified": {"matches": "none"}}
 
     role: Literal["prescreen"]
-    qualified: QualifiedShape = Field(description="What makes a request qualified.")
+    qualified: QualifiedShape = Field(description="The condition that qualifies a request.")
 
 
 class _ServingShape(_CallingShape):
@@ -269,7 +269,7 @@ NODE_SHAPES: dict[str, type[AnyNodeShape]] = {
     "verifier": VerifierShape,
     "refusal": RefusalShape,
 }
-# Where `use` says more of a node than its role does; the row above stands for one that does not say it.
+# Shapes by `use`, for roles that it splits; the row above stands for a node without it.
 USE_SHAPES: dict[str, dict[str, type[AnyNodeShape]]] = {"verifier": {"agreement": VerifierShape, "model": JudgeShape}}
 _AnyNode = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | _AnyVerifierShape | RefusalShape
 
@@ -305,7 +305,7 @@ class ThresholdShape(Shape):
 
 class RecordShape(Shape):
     """
-    What of a walk's words is recorded.
+    The recording of prompts and answers.
     """
 
     content: bool = Field(False, description="Whether prompts and answers are recorded.")
@@ -348,7 +348,7 @@ class GraphShape(HeaderShape):
     ) = Field(None, description="Tunable numbers, by name.")
     limits: WalkLimitsShape | None = Field(None, description="What bounds one walk.")
     budgets: BudgetsShape | None = Field(None, description="What many walks share, by scope.")
-    record: RecordShape | None = Field(None, description="What of a walk's words is recorded.")
+    record: RecordShape | None = Field(None, description="The recording of prompts and answers.")
     prices: PricesOrFile = Field(None, description="A table of prices, or what the prices in this graph are called.")
     backends: dict[Identifier, Annotated[AnyBackendShape, Field(discriminator="kind")]] | None = Field(
         None, description="What nodes call, by name."

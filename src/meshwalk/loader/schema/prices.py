@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from meshwalk.loader.schema.shape import Shape
-from meshwalk.loader.values import FreeText, Money, Text
+from meshwalk.loader.schema.values import FreeText, Money, Text
 
 
 class PriceShape(Shape):
@@ -60,7 +60,7 @@ class PriceTableShape(Shape):
 
 class PricesShape(Shape):
     """
-    What the graph's prices are called, and where they stand.
+    The version of the graph's prices, and the table that holds them.
     """
 
     table: Text | None = Field(

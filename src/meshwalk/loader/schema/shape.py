@@ -1,8 +1,8 @@
 """
-What every shape is: exact types, no key that is not named, and something to take for a key that is missing.
+The base of every shape: exact types, no unnamed keys, and stand-ins for missing ones.
 
-Files of shapes do not put off their annotations (`from __future__ import annotations`): pydantic reads every one of them, and
-a text would have to be compiled first, which takes a seventh of the time that importing the loader does.
+Files of shapes do not defer their annotations (`from __future__ import annotations`): pydantic reads every one of them and
+would have to compile each text first.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict
 
 class Shape(BaseModel):
     """
-    Be the parent of every shape: exact types, no key that is not named.
+    The parent of every shape: exact types, no unnamed keys.
     """
 
     # A graph has few of the parts that there are shapes for, and a shape is built when it is first fitted.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
-    # What a missing or faulty required key is taken for while the rest of the part is looked at.
+    # Stand-ins for missing or faulty required keys, so that the rest of the part is still checked.
     stand_ins: ClassVar[dict[str, Any]] = {}
 
     @classmethod

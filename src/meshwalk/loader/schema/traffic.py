@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from meshwalk.loader.schema.shape import Shape
-from meshwalk.loader.values import Name, Text, Time, TimeOrNone, Variable, Whole
+from meshwalk.loader.schema.values import Name, Text, Time, TimeOrNone, Variable, Whole
 
 
 _Requests = Annotated[
@@ -21,7 +21,7 @@ _Concurrency = Annotated[int, Field(ge=1, le=1_000_000, description="The most ca
 
 class BackoffShape(Shape):
     """
-    How long a retry waits.
+    The wait before a retry.
     """
 
     first: TimeOrNone | None = Field(
@@ -32,7 +32,7 @@ class BackoffShape(Shape):
 
 class QueueShape(Shape):
     """
-    Who waits for a place.
+    The queue of waiting calls.
     """
 
     length: Annotated[int, Field(ge=0, le=1_000_000), Whole] = Field(100, description="How many calls may wait.")
@@ -41,7 +41,7 @@ class QueueShape(Shape):
 
 class BreakerShape(Shape):
     """
-    When an endpoint is left alone for a while.
+    A circuit breaker.
     """
 
     failures: Annotated[int, Field(ge=1, le=1_000_000), Whole] = Field(5, description="After so many failures in a row.")
@@ -57,7 +57,7 @@ class BreakerShape(Shape):
 
 class TrafficShape(Shape):
     """
-    How much one process asks of a backend.
+    The bounds of one process's calls to a backend.
     """
 
     requests_per_minute: _Requests | None = None

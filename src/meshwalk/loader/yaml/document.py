@@ -1,15 +1,15 @@
 """
-YAML bytes become a tree whose every part knows its place.
+YAML bytes as a tree whose every part knows its place.
 
 The tree is built from libyaml's events in one walk, with a stack of our own: PyYAML's `compose` recurses in C, where deep
 nesting ends the process, and takes two and a half times as long.  The same walk rejects duplicate keys, resolves plain
 scalars with the meaning of YAML 1.2's core schema (`no` is text, `1e3` a number, `0o17` fifteen), and counts.
 
-Laws of this room:
+Invariants:
 
 1. Nothing is built before its size and depth are known to be bounded; an alias counts as much as what it stands for.
 2. Text that cannot be read at all raises `GraphError`; everything else is one more problem, and reading goes on.
-3. A key is the text the author wrote, whatever a resolver would make of it.
+3. A key is the text the author wrote, never a resolved value.
 4. A character that YAML refuses where it stands as it is does not come in as an escape either: names and reasons are
    printed on terminals and into logs.  A stored plan may hold it, since a graph that was made otherwise could.
 """
@@ -65,7 +65,7 @@ _COLLECTION_TAGS = frozenset({"!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:s
 
 class Scalar:
     """
-    Hold one value.
+    One value.
 
     Args:
         text_span: The place of the text's first character, inside the quotes if there are any.
@@ -86,10 +86,10 @@ class Scalar:
 
 class Table:
     """
-    Hold keys with their values, in the author's order.
+    Keys with their values, in the author's order.
 
     Args:
-        merged: Whether a merge key stands in it, so that nobody knows what is missing.
+        merged: Whether it holds a merge key, so that missing keys are not known.
     """
 
     __slots__ = ("entries", "height", "key_spans", "merged", "size", "span")
@@ -121,7 +121,7 @@ class Table:
 
 class Series:
     """
-    Hold values in order.
+    Values in order.
     """
 
     __slots__ = ("height", "items", "size", "span")
@@ -138,7 +138,7 @@ Piece = Scalar | Table | Series
 
 class Document:
     """
-    Hold what a file says, and what was wrong on the way.
+    The content of a file, and the faults found in reading it.
     """
 
     __slots__ = ("problems", "root")
@@ -192,7 +192,7 @@ def read_document(text: bytes, file: str, *, any_text: bool = False) -> Document
         any_text: Whether escaped control characters are taken.
 
     Raises:
-        GraphError: If there is nothing to go on: no UTF-8, no YAML, nothing in it, too large, nested too deep.
+        GraphError: If nothing can be read: no UTF-8, no YAML, empty, too large, nested too deep.
     """
     source = decode(text, file)
     builder = _Builder(file, source, any_text=any_text)
@@ -222,22 +222,22 @@ def _marked(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> Problem
     return not_yaml(span, error.problem or "the text breaks off", context)
 
 
-# What libyaml's reader refuses beside what is no UTF-8; compiled where it is needed, since so many characters take a while.
+# The characters that libyaml's reader refuses; compiled on first use, since so many characters take a while.
 _UNREADABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff\ufeff]"
 
 
 def _unreadable(source: str, file: str) -> Problem:
     # The reader counts bytes of its own buffer, so the place is looked up in the text.
-    found = re.search(_UNREADABLE, source)
-    before = split_lines(source[: found.start()] if found else "")
-    what = f"the control character U+{ord(found.group()):04X}" if found else "a character that YAML has no place for"
+    match = re.search(_UNREADABLE, source)
+    before = split_lines(source[: match.start()] if match else "")
+    what = f"the control character U+{ord(match.group()):04X}" if match else "a character that YAML has no place for"
 
     return not_yaml(Span(file, len(before), len(before[-1]) + 1), f"there is {what}", "")
 
 
 class _Open:
     """
-    Remember a collection that is still being read.
+    A collection that is still being read.
     """
 
     __slots__ = ("anchor", "awaits_value", "key", "piece")
@@ -251,7 +251,7 @@ class _Open:
 
 class _Builder:
     """
-    Grow a tree event by event.
+    A builder that grows the tree event by event.
     """
 
     def __init__(self, file: str, source: str, *, any_text: bool) -> None:
@@ -339,10 +339,10 @@ class _Builder:
         """
         Return *text* without the characters it may not hold, so that they are one problem and not several.
         """
-        if found := _CONTROLS.search(text):
-            self.problems.append(control_character(span, ord(found.group())))
+        if match := _CONTROLS.search(text):
+            self.problems.append(control_character(span, ord(match.group())))
 
-        return _CONTROLS.sub("", text) if found else text
+        return _CONTROLS.sub("", text) if match else text
 
     def _alias(self, event: yaml.AliasEvent) -> Piece:
         assert event.anchor is not None

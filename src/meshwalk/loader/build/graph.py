@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from meshwalk.loader.backends import hash_files, read_backend, resolve_caches
-from meshwalk.loader.budgets import limits_of, read_budgets
-from meshwalk.loader.classifiers import compare_signals, complete_classifiers
-from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
+from meshwalk.loader.build.backends import hash_files, read_backend, resolve_caches
+from meshwalk.loader.build.budgets import limits_of, read_budgets
+from meshwalk.loader.build.classifiers import compare_signals, complete_classifiers
+from meshwalk.loader.build.fit import Findings, Fitted, Part, fit, part_of, respelt
 from meshwalk.loader.messages import faults
-from meshwalk.loader.nodes import read_node, with_quotes
-from meshwalk.loader.prices import Prices, check_use, read_prices
+from meshwalk.loader.build.nodes import read_node, with_quotes
+from meshwalk.loader.build.prices import Prices, check_use, read_prices
 from meshwalk.loader.schema.budgets import WalkLimitsShape
 from meshwalk.loader.schema.graph import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
-from meshwalk.loader.values import why_no_identifier
+from meshwalk.loader.schema.values import why_no_identifier
 from meshwalk.loader.yaml.document import Document, Piece, Scalar, Table, plain
 from meshwalk.model import DONE, AnyBackendSpec, Attribute, Budget, Graph, Node, Recording, Sampling, Threshold
 from meshwalk.model.problems import GraphError, Problem, Span, did_you_mean, in_file_order
@@ -26,14 +26,14 @@ from meshwalk.model.signals import accepts
 _GRAPH = "the graph"
 _SECTIONS = frozenset(GraphShape.known_keys()) - frozenset(HeaderShape.known_keys())
 _BUILT_IN = ("urgency", "correctness")
-# A file with more keys that nobody knows is no graph with slips in it.
+# A file with more unknown keys is no graph with slips in it.
 _MAX_HELPED = 50
 _OF_THE_TEXT = ("yaml-tag", "control-character")
 
 
 class _Named(NamedTuple):
     """
-    Hold one part of a section: its name, the name's place, and what stands under it.
+    One part of a section: its name, the name's place, and its value.
     """
 
     name: str
@@ -105,7 +105,7 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
 
 def _causes(problems: Sequence[Problem]) -> list[Problem]:
     """
-    Leave out what is said of a value whose text cannot be taken as it stands.
+    Leave out further problems of a value whose text cannot be taken.
     """
     unread = {problem.span[:3] for problem in problems if problem.code in _OF_THE_TEXT}
 
@@ -143,7 +143,7 @@ def _section(root: Table, key: str, problems: list[Problem]) -> Table | None:
 
 def _named(root: Table, section: str, what: str, findings: Findings) -> Iterator[_Named]:
     """
-    Go through the parts of a section whose names guards can speak.
+    Yield the parts of a section whose names guards can use.
     """
     table = _section(root, section, findings.problems)
     if table is None:
@@ -154,12 +154,12 @@ def _named(root: Table, section: str, what: str, findings: Findings) -> Iterator
         if why:
             findings.problems.append(faults.bad_name(span, what, name, why))
             findings.broken.add(name)
-        # It is looked at all the same, so that what is wrong inside it does not wait for the name.
+        # A part with a bad name is still read, so that its other faults are reported in the same run.
         yield _Named(name, span, piece)
 
 
 def _attributes(root: Table, findings: Findings) -> dict[str, Attribute]:
-    found = {}
+    attributes = {}
     for name, span, piece in _named(root, "request", "an attribute", findings):
         if name in _BUILT_IN:
             findings.problems.append(faults.built_in(span, name))
@@ -173,18 +173,18 @@ def _attributes(root: Table, findings: Findings) -> dict[str, Attribute]:
         if fitted.lost:
             findings.broken.add(name)
         shape = fitted.shape
-        found[name] = Attribute(
+        attributes[name] = Attribute(
             name, shape.type, span, tuple(shape.enum or ()), shape.range, shape.default, shape.description or ""
         )
         if "type" not in fitted.lost:
-            _check_attribute(found[name], part, findings.problems)
+            _check_attribute(attributes[name], part, findings.problems)
 
-    return found
+    return attributes
 
 
 def _check_attribute(attribute: Attribute, part: Part, problems: list[Problem]) -> None:
-    for key, type, given in (("enum", "string", attribute.enum), ("range", "number", attribute.range)):
-        if given and attribute.type != type:
+    for key, type, value in (("enum", "string", attribute.enum), ("range", "number", attribute.range)):
+        if value and attribute.type != type:
             problems.append(faults.key_of_other_type(part.table.key_spans[key], part.subject, key, attribute.type, type))
             return
     why = "" if attribute.default is None else accepts(attribute, attribute.default)
@@ -193,7 +193,7 @@ def _check_attribute(attribute: Attribute, part: Part, problems: list[Problem]) 
 
 
 def _thresholds(root: Table, findings: Findings) -> dict[str, Threshold]:
-    found = {}
+    thresholds = {}
     for name, span, piece in _named(root, "thresholds", "a threshold", findings):
         part = part_of(_spelt_out(piece), f"threshold '{name}'", span, findings.problems)
         if part is None:
@@ -204,13 +204,13 @@ def _thresholds(root: Table, findings: Findings) -> dict[str, Threshold]:
         if fitted.lost:
             findings.broken.add(name)
         shape = fitted.shape
-        found[name] = Threshold(name, shape.value, span, shape.range, shape.description or "")
+        thresholds[name] = Threshold(name, shape.value, span, shape.range, shape.description or "")
         if shape.range and "value" not in fitted.lost and not shape.range[0] <= shape.value <= shape.range[1]:
             findings.problems.append(
                 faults.outside_own_range(part.table.place("value"), part.subject, shape.value, shape.range)
             )
 
-    return found
+    return thresholds
 
 
 def _spelt_out(piece: Piece) -> Piece:
@@ -225,17 +225,17 @@ def _spelt_out(piece: Piece) -> Piece:
 
 
 def _backends(root: Table, prices: Prices, findings: Findings) -> dict[str, AnyBackendSpec]:
-    found = {}
+    backends = {}
     for name, span, piece in _named(root, "backends", "a backend", findings):
         spec = read_backend(name, span, piece, prices, findings)
         if spec is not None:
-            found[name] = spec
+            backends[name] = spec
 
-    return found
+    return backends
 
 
 def _nodes(root: Table, attributes: set[str], findings: Findings) -> dict[str, Node]:
-    found = {}
+    nodes = {}
     for name, span, piece in _named(root, "nodes", "a node", findings):
         if name == DONE:
             findings.problems.append(faults.node_named_done(span))
@@ -243,13 +243,13 @@ def _nodes(root: Table, attributes: set[str], findings: Findings) -> dict[str, N
             continue
         node = read_node(name, span, piece, attributes, findings)
         if node is not None:
-            found[name] = node
-    found = with_quotes(found)
+            nodes[name] = node
+    nodes = with_quotes(nodes)
     written = root.entries.get("nodes")
     if isinstance(written, Table) and not written.entries:
         findings.problems.append(faults.no_nodes(root.place("nodes")))
 
-    return found
+    return nodes
 
 
 def _check_ids(nodes: Mapping[str, Node], problems: list[Problem]) -> None:

@@ -1,8 +1,8 @@
 """
-Fit one part of the tree to its shape, and say every fault at its place.
+One part of the tree fitted to its shape, with every fault at its place.
 
-A part with faults is fitted again without them, so that what is sound in it is still looked at by the rooms downstairs:
-an unknown key does not make a node vanish, and with it every name that refers to it.
+A part with faults is fitted again without them, so that later checks still see the rest of it: an unknown key does not make a
+node vanish, and with it every name that refers to it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _LIKENESS = 0.75
 
 class Part(NamedTuple):
     """
-    Name a part of the tree.
+    A part of the tree.
 
     Args:
-        subject: What it is, in words: `node 'screen'`.
-        span: Where a key that is missing is missed.
+        subject: Its name in sentences: `node 'screen'`.
+        span: The place of faults about missing keys.
     """
 
     table: Table
@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
 class Findings(NamedTuple):
     """
-    Gather what is found on the way: faults, and the names of parts that are not fully known because of them.
+    The findings so far: faults, and the names of parts that are not fully known because of them.
     """
 
     problems: list[Problem]
@@ -54,7 +54,7 @@ class Findings(NamedTuple):
 
 class Fitted(NamedTuple, Generic[ShapeT]):
     """
-    Hold what fits; *lost* names the keys whose values do not and were left out.
+    A fitted shape; *lost* names the keys whose values did not fit and were left out.
     """
 
     shape: ShapeT
@@ -63,7 +63,7 @@ class Fitted(NamedTuple, Generic[ShapeT]):
 
 def respelt(part: Part, known: Sequence[str], problems: list[Problem]) -> Part:
     """
-    Take each misspelt key of *part* for the one it was meant to be, and say so.
+    Return *part* with each misspelt key corrected, and report each.
     """
     missing = [key for key in known if key not in part.table.entries]
     strange = [key for key in part.table.entries if key not in known]
@@ -72,12 +72,12 @@ def respelt(part: Part, known: Sequence[str], problems: list[Problem]) -> Part:
     table = Table(part.table.span)
     table.merged = part.table.merged
     for key, piece in part.table.entries.items():
-        meant = nearest(key, missing, _LIKENESS) if key in strange else None
-        if meant is not None:
+        intended = nearest(key, missing, _LIKENESS) if key in strange else None
+        if intended is not None:
             problems.append(faults.unknown_key(part.table.key_spans[key], part.subject, key, missing))
-            missing.remove(meant)
-        table.entries[meant or key] = piece
-        table.key_spans[meant or key] = part.table.key_spans[key]
+            missing.remove(intended)
+        table.entries[intended or key] = piece
+        table.key_spans[intended or key] = part.table.key_spans[key]
 
     return part._replace(table=table)
 
@@ -87,18 +87,18 @@ def fit(
     part: Part,
     problems: list[Problem],
     *,
-    given: Mapping[str, Any] = MappingProxyType({}),
+    preset: Mapping[str, Any] = MappingProxyType({}),
     elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> Fitted[ShapeT]:
     """
     Fit *part* to *shape*, adding each fault to *problems*.
 
     Args:
-        given: What is taken for the value of a key that is there, because it is read elsewhere.
+        preset: Values for keys that are present and read elsewhere.
         elsewhere: The remedy for a key that is known, but not here.
     """
-    data = {key: given[key] if key in given else plain(piece) for key, piece in part.table.entries.items()}
-    lost = _without_nothing(part, data, problems, given)
+    data = {key: preset[key] if key in preset else plain(piece) for key, piece in part.table.entries.items()}
+    lost = _without_nothing(part, data, problems, preset)
     while True:
         try:
             return Fitted(shape.model_validate(data), frozenset(lost))
@@ -112,7 +112,7 @@ def fit(
 
 def part_of(piece: Piece, subject: str, span: Span, problems: list[Problem]) -> Part | None:
     """
-    Return *piece* as a part, or say that it is no table of keys.
+    Return *piece* as a part, or report that it is no table of keys.
 
     Args:
         span: The place of its name.
@@ -121,7 +121,7 @@ def part_of(piece: Piece, subject: str, span: Span, problems: list[Problem]) -> 
         case Table():
             return Part(piece, subject, span)
         case Scalar(value=None):
-            problems.append(faults.nothing_said(span, subject))
+            problems.append(faults.empty_part(span, subject))
         case _:
             problems.append(faults.wrong_type(piece.span, subject, plain(piece), "a table of keys"))
 
@@ -153,11 +153,11 @@ def choose(part: Part, key: str, shapes: Mapping[str, type[ShapeT]], problems: l
     return nearest(value, shapes)
 
 
-def _without_nothing(part: Part, data: dict[str, Any], problems: list[Problem], given: Container[str]) -> set[str]:
-    # A key without a value is a slip of its own, and no type takes one.
+def _without_nothing(part: Part, data: dict[str, Any], problems: list[Problem], preset: Container[str]) -> set[str]:
+    # A key without a value is a fault of its own, and no type takes one.
     lost = set()
     for key, piece in part.table.entries.items():
-        if key in given:
+        if key in preset:
             continue
         empty = list(_nothings(part.table.key_spans[key], key, piece))
         for span, name in empty:
@@ -174,9 +174,9 @@ def _nothings(span: Span, key: str, piece: Piece) -> list[tuple[Span, str]]:
         case Scalar(value=None):
             return [(span, key)]
         case Table():
-            return [found for name, inner in piece.entries.items() for found in _nothings(piece.key_spans[name], name, inner)]
+            return [empty for name, inner in piece.entries.items() for empty in _nothings(piece.key_spans[name], name, inner)]
         case Series():
-            return [found for item in piece.items for found in _nothings(item.span, key, item)]
+            return [empty for item in piece.items for empty in _nothings(item.span, key, item)]
         case _:
             return []
 
@@ -186,7 +186,7 @@ def _problem(detail: Any, shape: type[Shape], part: Part, elsewhere: Mapping[str
     key = str(path[-1])
     if detail["type"] == "missing":
         table, subject, span = _holder(part, path)
-        # A key that is there and empty, there and wrong, or there and misspelt is spoken of elsewhere.
+        # A present key that is empty, wrong or misspelt is reported elsewhere.
         there = key in table.entries or table.merged or _misspelt(key, table)
         return None if there else faults.missing_key(span, subject, key)
     if detail["type"] == "extra_forbidden":

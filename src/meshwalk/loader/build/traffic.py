@@ -1,5 +1,5 @@
 """
-How a backend may be called, read: its endpoints one by one, and what bounds and watches its calls.
+Endpoints and traffic limits of backends, read from a graph.
 """
 
 from __future__ import annotations
@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshwalk.loader.addresses import address_fault, without_secrets
-from meshwalk.loader.fit import Part, fit, respelt
+from meshwalk.loader.build.addresses import address_fault, without_secrets
+from meshwalk.loader.build.fit import Part, fit, respelt
 from meshwalk.loader.messages import faults
-from meshwalk.loader.messages import traffic as traffic_faults
+from meshwalk.loader.messages import traffic_faults
 from meshwalk.loader.schema.traffic import BreakerShape, EndpointShape, Sticky, TrafficShape
 from meshwalk.loader.yaml.document import Piece, Series, Table, plain
 from meshwalk.model import Breaker, Endpoint, Traffic
@@ -39,19 +39,19 @@ def read_endpoints(part: Part, problems: list[Problem]) -> tuple[Endpoint, ...]:
     elif "sticky" in part.table.entries:
         problems.append(traffic_faults.one_endpoint(part.table.key_spans["sticky"], part.subject))
     piece = part.table.entries.get("endpoints")
-    found: dict[str, Endpoint] = {}
+    endpoints: dict[str, Endpoint] = {}
     places: dict[str, Span] = {}
     for index, item in enumerate(piece.items if isinstance(piece, Series) else ()):
         endpoint = _endpoint(index, item, part.subject, problems)
         if endpoint is None:
             continue
         span = item.place("name") if isinstance(item, Table) else item.span
-        if endpoint.name in found:
+        if endpoint.name in endpoints:
             problems.append(traffic_faults.duplicate_endpoint(span, part.subject, endpoint.name, places[endpoint.name]))
             continue
-        found[endpoint.name], places[endpoint.name] = endpoint, span
+        endpoints[endpoint.name], places[endpoint.name] = endpoint, span
 
-    return tuple(found.values())
+    return tuple(endpoints.values())
 
 
 def _endpoint(index: int, item: Piece, backend: str, problems: list[Problem]) -> Endpoint | None:
@@ -83,7 +83,7 @@ def traffic_of(shape: TrafficShape, sticky: Sticky | None) -> Traffic | None:
     Return the traffic that *shape* declares; what says nothing but what holds anyway declares none.
     """
     queue = shape.queue
-    found = Traffic(
+    traffic = Traffic(
         requests_per_minute=shape.requests_per_minute,
         tokens_per_minute=shape.tokens_per_minute,
         concurrency=shape.concurrency,
@@ -93,7 +93,7 @@ def traffic_of(shape: TrafficShape, sticky: Sticky | None) -> Traffic | None:
         breaker=None if shape.breaker is None else _breaker(shape.breaker),
     )
 
-    return None if found == Traffic() else found
+    return None if traffic == Traffic() else traffic
 
 
 def _breaker(shape: BreakerShape) -> Breaker:

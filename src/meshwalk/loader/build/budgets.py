@@ -1,12 +1,12 @@
 """
-What may be used up, read: the limits of one walk, and the budgets that many walks share.
+Limits of one walk, and budgets that many walks share, read from a graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshwalk.loader.fit import Findings, Fitted, Part, fit, part_of, respelt
+from meshwalk.loader.build.fit import Findings, Fitted, Part, fit, part_of, respelt
 from meshwalk.loader.messages import faults
 from meshwalk.loader.schema.budgets import BudgetShape, BudgetsShape, LimitsShape, TenantBudgetShape
 from meshwalk.loader.yaml.document import Table
@@ -43,7 +43,7 @@ def read_budgets(part: Part, findings: Findings) -> dict[str, Budget]:
     """
     Read the budgets in *part*, by scope; whatever order they were written in, it is the same here.
     """
-    found: dict[str, Budget] = {}
+    budgets: dict[str, Budget] = {}
     part = respelt(part, BudgetsShape.known_keys(), findings.problems)
     for name in part.table.entries.keys() - _SHAPES.keys():
         remedy = _OF_WALKS.get(name, "")
@@ -54,9 +54,9 @@ def read_budgets(part: Part, findings: Findings) -> dict[str, Budget]:
         if scope in part.table.entries:
             budget = _read(scope, shape, part.table, findings)
             if budget is not None:
-                found[scope] = budget
+                budgets[scope] = budget
 
-    return found
+    return budgets
 
 
 def _read(scope: ScopeKind, shape: type[TenantBudgetShape], section: Table, findings: Findings) -> Budget | None:

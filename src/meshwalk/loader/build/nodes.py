@@ -1,5 +1,5 @@
 """
-Nodes: from shapes to the model, with the places that later rooms point at.
+Nodes: from shapes to the model, with the places that later checks point at.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from meshwalk import prompts
-from meshwalk.loader.classifiers import check_classifier, classifier_fields
-from meshwalk.loader.edges import read_next, read_on_error
-from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
+from meshwalk.loader.build.classifiers import check_classifier, classifier_fields
+from meshwalk.loader.build.edges import read_next, read_on_error
+from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
 from meshwalk.loader.messages import faults
-from meshwalk.loader.messages import traffic as traffic_faults
-from meshwalk.loader.patterns import check_pattern
+from meshwalk.loader.messages import traffic_faults
+from meshwalk.loader.build.patterns import check_pattern
 from meshwalk.loader.schema.graph import (
     NODE_SHAPES,
     USE_SHAPES,
@@ -63,10 +63,10 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
     if shape is None:
         findings.broken.add(name)
         return None
-    given = _READ_ELSEWHERE | {"role": role}
+    preset = _READ_ELSEWHERE | {"role": role}
     if role in USE_SHAPES:
-        given["use"] = shape.stand_ins["use"]
-    fitted = fit(shape, part, problems, given=given, elsewhere=_whose(part.table, shape))
+        preset["use"] = shape.stand_ins["use"]
+    fitted = fit(shape, part, problems, preset=preset, elsewhere=_whose(part.table, shape))
     taken = set(shape.known_keys())
     if not (following.whole and handling.whole) or "next" in fitted.lost:
         findings.broken.add(name)
@@ -103,7 +103,7 @@ def _with_quotes(node: Node, nodes: Mapping[str, Node]) -> Node:
 
 
 def _shape(role: str, part: Part, problems: list[Problem]) -> type[AnyNodeShape] | None:
-    # Where `use` is left out, the role's first shape misses it with everything else.
+    # If `use` is left out, the role's first shape reports it with the rest.
     if role not in USE_SHAPES or "use" not in part.table.entries:
         return NODE_SHAPES[role]
     use = choose(part, "use", USE_SHAPES[role], problems)
@@ -113,13 +113,13 @@ def _shape(role: str, part: Part, problems: list[Problem]) -> type[AnyNodeShape]
 
 def _whose(table: Table, shape: type[AnyNodeShape]) -> dict[str, str]:
     # The remedy for a key that this role does not take and another does, or the same one put to another use.
-    found = {}
+    remedies = {}
     for key in table.entries.keys() - set(shape.known_keys()):
         owners = [owner for role in NODE_SHAPES for owner in _owners(role, key)]
         if owners:
-            found[key] = f"'{key}' is for: {', '.join(owners)}"
+            remedies[key] = f"'{key}' is for: {', '.join(owners)}"
 
-    return found
+    return remedies
 
 
 def _owners(role: str, key: str) -> list[str]:
@@ -131,13 +131,13 @@ def _owners(role: str, key: str) -> list[str]:
 
 
 def _places(table: Table) -> dict[str, Span]:
-    found = {}
+    places = {}
     for key, piece in table.entries.items():
-        found[key] = piece.span
+        places[key] = piece.span
         if isinstance(piece, Series) and key not in {"next", "on_error"}:
-            found |= {f"{key}.{index}": item.span for index, item in enumerate(piece.items)}
+            places |= {f"{key}.{index}": item.span for index, item in enumerate(piece.items)}
 
-    return found
+    return places
 
 
 def _fields(fitted: Fitted[AnyNodeShape], table: Table) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _backoff(shape: BackoffShape | None) -> Backoff:
     if shape is None:
         return Backoff()
     first_us, max_us = Backoff()
-    # What is said of the one moves the other, where that is not said.
+    # A stated value moves the other one, if that is not stated.
     if shape.first is not None:
         first_us, max_us = shape.first, max(shape.first, max_us)
     if shape.most is not None:
@@ -203,14 +203,14 @@ def _confidence(
         return Confidence("recorded", table.place(key), missing=0.0)
     if shape is None:
         return None
-    found = Confidence(shape.from_, table.key_spans[key], shape.pattern, shape.missing)
+    confidence = Confidence(shape.from_, table.key_spans[key], shape.pattern, shape.missing)
     if isinstance(shape, ConfidenceShape) and shape.from_ == "agreement":
-        found = replace(found, samples=shape.samples or 1, extract=shape.extract or "text")
+        confidence = replace(confidence, samples=shape.samples or 1, extract=shape.extract or "text")
 
-    return found
+    return confidence
 
 
-# ---- what needs two values to judge ---------------------------------------------------------------------------------
+# ---- checks of two values together ---------------------------------------------------------------------------------
 
 
 def _check(
@@ -246,7 +246,7 @@ def _check_stream(
         problems.append(Problem(table.place("stream"), "samples-streamed", message, "leave stream: out, so that it holds"))
     if shape.stream:
         return
-    # What is passed on as it comes is served: nothing is left to decide.
+    # A reply that is passed on as it comes is served: nothing is left to decide.
     for edge in following:
         if edge.to != DONE or edge.when is not None or edge.answer not in (None, name):
             message = f"node '{name}' has stream: live, so what it says is served, and this edge decides after that"
@@ -263,13 +263,13 @@ def _check_prompt(
     answers: Sequence[str],
     problems: list[Problem],
 ) -> None:
-    for found in prompts.faults(template, attributes, answers):
+    for fault in prompts.faults(template, attributes, answers):
         span = scalar.span
         if scalar.exact:
-            span = scalar.text_span._replace(column=scalar.text_span.column + found.offset, length=found.length)
-        problems.append(faults.bad_placeholder(span, name, found.message, found.help))
+            span = scalar.text_span._replace(column=scalar.text_span.column + fault.offset, length=fault.length)
+        problems.append(faults.bad_placeholder(span, name, fault.message, fault.help))
     quoted = prompts.quoted(template)
-    # What the prompt does not show cannot be judged, and a misspelt placeholder is said already.
+    # An answer that the prompt does not show cannot be judged; a misspelt placeholder is reported already.
     if set(quoted) <= set(answers):
         problems += [faults.answer_not_quoted(scalar.span, name, answer) for answer in answers if answer not in quoted]
 

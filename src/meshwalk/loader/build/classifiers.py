@@ -1,9 +1,8 @@
 """
-Classifiers: what each use takes, what it gives, and what stands in the weights that a graph names.
+Classifiers: the keys of each use, the signals it gives, and the weights that a graph names.
 
-Which keys belong to which `use` is checked here and not by the shape, so that each is told at its place with its remedy.
-A plan kept in a store names no files and no addresses; what is needed only to run is asked of an author's graph alone
-(`complete_classifiers`).
+The keys of a `use` are checked here and not by the shape, so that each fault has its place and remedy.  A stored plan names no
+files and no addresses; the keys needed only to run are required of an author's graph alone (`complete_classifiers`).
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meshwalk.loader.addresses import address_fault
-from meshwalk.loader.fit import Findings, Part, fit, part_of, respelt
-from meshwalk.loader.messages import classifiers as classifier_faults
+from meshwalk.loader.build.addresses import address_fault
+from meshwalk.loader.build.fit import Findings, Part, fit, part_of, respelt
+from meshwalk.loader.messages import classifier_faults
 from meshwalk.loader.messages import faults
-from meshwalk.loader.prices import why_unread
+from meshwalk.loader.build.prices import why_unread
 from meshwalk.loader.schema.graph import ClassifierShape, SignalShape
-from meshwalk.loader.values import why_no_identifier
+from meshwalk.loader.schema.values import why_no_identifier
 from meshwalk.loader.yaml.document import Series
 from meshwalk.model import Attribute, Node
 from meshwalk.model.problems import Problem, Span
@@ -28,7 +27,7 @@ from meshwalk.model.signals import FEATURES, written
 from meshwalk.model.weights import NoWeights, read_weights
 
 
-# How long a service or a function may take, if its node does not say.
+# The time limit of a service or a function whose node states none.
 DEADLINE_US = 1_000_000
 
 _MAX_BYTES = 64 << 20
@@ -36,7 +35,7 @@ _MAX_BYTES = 64 << 20
 
 class _Use(NamedTuple):
     """
-    List the keys of one use: what it needs, what it may have, what it needs only to run, and what only stored plans have.
+    The keys of one use: needed, optional, needed only to run, and those that only stored plans have.
     """
 
     needed: tuple[str, ...] = ()
@@ -86,14 +85,14 @@ def check_classifier(
         _check_labels(shape, part, problems)
         if shape.confidence is not None and shape.confidence.missing is None and "confidence" not in lost:
             problems.append(classifier_faults.confidence_without_missing(table.key_spans["confidence"], part.subject))
-    found = _writes(part, problems) if "writes" in use.keys | set(use.stored) else {}
+    writes = _writes(part, problems) if "writes" in use.keys | set(use.stored) else {}
 
-    return None if lacking or lost & use.keys else found
+    return None if lacking or lost & use.keys else writes
 
 
 def classifier_fields(fields: Mapping[str, Any], shape: ClassifierShape, writes: Mapping[str, Attribute]) -> dict[str, Any]:
     """
-    Give the parts of a node that are a classifier's own, beside those that every node that calls has.
+    Return the fields of a classifier node, among them those of every node that calls.
     """
     deadline = shape.deadline
     if deadline is None and shape.use in ("http", "python"):
@@ -152,17 +151,17 @@ def _writes(part: Part, problems: list[Problem]) -> dict[str, Attribute]:
     if table is None:
         return {}
     if not table.table.entries:
-        problems.append(faults.nothing_said(table.span, subject))
-    found = {}
+        problems.append(faults.empty_part(table.span, subject))
+    signals = {}
     for name, inner in table.table.entries.items():
         span = table.table.key_spans[name]
         if why := why_no_identifier(name):
             problems.append(faults.bad_name(span, "a signal", name, why))
         declared = part_of(inner, f"signal '{name}'", span, problems)
         if declared is not None:
-            found[name] = _signal(name, span, declared, problems)
+            signals[name] = _signal(name, span, declared, problems)
 
-    return found
+    return signals
 
 
 def _signal(name: str, span: Span, part: Part, problems: list[Problem]) -> Attribute:
@@ -170,8 +169,8 @@ def _signal(name: str, span: Span, part: Part, problems: list[Problem]) -> Attri
     fitted = fit(SignalShape, part, problems)
     shape = fitted.shape
     if "type" not in fitted.lost:
-        for key, type, given in (("enum", "string", shape.enum), ("range", "number", shape.range)):
-            if given and shape.type != type:
+        for key, type, value in (("enum", "string", shape.enum), ("range", "number", shape.range)):
+            if value and shape.type != type:
                 problems.append(faults.key_of_other_type(part.table.key_spans[key], part.subject, key, shape.type, type))
 
     return Attribute(name, shape.type, span, tuple(shape.enum or ()), shape.range, None, shape.description or "")
@@ -184,9 +183,9 @@ def complete_classifiers(nodes: Mapping[str, Node], folder: str, findings: Findi
     """
     Read the weights that *nodes* name: return the nodes with the signals of their heads, and the files' hashes.
     """
-    found, hashes = {}, {}
+    completed, hashes = {}, {}
     for name, node in nodes.items():
-        found[name] = node
+        completed[name] = node
         use = _USES[node.use or "features"] if node.role == "classifier" else _Use()
         for key in use.to_run:
             if key not in node.places:
@@ -196,9 +195,9 @@ def complete_classifiers(nodes: Mapping[str, Node], folder: str, findings: Findi
             if key in node.places:
                 findings.problems.append(_misplaced(node.places[key], f"node '{name}'", key, node.use or ""))
         if node.role == "classifier" and node.use == "weights" and node.weights is not None:
-            found[name], hashes[f"nodes.{name}.weights"] = _learnt(node, node.weights, folder, findings)
+            completed[name], hashes[f"nodes.{name}.weights"] = _learnt(node, node.weights, folder, findings)
 
-    return found, hashes
+    return completed, hashes
 
 
 def _learnt(node: Node, file: str, folder: str, findings: Findings) -> tuple[Node, str]:
@@ -236,14 +235,14 @@ def _read(path: Path) -> bytes:
 
 def compare_signals(nodes: Mapping[str, Node], findings: Findings) -> None:
     """
-    Hold classifiers that give signals of one name to one declaration of it.
+    Check that classifiers which give a signal of one name declare it alike.
     """
     first: dict[str, tuple[Attribute, str]] = {}
     problems = findings.problems
-    # What a broken node declares may not be what its author meant.
-    sound = [node for node in nodes.values() if node.name not in findings.broken]
-    given = [(node, signal) for node in sound for signal in written(node)]
-    for node, signal in given:
+    # A broken node's declarations may not be what its author meant.
+    intact = [node for node in nodes.values() if node.name not in findings.broken]
+    signals = [(node, signal) for node in intact for signal in written(node)]
+    for node, signal in signals:
         features = FEATURES.get(signal.name)
         if features is not None and (signal.type, signal.range) != ("number", features):
             problems.append(classifier_faults.name_of_feature(signal.span, signal.name, node.name))

@@ -1,7 +1,7 @@
 """
-What this room says about the prices and the caches of a graph: every sentence, code and remedy in one place.
+The faults of a graph's prices and caches: every sentence, code and remedy in one place.
 
-Each function is named for its fault, and its body is what is said.
+Each function is named for its fault and returns it.
 """
 # ruff: noqa: D103 (a docstring would say the sentence a second time)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from meshwalk.loader.fit import Part, fit, respelt
-from meshwalk.loader.messages import edges as edge_faults
+from meshwalk.loader.build.fit import Part, fit, respelt
+from meshwalk.loader.messages import edge_faults
 from meshwalk.loader.messages import faults
 from meshwalk.loader.schema.edges import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.yaml.document import Piece, Scalar, Series, Table, plain
@@ -18,7 +18,7 @@ from meshwalk.model.problems import Problem, Span
 
 class Edges(NamedTuple):
     """
-    Hold the edges of one section; *whole* says that no edge of the text is missing.
+    The edges of one section; *whole* if no edge of the text is missing.
     """
 
     edges: tuple[Edge, ...] = ()
@@ -27,7 +27,7 @@ class Edges(NamedTuple):
 
 class _Read(NamedTuple):
     """
-    Hold one edge with the table it was read from, its keys spelt right.
+    One edge with the table it was read from, its keys spelt right.
     """
 
     edge: Edge
@@ -63,11 +63,11 @@ def _read(node: str, table: Table, section: str, read_one: _ReadOne, check: _Che
         case Scalar(value=str() as to) if to.strip():
             return Edges((Edge(to, piece.span, piece.span),))
         case Series(items=[_, *_]):
-            found = [_item(node, section, index, item, read_one, problems) for index, item in enumerate(piece.items)]
-            known = [read for read in found if read is not None]
-            if len(known) == len(found):
+            items = [_item(node, section, index, item, read_one, problems) for index, item in enumerate(piece.items)]
+            known = [read for read in items if read is not None]
+            if len(known) == len(items):
                 check(node, known, problems)
-            return Edges(tuple(read.edge for read in known), len(known) == len(found))
+            return Edges(tuple(read.edge for read in known), len(known) == len(items))
         case Scalar(value=None):
             problems.append(faults.no_value(table.key_spans[section], f"node '{node}'", section))
         case _:
@@ -134,7 +134,7 @@ def _place_if(table: Table, key: str, value: str | None) -> Span | None:
     return None if value is None else table.place(key)
 
 
-# What counts below is what the author wrote: a faulty guard is a guard all the same.
+# The checks below look at the author's text: a faulty guard is a guard all the same.
 
 
 def _check_guards(node: str, read: Sequence[_Read], problems: list[Problem]) -> None:

@@ -1,5 +1,5 @@
 """
-A file of cases: what is given, what is expected, and every name in it held against the graph.
+A file of cases: requests, scripted replies and expectations, with every name checked against the graph.
 
 Parts are fitted one by one, as those of a graph are, so that one slip hides no other.
 """
@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, get_args
 
-from meshwalk.loader.budgets import limits_of
+from meshwalk.loader.build.budgets import limits_of
 from meshwalk.loader.casebook import Case, EdgeName, Expectation, Script, Scripted, Taking
-from meshwalk.loader.fit import Part, fit, part_of, respelt
-from meshwalk.loader.messages import cases as case_faults
+from meshwalk.loader.build.fit import Part, fit, part_of, respelt
+from meshwalk.loader.messages import case_faults
 from meshwalk.loader.messages import faults
 from meshwalk.loader.schema.budgets import LimitsShape
 from meshwalk.loader.schema.cases import (
@@ -38,7 +38,7 @@ from meshwalk.trace import Message, Scopes, Usage
 _ENDS = re.compile(r"\s*(\w+)\s*(?:->|→)\s*(\w+)\s*")
 _POSITION = re.compile(r"\s*(error )?edge ([0-9]{1,6}) of (\w+)\s*")
 
-# What stands for parts that are read on their own.
+# Stand-ins for parts that are read on their own.
 _GIVEN_ELSEWHERE = {"messages": "none", "attributes": {}, "limits": {}, "spent": {}, "signals": {}, "replies": {}}
 _KINDS: tuple[ScopeKind, ...] = get_args(ScopeKind)
 _SPENT_ELSEWHERE: Mapping[str, object] = {kind: {} for kind in _KINDS}
@@ -59,18 +59,18 @@ def build_cases(text: bytes, graph: Graph, *, file: str) -> tuple[Case, ...]:
         raise GraphError([*problems, case_faults.not_cases(document.root.span)])
     part = Part(document.root, "a file of cases", document.root.span._replace(length=1))
     part = respelt(part, CasesShape.known_keys(), problems)
-    fit(CasesShape, part, problems, given=CasesShape.stand_ins)
+    fit(CasesShape, part, problems, preset=CasesShape.stand_ins)
     reader = _Reader(graph, problems)
-    found = tuple(reader.cases(part))
+    cases = tuple(reader.cases(part))
     if problems:
         raise GraphError(problems)
 
-    return found
+    return cases
 
 
 class _Whole(NamedTuple):
     """
-    Hold what is given of a request, read.
+    The `given` part of a case, read.
     """
 
     messages: tuple[Message, ...] = ()
@@ -84,7 +84,7 @@ class _Whole(NamedTuple):
 
 class _Reader:
     """
-    Read cases about *graph*.
+    A reader of cases about *graph*.
     """
 
     def __init__(self, graph: Graph, problems: list[Problem]) -> None:
@@ -117,7 +117,7 @@ class _Reader:
 
     def case(self, part: Part) -> Case:
         part = respelt(part, CaseShape.known_keys(), self.problems)
-        shape = fit(CaseShape, part, self.problems, given={key: CaseShape.stand_ins[key] for key in ("given", "expect")}).shape
+        shape = fit(CaseShape, part, self.problems, preset={key: CaseShape.stand_ins[key] for key in ("given", "expect")}).shape
         whole = self.given(part)
 
         return Case(
@@ -140,7 +140,7 @@ class _Reader:
         if part is None:
             return _Whole()
         part = respelt(part, GivenShape.known_keys(), self.problems)
-        shape = fit(GivenShape, part, self.problems, given=_GIVEN_ELSEWHERE).shape
+        shape = fit(GivenShape, part, self.problems, preset=_GIVEN_ELSEWHERE).shape
         spent = dict(self.spent(part))
 
         return _Whole(
@@ -201,7 +201,7 @@ class _Reader:
         if part is None:
             return
         part = respelt(part, SpentShape.known_keys(), self.problems)
-        fit(SpentShape, part, self.problems, given=_SPENT_ELSEWHERE, elsewhere=_OF_REQUESTS)
+        fit(SpentShape, part, self.problems, preset=_SPENT_ELSEWHERE, elsewhere=_OF_REQUESTS)
         for scope in _KINDS:
             inner = self.inner(part, scope)
             if inner is not None and self.budgeted(scope, inner.span, part.subject):
@@ -255,7 +255,7 @@ class _Reader:
             replies = [self.reply(node, part_of(item, what, item.span, self.problems)) for what, item in numbered]
             return Script(tuple(replies), endless=False)
         if isinstance(piece, Series):
-            self.problems.append(faults.nothing_said(span, subject))
+            self.problems.append(faults.empty_part(span, subject))
             return Script((), endless=False)
 
         return Script((self.reply(node, part_of(piece, subject, span, self.problems)),), endless=True)
@@ -427,7 +427,7 @@ def _subject(item: Piece, number: int) -> str:
 
 
 def _named(name: str | None, scope: ScopeKind, spent: Mapping[ScopeKind, Amount]) -> str:
-    # Whose money it is does not matter to a case that says only how much of it is gone.
+    # A case that only says how much is spent needs no name of a session or workflow.
     return name or ("case" if scope in spent else "")
 
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meshwalk.loader.addresses import address_fault, without_secrets
-from meshwalk.loader.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
-from meshwalk.loader.messages import backends as backend_faults
+from meshwalk.loader.build.addresses import address_fault, without_secrets
+from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
+from meshwalk.loader.messages import backend_faults
 from meshwalk.loader.messages import faults
-from meshwalk.loader.prices import Prices, price_of, why_unread
+from meshwalk.loader.build.prices import Prices, price_of, why_unread
 from meshwalk.loader.schema.backends import (
     BACKEND_SHAPES,
     AnyBackendShape,
@@ -26,7 +26,7 @@ from meshwalk.loader.schema.backends import (
     SimulatedShape,
 )
 from meshwalk.loader.schema.traffic import Sticky
-from meshwalk.loader.traffic import listed_endpoints, read_endpoints, traffic_of
+from meshwalk.loader.build.traffic import listed_endpoints, read_endpoints, traffic_of
 from meshwalk.loader.yaml.document import Piece, Scalar, Table
 from meshwalk.model import (
     AnyBackendSpec,
@@ -47,7 +47,7 @@ _KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in 
 
 def read_backend(name: str, span: Span, piece: Piece, prices: Prices, findings: Findings) -> AnyBackendSpec | None:
     """
-    Read one backend, or say why there is nothing to read; its name is then noted as broken.
+    Read one backend, or report why there is nothing to read and note its name as broken.
     """
     problems = findings.problems
     part = part_of(piece, f"backend '{name}'", span, problems)
@@ -61,10 +61,10 @@ def read_backend(name: str, span: Span, piece: Piece, prices: Prices, findings: 
         return None
     shape = BACKEND_SHAPES[kind]
     row = _row(part.table)
-    given = {"kind": kind, **listed_endpoints(part.table)}
+    preset = {"kind": kind, **listed_endpoints(part.table)}
     if row is not None:
-        given["usd_per_mtok"] = None
-    fitted = fit(shape, part, problems, given=given, elsewhere=_whose(part.table, shape))
+        preset["usd_per_mtok"] = None
+    fitted = fit(shape, part, problems, preset=preset, elsewhere=_whose(part.table, shape))
     _check(fitted, part, problems)
     price = _price(fitted.shape, part, problems) if row is None else prices.of(row.value, row.span, name, problems)
     endpoints = read_endpoints(part, problems) if isinstance(fitted.shape, OpenAIShape) else ()
@@ -93,13 +93,13 @@ def _price(shape: AnyBackendShape, part: Part, problems: list[Problem]) -> Price
 
 
 def _whose(table: Table, shape: type[AnyBackendShape]) -> dict[str, str]:
-    found = {}
+    remedies = {}
     for key in table.entries.keys() - set(shape.known_keys()):
         owners = [kind for kind, other in BACKEND_SHAPES.items() if key in other.known_keys()]
         if owners:
-            found[key] = f"'{key}' is for: {', '.join(owners)}"
+            remedies[key] = f"'{key}' is for: {', '.join(owners)}"
 
-    return found
+    return remedies
 
 
 def _check(fitted: Fitted[AnyBackendShape], part: Part, problems: list[Problem]) -> None:
@@ -148,7 +148,7 @@ def _sticky(shape: AnyBackendShape) -> Sticky | None:
 def _pretence(shape: SimulatedShape) -> dict[str, Any]:
     p50 = 0 if shape.latency is None else shape.latency.p50
     p99 = None if shape.latency is None else shape.latency.p99
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "latency_p50_us": p50,
         "latency_p99_us": p50 if p99 is None else p99,
         "output_tokens": shape.output_tokens,
@@ -156,9 +156,9 @@ def _pretence(shape: SimulatedShape) -> dict[str, Any]:
         "seed": shape.seed,
     }
     if shape.failure is not None:
-        found |= {"failure_rate": shape.failure.rate, "failure_class": shape.failure.class_}
+        fields |= {"failure_rate": shape.failure.rate, "failure_class": shape.failure.class_}
 
-    return found
+    return fields
 
 
 # ---- caches ----------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def resolve_caches(
     backends: dict[str, AnyBackendSpec], section: Piece | None, hashes: dict[str, str], findings: Findings
 ) -> None:
     """
-    Give each cache among *backends* what it takes from the backend it keeps the replies of, or say why there is no such one.
+    Complete each cache among *backends* from the backend behind it, or report that there is none.
 
     Args:
         hashes: Of the files that backends name; a cache counts with the other's tokenizer, so its hash is noted for both.
@@ -185,11 +185,11 @@ def resolve_caches(
         if inner.name in findings.broken:
             findings.broken.add(name)
         # Hashes tell of a tokenizer where a stored plan does not name its file.
-        own, other = (f"backends.{one}.tokenizer" for one in (name, inner.name))
-        if spec.tokenizer is None and own not in hashes and other in hashes:
-            hashes[own] = hashes[other]
+        key, inner_key = (f"backends.{one}.tokenizer" for one in (name, inner.name))
+        if spec.tokenizer is None and key not in hashes and inner_key in hashes:
+            hashes[key] = hashes[inner_key]
         if spec.price not in (None, inner.price):
-            # What a miss costs is what the other backend costs.
+            # A miss costs as much as a call of the other backend.
             message = f"backend '{name}' keeps the replies of '{inner.name}', and has another price than that"
             findings.problems.append(Problem(spec.span, "unknown-key", message, "leave usd_per_mtok: out; hits cost nothing"))
             findings.broken.add(name)
@@ -207,9 +207,9 @@ def _no_inner(spec: CacheSpec, section: Piece | None, backends: Mapping[str, Any
     span = table.place("of") if isinstance(table, Table) else spec.span
     able = [name for name, other in backends.items() if not isinstance(other, CacheSpec)]
 
-    say = backend_faults.cache_of_cache if spec.of in backends else backend_faults.cache_of_nothing
+    fault = backend_faults.cache_of_cache if spec.of in backends else backend_faults.cache_of_nothing
 
-    return say(span, spec.name, spec.of, able)
+    return fault(span, spec.name, spec.of, able)
 
 
 # ---- the files a graph names ----------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """
-Regular expressions in a graph: whether they are any, and where they are not.
+Regular expressions in a graph, checked, with the place of a fault.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def check_pattern(scalar: Scalar, what: str, problems: list[Problem], *, groups:
         problems.append(faults.bad_pattern(scalar.span, what, f"it has more than {_LONGEST} characters"))
         return
     try:
-        # Python warns of patterns that a later version may read otherwise; that is no fault of today's.
+        # Python warns of patterns that a later version may read otherwise; today they are no fault.
         with warnings.catch_warnings(action="ignore"):
             compiled = re.compile(text)
     except re.error as error:

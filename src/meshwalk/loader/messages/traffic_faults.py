@@ -1,5 +1,5 @@
 """
-What this room says about how backends may be called, and about the second calls of nodes.
+The faults of backends' traffic limits and of nodes' retries and hedges.
 """
 # ruff: noqa: D103 (a docstring would say the sentence a second time)
 

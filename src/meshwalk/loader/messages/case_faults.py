@@ -1,5 +1,5 @@
 """
-What this room says about a file of cases, beside what it says of every text.
+The faults of a file of cases, beside those of every text.
 """
 # ruff: noqa: D103 (a docstring would say the sentence a second time)
 

@@ -1,5 +1,5 @@
 """
-What this room says about a table of prices: every sentence, code and remedy in one place.
+The faults of a table of prices: every sentence, code and remedy in one place.
 
 Each function is named for its fault, and its body is what is said.
 """
@@ -35,9 +35,9 @@ def column_twice(span: Span, name: str) -> Problem:
     return Problem(span, "duplicate-column", f"the column {quoted(name)} is named twice", "remove one of them")
 
 
-def unread_column(span: Span, name: str, meant: str) -> Problem:
+def unread_column(span: Span, name: str, intended: str) -> Problem:
     return Problem(
-        span, "unread-column", f"the column {quoted(name)} is not read", f"did you mean '{meant}'?", severity="warning"
+        span, "unread-column", f"the column {quoted(name)} is not read", f"did you mean '{intended}'?", severity="warning"
     )
 
 

@@ -1,5 +1,5 @@
 """
-What can be wrong with the edges of a graph, each fault as a function, so that all wording stands together.
+The faults of edges, each as a function, so that all wording stands together.
 """
 # ruff: noqa: D103 (a docstring would say the sentence a second time)
 

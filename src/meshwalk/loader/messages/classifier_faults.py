@@ -1,7 +1,7 @@
 """
-What this room says about classifiers.
+The faults of classifiers.
 
-Each function is named for its fault, and its body is what is said.
+Each function is named for its fault and returns it.
 """
 # ruff: noqa: D103 (a docstring would say the sentence a second time)
 

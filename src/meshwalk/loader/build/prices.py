@@ -1,12 +1,12 @@
 """
-What tokens cost: tables of prices, and which prices a graph means.
+Prices of tokens: tables of prices, and the rows that a graph names.
 
 A graph may name a table (`prices: FILE`), and its backends then take their prices from rows of it by name.  A table is YAML,
 `{version: …, models: {NAME: {input: …, output: …}}}`, or CSV, whose first line names its columns and whose other lines are
 models; columns that mean nothing here are left alone.  Prices are copied into the graph when it is loaded, so that a stored
 plan needs no table; of the table, the plan keeps the version and the hash.
 
-Laws of this room:
+Invariants:
 
 1. A fault of a table stands at its place in the table, and hides no other row.
 2. A name means one row.  Where several providers have rows for one model, its bare name is refused and `provider/model` names
@@ -22,10 +22,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from meshwalk.loader.fit import Part, fit, part_of, respelt
-from meshwalk.loader.messages import backends as backend_faults
+from meshwalk.loader.build.fit import Part, fit, part_of, respelt
+from meshwalk.loader.messages import backend_faults
 from meshwalk.loader.messages import faults
-from meshwalk.loader.messages import prices as price_faults
+from meshwalk.loader.messages import price_faults
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
 from meshwalk.model import AnyBackendSpec, Price, pricing
@@ -43,11 +43,11 @@ _LIKENESS = 0.85
 
 class PriceTable(NamedTuple):
     """
-    Hold what a file says.
+    The content of a price file.
 
     Args:
         rows: By every name that means one row.
-        shared: What a backend may write in place of a name that several rows have, by that name.
+        shared: The names a backend may write instead, by a name that several rows share.
         broken: The names of rows whose own text is at fault.
     """
 
@@ -61,10 +61,10 @@ class PriceTable(NamedTuple):
 
 class Prices:
     """
-    Hold what a graph says of its prices, and note which rows are used.
+    The prices of a graph, with a note whether any row is used.
 
     Args:
-        version: What the author calls them; empty if nothing is said.
+        version: The author's name for them; empty if there is none.
         unread: Whether a table is named that cannot be read, so that nobody knows its rows.
     """
 
@@ -79,7 +79,7 @@ class Prices:
 
     def of(self, name: str, span: Span, backend: str, problems: list[Problem]) -> Price | None:
         """
-        Return the price in the row called *name*, or say why there is none.
+        Return the price in the row called *name*, or report why there is none.
         """
         self.used = True
         table = self.table
@@ -97,16 +97,16 @@ class Prices:
 
     def version_for(self, backends: Mapping[str, AnyBackendSpec]) -> str:
         """
-        Name the version of the prices of *backends*; empty where none has a price and nothing was said.
+        Return the version of the prices of *backends*; empty if none has a price and the author named none.
         """
-        said = self.version or ("" if self.table is None else self.table.version)
+        version = self.version or ("" if self.table is None else self.table.version)
 
-        return said or pricing.version_of(backends)
+        return version or pricing.version_of(backends)
 
 
 def read_prices(root: Table, folder: str, problems: list[Problem], *, stored: bool) -> Prices:
     """
-    Read what the graph in *root* says of its prices, and the table it names.
+    Read the prices of the graph in *root*, and the table it names.
 
     Args:
         stored: Whether the graph is a stored plan's, which holds its prices and has no files beside it.
@@ -133,7 +133,7 @@ def read_prices(root: Table, folder: str, problems: list[Problem], *, stored: bo
 
 def check_use(prices: Prices, problems: list[Problem]) -> None:
     """
-    Say that no backend asked for a row, where that is so.
+    Report a table of which no backend names a row.
     """
     if prices.table is not None and prices.span is not None and not prices.used:
         problems.append(backend_faults.nothing_taken(prices.span, prices.table.file))
@@ -170,7 +170,7 @@ def _opened(name: str, folder: str, span: Span, problems: list[Problem]) -> Pric
 
 def why_unread(error: Exception) -> str:
     """
-    Say why a file that a graph names cannot be used.
+    Return the reason why a file that a graph names cannot be used.
     """
     match error:
         case FileNotFoundError() | NotADirectoryError():
@@ -188,10 +188,10 @@ def why_unread(error: Exception) -> str:
 
 def read_table(text: bytes, file: str, problems: list[Problem]) -> PriceTable:
     """
-    Read the table of prices in *text*, and add what is wrong with it to *problems*.
+    Read the table of prices in *text*, and add its faults to *problems*.
 
     Raises:
-        GraphError: If there is nothing to go on in it.
+        GraphError: If nothing in it can be read.
     """
     digest = hashlib.sha256(text).hexdigest()
     builder = _Builder(file, problems)
@@ -212,7 +212,7 @@ class _Row(NamedTuple):
 
 class _Builder:
     """
-    Gather rows, in the file's order.
+    A builder of rows, in the file's order.
     """
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
@@ -222,25 +222,25 @@ class _Builder:
 
     def named(self) -> tuple[dict[str, Price], dict[str, tuple[str, ...]], frozenset[str]]:
         """
-        Return the rows by each name that means one, what may be written for a name of several, and names that are at fault.
+        Return the rows by each unambiguous name, the names to write for each ambiguous one, and the names of faulty rows.
         """
         by_model: dict[str, list[_Row]] = {}
         for row in self._rows:
             by_model.setdefault(row.model, []).append(row)
         rows: dict[str, Price | None] = {}
         shared = {}
-        for model, found in by_model.items():
-            if len(found) == 1:
-                rows[model] = found[0].price
+        for model, providers in by_model.items():
+            if len(providers) == 1:
+                rows[model] = providers[0].price
             else:
-                shared[model] = tuple(_full(row) for row in found if _full(row) not in by_model)
-        # What is a model's whole name somewhere means that model.
+                shared[model] = tuple(_full(row) for row in providers if _full(row) not in by_model)
+        # A text that is some model's whole name means that model.
         for row in self._rows:
             if row.provider and _full(row) not in by_model:
                 rows[_full(row)] = row.price
 
-        sound = {name: price for name, price in rows.items() if price is not None}
-        return sound, shared, frozenset(rows.keys() - sound.keys())
+        priced = {name: price for name, price in rows.items() if price is not None}
+        return priced, shared, frozenset(rows.keys() - priced.keys())
 
     # ---- YAML ---------------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class _Builder:
             Part(root, "the table of prices", root.span._replace(length=1)), PriceTableShape.known_keys(), self._problems
         )
         models = part.table.entries.get("models")
-        fitted = fit(PriceTableShape, part, self._problems, given={"models": {}} if isinstance(models, Table) else {})
+        fitted = fit(PriceTableShape, part, self._problems, preset={"models": {}} if isinstance(models, Table) else {})
         if isinstance(models, Table):
             for name, piece in models.entries.items():
                 self._yaml_row(name, piece, models.key_spans[name])
@@ -294,7 +294,7 @@ class _Builder:
     def _columns(self, number: int, line: str) -> list[str]:
         names = self._split(number, line) or []
         taken = [*PriceColumns.known_keys(), _MODEL, _PROVIDER]
-        missing = [name for name in taken if name not in {given for given, _ in names}]
+        missing = [name for name in taken if name not in {column for column, _ in names}]
         needed = [name for name in (_MODEL, *PriceColumns.required()) if name in missing]
         if needed:
             raise GraphError([price_faults.missing_columns(Span(self._file, number, 1), needed)])
@@ -303,9 +303,9 @@ class _Builder:
             if name in seen:
                 self._problems.append(price_faults.column_twice(span, name))
             seen.add(name)
-            meant = None if name in taken else nearest(name, missing, _LIKENESS)
-            if meant is not None:
-                self._problems.append(price_faults.unread_column(span, name, meant))
+            intended = None if name in taken else nearest(name, missing, _LIKENESS)
+            if intended is not None:
+                self._problems.append(price_faults.unread_column(span, name, intended))
 
         return [name for name, _ in names]
 
@@ -313,7 +313,7 @@ class _Builder:
         """
         Return the cells of a line with their places; None if one of them does not end.
         """
-        found, start = [], 0
+        cells, start = [], 0
         while True:
             cell = _CELL.match(line, start)
             if cell is None:
@@ -322,9 +322,9 @@ class _Builder:
             quoted, bare, end = cell.groups()
             text = bare.strip() if quoted is None else quoted.replace('""', '"')
             inside = cell.start(2) if quoted is None else cell.start(1)
-            found.append((text, Span(self._file, number, min(inside, len(line) - 1) + 1, max(1, len(text)))))
+            cells.append((text, Span(self._file, number, min(inside, len(line) - 1) + 1, max(1, len(text)))))
             if not end:
-                return found
+                return cells
             start = cell.end()
 
     def _cells(self, number: int, line: str, columns: list[str]) -> Table | None:
@@ -347,7 +347,7 @@ class _Builder:
         return table
 
     def _csv_row(self, table: Table, number: int, first: dict[tuple[str, str], int]) -> None:
-        model, provider = (found.raw if (found := table.scalar(key)) else "" for key in (_MODEL, _PROVIDER))
+        model, provider = (cell.raw if (cell := table.scalar(key)) else "" for key in (_MODEL, _PROVIDER))
         span = table.place(_MODEL)
         if not model:
             self._problems.append(price_faults.no_model(span))
@@ -377,7 +377,7 @@ def _full(row: _Row) -> str:
 
 def price_of(shape: PriceShape | PriceColumns, part: Part, problems: list[Problem]) -> Price:
     """
-    Make a price of what fits, and warn of one that is likely not meant.
+    Make a price of a fitted shape, and warn of one that is likely not meant.
     """
     price = Price(shape.input, shape.output, shape.cached_input, shape.reasoning)
     if price.cached_nano_per_mtok is not None and price.cached_nano_per_mtok > price.input_nano_per_mtok:

@@ -1,16 +1,16 @@
 """
-Addresses in a graph: where a `${NAME}` may stand, and that no secret does.
+Addresses in a graph: they may hold `${NAME}`, and never a secret.
 
-No secret stands in a graph, and none that stands there all the same is repeated in a message.
+A secret in a graph is a fault, and no message repeats it.
 """
 
 from __future__ import annotations
 
 import re
 
-from meshwalk.loader.fit import Part
+from meshwalk.loader.build.fit import Part
 from meshwalk.loader.messages import faults
-from meshwalk.loader.messages import traffic as traffic_faults
+from meshwalk.loader.messages import traffic_faults
 from meshwalk.loader.yaml.document import Table
 from meshwalk.model.problems import Problem
 
@@ -29,20 +29,20 @@ def without_secrets(part: Part, problems: list[Problem]) -> Part:
     secret = [key for key in table.entries if key.lower() in _SECRET_KEYS]
     if not secret:
         return part
-    kept = Table(table.span)
-    kept.entries = {key: piece for key, piece in table.entries.items() if key not in secret}
-    kept.key_spans = table.key_spans
-    kept.merged = table.merged
+    public = Table(table.span)
+    public.entries = {key: piece for key, piece in table.entries.items() if key not in secret}
+    public.key_spans = table.key_spans
+    public.merged = table.merged
     for key in secret:
         remedy = "put it into an environment variable and name that: key_env: NAME"
         problems.append(faults.secret_in_graph(table.place(key), part.subject, f"a secret under '{key}'", remedy))
 
-    return part._replace(table=kept)
+    return part._replace(table=public)
 
 
 def address_fault(url: str, part: Part, key: str = "base_url") -> Problem | None:
     """
-    Say what is wrong with the address *url* that stands under *key*, if anything is.
+    Return the fault of the address *url* under *key*, if it has one.
     """
     span = part.table.place(key)
     remedy = f"name the variable that holds it: key_env: NAME, or {key}: ${{NAME}}"

@@ -1,8 +1,8 @@
 """
 Values with a meaning of their own: names, durations, money, intervals, addresses.
 
-Each is a pydantic type: what it takes from YAML, what it becomes in the model, and what an editor is told.  A fault is
-raised with its code, the end of a sentence (`is …, and takes …`) and a remedy; `fit` puts the key in front of it.
+Each is a pydantic type: its YAML, its value in the model, and its JSON Schema.  A fault is raised with its code, the end of a
+sentence (`is …, and takes …`) and a remedy; `fit` puts the key in front of it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\
 
 def why_no_identifier(name: str) -> str:
     """
-    Say why guards cannot speak *name*, or nothing if they can.
+    Return the reason why guards cannot use *name*, or nothing if they can.
     """
     if name in RESERVED:
         return "it is a reserved word of CEL"
@@ -117,18 +117,18 @@ def _name(value: Any) -> str:
     return text
 
 
-def _duration_us(value: Any, least: int = 1, most: int = _LONGEST_DURATION_US, bounds: str = "more than 0 to 168h") -> int:
+def _duration_us(value: Any, min_us: int = 1, max_us: int = _LONGEST_DURATION_US, bounds: str = "more than 0 to 168h") -> int:
     wanted = "a duration such as 300ms, 4s, 1.5s, 2m or 1h"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        meant = f"did you mean {value:g}s?" if least <= value * _UNITS_US["s"] <= most else ""
-        raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", meant)
-    found = _DURATION.fullmatch(_text(value, wanted))
-    if found is None:
+        remedy = f"did you mean {value:g}s?" if min_us <= value * _UNITS_US["s"] <= max_us else ""
+        raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", remedy)
+    match = _DURATION.fullmatch(_text(value, wanted))
+    if match is None:
         raise fault("bad-duration", f"is {quoted(value)}, and takes {wanted}")
-    exact = Decimal(found[1]) * _UNITS_US[found[2]]
+    exact = Decimal(match[1]) * _UNITS_US[match[2]]
     if exact != int(exact):
         raise fault("bad-duration", f"is {quoted(value)}, which is no whole number of microseconds")
-    if not least <= exact <= most:
+    if not min_us <= exact <= max_us:
         raise fault("out-of-range", f"is {quoted(value)}, and takes {bounds}")
 
     return int(exact)
@@ -200,10 +200,10 @@ def _size_bytes(value: Any) -> int:
     if isinstance(value, int | float) and not isinstance(value, bool):
         exact = value
     else:
-        found = _SIZE.fullmatch(_text(value, wanted))
-        if found is None:
+        match = _SIZE.fullmatch(_text(value, wanted))
+        if match is None:
             raise fault("bad-size", f"is {quoted(value)}, and takes {wanted}")
-        exact = Decimal(found[1]) * _UNITS_BYTES[found[2].lower()]
+        exact = Decimal(match[1]) * _UNITS_BYTES[match[2].lower()]
     if not 1 <= exact <= _LARGEST_SIZE:  # NaN is refused here too
         raise fault("out-of-range", f"is {value}, and takes 1 byte to 1TB")
     if exact != int(exact):
@@ -248,7 +248,7 @@ def _function(value: Any) -> str:
 
 
 def _variable(value: Any) -> str:
-    # What stands here may be the key itself, so it is never shown.
+    # The text may be the key itself, so it is never shown.
     text = _text(value)
     if not IDENTIFIER.fullmatch(text):
         raise fault(
@@ -262,12 +262,12 @@ def _variable(value: Any) -> str:
 
 def _version(value: Any) -> int:
     if value != 1 or isinstance(value, bool):
-        raise fault("unsupported-version", f"is {_said(value)}, and this meshwalk reads version 1", "write meshwalk: 1")
+        raise fault("unsupported-version", f"is {_shown(value)}, and this meshwalk reads version 1", "write meshwalk: 1")
 
     return 1
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     match value:
         case bool():
             return str(value).lower()
