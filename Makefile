@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types proto once unit bench stubs format constraints clean
+.PHONY: help demo test lint types proto once unit coverage matrix bench dist changelog stubs format constraints clean
 
 # The first Python on the PATH that fits and can make environments; `make PYTHON=…` chooses another.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PY := .venv/bin/python
 STUBS := .venvs/stubs/bin/python
 ARGS ?=
-UV ?= uv
+UV ?= .venvs/uv/bin/uv
 say = @printf '\n== %s\n'
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -59,6 +59,23 @@ unit: .venv/.dev  ## Run the tests alone; ARGS="-k guard" chooses, JOBS=0 runs o
 bench: .venv/.dev .venvs/langgraph/.made .venvs/litellm/.made  ## Answer every benchmark's question; BENCH_JSON=file keeps the answers
 	@BENCH_JSON='$(BENCH_JSON)' $(PY) -m pytest benchmarks -q $(ARGS)
 
+# Subprocesses and the workers of pytest are measured, too: `patch = ["subprocess"]` in pyproject.toml.
+coverage: .venv/.dev  ## Run the tests with branch coverage; fails below the floor in pyproject.toml
+	$(say) "coverage: the tests, measured"
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest -p no:benchmark -n $(JOBS) --dist worksteal $(ARGS)
+	@$(PY) -m coverage combine --quiet
+	@$(PY) -m coverage report
+
+matrix: .venvs/uv/.made  ## Run the quick tests on every Python here, with newest and lowest dependencies; ARGS="3.12 3.13:lowest" chooses
+	@$(PYTHON) .ci/matrix.py --uv $(UV) $(ARGS)
+
+dist: .venvs/dist/.made  ## Build sdist and wheel, check them, and try the wheel in an empty environment and folder
+	@DIST_PYTHON=.venvs/dist/bin/python .ci/dist
+
+changelog: .venvs/dist/.made  ## Put the fragments of changes/ into CHANGELOG.md; VERSION=1.2.3 names the release
+	@.venvs/dist/bin/towncrier build --yes --version '$(or $(VERSION),$(error VERSION is not set))'
+
 stubs: .venvs/stubs/.made  ## Generate the stubs of proto/ again
 	@$(STUBS) proto/generate.py
 
@@ -70,13 +87,15 @@ format: .venv/.dev  ## Format code and wire files, mend what can be mended
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-config --no-emit-index-url --no-emit-find-links
 GROUP = $(subst pyproject.toml,,$(COMPILE))
-constraints:  ## Pin the dependencies again (needs uv); ARGS=--upgrade takes newer ones
+constraints: .venvs/uv/.made  ## Pin the dependencies again; ARGS=--upgrade takes newer ones
 	$(COMPILE) $(ARGS) --extra classify --extra lint --extra local --extra otlp --extra redis --extra tokenizer --extra train --group build -o constraints/run.txt
 	$(GROUP) $(ARGS) --group model --no-deps -o constraints/model.txt
 	$(GROUP) $(ARGS) --group dev -c constraints/run.txt -o constraints/dev.txt
 	$(GROUP) $(ARGS) --group stubs -o constraints/stubs.txt
 	$(GROUP) $(ARGS) --group langgraph -o constraints/langgraph.txt
 	$(GROUP) $(ARGS) --group litellm -o constraints/litellm.txt
+	$(GROUP) $(ARGS) --group dist -o constraints/dist.txt
+	$(GROUP) $(ARGS) --group uv -o constraints/uv.txt
 
 clean:  ## Remove the environments and every cache
 	rm -rf .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist
