@@ -4,8 +4,8 @@ Run the quick tests on every supported Python that is here, with the newest and 
     make matrix                        # every Python with the newest, the lowest Python with the lowest
     make matrix ARGS="3.13:newest"     # what is named, and nothing else
 
-A Python that is not here is skipped by name.  The newest dependencies are what resolves today, whatever the pins say; the lowest
-are the lower bounds of pyproject.toml, and the newest test tools that agree with them.
+A Python that is not here is skipped by name.  The newest dependencies are what resolves today, whatever the pins say; the
+lowest are the lower bounds of pyproject.toml, and the newest test tools that agree with them.
 """
 
 from __future__ import annotations
