@@ -21,7 +21,7 @@ from typing import NamedTuple
 import pytest
 
 from harness import Compare, middle, served
-from meshwalk.wire.client import Client, Routed
+from meshwalk.wire.client import Client, RouteResult
 
 
 TRACE = Path(__file__).resolve().parents[2] / "shared" / "data" / "arrivals" / "azure_2023_code.csv.gz"
@@ -50,7 +50,7 @@ class Answered(NamedTuple):
     Hold one reply, and how long its caller waited for it.
     """
 
-    routed: Routed
+    routed: RouteResult
     waited_us: float
 
     @property

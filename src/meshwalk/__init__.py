@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meshwalk.backends.base import Backend, ChatRequest
     from meshwalk.backends.simulated import SimulatedBackend
-    from meshwalk.engine import Preview, Walked
     from meshwalk.loader import load_graph
     from meshwalk.mesh import Mesh, Sink, load
     from meshwalk.model import Graph, Limits, Sampling
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     )
     from meshwalk.plan import Plan, compile_plan
     from meshwalk.records.hops import Hop, hops_of
+    from meshwalk.records.previews import Preview
+    from meshwalk.records.results import RouteResult
     from meshwalk.records.store import TraceReader, TraceWriter
     from meshwalk.records.telemetry import Telemetry
     from meshwalk.trace import Form, Message, Outcome, Reply, Request, ResponseFormat, Tool, ToolCall, Traversal
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "backends.base": ("Backend", "ChatRequest"),
     "backends.simulated": ("SimulatedBackend",),
-    "engine": ("Preview", "Walked"),
+    "records.previews": ("Preview",),
+    "records.results": ("RouteResult",),
     "records.hops": ("Hop", "hops_of"),
     "loader": ("load_graph",),
     "mesh": ("Mesh", "Sink", "load"),
@@ -98,6 +100,7 @@ __all__ = [
     "Request",
     "RequestError",
     "ResponseFormat",
+    "RouteResult",
     "Sampling",
     "SetupError",
     "SimulatedBackend",
@@ -111,7 +114,6 @@ __all__ = [
     "Traversal",
     "Walk",
     "WalkStopped",
-    "Walked",
     "__version__",
     "compile_plan",
     "hops_of",

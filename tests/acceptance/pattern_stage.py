@@ -34,7 +34,7 @@ from meshwalk.records.telemetry import Telemetry
 from meshwalk.review.replay import replay
 from meshwalk.server import serve
 from meshwalk.trace import Form, Message, Traversal, decode, encode
-from meshwalk.wire.client import AnswerDelta, Client, HopStarted, Routed
+from meshwalk.wire.client import AnswerDelta, Client, HopStarted, RouteResult
 from tests.acceptance.pattern_server import Charge, Part, PatternServer, Says, pattern_server
 from tests.support.backends import Listing
 from tests.support.files import ROOT
@@ -181,7 +181,7 @@ class Stage:
                     nodes.append(event.node)
                 elif isinstance(event, AnswerDelta):
                     pieces.append(event.text)
-                elif isinstance(event, Routed):
+                elif isinstance(event, RouteResult):
                     done = event
         heard = _heard(done)
         # What was told on the way is what is told in the end.
@@ -193,7 +193,7 @@ class Stage:
         """
         Go *way*.
         """
-        return await self.ask(door, way.prompt, session="s", limits=way.limits, form=way.form, **way.attributes)
+        return await self.ask(door, way.prompt, session="s", limits=way.limits, attributes=way.attributes, **way.form._asdict())
 
     async def spend(self, session_usd: str, session: str = "s") -> None:
         """
@@ -204,7 +204,7 @@ class Stage:
         await self.vault.charge("before", (scope,), Amount(int(Decimal(session_usd) * 1_000_000_000)), SpendPath())
 
 
-def _heard(done: Routed) -> Heard:
+def _heard(done: RouteResult) -> Heard:
     # A walk that ends well ends at the answer it serves, or at the refusal.
     served = done.node if done.outcome.value == "answered" else ""
 

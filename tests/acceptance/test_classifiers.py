@@ -124,7 +124,7 @@ class TestPython:
         A preview does not call a function, and says which signals the edges behind it need.
         """
         async with Mesh(PYTHON) as mesh:
-            preview = await mesh.decide(Request((Message("user", "a poem"),)))
+            preview = await mesh.preview(Request((Message("user", "a poem"),)))
 
         assert (("intake",), "intake", None) == (preview.path, preview.next, preview.need)
         assert [("signals.risk", "signals.topic"), ()] == [edge.needs for edge in preview.edges]
@@ -227,10 +227,10 @@ class TestWeights:
         Weights wait for nobody, so a preview goes on behind them.
         """
         async with Mesh(compile_plan(load_graph(self.written(tmp_path)))) as mesh:
-            preview = await mesh.decide(Request((Message("user", "word " * 400),)))
+            preview = await mesh.preview(Request((Message("user", "word " * 400),)))
 
         assert (("intake", "proof"), "proof") == (preview.path, preview.next)
-        assert {"weak", "strong"} == preview.outputs["intake"].keys()
+        assert {"weak", "strong"} == preview.hops[0].outputs.keys()
 
     async def test_other_weights_are_another_plan(self, tmp_path: Path) -> None:
         """

@@ -38,7 +38,7 @@ from meshwalk.review.replay import replay
 from meshwalk.server import serve
 from meshwalk.trace import Message, Request, Scopes, Traversal, decode, encode
 from meshwalk.walk.attempts import Pick, Refused, Waiting
-from meshwalk.wire.client import AnswerDelta, Client, Routed
+from meshwalk.wire.client import AnswerDelta, Client, RouteResult
 from tests.acceptance.fault_scenarios import (
     PROMPT,
     Books,
@@ -169,7 +169,7 @@ def request_of(step: Step) -> Request:
 def by_mesh(mesh: Mesh) -> Route:
     async def route(request: Request) -> Said:
         pieces: list[str] = []
-        done = await mesh.walk(request, tell=lambda _, text: pieces.append(text))
+        done = await mesh.walk(request, on_delta=lambda _, text: pieces.append(text))
         said = Said(done.traversal_id, done.answer or done.partial)
 
         return _alike(said, "".join(pieces)) if done.streamed else said
@@ -180,7 +180,7 @@ def by_mesh(mesh: Mesh) -> Route:
 def by_route(client: Client) -> Route:
     async def route(request: Request) -> Said:
         try:
-            done = await client.ask(request)
+            done = await client.send(request)
         except WalkStopped as error:
             return Said(error.traversal_id, error.partial)
 
@@ -194,13 +194,13 @@ def by_stream(client: Client) -> Route:
         limits, scopes = request.limits, request.scopes
         call = client.stream(request.messages, session=scopes.session, workflow=scopes.workflow, limits=limits)
         heard = ""
-        done: Routed | None = None
+        done: RouteResult | None = None
         try:
             async with aclosing(call) as events:
                 async for event in events:
                     if isinstance(event, AnswerDelta):
                         heard += event.text
-                    elif isinstance(event, Routed):
+                    elif isinstance(event, RouteResult):
                         done = event
         except WalkStopped as error:
             return _alike(Said(error.traversal_id, error.partial), heard)

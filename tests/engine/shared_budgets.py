@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope, Settlement
 from meshwalk.budgets.vaults import Claim, MemoryVault, Vault
-from meshwalk.engine import Engine, Observer, Walked
+from meshwalk.engine import Engine, Observer
 from meshwalk.model import Amount, Limits
 from meshwalk.model.problems import BackendError, Malformed, Overloaded, Unreachable, VaultUnavailable
 from meshwalk.plan import Plan
+from meshwalk.records.results import RouteResult
 from meshwalk.review.replay import replay
 from meshwalk.trace import (
     Closing,
@@ -252,7 +253,7 @@ class Bench:
         backends = {"little": self.little, "great": self.great}
         self.engine = Engine(plan, backends, self.records.append, vault=self.vault)
 
-    async def walk(self, request: Request | None = None, observe: Observer | None = None) -> Walked:
+    async def walk(self, request: Request | None = None, observe: Observer | None = None) -> RouteResult:
         return await self.engine.walk(request or asking(), observe)
 
     async def statement(self, kind: str = "session", name: str = "s") -> AccountReport:

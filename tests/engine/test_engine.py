@@ -12,7 +12,7 @@ import pytest
 
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets.vaults import MemoryVault
-from meshwalk.engine import Engine, Walked
+from meshwalk.engine import Engine
 from meshwalk.engine.trace_context import trace_context
 from meshwalk.model import Limits, Sampling
 from meshwalk.model.problems import (
@@ -27,6 +27,7 @@ from meshwalk.model.problems import (
 )
 from meshwalk.plan import Plan
 from meshwalk.records.hops import hops_of
+from meshwalk.records.results import RouteResult
 from meshwalk.trace import Message, Outcome, Reply, Request, Traversal, Usage, decode, encode
 from meshwalk.walk import Walk
 from tests.support.plans import plan_of
@@ -108,7 +109,7 @@ def asking(text: str = "What is the capital of France?", **more: object) -> Requ
     return Request((Message("user", text),), **more)  # type: ignore[arg-type]
 
 
-async def walked(little: Sequence[Reply | Exception | None], great: Sequence[Reply | Exception | None] = ()) -> Walked:
+async def walked(little: Sequence[Reply | Exception | None], great: Sequence[Reply | Exception | None] = ()) -> RouteResult:
     engine, records = engine_of(CASCADE, Scripted(*little), Scripted(*great))
     done = await engine.walk(asking())
 

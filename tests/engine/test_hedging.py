@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from meshwalk.budgets import Refusal
-from meshwalk.engine import Walked
 from meshwalk.engine.walk_budget import WalkBudget
 from meshwalk.model.problems import Unreachable
 from meshwalk.records.hops import hops_of
+from meshwalk.records.results import RouteResult
 from tests.support.plans import plan_of
 from tests.support.streaming import Bench, Streamer, pieces, walked, whole
 
@@ -74,7 +74,7 @@ class TestHedge:
         gate = anyio.Event()
         little = Streamer([gate, whole("Paris.")], [Unreachable("gone", backend="little")])
         bench = Bench(little, plan=HEDGED)
-        done: list[Walked] = []
+        done: list[RouteResult] = []
 
         async def walk() -> None:
             done.append(await bench.walk())

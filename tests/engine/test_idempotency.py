@@ -11,12 +11,12 @@ import anyio
 import pytest
 
 from meshwalk.budgets.vaults import Claim, MemoryVault
-from meshwalk.engine import Walked
 from meshwalk.engine.idempotency import CLAIM_GRACE_US
 from meshwalk.mesh import RETRY_WINDOW_US, Mesh
 from meshwalk.model import Amount, Limits
 from meshwalk.model.problems import Malformed, RequestError, RequestInProgress, Unreachable, VaultUnavailable
 from meshwalk.plan import Plan
+from meshwalk.records.results import RouteResult
 from meshwalk.trace import Entry, Outcome, Replied, Request, Scopes, Traversal, Wish
 from meshwalk.walk import Walk
 from tests.engine.shared_budgets import PARIS, PLAN, SURE, UNSURE, Clock, Script, Scripted, SlowVault, asking, shared
@@ -94,7 +94,7 @@ class TestSameKey:
         # Who is not called would look again by itself too late.
         desk.vault.look_again_s = (60.0, 60.0)
         desk.little.gate = anyio.Event()
-        walked: list[Walked] = []
+        walked: list[RouteResult] = []
 
         async def ask() -> None:
             walked.append(await desk.mesh.walk(KEYED))
@@ -213,7 +213,7 @@ class TestAfterAFailure:
         gone = Unreachable("gone", backend="little")
         desk = Desk([gone, gone, SURE])
         desk.little.gate = anyio.Event()
-        walked: list[Walked] = []
+        walked: list[RouteResult] = []
 
         async def ask() -> None:
             walked.append(await desk.mesh.walk(KEYED))

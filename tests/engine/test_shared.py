@@ -10,11 +10,11 @@ import pytest
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Scope, SpendPath
 from meshwalk.budgets.vaults import MemoryVault
-from meshwalk.engine import Walked
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps
 from meshwalk.model.problems import BudgetContended, BudgetExceeded, Overloaded
 from meshwalk.plan import Plan
+from meshwalk.records.results import RouteResult
 from meshwalk.review.replay import replay
 from meshwalk.trace import Began, Call, Granted, Message, Replied, Reply, Request, Reserve, Scopes, Usage, decode, encode
 from tests.engine.shared_budgets import (
@@ -152,7 +152,7 @@ class TestContention:
         second = Bench(TIGHT, [], vault=vault)
         third = Bench(SMALLER, [SURE], vault=vault)
         first.little.gate = anyio.Event()
-        walked: list[Walked] = []
+        walked: list[RouteResult] = []
 
         async def walk(bench: Bench) -> None:
             walked.append(await bench.walk())
@@ -288,7 +288,7 @@ class TestGuards:
         """
     )
 
-    async def walked(self, spent: int, vault: MemoryVault | None = None, session: str = "s") -> Walked:
+    async def walked(self, spent: int, vault: MemoryVault | None = None, session: str = "s") -> RouteResult:
         vault = vault or MemoryVault()
         scope = Scope("default", "session", "s")
         await vault.charge("earlier", (scope,), Amount(spent), SpendPath())

@@ -345,7 +345,7 @@ class TestRetries:
             first = await client.route("hi", idempotency_key="k-1")
             events = [event async for event in client.stream("hi", idempotency_key="k-1")]
 
-        assert ["AnswerDelta", "Routed"] == [type(event).__name__ for event in events]
+        assert ["AnswerDelta", "RouteResult"] == [type(event).__name__ for event in events]
         assert first.traversal_id == getattr(events[-1], "traversal_id", "")
 
     async def test_key_of_another_request(self) -> None:

@@ -26,7 +26,7 @@ from meshwalk.model.problems import (
 )
 from meshwalk.server import serve
 from meshwalk.trace import Form, Message, Outcome, Reply, ResponseFormat, Tool, ToolCall, Usage
-from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, Routed
+from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, RouteResult
 from meshwalk.wire.errors import Internal, NotFound, RpcError
 from tests.support.backends import Gate, Listing, Scripted, raising, saying
 from tests.support.plans import plan_of
@@ -96,19 +96,20 @@ class TestRoute:
         async def wishing(_: ChatRequest) -> Reply:
             return Reply("", finish_reason="tool_calls", usage=Usage(10, 5), tool_calls=calls)
 
-        form = Form((Tool("look", "See.", '{"type": "object"}'),), "look", ResponseFormat("json_object"))
+        tools, json = (Tool("look", "See.", '{"type": "object"}'),), ResponseFormat("json_object")
+        form = Form(tools, "look", json)
         little, big = saying("yes"), Scripted(wishing)
         async with (
             Mesh(plan, backends={"little": little, "big": big}) as mesh,
             serve([mesh]) as server,
             Client(f"127.0.0.1:{server.port}") as client,
         ):
-            done = await client.route("Rome?", form=form)
-            events = [event async for event in client.stream("Rome?", form=form)]
+            done = await client.route("Rome?", tools=tools, tool_choice="look", response_format=json)
+            events = [event async for event in client.stream("Rome?", tools=tools, tool_choice="look", response_format=json)]
             with pytest.raises(RequestError) as caught:
-                await client.route("Rome?", form=form._replace(tool_choice="wait"))
+                await client.route("Rome?", tools=tools, tool_choice="wait", response_format=json)
         last = events[-1]
-        assert isinstance(last, Routed)
+        assert isinstance(last, RouteResult)
 
         assert [Form(), Form()] == [asked.form for asked in little.asked]
         assert [form, form] == [asked.form for asked in big.asked]
@@ -475,7 +476,7 @@ class TestRouteStream:
         async with desk({"little": saying("hm", confidence=0.2), "big": saying("x" * 10_000)}) as (client, _):
             events = [event async for event in client.stream("Say hello.", detail="HOPS")]
         final = events[-1]
-        assert isinstance(final, Routed)
+        assert isinstance(final, RouteResult)
 
         told = [
             ("started", event.hop, event.node)
@@ -508,7 +509,7 @@ class TestRouteStream:
         async with desk({"little": saying("hm", confidence=0.2)}) as (client, _):
             events = [event async for event in client.stream("Say hello.", detail="FULL")]
         final = events[-1]
-        assert isinstance(final, Routed)
+        assert isinstance(final, RouteResult)
         streamed = [event.hop for event in events if isinstance(event, HopFinished)]
 
         assert [words_of(hop) for hop in final.hops] == [words_of(hop) for hop in streamed]
@@ -525,7 +526,7 @@ class TestRouteStream:
             rest = [event async for event in events]
 
         assert [HopStarted, HopFinished, HopStarted] == [type(event) for event in told]
-        assert isinstance(rest[-1], Routed)
+        assert isinstance(rest[-1], RouteResult)
 
     async def test_a_denied_hop(self) -> None:
         """
@@ -553,7 +554,7 @@ class TestRouteStream:
         async with desk() as (client, _):
             events = [event async for event in client.stream("Prove it.", task="proof")]
 
-        assert [HopStarted, HopFinished, HopStarted, HopFinished, Routed] == [type(event) for event in events]
+        assert [HopStarted, HopFinished, HopStarted, HopFinished, RouteResult] == [type(event) for event in events]
 
     async def test_a_bad_request(self) -> None:
         """

@@ -13,7 +13,7 @@ import pytest
 from meshwalk.mesh import Mesh
 from meshwalk.model.problems import BackendFailed, Unreachable
 from meshwalk.server import serve
-from meshwalk.wire.client import AnswerDelta, Client, Committed, Event, HopFinished, HopStarted, Routed
+from meshwalk.wire.client import AnswerDelta, Client, Committed, Event, HopFinished, HopStarted, RouteResult
 from tests.support.backends import Listing
 from tests.support.plans import plan_of
 from tests.support.streaming import Step, Streamer, pieces, whole
@@ -76,11 +76,11 @@ class TestRouteStream:
             events = [event async for event in client.stream("Where?", detail="FULL")]
         final = events[-1]
 
-        assert ["HopStarted", "Committed", "AnswerDelta", "AnswerDelta", "AnswerDelta", "HopFinished", "Routed"] == kinds(
+        assert ["HopStarted", "Committed", "AnswerDelta", "AnswerDelta", "AnswerDelta", "HopFinished", "RouteResult"] == kinds(
             events
         )
         assert ["The capital ", "is ", "Paris."] == [event.text for event in events if isinstance(event, AnswerDelta)]
-        assert isinstance(final, Routed)
+        assert isinstance(final, RouteResult)
         assert "The capital is Paris." == final.answer
         assert final.hops[0].prefix_verdict is not None
         assert (2, True) == (final.hops[0].prefix_verdict.tokens, final.hops[0].prefix_verdict.committed)
@@ -140,7 +140,7 @@ class TestRoute:
                     found.append(await client.route("Where?", detail="HOPS"))
                 else:
                     *_, final = [event async for event in client.stream("Where?", detail="HOPS")]
-                    assert isinstance(final, Routed)
+                    assert isinstance(final, RouteResult)
                     found.append(final)
         one, other = found
 
@@ -161,14 +161,14 @@ class TestRoute:
 class TestMesh:
     async def test_pieces_in_process(self) -> None:
         """
-        `Mesh.route(tell=…)` is called with each piece, and with the whole where nothing streams.
+        `Mesh.route(on_delta=…)` is called with each piece, and with the whole where nothing streams.
         """
         told: list[str] = []
         mesh = Mesh(PLAN, backends={"little": Streamer(SURE, [whole("Short")]), "great": Streamer([whole("Long")])})
         async with mesh:
-            await mesh.route("Where?", tell=told.append)
+            await mesh.route("Where?", on_delta=told.append)
             streamed = list(told)
-            await mesh.route("Where?", tell=told.append)
+            await mesh.route("Where?", on_delta=told.append)
 
         assert ["The capital ", "is ", "Paris."] == streamed
         assert ["Long"] == told[3:]

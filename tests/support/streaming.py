@@ -11,9 +11,10 @@ from anyio.lowlevel import checkpoint
 
 from meshwalk.backends.base import ChatRequest, Tell
 from meshwalk.budgets.vaults import MemoryVault
-from meshwalk.engine import Engine, Walked
+from meshwalk.engine import Engine
 from meshwalk.model import Amount
 from meshwalk.plan import Plan
+from meshwalk.records.results import RouteResult
 from meshwalk.review.replay import replay
 from meshwalk.trace import Message, Piece, Reply, Request, Scopes, Traversal, Usage, decode, encode
 
@@ -104,7 +105,7 @@ class Bench:
         self.plan = plan
         self.engine = Engine(plan, backends, self.records.append, vault=self.vault)
 
-    async def walk(self) -> Walked:
+    async def walk(self) -> RouteResult:
         request = Request((Message("user", "What is the capital of France?"),), scopes=Scopes(session="s"))
 
         return await self.engine.walk(request, tell=lambda hop, text: self.told.append((hop, text)))
@@ -121,7 +122,7 @@ class Bench:
         assert record.cost_nano_usd == statement.spent.cost_nano_usd
 
 
-async def walked(bench: Bench) -> Walked:
+async def walked(bench: Bench) -> RouteResult:
     done = await bench.walk()
     await bench.check()
 

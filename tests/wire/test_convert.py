@@ -15,6 +15,7 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
 from meshwalk.model.problems import MeshwalkError, RequestError
 from meshwalk.model.signals import Section
+from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted
 from meshwalk.records.hops import VERDICTS as HOUSE_VERDICTS
 from meshwalk.records.hops import Hop, HopStatus
 from meshwalk.trace import (
@@ -35,7 +36,7 @@ from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes, forms, graphs, replies, values
 from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
-from meshwalk.wire.types import AccountInfo, AccountPage, AnswerDelta, Committed, Detail, HopFinished, HopStarted, Summary
+from meshwalk.wire.types import AccountInfo, AccountPage, Detail, Summary
 from tests.support.backends import saying
 from tests.support.plans import plan_of
 from tests.support.random_records import VALUES, WORDS, filled, hops

@@ -12,12 +12,13 @@ from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.cases.judge import End, edge_name, failures_of
 from meshwalk.cases.results import CaseResult, Coverage, Failure, Uncovered
 from meshwalk.cases.stage import SaidBy, Stage, Unscripted
-from meshwalk.engine import Engine, Walked
+from meshwalk.engine import Engine
 from meshwalk.engine.walk_budget import shared_scopes
 from meshwalk.loader.casebook import Case, EdgeName
 from meshwalk.model.problems import RequestError
 from meshwalk.plan import Plan
 from meshwalk.records.hops import condition
+from meshwalk.records.results import RouteResult
 from meshwalk.trace import Request
 
 
@@ -88,7 +89,7 @@ async def _vault(plan: Plan, case: Case) -> MemoryVault:
     return vault
 
 
-def _ended(walked: Walked) -> End:
+def _ended(walked: RouteResult) -> End:
     traversal = walked.traversal
 
     return End(

@@ -156,7 +156,7 @@ async def _there(target: str, graph: str, ask: Asker, typed: bool) -> tuple[dict
             described = await client.describe(graph)
             name = described.plan.graph
             declared = {attribute.name: attribute.type for attribute in described.attributes}
-        routed = await client.ask(ask(name, declared), graph=graph, detail="HOPS")
+        routed = await client.send(ask(name, declared), graph=graph, detail="HOPS")
     hops = list(routed.hops)
     document = walk_document(
         routed, hops, graph=routed.plan.graph, plan_digest=routed.plan.plan_digest, answer=routed.answer, reason=routed.reason

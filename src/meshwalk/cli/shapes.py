@@ -13,15 +13,15 @@ from meshwalk.guards import Explanation
 from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
 from meshwalk.records.hops import Hop, hops_of
+from meshwalk.records.results import RouteResult
 from meshwalk.review.replay import explain_decision, legible
 from meshwalk.trace import Traversal
-from meshwalk.wire.types import Routed
 
 
 _END_OF_CALENDAR_US = 253_402_300_800_000_000
 
 # What a traversal and a server's reply have in common is enough for a document.
-Walk = Traversal | Routed
+Walk = Traversal | RouteResult
 
 
 def walk_document(

@@ -31,7 +31,7 @@ from meshwalk.records.hops import hops_of
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
 from meshwalk.trace import Message, Request
-from meshwalk.wire.client import Client, Routed
+from meshwalk.wire.client import Client, RouteResult
 
 
 GRAPHS = files("meshwalk.demo") / "graphs"
@@ -59,7 +59,7 @@ async def show(graph_path: Path, console: Console) -> None:
             explain(traces, routed, console)
 
 
-def paths_table(routed: Sequence[Routed]) -> Table:
+def paths_table(routed: Sequence[RouteResult]) -> Table:
     """
     Show a row a prompt: its path, what each hop took, what it cost.
     """
@@ -80,7 +80,7 @@ def paths_table(routed: Sequence[Routed]) -> Table:
     )
 
 
-async def compare(plan: Plan, routed: Sequence[Routed], console: Console) -> None:
+async def compare(plan: Plan, routed: Sequence[RouteResult], console: Console) -> None:
     """
     Walk the same prompts over the primary alone, and print both bills.
     """
@@ -112,7 +112,7 @@ def primary_alone(graph: Graph) -> Graph:
     )
 
 
-def explain(traces: TraceReader, routed: Sequence[Routed], console: Console) -> None:
+def explain(traces: TraceReader, routed: Sequence[RouteResult], console: Console) -> None:
     """
     Print the longest walk's trace, with what decided at each hop.
     """

@@ -13,7 +13,6 @@ from meshwalk.engine.deps import Clock, Features, Sleep, Tell
 from meshwalk.engine.driver import Observer
 from meshwalk.engine.engine import Engine
 from meshwalk.engine.limiter import limited, limiters
-from meshwalk.engine.results import Preview, PreviewEdge, Walked
 
 
 __all__ = [
@@ -21,11 +20,8 @@ __all__ = [
     "Engine",
     "Features",
     "Observer",
-    "Preview",
-    "PreviewEdge",
     "Sleep",
     "Tell",
-    "Walked",
     "limited",
     "limiters",
 ]

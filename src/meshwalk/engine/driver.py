@@ -18,11 +18,11 @@ from meshwalk.engine.context import WalkContext
 from meshwalk.engine.deps import EngineDeps, Tell
 from meshwalk.engine.fastpath.handover import Handover
 from meshwalk.engine.request_builder import RequestBuilder
-from meshwalk.engine.results import Walked
 from meshwalk.engine.walk_budget import open_budget
 from meshwalk.model import Value
 from meshwalk.model.problems import BackendError
 from meshwalk.plan import NodePlan, Plan
+from meshwalk.records.results import RouteResult
 from meshwalk.trace import (
     Attempt,
     Began,
@@ -83,7 +83,7 @@ class WalkDriver:
         self.call_span_id = context.call_span_id
         self._walk_budget = open_budget(plan, deps, context)
 
-    async def run(self) -> Walked:
+    async def run(self) -> RouteResult:
         """
         Walk to the end.
         """
@@ -93,7 +93,7 @@ class WalkDriver:
 
         return await self._go_on(Began(0, self._facts, self._context.limits, self._walk_budget.views()))
 
-    async def resume(self, handover: Handover) -> Walked:
+    async def resume(self, handover: Handover) -> RouteResult:
         """
         Go on to the end from where a straight walk could not.
         """
@@ -118,7 +118,7 @@ class WalkDriver:
 
         return await self._go_on(last, handover.ended, handover.raised)
 
-    async def _go_on(self, entry: Entry, ended: Ended | None = None, raised: BaseException | None = None) -> Walked:
+    async def _go_on(self, entry: Entry, ended: Ended | None = None, raised: BaseException | None = None) -> RouteResult:
         try:
             while True:
                 wishes = self._feed(entry)
@@ -320,7 +320,7 @@ class WalkDriver:
 
     # ---- the record ---------------------------------------------------------------------------------------------
 
-    def _finished(self, finish: Finish) -> Walked:
+    def _finished(self, finish: Finish) -> RouteResult:
         served = self._replies[finish.answer_hop] if finish.answer_hop is not None else None
         answer = served.text if served else ""
         content = Content(self._request.messages, answer) if self._plan.graph.recording.content else None
@@ -330,8 +330,9 @@ class WalkDriver:
         committed = None if self._calls is None else self._calls.committed
         partial = committed.text if committed is not None and finish.outcome is not Outcome.ANSWERED else ""
 
-        return Walked(
+        return RouteResult(
             traversal,
+            self._plan,
             answer,
             served.finish_reason if served else "",
             tool_calls=served.tool_calls if served else (),

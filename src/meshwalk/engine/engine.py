@@ -21,10 +21,11 @@ from meshwalk.engine.driver import Observer, WalkDriver
 from meshwalk.engine.fastpath.driver import FastDriver
 from meshwalk.engine.limiter import BackendLimiter
 from meshwalk.engine.preview import preview
-from meshwalk.engine.results import Preview, Walked
 from meshwalk.engine.walk_budget import WalkBudget, shared_scopes
 from meshwalk.model import Limits
 from meshwalk.plan import Plan
+from meshwalk.records.previews import Preview
+from meshwalk.records.results import RouteResult
 from meshwalk.trace import Facts, Request, Source, Traversal, View
 from meshwalk.walk.admission import Admission
 
@@ -87,7 +88,7 @@ class Engine:
         self._clock_ns = deps.clock_ns
         self._express = FastDriver(self.plan, deps)
 
-    async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
+    async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> RouteResult:
         """
         Walk *request* to its end, and record it whatever that end is.
 

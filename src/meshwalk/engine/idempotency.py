@@ -22,9 +22,10 @@ import orjson
 from anyio import CancelScope
 
 from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault
-from meshwalk.engine import Walked
 from meshwalk.model import Limits
 from meshwalk.model.problems import RequestError, RequestInProgress, VaultUnavailable, Violation
+from meshwalk.plan import Plan
+from meshwalk.records.results import RouteResult
 from meshwalk.trace import Outcome, Request, ToolCall, decode, encode
 
 
@@ -36,7 +37,7 @@ CLAIM_GRACE_US = 5_000_000
 
 class IdempotentWalks:
     """
-    Walk requests of *graph* that carry an idempotency key.
+    The walks over *plan* whose requests carry an idempotency key.
 
     Args:
         keep_us: How long a walk is kept for retries after its end.
@@ -44,14 +45,16 @@ class IdempotentWalks:
     """
 
     def __init__(
-        self, graph: str, vault: Vault, keep_us: int, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
+        self, plan: Plan, vault: Vault, keep_us: int, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
     ) -> None:
-        self._graph = graph
+        self._plan = plan
         self._vault = vault
         self._keep_us = keep_us
         self._spawn = spawn
 
-    async def walk(self, request: Request, tenant: str, limits: Limits, start: Callable[[], Awaitable[Walked]]) -> Walked:
+    async def walk(
+        self, request: Request, tenant: str, limits: Limits, start: Callable[[], Awaitable[RouteResult]]
+    ) -> RouteResult:
         """
         Return what *start* gives, or what an earlier request with the same key was given.
 
@@ -77,7 +80,7 @@ class IdempotentWalks:
             if claim.result is not None:
                 # Others may wait for it as well.
                 self._vault.room.ring(line)
-                return _unpacked(claim.result)
+                return self._unpacked(claim.result)
             if claim.owner == owner:
                 return await self._first(request.idempotency_key, tenant, owner, start)
             left = until - anyio.current_time()
@@ -87,9 +90,9 @@ class IdempotentWalks:
             await self._vault.room.wait(line, min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 (no secret)
             pause = min(longest, 2 * pause)
 
-    async def _first(self, key: str, tenant: str, owner: str, start: Callable[[], Awaitable[Walked]]) -> Walked:
+    async def _first(self, key: str, tenant: str, owner: str, start: Callable[[], Awaitable[RouteResult]]) -> RouteResult:
         ended = anyio.Event()
-        walked: list[Walked] = []
+        walked: list[RouteResult] = []
         failed: list[Exception] = []
 
         async def go_on() -> None:
@@ -125,7 +128,7 @@ class IdempotentWalks:
         # A retry has less time left, and is the same request all the same.
         limits = request.limits._replace(deadline_us=None)
         asked = [
-            self._graph,
+            self._plan.name,
             [_listed(message) for message in request.messages],
             _listed(request.form),
             sorted(request.attributes.items()),
@@ -136,6 +139,15 @@ class IdempotentWalks:
 
         return hashlib.sha256(orjson.dumps(asked)).hexdigest()
 
+    def _unpacked(self, result: bytes) -> RouteResult:
+        answer, finish_reason, calls, partial, record = orjson.loads(result)
+        traversal = decode(record.encode())
+        # An earlier walk may be of an earlier plan, which is not here to say what its hops were.
+        plan = self._plan if traversal.plan_digest == self._plan.plan_digest else None
+        tool_calls = tuple(ToolCall(*call) for call in calls)
+
+        return RouteResult(traversal, plan, answer, finish_reason, repeated=True, tool_calls=tool_calls, partial=partial)
+
 
 def _listed(value: Any) -> Any:
     # orjson takes no NamedTuple, and some lie in others.
@@ -145,11 +157,11 @@ def _listed(value: Any) -> Any:
 _KEPT = frozenset({Outcome.ANSWERED, Outcome.REFUSED})
 
 
-def _is_kept(walked: Walked) -> bool:
+def _is_kept(walked: RouteResult) -> bool:
     return walked.outcome in _KEPT or walked.traversal.cost_nano_usd > 0
 
 
-def _packed(walked: Walked) -> bytes:
+def _packed(walked: RouteResult) -> bytes:
     # What a graph records is redacted first, for its sinks; who asks again has the words.
     traversal = copy(walked.traversal)
     traversal.content = None
@@ -157,10 +169,3 @@ def _packed(walked: Walked) -> bytes:
     words = [walked.answer, walked.finish_reason, [list(call) for call in walked.tool_calls], walked.partial]
 
     return orjson.dumps([*words, encode(traversal).decode()])
-
-
-def _unpacked(result: bytes) -> Walked:
-    answer, finish_reason, calls, partial, record = orjson.loads(result)
-    tool_calls = tuple(ToolCall(*call) for call in calls)
-
-    return Walked(decode(record.encode()), answer, finish_reason, repeated=True, tool_calls=tool_calls, partial=partial)

@@ -12,10 +12,12 @@ from meshwalk import guards
 from meshwalk.backends import roles
 from meshwalk.backends.base import Classifier
 from meshwalk.engine.deps import EngineDeps
-from meshwalk.engine.results import Preview, PreviewEdge
 from meshwalk.model import Limits, Value
 from meshwalk.model.problems import BackendError
 from meshwalk.plan import EdgePlan, NodePlan, Plan
+from meshwalk.records.hops import considered, need_of
+from meshwalk.records.previews import FreeHop, Preview, PreviewEdge
+from meshwalk.records.results import PlanRef
 from meshwalk.trace import Began, Call, Entry, Facts, Failed, Finish, Granted, Replied, Request, Reserve, View
 from meshwalk.walk import Walk
 
@@ -55,13 +57,13 @@ async def preview(
     next = wish.node if isinstance(wish, Reserve | Call) else ""
 
     return Preview(
+        plan=PlanRef(plan.name, plan.graph.version, plan.shape_digest, plan.plan_digest),
         path=tuple(walk.path),
         outcome=finish.outcome if finish else None,
         reason=finish.message if finish else "",
-        outputs=outputs,
-        decisions=tuple(walk.decisions),
+        hops=tuple(_free_hop(plan, walk, hop, outputs) for hop, node in enumerate(walk.path) if node != next),
         next=next,
-        need=pending,
+        need=None if pending is None else need_of(pending),
         edges=tuple(_edge(walk, next, edge) for edge in plan.node(next).next) if next else (),
     )
 
@@ -73,6 +75,16 @@ async def _given(
         return await asked.classify(request.messages, dict(facts.attributes), "")
     # Before the first call there is no reply that a verifier could look at.
     return deps.features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
+
+
+def _free_hop(plan: Plan, walk: Walk, hop: int, outputs: Mapping[str, Mapping[str, Value]]) -> FreeHop:
+    node = walk.path[hop]
+    decision = next((decision for decision in walk.decisions if decision.hop == hop), None)
+    if decision is None:
+        return FreeHop(node, outputs.get(node, {}))
+    edges = considered(decision, plan.node(node))
+
+    return FreeHop(node, outputs.get(node, {}), decision.to, edges, decision.section, decision.edge)
 
 
 def _edge(walk: Walk, name: str, edge: EdgePlan) -> PreviewEdge:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 
-from meshwalk.engine import Walked
 from meshwalk.model.problems import RequestError, Violation
 from meshwalk.plan import Plan
+from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted
 from meshwalk.records.hops import Assembly
+from meshwalk.records.results import RouteResult
 from meshwalk.server.calls import Context, answers, deadline_us, traceparent
 from meshwalk.server.many import Many
 from meshwalk.server.registry import MeshRegistry, ServedMesh
@@ -17,7 +18,7 @@ from meshwalk.trace import Began, Commit, Entry, Granted, PrefixJudged, Request,
 from meshwalk.walk import Phase, Walk
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
-from meshwalk.wire.types import AnswerDelta, Committed, Detail, HopFinished, HopStarted
+from meshwalk.wire.types import Detail
 
 
 # What is not said counts as NONE.
@@ -76,7 +77,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         """
         seat, asked = self._taken(message.request, deadline_us(context), traceparent(context))
 
-        return convert.pack_decided(await seat.mesh.decide(asked), seat.mesh.plan)
+        return convert.pack_preview(await seat.mesh.preview(asked), seat.mesh.plan)
 
     @answers
     async def RouteMany(self, frames: object, context: Context) -> None:  # type: ignore[override] # noqa: N802
@@ -121,7 +122,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         return seat, convert.unpack_request(request, left_us, traceparent)
 
 
-def _reply(seat: ServedMesh, walked: Walked, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
+def _reply(seat: ServedMesh, walked: RouteResult, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:
     if error := walked.error():
         raise error
 
@@ -136,7 +137,7 @@ def _reply(seat: ServedMesh, walked: Walked, request: routing_pb2.RouteRequest) 
     )
 
 
-def _written(seat: ServedMesh, walked: Walked, request: routing_pb2.RouteRequest) -> bytes | None:
+def _written(seat: ServedMesh, walked: RouteResult, request: routing_pb2.RouteRequest) -> bytes | None:
     """
     Write the reply at once, if it is of a kind of which one was made before.
     """
@@ -146,7 +147,7 @@ def _written(seat: ServedMesh, walked: Walked, request: routing_pb2.RouteRequest
     return convert.write_compact(walked.traversal, walked.answer, walked.finish_reason, seat.prototypes)
 
 
-def _is_known(seat: ServedMesh, walked: Walked) -> bool:
+def _is_known(seat: ServedMesh, walked: RouteResult) -> bool:
     # A walk of an earlier call may be of an earlier plan, which is not here to say what its hops were.
     return walked.traversal.plan_digest == seat.mesh.plan.plan_digest
 

@@ -10,6 +10,7 @@ from anyio import to_thread
 
 from meshwalk.model.problems import RequestError, SetupError, TraceError, Violation
 from meshwalk.plan import Plan
+from meshwalk.records.results import PlanRef
 from meshwalk.records.store import Summary as Row
 from meshwalk.records.store import TraceReader
 from meshwalk.server.calls import Context, answers
@@ -18,7 +19,7 @@ from meshwalk.trace import Outcome, Scopes, Traversal
 from meshwalk.wire import convert
 from meshwalk.wire.errors import NotFound
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, trace_pb2, trace_pb2_grpc
-from meshwalk.wire.types import PlanRef, Summary
+from meshwalk.wire.types import Summary
 
 
 DEFAULT_PAGE = 50

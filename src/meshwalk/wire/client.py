@@ -7,7 +7,8 @@ with the id of the record.  What only a wire can do wrong is a `RpcError`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -15,7 +16,11 @@ import grpc.aio
 
 from meshwalk.model import Caps, Limits, Sampling, ScopeKind, Value
 from meshwalk.model.problems import SetupError
-from meshwalk.trace import Form, Message, Outcome, Request
+from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted
+from meshwalk.records.previews import Preview
+from meshwalk.records.results import Record, RouteResult
+from meshwalk.trace import Outcome, Request, ResponseFormat, Tool
+from meshwalk.trace.requests import Prompt, build_request, seconds_of
 from meshwalk.wire import convert
 from meshwalk.wire.address import checked_address
 from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated, unpack_error
@@ -32,34 +37,16 @@ from meshwalk.wire.gen.meshwalk.v1beta1 import (
 )
 from meshwalk.wire.keys import checked_key
 from meshwalk.wire.many import IN_FLIGHT, LARGEST, Many
-from meshwalk.wire.request_builder import request_of, seconds_of
-from meshwalk.wire.types import (
-    AccountInfo,
-    AccountPage,
-    AnswerDelta,
-    Committed,
-    Decided,
-    Detail,
-    Event,
-    GraphDescription,
-    GraphInfo,
-    HopFinished,
-    HopStarted,
-    Page,
-    Record,
-    Routed,
-    Summary,
-)
+from meshwalk.wire.types import AccountInfo, AccountPage, Detail, GraphDescription, GraphInfo, Page, Summary
 
 
-# What a user of the client needs stands here, so that nobody looks for it in three rooms.
+# Everything a user of the client needs stands here, so that nobody looks for it in three packages.
 __all__ = [
     "AccountInfo",
     "AccountPage",
     "AnswerDelta",
     "Client",
     "Committed",
-    "Decided",
     "Detail",
     "Event",
     "GraphDescription",
@@ -69,8 +56,9 @@ __all__ = [
     "Many",
     "NotFound",
     "Page",
+    "Preview",
     "Record",
-    "Routed",
+    "RouteResult",
     "RpcError",
     "Summary",
     "Unauthenticated",
@@ -126,27 +114,31 @@ class Client:
 
     async def route(
         self,
-        prompt: str | Sequence[Message],
+        prompt: Prompt,
         *,
+        attributes: Mapping[str, Value] = {},
         graph: str = "",
         session: str = "",
         workflow: str = "",
         limits: Limits = Limits(),
         sampling: Sampling = Sampling(),
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "",
+        response_format: ResponseFormat | None = None,
         traceparent: str = "",
         idempotency_key: str = "",
-        form: Form = Form(),
-        timeout: float | None = None,
+        timeout: timedelta | float | None = None,
         detail: Detail = "NONE",
-        **attributes: Value,
-    ) -> Routed:
+        **more_attributes: Value,
+    ) -> RouteResult:
         """
         Route one prompt, or one conversation, to its answer or its declared refusal.
 
         Args:
             graph: May be left out where the server serves just one.
             idempotency_key: Names this request among its retries; a second one with it is given the first one's reply.
-            form: The tools that the model may wish to call, and the format of its reply.
+            attributes: Values for the graph's attributes; those given as keywords are added to them.
+            tool_choice: `auto`, `none`, `required`, or the name of a tool; empty leaves it to the provider.
             timeout: Seconds until nobody waits any more; the server plans with them.
 
         Raises:
@@ -154,25 +146,36 @@ class Client:
             WalkStopped: If the walk failed; its children say of what.
             RpcError: If there is no server, or it failed.
         """
-        request = request_of(prompt, session, workflow, limits, sampling, attributes)
-        request.idempotency_key, request.form = idempotency_key, form
+        request = build_request(
+            prompt,
+            attributes=attributes,
+            named=more_attributes,
+            session=session,
+            workflow=workflow,
+            limits=limits,
+            sampling=sampling,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            traceparent=traceparent,
+            idempotency_key=idempotency_key,
+        )
 
-        return await self.ask(request, graph=graph, timeout=timeout, detail=detail, traceparent=traceparent)
+        return await self.send(request, graph=graph, timeout=timeout, detail=detail)
 
-    async def ask(
+    async def send(
         self,
         request: Request,
         *,
         graph: str = "",
-        traceparent: str = "",
-        timeout: float | None = None,
+        timeout: timedelta | float | None = None,
         detail: Detail = "NONE",
-    ) -> Routed:
+    ) -> RouteResult:
         """
         Route *request*, as `route` does.
         """
         message = convert.pack_request(request, graph, detail)
-        metadata = _metadata(traceparent or request.traceparent)
+        metadata = _metadata(request.traceparent)
 
         return convert.unpack_reply(
             await self._call(self._routing.Route(message, timeout=seconds_of(timeout), metadata=metadata))
@@ -180,19 +183,22 @@ class Client:
 
     async def stream(
         self,
-        prompt: str | Sequence[Message],
+        prompt: Prompt,
         *,
+        attributes: Mapping[str, Value] = {},
         graph: str = "",
         session: str = "",
         workflow: str = "",
         limits: Limits = Limits(),
         sampling: Sampling = Sampling(),
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "",
+        response_format: ResponseFormat | None = None,
         traceparent: str = "",
         idempotency_key: str = "",
-        form: Form = Form(),
-        timeout: float | None = None,
+        timeout: timedelta | float | None = None,
         detail: Detail = "NONE",
-        **attributes: Value,
+        **more_attributes: Value,
     ) -> AsyncGenerator[Event, None]:
         """
         Route as `route` does, and tell of each hop as it starts and ends; the last event is the reply.
@@ -202,10 +208,22 @@ class Client:
 
         Leaving the loop early cancels the walk once the iterator is closed (`contextlib.aclosing` does that at once).
         """
-        request = request_of(prompt, session, workflow, limits, sampling, attributes)
-        request.idempotency_key, request.form = idempotency_key, form
+        request = build_request(
+            prompt,
+            attributes=attributes,
+            named=more_attributes,
+            session=session,
+            workflow=workflow,
+            limits=limits,
+            sampling=sampling,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            traceparent=traceparent,
+            idempotency_key=idempotency_key,
+        )
         message = routing_pb2.RouteStreamRequest(request=convert.pack_request(request, graph, detail))
-        call = self._routing.RouteStream(message, timeout=seconds_of(timeout), metadata=_metadata(traceparent))
+        call = self._routing.RouteStream(message, timeout=seconds_of(timeout), metadata=_metadata(request.traceparent))
         try:
             async for said in call:
                 if (event := convert.unpack_event(said)) is not None:
@@ -232,27 +250,42 @@ class Client:
 
     async def decide(
         self,
-        prompt: str | Sequence[Message],
+        prompt: Prompt,
         *,
+        attributes: Mapping[str, Value] = {},
         graph: str = "",
         session: str = "",
         workflow: str = "",
         limits: Limits = Limits(),
         sampling: Sampling = Sampling(),
-        timeout: float | None = None,
-        **attributes: Value,
-    ) -> Decided:
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "",
+        response_format: ResponseFormat | None = None,
+        timeout: timedelta | float | None = None,
+        **more_attributes: Value,
+    ) -> Preview:
         """
         Ask where a prompt would go, without calling a model.
         """
-        request = request_of(prompt, session, workflow, limits, sampling, attributes)
+        request = build_request(
+            prompt,
+            attributes=attributes,
+            named=more_attributes,
+            session=session,
+            workflow=workflow,
+            limits=limits,
+            sampling=sampling,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+        )
         message = routing_pb2.DecideRequest(request=convert.pack_request(request, graph))
 
-        return convert.unpack_decided(await self._call(self._routing.Decide(message, timeout=seconds_of(timeout))))
+        return convert.unpack_preview(await self._call(self._routing.Decide(message, timeout=seconds_of(timeout))))
 
     # ---- looking back -------------------------------------------------------------------------------------------
 
-    async def traversal(self, traversal_id: str, *, timeout: float | None = None) -> Record:
+    async def traversal(self, traversal_id: str, *, timeout: timedelta | float | None = None) -> Record:
         """
         Fetch one record.
 
@@ -261,7 +294,7 @@ class Client:
             SetupError: If the server keeps no records.
         """
         message = trace_pb2.GetTraversalRequest(traversal_id=traversal_id)
-        reply = await self._call(self._traces.GetTraversal(message, timeout=timeout))
+        reply = await self._call(self._traces.GetTraversal(message, timeout=seconds_of(timeout)))
 
         return convert.unpack_record(reply.traversal)
 
@@ -274,7 +307,7 @@ class Client:
         outcome: Outcome | None = None,
         size: int = 0,
         page: str = "",
-        timeout: float | None = None,
+        timeout: timedelta | float | None = None,
     ) -> Page:
         """
         List records, newest first; 0 leaves the page's size to the server.
@@ -290,27 +323,27 @@ class Client:
             page_size=size,
             page_token=page,
         )
-        reply = await self._call(self._traces.ListTraversals(message, timeout=timeout))
+        reply = await self._call(self._traces.ListTraversals(message, timeout=seconds_of(timeout)))
 
         return Page(tuple(convert.unpack_summary(summary) for summary in reply.traversals), reply.next_page_token)
 
     # ---- graphs -------------------------------------------------------------------------------------------------
 
-    async def graphs(self, *, timeout: float | None = None) -> tuple[GraphInfo, ...]:
+    async def graphs(self, *, timeout: timedelta | float | None = None) -> tuple[GraphInfo, ...]:
         """
         List the graphs that the server serves.
         """
-        reply = await self._call(self._graphs.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=timeout))
+        reply = await self._call(self._graphs.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=seconds_of(timeout)))
 
         return tuple(convert.unpack_graph_info(card) for card in reply.graphs)
 
-    async def describe(self, graph: str = "", *, timeout: float | None = None) -> GraphDescription:
+    async def describe(self, graph: str = "", *, timeout: timedelta | float | None = None) -> GraphDescription:
         """
         Fetch all that a caller may know of a graph.
         """
         message = graph_pb2.DescribeGraphRequest(graph=graph)
 
-        return convert.unpack_described(await self._call(self._graphs.DescribeGraph(message, timeout=timeout)))
+        return convert.unpack_described(await self._call(self._graphs.DescribeGraph(message, timeout=seconds_of(timeout))))
 
     # ---- budgets ------------------------------------------------------------------------------------------------
 
@@ -322,7 +355,7 @@ class Client:
         graph: str = "",
         size: int = 0,
         page: str = "",
-        timeout: float | None = None,
+        timeout: timedelta | float | None = None,
     ) -> AccountPage:
         """
         List the accounts of shared budgets, by scope, name and window; 0 leaves the page's size to the server.
@@ -339,9 +372,11 @@ class Client:
             page_token=page,
         )
 
-        return convert.unpack_accounts(await self._call(self._budgets.ListBudgets(message, timeout=timeout)))
+        return convert.unpack_accounts(await self._call(self._budgets.ListBudgets(message, timeout=seconds_of(timeout))))
 
-    async def set_budget(self, scope: ScopeKind, name: str, caps: Caps, *, key: str, timeout: float | None = None) -> None:
+    async def set_budget(
+        self, scope: ScopeKind, name: str, caps: Caps, *, key: str, timeout: timedelta | float | None = None
+    ) -> None:
         """
         Put *caps* in place of all that was set before; None leaves a part to the graphs.
 
@@ -356,7 +391,7 @@ class Client:
         message = budget_pb2.SetBudgetRequest(scope=kind, name=name, caps=convert.pack_caps(caps))
         # None at all is the server's to refuse, which says how to give it one.
         metadata = (("authorization", f"Bearer {key and checked_key(key)}"),)
-        await self._call(self._budgets.SetBudget(message, timeout=timeout, metadata=metadata))
+        await self._call(self._budgets.SetBudget(message, timeout=seconds_of(timeout), metadata=metadata))
 
     def _opened(self) -> grpc.aio.Channel:
         if self._channel is None:

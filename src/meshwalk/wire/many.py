@@ -8,7 +8,8 @@ request that waits on it, since nobody knows which of them were walked, and the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from types import TracebackType
@@ -19,12 +20,13 @@ from google.protobuf.message import DecodeError
 
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.problems import MeshwalkError, SetupError
-from meshwalk.trace import Form, Message, Request
+from meshwalk.records.results import RouteResult
+from meshwalk.trace import Request, ResponseFormat, Tool
+from meshwalk.trace.requests import Prompt, build_request, seconds_of
 from meshwalk.wire import convert
 from meshwalk.wire.errors import RpcError, unanswered, unpack_error, unpack_failure
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
-from meshwalk.wire.request_builder import request_of, seconds_of
-from meshwalk.wire.types import Detail, Routed
+from meshwalk.wire.types import Detail
 
 
 LARGEST = 64
@@ -82,50 +84,63 @@ class Many:
 
     async def route(
         self,
-        prompt: str | Sequence[Message],
+        prompt: Prompt,
         *,
+        attributes: Mapping[str, Value] = {},
         graph: str = "",
         session: str = "",
         workflow: str = "",
         limits: Limits = Limits(),
         sampling: Sampling = Sampling(),
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "",
+        response_format: ResponseFormat | None = None,
         traceparent: str = "",
         idempotency_key: str = "",
-        form: Form = Form(),
-        timeout: float | None = None,
+        timeout: timedelta | float | None = None,
         detail: Detail = "NONE",
-        **attributes: Value,
-    ) -> Routed:
+        **more_attributes: Value,
+    ) -> RouteResult:
         """
         Route one prompt, or one conversation, as `Client.route` does; to be cancelled cancels the walk.
         """
-        request = request_of(prompt, session, workflow, limits, sampling, attributes)
-        request.idempotency_key, request.form = idempotency_key, form
+        request = build_request(
+            prompt,
+            attributes=attributes,
+            named=more_attributes,
+            session=session,
+            workflow=workflow,
+            limits=limits,
+            sampling=sampling,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            traceparent=traceparent,
+            idempotency_key=idempotency_key,
+        )
 
-        return await self.ask(request, graph=graph, timeout=timeout, detail=detail, traceparent=traceparent)
+        return await self.send(request, graph=graph, timeout=timeout, detail=detail)
 
-    async def ask(
+    async def send(
         self,
         request: Request,
         *,
         graph: str = "",
-        traceparent: str = "",
-        timeout: float | None = None,
+        timeout: timedelta | float | None = None,
         detail: Detail = "NONE",
-    ) -> Routed:
+    ) -> RouteResult:
         """
         Route *request*, as `route` does.
         """
         message = convert.pack_request(request, graph, detail)
-        traceparent = traceparent or request.traceparent
         seconds = seconds_of(timeout)
         if seconds is None:
-            result = await self._asked(message, None, traceparent)
+            result = await self._asked(message, None, request.traceparent)
         else:
             ends = asyncio.get_running_loop().time() + seconds
             try:
                 async with asyncio.timeout_at(ends):
-                    result = await self._asked(message, ends, traceparent)
+                    result = await self._asked(message, ends, request.traceparent)
             except TimeoutError:
                 raise unanswered(self._target) from None
         if result.HasField("failure"):

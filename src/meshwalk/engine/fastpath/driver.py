@@ -28,10 +28,10 @@ from meshwalk.engine.driver import WalkDriver
 from meshwalk.engine.fastpath.handover import Handover
 from meshwalk.engine.fastpath.machine import FastPlan, FastWalk
 from meshwalk.engine.request_builder import Ask, RequestBuilder
-from meshwalk.engine.results import Walked
 from meshwalk.engine.walk_budget import WalkBudget, open_budget
 from meshwalk.model import Amount, Sampling
 from meshwalk.plan import Bound, NodePlan, Plan
+from meshwalk.records.results import RouteResult
 from meshwalk.trace import Content, Denied, Replied, Reply, Timing, View, make_compact_call
 
 
@@ -108,7 +108,7 @@ class FastDriver:
         self.keeps_books = bool(plan.graph.budgets) or plan.reads_budget
         self.keeps_words = plan.graph.recording.content
 
-    async def walk(self, context: WalkContext) -> Walked:  # noqa: PLR0915 (what is awaited within another function is paid for at each hop)
+    async def walk(self, context: WalkContext) -> RouteResult:  # noqa: PLR0915 (what is awaited within another function is paid for at each hop)
         """
         Walk the request of *trip* to its end, straight as far as that goes.
         """
@@ -216,11 +216,11 @@ class FastDriver:
         if raised is not None:
             raise raised
         if served is None:
-            return Walked(traversal)
+            return RouteResult(traversal, self.plan)
 
-        return Walked(traversal, served.text, served.finish_reason, tool_calls=served.tool_calls)
+        return RouteResult(traversal, self.plan, served.text, served.finish_reason, tool_calls=served.tool_calls)
 
-    async def _resume(self, context: WalkContext, handover: Handover) -> Walked:
+    async def _resume(self, context: WalkContext, handover: Handover) -> RouteResult:
         return await WalkDriver(self.plan, self.deps, context, None, None).resume(handover)
 
     # ---- hops that may end it, with what the detour is to know then -----------------------------------------------

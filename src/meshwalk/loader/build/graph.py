@@ -20,6 +20,7 @@ from meshwalk.loader.schema.values import why_no_identifier
 from meshwalk.loader.yaml.document import Document, Piece, Scalar, Table, plain
 from meshwalk.model import DONE, AnyBackendSpec, Attribute, Budget, Graph, Node, Recording, Sampling, Threshold
 from meshwalk.model.problems import GraphError, Problem, Span, did_you_mean, in_file_order
+from meshwalk.model.reserved import RESERVED_ATTRIBUTES
 from meshwalk.model.signals import accepts
 
 
@@ -164,6 +165,9 @@ def _attributes(root: Table, findings: Findings) -> dict[str, Attribute]:
         if name in _BUILT_IN:
             findings.problems.append(faults.built_in(span, name))
             continue
+        if name in RESERVED_ATTRIBUTES:
+            # It is known all the same, so that guards that read it are not faulted too.
+            findings.problems.append(faults.reserved_attribute(span, name))
         part = part_of(piece, f"attribute '{name}'", span, findings.problems)
         if part is None:
             findings.broken.add(name)

@@ -283,6 +283,15 @@ def reserved_name(span: Span, name: str, why: str, remedy: str) -> Problem:
     return Problem(span, "reserved-name", f"{quoted(name)} {why}", remedy)
 
 
+def reserved_attribute(span: Span, name: str) -> Problem:
+    return Problem(
+        span,
+        "attribute-reserved",
+        f"an attribute cannot be called {quoted(name)}: the calls that route a request have an argument of that name",
+        "take another name, here and in the guards that read it",
+    )
+
+
 def duplicate_id(span: Span, name: str, first: Span) -> Problem:
     return Problem(
         span,

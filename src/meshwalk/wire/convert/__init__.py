@@ -13,7 +13,7 @@ from meshwalk.wire.convert.compact import write_compact
 from meshwalk.wire.convert.frames import pack_cancel, pack_item, pack_result
 from meshwalk.wire.convert.graphs import pack_described, pack_graph_info, unpack_described, unpack_graph_info
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
-from meshwalk.wire.convert.previews import Previewed, pack_decided, unpack_decided
+from meshwalk.wire.convert.previews import pack_preview, unpack_preview
 from meshwalk.wire.convert.records import pack_record, pack_summary, unpack_record, unpack_summary
 from meshwalk.wire.convert.replies import (
     pack_committed,
@@ -44,13 +44,11 @@ __all__ = [
     "OUTCOMES",
     "ROLES",
     "SCOPE_KINDS",
-    "Previewed",
     "Prototypes",
     "pack_account",
     "pack_cancel",
     "pack_caps",
     "pack_committed",
-    "pack_decided",
     "pack_delta",
     "pack_deltas",
     "pack_described",
@@ -60,6 +58,7 @@ __all__ = [
     "pack_hop",
     "pack_item",
     "pack_plan",
+    "pack_preview",
     "pack_record",
     "pack_reply",
     "pack_request",
@@ -68,13 +67,13 @@ __all__ = [
     "pack_summary",
     "unpack_accounts",
     "unpack_caps",
-    "unpack_decided",
     "unpack_described",
     "unpack_duration",
     "unpack_event",
     "unpack_graph_info",
     "unpack_hop",
     "unpack_plan",
+    "unpack_preview",
     "unpack_record",
     "unpack_reply",
     "unpack_request",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from meshwalk.records.hops import Hop, hops_of
+from meshwalk.records.results import Record
 from meshwalk.trace import Content, Facts, Finish, Traversal, calling_us, total_usage, weakest
 from meshwalk.wire.convert.hops import Prototypes, fill_hop, unpack_hop
 from meshwalk.wire.convert.values import (
@@ -36,7 +37,7 @@ from meshwalk.wire.convert.values import (
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1beta1 import trace_pb2 as trace
 from meshwalk.wire.gen.meshwalk.v1beta1 import traversal_pb2 as wire
-from meshwalk.wire.types import Record, Summary
+from meshwalk.wire.types import Summary
 
 
 class Totals(NamedTuple):

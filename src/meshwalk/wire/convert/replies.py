@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted
 from meshwalk.records.hops import Hop, hops_of
+from meshwalk.records.results import Figures, RouteResult
 from meshwalk.trace import Replied, ToolCall, Traversal
 from meshwalk.wire.convert.compact import keep_template
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
@@ -24,7 +26,7 @@ from meshwalk.wire.convert.values import (
     unpack_usage,
 )
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
-from meshwalk.wire.types import AnswerDelta, Committed, Detail, Event, HopFinished, HopStarted, Routed
+from meshwalk.wire.types import Detail
 
 
 # A piece of an answer is small beside any limit on the size of a message, whatever its characters are.
@@ -94,21 +96,17 @@ def _simulated(traversal: Traversal, answer_hop: int) -> bool:
     return next(replies).attempts[-1].simulated
 
 
-def unpack_reply(message: routing.RouteResponse) -> Routed:
+def unpack_reply(message: routing.RouteResponse) -> RouteResult:
     """
     Read a reply.
     """
     answer, refusal = message.answer, message.refusal
-    record = {"read": partial(unpack_record, message.traversal)} if message.HasField("traversal") else {}
-
-    return Routed(
+    figures = Figures(
         traversal_id=message.traversal_id,
         trace_id=message.trace_id,
         plan=unpack_plan(message.plan),
         outcome=OUTCOMES.word(message.outcome),
-        answer=answer.text,
         node=answer.node or refusal.node,
-        finish_reason=answer.finish_reason,
         reason=refusal.reason,
         simulated=answer.simulated,
         path=tuple(message.path),
@@ -117,9 +115,17 @@ def unpack_reply(message: routing.RouteResponse) -> Routed:
         basis=BASES.word(message.cost_basis),
         latency_us=message.latency_us,
         engine_us=message.engine_us,
-        tool_calls=unpack_tool_calls(answer.tool_calls),
+    )
+
+    return RouteResult(
+        figures,
+        None,
+        answer.text,
+        answer.finish_reason,
         repeated=message.repeated,
-        **record,
+        tool_calls=unpack_tool_calls(answer.tool_calls),
+        # Most callers only want the answer, and need not wait for the record to be read.
+        read=partial(unpack_record, message.traversal) if message.HasField("traversal") else None,
     )
 
 

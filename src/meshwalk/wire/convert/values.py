@@ -16,10 +16,11 @@ from meshwalk.model import Amount, Caps, Limits, Role, Sampling, Value
 from meshwalk.model.problems import MeshwalkError, RequestError, Violation
 from meshwalk.model.signals import Section
 from meshwalk.plan import Plan
+from meshwalk.records.results import PlanRef
 from meshwalk.trace import Basis, Message, Outcome, Scopes, ToolCall, Traversal, Usage
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
-from meshwalk.wire.types import Detail, PlanRef
+from meshwalk.wire.types import Detail
 
 
 _Word = TypeVar("_Word")

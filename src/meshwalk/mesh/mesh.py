@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,15 +29,18 @@ from meshwalk.backends.classifiers import Classifier, open_classifier, opens
 from meshwalk.backends.token_counts import Tokenizer
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault, open_vault
-from meshwalk.engine import Engine, Observer, Preview, Tell, Walked, limited, limiters
+from meshwalk.engine import Engine, Observer, Tell, limited, limiters
 from meshwalk.engine.idempotency import IdempotentWalks
 from meshwalk.loader import load_graph
+from meshwalk.mesh.relay import RecordRelay, Schedule, Sink
 from meshwalk.model import CacheSpec, Limits, Sampling, Value
 from meshwalk.model.problems import SetupError
 from meshwalk.plan import Plan, compile_plan
-from meshwalk.records.redaction import Redaction
+from meshwalk.records.previews import Preview
+from meshwalk.records.results import RouteResult
 from meshwalk.records.store import TraceWriter
-from meshwalk.trace import Form, Message, Request, Scopes, Traversal
+from meshwalk.trace import Request, ResponseFormat, Tool
+from meshwalk.trace.requests import Prompt, build_request, within
 
 
 _log = logging.getLogger(__name__)
@@ -47,21 +50,6 @@ RETRY_WINDOW_US = 600_000_000
 
 # How often a vault that was away is told what it missed, when nobody else asks it anything.
 FLUSH_SECONDS = 1.0
-
-# Has a call made soon, as an event loop does.
-Later = Callable[[Callable[[], None]], object]
-
-
-class Sink(Protocol):
-    """
-    Take finished traversals.
-    """
-
-    def record(self, traversal: Traversal, plan: Plan) -> None:
-        """
-        Take one; it must not wait and must not raise.
-        """
-        ...
 
 
 class Mesh:
@@ -103,11 +91,8 @@ class Mesh:
         self._traces = traces
         self._own: list[Backend | Classifier] = []
         self._store: TraceWriter | None = None
-        self._sinks: tuple[Sink, ...] = ()
-        self._redaction = Redaction(())
-        self._outbox: deque[Traversal] = deque()
-        self._filled = anyio.Event()
-        self._later: Later | None = None
+        self._relay: RecordRelay | None = None
+        self._schedule: Schedule | None = None
         self._under_way = 0
         # Rung when no walk is under way any more, by the last one; there while somebody waits for that.
         self._idle: anyio.Event | None = None
@@ -117,7 +102,8 @@ class Mesh:
     async def __aenter__(self) -> Self:
         if self._engine is not None:
             raise SetupError(f"the mesh of graph '{self.plan.name}' is open already")
-        self._redaction = Redaction(self.plan.graph.recording.redact)
+        # Redacting functions are looked for first, since nothing is to be closed yet if one is missing.
+        relay = RecordRelay(self.plan)
         try:
             backends = await self._open_backends()
             classifiers = await self._open_classifiers()
@@ -128,11 +114,13 @@ class Mesh:
             await self._close_backends()
             await self._close_vault()
             raise
-        self._sinks = self._given_sinks if self._store is None else (*self._given_sinks, self._store)
+        relay.sinks = self._given_sinks if self._store is None else (*self._given_sinks, self._store)
+        relay.defer(self._schedule)
+        self._relay = relay
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        self._tasks.start_soon(self._deliver)
-        self._once = IdempotentWalks(self.plan.name, vault, self._retry_window_us, self._spawn)
+        self._tasks.start_soon(relay.run)
+        self._once = IdempotentWalks(self.plan, vault, self._retry_window_us, self._spawn)
         if vault.waits:
             self._tasks.start_soon(self._mind, vault)
         clock_ns = time.perf_counter_ns
@@ -143,7 +131,7 @@ class Mesh:
         self._engine = Engine(
             self.plan,
             backends,
-            self._record,
+            relay.record,
             vault=vault,
             tenant=self.tenant,
             tokenizers=tokenizers,
@@ -176,57 +164,71 @@ class Mesh:
 
     async def route(
         self,
-        prompt: str | Sequence[Message],
+        prompt: Prompt,
         *,
+        attributes: Mapping[str, Value] = {},
         session: str = "",
         workflow: str = "",
         limits: Limits = Limits(),
         sampling: Sampling = Sampling(),
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "",
+        response_format: ResponseFormat | None = None,
         traceparent: str = "",
         idempotency_key: str = "",
-        form: Form = Form(),
-        tell: Callable[[str], None] | None = None,
-        **attributes: Value,
-    ) -> Walked:
+        timeout: timedelta | float | None = None,
+        on_delta: Callable[[str], None] | None = None,
+        **more_attributes: Value,
+    ) -> RouteResult:
         """
         Walk one prompt, or one conversation, to its answer or its declared refusal.
 
         Args:
-            form: The tools that the model may wish to call, and the format of its reply.
-            tell: Called with each piece of the answer, in order: as it comes where the graph streams it, else all at the end.
+            attributes: Values for the graph's attributes; those given as keywords are added to them.
+            tool_choice: `auto`, `none`, `required`, or the name of a tool; empty leaves it to the provider.
+            timeout: Seconds that the walk may take; it only tightens `limits` and the graph's own deadline.
+            on_delta: Called with each piece of the answer, in order: as it comes where the graph streams it, else at the end.
 
         Raises:
             RequestError: If the request cannot begin a walk; each field is named.
             WalkStopped: If the walk failed; its children say of what.
         """
-        messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
-        walked = await self.walk(
-            Request(
-                messages,
-                attributes=attributes,
-                sampling=sampling,
-                scopes=Scopes(session, workflow),
-                limits=limits,
-                traceparent=traceparent,
-                idempotency_key=idempotency_key,
-                form=form,
-            ),
-            tell=None if tell is None else lambda _, text: tell(text),
+        request = build_request(
+            prompt,
+            attributes=attributes,
+            named=more_attributes,
+            session=session,
+            workflow=workflow,
+            limits=limits if timeout is None else within(limits, timeout),
+            sampling=sampling,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            traceparent=traceparent,
+            idempotency_key=idempotency_key,
         )
-        if error := walked.error():
-            raise error
-        if tell is not None and walked.answer and not walked.streamed:
-            tell(walked.answer)
+        result = await self.send(request, None if on_delta is None else lambda _, text: on_delta(text))
+        if on_delta is not None and result.answer and not result.streamed:
+            on_delta(result.answer)
 
-        return walked
+        return result
 
-    async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> Walked:
+    async def send(self, request: Request, on_delta: Tell | None = None) -> RouteResult:
         """
-        Walk *request* and return what came of it, failed walks too.
+        Route *request*, as `route` does.
 
         Args:
-            observe: Told of every entry, the wishes it led to and the walk that made them, as they come.
-            tell: Told of each piece of an answer that the graph streams, and of its hop, as it comes.
+            on_delta: Called with the hop and the text of each piece of an answer that the graph streams, as it comes.
+        """
+        return (await self.walk(request, None, on_delta)).raised()
+
+    async def walk(self, request: Request, on_event: Observer | None = None, on_delta: Tell | None = None) -> RouteResult:
+        """
+        Walk *request* and return its result, of a failed walk too.
+
+        Args:
+            on_event: Called with every entry, the wishes it led to and the walk that made them, as they come.
+            on_delta: Called with the hop and the text of each piece of an answer that the graph streams, as it comes.
 
         Raises:
             RequestError: If the request cannot begin a walk.
@@ -235,14 +237,14 @@ class Mesh:
         if not request.idempotency_key:
             self._under_way += 1
             try:
-                return await engine.walk(request, observe, tell)
+                return await engine.walk(request, on_event, on_delta)
             finally:
                 self._ended()
         limits = engine.admission.admit(request)[1]
         assert self._once is not None
 
-        async def start() -> Walked:
-            return await engine.walk(request, observe, tell)
+        async def start() -> RouteResult:
+            return await engine.walk(request, on_event, on_delta)
 
         self._under_way += 1
         try:
@@ -277,9 +279,45 @@ class Mesh:
         if self._idle is not None and not self._under_way:
             self._idle.set()
 
-    async def decide(self, request: Request) -> Preview:
+    async def decide(
+        self,
+        prompt: Prompt,
+        *,
+        attributes: Mapping[str, Value] = {},
+        session: str = "",
+        workflow: str = "",
+        limits: Limits = Limits(),
+        sampling: Sampling = Sampling(),
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "",
+        response_format: ResponseFormat | None = None,
+        timeout: timedelta | float | None = None,
+        **more_attributes: Value,
+    ) -> Preview:
         """
-        Say where *request* would go, without calling a model.
+        Return where a prompt would go, without calling a model.
+
+        Raises:
+            RequestError: If the request cannot begin a walk.
+        """
+        return await self.preview(
+            build_request(
+                prompt,
+                attributes=attributes,
+                named=more_attributes,
+                session=session,
+                workflow=workflow,
+                limits=limits if timeout is None else within(limits, timeout),
+                sampling=sampling,
+                tools=tools,
+                tool_choice=tool_choice,
+                response_format=response_format,
+            )
+        )
+
+    async def preview(self, request: Request) -> Preview:
+        """
+        Return where *request* would go, as `decide` does.
 
         Raises:
             RequestError: If the request cannot begin a walk.
@@ -361,50 +399,20 @@ class Mesh:
 
     # ---- records ------------------------------------------------------------------------------------------------
 
-    def defer_records(self, later: Later | None) -> None:
+    def defer_records(self, schedule: Schedule | None) -> None:
         """
-        Hand records over in a call that is made by *later*, those together that have come by then; None does so at once.
+        Hand records over in calls made by *schedule*, those together that have come by then; None does so at once.
         """
-        self._later = later
-
-    def _record(self, traversal: Traversal) -> None:
-        if self._later is not None:
-            self._outbox.append(traversal)
-            if len(self._outbox) == 1:
-                self._later(self.flush_records)
-        elif self._redaction.functions:
-            self._outbox.append(traversal)
-            self._filled.set()
-        else:
-            self._give(traversal)
-
-    async def _deliver(self) -> None:
-        while True:
-            await self._filled.wait()
-            self._filled = anyio.Event()
-            self.flush_records()
+        self._schedule = schedule
+        if self._relay is not None:
+            self._relay.defer(schedule)
 
     def flush_records(self) -> None:
         """
-        Hand the sinks at once what waits for that.
+        Hand the sinks all waiting records now.
         """
-        try:
-            while self._outbox:
-                traversal = self._outbox.popleft()
-                if traversal.content is not None:
-                    traversal.content = self._redaction(traversal.content)
-                self._give(traversal)
-        finally:
-            # A sink may raise what nobody catches; those behind it are handed over all the same.
-            if self._outbox and self._later is not None:
-                self._later(self.flush_records)
-
-    def _give(self, traversal: Traversal) -> None:
-        for sink in self._sinks:
-            try:
-                sink.record(traversal, self.plan)
-            except Exception:  # noqa: BLE001 (one sink's fault is not another's, nor the caller's)
-                _log.exception("a sink did not take a traversal", extra={"meshwalk.traversal_id": traversal.traversal_id})
+        if self._relay is not None:
+            self._relay.flush()
 
 
 def load(

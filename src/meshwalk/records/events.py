@@ -1,0 +1,50 @@
+"""
+The events of a streamed walk, alike in process and over the wire; the last one is the `RouteResult`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from meshwalk.model import Role
+from meshwalk.records.hops import Hop
+from meshwalk.records.results import RouteResult
+
+
+class HopStarted(NamedTuple):
+    """
+    A hop that starts.
+    """
+
+    hop: int
+    node: str
+    role: Role
+    started_us: int
+
+
+class HopFinished(NamedTuple):
+    """
+    A hop that has ended, and the way it was left.
+    """
+
+    hop: Hop
+
+
+class Committed(NamedTuple):
+    """
+    A hop whose reply will be served, whatever its end is like: its pieces follow as they come.
+    """
+
+    hop: int
+
+
+class AnswerDelta(NamedTuple):
+    """
+    A piece of the answer.
+    """
+
+    hop: int
+    text: str
+
+
+Event = HopStarted | HopFinished | Committed | AnswerDelta | RouteResult
