@@ -98,7 +98,7 @@ def test_route_many(compare: Compare, tmp_path: Path, side: str, detail: Detail)
                 compare.opened(Client(f"127.0.0.1:{server.port}")) as client,
                 compare.opened(client.many(largest=FRAME, in_flight=IN_FLIGHT)) as many,
             ):
-                unary, framed = partial(client.ask, ASKED, detail=detail), partial(many.ask, ASKED, detail=detail)
+                unary, framed = partial(client.send, ASKED, detail=detail), partial(many.send, ASKED, detail=detail)
                 compare(in_flight(framed), in_flight(unary), at_least(4), counts="throughput", seconds=0.2)
         else:
             stub, call = compare.run(opened(server))
