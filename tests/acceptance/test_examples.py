@@ -74,7 +74,7 @@ def is_dearest(graph: Graph, node: Node) -> bool:
     """
     Tell whether no backend costs more than that of *node*.
     """
-    prices = {name: backend.price.dearness for name, backend in graph.backends.items() if backend.price is not None}
+    prices = {name: backend.price.pair_rate for name, backend in graph.backends.items() if backend.price is not None}
 
     return node.backend is not None and prices.get(node.backend, 0) == max(prices.values())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from meshwalk.guards import GuardFaults, check, syntax
-from meshwalk.guards.syntax import Apply, Form, Leaf, Refused, checker, shape, typed_shape
+from meshwalk.guards.syntax import Apply, Leaf, Refused, Term, checker, shape, typed_shape
 from meshwalk.guards.tokens import tokenise
 from meshwalk.model.signals import Kind
 from tests.guards.guard_samples import VISIBLE
@@ -21,7 +21,7 @@ class _Contrary:
     def __init__(self, index: int | None) -> None:
         self._index = index
 
-    def parse(self, shape: str) -> Form:
+    def parse(self, shape: str) -> Term:
         return checker().parse(shape)
 
     def judge(self, shape: str) -> None:

@@ -157,7 +157,7 @@ class TestMeaning:
         ] == [(taking.edges, taking.to) for taking in expect.takes]
         assert ("refused", "screen", "nothing", "no_answer") == (expect.outcome, expect.served, expect.reason, expect.cause)
         assert "session" == expect.scope
-        assert 500_000_000 == expect.cost_nano_usd_at_most
+        assert 500_000_000 == expect.max_cost_nano_usd
         assert Span("g.cases.yaml", 11, 5, 16) == expect.spans["cost_usd_at_most"]
 
     @pytest.mark.parametrize(

@@ -95,11 +95,11 @@ class TestPrice:
 
         assert price.bound(incoming, outgoing) == max(price.cost(incoming, outgoing, *split) for split in splits)
 
-    def test_dearness_is_of_a_plain_token_each_way(self) -> None:
+    def test_the_pair_rate_is_of_a_plain_token_each_way(self) -> None:
         """
         Two prices are compared by what one token in and one token out cost together.
         """
-        assert 3 == Price(1, 2, 0, 9).dearness
+        assert 3 == Price(1, 2, 0, 9).pair_rate
 
 
 class TestPlainData:

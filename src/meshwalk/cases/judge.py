@@ -70,7 +70,7 @@ def failures_of(plan: Plan, case: Case, end: End) -> Iterator[Failure]:
     if expect.scope is not None and expect.scope not in (scopes := _refusing(end)):
         refused = f"what refused a call is: {', '.join(scopes)}" if scopes else "no call was refused"
         yield Failure("scope", f"{refused}, expected {expect.scope}{_because(end)}", expect.spans["scope"])
-    most = expect.cost_nano_usd_at_most
+    most = expect.max_cost_nano_usd
     if most is not None and end.cost_nano_usd > most:
         message = f"the calls cost {_usd(end.cost_nano_usd)} USD, expected at most {_usd(most)}"
         yield Failure("cost_usd_at_most", message, expect.spans["cost_usd_at_most"])

@@ -41,19 +41,19 @@ _CLASSIFIERS = "signals:"
 _MAX_PATHS = 10
 
 
-class _Way(NamedTuple):
+class _Transfer(NamedTuple):
     """
     One way of leaving a node.
 
     Args:
-        brings: Who has certainly replied once it was taken, as bits.
+        adds: Who has certainly replied once it was taken, as bits.
         unless: Closed where these have replied, as bits; an `else` is taken only where there is no answer.
     """
 
     origin: str
     to: str
     failed: bool
-    brings: int
+    adds: int
     unless: int = 0
 
 
@@ -170,7 +170,7 @@ class _Assignment:
         """
         for name in self.certain:
             node = self.graph.nodes[name]
-            known = self.certain[name] | self._own(node)
+            known = self.certain[name] | self._written_by(node)
             for writer in self.mentioned.get(name, ()):
                 owed = {}
                 if not known & self.bits[writer]:
@@ -209,7 +209,7 @@ class _Assignment:
 
         return () if node is None else tuple(output.slot for output in signals.outputs(node))
 
-    def _own(self, node: Node) -> int:
+    def _written_by(self, node: Node) -> int:
         bit = self.bits.get(node.name, 0)
         for signal in signals.written(node):
             bit |= self.bits.get(self.writer_of[f"signals.{signal.name}"], 0)
@@ -218,15 +218,15 @@ class _Assignment:
 
     # ---- ways ---------------------------------------------------------------------------------------------------
 
-    def _ways(self, node: Node) -> Iterator[_Way]:
-        bit = self._own(node)
+    def _ways(self, node: Node) -> Iterator[_Transfer]:
+        bit = self._written_by(node)
         proved = self._proved(node)
-        for edge, brings in zip(node.next, proved, strict=True):
-            yield _Way(node.name, edge.to, failed=False, brings=bit | brings)
+        for edge, adds in zip(node.next, proved, strict=True):
+            yield _Transfer(node.name, edge.to, failed=False, adds=bit | adds)
         for edge in node.on_error:
-            yield _Way(node.name, edge.to, failed=True, brings=0)
+            yield _Transfer(node.name, edge.to, failed=True, adds=0)
             if edge.otherwise is not None:
-                yield _Way(node.name, edge.otherwise, failed=True, brings=0, unless=self.bits.get(edge.answer or "", 0))
+                yield _Transfer(node.name, edge.otherwise, failed=True, adds=0, unless=self.bits.get(edge.answer or "", 0))
 
     def _proved(self, node: Node) -> list[int]:
         """
@@ -281,7 +281,7 @@ class _Assignment:
             for way in self.leaving[name]:
                 if way.unless & known[name]:
                     continue
-                brought = known[name] | way.brings
+                brought = known[name] | way.adds
                 had = known.get(way.to)
                 has = brought if had is None else had & brought
                 if has != had:
@@ -361,11 +361,11 @@ class _Assignment:
         """
         Show the shortest way to a node on which *missing* has not replied.
         """
-        came: dict[str, _Way | None] = {self.graph.start: None}
+        came: dict[str, _Transfer | None] = {self.graph.start: None}
         waiting = deque(came)
         while waiting and to not in came:
             for way in self.leaving[waiting.popleft()]:
-                if not way.brings & missing and not way.unless & self.certain[way.origin] and way.to not in came:
+                if not way.adds & missing and not way.unless & self.certain[way.origin] and way.to not in came:
                     came[way.to] = way
                     waiting.append(way.to)
         steps = [to]

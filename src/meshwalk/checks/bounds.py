@@ -160,7 +160,7 @@ def _given_up(graph: Graph, hops: int, deadline_us: int) -> Bounds:
 def _visits(graph: Graph) -> dict[str, _Visit]:
     facts = worst_case.largest_facts(graph)
 
-    return {name: _free(node) if node.backend is None else _own(graph, node, facts) for name, node in graph.nodes.items()}
+    return {name: _free(node) if node.backend is None else _visit(graph, node, facts) for name, node in graph.nodes.items()}
 
 
 def _free(node: Node) -> _Visit:
@@ -168,7 +168,7 @@ def _free(node: Node) -> _Visit:
     return _Visit(latency_us=node.deadline_us or 0, stated_us=node.deadline_us or 0)
 
 
-def _own(graph: Graph, node: Node, facts: Facts) -> _Visit:
+def _visit(graph: Graph, node: Node, facts: Facts) -> _Visit:
     backend = graph.backends[node.backend or ""]
     attempts = node.retries + 1 + (node.hedge_us is not None)
     words = worst_case.unbounded_words(graph, node)
@@ -340,7 +340,7 @@ class _Programme:
 
     def __init__(self, net: _Net, figures: Sequence[int]) -> None:
         self._net = net
-        self._own = figures
+        self._figures = figures
         self._layers = self._by_hops() if net.counted else [self.uncounted(net, figures)]
         self._hops = net.hops if net.counted else len(figures)
 
@@ -356,8 +356,8 @@ class _Programme:
         return worst
 
     def _by_hops(self) -> list[list[int]]:
-        layers = [[0] * len(self._own)]
-        pairs = list(zip(self._own, self._net.following, strict=True))
+        layers = [[0] * len(self._figures)]
+        pairs = list(zip(self._figures, self._net.following, strict=True))
         for _ in range(self._net.hops):
             before = layers[-1].__getitem__
             layers.append([figure + max(map(before, following), default=0) for figure, following in pairs])
@@ -398,7 +398,7 @@ class _Programme:
             if place < 0:
                 paths.append(_steps(before))
                 continue
-            trail, spent = _Trail(net.names[place], before), spent + self._own[place]
+            trail, spent = _Trail(net.names[place], before), spent + self._figures[place]
             length -= 1
             left = self._hops + length
             if net.ends[place] or not left:

@@ -37,7 +37,7 @@ def check(graph: Graph) -> list[Problem]:
 def _price(graph: Graph, node: Node) -> int | None:
     price = graph.backends[node.backend].price if node.backend is not None else None
 
-    return None if price is None else price.dearness
+    return None if price is None else price.pair_rate
 
 
 # ---- before the primary ---------------------------------------------------------------------------------------------

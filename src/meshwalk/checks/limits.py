@@ -168,7 +168,7 @@ def _price(graph: Graph, node: Node) -> tuple[int, int]:
     backend = graph.backends[node.backend or ""]
 
     # A backend without a price may be the dearest.
-    return (1, 0) if backend.price is None else (0, backend.price.dearness)
+    return (1, 0) if backend.price is None else (0, backend.price.pair_rate)
 
 
 # ---- windows --------------------------------------------------------------------------------------------------------

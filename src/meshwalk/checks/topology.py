@@ -34,7 +34,7 @@ _MAX_PATHS = 10
 _MAX_SUGGESTIONS = 50
 
 
-class _Way(NamedTuple):
+class _Step(NamedTuple):
     """
     One way of leaving a node.
 
@@ -67,7 +67,7 @@ def check(graph: Graph) -> list[Problem]:
     return list(in_file_order(problems))
 
 
-def _with_cycles(graph: Graph, ways: tuple[_Way, ...]) -> Iterator[Problem]:
+def _with_cycles(graph: Graph, ways: tuple[_Step, ...]) -> Iterator[Problem]:
     """
     Find what is wrong where there are cycles, or parts are missing.
     """
@@ -82,13 +82,13 @@ def _with_cycles(graph: Graph, ways: tuple[_Way, ...]) -> Iterator[Problem]:
     yield from _unreachable(graph, net, ways)
 
 
-def _replies(graph: Graph, order: list[str], ways: Iterable[_Way]) -> Iterator[Problem]:
+def _replies(graph: Graph, order: list[str], ways: Iterable[_Step]) -> Iterator[Problem]:
     reached = set(order)
 
     return _Replies(graph, order, [way for way in ways if way.origin in reached]).problems()
 
 
-def _order(graph: Graph, ways: Iterable[_Way]) -> list[str] | None:
+def _order(graph: Graph, ways: Iterable[_Step]) -> list[str] | None:
     """
     Return what can be reached from the start, each node after all that lead to it; None where cycles or missing parts forbid.
     """
@@ -125,20 +125,20 @@ def knots(graph: Graph) -> dict[str, int]:
     return {name: number for number, names in enumerate(cyclic) for name in names}
 
 
-def _ways(graph: Graph) -> Iterator[_Way]:
+def _ways(graph: Graph) -> Iterator[_Step]:
     sections: tuple[Section, Section] = ("next", "on_error")
     for node in graph.nodes.values():
         for section in sections:
             for edge in getattr(node, section):
-                yield _Way(node.name, section, edge, edge.to, edge.to_span)
+                yield _Step(node.name, section, edge, edge.to, edge.to_span)
                 if edge.otherwise is not None:
-                    yield _Way(node.name, section, edge, edge.otherwise, edge.otherwise_span or edge.span, otherwise=True)
+                    yield _Step(node.name, section, edge, edge.otherwise, edge.otherwise_span or edge.span, otherwise=True)
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
 
 
-class _Names:
+class _NameCheck:
     """
     The names of a graph, with the problems of those that are not there.
     """
@@ -166,8 +166,8 @@ class _Names:
         self.problems.append(Problem(span, f"unknown-{what}", f"there is no {what} '{name}'", remedy))
 
 
-def _names(graph: Graph, ways: Iterable[_Way]) -> list[Problem]:
-    names = _Names(graph)
+def _names(graph: Graph, ways: Iterable[_Step]) -> list[Problem]:
+    names = _NameCheck(graph)
     if graph.start:
         names.node(graph.start, graph.start_span)
     for way in ways:
@@ -266,7 +266,7 @@ def _library() -> Any:
     return nx
 
 
-def _net(graph: Graph, ways: Iterable[_Way], section: Section | None = None) -> Any:
+def _net(graph: Graph, ways: Iterable[_Step], section: Section | None = None) -> Any:
     net = _library().DiGraph()
     net.add_nodes_from(graph.nodes)
     net.add_nodes_from(graph.broken)
@@ -282,7 +282,7 @@ def _components(net: Any) -> dict[str, int]:
     return {name: number for number, names in enumerate(_library().strongly_connected_components(net)) for name in names}
 
 
-def _error_cycles(net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
+def _error_cycles(net: Any, ways: Iterable[_Step]) -> Iterator[Problem]:
     component = _components(net)
     count = 0
     for way in ways:
@@ -298,7 +298,7 @@ def _error_cycles(net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
         )
 
 
-def _next_cycles(graph: Graph, ways: Iterable[_Way]) -> Iterator[Problem]:
+def _next_cycles(graph: Graph, ways: Iterable[_Step]) -> Iterator[Problem]:
     net = _net(graph, ways, "next")
     net.remove_nodes_from([node.name for node in graph.nodes.values() if node.visits > 1])
     order = {name: position for position, name in enumerate(graph.nodes)}
@@ -329,7 +329,7 @@ def _cycle(net: Any, first: str) -> tuple[str, str]:
     return back[-1], ": " + " → ".join([*back, first])
 
 
-def _unreachable(graph: Graph, net: Any, ways: Iterable[_Way]) -> Iterator[Problem]:
+def _unreachable(graph: Graph, net: Any, ways: Iterable[_Step]) -> Iterator[Problem]:
     strays = {way.to for way in ways if way.to != DONE and way.to not in net}
     start = graph.start if graph.start in net else nearest(graph.start, graph.nodes)
     if start is None or len(strays) > _MAX_SUGGESTIONS:
@@ -360,7 +360,7 @@ class _Replies:
 
     _SERVED = 1
 
-    def __init__(self, graph: Graph, order: list[str], ways: Iterable[_Way]) -> None:
+    def __init__(self, graph: Graph, order: list[str], ways: Iterable[_Step]) -> None:
         self.graph = graph
         self.ways = tuple(ways)
         named = {way.edge.answer for way in self.ways} | {name for node in graph.nodes.values() for name in node.of}
@@ -379,7 +379,7 @@ class _Replies:
             for name in self.order:
                 yield from self._at_verifier(self.graph.nodes[name], possible[name])
 
-    def _after(self, way: _Way, before: int, *, possible: bool = False) -> int:
+    def _after(self, way: _Step, before: int, *, possible: bool = False) -> int:
         node = self.graph.nodes[way.origin]
         role = node.role
         if way.section == "on_error" or role not in _REPLYING:
@@ -391,7 +391,7 @@ class _Replies:
         return before | self.bits.get(way.origin, 0) | (self._SERVED if role in _SERVING else 0)
 
     def _spread(self, *, meet: bool) -> dict[str, int]:
-        leaving: dict[str, list[_Way]] = {name: [] for name in self.order}
+        leaving: dict[str, list[_Step]] = {name: [] for name in self.order}
         for way in self.ways:
             if way.to in leaving:
                 leaving[way.origin].append(way)
@@ -417,7 +417,7 @@ class _Replies:
                 message = f"no walk has been at '{name}' when it comes to '{node.name}'"
                 yield Problem(span, "no-reply", message, "compare nodes that come before")
 
-    def _at_done(self, way: _Way, certain: int) -> Iterator[Problem]:
+    def _at_done(self, way: _Step, certain: int) -> Iterator[Problem]:
         if way.edge.otherwise is not None and not way.otherwise:
             return  # where there is no answer, its 'else' is taken
         answer = None if way.otherwise else way.edge.answer
@@ -431,7 +431,7 @@ class _Replies:
         remedy = "add else: with a node that takes over" if way.section == "on_error" else "lead it to a node that answers"
         yield Problem(way.span, "no-answer", message, remedy)
 
-    def _witness(self, way: _Way, needed: int) -> list[str]:
+    def _witness(self, way: _Step, needed: int) -> list[str]:
         net = _library().DiGraph([(other.origin, other.to) for other in self.ways if not self._after(other, 0) & needed])
         net.add_nodes_from([self.graph.start, way.origin])
 

@@ -153,7 +153,7 @@ def _usual(node: Node, price: Price | None, window: int | None) -> Bound | None:
     # A prompt of its own is as long as what it quotes.
     if node.prompt is not None or price is None or outputs is None:
         return None
-    input_price, output_price = price.dearest
+    input_price, output_price = price.max_rates
     # The cost is a sum then, rounded up.
     output_cost = outputs * output_price + MTOK - 1
     max_inputs = _NO_WINDOW if window is None else window

@@ -88,7 +88,7 @@ class WalkDriver:
         Walk to the end.
         """
         # Guards that are asked before the first reservation see the budgets as they stand now.
-        if self._plan.looks_first:
+        if self._plan.reads_budget_first:
             await self._walk_budget.look()
 
         return await self._go_on(Began(0, self._facts, self._context.limits, self._walk_budget.views()))

@@ -142,7 +142,7 @@ class Engine:
     async def _views(self, facts: Facts, limits: Limits) -> tuple[View, ...]:
         budgets = tuple(self.plan.graph.budgets.values())
         walk_budget = WalkBudget(self.plan.name, limits, shared_scopes(budgets, facts.scopes), self.vault, "", lambda: 0)
-        if self.plan.looks_first:
+        if self.plan.reads_budget_first:
             await walk_budget.look()
 
         return walk_budget.views()

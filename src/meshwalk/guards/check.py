@@ -16,7 +16,7 @@ from itertools import pairwise
 from meshwalk.guards import faults, syntax
 from meshwalk.guards.elaborate import Elaboration
 from meshwalk.guards.faults import MAX_DEPTH, MAX_LENGTH, GuardFault, GuardFaults, Stretch
-from meshwalk.guards.syntax import Form, Refused
+from meshwalk.guards.syntax import Refused, Term
 from meshwalk.guards.tokens import Sort, Token, tokenise
 from meshwalk.guards.tree import Expr, canonical, names
 from meshwalk.model.signals import Kind, Signal
@@ -105,7 +105,7 @@ def _shallow_faults(text: str, tokens: Sequence[Token]) -> tuple[GuardFault, ...
     )
 
 
-def _parsed(text: str, tokens: Sequence[Token]) -> Form:
+def _parsed(text: str, tokens: Sequence[Token]) -> Term:
     try:
         return syntax.checker().parse(syntax.shape(tokens))
     except Refused as refused:

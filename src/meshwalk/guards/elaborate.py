@@ -14,7 +14,7 @@ from typing import get_args
 
 from meshwalk.guards import faults
 from meshwalk.guards.faults import GuardFault, Stretch
-from meshwalk.guards.syntax import Apply, Foreign, Form, Leaf, Listing
+from meshwalk.guards.syntax import Apply, Foreign, Leaf, Listing, Term
 from meshwalk.guards.tokens import Sort, Token
 from meshwalk.guards.tree import (
     Arith,
@@ -59,7 +59,7 @@ class Elaboration:
         self._tokens = tokens
         self._visible = visible
 
-    def whole(self, form: Form) -> Expr | None:
+    def whole(self, form: Term) -> Expr | None:
         """
         Elaborate *form* as a guard, which must be a condition.
         """
@@ -69,12 +69,12 @@ class Elaboration:
 
         return expr
 
-    def _place(self, form: Form) -> Stretch:
+    def _place(self, form: Term) -> Stretch:
         first, last = self._tokens[form.first], self._tokens[form.last]
 
         return Stretch(first.offset, last.offset + last.length - first.offset)
 
-    def _expr(self, form: Form) -> Expr | None:
+    def _expr(self, form: Term) -> Expr | None:
         match form:
             case Leaf(first=index):
                 return self._leaf(index)
@@ -88,7 +88,7 @@ class Elaboration:
                 return self._operator(form)
         return None
 
-    def _foreign(self, form: Form, construct: str) -> None:
+    def _foreign(self, form: Term, construct: str) -> None:
         self.faults.append(faults.foreign(self._place(form), construct))
 
     def _leaf(self, index: int) -> Expr | None:

@@ -303,7 +303,7 @@ def unknown_signal(place: Stretch, name: str, visible: Mapping[str, Signal]) -> 
     return GuardFault(*place, "unknown-signal", f"unknown signal '{name}'", _unknown_help(name, names, visible))
 
 
-def _unknown_help(name: str, names: _Names, visible: Mapping[str, Signal]) -> str:
+def _unknown_help(name: str, names: _NameIndex, visible: Mapping[str, Signal]) -> str:
     if hint(name):
         return hint(name)
     members = sorted(signal.name for signal in visible.values() if name in signal.members)
@@ -313,7 +313,7 @@ def _unknown_help(name: str, names: _Names, visible: Mapping[str, Signal]) -> st
     return _meant(name, names.like(name)) + _readable(name, names, visible)
 
 
-def _elsewhere(name: str, names: _Names) -> str:
+def _elsewhere(name: str, names: _NameIndex) -> str:
     prefix, here = name.partition(".")[0], names.tops
     if name == "error.class":
         return "edges of `on_error` are chosen by their `class:`; guards stand on `next`, where the node has just succeeded"
@@ -349,7 +349,7 @@ def _undeclared_budget(name: str, visible: Mapping[str, Signal]) -> str:
     return f"this graph declares no budget '{scope}'; write one under `budgets:`, such as {scope}: {{calls: 500}}"
 
 
-class _Names(NamedTuple):
+class _NameIndex(NamedTuple):
     """
     The readable names of one place, by prefix and by last word.
 
@@ -372,7 +372,7 @@ class _Names(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _names(every: tuple[str, ...]) -> _Names:
+def _names(every: tuple[str, ...]) -> _NameIndex:
     by_prefix: dict[str, list[str]] = {}
     by_ending: dict[str, list[str]] = {}
     for name in every:
@@ -382,10 +382,10 @@ def _names(every: tuple[str, ...]) -> _Names:
             by_prefix.setdefault(prefix, []).append(name)
             prefix = prefix.rpartition(".")[0]
 
-    return _Names(every, frozenset(name.partition(".")[0] for name in every), by_prefix, by_ending)
+    return _NameIndex(every, frozenset(name.partition(".")[0] for name in every), by_prefix, by_ending)
 
 
-def _readable(name: str, names: _Names, visible: Mapping[str, Signal]) -> str:
+def _readable(name: str, names: _NameIndex, visible: Mapping[str, Signal]) -> str:
     prefix = name.rpartition(".")[0]
     while prefix:
         if prefix in names.by_prefix:

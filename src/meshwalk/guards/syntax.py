@@ -50,7 +50,7 @@ class Apply(NamedTuple):
     last: int
     op: str
     at: int
-    operands: tuple[Form, ...]
+    operands: tuple[Term, ...]
 
 
 class Listing(NamedTuple):
@@ -60,7 +60,7 @@ class Listing(NamedTuple):
 
     first: int
     last: int
-    items: tuple[Form, ...]
+    items: tuple[Term, ...]
 
 
 class Foreign(NamedTuple):
@@ -73,7 +73,7 @@ class Foreign(NamedTuple):
     construct: str
 
 
-Form = Leaf | Apply | Listing | Foreign
+Term = Leaf | Apply | Listing | Foreign
 
 
 class Refused(Exception):
@@ -94,7 +94,7 @@ class Checker(Protocol):
     An implementation of the language; anything that parses and types CEL can stand here.
     """
 
-    def parse(self, shape: str) -> Form:
+    def parse(self, shape: str) -> Term:
         """
         Read the grammar of an untyped *shape*.
 
@@ -181,7 +181,7 @@ class _Cel:
         self.parse = lru_cache(maxsize=4096)(self._parse)
         self.judge = lru_cache(maxsize=4096)(self._judge)
 
-    def _parse(self, shape: str) -> Form:
+    def _parse(self, shape: str) -> Term:
         return _Reader(shape).read(self._compile(shape, typed=False).serialize())
 
     def _judge(self, shape: str) -> None:
@@ -235,13 +235,13 @@ class _Reader:
         self._closing = _closing(self._words)
         self._positions: dict[int, int] = {}
 
-    def read(self, serialised: bytes) -> Form:
+    def read(self, serialised: bytes) -> Term:
         parsed = _PARSED.FromString(any_pb2.Any.FromString(serialised).value)
         self._positions = {entry.key: entry.value for entry in parsed.source_info.positions}
 
         return self._form(parsed.expr)
 
-    def _form(self, expr: Any) -> Form:
+    def _form(self, expr: Any) -> Term:
         at = _index(self._starts, self._positions[expr.id])
         match expr.WhichOneof("kind"):
             case "ident":
@@ -256,14 +256,14 @@ class _Reader:
                 brace = self._words.index("{", at)
                 return Foreign(at, self._closing[brace], "a map or a message")
 
-    def _select(self, operand: Form, at: int) -> Form:
+    def _select(self, operand: Term, at: int) -> Term:
         led = isinstance(operand, Leaf) and operand.first > 0 and self._words[operand.first - 1] == "."
         if led or (isinstance(operand, Foreign) and operand.construct == _LED):
             return Foreign(operand.first, at + 1, _LED)
 
         return Foreign(self._wide(operand)[0], at + 1, "a field of a value")
 
-    def _call(self, call: Any, at: int) -> Form:
+    def _call(self, call: Any, at: int) -> Term:
         target = [call.target] if call.HasField("target") else []
         operands = tuple(self._form(operand) for operand in (*target, *call.args))
         if call.function in _OPERATORS:
@@ -279,7 +279,7 @@ class _Reader:
 
         return Apply(at - 1, self._closing[at], "f()", at - 1, operands)
 
-    def _wide(self, form: Form) -> tuple[int, int]:
+    def _wide(self, form: Term) -> tuple[int, int]:
         """
         Take in the parentheses that stand round an operand and nothing else.
         """

@@ -109,7 +109,7 @@ class Expectation:
     reason: str | None = None
     cause: Cause | None = None
     scope: RefusingScope | None = None
-    cost_nano_usd_at_most: int | None = None
+    max_cost_nano_usd: int | None = None
     spans: Mapping[str, Span] = field(default_factory=dict)
 
 

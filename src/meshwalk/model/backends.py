@@ -29,7 +29,7 @@ class Price(NamedTuple):
     reasoning_nano_per_mtok: int | None = None
 
     @property
-    def dearness(self) -> int:
+    def pair_rate(self) -> int:
         """
         Return the cost of one plain token in and one plain token out together, by which prices are compared.
         """
@@ -53,14 +53,14 @@ class Price(NamedTuple):
 
     def bound(self, input_tokens: int, output_tokens: int) -> int:
         """
-        Price the dearest call of at most so many tokens, whatever part of them was cached or is not seen.
+        Price the max_rates call of at most so many tokens, whatever part of them was cached or is not seen.
         """
-        input_price, output_price = self.dearest
+        input_price, output_price = self.max_rates
 
         return -(-(input_tokens * input_price + output_tokens * output_price) // MTOK)
 
     @property
-    def dearest(self) -> tuple[int, int]:
+    def max_rates(self) -> tuple[int, int]:
         """
         Return the most that a million tokens of input cost, and of output.
         """

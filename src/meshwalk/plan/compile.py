@@ -128,7 +128,7 @@ class Plan:
     Args:
         slots: The position in a walk's values of each signal that a guard reads.
         reads_budget: Whether any guard reads what is left of a budget.
-        looks_first: Whether a guard may read a shared budget before anything is reserved in it.
+        reads_budget_first: Whether a guard may read a shared budget before anything is reserved in it.
         template: The values a walk starts from.
         canonical: The canonical form, as JSON text.
         bounds: The worst that a walk can come to.
@@ -143,7 +143,7 @@ class Plan:
     start: int
     slots: Mapping[str, int]
     reads_budget: bool
-    looks_first: bool
+    reads_budget_first: bool
     template: tuple[Value | None, ...]
     canonical: bytes
     plan_digest: str
@@ -345,7 +345,7 @@ def _assemble(graph: Graph, guard_sheet: _GuardSheet, worst: bounds.Bounds, prob
         start=start,
         slots=slots,
         reads_budget=bool(reads),
-        looks_first=reads_shared and not nodes[start].reserves,
+        reads_budget_first=reads_shared and not nodes[start].reserves,
         template=_template(graph, slots),
         canonical=text,
         plan_digest=hashlib.sha256(text).hexdigest(),

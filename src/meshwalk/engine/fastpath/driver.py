@@ -121,7 +121,7 @@ class FastDriver:
         if self.keeps_books:
             walk_budget = open_budget(self.plan, self.deps, context)
             # Guards that are asked before the first reservation see the budgets as they stand now.
-            if self.plan.looks_first:
+            if self.plan.reads_budget_first:
                 await walk_budget.look()
             if reads_budget:
                 views = walk_budget.views()

@@ -60,7 +60,7 @@ def build_cases(text: bytes, graph: Graph, *, file: str) -> tuple[Case, ...]:
     part = Part(document.root, "a file of cases", document.root.span._replace(length=1))
     part = respelt(part, CasesShape.known_keys(), problems)
     fit(CasesShape, part, problems, preset=CasesShape.stand_ins)
-    reader = _Reader(graph, problems)
+    reader = _CaseReader(graph, problems)
     cases = tuple(reader.cases(part))
     if problems:
         raise GraphError(problems)
@@ -82,7 +82,7 @@ class _Whole(NamedTuple):
     scripts: Mapping[str, Script] = {}
 
 
-class _Reader:
+class _CaseReader:
     """
     A reader of cases about *graph*.
     """
@@ -326,7 +326,7 @@ class _Reader:
             reason=shape.reason,
             cause=shape.cause,
             scope=shape.scope,
-            cost_nano_usd_at_most=shape.cost_usd_at_most,
+            max_cost_nano_usd=shape.max_cost_usd,
             spans=dict(part.table.key_spans),
         )
 

@@ -189,8 +189,8 @@ def _backoff(shape: BackoffShape | None) -> Backoff:
     # A stated value moves the other one, if that is not stated.
     if shape.first is not None:
         first_us, max_us = shape.first, max(shape.first, max_us)
-    if shape.most is not None:
-        max_us = shape.most
+    if shape.max is not None:
+        max_us = shape.max
 
     return Backoff(min(first_us, max_us), max_us)
 
@@ -310,6 +310,6 @@ def _check_times(name: str, shape: _Asking, table: Table, problems: list[Problem
             problems.append(traffic_faults.hedge_too_late(table.place("hedge"), name, key))
             break
     inner = table.entries.get("backoff")
-    first_us, max_us = (None, None) if shape.backoff is None else (shape.backoff.first, shape.backoff.most)
+    first_us, max_us = (None, None) if shape.backoff is None else (shape.backoff.first, shape.backoff.max)
     if first_us is not None and max_us is not None and max_us < first_us and isinstance(inner, Table):
         problems.append(traffic_faults.backoff_crossed(inner.place("most"), name))

@@ -194,14 +194,14 @@ def read_table(text: bytes, file: str, problems: list[Problem]) -> PriceTable:
         GraphError: If nothing in it can be read.
     """
     digest = hashlib.sha256(text).hexdigest()
-    builder = _Builder(file, problems)
+    reader = _RowReader(file, problems)
     version = ""
     if file.lower().endswith(".csv"):
-        builder.csv(decode(text, file))
+        reader.csv(decode(text, file))
     else:
-        version = builder.yaml(text)
+        version = reader.yaml(text)
 
-    return PriceTable(file, version or pricing.short(digest), digest, *builder.named())
+    return PriceTable(file, version or pricing.short(digest), digest, *reader.named())
 
 
 class _Row(NamedTuple):
@@ -210,9 +210,9 @@ class _Row(NamedTuple):
     price: Price | None
 
 
-class _Builder:
+class _RowReader:
     """
-    A builder of rows, in the file's order.
+    A reader of rows, in the file's order.
     """
 
     def __init__(self, file: str, problems: list[Problem]) -> None:

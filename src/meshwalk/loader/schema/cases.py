@@ -163,7 +163,7 @@ class ExpectShape(Shape):
     reason: Text | None = Field(None, description="What the reason for giving no answer holds.")
     cause: Cause | None = Field(None, description="What the walk failed of.")
     scope: RefusingScope | None = Field(None, description="The scope that refused a call.")
-    cost_usd_at_most: Money | None = Field(None, description="The most that all calls may cost, in USD.")
+    max_cost_usd: Money | None = Field(None, alias="cost_usd_at_most", description="The most that all calls may cost, in USD.")
 
 
 class CaseShape(Shape):

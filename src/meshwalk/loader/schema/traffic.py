@@ -27,7 +27,7 @@ class BackoffShape(Shape):
     first: TimeOrNone | None = Field(
         None, description="The most before the first retry; it doubles with each. 100ms if unsaid."
     )
-    most: TimeOrNone | None = Field(None, description="The most before any retry. 2s if unsaid.")
+    max: TimeOrNone | None = Field(None, alias="most", description="The most before any retry. 2s if unsaid.")
 
 
 class QueueShape(Shape):
