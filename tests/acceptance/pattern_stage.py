@@ -246,8 +246,8 @@ async def _check_vault(vault: MemoryVault) -> None:
     """
     See that nothing is held any more.
     """
-    for statement in await vault.statements(DEFAULT_TENANT):
-        assert (Amount(), 0) == (statement.held, statement.holds)
+    for statement in await vault.reports(DEFAULT_TENANT):
+        assert (Amount(), 0) == (statement.reserved, statement.reservations)
 
 
 def _is_of(traversal: Traversal, span: ReadableSpan) -> bool:

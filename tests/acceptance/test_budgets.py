@@ -212,8 +212,8 @@ async def books(where: str) -> AccountReport:
     async with aclosing(await open_vault(where)) as vault:
         with anyio.fail_after(30):
             while True:
-                (statement,) = await vault.statements("default", "session", "s-1")
-                if not statement.holds:
+                (statement,) = await vault.reports("default", "session", "s-1")
+                if not statement.reservations:
                     return statement
                 # Another process holds it, and nobody tells when it no longer does.
                 await anyio.sleep(0.1)
@@ -402,7 +402,7 @@ class TestClientGone:
                     tasks.cancel_scope.cancel()
                 statement = await books(vault)
 
-        assert (WORST, WORST, 0) == (statement.spent.cost_nano_usd, statement.assumed.cost_nano_usd, statement.holds)
+        assert (WORST, WORST, 0) == (statement.spent.cost_nano_usd, statement.assumed.cost_nano_usd, statement.reservations)
 
 
 class TestLoops:

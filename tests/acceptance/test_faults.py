@@ -347,10 +347,10 @@ class Play:
         """
         spent = sum(one.cost_nano_usd for one in self.listing.traversals)
         for kind in ("session", "workflow"):
-            accounts = [one for one in await self.vault.statements(DEFAULT_TENANT) if one.kind == kind]
+            accounts = [one for one in await self.vault.reports(DEFAULT_TENANT) if one.kind == kind]
 
             assert spent == sum(one.spent.cost_nano_usd or 0 for one in accounts)
-            assert all((Amount(), 0) == (one.held, one.holds) for one in accounts)
+            assert all((Amount(), 0) == (one.reserved, one.reservations) for one in accounts)
 
     @asynccontextmanager
     async def _door(self, mesh: Mesh) -> AsyncIterator[Route]:

@@ -17,10 +17,10 @@ def cost(nano_usd: int) -> Amount:
     return Amount(cost_nano_usd=nano_usd)
 
 
-def settled(held: int, spent: int, *, bounded: bool = True, assumed: bool = False) -> Account:
+def settled(reserved: int, spent: int, *, bounded: bool = True, assumed: bool = False) -> Account:
     account = Account()
-    account.hold(cost(held))
-    account.settle(cost(held), cost(spent), PLACE, bounded=(bounded, *BOUNDED[1:]), assumed=assumed)
+    account.reserve(cost(reserved))
+    account.settle(cost(reserved), cost(spent), PLACE, bounded=(bounded, *BOUNDED[1:]), assumed=assumed)
 
     return account
 
@@ -32,7 +32,7 @@ class TestSettle:
         """
         account = settled(10, 4)
 
-        assert (Amount(4), Amount(), Amount(), 0) == (account.spent, account.held, account.overrun, account.holds)
+        assert (Amount(4), Amount(), Amount(), 0) == (account.spent, account.reserved, account.overrun, account.reservations)
 
     def test_counts_an_overrun(self) -> None:
         """
@@ -65,10 +65,10 @@ class TestCharge:
         A charge that nobody held takes what is free, and the rest is an overrun.
         """
         account = Account()
-        account.hold(cost(6))
+        account.reserve(cost(6))
         account.charge(Caps(cost_nano_usd=10), cost(7), PLACE, assumed=False)
 
-        assert (7, 6, 3) == (account.spent[0], account.held[0], account.overrun[0])
+        assert (7, 6, 3) == (account.spent[0], account.reserved[0], account.overrun[0])
 
     def test_overruns_by_all_of_it_past_the_cap(self) -> None:
         """
@@ -86,11 +86,11 @@ class TestStanding:
         What is spent and what is held are both used.
         """
         account = settled(10, 4)
-        account.hold(cost(5))
-        standing = account.standing(Caps(cost_nano_usd=20), 99)
+        account.reserve(cost(5))
+        balance = account.balance(Caps(cost_nano_usd=20), 99)
 
-        assert Balance(Caps(cost_nano_usd=20), cost(4), cost(5), 99) == standing
-        assert cost(9) == standing.used
+        assert Balance(Caps(cost_nano_usd=20), cost(4), cost(5), 99) == balance
+        assert cost(9) == balance.used
 
 
 class TestLines:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 
 from meshwalk.budgets import Ledger, Need, Reservation, Scope, Settlement, SpendPath
-from meshwalk.budgets.ledger import Key
+from meshwalk.budgets.ledger import AccountKey
 from meshwalk.model import Amount, Caps
 
 
@@ -40,12 +40,12 @@ class Page:
     Keep an account again, by other means than the ledger's: from what was asked and how it was answered.
     """
 
-    __slots__ = ("assumed", "caps", "held", "holds", "overrun", "spent")
+    __slots__ = ("assumed", "caps", "overrun", "reservations", "reserved", "spent")
 
     def __init__(self, caps: Caps) -> None:
         self.caps = caps
-        self.spent, self.held, self.overrun, self.assumed = ([0] * len(PARTS) for _ in range(4))
-        self.holds = 0
+        self.spent, self.reserved, self.overrun, self.assumed = ([0] * len(PARTS) for _ in range(4))
+        self.reservations = 0
 
 
 BLANK = Page(Caps())
@@ -64,16 +64,16 @@ class Crowd:
         self.generation = 0
         self.scopes: list[tuple[Scope, ...]] = []
         self.needs = [self.need() for _ in range(5_000)]
-        self.pages: dict[Key, Page] = {}
+        self.pages: dict[AccountKey, Page] = {}
         # What is held, by id: the tenant, the accounts, the need, and when its lease ends.
-        self.open: dict[str, tuple[str, Sequence[Key], Need, int]] = {}
+        self.open: dict[str, tuple[str, Sequence[AccountKey], Need, int]] = {}
         self.leases: list[tuple[int, str]] = []
         # Those whose process lives, and some that have ended.
         self.alive: list[str] = []
-        self.gone: list[tuple[str, str, Sequence[Key]]] = [("t0", "never", ())]
+        self.gone: list[tuple[str, str, Sequence[AccountKey]]] = [("t0", "never", ())]
         self.count: Counter[str] = Counter()
         self.charged: list[tuple[str, tuple[Scope, ...]]] = []
-        acts: Sequence[tuple[Callable[[], Sequence[Key]], int]] = (
+        acts: Sequence[tuple[Callable[[], Sequence[AccountKey]], int]] = (
             (self.reserve, 44),
             (self.settle_below, 13),
             (self.settle_exactly, 5),
@@ -100,22 +100,27 @@ class Crowd:
         self.now += 3600 * SECOND
         self.check(self.expire())
 
-    def check(self, keys: Sequence[Key]) -> None:
+    def check(self, keys: Sequence[AccountKey]) -> None:
         """
         Compare the accounts *keys* with their pages, and hold them to the law.
         """
         accounts = self.ledger._accounts
         for key in keys:
             account, page = accounts[key], self.pages[key]
-            spent, held, overrun = list(account.spent), list(account.held), list(account.overrun)
-            assert (page.spent, page.held, page.overrun, page.holds) == (spent, held, overrun, account.holds)
+            spent, reserved, overrun = list(account.spent), list(account.reserved), list(account.overrun)
+            assert (page.spent, page.reserved, page.overrun, page.reservations) == (
+                spent,
+                reserved,
+                overrun,
+                account.reservations,
+            )
             assert page.assumed == list(account.assumed)
             for part, cap in enumerate(page.caps):
-                assert cap is None or spent[part] + held[part] <= cap + overrun[part]
+                assert cap is None or spent[part] + reserved[part] <= cap + overrun[part]
 
     # ---- what happens ---------------------------------------------------------------------------------------------
 
-    def reserve(self, settlement: Settlement | None = None) -> Sequence[Key]:
+    def reserve(self, settlement: Settlement | None = None) -> Sequence[AccountKey]:
         scopes, need = self.any_of(self.scopes), self.any_of(self.needs)
         self.count["asked"] += 1
         id_ = f"h{self.count['asked']}"
@@ -134,43 +139,43 @@ class Crowd:
         self.alive.append(id_)
         for key, scope in zip(keys, scopes, strict=True):
             page = self.page(key, scope)
-            page.holds += 1
+            page.reservations += 1
             for part, amount in enumerate(need.amount):
-                page.held[part] += amount
+                page.reserved[part] += amount
 
         return keys
 
-    def settle_below(self) -> Sequence[Key]:
+    def settle_below(self) -> Sequence[AccountKey]:
         share = self.draw()
 
         return self.settle(lambda need: Amount._make(int(share * part) for part in need.amount))
 
-    def settle_exactly(self) -> Sequence[Key]:
+    def settle_exactly(self) -> Sequence[AccountKey]:
         return self.settle(lambda need: need.amount)
 
-    def settle_beyond(self) -> Sequence[Key]:
+    def settle_beyond(self) -> Sequence[AccountKey]:
         more = self.any_of(self.needs).amount
 
         return self.settle(lambda need: Amount._make(map(int.__add__, need.amount, more)))
 
-    def cancel(self) -> Sequence[Key]:
+    def cancel(self) -> Sequence[AccountKey]:
         return self.settle(lambda _: NOTHING)
 
-    def time_out(self) -> Sequence[Key]:
+    def time_out(self) -> Sequence[AccountKey]:
         return self.settle(lambda need: need.amount, assumed=True)
 
-    def crash(self) -> Sequence[Key]:
+    def crash(self) -> Sequence[AccountKey]:
         self.pick()
 
         return ()
 
-    def settle_again(self) -> Sequence[Key]:
+    def settle_again(self) -> Sequence[AccountKey]:
         tenant, id_, keys = self.any_of(self.gone)
         self.ledger.exchange(self.now, Settlement(tenant, id_, Amount(999, 999, 999, 9, 9)), None)
 
         return [key for key in keys if key in self.ledger._accounts]
 
-    def settle_and_reserve(self) -> Sequence[Key]:
+    def settle_and_reserve(self) -> Sequence[AccountKey]:
         picked = self.pick()
         if picked is None:
             return self.reserve()
@@ -179,7 +184,7 @@ class Crowd:
 
         return [*touched, *self.reserve(settlement)]
 
-    def charge(self) -> Sequence[Key]:
+    def charge(self) -> Sequence[AccountKey]:
         scopes, spent = self.any_of(self.scopes), self.any_of(self.needs).amount
         self.count["charged"] += 1
         self.charged.append((f"c{self.count['charged']}", scopes))
@@ -188,14 +193,14 @@ class Crowd:
         for key, scope in zip(keys, scopes, strict=True):
             page = self.page(key, scope)
             for part, cap in enumerate(scope.caps):
-                before = page.spent[part] + page.held[part]
+                before = page.spent[part] + page.reserved[part]
                 page.spent[part] += spent[part]
                 if cap is not None and before + spent[part] > cap:
                     page.overrun[part] += before + spent[part] - max(cap, before)
 
         return keys
 
-    def charge_again(self) -> Sequence[Key]:
+    def charge_again(self) -> Sequence[AccountKey]:
         if not self.charged:
             return ()
         id_, scopes = self.charged[-1]
@@ -203,13 +208,13 @@ class Crowd:
 
         return self.known(scopes)
 
-    def pass_time(self) -> Sequence[Key]:
+    def pass_time(self) -> Sequence[AccountKey]:
         self.now += int(self.draw() * 2 * SECOND)
 
         return self.expire()
 
-    def expire(self) -> Sequence[Key]:
-        touched: list[Key] = []
+    def expire(self) -> Sequence[AccountKey]:
+        touched: list[AccountKey] = []
         count = 0
         while self.leases and self.leases[0][0] <= self.now:
             _, id_ = heapq.heappop(self.leases)
@@ -221,22 +226,22 @@ class Crowd:
 
         return touched
 
-    def verdict(self, need: Need, keys: Sequence[Key], scopes: Sequence[Scope]) -> str:
+    def verdict(self, need: Need, keys: Sequence[AccountKey], scopes: Sequence[Scope]) -> str:
         """
         Say what the rule makes of *need*: nothing is refused that fits, nor for good what may fit once others have settled.
         """
         fits = True
         for key, scope in zip(keys, scopes, strict=True):
             page = self.pages.get(key, BLANK)
-            for asked, cap, spent, held in zip(need, scope.caps, page.spent, page.held, strict=True):
+            for asked, cap, spent, reserved in zip(need, scope.caps, page.spent, page.reserved, strict=True):
                 if cap is not None and (asked is None or (asked and asked > cap - spent)):
                     return "denied"
-                if cap is not None and asked and asked > cap - spent - held:
+                if cap is not None and asked and asked > cap - spent - reserved:
                     fits = False
 
         return "granted" if fits else "contended"
 
-    def page(self, key: Key, scope: Scope) -> Page:
+    def page(self, key: AccountKey, scope: Scope) -> Page:
         page = self.pages.get(key)
         if page is None:
             page = self.pages[key] = Page(scope.caps)
@@ -245,7 +250,7 @@ class Crowd:
 
     # ---- how it happens -------------------------------------------------------------------------------------------
 
-    def settle(self, cost: Callable[[Need], Amount], *, assumed: bool = False) -> Sequence[Key]:
+    def settle(self, cost: Callable[[Need], Amount], *, assumed: bool = False) -> Sequence[AccountKey]:
         id_ = self.pick()
         if id_ is None:
             return ()
@@ -255,7 +260,7 @@ class Crowd:
 
         return self.end(id_, spent, assumed=assumed)
 
-    def end(self, id_: str, spent: Amount, *, assumed: bool, how: str = "settled") -> Sequence[Key]:
+    def end(self, id_: str, spent: Amount, *, assumed: bool, how: str = "settled") -> Sequence[AccountKey]:
         """
         Write the end of a reservation into its pages; it has one.
         """
@@ -264,10 +269,10 @@ class Crowd:
         self.gone[self.count["asked"] % 50 :] = [(tenant, id_, keys)]
         for key in keys:
             page = self.pages[key]
-            page.holds -= 1
+            page.reservations -= 1
             for part in PARTS:
                 bound = need[part]
-                page.held[part] -= bound or 0
+                page.reserved[part] -= bound or 0
                 page.spent[part] += spent[part]
                 page.assumed[part] += spent[part] if assumed else 0
                 if bound is not None:
@@ -311,10 +316,10 @@ class Crowd:
 
         return Need(dice(1_500), None if dice(20) == 0 else dice(3_000), dice(200), dice(3), dice(3))
 
-    def known(self, scopes: Sequence[Scope]) -> list[Key]:
+    def known(self, scopes: Sequence[Scope]) -> list[AccountKey]:
         return [key for key in self.keys(scopes) if key in self.ledger._accounts]
 
-    def keys(self, scopes: Sequence[Scope]) -> list[Key]:
+    def keys(self, scopes: Sequence[Scope]) -> list[AccountKey]:
         return [
             (tenant, kind, name, window_us, 0 if window_us is None else self.now // window_us)
             for tenant, kind, name, window_us, *_ in scopes
@@ -331,9 +336,9 @@ def test_nothing_is_overspent_and_nothing_leaks(seed: int) -> None:
     count, ledger = crowd.count, crowd.ledger
 
     assert count["granted"] == count["settled"] + count["expired"]
-    assert 0 == ledger.holds
-    assert {(0,) * len(PARTS)} == {tuple(account.held) for account in ledger._accounts.values()}
-    assert {0} == {account.holds for account in ledger._accounts.values()}
+    assert 0 == ledger.reservations
+    assert {(0,) * len(PARTS)} == {tuple(account.reserved) for account in ledger._accounts.values()}
+    assert {0} == {account.reservations for account in ledger._accounts.values()}
 
     # Else it has shown nothing: each of these happens often.
     rare = {what: count[what] for what in ("granted", "denied", "contended", "settled", "expired") if count[what] < STEPS / 100}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 
 from meshwalk.budgets import Answer, Balance, Ledger, Need, Scope, Settlement, SpendPath
-from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US, KEPT_ID_US, KEPT_IDLE_US, effective, key_of
+from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US, KEPT_ID_US, KEPT_IDLE_US, account_key, effective_caps
 from meshwalk.model import Amount, Caps
-from tests.budgets.vault_contract import hold_of, session, spent
+from tests.budgets.vault_contract import reservation_of, session, spent
 from tests.budgets.vault_machine import BEGINNING_US as NOW
 from tests.budgets.vault_machine import HOUR, SECOND
 
@@ -29,31 +29,31 @@ class TestWindows:
         """
         A window begins at whole multiples of its length since the Unix epoch, with nothing used.
         """
-        ledger.exchange(NOW, None, hold_of("h", WINDOWED, cost=10, lease_us=2 * HOUR))
+        ledger.exchange(NOW, None, reservation_of("h", WINDOWED, cost=10, lease_us=2 * HOUR))
         next_window = (NOW // HOUR + 1) * HOUR
 
-        assert NOW // HOUR == key_of(WINDOWED, NOW)[4]
-        assert (Balance(WINDOWED.caps, Amount(), spent(10), 1),) == ledger.look(next_window - 1, [WINDOWED])
-        assert (Balance(WINDOWED.caps, Amount(), Amount(), HOUR),) == ledger.look(next_window, [WINDOWED])
+        assert NOW // HOUR == account_key(WINDOWED, NOW)[4]
+        assert (Balance(WINDOWED.caps, Amount(), spent(10), 1),) == ledger.balances(next_window - 1, [WINDOWED])
+        assert (Balance(WINDOWED.caps, Amount(), Amount(), HOUR),) == ledger.balances(next_window, [WINDOWED])
 
     def test_settled_where_it_was_held(self, ledger: Ledger) -> None:
         """
         What a call of the last window cost is no part of this one.
         """
-        ledger.exchange(NOW, None, hold_of("h", WINDOWED, cost=10, lease_us=2 * HOUR))
+        ledger.exchange(NOW, None, reservation_of("h", WINDOWED, cost=10, lease_us=2 * HOUR))
         ledger.exchange(NOW + HOUR, Settlement("ada", "h", spent(7)), None)
-        (statement,) = ledger.statements(NOW + HOUR, "ada")
+        (report,) = ledger.reports(NOW + HOUR, "ada")
 
-        assert (NOW // HOUR + 1) * HOUR == statement.window_ends_unix_us
-        assert (spent(7), 0) == (statement.spent, statement.holds)
+        assert (NOW // HOUR + 1) * HOUR == report.window_ends_unix_us
+        assert (spent(7), 0) == (report.spent, report.reservations)
 
     def test_graphs_with_other_windows_count_apart(self, ledger: Ledger) -> None:
         """
         One session counted by the hour and for ever is two accounts.
         """
-        ledger.exchange(NOW, None, hold_of("h", WINDOWED, cost=10))
+        ledger.exchange(NOW, None, reservation_of("h", WINDOWED, cost=10))
 
-        assert Amount() == ledger.look(NOW, [WINDOWED._replace(window_us=None)])[0].held
+        assert Amount() == ledger.balances(NOW, [WINDOWED._replace(window_us=None)])[0].reserved
 
 
 class TestLeases:
@@ -62,7 +62,7 @@ class TestLeases:
         Each hold ends with its own lease, and those that were settled before do not end again.
         """
         for number in range(4):
-            ledger.exchange(NOW, None, hold_of(f"h{number}", session(), cost=1, lease_us=SECOND * (number + 1)))
+            ledger.exchange(NOW, None, reservation_of(f"h{number}", session(), cost=1, lease_us=SECOND * (number + 1)))
         ledger.exchange(NOW, Settlement("ada", "h0", spent(1)), None)
 
         assert (0, 1, 2) == (
@@ -70,34 +70,34 @@ class TestLeases:
             ledger.expire(NOW + 2 * SECOND),
             ledger.expire(NOW + 9 * SECOND),
         )
-        assert 0 == ledger.holds
+        assert 0 == ledger.reservations
 
     def test_id_that_is_held_anew_has_a_new_lease(self, ledger: Ledger) -> None:
         """
         The lease of a hold that was settled does not end its successor of the same id.
         """
-        ledger.exchange(NOW, None, hold_of("h", session(), cost=1, lease_us=SECOND))
-        ledger.exchange(NOW, Settlement("ada", "h", spent(1)), hold_of("h", session(), cost=1, lease_us=HOUR))
+        ledger.exchange(NOW, None, reservation_of("h", session(), cost=1, lease_us=SECOND))
+        ledger.exchange(NOW, Settlement("ada", "h", spent(1)), reservation_of("h", session(), cost=1, lease_us=HOUR))
 
         assert 0 == ledger.expire(NOW + SECOND)
-        assert 1 == ledger.holds
+        assert 1 == ledger.reservations
 
     def test_unbounded_parts_are_charged_as_nothing(self, ledger: Ledger) -> None:
         """
         What was not bounded, because nothing caps it, is not known and not assumed.
         """
-        hold = hold_of("h", session(cost_nano_usd=10), cost=4, lease_us=1)
-        ledger.exchange(NOW, None, hold._replace(need=Need(4, None, None, 1)))
+        reservation = reservation_of("h", session(cost_nano_usd=10), cost=4, lease_us=1)
+        ledger.exchange(NOW, None, reservation._replace(need=Need(4, None, None, 1)))
         ledger.expire(NOW + 1)
 
-        assert Amount(4, calls=1) == ledger.look(NOW + 1, [session()])[0].spent
+        assert Amount(4, calls=1) == ledger.balances(NOW + 1, [session()])[0].spent
 
     def test_leases_of_what_was_settled_are_forgotten(self, ledger: Ledger) -> None:
         """
         Many short calls with long leases do not pile up.
         """
         for number in range(5_000):
-            ledger.exchange(NOW, None, hold_of(f"h{number}", session(), cost=1, lease_us=HOUR))
+            ledger.exchange(NOW, None, reservation_of(f"h{number}", session(), cost=1, lease_us=HOUR))
             if number:
                 ledger.exchange(NOW, Settlement("ada", f"h{number}", Amount()), None)
 
@@ -110,10 +110,10 @@ class TestIds:
         """
         Nobody settles what another tenant holds.
         """
-        ledger.exchange(NOW, None, hold_of("h", session(), cost=1))
+        ledger.exchange(NOW, None, reservation_of("h", session(), cost=1))
         ledger.exchange(NOW, Settlement("bob", "h", spent(1)), None)
 
-        assert 1 == ledger.holds
+        assert 1 == ledger.reservations
 
     def test_are_known_for_a_day(self, ledger: Ledger) -> None:
         """
@@ -122,7 +122,7 @@ class TestIds:
         for at in (NOW, NOW + KEPT_ID_US - 1, NOW + KEPT_ID_US):
             ledger.charge(at, "c", [session()], spent(5), SpendPath())
 
-        assert spent(10) == ledger.look(NOW + KEPT_ID_US, [session()])[0].spent
+        assert spent(10) == ledger.balances(NOW + KEPT_ID_US, [session()])[0].spent
 
     def test_charge_of_nothing_is_passed_over(self, ledger: Ledger) -> None:
         """
@@ -136,8 +136,8 @@ class TestIds:
         """
         A walk in no scope leaves nothing that could expire.
         """
-        assert Answer(None, ()) == ledger.exchange(NOW, None, hold_of("h", cost=5))
-        assert 0 == ledger.holds
+        assert Answer(None, ()) == ledger.exchange(NOW, None, reservation_of("h", cost=5))
+        assert 0 == ledger.reservations
 
 
 class TestKeeping:
@@ -153,12 +153,12 @@ class TestKeeping:
         An operator can look at a window for an hour after its end; then it makes room.
         """
         ledger.charge(NOW, "c", [WINDOWED], spent(1), SpendPath())
-        end = key_of(WINDOWED, NOW)[4] * HOUR + HOUR
+        end = account_key(WINDOWED, NOW)[4] * HOUR + HOUR
         self.fill(ledger, end + KEPT_AFTER_WINDOW_US - 1)
-        kept = len(list(ledger.statements(NOW, "ada")))
+        kept = len(list(ledger.reports(NOW, "ada")))
         self.fill(ledger, end + KEPT_AFTER_WINDOW_US)
 
-        assert (1, 0) == (kept, len(list(ledger.statements(NOW, "ada"))))
+        assert (1, 0) == (kept, len(list(ledger.reports(NOW, "ada"))))
 
     def test_what_counts_for_ever_is_kept_while_it_is_used(self, ledger: Ledger) -> None:
         """
@@ -168,17 +168,17 @@ class TestKeeping:
             ledger.charge(at, f"{name} {at}", [session(name)], spent(1), SpendPath())
         self.fill(ledger, NOW + KEPT_IDLE_US)
 
-        assert ["used"] == [statement.name for statement in ledger.statements(NOW, "ada")]
+        assert ["used"] == [report.name for report in ledger.reports(NOW, "ada")]
 
     def test_what_is_held_is_kept(self, ledger: Ledger) -> None:
         """
         However long a call takes, it finds its account when it is settled.
         """
-        ledger.exchange(NOW, None, hold_of("h", WINDOWED, cost=5, lease_us=100 * HOUR))
+        ledger.exchange(NOW, None, reservation_of("h", WINDOWED, cost=5, lease_us=100 * HOUR))
         self.fill(ledger, NOW + 50 * HOUR)
         ledger.exchange(NOW + 50 * HOUR, Settlement("ada", "h", spent(5)), None)
 
-        assert [spent(5)] == [statement.spent for statement in ledger.statements(NOW, "ada")]
+        assert [spent(5)] == [report.spent for report in ledger.reports(NOW, "ada")]
 
 
 class TestCaps:
@@ -186,15 +186,15 @@ class TestCaps:
         """
         Part by part, what an operator set holds, be it more or less.
         """
-        assert Caps(5, None, 7, 3) == effective(Caps(9, None, 7, None), Caps(5, None, None, 3))
+        assert Caps(5, None, 7, 3) == effective_caps(Caps(9, None, 7, None), Caps(5, None, None, 3))
 
     def test_hold_for_what_was_granted_later(self, ledger: Ledger) -> None:
         """
         A lowered cap takes nothing back, and grants no more.
         """
-        ledger.exchange(NOW, None, hold_of("h", session(cost_nano_usd=10), cost=8))
+        ledger.exchange(NOW, None, reservation_of("h", session(cost_nano_usd=10), cost=8))
         ledger.set_caps("ada", "session", "s-1", Caps(cost_nano_usd=5))
-        answer = ledger.exchange(NOW, None, hold_of("i", session(cost_nano_usd=10), cost=1))
+        answer = ledger.exchange(NOW, None, reservation_of("i", session(cost_nano_usd=10), cost=1))
 
         assert answer.refusal is not None
-        assert (Balance(Caps(cost_nano_usd=5), Amount(), spent(8)),) == answer.standings
+        assert (Balance(Caps(cost_nano_usd=5), Amount(), spent(8)),) == answer.balances

@@ -17,8 +17,8 @@ PRICED = "declare usd_per_mtok, and max_tokens or context_tokens"
 SESSION = Scope("ada", "session", "s-17")
 
 
-def message(need: Need, scope: Scope | str, standing: Balance) -> str:
-    refusal = refusal_of(need, [scope], [standing])
+def message(need: Need, scope: Scope | str, balance: Balance) -> str:
+    refusal = refusal_of(need, [scope], [balance])
     assert refusal is not None
 
     return refusal.message
@@ -98,17 +98,17 @@ class TestDenied:
         """
         The time of the next window is rounded up, so that nobody comes too early.
         """
-        standing = Balance(Caps(calls=0), Amount(), Amount(), left_us)
+        balance = Balance(Caps(calls=0), Amount(), Amount(), left_us)
 
-        assert message(Need(calls=1), SESSION, standing).endswith(f"; a new window begins in {end}")
+        assert message(Need(calls=1), SESSION, balance).endswith(f"; a new window begins in {end}")
 
     def test_nothing_is_left_after_an_overrun(self) -> None:
         """
         Below nothing there is no figure that helps.
         """
-        standing = Balance(Caps(calls=2), Amount(calls=3), Amount())
+        balance = Balance(Caps(calls=2), Amount(calls=3), Amount())
 
-        assert "makes 1 model call and 0 of 2 are left" == message(Need(calls=1), REQUEST, standing)
+        assert "makes 1 model call and 0 of 2 are left" == message(Need(calls=1), REQUEST, balance)
 
 
 class TestContended:
@@ -116,13 +116,13 @@ class TestContended:
         """
         What may fit soon says so, without pointing at a window that need not end first.
         """
-        standing = Balance(Caps(cost_nano_usd=10**9), Amount(), Amount(cost_nano_usd=8 * 10**8), 5 * MINUTE)
+        balance = Balance(Caps(cost_nano_usd=10**9), Amount(), Amount(cost_nano_usd=8 * 10**8), 5 * MINUTE)
         expected = (
             "may cost up to 0.3 USD and 0.2 of 1 are left of session 's-17' while 0.8 are reserved for calls under way; "
             "try again when they are settled"
         )
 
-        assert expected == message(Need(cost_nano_usd=3 * 10**8), SESSION, standing)
+        assert expected == message(Need(cost_nano_usd=3 * 10**8), SESSION, balance)
 
 
 class TestUnbounded:
@@ -152,7 +152,7 @@ class TestUnbounded:
         """
         What is not bounded under a cap is refused with the keys that bound it.
         """
-        standing = Balance(caps, Amount(), Amount())
+        balance = Balance(caps, Amount(), Amount())
 
-        assert expected.format(of="") == message(need, REQUEST, standing)
-        assert expected.format(of=" of its session") == message(need, SESSION, standing)
+        assert expected.format(of="") == message(need, REQUEST, balance)
+        assert expected.format(of=" of its session") == message(need, SESSION, balance)

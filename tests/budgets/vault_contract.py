@@ -38,7 +38,7 @@ def session(name: str = "s-1", tenant: str = "ada", **caps: int) -> Scope:
     return Scope(tenant, "session", name, None, Caps(**caps))
 
 
-def hold_of(id_: str, *scopes: Scope, cost: int, lease_us: int = 60 * SECOND) -> Reservation:
+def reservation_of(id_: str, *scopes: Scope, cost: int, lease_us: int = 60 * SECOND) -> Reservation:
     """
     Ask to hold *cost* in *scopes*.
     """
@@ -52,11 +52,11 @@ def spent(cost: int) -> Amount:
     return Amount(cost_nano_usd=cost)
 
 
-async def standing(vault: Vault, scope: Scope) -> Balance:
+async def balance_of(vault: Vault, scope: Scope) -> Balance:
     """
     Look at one scope.
     """
-    (one,) = await vault.look([scope])
+    (one,) = await vault.balances([scope])
 
     return one
 
@@ -84,8 +84,8 @@ class VaultContract:
         A hold is seen by all who share the books, at once.
         """
         scope = session(cost_nano_usd=10)
-        granted = await vault.exchange(None, hold_of("h", scope, cost=6))
-        answer = await other.exchange(None, hold_of("i", scope, cost=6))
+        granted = await vault.exchange(None, reservation_of("h", scope, cost=6))
+        answer = await other.exchange(None, reservation_of("i", scope, cost=6))
 
         assert Answer(None, (Balance(scope.caps, Amount(), spent(6)),)) == granted
         assert answer.refusal is not None
@@ -96,8 +96,8 @@ class VaultContract:
         What was settled below its worst case is free again, in the same call.
         """
         scope = session(cost_nano_usd=10)
-        await vault.exchange(None, hold_of("h", scope, cost=10))
-        answer = await other.exchange(Settlement("ada", "h", spent(3)), hold_of("i", scope, cost=7))
+        await vault.exchange(None, reservation_of("h", scope, cost=10))
+        answer = await other.exchange(Settlement("ada", "h", spent(3)), reservation_of("i", scope, cost=7))
 
         assert Answer(None, (Balance(scope.caps, spent(3), spent(7)),)) == answer
 
@@ -106,47 +106,47 @@ class VaultContract:
         All scopes grant, or none holds anything.
         """
         wide, narrow = session("wide", cost_nano_usd=100), Scope("ada", "workflow", "narrow", None, Caps(cost_nano_usd=1))
-        answer = await vault.exchange(None, hold_of("h", wide, narrow, cost=5))
+        answer = await vault.exchange(None, reservation_of("h", wide, narrow, cost=5))
 
         assert answer.refusal is not None
         assert (1, "workflow", False) == answer.refusal[:3]
-        assert Amount() == (await standing(vault, wide)).held
+        assert Amount() == (await balance_of(vault, wide)).reserved
 
     async def test_settlement_counts_though_the_hold_is_refused(self, vault: Vault) -> None:
         """
         Settling and holding are one call and two questions: a refusal does not undo the settlement.
         """
         scope = session(cost_nano_usd=10)
-        await vault.exchange(None, hold_of("h", scope, cost=10))
-        answer = await vault.exchange(Settlement("ada", "h", spent(9)), hold_of("i", scope, cost=2))
+        await vault.exchange(None, reservation_of("h", scope, cost=10))
+        answer = await vault.exchange(Settlement("ada", "h", spent(9)), reservation_of("i", scope, cost=2))
 
         assert answer.refusal is not None
         assert not answer.refusal.contended
-        assert (Balance(scope.caps, spent(9), Amount()),) == answer.standings
+        assert (Balance(scope.caps, spent(9), Amount()),) == answer.balances
 
     async def test_lease_that_ends_is_charged_at_its_worst(self, vault: Vault, other: Vault, clock: Clock) -> None:
         """
         Whoever asks next finds a hold charged whose owner never came back; its late settlement changes nothing.
         """
         scope = session(cost_nano_usd=10)
-        await vault.exchange(None, hold_of("h", scope, cost=8, lease_us=5))
+        await vault.exchange(None, reservation_of("h", scope, cost=8, lease_us=5))
         clock.now += 5
 
-        assert Balance(scope.caps, spent(8), Amount()) == await standing(other, scope)
+        assert Balance(scope.caps, spent(8), Amount()) == await balance_of(other, scope)
 
         await vault.exchange(Settlement("ada", "h", spent(1)), None)
-        (statement,) = await other.statements("ada")
+        (report,) = await other.reports("ada")
 
-        assert (spent(8), spent(8), 0) == (statement.spent, statement.assumed, statement.holds)
+        assert (spent(8), spent(8), 0) == (report.spent, report.assumed, report.reservations)
 
     async def test_hold_that_was_asked_twice_is_held_once(self, vault: Vault, other: Vault) -> None:
         """
         A hold whose answer was lost can be asked for again, at any door.
         """
         scope = session(cost_nano_usd=10)
-        first = await vault.exchange(None, hold_of("h", scope, cost=8))
+        first = await vault.exchange(None, reservation_of("h", scope, cost=8))
 
-        assert first == await other.exchange(None, hold_of("h", scope, cost=8))
+        assert first == await other.exchange(None, reservation_of("h", scope, cost=8))
 
     async def test_charge_counts_once(self, vault: Vault, other: Vault) -> None:
         """
@@ -155,56 +155,56 @@ class VaultContract:
         scope = session(cost_nano_usd=10)
         for door in (vault, other, vault):
             await door.charge("c", [scope], spent(12), SpendPath("g", "a"))
-        (statement,) = await vault.statements("ada")
+        (report,) = await vault.reports("ada")
 
-        assert (spent(12), spent(2), Amount()) == (statement.spent, statement.overrun, statement.assumed)
+        assert (spent(12), spent(2), Amount()) == (report.spent, report.overrun, report.assumed)
 
     async def test_charge_of_what_is_held_settles_it(self, vault: Vault, other: Vault) -> None:
         """
         A hold whose answer was lost is settled by the charge, and not counted beside it.
         """
         scope = session(cost_nano_usd=10)
-        await vault.exchange(None, hold_of("h", scope, cost=8))
+        await vault.exchange(None, reservation_of("h", scope, cost=8))
         await other.charge("h", [scope], spent(5), SpendPath("g", "a"))
 
-        assert Balance(scope.caps, spent(5), Amount()) == await standing(vault, scope)
+        assert Balance(scope.caps, spent(5), Amount()) == await balance_of(vault, scope)
 
     async def test_charge_of_what_has_expired_is_passed_over(self, vault: Vault, clock: Clock) -> None:
         """
         What was charged at its worst when its lease ended is not charged again.
         """
         scope = session(cost_nano_usd=10)
-        await vault.exchange(None, hold_of("h", scope, cost=8, lease_us=5))
+        await vault.exchange(None, reservation_of("h", scope, cost=8, lease_us=5))
         clock.now += HOUR
         await vault.charge("h", [scope], spent(5), SpendPath("g", "a"))
 
-        assert Balance(scope.caps, spent(8), Amount()) == await standing(vault, scope)
+        assert Balance(scope.caps, spent(8), Amount()) == await balance_of(vault, scope)
 
     async def test_operator_sees_where_it_was_spent(self, vault: Vault) -> None:
         """
         A statement lists each place with its sum, the dearest first, in figures far past a float's.
         """
         scope = session(cost_nano_usd=9_000_000_000_000_000)
-        place = SpendPath("g", "a → b")
+        spend_path = SpendPath("g", "a → b")
         for number in range(2):
-            await vault.exchange(None, hold_of(f"h{number}", scope, cost=4_000_000_000_000_001))
+            await vault.exchange(None, reservation_of(f"h{number}", scope, cost=4_000_000_000_000_001))
             await vault.exchange(Settlement("ada", f"h{number}", spent(4_000_000_000_000_001)), None)
         await vault.charge("c", [scope], Amount(1, calls=1), SpendPath("g", "a"))
-        (statement,) = await vault.statements("ada", "session", "s-1")
+        (report,) = await vault.reports("ada", "session", "s-1")
 
         assert [
-            (place, spent(8_000_000_000_000_002)),
+            (spend_path, spent(8_000_000_000_000_002)),
             (SpendPath("g", "a"), Amount(1, calls=1)),
-        ] == list(statement.lines)
+        ] == list(report.lines)
 
     async def test_tenants_do_not_see_each_other(self, vault: Vault) -> None:
         """
         Scopes of the same name under two tenants are two accounts.
         """
-        await vault.exchange(None, hold_of("h", session(tenant="ada"), cost=5))
+        await vault.exchange(None, reservation_of("h", session(tenant="ada"), cost=5))
 
-        assert [] == await vault.statements("bob")
-        assert Amount() == (await standing(vault, session(tenant="bob"))).held
+        assert [] == await vault.reports("bob")
+        assert Amount() == (await balance_of(vault, session(tenant="bob"))).reserved
 
     async def test_statements_come_in_order(self, vault: Vault) -> None:
         """
@@ -213,11 +213,11 @@ class VaultContract:
         for name in ("b", "a"):
             for window_us in (HOUR, None):
                 scope = Scope("ada", "session", name, window_us)
-                await vault.exchange(None, hold_of(f"{name} {window_us}", scope, cost=1))
-        await vault.exchange(None, hold_of("t", Scope("ada", "tenant", "", None), cost=1))
+                await vault.exchange(None, reservation_of(f"{name} {window_us}", scope, cost=1))
+        await vault.exchange(None, reservation_of("t", Scope("ada", "tenant", "", None), cost=1))
 
-        def names(statements: Sequence[AccountReport]) -> list[tuple[str, str, int | None]]:
-            return [(one.kind, one.name, one.window_us) for one in statements]
+        def names(reports: Sequence[AccountReport]) -> list[tuple[str, str, int | None]]:
+            return [(one.kind, one.name, one.window_us) for one in reports]
 
         assert [
             ("session", "a", None),
@@ -225,8 +225,8 @@ class VaultContract:
             ("session", "b", None),
             ("session", "b", HOUR),
             ("tenant", "", None),
-        ] == names(await vault.statements("ada"))
-        assert [("session", "b", None), ("session", "b", HOUR)] == names(await vault.statements("ada", "session", "b"))
+        ] == names(await vault.reports("ada"))
+        assert [("session", "b", None), ("session", "b", HOUR)] == names(await vault.reports("ada", "session", "b"))
 
     async def test_operators_caps_replace_the_graphs_part_by_part(self, vault: Vault, other: Vault) -> None:
         """
@@ -235,11 +235,11 @@ class VaultContract:
         scope = session(cost_nano_usd=10, calls=5)
         await vault.set_caps("ada", "session", "s-1", Caps(cost_nano_usd=20))
 
-        assert Caps(cost_nano_usd=20, calls=5) == (await standing(other, scope)).caps
+        assert Caps(cost_nano_usd=20, calls=5) == (await balance_of(other, scope)).caps
 
         await other.set_caps("ada", "session", "s-1", Caps())
 
-        assert scope.caps == (await standing(vault, scope)).caps
+        assert scope.caps == (await balance_of(vault, scope)).caps
 
     async def test_many_at_once_never_overspend(self, doors: Sequence[Vault]) -> None:
         """
@@ -249,7 +249,7 @@ class VaultContract:
         granted: list[str] = []
 
         async def ask(number: int) -> None:
-            answer = await doors[number % len(doors)].exchange(None, hold_of(f"h{number}", scope, cost=3))
+            answer = await doors[number % len(doors)].exchange(None, reservation_of(f"h{number}", scope, cost=3))
             if answer.refusal is None:
                 granted.append(f"h{number}")
 
@@ -258,15 +258,15 @@ class VaultContract:
                 group.start_soon(ask, number)
 
         assert 3 == len(granted)
-        assert spent(9) == (await standing(doors[0], scope)).held
+        assert spent(9) == (await balance_of(doors[0], scope)).reserved
 
     async def test_hold_that_draws_on_nothing_is_granted(self, vault: Vault) -> None:
         """
         A walk without scopes is nobody's business.
         """
-        assert Answer(None, ()) == await vault.exchange(None, hold_of("h", cost=5))
+        assert Answer(None, ()) == await vault.exchange(None, reservation_of("h", cost=5))
         assert Answer(None, ()) == await vault.exchange(None, None)
-        assert () == await vault.look([])
+        assert () == await vault.balances([])
 
     async def test_key_is_claimed_once(self, vault: Vault, other: Vault) -> None:
         """

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from meshwalk.budgets import AccountReport, Ledger, Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US
 from meshwalk.budgets.vaults import Claim, Vault
-from meshwalk.budgets.vaults.memory import in_order
+from meshwalk.budgets.vaults.memory import sort_reports
 from meshwalk.model import Amount, Caps, ScopeKind
 
 
@@ -76,7 +76,7 @@ def scopes(draw: st.DrawFn, tenant: str) -> tuple[Scope, ...]:
 
 
 @st.composite
-def holds(draw: st.DrawFn) -> Reservation:
+def reservations(draw: st.DrawFn) -> Reservation:
     tenant = draw(st.sampled_from(TENANTS))
     lease_us = draw(st.sampled_from([1, SECOND, 15 * SECOND, 2 * HOUR]))
 
@@ -157,13 +157,13 @@ class VaultMachine(RuleBasedStateMachine):
     def window_ends(self) -> None:
         self.clock.now = (self.clock.now // (10 * SECOND) + 1) * 10 * SECOND
 
-    @rule(data=st.data(), hold=holds(), settlement=st.one_of(st.none(), settlements()))
-    def hold(self, data: st.DataObject, hold: Reservation, settlement: Settlement | None) -> None:
-        key = hold.scopes[0].tenant, hold.id
+    @rule(data=st.data(), reservation=reservations(), settlement=st.one_of(st.none(), settlements()))
+    def reserve(self, data: st.DataObject, reservation: Reservation, settlement: Settlement | None) -> None:
+        key = reservation.scopes[0].tenant, reservation.id
         if settlement is None or (settlement.tenant, settlement.id) != key:
             # One id is one question: while it is held, it is asked again as it was asked.
-            hold = self._asked[key] if key in self.ledger._holds else hold
-        self._exchange(data, settlement, hold)
+            reservation = self._asked[key] if key in self.ledger._open else reservation
+        self._exchange(data, settlement, reservation)
 
     @precondition(lambda self: self._asked)
     @rule(data=st.data())
@@ -174,33 +174,33 @@ class VaultMachine(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, settlement: Settlement) -> None:
         self._exchange(data, settlement, None)
 
-    @precondition(lambda self: self.ledger.holds)
+    @precondition(lambda self: self.ledger.reservations)
     @rule(data=st.data(), spent=amounts(15), assumed=st.booleans())
     def settle_what_is_held(self, data: st.DataObject, spent: Amount, *, assumed: bool) -> None:
-        tenant, id_ = data.draw(st.sampled_from(sorted(self.ledger._holds)))
+        tenant, id_ = data.draw(st.sampled_from(sorted(self.ledger._open)))
         self._exchange(data, Settlement(tenant, id_, spent, assumed), None)
 
-    @rule(data=st.data(), hold=holds(), spent=amounts(20), assumed=st.booleans())
-    def charge(self, data: st.DataObject, hold: Reservation, spent: Amount, *, assumed: bool) -> None:
-        key = hold.scopes[0].tenant, hold.id
+    @rule(data=st.data(), reservation=reservations(), spent=amounts(20), assumed=st.booleans())
+    def charge(self, data: st.DataObject, reservation: Reservation, spent: Amount, *, assumed: bool) -> None:
+        key = reservation.scopes[0].tenant, reservation.id
         self.ledger.expire(self.clock.now)
         if key in self._charged and key not in self.ledger._known:
             # How long past its day a vault may know an id is its own business.
             return
-        self.ledger.charge(self.clock.now, hold.id, hold.scopes, spent, hold.place, assumed=assumed)
+        self.ledger.charge(self.clock.now, reservation.id, reservation.scopes, spent, reservation.spend_path, assumed=assumed)
         self._charged.add(key)
         door = self._door(data)
 
         async def charge() -> None:
-            await door.charge(hold.id, hold.scopes, spent, hold.place, assumed=assumed)
+            await door.charge(reservation.id, reservation.scopes, spent, reservation.spend_path, assumed=assumed)
 
         self.run(charge)
 
     @rule(data=st.data(), tenant=st.sampled_from(TENANTS))
-    def look(self, data: st.DataObject, tenant: str) -> None:
+    def balances(self, data: st.DataObject, tenant: str) -> None:
         asked = data.draw(scopes(tenant))
 
-        assert self.ledger.look(self.clock.now, asked) == self.run(self._door(data).look, asked)
+        assert self.ledger.balances(self.clock.now, asked) == self.run(self._door(data).balances, asked)
 
     @rule(
         data=st.data(),
@@ -220,8 +220,8 @@ class VaultMachine(RuleBasedStateMachine):
         name=st.sampled_from([None, None, *NAMES]),
     )
     def read_statements(self, data: st.DataObject, tenant: str, kind: ScopeKind | None, name: str | None) -> None:
-        expected = in_order(self.ledger.statements(self.clock.now, tenant), kind, name)
-        actual = self.run(self._door(data).statements, tenant, kind, name)
+        expected = sort_reports(self.ledger.reports(self.clock.now, tenant), kind, name)
+        actual = self.run(self._door(data).reports, tenant, kind, name)
 
         assert self._kept(expected) == self._kept(actual)
 
@@ -253,17 +253,17 @@ class VaultMachine(RuleBasedStateMachine):
     def _door(self, data: st.DataObject) -> Vault:
         return self._doors[data.draw(st.integers(0, len(self._doors) - 1))] if len(self._doors) > 1 else self._doors[0]
 
-    def _exchange(self, data: st.DataObject, settlement: Settlement | None, hold: Reservation | None) -> None:
-        expected = self.ledger.exchange(self.clock.now, settlement, hold)
-        if hold is not None:
-            self._asked[hold.scopes[0].tenant, hold.id] = hold
+    def _exchange(self, data: st.DataObject, settlement: Settlement | None, reservation: Reservation | None) -> None:
+        expected = self.ledger.exchange(self.clock.now, settlement, reservation)
+        if reservation is not None:
+            self._asked[reservation.scopes[0].tenant, reservation.id] = reservation
 
-        assert expected == self.run(self._door(data).exchange, settlement, hold)
+        assert expected == self.run(self._door(data).exchange, settlement, reservation)
 
-    def _kept(self, statements: Sequence[AccountReport]) -> list[AccountReport]:
+    def _kept(self, reports: Sequence[AccountReport]) -> list[AccountReport]:
         """
         Leave out windows that ended so long ago that a vault may have dropped them.
         """
         since = self.clock.now - KEPT_AFTER_WINDOW_US
 
-        return [one for one in statements if one.window_ends_unix_us is None or one.window_ends_unix_us > since]
+        return [one for one in reports if one.window_ends_unix_us is None or one.window_ends_unix_us > since]

@@ -118,7 +118,7 @@ class SlowVault(MemoryVault):
     """
 
     waits = True
-    look_again_s = (0.005, 0.01)
+    poll_seconds = (0.005, 0.01)
 
     def __init__(self, clock_us: Callable[[], int] | None = None) -> None:
         super().__init__(clock_us or Clock())
@@ -128,9 +128,9 @@ class SlowVault(MemoryVault):
         self.back: anyio.Event | None = None
         self.asked = anyio.Event()
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
+    async def balances(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         await self._come("look")
-        standings = await super().look(scopes)
+        standings = await super().balances(scopes)
         await self._go(self.mode)
 
         return standings
@@ -260,7 +260,7 @@ class Bench:
         """
         Return the one account of a scope.
         """
-        (statement,) = [one for one in await self.vault.statements("default") if (one.kind, one.name) == (kind, name)]
+        (statement,) = [one for one in await self.vault.reports("default") if (one.kind, one.name) == (kind, name)]
 
         return statement
 
@@ -269,8 +269,8 @@ class Bench:
         Return what the session spent, having checked all that holds of books when no walk is under way.
         """
         spent, assumed = totals(self.records)
-        for statement in await self.vault.statements("default"):
-            assert (NOTHING, 0) == (statement.held, statement.holds)
+        for statement in await self.vault.reports("default"):
+            assert (NOTHING, 0) == (statement.reserved, statement.reservations)
             assert (spent, assumed) == (statement.spent, statement.assumed)
         for record in self.records:
             assert replay(decode(encode(record)), self.plan) is None

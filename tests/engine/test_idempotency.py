@@ -65,8 +65,8 @@ class Desk:
         """
         Return what the session spent; nothing of it is held.
         """
-        statement = (await self.vault.statements("default", "session"))[0]
-        assert Amount() == statement.held
+        statement = (await self.vault.reports("default", "session"))[0]
+        assert Amount() == statement.reserved
 
         return statement.spent
 
@@ -92,7 +92,7 @@ class TestSameKey:
         """
         desk = Desk([SURE], vault=vault())
         # Who is not called would look again by itself too late.
-        desk.vault.look_again_s = (60.0, 60.0)
+        desk.vault.poll_seconds = (60.0, 60.0)
         desk.little.gate = anyio.Event()
         walked: list[RouteResult] = []
 

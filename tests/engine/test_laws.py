@@ -88,21 +88,21 @@ def test_books_say_what_records_say(
     no more than its cap and its overruns, and the records decide the same again.
     """
     vault: MemoryVault = SlowVault(Clock()) if slow else MemoryVault(Clock())
-    vault.look_again_s = (0.002, 0.005)
+    vault.poll_seconds = (0.002, 0.005)
 
     async def main() -> tuple[list[Traversal], list[AccountReport]]:
         for kind, own in zip(KINDS, caps, strict=True):
             await vault.set_caps("default", kind, NAMES[kind], own)
         records = await walked(plan, vault, script, leaving)
 
-        return records, await vault.statements("default")
+        return records, await vault.reports("default")
 
     records, statements = anyio.run(main)
     spent, assumed = totals(records)
     if any(spent):
         assert set(plan.graph.budgets) == {statement.kind for statement in statements}
     for statement in statements:
-        assert (NOTHING, 0) == (statement.held, statement.holds)
+        assert (NOTHING, 0) == (statement.reserved, statement.reservations)
         assert (spent, assumed) == (statement.spent, statement.assumed)
         for part, cap in enumerate(statement.caps):
             assert cap is None or spent[part] <= cap + statement.overrun[part]

@@ -66,7 +66,7 @@ class TestContention:
         """
         books = vault()
         # Who is not called would look again by itself too late.
-        books.look_again_s = (60.0, 60.0)
+        books.poll_seconds = (60.0, 60.0)
         benches = [Bench(TIGHT, [SURE], vault=books) for _ in range(4)]
         gates = [anyio.Event() for _ in benches]
         ended: list[int] = []
@@ -89,7 +89,7 @@ class TestContention:
 
         assert [1, 0, 0, 0] == asked
         assert [0, 1, 2, 3] == ended
-        assert (80_000, NOTHING) == (statement.spent.cost_nano_usd, statement.held)
+        assert (80_000, NOTHING) == (statement.spent.cost_nano_usd, statement.reserved)
 
     async def test_its_wait_is_no_work_of_the_engine(self) -> None:
         """
@@ -145,7 +145,7 @@ class TestContention:
         Who is called and cannot go on, because others spent what it needs, lets the next know.
         """
         vault = MemoryVault()
-        vault.look_again_s = (60.0, 60.0)
+        vault.poll_seconds = (60.0, 60.0)
         dear = Reply("Paris", usage=Usage(10, 5), cost_nano_usd=100_000)
         first = Bench(TIGHT, [dear], vault=vault)
         # After the first has spent 100,000 the second's 227,000 do not fit any more; the third's 127,000 do.
@@ -194,7 +194,7 @@ class TestScopes:
         assert not isinstance(error, BudgetContended)
         assert ("workflow", "workflow") == (error.scope, done.traversal.finish.scope)
         assert "makes 1 model call and 0 of 0 are left of workflow 'w'" in str(error)
-        assert [] == await vault.statements("default")
+        assert [] == await vault.reports("default")
 
     async def test_a_spent_session_takes_a_cheaper_way(self) -> None:
         """
@@ -377,7 +377,7 @@ class TestGuards:
         statement = await bench.statement()
 
         assert ("small", ["look"]) == (preview.next, vault.calls)
-        assert (Amount(6_000_000), NOTHING, []) == (statement.spent, statement.held, bench.records)
+        assert (Amount(6_000_000), NOTHING, []) == (statement.spent, statement.reserved, bench.records)
 
 
 class TestTime:
@@ -396,10 +396,10 @@ class TestTime:
             clock.now += 2_000
             bench.little.gate.set()
         await bench.walk()
-        old, new = await bench.vault.statements("default")
+        old, new = await bench.vault.reports("default")
 
         assert old.window_ends_unix_us == clock.now - 1_000
-        assert [(CHEAP, NOTHING)] * 2 == [(one.spent, one.held) for one in (old, new)]
+        assert [(CHEAP, NOTHING)] * 2 == [(one.spent, one.reserved) for one in (old, new)]
 
     async def test_an_operator_sets_caps_under_walks(self) -> None:
         """
@@ -486,8 +486,8 @@ class TestRunaway:
             backend.mesh = mesh
             with anyio.fail_after(20):
                 await mesh.walk(Request((Message("user", "Ask yourself"),), scopes=Scopes(workflow="runaway")))
-            (statement,) = await mesh.vault.statements("default")
+            (statement,) = await mesh.vault.reports("default")
 
         assert 5 == backend.asked
         assert 5 == statement.spent.calls
-        assert NOTHING == statement.held
+        assert NOTHING == statement.reserved

@@ -153,7 +153,7 @@ class TestCancelled:
         vault.gate, vault.back = (None, opened) if answered else (opened, None)
         bench = Bench(PLAN, [None], vault=vault)
         await stopped(bench, vault.asked, native=native, after=opened)
-        held = [(one.held, one.holds) for one in await vault.statements("default")]
+        held = [(one.reserved, one.reservations) for one in await vault.reports("default")]
 
         assert all((NOTHING, 0) == one for one in held)
         assert [Outcome.CANCELLED] == [record.outcome for record in bench.records]
@@ -278,7 +278,7 @@ class TestBroken:
             await bench.walk(observe=broken)
         statement = await bench.statement()
 
-        assert (CHEAP, NOTHING) == (statement.spent, statement.held)
+        assert (CHEAP, NOTHING) == (statement.spent, statement.reserved)
 
 
 class TestAway:
@@ -349,7 +349,7 @@ class TestAway:
         statement = await bench.statement()
 
         assert ("Paris", 1) == (done.answer, len(bench.records))
-        assert (SMALL, SMALL, NOTHING) == (statement.spent, statement.assumed, statement.held)
+        assert (SMALL, SMALL, NOTHING) == (statement.spent, statement.assumed, statement.reserved)
         assert "is not settled" in caplog.text
 
 

@@ -90,7 +90,7 @@ class TestListing:
         assert ("acme", "session", "s-1") == (page.tenant, account.kind, account.name)
         assert (done.cost_nano_usd, 1) == (account.spent.cost_nano_usd, account.spent.calls)
         assert (Caps(), Caps(1_000_000_000, calls=3)) == (account.caps, card.graph_caps)
-        assert (Amount(), 0, Amount(), Amount()) == (account.held, account.holds, account.overrun, account.assumed)
+        assert (Amount(), 0, Amount(), Amount()) == (account.reserved, account.reservations, account.overrun, account.assumed)
         assert (None, None) == (account.window_us, account.window_ends_unix_us)
         assert (SpendLine(SpendPath("shared", "intake > only"), account.spent),) == account.lines
 
@@ -124,7 +124,7 @@ class TestListing:
         assert [("workflow", "w-1")] == by_kind
         assert [("session", "s-2")] == by_name
         assert [("session", "s-1"), ("workflow", "w-1")] == names(by_graph)
-        assert {"left"} == {line.place.graph for card in by_graph.accounts for line in card.statement.lines}
+        assert {"left"} == {line.spend_path.graph for card in by_graph.accounts for line in card.statement.lines}
 
     async def test_tightest_graph_counts(self) -> None:
         """
@@ -168,7 +168,7 @@ class TestListing:
             second = await client.budgets(size=1, page=first.next)
 
         assert [["left"], ["right"]] == [
-            [line.place.graph for line in page.accounts[0].statement.lines] for page in (first, second)
+            [line.spend_path.graph for line in page.accounts[0].statement.lines] for page in (first, second)
         ]
         assert "" == second.next
 
@@ -277,7 +277,7 @@ class TestSetting:
 
 
 class _Away(MemoryVault):
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
+    async def reports(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         del tenant, kind, name
         raise VaultUnavailable("the books do not answer")
 
@@ -398,4 +398,4 @@ async def test_walk_that_failed_holds_nothing() -> None:
             await client.route("hi", session="s-1")
         page = await client.budgets(scope="session")
 
-    assert [0] == [card.statement.holds for card in page.accounts]
+    assert [0] == [card.statement.reservations for card in page.accounts]

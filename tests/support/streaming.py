@@ -117,8 +117,8 @@ class Bench:
         (record,) = self.records
         assert replay(decode(encode(record)), self.plan) is None
 
-        (statement,) = await self.vault.statements("default")
-        assert (Amount(), 0) == (statement.held, statement.holds)
+        (statement,) = await self.vault.reports("default")
+        assert (Amount(), 0) == (statement.reserved, statement.reservations)
         assert record.cost_nano_usd == statement.spent.cost_nano_usd
 
 

@@ -54,10 +54,10 @@ class OwnScope:
         """
         Hold *need*; return why not if it does not fit.
         """
-        refusal = refusal_of(need, (REQUEST,), (self._account.standing(self._caps),))
+        refusal = refusal_of(need, (REQUEST,), (self._account.balance(self._caps),))
         if refusal is not None:
             return refusal.message
-        self._account.hold(need.amount)
+        self._account.reserve(need.amount)
         self._held = need
 
         return ""
@@ -75,7 +75,7 @@ class OwnScope:
         """
         Return what is spent and held.
         """
-        return self._account.standing(self._caps).used
+        return self._account.balance(self._caps).used
 
     def views(self) -> tuple[View, ...]:
         """

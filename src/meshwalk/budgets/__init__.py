@@ -1,14 +1,14 @@
 """
-Budgets, purely: what may be spent, what is promised, what was spent, and whether one more call fits.
+Budgets: caps, reservations and spending as pure accounting; shared storage lives in `vaults`.
 
-A call's worst case is reserved before it is made and settled afterwards at what it really cost, so that a cap holds whatever
-the call turns out to cost.  Nothing here owns a clock or asks anybody; `vaults` keep these books for many processes.
+A call's worst case is reserved before the call and settled afterwards at its real cost, so a cap holds whatever the call turns
+out to cost.  This package has no clock and does no I/O; the stores in `vaults` keep the same accounts for many processes.
 """
 
 from __future__ import annotations
 
 from meshwalk.budgets.account import Account
-from meshwalk.budgets.judgement import Answer, Balance, Refusal, judge, make_standing, refusal_of
+from meshwalk.budgets.judgement import Answer, Balance, Refusal, judge, make_balance, refusal_of
 from meshwalk.budgets.ledger import Ledger
 from meshwalk.budgets.readings import pressure, used_share
 from meshwalk.budgets.scopes import (
@@ -19,8 +19,8 @@ from meshwalk.budgets.scopes import (
     Settlement,
     SpendLine,
     SpendPath,
-    make_hold,
     make_need,
+    make_reservation,
     make_settlement,
 )
 from meshwalk.budgets.wording import usd
@@ -42,10 +42,10 @@ __all__ = [
     "SpendLine",
     "SpendPath",
     "judge",
-    "make_hold",
+    "make_balance",
     "make_need",
+    "make_reservation",
     "make_settlement",
-    "make_standing",
     "pressure",
     "refusal_of",
     "usd",

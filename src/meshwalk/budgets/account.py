@@ -1,21 +1,21 @@
 """
-One account: what was spent, what is held, and what went past its bound.
+One account: its spending, its reservations, and its overrun.
 
-At every moment, for each part that all who draw on it cap, and while nobody lowers that cap,
+Invariant, for each part that every spender caps, while nobody lowers that cap:
 
-    spent + held ≤ cap + overrun
+    spent + reserved ≤ cap + overrun
 """
 
 from __future__ import annotations
 
 from operator import gt
 
-from meshwalk.budgets.judgement import Balance, make_standing
+from meshwalk.budgets.judgement import Balance, make_balance
 from meshwalk.budgets.scopes import SpendLine, SpendPath
 from meshwalk.model import Amount, Caps
 
 
-# Past this many places an account tells no more of them apart, so that a graph that loops cannot fill a vault.
+# An account lists at most this many spend paths, so that a graph with loops cannot fill a vault.
 MAX_LINES = 1_000
 OTHERS = SpendPath("", "(others)")
 
@@ -24,74 +24,81 @@ _NOTHING = Amount()
 
 class Account:
     """
-    Keep one account.
+    The amounts of one account.
     """
 
-    __slots__ = ("_lines", "assumed", "held", "holds", "overrun", "spent")
+    __slots__ = ("_lines", "assumed", "overrun", "reservations", "reserved", "spent")
 
     def __init__(self) -> None:
-        self.spent = self.held = self.overrun = self.assumed = _NOTHING
-        self.holds = 0
+        self.spent = self.reserved = self.overrun = self.assumed = _NOTHING
+        self.reservations = 0
         self._lines: dict[SpendPath, Amount] = {}
 
-    def hold(self, amount: Amount) -> None:
+    def reserve(self, amount: Amount) -> None:
         """
-        Set *amount* aside.
+        Add *amount* to the reserved total.
         """
-        self.held = self.held.plus(amount) if self.holds else amount
-        self.holds += 1
+        self.reserved = self.reserved.plus(amount) if self.reservations else amount
+        self.reservations += 1
 
-    def settle(self, held: Amount, spent: Amount, place: SpendPath, *, bounded: tuple[bool, ...], assumed: bool) -> None:
+    def settle(
+        self, reserved: Amount, spent: Amount, spend_path: SpendPath, *, bounded: tuple[bool, ...], assumed: bool
+    ) -> None:
         """
-        Replace *held* by *spent*; what goes past a bound is an overrun.
+        Replace *reserved* by *spent*; the excess over a bound is an overrun.
 
         Args:
-            bounded: Of each part, whether *held* bounded it; what nothing bounds cannot overrun.
+            bounded: For each part, whether *reserved* bounded it; an unbounded part cannot overrun.
         """
-        self.holds -= 1
-        # Mostly it was the only one.
-        self.held = self.held.less(held) if self.holds else _NOTHING
+        self.reservations -= 1
+        # Usually it was the only reservation.
+        self.reserved = self.reserved.less(reserved) if self.reservations else _NOTHING
         self.spent = self.spent.plus(spent)
-        if any(map(gt, spent, held)):
-            over = [max(0, used - most) if bound else 0 for used, most, bound in zip(spent, held, bounded, strict=True)]
+        if any(map(gt, spent, reserved)):
+            over = [
+                max(0, used - bound) if is_bounded else 0
+                for used, bound, is_bounded in zip(spent, reserved, bounded, strict=True)
+            ]
             self.overrun = self.overrun.plus(Amount(*over))
         if assumed:
             self.assumed = self.assumed.plus(spent)
-        self._enter(place, spent)
+        self._enter(spend_path, spent)
 
-    def charge(self, caps: Caps, spent: Amount, place: SpendPath, *, assumed: bool) -> None:
+    def charge(self, caps: Caps, spent: Amount, spend_path: SpendPath, *, assumed: bool) -> None:
         """
-        Count what was *spent* without having been held; what does not fit *caps* any more is an overrun.
+        Add *spent* without a reservation; the part that exceeds *caps* is an overrun.
         """
-        room = (None if cap is None else max(0, cap - used) for cap, used in zip(caps, self.spent.plus(self.held), strict=True))
-        over = (0 if left is None else max(0, part - left) for left, part in zip(room, spent, strict=True))
+        headroom = (
+            None if cap is None else max(0, cap - used) for cap, used in zip(caps, self.spent.plus(self.reserved), strict=True)
+        )
+        over = (0 if left is None else max(0, part - left) for left, part in zip(headroom, spent, strict=True))
         self.overrun = self.overrun.plus(Amount(*over))
         self.spent = self.spent.plus(spent)
         if assumed:
             self.assumed = self.assumed.plus(spent)
-        self._enter(place, spent)
+        self._enter(spend_path, spent)
 
-    def standing(self, caps: Caps, resets_in_us: int | None = None) -> Balance:
+    def balance(self, caps: Caps, resets_in_us: int | None = None) -> Balance:
         """
-        Show how it stands under *caps*.
+        Return its balance under *caps*.
         """
-        return make_standing((caps, self.spent, self.held, resets_in_us, ""))
+        return make_balance((caps, self.spent, self.reserved, resets_in_us, ""))
 
     def lines(self) -> tuple[SpendLine, ...]:
         """
-        List where it was spent, the dearest first.
+        List its spending by path, the most expensive first.
         """
-        lines = [SpendLine(place, spent) for place, spent in self._lines.items()]
+        lines = [SpendLine(spend_path, spent) for spend_path, spent in self._lines.items()]
 
-        return tuple(sorted(lines, key=lambda line: (*(-part for part in line.spent), line.place)))
+        return tuple(sorted(lines, key=lambda line: (*(-part for part in line.spent), line.spend_path)))
 
-    def _enter(self, place: SpendPath, spent: Amount) -> None:
+    def _enter(self, spend_path: SpendPath, spent: Amount) -> None:
         lines = self._lines
-        before = lines.get(place)
+        before = lines.get(spend_path)
         if before is None:
             if spent == _NOTHING:
                 return
             if len(lines) >= MAX_LINES:
-                place = OTHERS
-                before = lines.get(place)
-        lines[place] = spent if before is None else before.plus(spent)
+                spend_path = OTHERS
+                before = lines.get(spend_path)
+        lines[spend_path] = spent if before is None else before.plus(spent)

@@ -1,9 +1,9 @@
 """
-Whether a need fits: the one rule of granted, denied and contended.
+The rule that grants or refuses a reservation.
 
-*Denied*: what is spent and the need exceed the cap, so waiting does not help.  *Contended*: the need fits beside what is spent
-and not beside what is reserved, so it may fit once others have settled.  Vaults that decide elsewhere (in Redis) are tested
-against this one.
+*Denied*: spending plus need exceeds the cap, so waiting does not help.  *Contended*: the need fits beside the spending but not
+beside the reservations as well, so it may fit once others have settled.  The Redis vault decides in Lua and is tested against
+this rule.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from meshwalk.model import Amount, Caps
 
 class Balance(NamedTuple):
     """
-    Show how one account stands under the caps that hold for the one who asks.
+    The state of one account under the caps that apply to the caller.
 
     Args:
-        resets_in_us: What is left of its window; None if it counts for ever.
-        away: `open` or `local` where the vault did not answer and that policy holds.
+        resets_in_us: The time left in its window; None for an account without one.
+        away: `open` or `local` if the vault did not answer and that policy applies.
     """
 
     caps: Caps
     spent: Amount
-    held: Amount
+    reserved: Amount
     resets_in_us: int | None = None
     away: str = ""
 
     @property
     def used(self) -> Amount:
         """
-        Return what is spent and what is reserved.
+        Return the sum of spending and reservations.
         """
-        return self.spent.plus(self.held)
+        return self.spent.plus(self.reserved)
 
 
 # Each walk makes several; the constructor that takes the fields one by one needs twice the time.
-make_standing: Callable[[tuple[Caps, Amount, Amount, int | None, str]], Balance] = partial(tuple.__new__, Balance)
+make_balance: Callable[[tuple[Caps, Amount, Amount, int | None, str]], Balance] = partial(tuple.__new__, Balance)
 
 
 class Refusal(NamedTuple):
     """
-    Say which scope did not grant a need, and why; *position* is its place among those asked.
+    A scope that did not grant a need, and the reason; *position* is the index of the scope in the request.
     """
 
     position: int
@@ -58,34 +58,33 @@ class Refusal(NamedTuple):
 
 class Answer(NamedTuple):
     """
-    Answer a hold: *refusal* is None if it was granted; *standings* are its scopes, in their order, as they now stand.
+    The answer to a reservation: *refusal* is None if granted; *balances* are those of its scopes afterwards, in order.
     """
 
     refusal: Refusal | None
-    standings: tuple[Balance, ...]
+    balances: tuple[Balance, ...]
 
 
-# As for standings.
+# As for `Balance`.
 make_answer: Callable[[tuple[Refusal | None, tuple[Balance, ...]]], Answer] = partial(tuple.__new__, Answer)
 
 
-def judge(need: Need, standings: Sequence[Balance]) -> tuple[int, int, bool] | None:
+def judge(need: Need, balances: Sequence[Balance]) -> tuple[int, int, bool] | None:
     """
-    Return None if *need* fits everywhere, else where it does not.
+    Return None if *need* fits in all *balances*, else the indexes of scope and part, and whether it is contended.
 
-    That is the scope's position, the part's, and whether it is contended.  A scope that denies comes before one that is only
-    contended.
+    A scope that denies takes precedence over one that is contended.
     """
     contended: tuple[int, int, bool] | None = None
-    for position, standing in enumerate(standings):
-        caps, spent, held, _, _ = standing
+    for position, balance in enumerate(balances):
+        caps, spent, reserved, _, _ = balance
         for part, cap in _set_ones(caps):
-            asked = need[part]
-            if asked is None:
+            requested = need[part]
+            if requested is None:
                 return position, part, False
-            left = cap - spent[part] - asked
-            # Asking for nothing always fits, even where an overrun has gone past the cap.
-            if (left < 0 or left < held[part]) and asked:
+            left = cap - spent[part] - requested
+            # A need of zero always fits, even if an overrun has passed the cap.
+            if (left < 0 or left < reserved[part]) and requested:
                 if left < 0:
                     return position, part, False
                 contended = contended or (position, part, True)
@@ -96,36 +95,36 @@ def judge(need: Need, standings: Sequence[Balance]) -> tuple[int, int, bool] | N
 @lru_cache(maxsize=1024)
 def _set_ones(caps: Caps) -> tuple[tuple[int, int], ...]:
     """
-    List the parts that *caps* cap, each with its cap; a server has few different ones, and judges by them all the time.
+    List the capped parts, each with its cap; cached because a server has few different caps and applies them all the time.
     """
     return tuple([(part, cap) for part, cap in enumerate(caps) if cap is not None])
 
 
-def refusal_of(need: Need, scopes: Sequence[Scope | str], standings: Sequence[Balance]) -> Refusal | None:
+def refusal_of(need: Need, scopes: Sequence[Scope | str], balances: Sequence[Balance]) -> Refusal | None:
     """
-    Judge *need*, and say in words what is refused; *scopes* name the standings.
+    Judge *need*, and word the refusal if there is one; *scopes* name the balances, in the same order.
     """
-    found = judge(need, standings)
-    if found is None:
+    misfit = judge(need, balances)
+    if misfit is None:
         return None
-    position, part, contended = found
-    scope, standing = scopes[position], standings[position]
-    asked, cap = need[part], standing.caps[part]
+    position, part, contended = misfit
+    scope, balance = scopes[position], balances[position]
+    requested, cap = need[part], balance.caps[part]
     assert cap is not None
     kind = scope if isinstance(scope, str) else scope.kind
     name = "" if isinstance(scope, str) else scope.name
-    if asked is None:
+    if requested is None:
         message = unbounded(part, kind)
     else:
         message = unfitting(
             part,
             kind,
             name,
-            asked=asked,
+            requested=requested,
             cap=cap,
-            spent=standing.spent[part],
-            held=standing.held[part],
-            resets_in_us=standing.resets_in_us,
+            spent=balance.spent[part],
+            reserved=balance.reserved[part],
+            resets_in_us=balance.resets_in_us,
         )
 
-    return Refusal(position, kind, contended, message, standing.resets_in_us)
+    return Refusal(position, kind, contended, message, balance.resets_in_us)

@@ -1,5 +1,5 @@
 """
-What a guard reads off a scope: the used share of its nearest cap, and the pressure that follows from it.
+Budget signals for guards: the used share of the nearest cap, and the pressure derived from it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from meshwalk.model import Amount, Caps
 
 def used_share(caps: Caps, used: Amount) -> float | None:
     """
-    Return the used share of the cap that is nearest to its end, or None if nothing is capped.
+    Return the used share of the cap that is closest to exhaustion, or None if nothing is capped.
     """
     shares = [part / cap if cap else 1.0 for part, cap in zip(used, caps, strict=True) if cap is not None]
 
@@ -18,7 +18,7 @@ def used_share(caps: Caps, used: Amount) -> float | None:
 
 def pressure(share: float | None, pressure_from: float) -> float:
     """
-    Return max(0, (*share* - from) / (1 - from)), and 1 at most; what is not capped has no pressure.
+    Return max(0, (*share* - from) / (1 - from)), at most 1; without a cap the pressure is 0.
     """
     if share is None or share <= pressure_from:
         return 0.0

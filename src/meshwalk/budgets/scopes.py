@@ -1,5 +1,5 @@
 """
-What is said between a walk and the books: which accounts it draws on, what it holds, what it spent, and what it is told.
+Messages between a walk and a ledger: scopes, reservations, settlements, and reports of accounts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
 
 class Need(NamedTuple):
     """
-    State a call's worst case; None cannot be bounded.
+    The worst case of a call; None stands for a part that cannot be bounded.
     """
 
     cost_nano_usd: int | None = 0
@@ -25,14 +25,14 @@ class Need(NamedTuple):
     @property
     def amount(self) -> Amount:
         """
-        Return what is held for it: what cannot be bounded and is not capped holds nothing.
+        Return the amount reserved for it; a part that cannot be bounded reserves nothing.
         """
         return _amount(self if None not in self else [part or 0 for part in self])
 
     @property
     def bounded(self) -> tuple[bool, ...]:
         """
-        Tell of each part whether it is bounded.
+        Return for each part whether it is bounded.
         """
         return _ALL_BOUNDED if None not in self else tuple(part is not None for part in self)
 
@@ -43,9 +43,9 @@ _ALL_BOUNDED = (True,) * len(Need._fields)
 
 class Scope(NamedTuple):
     """
-    Name an account that a walk draws on, and the caps that its graph puts on it.
+    An account that a walk draws on, and the caps that the walk's graph puts on it.
 
-    Two graphs that count over different windows count in different accounts.
+    Graphs that count over different windows use different accounts.
     """
 
     tenant: str
@@ -58,7 +58,7 @@ class Scope(NamedTuple):
 
 class SpendPath(NamedTuple):
     """
-    Say where in a graph money goes: the nodes visited so far, the last being the one that spends.
+    The place of spending in a graph: the nodes visited so far, the last one being the spender.
     """
 
     graph: str = ""
@@ -67,25 +67,25 @@ class SpendPath(NamedTuple):
 
 class Reservation(NamedTuple):
     """
-    Ask to hold *need* in all of *scopes* at once, for *lease_us* from now at most.
+    A request to reserve *need* in all of *scopes* at once, for at most *lease_us* from now.
 
-    Asking again with the same *id* while it holds is granted and holds nothing more, so that a lost answer can be asked for
-    again.  What is not settled before its lease ends is charged at *need*.
+    Repeating a request whose *id* is still reserved is granted and reserves nothing more, so a lost answer can be asked for
+    again.  A reservation that is not settled before its lease ends is charged at *need*.
     """
 
     id: str
     scopes: tuple[Scope, ...]
     need: Need
     lease_us: int
-    place: SpendPath = SpendPath()
+    spend_path: SpendPath = SpendPath()
 
 
 class Settlement(NamedTuple):
     """
-    Replace what the hold *id* of *tenant* holds by what was really spent; one that holds nothing any more is passed over.
+    The end of reservation *id* of *tenant*, with its real spending; ignored if the reservation has ended already.
 
     Args:
-        assumed: Whether *spent* is the worst case, because nobody knows.
+        assumed: Whether *spent* is the worst case, because the real amount is unknown.
     """
 
     tenant: str
@@ -96,32 +96,34 @@ class Settlement(NamedTuple):
 
 # Each walk makes several; the constructors that take the fields one by one need twice the time.
 make_need: Callable[[tuple[int | None, int | None, int | None, int | None, int | None]], Need] = partial(tuple.__new__, Need)
-make_hold: Callable[[tuple[str, tuple[Scope, ...], Need, int, SpendPath]], Reservation] = partial(tuple.__new__, Reservation)
+make_reservation: Callable[[tuple[str, tuple[Scope, ...], Need, int, SpendPath]], Reservation] = partial(
+    tuple.__new__, Reservation
+)
 make_settlement: Callable[[tuple[str, str, Amount, bool]], Settlement] = partial(tuple.__new__, Settlement)
 
 
 class SpendLine(NamedTuple):
     """
-    Say what was spent at one place.
+    The spending on one path.
     """
 
-    place: SpendPath
+    spend_path: SpendPath
     spent: Amount
 
 
 class AccountReport(NamedTuple):
     """
-    Show one account to its operator.
+    The state of one account, for its operator.
 
     Args:
-        caps: What an operator set; None leaves a part to the graphs.
-        spent: With what was assumed.
-        held: What is reserved for calls under way.
-        overrun: What was charged beyond what was reserved.
-        assumed: What was charged at its worst, because nobody knows.
-        holds: How many reservations there are.
-        window_ends_unix_us: None if it counts for ever.
-        lines: Where it was spent, the dearest first.
+        caps: The operator's caps; None leaves a part to the graphs.
+        spent: Includes *assumed*.
+        reserved: Reserved for calls under way.
+        overrun: Charged beyond what was reserved.
+        assumed: Charged at the worst case, because the real amount is unknown.
+        reservations: The number of open reservations.
+        window_ends_unix_us: None for an account without a window.
+        lines: The spending by path, the most expensive first.
     """
 
     tenant: str
@@ -129,10 +131,10 @@ class AccountReport(NamedTuple):
     name: str
     caps: Caps
     spent: Amount
-    held: Amount
+    reserved: Amount
     overrun: Amount
     assumed: Amount
-    holds: int
+    reservations: int
     window_us: int | None
     window_ends_unix_us: int | None
     lines: tuple[SpendLine, ...]

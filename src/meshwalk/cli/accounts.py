@@ -48,8 +48,8 @@ def _row(card: AccountInfo) -> tuple[str, ...]:
         _of(one.spent.hops, caps.hops),
         _of(one.spent.input_tokens, caps.input_tokens),
         _of(one.spent.output_tokens, caps.output_tokens),
-        usd(one.held.cost_nano_usd),
-        str(one.holds),
+        usd(one.reserved.cost_nano_usd),
+        str(one.reservations),
         usd(one.overrun.cost_nano_usd),
         usd(one.assumed.cost_nano_usd),
     )
@@ -62,8 +62,8 @@ def _of(spent: str | int, cap: str | int | None) -> str:
 def _lines_table(one: AccountReport) -> Table:
     rows = [
         (
-            visible_name(line.place.graph),
-            " > ".join(visible_name(node) for node in line.place.path.split(" > ")),
+            visible_name(line.spend_path.graph),
+            " > ".join(visible_name(node) for node in line.spend_path.path.split(" > ")),
             usd(line.spent.cost_nano_usd),
             str(line.spent.calls),
             str(line.spent.hops),
@@ -115,8 +115,8 @@ def account_document(card: AccountInfo) -> dict[str, Any]:
         "caps": caps_document(one.caps),
         "graph_caps": caps_document(card.graph_caps),
         "spent": amount_document(one.spent),
-        "reserved": amount_document(one.held),
-        "holds": one.holds,
+        "reserved": amount_document(one.reserved),
+        "holds": one.reservations,
         "overrun": amount_document(one.overrun),
         "assumed": amount_document(one.assumed),
         "lines": [_line_document(line) for line in one.lines],
@@ -124,9 +124,9 @@ def account_document(card: AccountInfo) -> dict[str, Any]:
 
 
 def _line_document(line: SpendLine) -> dict[str, Any]:
-    path = line.place.path.split(" > ")
+    path = line.spend_path.path.split(" > ")
 
-    return {"graph": line.place.graph, "path": path, "node": path[-1], **amount_document(line.spent)}
+    return {"graph": line.spend_path.graph, "path": path, "node": path[-1], **amount_document(line.spent)}
 
 
 def amount_document(amount: Amount) -> dict[str, Any]:

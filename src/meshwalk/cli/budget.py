@@ -192,11 +192,11 @@ async def _accounts(place: tuple[str, str], tenant: str, chosen: _Chosen | None,
         return await _pages(target, kind, name, graph)
     vault = await open_vault(where)
     try:
-        found = await vault.statements(tenant, kind, name or None)
+        found = await vault.reports(tenant, kind, name or None)
     finally:
         await vault.aclose()
     if graph:
-        found = [one._replace(lines=tuple(line for line in one.lines if line.place.graph == graph)) for one in found]
+        found = [one._replace(lines=tuple(line for line in one.lines if line.spend_path.graph == graph)) for one in found]
 
     return AccountPage(tenant, tuple(AccountInfo(one) for one in found if one.lines or not graph), "")
 

@@ -131,7 +131,7 @@ async def spend(graph_path: Path, console: Console) -> None:
     async with Mesh(compile_plan(load_graph(graph_path))) as mesh:
         await mesh.vault.set_caps(mesh.tenant, "session", SESSION, Caps(cost_nano_usd=SESSION_NANO_USD))
         walks = [await mesh.route(PROMPTS[-1], session=SESSION, task="reasoning") for _ in range(CALLS)]
-        (account,) = await mesh.vault.statements(mesh.tenant, "session", SESSION)
+        (account,) = await mesh.vault.reports(mesh.tenant, "session", SESSION)
     rows, first = [], 1
     for path, group in groupby(walks, key=lambda walk: walk.path):
         alike = list(group)

@@ -68,7 +68,7 @@ class IdempotentWalks:
         assert limits.deadline_us is not None
         lease_us = limits.deadline_us + CLAIM_GRACE_US
         until = anyio.current_time() + limits.deadline_us / 1e6
-        pause, longest = self._vault.look_again_s
+        pause, longest = self._vault.poll_seconds
         line = tenant, "retries", request.idempotency_key
         while True:
             # A claim whose answer nobody waits for would keep the key from everyone until its lease ends.
@@ -79,7 +79,7 @@ class IdempotentWalks:
                 raise RequestError([Violation("idempotency_key", why)])
             if claim.result is not None:
                 # Others may wait for it as well.
-                self._vault.room.ring(line)
+                self._vault.waiters.wake_next(line)
                 return self._unpacked(claim.result)
             if claim.owner == owner:
                 return await self._first(request.idempotency_key, tenant, owner, start)
@@ -87,7 +87,7 @@ class IdempotentWalks:
             if left <= 0:
                 message = "the first request with this idempotency key is still under way; ask again with the same key"
                 raise RequestInProgress(message)
-            await self._vault.room.wait(line, min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 (no secret)
+            await self._vault.waiters.wait(line, min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 (no secret)
             pause = min(longest, 2 * pause)
 
     async def _first(self, key: str, tenant: str, owner: str, start: Callable[[], Awaitable[RouteResult]]) -> RouteResult:
@@ -122,7 +122,7 @@ class IdempotentWalks:
         except VaultUnavailable as error:
             # The answer is there all the same; the claim runs out by itself, and a retry after that walks again.
             _log.warning("a retry of this walk may be walked again: %s", error)
-        self._vault.room.ring((tenant, "retries", key))
+        self._vault.waiters.wake_next((tenant, "retries", key))
 
     def _fingerprint(self, request: Request) -> str:
         # A retry has less time left, and is the same request all the same.

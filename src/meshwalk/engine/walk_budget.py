@@ -31,9 +31,9 @@ from meshwalk.budgets import (
     Scope,
     Settlement,
     SpendPath,
-    make_hold,
+    make_balance,
+    make_reservation,
     make_settlement,
-    make_standing,
     refusal_of,
 )
 from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Vault
@@ -104,7 +104,7 @@ class WalkBudget:
         if self._scopes:
             # Of a vault that is away guards know nothing; whether anything is granted, the first reservation tells.
             with suppress(VaultUnavailable):
-                self._show(await self._vault.look(self._scopes))
+                self._show(await self._vault.balances(self._scopes))
 
     @property
     def holds(self) -> bool:
@@ -157,8 +157,8 @@ class WalkBudget:
         answer = await self._ask(hold)
         if answer.refusal is not None and answer.refusal.contended:
             answer = await self._wait(hold, answer, deadline_at, last_start_at)
-        if answer.standings:
-            self._show(answer.standings)
+        if answer.balances:
+            self._show(answer.balances)
 
         return answer.refusal or self._take(need, hold)
 
@@ -211,7 +211,7 @@ class WalkBudget:
         """
         Show how the walk's own limits stand.
         """
-        return make_standing((self._caps, self._spent, self._reserved(), None, ""))
+        return make_balance((self._caps, self._spent, self._reserved(), None, ""))
 
     def _reserved(self) -> Amount:
         amounts = [amount for amount, _ in self._held.values()]
@@ -220,14 +220,14 @@ class WalkBudget:
 
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
-    def _show(self, standings: Iterable[Balance]) -> None:
+    def _show(self, balances: Iterable[Balance]) -> None:
         """
         Put what the vault told of the shared scopes in place of what was known.
         """
         self._shown = tuple(
             [
                 make_view((scope.kind, caps, spent.plus(held), away))
-                for scope, (caps, spent, held, _, away) in zip(self._scopes, standings, strict=True)
+                for scope, (caps, spent, held, _, away) in zip(self._scopes, balances, strict=True)
             ]
         )
         self._since.clear()
@@ -236,23 +236,23 @@ class WalkBudget:
         lease_us = max(0, deadline_at - self._now()) + LEASE_GRACE_US
         place = SpendPath(self._graph, " > ".join(path))
 
-        return make_hold((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, place))
+        return make_reservation((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, place))
 
     async def _wait(self, hold: Reservation, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
         vault, began = self._vault, self._now()
-        pause, longest = vault.look_again_s
+        pause, longest = vault.poll_seconds
         place, called = self._place(answer), False
         try:
             while place is not None and (left := last_start_at - self._now()) > 0:
                 # Spread, so that walks of several servers do not look all at once.
                 seconds = min(pause * random.uniform(0.5, 1.5), left / 1e6)  # noqa: S311 (no secret)
-                called = await vault.room.wait(place, seconds, first=called)
+                called = await vault.waiters.wait(place, seconds, first=called)
                 pause = min(longest, 2 * pause)
                 answer = await self._ask(hold._replace(lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US))
                 left_line, place = place, self._place(answer)
                 if place != left_line or self._now() >= last_start_at:
                     # Whoever leaves a line may have been called, and there may be more for the next in it.
-                    vault.room.ring(left_line)
+                    vault.waiters.wake_next(left_line)
                     called = False
         finally:
             self.waited_us = self._now() - began
@@ -286,9 +286,9 @@ class WalkBudget:
         if last is not None:
             # Others may have settled meanwhile.
             del pending[0]
-        if vault.room.waited and (last is not None or unsure is not None):
+        if vault.waiters.has_waiters and (last is not None or unsure is not None):
             for scope in self._scopes:
-                vault.room.ring(_line(scope))
+                vault.waiters.wake_next(_line(scope))
 
         return answer
 

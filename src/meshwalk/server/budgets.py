@@ -90,7 +90,7 @@ class Budgets(budget_pb2_grpc.BudgetServiceServicer):
 
     async def _accounts(self, kind: ScopeKind | None, name: str | None, graph: str) -> AsyncIterator[_Found]:
         for position, (vault, meshes) in enumerate(self._vaults):
-            for one in _of_graph(await vault.statements(self._tenant, kind, name), graph):
+            for one in _of_graph(await vault.reports(self._tenant, kind, name), graph):
                 yield _Found(_key(one, position), one, _graph_caps(meshes, one))
 
     def _in_scope(self, kind: ScopeKind) -> Iterator[Violation]:
@@ -150,7 +150,7 @@ def _page_size(request: budget_pb2.ListBudgetsRequest) -> int:
 def _of_graph(statements: Iterable[AccountReport], graph: str) -> list[AccountReport]:
     if not graph:
         return list(statements)
-    only = (one._replace(lines=tuple(line for line in one.lines if line.place.graph == graph)) for one in statements)
+    only = (one._replace(lines=tuple(line for line in one.lines if line.spend_path.graph == graph)) for one in statements)
 
     return [one for one in only if one.lines]
 

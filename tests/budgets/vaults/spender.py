@@ -62,22 +62,22 @@ class Spender:
         """
         Call until a call is denied, and wait while it is contended.
         """
-        settlement, hold = None, self.call()
-        pause, longest = self.vault.look_again_s
+        settlement, reservation = None, self.call()
+        pause, longest = self.vault.poll_seconds
         while True:
-            answer = await self.vault.exchange(settlement, hold)
+            answer = await self.vault.exchange(settlement, reservation)
             if settlement is not None:
                 self.spent += settlement.spent.cost_nano_usd
-                self.vault.room.ring("s")
+                self.vault.waiters.wake_next("s")
             if answer.refusal is None:
-                settlement = Settlement("ada", hold.id, Amount(1 + self.calls % WORST, calls=1))
-                hold = self.call()
-                pause = self.vault.look_again_s[0]
+                settlement = Settlement("ada", reservation.id, Amount(1 + self.calls % WORST, calls=1))
+                reservation = self.call()
+                pause = self.vault.poll_seconds[0]
                 continue
             settlement = None
             if not answer.refusal.contended:
                 return
-            await self.vault.room.wait("s", pause)
+            await self.vault.waiters.wait("s", pause)
             pause = min(longest, 2 * pause)
 
 

@@ -61,7 +61,7 @@ async def test_goes_by_the_wall_clock() -> None:
     vault = MemoryVault()
     before = time.time_ns() // 1000
     await vault.charge("c", [Scope("ada", "session", "s", HOUR)], spent(1), SpendPath())
-    (statement,) = await vault.statements("ada")
+    (report,) = await vault.reports("ada")
 
-    assert statement.window_ends_unix_us is not None
-    assert before < statement.window_ends_unix_us <= before + 2 * HOUR
+    assert report.window_ends_unix_us is not None
+    assert before < report.window_ends_unix_us <= before + 2 * HOUR

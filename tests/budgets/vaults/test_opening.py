@@ -13,7 +13,7 @@ from typing import Self
 import pytest
 
 from meshwalk.budgets.vaults import FallbackVault, MemoryVault, open_vault
-from meshwalk.budgets.vaults.opening import TAKEN
+from meshwalk.budgets.vaults.opening import ADDRESS_FORMS
 from meshwalk.model.problems import SetupError
 
 
@@ -155,7 +155,7 @@ async def test_what_is_no_address_is_refused(where: str, why: str) -> None:
     """
     An address that no vault can be at is refused with all that are.
     """
-    assert f"the vault's address {why}; write {TAKEN}" == await refusal_of(where)
+    assert f"the vault's address {why}; write {ADDRESS_FORMS}" == await refusal_of(where)
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.budgets.vaults.redis.server import CONNECTIONS
 from meshwalk.model import Amount, Caps
 from meshwalk.model.problems import SetupError, VaultUnavailable
-from tests.budgets.vault_contract import VaultContract, hold_of, session, spent, standing
+from tests.budgets.vault_contract import VaultContract, balance_of, reservation_of, session, spent
 from tests.budgets.vault_machine import HOUR, NAMES, SECOND, Clock, VaultMachine
 
 
-MOST = 2**53 - 1
+MAX_VALUE = 2**53 - 1
 
 
 @pytest.fixture(scope="module", params=BINARIES)
@@ -79,22 +79,22 @@ class TestCalls:
         scopes = (session(cost_nano_usd=100), Scope("ada", "workflow", "w", HOUR, Caps(calls=9)))
         before, last = server.calls("fcall"), None
         for hop in range(4):
-            await vault.exchange(last, hold_of(f"h{hop}", *scopes, cost=9))
+            await vault.exchange(last, reservation_of(f"h{hop}", *scopes, cost=9))
             last = Settlement("ada", f"h{hop}", spent(7))
         await vault.exchange(last, None)
 
         assert 5 == server.calls("fcall") - before
-        assert spent(28) == (await standing(vault, scopes[0])).spent
+        assert spent(28) == (await balance_of(vault, scopes[0])).spent
 
     async def test_two_tenants_are_two_calls(self, vault: RedisVault) -> None:
         """
         A settlement of another tenant than the hold's lies elsewhere in a cluster, and still counts.
         """
-        await vault.exchange(None, hold_of("h", session(tenant="ada"), cost=5))
-        await vault.exchange(Settlement("ada", "h", spent(4)), hold_of("h", session(tenant="bob"), cost=3))
+        await vault.exchange(None, reservation_of("h", session(tenant="ada"), cost=5))
+        await vault.exchange(Settlement("ada", "h", spent(4)), reservation_of("h", session(tenant="bob"), cost=3))
 
-        assert spent(4) == (await standing(vault, session(tenant="ada"))).spent
-        assert spent(3) == (await standing(vault, session(tenant="bob"))).held
+        assert spent(4) == (await balance_of(vault, session(tenant="ada"))).spent
+        assert spent(3) == (await balance_of(vault, session(tenant="bob"))).reserved
 
     async def test_two_replicas_spend_a_cap_to_its_end(self, server: RedisServer, vault: RedisVault) -> None:
         """
@@ -105,14 +105,14 @@ class TestCalls:
 
         async def call(number: int) -> None:
             door = (vault, other)[number % 2]
-            hold = hold_of(f"h{number}", scope, cost=7)
-            answer = await door.exchange(None, hold)
+            reservation = reservation_of(f"h{number}", scope, cost=7)
+            answer = await door.exchange(None, reservation)
             while answer.refusal is not None and answer.refusal.contended:
-                answer = await door.exchange(None, hold)
+                answer = await door.exchange(None, reservation)
             if answer.refusal is None:
-                held = answer.standings[0]
-                assert held.spent[0] + held.held[0] <= 100
-                await door.exchange(Settlement("ada", hold.id, spent(3)), None)
+                reserved = answer.balances[0]
+                assert reserved.spent[0] + reserved.reserved[0] <= 100
+                await door.exchange(Settlement("ada", reservation.id, spent(3)), None)
 
         async with anyio.create_task_group() as group:
             for number in range(60):
@@ -120,7 +120,7 @@ class TestCalls:
         await other.aclose()
 
         # 32 calls of 3 leave less than the worst case of another.
-        assert spent(96) == (await standing(vault, scope)).spent
+        assert spent(96) == (await balance_of(vault, scope)).spent
 
     async def test_cancelled_call_leaves_no_answer_behind(self, vault: RedisVault) -> None:
         """
@@ -129,7 +129,7 @@ class TestCalls:
         scope = session(cost_nano_usd=10**9)
 
         async def ask(number: int) -> None:
-            await vault.exchange(None, hold_of(f"h{number}", scope, cost=1))
+            await vault.exchange(None, reservation_of(f"h{number}", scope, cost=1))
 
         for number in range(2 * CONNECTIONS):
             async with anyio.create_task_group() as group:
@@ -138,17 +138,17 @@ class TestCalls:
                     await anyio.lowlevel.checkpoint()
                 group.cancel_scope.cancel()
 
-            assert [] == await vault.statements("nobody")
+            assert [] == await vault.reports("nobody")
 
     async def test_verdict_that_does_not_follow_is_no_grant(self, vault: RedisVault) -> None:
         """
         Where the server judges otherwise than the rule in this process, nothing goes on.
         """
-        hold = hold_of("h", session(cost_nano_usd=10), cost=5)
-        granted = await vault.exchange(None, hold)
+        reservation = reservation_of("h", session(cost_nano_usd=10), cost=5)
+        granted = await vault.exchange(None, reservation)
 
         with pytest.raises(VaultUnavailable, match="does not follow from how its accounts stand"):
-            vault._refusal(hold, granted.standings, b"0 0 contended")
+            vault._refusal(reservation, granted.balances, b"0 0 contended")
 
 
 @pytest.mark.anyio
@@ -158,17 +158,17 @@ class TestTime:
         Without a clock of its own the vault goes by the server's: a lease of a microsecond is over at the next call.
         """
         scope = Scope("ada", "session", "s", HOUR, Caps(cost_nano_usd=10))
-        granted = await vault.exchange(None, hold_of("h", scope, cost=4, lease_us=1))
-        after = await standing(vault, scope)
+        granted = await vault.exchange(None, reservation_of("h", scope, cost=4, lease_us=1))
+        after = await balance_of(vault, scope)
 
-        assert 0 < (granted.standings[0].resets_in_us or 0) <= HOUR
-        assert (spent(4), Amount()) == (after.spent, after.held)
+        assert 0 < (granted.balances[0].resets_in_us or 0) <= HOUR
+        assert (spent(4), Amount()) == (after.spent, after.reserved)
 
     async def test_keys_of_accounts_end(self, server: RedisServer, vault: RedisVault) -> None:
         """
         An account's keys live an hour longer than its window and its leases, or thirty days; a claim's, an hour longer than it.
         """
-        await vault.exchange(None, hold_of("h", Scope("ada", "workflow", "w", SECOND), cost=1, lease_us=SECOND))
+        await vault.exchange(None, reservation_of("h", Scope("ada", "workflow", "w", SECOND), cost=1, lease_us=SECOND))
         await vault.charge("c", [session()], spent(1), SpendPath("g", "a"))
         await vault.claim("ada", "k", "t1", "f1", 5 * SECOND)
         left = {
@@ -193,17 +193,17 @@ class TestTime:
         vault = await RedisVault.open(server.url, clock_us=clock)
 
         async def ask(number: int) -> None:
-            await vault.exchange(None, hold_of(f"h{number}", scope, cost=1, lease_us=SECOND))
+            await vault.exchange(None, reservation_of(f"h{number}", scope, cost=1, lease_us=SECOND))
 
         async with anyio.create_task_group() as group:
             for number in range(1005):
                 group.start_soon(ask, number)
         clock.now += SECOND
-        first, second = await standing(vault, scope), await standing(vault, scope)
+        first, second = await balance_of(vault, scope), await balance_of(vault, scope)
         await vault.aclose()
 
-        assert (spent(1000), spent(5)) == (first.spent, first.held)
-        assert (spent(1005), Amount()) == (second.spent, second.held)
+        assert (spent(1000), spent(5)) == (first.spent, first.reserved)
+        assert (spent(1005), Amount()) == (second.spent, second.reserved)
 
 
 @pytest.mark.anyio
@@ -213,7 +213,7 @@ class TestNames:
         Whatever tenants and scopes are called, a tenant's keys share what stands in the first braces, and no other's.
         """
         for tenant in NAMES:
-            await vault.exchange(None, hold_of("a}{b:c", session("{x}", tenant), cost=5))
+            await vault.exchange(None, reservation_of("a}{b:c", session("{x}", tenant), cost=5))
             await vault.charge("c:{1}", [session("s", tenant)], spent(1), SpendPath("g}", "{a"))
             await vault.claim(tenant, "k}{", "t1", "f1", HOUR)
             await vault.set_caps(tenant, "session", "}{", Caps(calls=1))
@@ -228,9 +228,9 @@ class TestNames:
         """
         scope = session("\ud800 s")
         await vault.charge("\udfff", [scope], spent(1), SpendPath("g\ud800", "a"))
-        (statement,) = await vault.statements("ada")
+        (report,) = await vault.reports("ada")
 
-        assert ("\ud800 s", SpendPath("g\ud800", "a")) == (statement.name, statement.lines[0].place)
+        assert ("\ud800 s", SpendPath("g\ud800", "a")) == (report.name, report.lines[0].spend_path)
 
     async def test_places_past_the_most_are_one(self, server: RedisServer) -> None:
         """
@@ -244,11 +244,11 @@ class TestNames:
         async with anyio.create_task_group() as group:
             for number in range(MAX_LINES + 3):
                 group.start_soon(charge, number)
-        (statement,) = await vault.statements("ada")
+        (report,) = await vault.reports("ada")
         await vault.aclose()
 
-        assert MAX_LINES + 1 == len(statement.lines)
-        assert (OTHERS, spent(3)) == statement.lines[0]
+        assert MAX_LINES + 1 == len(report.lines)
+        assert (OTHERS, spent(3)) == report.lines[0]
 
     async def test_statements_of_many_accounts_come_whole(self, vault: RedisVault) -> None:
         """
@@ -257,8 +257,8 @@ class TestNames:
         scopes = [session(f"s-{number:03}") for number in range(300)]
         await vault.charge("c", scopes, spent(1), SpendPath("g", "a"))
 
-        assert [scope.name for scope in scopes] == [one.name for one in await vault.statements("ada")]
-        assert ["s-007"] == [one.name for one in await vault.statements("ada", "session", "s-007")]
+        assert [scope.name for scope in scopes] == [one.name for one in await vault.reports("ada")]
+        assert ["s-007"] == [one.name for one in await vault.reports("ada", "session", "s-007")]
 
 
 @pytest.mark.anyio
@@ -267,15 +267,15 @@ class TestNumbers:
         """
         Up to 2^53 - 1 every sum and every verdict is exact, and written in digits only.
         """
-        scope = session(cost_nano_usd=MOST)
-        await vault.exchange(None, hold_of("h", scope, cost=MOST - 1))
-        await vault.exchange(Settlement("ada", "h", spent(MOST - 1)), hold_of("i", scope, cost=1))
-        answer = await vault.exchange(None, hold_of("j", scope, cost=1))
+        scope = session(cost_nano_usd=MAX_VALUE)
+        await vault.exchange(None, reservation_of("h", scope, cost=MAX_VALUE - 1))
+        await vault.exchange(Settlement("ada", "h", spent(MAX_VALUE - 1)), reservation_of("i", scope, cost=1))
+        answer = await vault.exchange(None, reservation_of("j", scope, cost=1))
         stored = server.ask("HGETALL", "meshwalk:1:{tenant=ada}:account:session:s-1:-:0")
 
         assert answer.refusal is not None
         assert answer.refusal.contended
-        assert (spent(MOST - 1), spent(1)) == (answer.standings[0].spent, answer.standings[0].held)
+        assert (spent(MAX_VALUE - 1), spent(1)) == (answer.balances[0].spent, answer.balances[0].reserved)
         assert all(word.isdigit() for value in stored.values() for word in value.split())
 
     @pytest.mark.parametrize("ask", ["cap", "need", "spent"])
@@ -283,11 +283,11 @@ class TestNumbers:
         """
         What a double cannot hold exactly is refused with the most that can be.
         """
-        scope = session(cost_nano_usd=MOST + (ask == "cap"))
-        hold = Reservation("h", (scope,), Need(cost_nano_usd=MOST + (ask == "need")), SECOND)
+        scope = session(cost_nano_usd=MAX_VALUE + (ask == "cap"))
+        reservation = Reservation("h", (scope,), Need(cost_nano_usd=MAX_VALUE + (ask == "need")), SECOND)
 
         with pytest.raises(SetupError, match=r"9007199\.254740991 USD"):
-            await vault.exchange(Settlement("ada", "g", spent(MOST + (ask == "spent"))), hold)
+            await vault.exchange(Settlement("ada", "g", spent(MAX_VALUE + (ask == "spent"))), reservation)
 
 
 @pytest.mark.anyio
@@ -302,13 +302,13 @@ async def test_one_node_of_a_cluster_takes_all_calls(tmp_path: Path) -> None:
         vault = await RedisVault.open(server.url)
         for tenant in ("", "ada", "{x}", "a b"):
             scopes = (session("}{", tenant), Scope(tenant, "workflow", "w", HOUR))
-            await vault.exchange(None, hold_of("h", *scopes, cost=5, lease_us=1))
-            await vault.exchange(Settlement(tenant, "h", spent(3)), hold_of("i", *scopes, cost=5))
+            await vault.exchange(None, reservation_of("h", *scopes, cost=5, lease_us=1))
+            await vault.exchange(Settlement(tenant, "h", spent(3)), reservation_of("i", *scopes, cost=5))
             await vault.charge("c", scopes, spent(2), SpendPath("g", "a"))
             await vault.set_caps(tenant, "session", "}{", Caps(calls=1))
             await vault.claim(tenant, "k", "t1", "f1", HOUR)
             await vault.finish(tenant, "k", "t1", b"done", HOUR)
 
-            assert [spent(7), spent(7)] == [one.spent for one in await vault.statements(tenant)]
+            assert [spent(7), spent(7)] == [one.spent for one in await vault.reports(tenant)]
 
         await vault.aclose()

@@ -17,7 +17,7 @@ from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.budgets.vaults.redis.library import library
 from meshwalk.budgets.vaults.redis.server import CONNECTIONS
 from meshwalk.model.problems import SetupError, VaultUnavailable
-from tests.budgets.vault_contract import hold_of, session, spent, standing
+from tests.budgets.vault_contract import balance_of, reservation_of, session, spent
 
 
 PASSWORD = "s3cret-p%40ss"
@@ -48,13 +48,13 @@ class TestRestarts:
         with RedisServer(tmp_path, keeps="everything") as server:
             vault = await RedisVault.open(server.url)
             scope = session(cost_nano_usd=100)
-            await vault.exchange(None, hold_of("h", scope, cost=9))
-            before = await vault.exchange(Settlement("ada", "h", spent(7)), hold_of("i", scope, cost=9))
+            await vault.exchange(None, reservation_of("h", scope, cost=9))
+            before = await vault.exchange(Settlement("ada", "h", spent(7)), reservation_of("i", scope, cost=9))
             server.restart()
-            after = await standing(vault, scope)
+            after = await balance_of(vault, scope)
             await vault.aclose()
 
-        assert (before.standings[0], ()) == (after, vault.risks)
+        assert (before.balances[0], ()) == (after, vault.risks)
         assert 0 == vault.losses
 
     async def test_calls_under_way_count_once_however_often_they_are_asked(self, tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ class TestRestarts:
             scope, failures, done = session(), [0], [0]
 
             async def call(number: int) -> None:
-                hold = hold_of(f"h{number}", scope, cost=9)
-                for settlement, asked in ((None, hold), (Settlement("ada", hold.id, spent(7)), None)):
+                reservation = reservation_of(f"h{number}", scope, cost=9)
+                for settlement, asked in ((None, reservation), (Settlement("ada", reservation.id, spent(7)), None)):
                     while True:
                         try:
                             await vault.exchange(settlement, asked)
@@ -86,10 +86,10 @@ class TestRestarts:
                 while not failures[0]:
                     await anyio.lowlevel.checkpoint()
                 server.start()
-            after = await standing(vault, scope)
+            after = await balance_of(vault, scope)
             await vault.aclose()
 
-        assert (spent(150 * 7), spent(0)) == (after.spent, after.held)
+        assert (spent(150 * 7), spent(0)) == (after.spent, after.reserved)
         assert 0 == vault.losses
 
     async def test_server_that_forgot_everything_is_noticed_once(
@@ -99,16 +99,18 @@ class TestRestarts:
         A server that comes back empty is given the library again; its loss is told, and the books begin anew.
         """
         scope = session(cost_nano_usd=100)
-        await vault.exchange(None, hold_of("h", scope, cost=9))
+        await vault.exchange(None, reservation_of("h", scope, cost=9))
         server.restart()
         with caplog.at_level(logging.ERROR):
             async with anyio.create_task_group() as group:
                 for number in range(8):
-                    group.start_soon(vault.exchange, Settlement("ada", "h", spent(7)), hold_of(f"i{number}", scope, cost=9))
-        after = await standing(vault, scope)
+                    group.start_soon(
+                        vault.exchange, Settlement("ada", "h", spent(7)), reservation_of(f"i{number}", scope, cost=9)
+                    )
+        after = await balance_of(vault, scope)
         (said,) = caplog.messages
 
-        assert (spent(0), spent(72)) == (after.spent, after.held)
+        assert (spent(0), spent(72)) == (after.spent, after.reserved)
         assert 1 == vault.losses
         assert said.startswith(f"the vault {vault.name} forgot what it had acknowledged: budgets of tenant")
 
@@ -117,10 +119,10 @@ class TestRestarts:
         A server that lost only its last calls, as after a failover, has counted fewer than were seen.
         """
         for _ in range(5):
-            await vault.look([session()])
+            await vault.balances([session()])
         server.ask("HSET", MARK, "seq", 2)
-        await vault.look([session()])
-        await vault.look([session()])
+        await vault.balances([session()])
+        await vault.balances([session()])
 
         assert 1 == vault.losses
 
@@ -129,10 +131,10 @@ class TestRestarts:
         A server without the library gets it with the next call, and no books are lost.
         """
         scope = session()
-        await vault.exchange(None, hold_of("h", scope, cost=9))
+        await vault.exchange(None, reservation_of("h", scope, cost=9))
         server.ask("FUNCTION", "FLUSH")
 
-        assert spent(9) == (await standing(vault, scope)).held
+        assert spent(9) == (await balance_of(vault, scope)).reserved
         assert 0 == vault.losses
 
     async def test_libraries_of_two_versions_live_side_by_side(self, server: RedisServer, vault: RedisVault) -> None:
@@ -142,7 +144,7 @@ class TestRestarts:
         ours = library()
         server.ask("FUNCTION", "LOAD", ours.text.replace(ours.prefix[:-1], "meshwalk_ffffffffffff"))
 
-        assert spent(0) == (await standing(vault, session())).held
+        assert spent(0) == (await balance_of(vault, session())).reserved
         assert 2 == len(server.ask("FUNCTION", "LIST"))
 
 
@@ -152,20 +154,20 @@ class TestAway:
         A server that does not answer is given up after three times the time of one wait; asking again later holds once.
         """
         scope = session(cost_nano_usd=10)
-        hold = hold_of("h", scope, cost=8)
+        reservation = reservation_of("h", scope, cost=8)
         server.freeze()
         try:
             with (
                 anyio.fail_after(1.5),
                 pytest.raises(VaultUnavailable, match=r"127\.0\.0\.1:\d+/0 did not answer within 0\.3 s"),
             ):
-                await vault.exchange(None, hold)
+                await vault.exchange(None, reservation)
         finally:
             server.thaw()
-        answer = await vault.exchange(None, hold)
+        answer = await vault.exchange(None, reservation)
 
         assert answer.refusal is None
-        assert spent(8) == answer.standings[0].held
+        assert spent(8) == answer.balances[0].reserved
 
     async def test_more_callers_than_connections_wait_and_get_through(self, server: RedisServer) -> None:
         """
@@ -174,12 +176,12 @@ class TestAway:
         vault = await RedisVault.open(server.url)
         async with anyio.create_task_group() as group:
             for number in range(300):
-                group.start_soon(vault.exchange, None, hold_of(f"h{number}", session(), cost=1))
+                group.start_soon(vault.exchange, None, reservation_of(f"h{number}", session(), cost=1))
         clients = server.ask("INFO", "clients")["connected_clients"]
-        after = await standing(vault, session())
+        after = await balance_of(vault, session())
         await vault.aclose()
 
-        assert spent(300) == after.held
+        assert spent(300) == after.reserved
         assert clients <= 33
 
     async def test_crowd_before_a_server_that_stands_still_does_not_wait_for_ever(
@@ -188,13 +190,13 @@ class TestAway:
         """
         Whoever does not get a turn in time says so, and whoever got one says what it waited for.
         """
-        monkeypatch.setattr("meshwalk.budgets.vaults.redis.server._TURN", 0)
+        monkeypatch.setattr("meshwalk.budgets.vaults.redis.server._TURN_TIMEOUTS", 0)
         vault = await RedisVault.open(server.url, timeout_s=0.2)
         said: list[str] = []
 
         async def ask(number: int) -> None:
             with pytest.raises(VaultUnavailable) as away:
-                await vault.exchange(None, hold_of(f"h{number}", session(), cost=1))
+                await vault.exchange(None, reservation_of(f"h{number}", session(), cost=1))
             said.append(str(away.value))
 
         server.freeze()
@@ -216,7 +218,7 @@ class TestAway:
         server.kill()
         for _ in range(2):
             with pytest.raises(VaultUnavailable, match="cannot be reached"):
-                await vault.look([session()])
+                await vault.balances([session()])
         with pytest.raises(VaultUnavailable, match="cannot be reached"):
             await RedisVault.open(server.url)
 
@@ -239,7 +241,7 @@ class TestAway:
             server.ask(*command)
 
         with pytest.raises(VaultUnavailable, match=rf"^redis://127\.0\.0\.1:\d+/0 {said}"):
-            await vault.look([session()])
+            await vault.balances([session()])
 
     async def test_server_without_functions_is_told_apart(self, tmp_path: Path) -> None:
         """
@@ -267,7 +269,7 @@ class TestSecrets:
                 said.append(str(refused.value))
             server.kill()
             with pytest.raises(VaultUnavailable) as gone:
-                await vault.look([session()])
+                await vault.balances([session()])
             await vault.aclose()
 
         assert f"<RedisVault redis://127.0.0.1:{server.port}/0>" == said[0]
@@ -337,7 +339,7 @@ class TestRisks:
         )
         server.ask("ACL", "SETUSER", "mesh", "on", ">pw", *rights)
         vault = await RedisVault.open(server.url.replace("redis://", "redis://mesh:pw@"))
-        await vault.exchange(None, hold_of("h", session(), cost=1))
+        await vault.exchange(None, reservation_of("h", session(), cost=1))
         await vault.claim("ada", "k", "t1", "f1", 1_000_000)
         await vault.aclose()
 

@@ -11,25 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.budgets import SpendPath
+from meshwalk.budgets.vaults.redis.codec import (
+    MAX_VALUE,
+    encode_name,
+    mark_key,
+    parts_words,
+    read_amount,
+    read_caps,
+    read_report,
+    read_spend_path,
+    spend_path_words,
+)
 from meshwalk.budgets.vaults.redis.epochs import EpochTracker
 from meshwalk.budgets.vaults.redis.library import library
 from meshwalk.budgets.vaults.redis.risks import risks_of
-from meshwalk.budgets.vaults.redis.wording import (
-    MOST,
-    encoded,
-    mark_of,
-    parts_words,
-    place_words,
-    read_amount,
-    read_caps,
-    read_place,
-    read_statement,
-)
 from meshwalk.model import Amount, Caps
 
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
-WHOLE = st.integers(0, MOST)
+WHOLE = st.integers(0, MAX_VALUE)
 KEEPS_ALL = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory": "0", "maxmemory-policy": "noeviction"}
 
 
@@ -39,22 +39,22 @@ class TestWording:
         """
         Two names are never written alike, nor with anything that Redis or a pattern gives a meaning.
         """
-        assert (one == other) == (encoded(one) == encoded(other))
-        assert re.fullmatch(r"[\w.~%-]*", encoded(one), re.ASCII)
+        assert (one == other) == (encode_name(one) == encode_name(other))
+        assert re.fullmatch(r"[\w.~%-]*", encode_name(one), re.ASCII)
 
     @given(ANY_TEXT)
     def test_hash_tag_is_never_empty(self, tenant: str) -> None:
         """
         The first braces of a key hold something, since a cluster would take the whole key for its tag otherwise.
         """
-        assert re.fullmatch(r"meshwalk:1:\{[^{}]+\}:mark", mark_of(tenant))
+        assert re.fullmatch(r"meshwalk:1:\{[^{}]+\}:mark", mark_key(tenant))
 
     @given(st.builds(SpendPath, ANY_TEXT, ANY_TEXT))
-    def test_place_comes_back(self, place: SpendPath) -> None:
+    def test_place_comes_back(self, spend_path: SpendPath) -> None:
         """
         Graph and path are told apart whatever they hold.
         """
-        assert place == read_place(place_words(place).encode("utf-8", "surrogatepass"))
+        assert spend_path == read_spend_path(spend_path_words(spend_path).encode("utf-8", "surrogatepass"))
 
     @given(st.builds(Amount, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE))
     def test_amount_comes_back(self, amount: Amount) -> None:
@@ -79,7 +79,7 @@ class TestWording:
         words = [b"session:s:-:0", zeros, zeros, zeros, zeros, b"0", b""]
         lines = [b"1:gb", b"1 0 0 0 0", b"1:ga", b"1 0 0 0 0", b"1:gc", b"5 0 0 0 0"]
 
-        assert ["c", "a", "b"] == [line.place.path for line in read_statement("ada", words, lines).lines]
+        assert ["c", "a", "b"] == [line.spend_path.path for line in read_report("ada", words, lines).lines]
 
 
 class TestMemories:
@@ -89,20 +89,20 @@ class TestMemories:
         """
         memories = EpochTracker()
 
-        assert not memories.lost("ada", memories.of("ada"), b"e", 7)
-        assert memories.lost("ada", memories.of("ada"), b"f", 8)
+        assert not memories.shows_loss("ada", memories.current("ada"), b"e", 7)
+        assert memories.shows_loss("ada", memories.current("ada"), b"f", 8)
 
     def test_each_loss_is_told_once(self) -> None:
         """
         Answers to calls that were sent before a loss was seen do not tell it again.
         """
         memories = EpochTracker()
-        memories.lost("ada", None, b"e", 7)
-        sent = memories.of("ada")
+        memories.shows_loss("ada", None, b"e", 7)
+        sent = memories.current("ada")
 
-        assert [True, False, False] == [memories.lost("ada", sent, b"f", seq) for seq in (1, 2, 3)]
-        assert not memories.lost("ada", memories.of("ada"), b"f", 4)
-        assert memories.lost("ada", memories.of("ada"), b"f", 1)
+        assert [True, False, False] == [memories.shows_loss("ada", sent, b"f", seq) for seq in (1, 2, 3)]
+        assert not memories.shows_loss("ada", memories.current("ada"), b"f", 4)
+        assert memories.shows_loss("ada", memories.current("ada"), b"f", 1)
 
     @given(st.lists(st.integers(0, 5)), st.data())
     def test_answers_in_any_order_are_no_loss(self, waits: list[int], data: st.DataObject) -> None:
@@ -111,20 +111,20 @@ class TestMemories:
         """
         memories, under_way = EpochTracker(), []
         for seq, wait in enumerate(waits, start=1):
-            under_way.append((memories.of("ada"), seq))
+            under_way.append((memories.current("ada"), seq))
             while len(under_way) > wait:
                 before, answered = under_way.pop(data.draw(st.integers(0, len(under_way) - 1)))
 
-                assert not memories.lost("ada", before, b"e", answered)
+                assert not memories.shows_loss("ada", before, b"e", answered)
 
     def test_tenants_are_remembered_apart(self) -> None:
         """
         Each tenant has books of its own.
         """
         memories = EpochTracker()
-        memories.lost("ada", None, b"e", 7)
+        memories.shows_loss("ada", None, b"e", 7)
 
-        assert not memories.lost("bob", memories.of("bob"), b"f", 1)
+        assert not memories.shows_loss("bob", memories.current("bob"), b"f", 1)
 
 
 class TestRisks:

@@ -45,7 +45,7 @@ async def test_socket_of_the_machine(tmp_path: Path) -> None:
     socket = tmp_path / "redis.sock"
     with RedisServer(tmp_path, password="correct-horse", settings={"unixsocket": f'"{socket}"'}):
         vault = await RedisVault.open(f"unix://:correct-horse@{socket}?db=3")
-        found = await vault.statements("default")
+        found = await vault.reports("default")
         await vault.aclose()
 
     assert (f"unix://{socket}?db=3", []) == (vault.name, found)

@@ -16,7 +16,7 @@ import pytest
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
-from meshwalk.budgets.vaults.sqlite.batch_executor import MAX_AT_ONCE, BatchExecutor, Operation
+from meshwalk.budgets.vaults.sqlite.batch_executor import MAX_BATCH, BatchExecutor, Operation
 
 
 pytestmark = pytest.mark.anyio
@@ -114,12 +114,12 @@ async def test_batch_has_an_end(workshop: Workshop, combiner: BatchExecutor[Shop
     workshop.gate.clear()
     tasks = [start(combiner.do(put(0)))]
     async with workshop.held_up():
-        tasks += [start(combiner.do(put(number))) for number in range(1, MAX_AT_ONCE + 3)]
+        tasks += [start(combiner.do(put(number))) for number in range(1, MAX_BATCH + 3)]
         await settle_down()
     await asyncio.gather(*tasks)
 
-    assert [1, MAX_AT_ONCE, 2] == workshop.batches
-    assert list(range(MAX_AT_ONCE + 3)) == workshop.done
+    assert [1, MAX_BATCH, 2] == workshop.batches
+    assert list(range(MAX_BATCH + 3)) == workshop.done
 
 
 async def test_fault_is_raised_where_it_was_asked_for() -> None:

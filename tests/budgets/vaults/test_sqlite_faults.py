@@ -21,7 +21,7 @@ from meshwalk.budgets.vaults.sqlite import SqliteVault, database
 from meshwalk.budgets.vaults.sqlite.vault import SWEEP_EVERY
 from meshwalk.model import Amount
 from meshwalk.model.problems import SetupError, VaultUnavailable
-from tests.budgets.vault_contract import hold_of, session, spent, standing
+from tests.budgets.vault_contract import balance_of, reservation_of, session, spent
 from tests.budgets.vault_machine import BEGINNING_US, HOUR, Clock
 
 
@@ -47,12 +47,12 @@ def clock() -> Clock:
     return Clock()
 
 
-async def held(vault: SqliteVault) -> int:
-    return (await standing(vault, SCOPE)).held.cost_nano_usd
+async def reserved(vault: SqliteVault) -> int:
+    return (await balance_of(vault, SCOPE)).reserved.cost_nano_usd
 
 
-async def hold(vault: SqliteVault, id_: str, cost: int = 1) -> None:
-    answer = await vault.exchange(None, hold_of(id_, SCOPE, cost=cost))
+async def reserve(vault: SqliteVault, id_: str, cost: int = 1) -> None:
+    answer = await vault.exchange(None, reservation_of(id_, SCOPE, cost=cost))
 
     assert answer.refusal is None
 
@@ -122,11 +122,11 @@ class TestOpening:
         What was held when a file was closed is held when it is opened again.
         """
         vault = await SqliteVault.open(path, clock_us=clock)
-        await hold(vault, "h", 7)
+        await reserve(vault, "h", 7)
         await vault.aclose()
         vault = await SqliteVault.open(path, clock_us=clock)
 
-        assert 7 == await held(vault)
+        assert 7 == await reserved(vault)
 
         await vault.aclose()
 
@@ -216,9 +216,9 @@ class TestOpening:
             for _ in range(8):
                 group.start_soon(start)
         for number, vault in enumerate(vaults):
-            await hold(vault, f"h{number}")
+            await reserve(vault, f"h{number}")
 
-        assert 8 == await held(vaults[0])
+        assert 8 == await reserved(vaults[0])
 
         for vault in vaults:
             await vault.aclose()
@@ -247,40 +247,40 @@ class TestAway:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(VaultUnavailable, match="another process has kept the file to itself"):
-                await hold(vault, "h")
-        await hold(vault, "h")
+                await reserve(vault, "h")
+        await reserve(vault, "h")
 
-        assert 1 == await held(vault)
+        assert 1 == await reserved(vault)
 
     async def test_lost_file_is_not_made_anew(self, vault: SqliteVault, path: Path) -> None:
         """
         A file that was deleted is missed until it is back: a new one would forget what was spent.
         """
-        await hold(vault, "h", 5)
+        await reserve(vault, "h", 5)
         copy = written_out(path)
         remove(path)
         for _ in range(2):
             with pytest.raises(VaultUnavailable, match="the file is gone; put it back"):
-                await hold(vault, "i")
+                await reserve(vault, "i")
 
         assert content(path) is None
 
         put(path, copy)
 
-        assert 5 == await held(vault)
+        assert 5 == await reserved(vault)
 
     async def test_empty_file_in_its_place_is_not_taken(self, vault: SqliteVault, path: Path) -> None:
         """
         A file that lost what was in it is no new vault.
         """
-        await hold(vault, "h")
+        await reserve(vault, "h")
         written_out(path)
         remove(path)
         put(path, b"")
         with pytest.raises(VaultUnavailable, match="another file has been put in its place"):
-            await hold(vault, "i")
+            await reserve(vault, "i")
         with pytest.raises(VaultUnavailable, match="it holds nothing any more"):
-            await hold(vault, "i")
+            await reserve(vault, "i")
 
         assert b"" == content(path)
 
@@ -288,15 +288,15 @@ class TestAway:
         """
         Nobody spends from a file that cannot be read; with a copy in its place it goes on.
         """
-        await hold(vault, "h", 5)
+        await reserve(vault, "h", 5)
         copy = written_out(path)
         put(path, bytes(range(256)) * (len(copy) // 256))
         for _ in range(2):
             with pytest.raises(VaultUnavailable, match="the file is damaged"):
-                await hold(vault, "i")
+                await reserve(vault, "i")
         put(path, copy)
 
-        assert 5 == await held(vault)
+        assert 5 == await reserved(vault)
 
     async def test_full_disk_holds_nothing_by_halves(self, vault: SqliteVault) -> None:
         """
@@ -310,20 +310,20 @@ class TestAway:
         with pytest.raises(VaultUnavailable, match="the disk is full"):
             await vault.exchange(None, wide)
 
-        assert 0 == await held(vault)
+        assert 0 == await reserved(vault)
 
         await vault.exchange(None, wide)
 
-        assert 5 == await held(vault)
+        assert 5 == await reserved(vault)
 
     async def test_closed_vault_is_away(self, vault: SqliteVault, path: Path) -> None:
         """
         Who comes after the end hears so, and the file is complete without the files beside it.
         """
-        await hold(vault, "h")
+        await reserve(vault, "h")
         await vault.aclose()
         with pytest.raises(VaultUnavailable, match="is closed"):
-            await vault.look([SCOPE])
+            await vault.balances([SCOPE])
 
         assert [path] == list(path.parent.iterdir())
 
@@ -337,18 +337,18 @@ class TestOneAtFault:
 
         async def ask(id_: str, cost: int) -> None:
             try:
-                await vault.exchange(None, hold_of(id_, session("big"), cost=cost))
+                await vault.exchange(None, reservation_of(id_, session("big"), cost=cost))
             except SetupError as error:
                 errors.append(f"{id_} {error}")
 
         async with anyio.create_task_group() as group:
             for number, cost in enumerate([1, 2**63 - 2, 1, 2**63, 0]):
                 group.start_soon(ask, f"h{number}", cost)
-        (statement,) = await vault.statements("ada")
+        (report,) = await vault.reports("ada")
 
         assert ["h2", "h3"] == sorted(error[:2] for error in errors)
         assert all(f"counts up to {2**63 - 1} of a kind" in error for error in errors)
-        assert (spent(2**63 - 1), 3) == (statement.held, statement.holds)
+        assert (spent(2**63 - 1), 3) == (report.reserved, report.reservations)
 
     @pytest.mark.parametrize("nonsense", ["\ud800", object()])
     async def test_nonsense_is_its_own_callers_fault(self, vault: SqliteVault, nonsense: Any) -> None:
@@ -359,7 +359,7 @@ class TestOneAtFault:
 
         async def ask(id_: Any) -> None:
             try:
-                await hold(vault, id_)
+                await reserve(vault, id_)
             except (UnicodeEncodeError, sqlite3.ProgrammingError) as error:
                 errors.append(error)
 
@@ -368,7 +368,7 @@ class TestOneAtFault:
                 group.start_soon(ask, id_)
 
         assert 1 == len(errors)
-        assert 3 == await held(vault)
+        assert 3 == await reserved(vault)
 
     async def test_cancelled_callers_leave_nothing_that_cannot_be_settled(self, vault: SqliteVault) -> None:
         """
@@ -378,20 +378,20 @@ class TestOneAtFault:
 
         async def ask(number: int) -> None:
             with anyio.move_on_after(number % 7 / 1000):
-                await hold(vault, ids[number])
+                await reserve(vault, ids[number])
 
         async with anyio.create_task_group() as group:
             for number in range(60):
                 group.start_soon(ask, number)
-        count = (await vault.statements("ada"))[0].holds
+        count = (await vault.reports("ada"))[0].reservations
 
-        assert count == await held(vault) <= 60
+        assert count == await reserved(vault) <= 60
 
         async with anyio.create_task_group() as group:
             for id_ in ids:
                 group.start_soon(vault.exchange, settlement(id_), None)
 
-        assert (0, Amount(cost_nano_usd=count)) == (await held(vault), (await standing(vault, SCOPE)).spent)
+        assert (0, Amount(cost_nano_usd=count)) == (await reserved(vault), (await balance_of(vault, SCOPE)).spent)
 
 
 class TestForgetting:
@@ -406,7 +406,7 @@ class TestForgetting:
         assert secret in written_out(path)
 
         clock.now += HOUR
-        await vault.look([SCOPE])
+        await vault.balances([SCOPE])
 
         assert secret not in written_out(path)
 
@@ -426,7 +426,7 @@ class TestForgetting:
         for step in (kept_us - 1, 1 + HOUR):
             clock.now += step
             await open_accounts(vault, SWEEP_EVERY)
-            seen.append([one.lines for one in await vault.statements("ada", name="old")])
+            seen.append([one.lines for one in await vault.reports("ada", name="old")])
 
         assert [[(SpendLine(SpendPath("g", "a"), spent(3)),)], []] == seen
 
@@ -435,13 +435,13 @@ class TestForgetting:
         What is held is settled in its account, however long ago its window ended.
         """
         old = Scope("ada", "session", "old", HOUR)
-        await vault.exchange(None, hold_of("h", old, cost=3, lease_us=9 * HOUR))
+        await vault.exchange(None, reservation_of("h", old, cost=3, lease_us=9 * HOUR))
         clock.now += 5 * HOUR
         await open_accounts(vault, SWEEP_EVERY)
         await vault.exchange(settlement("h"), None)
-        (statement,) = await vault.statements("ada", name="old")
+        (report,) = await vault.reports("ada", name="old")
 
-        assert (spent(1), Amount()) == (statement.spent, statement.held)
+        assert (spent(1), Amount()) == (report.spent, report.reserved)
 
     async def test_places_past_the_last_line_are_put_together(self, vault: SqliteVault, clock: Clock) -> None:
         """
@@ -450,20 +450,20 @@ class TestForgetting:
         ledger = Ledger()
         places = [SpendPath("g", str(number)) for number in range(MAX_LINES + 5)]
         async with anyio.create_task_group() as group:
-            for number, place in enumerate([*places, places[7], places[-1]]):
-                ledger.charge(clock.now, f"c{number}", [SCOPE], spent(number + 1), place)
-                group.start_soon(vault.charge, f"c{number}", [SCOPE], spent(number + 1), place)
-        (expected,) = ledger.statements(clock.now, "ada")
+            for number, spend_path in enumerate([*places, places[7], places[-1]]):
+                ledger.charge(clock.now, f"c{number}", [SCOPE], spent(number + 1), spend_path)
+                group.start_soon(vault.charge, f"c{number}", [SCOPE], spent(number + 1), spend_path)
+        (expected,) = ledger.reports(clock.now, "ada")
 
-        assert [expected] == await vault.statements("ada")
-        assert OTHERS in [line.place for line in expected.lines]
+        assert [expected] == await vault.reports("ada")
+        assert OTHERS in [line.spend_path for line in expected.lines]
 
 
 async def open_accounts(vault: SqliteVault, count: int) -> None:
     """
     Charge something in so many new accounts, so that the vault sweeps.
     """
-    begun = len(await vault.statements("bob"))
+    begun = len(await vault.reports("bob"))
     async with anyio.create_task_group() as group:
         for number in range(begun, begun + count):
             group.start_soon(vault.charge, f"n{number}", [session(str(number), "bob")], spent(1), SpendPath())

@@ -57,13 +57,13 @@ def go(*processes: subprocess.Popen[str]) -> None:
         process.stdin.flush()
 
 
-async def statement(path: Path, later_us: int = 0) -> AccountReport:
+async def report(path: Path, later_us: int = 0) -> AccountReport:
     """
     Read the one account there is, as it will stand *later_us* from now.
     """
     vault = await SqliteVault.open(path, clock_us=lambda: time.time_ns() // 1000 + later_us)
     try:
-        (one,) = await vault.statements("ada")
+        (one,) = await vault.reports("ada")
     finally:
         await vault.aclose()
 
@@ -87,12 +87,12 @@ async def test_processes_spend_all_that_fits_and_no_more(tmp_path: Path) -> None
         go(*processes)
         outputs = [process.communicate()[0].splitlines() for process in processes]
     told = sum(json.loads(lines[-1])["spent"] for lines in outputs)
-    one = await statement(path)
+    one = await report(path)
     spent = one.spent.cost_nano_usd
 
     assert cap - WORST < spent <= cap
     assert told == spent == sum(line.spent.cost_nano_usd for line in one.lines)
-    assert (0, 0) == (one.holds, one.held.cost_nano_usd)
+    assert (0, 0) == (one.reservations, one.reserved.cost_nano_usd)
     assert 0 == one.overrun.cost_nano_usd == one.assumed.cost_nano_usd
 
 
@@ -114,12 +114,12 @@ async def test_killed_process_leaves_books_that_hold(tmp_path: Path) -> None:
         until("spending", first, second)
         doomed.kill()
         told = [json.loads(process.communicate()[0].splitlines()[-1])["spent"] for process in (first, second)]
-    one = await statement(path, later_us=1_000_000)
+    one = await report(path, later_us=1_000_000)
     spent, assumed = one.spent.cost_nano_usd, one.assumed.cost_nano_usd
-    by = {line.place.path: line.spent.cost_nano_usd for line in one.lines}
+    by = {line.spend_path.path: line.spent.cost_nano_usd for line in one.lines}
 
     assert cap - WORST < spent <= cap
     assert kept * WORST <= assumed <= by["doomed"]
     assert told == [by["a"], by["b"]]
-    assert (0, 0) == (one.holds, one.held.cost_nano_usd)
+    assert (0, 0) == (one.reservations, one.reserved.cost_nano_usd)
     assert [("ok",)] == look_into(path, "PRAGMA integrity_check")

@@ -86,7 +86,7 @@ async def walked(
             if turns:
                 tasks.cancel_scope.cancel()
 
-    return records, await vault.statements("default")
+    return records, await vault.reports("default")
 
 
 def told(record: Traversal) -> Any:

@@ -1,5 +1,5 @@
 """
-The front door of the vaults: where shared budgets are kept.
+Vaults: storage of shared budgets.
 """
 
 from __future__ import annotations

@@ -1,38 +1,38 @@
 """
-What a vault is: the books of `budgets`, kept where all who spend from them can reach them.
+The interface of a vault: a shared store of accounts and reservations.
 
-A vault decides nothing of its own: it keeps accounts and holds as `budgets.Ledger` does, by its own clock, and every vault is
-tested against that ledger.  It also keeps the claims of idempotency keys, because a retry may arrive at another server.
+A vault makes no decisions of its own: it keeps accounts and reservations as `budgets.Ledger` does, by its own clock, and every
+vault is tested against that ledger.  It also stores the claims of idempotency keys, because a retry may reach another server.
 
-What a vault is asked for in one call happens at once or not at all.  Errors of a library or a server
-are raised as `VaultUnavailable`.
+Each call is atomic.  Errors of a library or a server are raised as `VaultUnavailable`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
 from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope, Settlement, SpendPath
 from meshwalk.budgets.vaults.fifo import FifoWaiters
 from meshwalk.model import Amount, Caps, ScopeKind
 
 
-# The tenant of callers for whom nobody answers.
+# The tenant of unauthenticated callers.
 DEFAULT_TENANT = "default"
 
-# How a password gets into an address.
-BY_NAME = "put it into an environment variable and name that: redis://:${NAME}@HOST:PORT/DB"
+# The remedy for a password in an address.
+PASSWORD_REMEDY = "put it into an environment variable and name that: redis://:${NAME}@HOST:PORT/DB"  # noqa: S105 (no password)
 
 
 class Claim(NamedTuple):
     """
-    Say what became of claiming an idempotency key.
+    The claim on an idempotency key.
 
     Args:
-        owner: Who holds the claim, which is the one who asked if it was free.
-        fingerprint: What request the key was first used for.
-        result: What its owner left when it was done; None while it is not.
+        owner: The holder of the claim: the caller, if the key was free.
+        fingerprint: The digest of the request that first used the key.
+        result: The result stored by the owner; None until it is done.
     """
 
     owner: str
@@ -42,57 +42,57 @@ class Claim(NamedTuple):
 
 class Vault(Protocol):
     """
-    Keep shared budgets.
+    A store of shared budgets, closed at the end of `async with`.
 
     Attributes:
         waits: Whether a call may wait for a disk or a network.
-        look_again_s: How soon, and at last how seldom, one who waits for others to settle looks again, in seconds; who settles
-            in this process wakes those who wait in `room`.
-        name: How errors and people name it, without secrets.
-        risks: What it may forget that it acknowledged, one sentence each for the operator, as found when it was opened.
+        poll_seconds: The first and the longest interval at which a walk polls while others have reserved the budget.
+        waiters: The walks of this process that wait for a budget; a settlement in this process wakes them.
+        name: The name in errors and listings, without secrets.
+        risks: The losses of acknowledged data that are possible, one sentence each for the operator, found on opening.
     """
 
     waits: bool
-    look_again_s: tuple[float, float]
-    room: FifoWaiters
+    poll_seconds: tuple[float, float]
+    waiters: FifoWaiters
     name: str
     risks: tuple[str, ...]
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
+    async def balances(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
-        Show how *scopes*, all of one tenant, stand.
+        Return the balances of *scopes*, all of one tenant.
 
         Raises:
             VaultUnavailable: If the vault does not answer.
         """
         ...
 
-    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, reservation: Reservation | None) -> Answer:
         """
-        Settle one hold and take another, in one step and at most one round trip.
+        Settle one reservation and make another, atomically and in at most one round trip.
 
         Raises:
-            VaultUnavailable: If the vault does not answer; asking again with the same is safe.
+            VaultUnavailable: If the vault does not answer; repeating the call is safe.
         """
         ...
 
     async def charge(
-        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, spend_path: SpendPath, *, assumed: bool = False
     ) -> None:
         """
-        Count what was spent while the vault was away, once for each *id_*.
+        Add spending of a time when the vault was unavailable, once for each *id_*.
 
-        Where that id is held after all, because only the answer was lost, this settles it; where it was charged before, or has
-        expired and was charged at its worst, this is passed over.
+        If *id_* has an open reservation, because only the answer was lost, this settles it.  If it was charged before, or has
+        expired and was charged at its worst case, the call is ignored.
 
         Raises:
-            VaultUnavailable: If the vault does not answer; asking again with the same is safe.
+            VaultUnavailable: If the vault does not answer; repeating the call is safe.
         """
         ...
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
+    async def reports(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         """
-        Show the accounts of *tenant*, sorted by kind, name and window.
+        Report the accounts of *tenant*, sorted by kind, name and window.
 
         Raises:
             VaultUnavailable: If the vault does not answer.
@@ -101,7 +101,7 @@ class Vault(Protocol):
 
     async def set_caps(self, tenant: str, kind: ScopeKind, name: str, caps: Caps) -> None:
         """
-        Put *caps* in place of what graphs say, from the next hold on; None leaves a part to them.
+        Override the caps of graphs from the next reservation on; None leaves a part to the graph.
 
         Raises:
             VaultUnavailable: If the vault does not answer.
@@ -110,7 +110,7 @@ class Vault(Protocol):
 
     async def claim(self, tenant: str, key: str, owner: str, fingerprint: str, lease_us: int) -> Claim:
         """
-        Claim an idempotency key for *owner*, for *lease_us* at most, unless somebody has it.
+        Claim an idempotency key for *owner*, for at most *lease_us*, or return the claim that exists.
 
         Raises:
             VaultUnavailable: If the vault does not answer.
@@ -119,9 +119,9 @@ class Vault(Protocol):
 
     async def finish(self, tenant: str, key: str, owner: str, result: bytes | None, keep_us: int) -> None:
         """
-        Leave *result* for whoever comes with the key within *keep_us*; None gives the key free.
+        Store *result* for retries with the key within *keep_us*; None releases the key.
 
-        Only its owner can, while its claim lasts; from anybody else, and later, this is passed over.
+        The call is ignored unless *owner* holds the claim.
 
         Raises:
             VaultUnavailable: If the vault does not answer.
@@ -130,12 +130,18 @@ class Vault(Protocol):
 
     async def flush(self) -> None:
         """
-        Tell what waits to be told, if anything does; whoever keeps a vault open calls this now and then.
+        Send queued messages, if there are any; the owner of an open vault calls this periodically.
         """
         ...
 
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
     async def aclose(self) -> None:
         """
-        Let go of connections and files; calling it twice is fine.
+        Close connections and files; calling it twice is fine.
         """
         ...

@@ -1,16 +1,16 @@
 """
-What holds while a vault is away: each scope's own policy, and a memory of what the vault has to be told when it is back.
+A vault that keeps working while its primary vault is unavailable, by the policy of each scope.
 
-`closed` grants nothing, so that nothing can be overspent.  `open` grants everything.  `local` lets this server go on by what it
-last saw of the account: each server can then overspend by what was left when it last looked, and by the cap where it never has.
-If any scope of a hold is closed, the hold is refused.
+`closed` grants nothing, so nothing can be overspent.  `open` grants everything.  `local` lets this server continue on the last
+known balances: each server can then overspend by the amount left at its last read, or by the whole cap if it never read any.
+If any scope of a reservation is closed, the reservation is refused.
 
-Laws of this room:
+Invariants:
 
-1. What was spent while the vault was away is charged to it when it is back, once, before anything more is held in it.
-2. A hold that may have been taken, though its answer never came, is given back unless it is granted here.
-3. After the vault did not answer it is left alone for a while, and then one caller asks it: the others do not wait with it.
-4. The memory is bounded: what falls out of it is counted and reported.
+1. Spending during an outage is charged to the primary once, when it is back, before any new reservation there.
+2. A reservation whose answer was lost is released in the primary, unless it is granted locally.
+3. After a failed call the primary is not called for a pause, and then by one caller only, so that no other waits with it.
+4. The queue of unsent messages is bounded; dropped messages are counted and logged.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from meshwalk.budgets.vaults.base import Claim, Vault
 from meshwalk.budgets.vaults.last_known import LastKnownBalances
 from meshwalk.model import Amount, Caps, ScopeKind
 from meshwalk.model.problems import VaultUnavailable
+from meshwalk.model.resource import AsyncResource
 
 
 PAUSE_US = 500_000
@@ -46,21 +47,21 @@ class _Charge(NamedTuple):
     id: str
     scopes: tuple[Scope, ...]
     spent: Amount
-    place: SpendPath
+    spend_path: SpendPath
     assumed: bool
 
 
-class FallbackVault:
+class FallbackVault(AsyncResource):
     """
-    Stand by for *vault*, which may be away.
+    The vault *vault*, with local decisions while it is unavailable.
 
     Args:
         clock_us: Microseconds since the Unix epoch.
-        pause_us: How long the vault is left alone after it did not answer.
-        most_messages: How much is remembered for it.
+        pause_us: The pause after a failed call.
+        max_messages: The bound on unsent messages.
 
     Attributes:
-        dropped: How many settlements and charges fell out of the memory before the vault was back.
+        dropped: The number of settlements and charges lost because the queue was full.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class FallbackVault:
         max_messages: int = MAX_MESSAGES,
     ) -> None:
         self.waits = vault.waits
-        self.look_again_s = vault.look_again_s
-        self.room = vault.room
+        self.poll_seconds = vault.poll_seconds
+        self.waiters = vault.waiters
         self.name = vault.name
         self.risks = vault.risks
         self.dropped = 0
@@ -81,268 +82,280 @@ class FallbackVault:
         self._clock_us = clock_us
         self._pause_us = pause_us
         self._max_messages = max_messages
-        # When it may be asked again; None while it answers.
-        self._ask_at: int | None = None
-        self._losses = 0
+        # When the vault may be called again; None while it answers.
+        self._retry_at_us: int | None = None
+        self._outages = 0
         self._messages: deque[Settlement | _Charge] = deque()
-        self._telling = anyio.Lock()
-        # What was granted here and is not settled yet, with the time its lease ends.
-        self._granted: dict[tuple[str, str], tuple[Reservation, int]] = {}
-        # What the vault granted and is not settled yet: when it is, what was seen of its accounts is seen without it.
-        self._taken: dict[tuple[str, str], tuple[Reservation, int]] = {}
-        self._seen = LastKnownBalances()
+        self._sending = anyio.Lock()
+        # Local reservations that are not settled yet, with the end of their leases.
+        self._local_granted: dict[tuple[str, str], tuple[Reservation, int]] = {}
+        # Unsettled reservations in the vault.  On settlement they are subtracted from the last known balances.
+        self._vault_granted: dict[tuple[str, str], tuple[Reservation, int]] = {}
+        self._last_known = LastKnownBalances()
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
+    def __repr__(self) -> str:
+        state = "available" if self._retry_at_us is None else "unavailable"
+
+        return f"<FallbackVault {self.name}: {state}, {len(self._messages)} unsent>"
+
+    async def balances(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
-        Show how *scopes* stand, or how they stood when last seen.
+        Return the balances of *scopes*, or the last known ones.
         """
-        if self._may_ask():
+        if self._may_call():
             try:
-                await self._tell()
-                standings = await self._vault.look(scopes)
+                await self._send_messages()
+                balances = await self._vault.balances(scopes)
             except VaultUnavailable as error:
-                self._lost(error)
+                self._mark_unavailable(error)
             else:
-                self._found(scopes, standings)
-                return standings
+                self._mark_available(scopes, balances)
+                return balances
 
-        return self._standings(scopes)
+        return self._known_balances(scopes)
 
-    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
+    async def exchange(self, settlement: Settlement | None, reservation: Reservation | None) -> Answer:
         """
-        Settle one hold and take another; while the vault is away, as the policies of its scopes say.
+        Settle one reservation and make another; during an outage, by the policies of its scopes.
         """
-        if settlement is not None and (settlement.tenant, settlement.id) in self._granted:
-            self._settle_here(settlement)
+        if settlement is not None and (settlement.tenant, settlement.id) in self._local_granted:
+            self._settle_locally(settlement)
             settlement = None
-        if self._may_ask():
-            notes = self._seen.notes
+        if self._may_call():
+            revision = self._last_known.revision
             try:
-                await self._tell()
-                answer = await self._vault.exchange(settlement, hold)
+                await self._send_messages()
+                answer = await self._vault.exchange(settlement, reservation)
             except VaultUnavailable as error:
-                self._lost(error)
-                self._settled_there(settlement, notes)
-                self._remember(settlement)
-                answer = self._answer_here(hold)
+                self._mark_unavailable(error)
+                self._settle_in_vault(settlement, revision)
+                self._queue_message(settlement)
+                answer = self._answer_locally(reservation)
                 if answer.refusal is not None:
-                    self._give_back(hold)
+                    self._release(reservation)
                 return answer
             except anyio.get_cancelled_exc_class():
-                # Nobody will hear whether it was done.
-                self._remember(settlement)
-                self._give_back(hold)
+                # The vault may have executed the call or not.
+                self._queue_message(settlement)
+                self._release(reservation)
                 raise
             else:
-                self._settled_there(settlement, notes)
-                self._found(() if hold is None else hold.scopes, answer.standings)
-                if hold is not None and hold.scopes and answer.refusal is None:
-                    self._taken[hold.scopes[0].tenant, hold.id] = hold, self._clock_us() + hold.lease_us
+                self._settle_in_vault(settlement, revision)
+                self._mark_available(() if reservation is None else reservation.scopes, answer.balances)
+                if reservation is not None and reservation.scopes and answer.refusal is None:
+                    self._vault_granted[reservation.scopes[0].tenant, reservation.id] = (
+                        reservation,
+                        self._clock_us() + reservation.lease_us,
+                    )
                 return answer
-        self._settled_there(settlement, self._seen.notes)
-        self._remember(settlement)
+        self._settle_in_vault(settlement, self._last_known.revision)
+        self._queue_message(settlement)
 
-        return self._answer_here(hold)
+        return self._answer_locally(reservation)
 
     async def charge(
-        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, spend_path: SpendPath, *, assumed: bool = False
     ) -> None:
         """
-        Count what was spent, now or when the vault is back.
+        Add spending, now or when the vault is back.
         """
-        if scopes and (scopes[0].tenant, id_) in self._granted:
-            self._settle_here(Settlement(scopes[0].tenant, id_, spent, assumed))
+        if scopes and (scopes[0].tenant, id_) in self._local_granted:
+            self._settle_locally(Settlement(scopes[0].tenant, id_, spent, assumed))
         else:
-            self._seen.settle(scopes, Amount(), spent)
-            self._remember(_Charge(id_, tuple(scopes), spent, place, assumed))
+            self._last_known.settle(scopes, Amount(), spent)
+            self._queue_message(_Charge(id_, tuple(scopes), spent, spend_path, assumed))
         await self.flush()
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
+    async def reports(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
         """
-        Show the accounts of *tenant* in the vault.
+        Report the accounts of *tenant* in the vault.
         """
         await self.flush()
 
-        return await self._ask(lambda: self._vault.statements(tenant, kind, name))
+        return await self._call(lambda: self._vault.reports(tenant, kind, name))
 
     async def set_caps(self, tenant: str, kind: ScopeKind, name: str, caps: Caps) -> None:
         """
-        Put *caps* in place of what graphs say, in the vault.
+        Override the caps of graphs, in the vault.
         """
-        await self._ask(lambda: self._vault.set_caps(tenant, kind, name, caps))
+        await self._call(lambda: self._vault.set_caps(tenant, kind, name, caps))
 
     async def claim(self, tenant: str, key: str, owner: str, fingerprint: str, lease_us: int) -> Claim:
         """
-        Claim an idempotency key; nobody can while the vault is away.
+        Claim an idempotency key, which is impossible during an outage.
         """
-        return await self._ask(lambda: self._vault.claim(tenant, key, owner, fingerprint, lease_us))
+        return await self._call(lambda: self._vault.claim(tenant, key, owner, fingerprint, lease_us))
 
     async def finish(self, tenant: str, key: str, owner: str, result: bytes | None, keep_us: int) -> None:
         """
-        Leave a result for retries, or give the key free.
+        Store a result for retries, or release the key.
         """
-        await self._ask(lambda: self._vault.finish(tenant, key, owner, result, keep_us))
+        await self._call(lambda: self._vault.finish(tenant, key, owner, result, keep_us))
 
     async def flush(self) -> None:
         """
-        Tell the vault what it has missed, if it answers; whoever owns this calls it now and then, for when nobody asks.
+        Send queued messages if the vault answers; called periodically, in case no walk calls the vault.
         """
         self._expire()
-        if not self._messages or not self._may_ask():
+        if not self._messages or not self._may_call():
             return
         try:
-            await self._tell()
+            await self._send_messages()
         except VaultUnavailable as error:
-            self._lost(error)
+            self._mark_unavailable(error)
         else:
-            self._found((), ())
+            self._mark_available((), ())
 
     async def aclose(self) -> None:
         """
-        Tell the vault what it has missed, report what it cannot be told any more, and close it.
+        Send queued messages, log those that cannot be sent, and close the vault.
         """
-        self._ask_at = None
+        self._retry_at_us = None
         try:
             await self.flush()
         finally:
-            # What was only to be given back runs out with its lease.
+            # Reservations to be released expire with their leases.
             if lost := sum(any(message.spent) for message in self._messages):
-                self._report(lost, "this server ended before it was back")
+                self._log_loss(lost, "this server ended before it was back")
             self._messages.clear()
             await self._vault.aclose()
 
-    # ---- whether it answers ------------------------------------------------------------------------------------------
+    # ---- availability of the vault ---------------------------------------------------------------------------------------
 
-    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        if not self._may_ask():
+    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+        if not self._may_call():
             raise VaultUnavailable(f"the vault {self.name} does not answer; try again")
         try:
-            answer = await question()
+            answer = await call()
         except VaultUnavailable as error:
-            self._lost(error)
+            self._mark_unavailable(error)
             raise
-        self._found((), ())
+        self._mark_available((), ())
 
         return answer
 
-    def _may_ask(self) -> bool:
-        if self._ask_at is None:
+    def _may_call(self) -> bool:
+        if self._retry_at_us is None:
             return True
-        now = self._clock_us()
-        # A clock that was set back does not make the pause longer.
-        if self._ask_at - self._pause_us <= now < self._ask_at:
+        now_us = self._clock_us()
+        # A clock that was set back does not extend the pause.
+        if self._retry_at_us - self._pause_us <= now_us < self._retry_at_us:
             return False
-        # Whoever comes while this one asks does not wait with it.
-        self._ask_at = now + self._pause_us
+        # Other callers do not wait for this attempt.
+        self._retry_at_us = now_us + self._pause_us
 
         return True
 
-    def _lost(self, error: VaultUnavailable) -> None:
-        if self._ask_at is None:
+    def _mark_unavailable(self, error: VaultUnavailable) -> None:
+        if self._retry_at_us is None:
             _log.warning("the vault %s does not answer: %s", self.name, error, extra={"meshwalk.vault": self.name})
-        self._ask_at = self._clock_us() + self._pause_us
-        self._losses += 1
+        self._retry_at_us = self._clock_us() + self._pause_us
+        self._outages += 1
 
-    def _found(self, scopes: Sequence[Scope], standings: Sequence[Balance]) -> None:
-        if self._ask_at is not None:
-            self._ask_at = None
+    def _mark_available(self, scopes: Sequence[Scope], balances: Sequence[Balance]) -> None:
+        if self._retry_at_us is not None:
+            self._retry_at_us = None
             _log.warning("the vault %s answers again", self.name, extra={"meshwalk.vault": self.name})
-        self._seen.note(self._clock_us(), scopes, standings)
+        self._last_known.record(self._clock_us(), scopes, balances)
 
-    # ---- what holds while it does not --------------------------------------------------------------------------------
+    # ---- local decisions -------------------------------------------------------------------------------------------------
 
-    def _answer_here(self, hold: Reservation | None) -> Answer:
-        if hold is None or not hold.scopes:
+    def _answer_locally(self, reservation: Reservation | None) -> Answer:
+        if reservation is None or not reservation.scopes:
             return Answer(None, ())
-        standings = self._standings(hold.scopes)
-        if (hold.scopes[0].tenant, hold.id) in self._granted:
-            return Answer(None, standings)
-        refusal = self._refusal(hold, standings)
+        balances = self._known_balances(reservation.scopes)
+        if (reservation.scopes[0].tenant, reservation.id) in self._local_granted:
+            return Answer(None, balances)
+        refusal = self._refusal(reservation, balances)
         if refusal is not None:
-            return Answer(refusal, standings)
-        self._granted[hold.scopes[0].tenant, hold.id] = hold, self._clock_us() + hold.lease_us
-        self._seen.hold(hold.scopes, hold.need.amount)
+            return Answer(refusal, balances)
+        self._local_granted[reservation.scopes[0].tenant, reservation.id] = reservation, self._clock_us() + reservation.lease_us
+        self._last_known.reserve(reservation.scopes, reservation.need.amount)
 
-        return Answer(None, self._standings(hold.scopes))
+        return Answer(None, self._known_balances(reservation.scopes))
 
-    def _refusal(self, hold: Reservation, standings: Sequence[Balance]) -> Refusal | None:
-        for position, scope in enumerate(hold.scopes):
+    def _refusal(self, reservation: Reservation, balances: Sequence[Balance]) -> Refusal | None:
+        for position, scope in enumerate(reservation.scopes):
             if scope.away == "closed":
-                named = f"{scope.kind} {scope.name!r}" if scope.name else f"the {scope.kind}"
-                message = f"draws on {named}, which is closed while the vault {self.name} does not answer; try again"
+                scope_name = f"{scope.kind} {scope.name!r}" if scope.name else f"the {scope.kind}"
+                message = f"draws on {scope_name}, which is closed while the vault {self.name} does not answer; try again"
                 return Refusal(position, scope.kind, contended=True, message=message)
         judged = [
-            standing._replace(caps=Caps()) if scope.away == "open" else standing
-            for scope, standing in zip(hold.scopes, standings, strict=True)
+            balance._replace(caps=Caps()) if scope.away == "open" else balance
+            for scope, balance in zip(reservation.scopes, balances, strict=True)
         ]
 
-        return refusal_of(hold.need, hold.scopes, judged)
+        return refusal_of(reservation.need, reservation.scopes, judged)
 
-    def _standings(self, scopes: Iterable[Scope]) -> tuple[Balance, ...]:
-        now = self._clock_us()
+    def _known_balances(self, scopes: Iterable[Scope]) -> tuple[Balance, ...]:
+        now_us = self._clock_us()
 
-        return tuple(self._seen.standing(now, scope) for scope in scopes)
+        return tuple(self._last_known.balance(now_us, scope) for scope in scopes)
 
-    def _settled_there(self, settlement: Settlement | None, notes: int) -> None:
-        hold, _ = self._taken.pop((settlement.tenant, settlement.id), (None, 0)) if settlement is not None else (None, 0)
-        # What was seen since it was asked may show it settled already; seeing it held then only grants less.
-        if hold is not None and settlement is not None and notes == self._seen.notes:
-            self._seen.settled(hold.scopes, hold.need.amount, settlement.spent)
+    def _settle_in_vault(self, settlement: Settlement | None, revision: int) -> None:
+        reservation, _ = (
+            self._vault_granted.pop((settlement.tenant, settlement.id), (None, 0)) if settlement is not None else (None, 0)
+        )
+        # Balances read since the call may include the settlement already; counting the reservation then only grants less.
+        if reservation is not None and settlement is not None and revision == self._last_known.revision:
+            self._last_known.settle_known(reservation.scopes, reservation.need.amount, settlement.spent)
 
-    def _settle_here(self, settlement: Settlement) -> None:
-        hold, _ = self._granted.pop((settlement.tenant, settlement.id))
-        self._seen.settle(hold.scopes, hold.need.amount, settlement.spent)
-        self._remember(_Charge(hold.id, hold.scopes, settlement.spent, hold.place, settlement.assumed))
+    def _settle_locally(self, settlement: Settlement) -> None:
+        reservation, _ = self._local_granted.pop((settlement.tenant, settlement.id))
+        self._last_known.settle(reservation.scopes, reservation.need.amount, settlement.spent)
+        self._queue_message(
+            _Charge(reservation.id, reservation.scopes, settlement.spent, reservation.spend_path, settlement.assumed)
+        )
 
     def _expire(self) -> None:
-        now = self._clock_us()
-        for (tenant, id_), (hold, until) in list(self._granted.items()):
-            if until <= now:
-                self._settle_here(Settlement(tenant, id_, hold.need.amount, assumed=True))
-        self._taken = {key: kept for key, kept in self._taken.items() if kept[1] > now}
+        now_us = self._clock_us()
+        for (tenant, id_), (reservation, until) in list(self._local_granted.items()):
+            if until <= now_us:
+                self._settle_locally(Settlement(tenant, id_, reservation.need.amount, assumed=True))
+        self._vault_granted = {key: kept for key, kept in self._vault_granted.items() if kept[1] > now_us}
 
-    # ---- what it has to be told --------------------------------------------------------------------------------------
+    # ---- unsent messages -------------------------------------------------------------------------------------------------
 
-    def _remember(self, message: Settlement | _Charge | None) -> None:
+    def _queue_message(self, message: Settlement | _Charge | None) -> None:
         if message is None:
             return
         if len(self._messages) >= self._max_messages:
-            self._forget(self._messages.popleft())
+            self._discard(self._messages.popleft())
             self.dropped += 1
             if self.dropped & (self.dropped - 1) == 0:
-                self._report(self.dropped, "more was spent while it was away than is remembered")
+                self._log_loss(self.dropped, "more was spent while it was away than is remembered")
         self._messages.append(message)
 
-    def _give_back(self, hold: Reservation | None) -> None:
-        if hold is not None and hold.scopes:
-            self._remember(Settlement(hold.scopes[0].tenant, hold.id, Amount()))
+    def _release(self, reservation: Reservation | None) -> None:
+        if reservation is not None and reservation.scopes:
+            self._queue_message(Settlement(reservation.scopes[0].tenant, reservation.id, Amount()))
 
-    async def _tell(self) -> None:
+    async def _send_messages(self) -> None:
         """
-        Tell the vault what it has missed, in order; what it was not told stays.
+        Send queued messages in order; unsent ones stay in the queue.
         """
         if not self._messages:
             return
-        losses = self._losses
-        async with self._telling:
-            if losses != self._losses:
-                # Who told it before found it away; not everybody in line has to.
+        outages = self._outages
+        async with self._sending:
+            if outages != self._outages:
+                # The previous sender found the vault unavailable; the tasks behind it need not try.
                 raise VaultUnavailable(f"the vault {self.name} does not answer; try again")
             while self._messages:
                 message = self._messages[0]
                 if isinstance(message, Settlement):
                     await self._vault.exchange(message, None)
                 else:
-                    id_, scopes, spent, place, assumed = message
-                    await self._vault.charge(id_, scopes, spent, place, assumed=assumed)
-                # One that was dropped meanwhile is gone already.
+                    id_, scopes, spent, spend_path, assumed = message
+                    await self._vault.charge(id_, scopes, spent, spend_path, assumed=assumed)
+                # The message may have been dropped in the meantime.
                 if self._messages and self._messages[0] is message:
-                    self._forget(self._messages.popleft())
+                    self._discard(self._messages.popleft())
 
-    def _forget(self, message: Settlement | _Charge) -> None:
+    def _discard(self, message: Settlement | _Charge) -> None:
         if isinstance(message, _Charge):
-            self._seen.told(message.scopes, message.spent)
+            self._last_known.acknowledge(message.scopes, message.spent)
 
-    def _report(self, count: int, why: str) -> None:
+    def _log_loss(self, count: int, why: str) -> None:
         text = "settlements and charges are lost for the vault %s, %d in all: %s"
         _log.error(text, self.name, count, why, extra={"meshwalk.vault": self.name})

@@ -1,5 +1,5 @@
 """
-Where walks wait until another one of this process has settled, so that nobody asks a vault again and again in vain.
+FIFO queues of walks that wait for a settlement in this process, so that they need not poll the vault.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import anyio
 
 class FifoWaiters:
     """
-    Let walks wait in line for a key.
+    Queues of waiting walks, one for each key.
     """
 
     def __init__(self) -> None:
@@ -20,12 +20,12 @@ class FifoWaiters:
 
     async def wait(self, key: Hashable, seconds: float, *, first: bool = False) -> bool:
         """
-        Wait until it is this walk's turn, or *seconds* have passed; return whether it was called.
+        Wait until this walk is woken or *seconds* have passed; return whether it was woken.
 
-        Whoever is called and then finds what it waited for should `ring` for the next, since there may be more.
+        A walk that is woken and gets its budget should call `wake_next`, because there may be enough for another.
 
         Args:
-            first: Go before all others: whoever was called and found too little does not lose its place to them.
+            first: Join the front of the queue: a walk that was woken in vain keeps its place.
         """
         turn = anyio.Event()
         line = self._lines.setdefault(key, deque())
@@ -45,15 +45,15 @@ class FifoWaiters:
         return taken
 
     @property
-    def waited(self) -> bool:
+    def has_waiters(self) -> bool:
         """
-        Tell whether anybody waits, for whatever key.
+        Return whether any walk waits, for any key.
         """
         return bool(self._lines)
 
-    def ring(self, key: Hashable) -> None:
+    def wake_next(self, key: Hashable) -> None:
         """
-        Call the one who has waited longest for *key*, if anybody waits.
+        Wake the walk that has waited longest for *key*, if there is one.
         """
         line = self._lines.get(key)
         if line:
@@ -63,8 +63,8 @@ class FifoWaiters:
 
     def _leave(self, key: Hashable, line: deque[anyio.Event], turn: anyio.Event) -> None:
         if turn.is_set():
-            # It was called and does not come: the turn is the next one's.
-            self.ring(key)
+            # It was woken and is cancelled: the next one gets its turn.
+            self.wake_next(key)
             return
         line.remove(turn)
         if not line and self._lines.get(key) is line:

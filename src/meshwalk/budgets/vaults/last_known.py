@@ -1,7 +1,7 @@
 """
-How accounts stood when last seen in a vault, and what was held and spent here that the vault does not know of yet.
+The last known balances of accounts in a vault, and local reservations and spending that the vault does not know of yet.
 
-What is untold counts against whatever window there is when somebody looks, because that is where it is charged in the end.
+Unsent amounts count against the window that is current on reading, because the vault will charge them there.
 """
 
 from __future__ import annotations
@@ -13,109 +13,111 @@ from meshwalk.budgets import Balance, Scope
 from meshwalk.model import Amount, Caps, ScopeKind
 
 
-MAX_SIGHTINGS = 20_000
+MAX_ACCOUNTS = 20_000
 
 _NOTHING = Amount()
 
-# The account in whatever window.
+# An account, in any of its windows.
 _Key = tuple[str, ScopeKind, str, int | None]
 
 
-class _Sighting(NamedTuple):
+class _KnownBalance(NamedTuple):
     declared: Caps
-    standing: Balance
-    ends_at: int | None
+    balance: Balance
+    ends_at_us: int | None
 
 
 class LastKnownBalances:
     """
-    Remember standings for as long as their windows last, and count what is untold beside them.
+    Balances read from a vault, valid while their windows last, and the unsent amounts beside them.
 
     Args:
-        most: How many accounts are remembered; the one seen longest ago is forgotten first.
+        max_accounts: The number of accounts remembered; the one read longest ago is forgotten first.
     """
 
-    def __init__(self, most: int = MAX_SIGHTINGS) -> None:
-        self._most = most
-        # How often anything was seen.
-        self.notes = 0
-        self._seen: dict[_Key, _Sighting] = {}
-        # What is held and what was spent.
-        self._untold: dict[_Key, tuple[Amount, Amount]] = {}
+    def __init__(self, max_accounts: int = MAX_ACCOUNTS) -> None:
+        self._max_accounts = max_accounts
+        # Counts the balances recorded.
+        self.revision = 0
+        self._known: dict[_Key, _KnownBalance] = {}
+        # The amounts reserved and spent.
+        self._unsent: dict[_Key, tuple[Amount, Amount]] = {}
 
-    def note(self, now: int, scopes: Iterable[Scope], standings: Iterable[Balance]) -> None:
+    def record(self, now_us: int, scopes: Iterable[Scope], balances: Iterable[Balance]) -> None:
         """
-        Remember how *scopes* stand in the vault.
+        Record *balances*, which the vault has answered for *scopes*.
         """
-        for scope, standing in zip(scopes, standings, strict=True):
-            self.notes += 1
+        for scope, balance in zip(scopes, balances, strict=True):
+            self.revision += 1
             key = _key(scope)
-            self._seen.pop(key, None)
-            ends_at = None if standing.resets_in_us is None else now + standing.resets_in_us
-            self._seen[key] = _Sighting(scope.caps, standing, ends_at)
-            if len(self._seen) > self._most:
-                del self._seen[next(iter(self._seen))]
+            self._known.pop(key, None)
+            ends_at_us = None if balance.resets_in_us is None else now_us + balance.resets_in_us
+            self._known[key] = _KnownBalance(scope.caps, balance, ends_at_us)
+            if len(self._known) > self._max_accounts:
+                del self._known[next(iter(self._known))]
 
-    def hold(self, scopes: Sequence[Scope], amount: Amount) -> None:
+    def reserve(self, scopes: Sequence[Scope], amount: Amount) -> None:
         """
-        Count what is held here.
+        Add a local reservation.
         """
-        self._change(scopes, held=amount)
+        self._change(scopes, reserved=amount)
 
-    def settle(self, scopes: Sequence[Scope], held: Amount, spent: Amount) -> None:
+    def settle(self, scopes: Sequence[Scope], reserved: Amount, spent: Amount) -> None:
         """
-        Count what was spent here in place of what was held.
+        Replace a local reservation by its spending.
         """
-        self._change(scopes, held=_NOTHING.less(held), spent=spent)
+        self._change(scopes, reserved=_NOTHING.less(reserved), spent=spent)
 
-    def settled(self, scopes: Sequence[Scope], held: Amount, spent: Amount) -> None:
+    def settle_known(self, scopes: Sequence[Scope], reserved: Amount, spent: Amount) -> None:
         """
-        See what was *spent* in place of what was seen *held* in the vault.
+        Replace *reserved* by *spent* in the balances known from the vault.
         """
         for scope in scopes:
-            seen = self._seen.get(_key(scope))
-            if seen is not None:
-                standing = seen.standing
-                left = Amount._make(max(0, part) for part in standing.held.less(held))
-                self._seen[_key(scope)] = seen._replace(standing=standing._replace(spent=standing.spent.plus(spent), held=left))
+            known = self._known.get(_key(scope))
+            if known is not None:
+                balance = known.balance
+                left = Amount._make(max(0, part) for part in balance.reserved.less(reserved))
+                self._known[_key(scope)] = known._replace(
+                    balance=balance._replace(spent=balance.spent.plus(spent), reserved=left)
+                )
 
-    def told(self, scopes: Sequence[Scope], spent: Amount) -> None:
+    def acknowledge(self, scopes: Sequence[Scope], spent: Amount) -> None:
         """
-        Count what the vault now knows of as seen there.
+        Move *spent*, which the vault now knows of, from the unsent amounts to the known balances.
         """
         self._change(scopes, spent=_NOTHING.less(spent))
         for scope in scopes:
-            seen = self._seen.get(_key(scope))
-            if seen is not None:
-                standing = seen.standing
-                self._seen[_key(scope)] = seen._replace(standing=standing._replace(spent=standing.spent.plus(spent)))
+            known = self._known.get(_key(scope))
+            if known is not None:
+                balance = known.balance
+                self._known[_key(scope)] = known._replace(balance=balance._replace(spent=balance.spent.plus(spent)))
 
-    def standing(self, now: int, scope: Scope) -> Balance:
+    def balance(self, now_us: int, scope: Scope) -> Balance:
         """
-        Show how *scope* stands, as far as is known here.
+        Return the balance of *scope* as far as it is known here.
         """
         key = _key(scope)
-        seen = self._seen.get(key)
-        held, spent = self._untold.get(key, (_NOTHING, _NOTHING))
-        # What an operator set is known from the vault only, and holds for the graph whose caps it was seen with.
-        caps = seen.standing.caps if seen is not None and seen.declared == scope.caps else scope.caps
-        if seen is not None and (seen.ends_at is None or now < seen.ends_at):
-            resets_in_us = None if seen.ends_at is None else seen.ends_at - now
-            held, spent = held.plus(seen.standing.held), spent.plus(seen.standing.spent)
+        known = self._known.get(key)
+        reserved, spent = self._unsent.get(key, (_NOTHING, _NOTHING))
+        # An operator's caps are known from the vault only, and apply to the graph with whose caps they were read.
+        caps = known.balance.caps if known is not None and known.declared == scope.caps else scope.caps
+        if known is not None and (known.ends_at_us is None or now_us < known.ends_at_us):
+            resets_in_us = None if known.ends_at_us is None else known.ends_at_us - now_us
+            reserved, spent = reserved.plus(known.balance.reserved), spent.plus(known.balance.spent)
         else:
-            resets_in_us = None if scope.window_us is None else scope.window_us - now % scope.window_us
+            resets_in_us = None if scope.window_us is None else scope.window_us - now_us % scope.window_us
 
-        return Balance(caps, spent, held, resets_in_us, scope.away)
+        return Balance(caps, spent, reserved, resets_in_us, scope.away)
 
-    def _change(self, scopes: Sequence[Scope], held: Amount = _NOTHING, spent: Amount = _NOTHING) -> None:
+    def _change(self, scopes: Sequence[Scope], reserved: Amount = _NOTHING, spent: Amount = _NOTHING) -> None:
         for scope in scopes:
             key = _key(scope)
-            old_held, old_spent = self._untold.get(key, (_NOTHING, _NOTHING))
-            new = old_held.plus(held), old_spent.plus(spent)
+            old_reserved, old_spent = self._unsent.get(key, (_NOTHING, _NOTHING))
+            new = old_reserved.plus(reserved), old_spent.plus(spent)
             if new == (_NOTHING, _NOTHING):
-                self._untold.pop(key, None)
+                self._unsent.pop(key, None)
             else:
-                self._untold[key] = new
+                self._unsent[key] = new
 
 
 def _key(scope: Scope) -> _Key:

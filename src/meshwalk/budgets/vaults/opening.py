@@ -1,8 +1,8 @@
 """
-From a vault's address to the vault.
+Open a vault by its address.
 
-An address may hold `${NAME}`, which is read from the environment when the vault is opened.  A password stands in an address
-by such a name only, so that a command line, a process list and an error can show the address.
+An address may contain `${NAME}`, which is read from the environment when the vault is opened.  A password is only accepted by
+such a name, so that command lines, process lists and errors can show the address.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from meshwalk.budgets.vaults.base import BY_NAME, Vault
+from meshwalk.budgets.vaults.base import PASSWORD_REMEDY, Vault
 from meshwalk.budgets.vaults.fallback import FallbackVault
 from meshwalk.budgets.vaults.memory import MemoryVault
 from meshwalk.model import environment
 from meshwalk.model.problems import SetupError
 
 
-TAKEN = "memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB"
+ADDRESS_FORMS = "memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB"
 
 _USER_INFO = re.compile(r"(?P<scheme>[a-z]+://)(?P<user>[^/?#]*)@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
@@ -29,13 +29,13 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 async def open_vault(where: str) -> Vault:
     """
-    Open the vault at *where*: in memory, in a file that the workers of one machine share, or in Redis.
+    Open the vault at *where*: in memory, in a file shared by the workers of one machine, or in Redis.
 
-    What asks a disk or a network may be away, and then the policies of the scopes hold.
+    While a disk or network vault is unavailable, the policies of the scopes apply.
 
     Raises:
-        SetupError: If *where* cannot be an address, or something it needs is not here: a package, a variable.
-        VaultUnavailable: If it does not answer.
+        SetupError: If *where* is not an address, or a package or variable that it needs is missing.
+        VaultUnavailable: If the vault does not answer.
     """
     where = where.strip()
     if where == "memory":
@@ -47,11 +47,11 @@ async def open_vault(where: str) -> Vault:
         path = _path(rest)
         return FallbackVault(await importlib.import_module("meshwalk.budgets.vaults.sqlite").SqliteVault.open(path))
     if scheme in {"redis", "rediss", "unix"} and rest.startswith("//"):
-        if why := _no_address(address):
-            raise SetupError(f"the vault's address {why}; write {TAKEN}")
+        if why := _redis_address_fault(address):
+            raise SetupError(f"the vault's address {why}; write {ADDRESS_FORMS}")
         return FallbackVault(await _redis().RedisVault.open(address))
 
-    raise SetupError(f"the vault's address {_beginning(where)}; write {TAKEN}")
+    raise SetupError(f"the vault's address {_beginning(where)}; write {ADDRESS_FORMS}")
 
 
 def _redis() -> ModuleType:
@@ -68,14 +68,14 @@ def _refuse_secrets(where: str) -> None:
     password = said["user"].partition(":")[2] if said else ""
     query = parse_qsl(where.partition("?")[2])
     if environment.without(password) or any(key == "password" and environment.without(value) for key, value in query):
-        raise SetupError(f"the vault's address has a password in it, where anybody may read it; {BY_NAME}")
+        raise SetupError(f"the vault's address has a password in it, where anybody may read it; {PASSWORD_REMEDY}")
 
 
 def _filled(where: str, given: Mapping[str, str]) -> str:
     said = _USER_INFO.match(where)
     if said is None:
         return environment.fill(where, given)
-    # What stands for a user or a password may hold signs that have a meaning in addresses.
+    # A user or a password may contain characters that have a meaning in addresses.
     user = environment.fill(said["user"], {name: quote(value, safe="") for name, value in given.items()})
 
     return f"{said['scheme']}{user}@{environment.fill(where[said.end() :], given)}"
@@ -90,9 +90,9 @@ def _path(rest: str) -> Path:
     return Path(rest)
 
 
-def _no_address(address: str) -> str:
+def _redis_address_fault(address: str) -> str:
     """
-    Say why no Redis can be at *address*, or nothing if one can; a part of it may be a secret, so it is not quoted.
+    Return the fault of *address* as one of Redis, or nothing; the text quotes no part, which may be secret.
     """
     try:
         parts = urlsplit(address)
@@ -111,7 +111,7 @@ def _no_address(address: str) -> str:
 
 def _beginning(where: str) -> str:
     """
-    Say how *where* begins, which is as much as can be shown of what may be anything.
+    Describe the scheme of *where*, which is the only part that is safe to show.
     """
     said = _SCHEME.match(where)
 

@@ -42,8 +42,8 @@ def pack_account(statement: AccountReport, graph_caps: Caps) -> wire.Account:
         caps=pack_caps(statement.caps),
         graph_caps=pack_caps(graph_caps),
         spent=pack_amount(statement.spent),
-        reserved=pack_amount(statement.held),
-        holds=statement.holds,
+        reserved=pack_amount(statement.reserved),
+        holds=statement.reservations,
         overrun=pack_amount(statement.overrun),
         assumed=pack_amount(statement.assumed),
         lines=[_pack_line(line) for line in statement.lines],
@@ -56,9 +56,9 @@ def pack_account(statement: AccountReport, graph_caps: Caps) -> wire.Account:
 
 
 def _pack_line(line: SpendLine) -> wire.Line:
-    path = line.place.path.split(_ARROW)
+    path = line.spend_path.path.split(_ARROW)
 
-    return wire.Line(graph=line.place.graph, path=path, node=path[-1], spent=pack_amount(line.spent))
+    return wire.Line(graph=line.spend_path.graph, path=path, node=path[-1], spent=pack_amount(line.spent))
 
 
 def unpack_accounts(message: wire.ListBudgetsResponse) -> AccountPage:
@@ -81,10 +81,10 @@ def _unpack_account(message: wire.Account, tenant: str) -> AccountReport:
         name=message.name,
         caps=unpack_caps(message.caps),
         spent=unpack_amount(message.spent),
-        held=unpack_amount(message.reserved),
+        reserved=unpack_amount(message.reserved),
         overrun=unpack_amount(message.overrun),
         assumed=unpack_amount(message.assumed),
-        holds=message.holds,
+        reservations=message.holds,
         window_us=message.window.ToMicroseconds() if windowed else None,
         window_ends_unix_us=unpack_time(message.window_ends) if windowed else None,
         lines=tuple(

@@ -1,5 +1,5 @@
 """
-The front door of the vault in Redis; it needs the extra `redis`.
+The vault in Redis; needs the extra `redis`.
 """
 
 from __future__ import annotations

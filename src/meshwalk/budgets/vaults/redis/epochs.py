@@ -1,8 +1,8 @@
 """
-Whether a server still knows what it knew.
+Detection of data loss in a server, by epochs.
 
-Every answer names the epoch of a tenant's books, drawn at random when they were begun, and counts the calls on them.  A server
-that answers with another epoch, or with a count lower than one already seen when the call was sent, has forgotten something.
+Every answer carries the epoch of a tenant's ledger, a random value drawn when the ledger was created, and the number of calls
+on it.  A server that answers with another epoch, or with a lower count than was known when the call was sent, has lost data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 class Epoch(NamedTuple):
     """
-    Say how far a server had come; each loss begins a new *generation*.
+    The state of a tenant's ledger on the server; each loss begins a new *generation*.
     """
 
     epoch: bytes
@@ -22,21 +22,21 @@ class Epoch(NamedTuple):
 
 class EpochTracker:
     """
-    Remember how far the server has come, for each tenant.
+    The newest epoch and count of each tenant.
     """
 
     def __init__(self) -> None:
         self._seen: dict[str, Epoch] = {}
 
-    def of(self, tenant: str) -> Epoch | None:
+    def current(self, tenant: str) -> Epoch | None:
         """
-        Return what is known now; keep it while a call is under way, and give it to `lost`.
+        Return the newest state; the caller keeps it during a call and passes it to `shows_loss`.
         """
         return self._seen.get(tenant)
 
-    def lost(self, tenant: str, before: Epoch | None, epoch: bytes, seq: int) -> bool:
+    def shows_loss(self, tenant: str, before: Epoch | None, epoch: bytes, seq: int) -> bool:
         """
-        Take in an answer, and tell whether it shows a loss that no other answer has shown.
+        Record an answer, and return whether it shows a loss that no other answer has shown.
         """
         seen = self._seen.get(tenant)
         if before is None or seen is None:

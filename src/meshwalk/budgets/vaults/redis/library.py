@@ -1,8 +1,9 @@
 """
-The Lua library: its text, its name, and how it gets into a server.
+The Lua library: its text and its name.
 
-Its name carries a hash of its text, and so do the names of its functions.  Two versions of meshwalk can therefore share a
-server, and one that finds its own name there knows what it will run.  Nobody removes another's library.
+The name of the library and of its functions contains a hash of the text.  Two versions of meshwalk can therefore share a server
+and its data, each with its own library, and a library found under its name has the expected text.  No version removes the
+library of another.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import NamedTuple
 
 from meshwalk.budgets.account import MAX_LINES, OTHERS
 from meshwalk.budgets.ledger import KEPT_AFTER_WINDOW_US, KEPT_ID_US, KEPT_IDLE_US
-from meshwalk.budgets.vaults.redis.wording import place_words
+from meshwalk.budgets.vaults.redis.codec import spend_path_words
 
 
 class Library(NamedTuple):
     """
-    Hold a library's text; its functions are called *prefix* and a name.
+    The text of a library; *prefix* begins the names of its functions.
     """
 
     text: str
@@ -29,17 +30,17 @@ class Library(NamedTuple):
 @cache
 def library() -> Library:
     """
-    Put the library together.
+    Assemble the library.
     """
     constants = {
-        "MOST_LINES": MAX_LINES,
-        "OTHERS": f"'{place_words(OTHERS)}'",
+        "MAX_LINES": MAX_LINES,
+        "OTHERS": f"'{spend_path_words(OTHERS)}'",
         "KEPT_AFTER_WINDOW": KEPT_AFTER_WINDOW_US,
         "KEPT_IDLE": KEPT_IDLE_US,
         "KEPT_ID": KEPT_ID_US,
     }
     body = "\n".join(f"local {name} = {value}" for name, value in constants.items())
-    body += "\n" + files(__package__).joinpath("books.lua").read_text(encoding="utf-8")
+    body += "\n" + files(__package__).joinpath("ledger.lua").read_text(encoding="utf-8")
     name = f"meshwalk_{hashlib.sha256(body.encode()).hexdigest()[:12]}"
 
     return Library(f"#!lua name={name}\nlocal PREFIX = '{name}_'\n{body}", f"{name}_")

@@ -1,5 +1,5 @@
 """
-What a Redis server may forget though it has acknowledged it, as far as it tells.
+Losses of acknowledged data that the settings of a Redis server allow.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ SETTINGS = ("appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy"
 
 def risks_of(name: str, config: Mapping[str, str] | None, replication: Mapping[str, str]) -> tuple[str, ...]:
     """
-    Say in one sentence each what the server *name* may forget.
+    Describe, in one sentence each, what the server *name* may forget.
 
     Args:
-        config: What it answers for `SETTINGS`; None if it does not tell.
+        config: Its answer for `SETTINGS`; None if it refuses.
         replication: Its INFO on replication.
     """
     risks = [f"{name} does not tell its settings, so it cannot be told whether it keeps what it acknowledged"]

@@ -1,9 +1,8 @@
 """
-The way to a Redis server: bounded in time and in connections, asked again at most once, and never showing its password.
+Calls to a Redis server: bounded in time and connections, retried at most once, without showing the password.
 
-Asking again is safe, because whatever the vault asks for is named by an id that the library knows when it comes twice: a hold
-that is held is granted and not held again, a settlement of what is settled and a charge that was counted are passed over, a
-claim answers its owner, and the rest sets what it says.
+A retry is safe because every call is idempotent by its id: a reservation that exists is granted and not made twice, a second
+settlement or charge is ignored, a repeated claim answers its owner, and the other calls set absolute values.
 """
 
 from __future__ import annotations
@@ -18,35 +17,35 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from meshwalk.budgets.vaults.base import BY_NAME
+from meshwalk.budgets.vaults.base import PASSWORD_REMEDY
 from meshwalk.budgets.vaults.redis.library import library
 from meshwalk.model.problems import SetupError, VaultUnavailable
 
 
-# More connections bring no more calls a second: one server does one thing at a time.
+# More connections do not raise the throughput: a Redis server executes one command at a time.
 CONNECTIONS = 32
 TIMEOUT_S = 1.0
 
-# Of the time a call may wait: how long it waits its turn in this process, and how long it takes with all that may go wrong.
-# Waiting one's turn behind a crowd does not mean that the server is away, so it may last longer.
-_TURN = 10
-_WHOLE = 3
+# In multiples of the timeout: the longest wait for a connection of this process, and the longest call with its retry.  A wait
+# for a connection does not mean that the server is unavailable, so it may last longer.
+_TURN_TIMEOUTS = 10
+_CALL_TIMEOUTS = 3
 
 _Repair = Callable[[], Awaitable[None]]
 
 
 class Server:
     """
-    Call one Redis server.
+    The connections to one Redis server.
 
     Args:
-        timeout_s: How long to wait for connecting and for an answer, each.
+        timeout_s: The limit for connecting and for an answer, each.
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self.name, self._secrets = _read_url(url)
         self._timeout_s = timeout_s
-        self._turns = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
+        self._connections = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
         pool = ConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
@@ -55,18 +54,18 @@ class Server:
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
-        # What it answers depends on the command, so its types say nothing.
+        # The type of an answer depends on the command.
         self._redis: Any = Redis.from_pool(pool)
         self._library = library()
 
     async def fcall(self, function: str, key: str, *args: str | bytes) -> list[Any]:
         """
-        Call *function* of the library, and load the library if the server does not have it.
+        Call *function* of the library, which is loaded first if the server lacks it.
 
         Raises:
             VaultUnavailable: If there is no answer.
         """
-        # Names may hold what is no valid text elsewhere; it is only compared.
+        # Names may contain lone surrogates; they are only compared.
         words = [arg if isinstance(arg, bytes) else arg.encode("utf-8", "surrogatepass") for arg in args]
         answer: list[Any] = await self.ask("FCALL", self._library.prefix + function, 1, key, *words)
 
@@ -91,7 +90,7 @@ class Server:
         try:
             return _pairs(await self.ask("CONFIG", "GET", *names))
         except VaultUnavailable as away:
-            # Managed servers take the command away altogether.
+            # Managed servers disable the command.
             if isinstance(away.__cause__, exceptions.ResponseError):
                 return None
             raise
@@ -109,7 +108,7 @@ class Server:
 
     async def load(self) -> None:
         """
-        Load the library, unless it is there.
+        Load the library unless the server has it.
 
         Raises:
             VaultUnavailable: If there is no answer, or the server has no functions.
@@ -126,21 +125,21 @@ class Server:
 
     async def _in_turn(self, act: Callable[[], Awaitable[Any]]) -> Any:
         try:
-            self._turns.acquire_nowait()
+            self._connections.acquire_nowait()
         except anyio.WouldBlock:
             await self._turn()
         try:
-            with anyio.fail_after(_WHOLE * self._timeout_s):
+            with anyio.fail_after(_CALL_TIMEOUTS * self._timeout_s):
                 return await act()
         except (exceptions.RedisError, OSError) as error:
-            raise VaultUnavailable(self._said(error)) from error
+            raise VaultUnavailable(self._explain(error)) from error
         finally:
-            self._turns.release()
+            self._connections.release()
 
     async def _turn(self) -> None:
-        seconds = _TURN * self._timeout_s
+        seconds = _TURN_TIMEOUTS * self._timeout_s
         with anyio.move_on_after(seconds):
-            await self._turns.acquire()
+            await self._connections.acquire()
             return
         raise VaultUnavailable(
             f"{self.name} is asked for more than it answers: a call waited {seconds:g} s for one of {CONNECTIONS} turns"
@@ -153,7 +152,7 @@ class Server:
                 return await self._redis.execute_command(*command)
             except (exceptions.RedisError, OSError) as error:
                 repair = self._repair(error)
-                # A server that was started anew may first be gone and then lack the library; once each is enough.
+                # A restarted server may first drop the connection and then lack the library; each repair is tried once.
                 if repair is None or repair in tried:
                     raise
                 tried.append(repair)
@@ -161,7 +160,7 @@ class Server:
 
     def _repair(self, error: Exception) -> _Repair | None:
         """
-        Return what may help before asking again, if anything does.
+        Return the repair to make before a retry, or None if a retry cannot help.
         """
         match error:
             case exceptions.AuthenticationError() | exceptions.AuthorizationError() | exceptions.BusyLoadingError():
@@ -174,24 +173,24 @@ class Server:
                 return None
 
     async def _disconnect(self) -> None:
-        # A server that went took all connections with it.
+        # A restart of the server breaks every pooled connection.
         await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def _load(self) -> None:
         try:
             await self._redis.execute_command("FUNCTION", "LOAD", self._library.text)
         except exceptions.ResponseError as error:
-            # Its name says what is in it.
+            # The name contains the hash of the text, so the text is the same.
             if "already exists" not in str(error):
                 raise
 
-    def _said(self, error: Exception) -> str:
+    def _explain(self, error: Exception) -> str:
         text = str(error)
         for secret in self._secrets:
             text = text.replace(secret, "…")
         match error:
             case exceptions.AuthenticationError():
-                return f"{self.name} refuses this user or its password ({text}); if it has one, {BY_NAME}"
+                return f"{self.name} refuses this user or its password ({text}); if it has one, {PASSWORD_REMEDY}"
             case exceptions.AuthorizationError() | exceptions.NoPermissionError():
                 return (
                     f"{self.name} refuses this user ({text}); give it a user that may FCALL and FUNCTION on keys 'meshwalk:*'"
@@ -224,15 +223,15 @@ def _pairs(answer: Any) -> Mapping[str, str]:
 
 def _read_url(url: str) -> tuple[str, tuple[str, ...]]:
     """
-    Return how people may name the server that *url* is of, and what they may not see.
+    Return the public name of the server at *url*, and the secrets to hide in messages.
     """
     try:
         parts = urlsplit(url)
         port = parts.port or 6379
     except ValueError:
-        # What the library says here may hold the password.
+        # The library's message may contain the password.
         raise SetupError(_BAD_URL) from None
-    # A password in the query takes the place of the other.
+    # A password in the query overrides the other.
     query = dict(parse_qsl(parts.query))
     secrets = _spellings(parts.password or "") | _spellings(query.get("password", ""))
     if parts.scheme == "unix" and parts.path.strip("/") and query.get("db", "0").isdecimal():

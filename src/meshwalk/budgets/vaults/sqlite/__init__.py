@@ -1,5 +1,5 @@
 """
-The front door of the vault in an SQLite file.
+The vault in an SQLite file.
 """
 
 from __future__ import annotations

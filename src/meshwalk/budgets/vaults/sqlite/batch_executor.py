@@ -1,14 +1,15 @@
 """
-How many tasks share one thread: who comes first leads, and does the work of all who have come meanwhile in one go.
+Flat combining for tasks: one task at a time, the leader, executes the queued operations of all tasks as one batch in a thread.
 
-A transaction costs about as much for thirty operations as for one, so operations are gathered: while one batch is under way
-the next one's come together, and the first of them leads it.  There is no thread to start or to end.
+The method is that of D. Hendler, I. Incze, N. Shavit and M. Tzafrir, "Flat Combining and the Synchronization-Parallelism
+Tradeoff", SPAA 2010.  It pays here because a transaction costs about as much for thirty operations as for one.  While one batch
+runs, the operations of the next one queue up; the first of them becomes the next leader.  No thread needs starting or stopping.
 
-Laws of this room:
+Invariants:
 
-1. At most one batch is under way, and its operations are done in the order in which they came.
-2. An operation is done once, or not at all: that only if its task was cancelled before it was begun.
-3. Whoever leads stays until its batch is done, however it is cancelled, because the others have nobody else.
+1. At most one batch runs at a time, and its operations run in the order of their arrival.
+2. An operation runs once, or not at all if its task was cancelled before the operation began.
+3. A leader stays until its batch is done, even when cancelled, because the other tasks of the batch depend on it.
 """
 
 from __future__ import annotations
@@ -22,159 +23,159 @@ from anyio import CancelScope, CapacityLimiter, Event, get_cancelled_exc_class, 
 S = TypeVar("S")
 T = TypeVar("T")
 
-# What an operation gives; one that is an exception is raised where the operation was asked for.
+# The result of an operation; an exception is raised in the task that submitted the operation.
 Outcome = Any
 Operation = Callable[[S], Outcome]
 
-# A transaction keeps other processes out, so it may not grow without end.
-MAX_AT_ONCE = 256
+# The bound on a batch: a transaction keeps other processes out.
+MAX_BATCH = 256
 
-# How soon a leader that was cancelled looks whether its thread is done.
-_GLANCE_S = 0.001
+# The interval at which a cancelled leader checks whether its thread is done.
+_POLL_SECONDS = 0.001
 
 
 class BatchExecutor(Generic[S]):
     """
-    Do operations in batches.
+    The queue of operations, and the batches made of it.
 
     Args:
-        run: What does a batch, in a thread: it returns one outcome for each operation, and raises nothing.
+        run: Executes a batch in a thread; returns one outcome for each operation and raises nothing.
     """
 
     def __init__(self, run: Callable[[Sequence[Operation[S]]], Sequence[Outcome]]) -> None:
         self._run = run
-        self._queue: list[_Ticket[S]] = []
-        self._led = False
-        # Its own, so that whoever else keeps threads busy in this process cannot hold up budgets.
+        self._queue: list[_Entry[S]] = []
+        self._has_leader = False
+        # Its own limiter, so that other users of threads in this process cannot delay budgets.
         self._limiter = CapacityLimiter(1)
 
     async def do(self, operation: Callable[[S], T]) -> T:
         """
-        Do *operation*, and return or raise what came of it.
+        Execute *operation*, and return or raise its outcome.
         """
-        ticket = _Ticket(operation)
-        self._queue.append(ticket)
-        if self._led:
-            await self._follow(ticket)
-        if not ticket.done:
-            self._led = True
-            await self._lead(ticket)
-        if isinstance(ticket.outcome, BaseException):
-            raise ticket.outcome
-        outcome: T = ticket.outcome
+        entry = _Entry(operation)
+        self._queue.append(entry)
+        if self._has_leader:
+            await self._follow(entry)
+        if not entry.done:
+            self._has_leader = True
+            await self._lead(entry)
+        if isinstance(entry.outcome, BaseException):
+            raise entry.outcome
+        outcome: T = entry.outcome
 
         return outcome
 
-    async def _follow(self, ticket: _Ticket[S]) -> None:
+    async def _follow(self, entry: _Entry[S]) -> None:
         """
-        Wait until the operation is done, or it is this task's turn to lead.
+        Wait until the operation is done or this task becomes the leader.
         """
         try:
-            await ticket.turn.wait()
+            await entry.turn.wait()
         except BaseException:
-            ticket.left = True
-            if ticket in self._queue:
-                self._queue.remove(ticket)
-                if ticket.turn.is_set():
-                    # It was called to lead and does not come.
-                    self._pass_on()
+            entry.abandoned = True
+            if entry in self._queue:
+                self._queue.remove(entry)
+                if entry.turn.is_set():
+                    # It was made the leader and is cancelled: the next one leads.
+                    self._next_leader()
             raise
 
-    async def _lead(self, ticket: _Ticket[S]) -> None:
-        tickets, self._queue = self._queue[:MAX_AT_ONCE], self._queue[MAX_AT_ONCE:]
-        batch = _Batch(self._run, tickets)
+    async def _lead(self, entry: _Entry[S]) -> None:
+        entries, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        batch = _Batch(self._run, entries)
         try:
-            await self._see_through(batch)
+            await self._run_batch(batch)
         except BaseException:
             if not batch.done:
-                ticket.left = True
-                self._queue[:0] = [waiting for waiting in tickets if not waiting.left]
+                entry.abandoned = True
+                self._queue[:0] = [waiting for waiting in entries if not waiting.abandoned]
             raise
         finally:
             if batch.done:
-                batch.hand_out()
-            self._pass_on()
+                batch.deliver()
+            self._next_leader()
 
-    async def _see_through(self, batch: _Batch[S]) -> None:
+    async def _run_batch(self, batch: _Batch[S]) -> None:
         try:
             with CancelScope(shield=True):
-                await to_thread.run_sync(batch.work, limiter=self._limiter)
+                await to_thread.run_sync(batch.run, limiter=self._limiter)
         except get_cancelled_exc_class():
-            # A task that is cancelled past anyio's shield leaves its thread behind.
-            if batch.withdraw():
+            # A native asyncio cancellation passes anyio's shield and leaves the thread running.
+            if batch.claim():
                 raise
             while not batch.done:
-                await _doze()
+                await _wait_briefly()
             raise
 
-    def _pass_on(self) -> None:
-        self._led = bool(self._queue)
+    def _next_leader(self) -> None:
+        self._has_leader = bool(self._queue)
         if self._queue:
             self._queue[0].turn.set()
 
 
-class _Ticket(Generic[S]):
+class _Entry(Generic[S]):
     """
-    Keep the place of one operation.
+    One queued operation.
     """
 
-    __slots__ = ("done", "left", "operation", "outcome", "turn")
+    __slots__ = ("abandoned", "done", "operation", "outcome", "turn")
 
     def __init__(self, operation: Operation[S]) -> None:
         self.operation = operation
         self.turn = Event()
         self.done = False
-        # Its task was cancelled, and nobody would lead if it were called.
-        self.left = False
+        # Its task was cancelled, so it cannot lead.
+        self.abandoned = False
         self.outcome: Outcome = None
 
 
 class _Batch(Generic[S]):
     """
-    Do the operations of some tickets, in a thread.
+    The operations of some entries, executed together in a thread.
     """
 
-    def __init__(self, run: Callable[[Sequence[Operation[S]]], Sequence[Outcome]], tickets: Sequence[_Ticket[S]]) -> None:
+    def __init__(self, run: Callable[[Sequence[Operation[S]]], Sequence[Outcome]], entries: Sequence[_Entry[S]]) -> None:
         self._run = run
-        self._tickets = tickets
+        self._entries = entries
         self._outcomes: Sequence[Outcome] = ()
-        # Taken by whoever comes first, the thread or a leader that gives up; to pop is one step for all threads.
-        self._mandate = [True]
+        # Popped by the thread or by a leader that gives up, whichever is first; `list.pop` is atomic.
+        self._unclaimed = [True]
         self.done = False
 
-    def work(self) -> None:
+    def run(self) -> None:
         """
-        Do them all, unless the batch was withdrawn.
+        Execute all operations, unless the leader has withdrawn the batch.
         """
-        if self.withdraw():
+        if self.claim():
             try:
-                self._outcomes = self._run([ticket.operation for ticket in self._tickets])
-            except BaseException as fault:  # noqa: BLE001 (it is raised where the operations were asked for)
-                self._outcomes = [fault] * len(self._tickets)
+                self._outcomes = self._run([entry.operation for entry in self._entries])
+            except BaseException as fault:  # noqa: BLE001 (it is raised in the tasks that submitted the operations)
+                self._outcomes = [fault] * len(self._entries)
             self.done = True
 
-    def withdraw(self) -> bool:
+    def claim(self) -> bool:
         """
-        Take the mandate, if nobody has it.
+        Claim the batch, and return whether the claim was free.
         """
         try:
-            return self._mandate.pop()
+            return self._unclaimed.pop()
         except IndexError:
             return False
 
-    def hand_out(self) -> None:
+    def deliver(self) -> None:
         """
-        Give each ticket what came of it, and wake its task.
+        Give each entry its outcome, and wake its task.
         """
-        for ticket, outcome in zip(self._tickets, self._outcomes, strict=True):
-            ticket.outcome = outcome
-            ticket.done = True
-            ticket.turn.set()
+        for entry, outcome in zip(self._entries, self._outcomes, strict=True):
+            entry.outcome = outcome
+            entry.done = True
+            entry.turn.set()
 
 
-async def _doze() -> None:
+async def _wait_briefly() -> None:
     try:
         with CancelScope(shield=True):
-            await sleep(_GLANCE_S)
+            await sleep(_POLL_SECONDS)
     except get_cancelled_exc_class():
         return

@@ -1,16 +1,16 @@
 """
-The file: its tables, how it is opened, and what is said when it cannot be used.
+The SQLite file of a vault: its tables, connections, transactions, and error messages.
 
-`application_id` says that a file is a vault's and `user_version` which schema it has; a file of anybody else is refused before
-anything in it is touched.  A file that has been opened is never made again: where it is gone, an empty one in its place
-would forget what was spent.  So the vault is away until the file is back, or until its processes are started again.
+`application_id` marks a file as a vault and `user_version` is its schema; any other file is refused unchanged.  A file is never
+created a second time: if it disappears, an empty one in its place would forget the spending.  The vault is then unavailable
+until the file is back or its processes are restarted.
 
-By default a commit is handed to the operating system and not waited for (`synchronous = NORMAL`): it survives the end of any
-process, however sudden, and a power cut may take the last of them.  `durable` waits for the disk in every transaction, which
-costs all processes that share the file, because only one of them can write at a time.
+By default a commit is handed to the operating system without waiting for the disk (`synchronous = NORMAL`).  It survives the
+sudden end of any process; a power cut may lose the last commits.  `durable` waits for the disk in every transaction, which
+slows all processes that share the file, because only one of them can write at a time.
 
-What is deleted is written over, since results that are left for retries hold answers; a copy of it stays in the `-wal` file
-until that is used again.
+Deleted data is overwritten, because results stored for retries contain answers; a copy may stay in the `-wal` file until
+that is reused.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _ANOTHER = "name another file, or a new one"
 APPLICATION = 0x6D775642
 VERSION = 1
 
-# How long one process waits for others to commit.  A transaction takes milliseconds, so one who holds the file for longer is
-# ill; and who waits is inside a hop's time, and would rather hear so.
+# The time one process waits for the commits of others.  A transaction takes milliseconds, so a longer wait means a fault, and a
+# waiting walk should hear of it within the time of its hop.
 BUSY_SECONDS = 2.0
 
-# How often one who waits for another's transaction looks whether it is over.
-_LOOK_SECONDS = 0.002
+# The interval at which a waiting process checks whether another's transaction is over.
+_POLL_SECONDS = 0.002
 
 PARTS = Amount._fields
 SUMS = ("spent", "held", "overrun", "assumed")
@@ -51,7 +51,8 @@ def _columns(names: tuple[str, ...], kind: str) -> str:
     return ", ".join(f"{name} {kind}" for name in names)
 
 
-# A window of 0 is none.  `accounts` of a hold are rows of that table, with commas between; `forget_at` is when a row may go.
+# A window of 0 stands for none.  `holds` are the reservations, and `accounts` in it lists rows of that table, separated by
+# commas; `places` counts the lines of an account; `forget_at` is when a row may be deleted.
 _SCHEMA = f"""
 CREATE TABLE accounts (
     account INTEGER PRIMARY KEY,
@@ -126,20 +127,20 @@ _REASONS = {
 }
 
 
-# What the library raises for how it is used, and not for what the file is like.
-_OURS = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
+# Errors in the use of the library, as opposed to faults of the file.
+_USAGE_ERRORS = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
 
 
 class Database:
     """
-    Keep one connection to the file, used by one thread at a time; after a fault it is made anew.
+    One connection to the file, used by one thread at a time and reopened after a fault.
 
     Args:
         durable: Wait for the disk in every transaction.
 
     Raises:
         SetupError: If the file cannot be used.
-        VaultUnavailable: If another process does not let go of it.
+        VaultUnavailable: If another process keeps it locked.
     """
 
     def __init__(self, path: Path, *, durable: bool) -> None:
@@ -149,34 +150,34 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # What is left for retries are answers, which are nobody else's to read.  A file that is there is not opened: to
-            # close it lets go of the locks of whoever else in this process has the books open (POSIX.1-2017, fcntl).
+            # Stored results are answers, so other users may not read the file.  An existing file is not opened here: closing
+            # it would release the locks of other connections in this process (POSIX.1-2017, fcntl).
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             if path.is_dir():
-                # SQLite says no more than that it cannot open it.
+                # SQLite would only say that it cannot open the file.
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            self._connect(may_make=True)
+            self._connect(may_create=True)
         except (OSError, sqlite3.Error) as error:
             if is_busy(error):
-                raise VaultUnavailable(self._away(error)) from error
-            strange = isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_NOTADB
-            remedy = _ANOTHER if strange else "name a file in a folder that can be written"
+                raise VaultUnavailable(self._unavailable(error)) from error
+            foreign = isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_NOTADB
+            remedy = _ANOTHER if foreign else "name a file in a folder that can be written"
             raise SetupError(f"budgets cannot be kept in {str(path)!r} ({error}); {remedy}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """
-        Keep everyone else from writing, and commit at the end; nothing is written if anything is raised.
+        Lock the file for writing and commit at the end; an exception rolls back.
 
         Raises:
-            VaultUnavailable: If the file cannot be read or written; the next transaction tries anew.
+            VaultUnavailable: If the file cannot be read or written; the next transaction tries again.
         """
         try:
             connection = self._connection or self._connect()
             _begin(connection, BUSY_SECONDS)
             try:
-                self._recognise()
+                self._check_identity()
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -184,17 +185,17 @@ class Database:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
-        except _OURS:
+        except _USAGE_ERRORS:
             raise
         except (OSError, sqlite3.Error, SetupError) as error:
             if not is_busy(error):
                 self.close()
-            raise VaultUnavailable(self._away(error)) from error
+            raise VaultUnavailable(self._unavailable(error)) from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """
-        Read one state of the file, however long that takes, while others write.
+        Read one consistent state of the file while others write.
 
         Raises:
             VaultUnavailable: If the file cannot be read.
@@ -207,23 +208,23 @@ class Database:
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            raise VaultUnavailable(self._away(error)) from error
+            raise VaultUnavailable(self._unavailable(error)) from error
 
     def close(self) -> None:
         """
-        Let go of the file.
+        Close the connection.
         """
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _connect(self, *, may_make: bool = False) -> sqlite3.Connection:
+    def _connect(self, *, may_create: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
-            self._prepare(connection, may_make=may_make)
+            self._prepare(connection, may_create=may_create)
             self._identity = self._identify()
         except BaseException:
             connection.close()
@@ -232,12 +233,12 @@ class Database:
 
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection, *, may_make: bool) -> None:
-        patience = time.monotonic() + BUSY_SECONDS
-        new = _patiently(lambda: self._is_new(connection), patience)
-        if new and not may_make:
+    def _prepare(self, connection: sqlite3.Connection, *, may_create: bool) -> None:
+        deadline = time.monotonic() + BUSY_SECONDS
+        new = _retry_while_busy(lambda: self._is_new(connection), deadline)
+        if new and not may_create:
             raise SetupError("it holds nothing any more")
-        if _patiently(lambda: _first(connection, "PRAGMA journal_mode = WAL"), patience) != "wal":
+        if _retry_while_busy(lambda: _first(connection, "PRAGMA journal_mode = WAL"), deadline) != "wal":
             raise SetupError(
                 f"budgets cannot be kept in {str(self.path)!r}: its file system lacks what processes need to share it"
             )
@@ -246,20 +247,20 @@ class Database:
         if not new:
             return
         _begin(connection, BUSY_SECONDS)
-        # Another process may have made the tables while this one waited for its turn.
+        # Another process may have created the tables in the meantime.
         if self._is_new(connection):
-            for statement in _SCHEMA.split(";\n"):
-                connection.execute(statement)
+            for report in _SCHEMA.split(";\n"):
+                connection.execute(report)
         connection.execute("COMMIT")
 
     def _is_new(self, connection: sqlite3.Connection) -> bool:
         """
-        Tell whether the file is empty.
+        Return whether the file is empty.
 
         Raises:
-            SetupError: If it is not, and not ours.
+            SetupError: If it is another program's or another version's.
         """
-        application, version, tables = connection.execute(_WHOSE).fetchone()
+        application, version, tables = connection.execute(_IDENTIFY).fetchone()
         if application == version == tables == 0:
             return True
         if application != APPLICATION:
@@ -270,16 +271,16 @@ class Database:
 
         return False
 
-    def _recognise(self) -> None:
+    def _check_identity(self) -> None:
         if self._identify() != self._identity:
             raise OSError("another file has been put in its place")
 
     def _identify(self) -> tuple[int, int]:
-        found = self.path.stat()
+        status = self.path.stat()
 
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
-    def _away(self, error: Exception) -> str:
+    def _unavailable(self, error: Exception) -> str:
         reason: object = error
         if isinstance(error, sqlite3.Error) and (code := _code(error)) is not None:
             reason = _REASONS.get(code, error)
@@ -291,7 +292,7 @@ class Database:
 
 def is_busy(error: BaseException) -> bool:
     """
-    Tell whether it is only not this process's turn.
+    Return whether another process merely has the file locked.
     """
     return isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_BUSY
 
@@ -299,33 +300,33 @@ def is_busy(error: BaseException) -> bool:
 def _code(error: sqlite3.Error) -> int | None:
     code: int | None = getattr(error, "sqlite_errorcode", None)
 
-    # The low byte says what it is, the others say more of it.
+    # The low byte is the primary code; the others extend it.
     return None if code is None else code & 0xFF
 
 
-# In one statement, so that nobody makes the tables between two answers.
-_WHOSE = (
+# One statement, so that no process can create the tables between two reads.
+_IDENTIFY = (
     "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "
     "(SELECT count(*) FROM sqlite_master)"
 )
 
 
-def _first(connection: sqlite3.Connection, statement: str) -> object:
-    return connection.execute(statement).fetchone()[0]
+def _first(connection: sqlite3.Connection, report: str) -> object:
+    return connection.execute(report).fetchone()[0]
 
 
 def _begin(connection: sqlite3.Connection, seconds: float) -> None:
-    _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), time.monotonic() + seconds)
+    _retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"), time.monotonic() + seconds)
 
 
-def _patiently(act: Callable[[], T], until: float) -> T:
-    # SQLite's own way of waiting sleeps for up to 100 ms and not at all where two make a file at once; who then comes anew
-    # overtakes who has slept.  Transactions take one or two milliseconds, so everyone looks that often; to look more often
+def _retry_while_busy(act: Callable[[], T], deadline: float) -> T:
+    # SQLite's own busy handler sleeps up to 100 ms, lets newcomers overtake sleepers, and does not cover two processes that
+    # create a file at once.  Transactions take one or two milliseconds, so every waiter polls at that interval; a shorter one
     # costs two busy workers a tenth of their time.
     while True:
         try:
             return act()
         except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > until:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)

@@ -21,11 +21,11 @@ class Line:
     """
 
     def __init__(self) -> None:
-        self.room = FifoWaiters()
+        self.waiters = FifoWaiters()
         self.back: list[str] = []
 
     async def wait(self, name: str, seconds: float = LONG, key: str = "k") -> None:
-        await self.room.wait(key, seconds)
+        await self.waiters.wait(key, seconds)
         self.back.append(name)
 
 
@@ -38,13 +38,13 @@ async def test_rings_for_who_waited_longest() -> None:
         for name in ("a", "b", "c"):
             group.start_soon(line.wait, name)
             await anyio.wait_all_tasks_blocked()
-        line.room.ring("k")
+        line.waiters.wake_next("k")
         await anyio.wait_all_tasks_blocked()
         first = list(line.back)
-        line.room.ring("k")
+        line.waiters.wake_next("k")
         await anyio.wait_all_tasks_blocked()
         second = list(line.back)
-        line.room.ring("k")
+        line.waiters.wake_next("k")
 
     assert (["a"], ["a", "b"], ["a", "b", "c"]) == (first, second, line.back)
 
@@ -58,10 +58,10 @@ async def test_rings_for_one_key_only() -> None:
         group.start_soon(line.wait, "other", LONG, "l")
         group.start_soon(line.wait, "one", LONG, "k")
         await anyio.wait_all_tasks_blocked()
-        line.room.ring("k")
+        line.waiters.wake_next("k")
         await anyio.wait_all_tasks_blocked()
         back = list(line.back)
-        line.room.ring("l")
+        line.waiters.wake_next("l")
 
     assert ["one"] == back
 
@@ -71,12 +71,12 @@ async def test_ringing_for_nobody_is_forgotten() -> None:
     A ring is no token: who comes later waits for the next.
     """
     line = Line()
-    line.room.ring("k")
+    line.waiters.wake_next("k")
     async with anyio.create_task_group() as group:
         group.start_soon(line.wait, "late")
         await anyio.wait_all_tasks_blocked()
         back = list(line.back)
-        line.room.ring("k")
+        line.waiters.wake_next("k")
 
     assert [] == back
     assert ["late"] == line.back
@@ -91,7 +91,7 @@ async def test_goes_on_when_time_is_up() -> None:
         await line.wait("impatient", 0)
         group.start_soon(line.wait, "patient")
         await anyio.wait_all_tasks_blocked()
-        line.room.ring("k")
+        line.waiters.wake_next("k")
 
     assert ["impatient", "patient"] == line.back
 
@@ -108,7 +108,7 @@ async def test_cancelled_walk_leaves_the_line() -> None:
         await anyio.wait_all_tasks_blocked()
         doomed.cancel_scope.cancel()
         await anyio.lowlevel.cancel_shielded_checkpoint()
-        line.room.ring("k")
+        line.waiters.wake_next("k")
 
     assert ["next"] == line.back
 
@@ -131,7 +131,7 @@ async def test_turn_of_a_cancelled_walk_is_passed_on() -> None:
         await anyio.wait_all_tasks_blocked()
         # Both at once, before the one that ends can leave the line.
         doomed.cancel()
-        line.room.ring("k")
+        line.waiters.wake_next("k")
 
     assert ["next"] == line.back
 
@@ -144,13 +144,13 @@ async def test_nothing_is_kept_for_keys_nobody_waits_for() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(line.wait, "called")
         await anyio.wait_all_tasks_blocked()
-        line.room.ring("k")
+        line.waiters.wake_next("k")
         await line.wait("late", 0, "l")
         with anyio.CancelScope() as ended:
             ended.cancel()
             await line.wait("ended", LONG, "m")
 
-    assert {} == line.room._lines
+    assert {} == line.waiters._lines
 
 
 async def test_who_found_too_little_keeps_its_place() -> None:
@@ -161,7 +161,7 @@ async def test_who_found_too_little_keeps_its_place() -> None:
     called: list[bool] = []
 
     async def insist() -> None:
-        called.extend([await line.room.wait("k", LONG, first=first) for first in (False, True)])
+        called.extend([await line.waiters.wait("k", LONG, first=first) for first in (False, True)])
         line.back.append("a")
 
     async with anyio.create_task_group() as group:
@@ -170,9 +170,9 @@ async def test_who_found_too_little_keeps_its_place() -> None:
         group.start_soon(line.wait, "b")
         await anyio.wait_all_tasks_blocked()
         for _ in range(3):
-            line.room.ring("k")
+            line.waiters.wake_next("k")
             await anyio.wait_all_tasks_blocked()
 
     assert ["a", "b"] == line.back
     assert [True, True] == called
-    assert not await line.room.wait("k", 0.001, first=True)
+    assert not await line.waiters.wait("k", 0.001, first=True)

@@ -19,7 +19,7 @@ from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope,
 from meshwalk.budgets.vaults import Claim, FallbackVault, MemoryVault, Vault
 from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
 from meshwalk.model.problems import VaultUnavailable
-from tests.budgets.vault_contract import VaultContract, hold_of, spent, standing
+from tests.budgets.vault_contract import VaultContract, balance_of, reservation_of, spent
 from tests.budgets.vault_machine import HOUR, SECOND, Clock, VaultMachine
 
 
@@ -56,19 +56,19 @@ class Flaky(MemoryVault):
 
         return answer
 
-    async def look(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
-        return await self._lossy(lambda: super(Flaky, self).look(scopes))
+    async def balances(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
+        return await self._lossy(lambda: super(Flaky, self).balances(scopes))
 
-    async def exchange(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
-        return await self._lossy(lambda: super(Flaky, self).exchange(settlement, hold))
+    async def exchange(self, settlement: Settlement | None, reservation: Reservation | None) -> Answer:
+        return await self._lossy(lambda: super(Flaky, self).exchange(settlement, reservation))
 
     async def charge(
-        self, id_: str, scopes: Sequence[Scope], spent: Amount, place: SpendPath, *, assumed: bool = False
+        self, id_: str, scopes: Sequence[Scope], spent: Amount, spend_path: SpendPath, *, assumed: bool = False
     ) -> None:
-        await self._lossy(lambda: super(Flaky, self).charge(id_, scopes, spent, place, assumed=assumed))
+        await self._lossy(lambda: super(Flaky, self).charge(id_, scopes, spent, spend_path, assumed=assumed))
 
-    async def statements(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
-        return await self._lossy(lambda: super(Flaky, self).statements(tenant, kind, name))
+    async def reports(self, tenant: str, kind: ScopeKind | None = None, name: str | None = None) -> list[AccountReport]:
+        return await self._lossy(lambda: super(Flaky, self).reports(tenant, kind, name))
 
     async def set_caps(self, tenant: str, kind: ScopeKind, name: str, caps: Caps) -> None:
         await self._lossy(lambda: super(Flaky, self).set_caps(tenant, kind, name, caps))
@@ -136,24 +136,24 @@ class TestClosed:
         A closed scope refuses what may be tried again, and says which vault is missed.
         """
         flaky.mood = "away"
-        answer = await vault.exchange(None, hold_of("h", scope_of("open", name="o"), scope_of(), cost=1))
+        answer = await vault.exchange(None, reservation_of("h", scope_of("open", name="o"), scope_of(), cost=1))
 
         assert answer.refusal is not None
         assert (1, "session", True) == answer.refusal[:3]
         assert (
             "draws on session 's', which is closed while the vault flaky does not answer; try again" == answer.refusal.message
         )
-        assert ("open", "closed") == tuple(standing.away for standing in answer.standings)
+        assert ("open", "closed") == tuple(balance.away for balance in answer.balances)
 
     async def test_gives_back_what_may_have_been_taken(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         A hold that the vault took though its answer was lost blocks nobody once the vault is back.
         """
         flaky.mood = "mute"
-        answer = await vault.exchange(None, hold_of("h", scope_of(), cost=10))
+        answer = await vault.exchange(None, reservation_of("h", scope_of(), cost=10))
         flaky.mood = "well"
         clock.now += SECOND
-        again = await vault.exchange(None, hold_of("i", scope_of(), cost=10))
+        again = await vault.exchange(None, reservation_of("i", scope_of(), cost=10))
 
         assert answer.refusal is not None
         assert again.refusal is None
@@ -162,14 +162,14 @@ class TestClosed:
         """
         What was held before is settled in truth when the vault is back before the lease is over.
         """
-        await vault.exchange(None, hold_of("h", scope_of(), cost=10, lease_us=60 * SECOND))
+        await vault.exchange(None, reservation_of("h", scope_of(), cost=10, lease_us=60 * SECOND))
         flaky.mood = "away"
         assert Answer(None, ()) == await vault.exchange(settlement("h", 4), None)
         flaky.mood = "well"
         clock.now += SECOND
         await vault.flush()
 
-        assert (spent(4), Amount()) == (await standing(flaky, scope_of()))[1:3]
+        assert (spent(4), Amount()) == (await balance_of(flaky, scope_of()))[1:3]
 
 
 @pytest.mark.anyio
@@ -179,7 +179,7 @@ class TestOpen:
         An open scope is not counted against its cap, and says that nobody looked.
         """
         flaky.mood = "away"
-        answer = await vault.exchange(None, hold_of("h", scope_of("open"), cost=99))
+        answer = await vault.exchange(None, reservation_of("h", scope_of("open"), cost=99))
 
         assert Answer(None, (Balance(Caps(10), Amount(), spent(99), None, "open"),)) == answer
 
@@ -188,15 +188,15 @@ class TestOpen:
         What was spent meanwhile reaches the books, at its place; what goes past the cap is an overrun.
         """
         flaky.mood = "away"
-        await vault.exchange(None, hold_of("h", scope_of("open"), cost=99))
+        await vault.exchange(None, reservation_of("h", scope_of("open"), cost=99))
         await vault.exchange(settlement("h", 12, assumed=True), None)
         flaky.mood = "well"
         clock.now += SECOND
         await vault.flush()
-        (statement,) = await vault.statements("ada")
+        (report,) = await vault.reports("ada")
 
-        assert (spent(12), spent(2), spent(12)) == (statement.spent, statement.overrun, statement.assumed)
-        assert [SpendPath("g", "a → b")] == [line.place for line in statement.lines]
+        assert (spent(12), spent(2), spent(12)) == (report.spent, report.overrun, report.assumed)
+        assert [SpendPath("g", "a → b")] == [line.spend_path for line in report.lines]
 
 
 @pytest.mark.anyio
@@ -205,13 +205,13 @@ class TestLocal:
         """
         What was left when the vault was last heard is what this server may spend.
         """
-        await vault.exchange(None, hold_of("h", scope_of("local"), cost=6))
+        await vault.exchange(None, reservation_of("h", scope_of("local"), cost=6))
         await vault.exchange(settlement("h", 6), None)
-        await vault.look([scope_of("local")])
+        await vault.balances([scope_of("local")])
         flaky.mood = "away"
-        granted = await vault.exchange(None, hold_of("i", scope_of("local"), cost=4))
-        contended = await vault.exchange(None, hold_of("j", scope_of("local"), cost=1))
-        denied = await vault.exchange(None, hold_of("k", scope_of("local"), cost=5))
+        granted = await vault.exchange(None, reservation_of("i", scope_of("local"), cost=4))
+        contended = await vault.exchange(None, reservation_of("j", scope_of("local"), cost=1))
+        denied = await vault.exchange(None, reservation_of("k", scope_of("local"), cost=5))
 
         assert Answer(None, (Balance(Caps(10), spent(6), spent(4), None, "local"),)) == granted
         assert contended.refusal is not None
@@ -224,11 +224,11 @@ class TestLocal:
         """
         A hold that the vault granted makes room when it is settled, whether or not the vault hears of that at once.
         """
-        await vault.exchange(None, hold_of("h", scope_of("local"), cost=9))
+        await vault.exchange(None, reservation_of("h", scope_of("local"), cost=9))
         flaky.mood = mood
         await vault.exchange(settlement("h", 2), None)
         flaky.mood = "away"
-        granted = await vault.exchange(None, hold_of("i", scope_of("local"), cost=8))
+        granted = await vault.exchange(None, reservation_of("i", scope_of("local"), cost=8))
 
         assert Answer(None, (Balance(Caps(10), spent(2), spent(8), None, "local"),)) == granted
 
@@ -237,8 +237,8 @@ class TestLocal:
         Without its vault a server still frees what a call did not need, in the same step.
         """
         flaky.mood = "away"
-        await vault.exchange(None, hold_of("h", scope_of("local"), cost=10))
-        answer = await vault.exchange(settlement("h", 3), hold_of("i", scope_of("local"), cost=7))
+        await vault.exchange(None, reservation_of("h", scope_of("local"), cost=10))
+        answer = await vault.exchange(settlement("h", 3), reservation_of("i", scope_of("local"), cost=7))
 
         assert Answer(None, (Balance(Caps(10), spent(3), spent(7), None, "local"),)) == answer
 
@@ -247,20 +247,20 @@ class TestLocal:
         Asking again with the same id holds nothing more.
         """
         flaky.mood = "away"
-        first = await vault.exchange(None, hold_of("h", scope_of("local"), cost=10))
+        first = await vault.exchange(None, reservation_of("h", scope_of("local"), cost=10))
 
-        assert first == await vault.exchange(None, hold_of("h", scope_of("local"), cost=10))
+        assert first == await vault.exchange(None, reservation_of("h", scope_of("local"), cost=10))
 
     async def test_new_window_is_new(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         What was seen of a window counts until that window ends.
         """
         scope = scope_of("local", window_us=HOUR)
-        await vault.exchange(None, hold_of("h", scope, cost=10))
+        await vault.exchange(None, reservation_of("h", scope, cost=10))
         flaky.mood = "away"
-        before = await vault.exchange(None, hold_of("i", scope, cost=10))
+        before = await vault.exchange(None, reservation_of("i", scope, cost=10))
         clock.now += HOUR
-        after = await vault.exchange(None, hold_of("i", scope, cost=10))
+        after = await vault.exchange(None, reservation_of("i", scope, cost=10))
 
         assert before.refusal is not None
         assert after.refusal is None
@@ -270,22 +270,22 @@ class TestLocal:
         A cap that an operator set holds on while the vault is away, where this server has seen it.
         """
         await vault.set_caps("ada", "session", "s", Caps(cost_nano_usd=3))
-        await vault.look([scope_of("local")])
+        await vault.balances([scope_of("local")])
         flaky.mood = "away"
 
-        assert Caps(cost_nano_usd=3) == (await standing(vault, scope_of("local"))).caps
+        assert Caps(cost_nano_usd=3) == (await balance_of(vault, scope_of("local"))).caps
 
     async def test_answer_that_was_lost_is_counted_once(self, vault: FallbackVault, flaky: Flaky, clock: Clock) -> None:
         """
         A hold that both sides granted is one hold: its charge settles it.
         """
         flaky.mood = "mute"
-        await vault.exchange(None, hold_of("h", scope_of("local"), cost=10))
+        await vault.exchange(None, reservation_of("h", scope_of("local"), cost=10))
         flaky.mood = "well"
         clock.now += SECOND
         await vault.exchange(settlement("h", 4), None)
 
-        assert (spent(4), Amount()) == (await standing(flaky, scope_of("local")))[1:3]
+        assert (spent(4), Amount()) == (await balance_of(flaky, scope_of("local")))[1:3]
 
     async def test_call_that_never_came_back_is_charged_at_its_worst(
         self, vault: FallbackVault, flaky: Flaky, clock: Clock
@@ -294,24 +294,24 @@ class TestLocal:
         A lease ends here as it does in the vault, and a settlement after that changes nothing.
         """
         flaky.mood = "away"
-        await vault.exchange(None, hold_of("h", scope_of("local"), cost=8, lease_us=5))
+        await vault.exchange(None, reservation_of("h", scope_of("local"), cost=8, lease_us=5))
         clock.now += SECOND
         flaky.mood = "well"
         await vault.flush()
         await vault.exchange(settlement("h", 1), None)
-        (statement,) = await vault.statements("ada")
+        (report,) = await vault.reports("ada")
 
-        assert (spent(8), spent(8), 0) == (statement.spent, statement.assumed, statement.holds)
+        assert (spent(8), spent(8), 0) == (report.spent, report.assumed, report.reservations)
 
     async def test_charge_settles_what_was_granted_here(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         A charge under the id of a hold that was granted here takes its place.
         """
         flaky.mood = "away"
-        await vault.exchange(None, hold_of("h", scope_of("local"), cost=8))
+        await vault.exchange(None, reservation_of("h", scope_of("local"), cost=8))
         await vault.charge("h", [scope_of("local")], spent(5), SpendPath())
 
-        assert (spent(5), Amount()) == (await standing(vault, scope_of("local")))[1:3]
+        assert (spent(5), Amount()) == (await balance_of(vault, scope_of("local")))[1:3]
 
 
 @pytest.mark.anyio
@@ -322,9 +322,9 @@ class TestManners:
         """
         flaky.mood = "away"
         for _ in range(5):
-            await vault.look([scope_of()])
+            await vault.balances([scope_of()])
         clock.now += SECOND // 2
-        await vault.look([scope_of()])
+        await vault.balances([scope_of()])
 
         assert 2 == flaky.asked
 
@@ -333,17 +333,17 @@ class TestManners:
         While one caller finds out whether the vault is back, the others go on without it.
         """
         flaky.mood = "away"
-        await vault.look([scope_of()])
+        await vault.balances([scope_of()])
         clock.now += SECOND
         flaky.mood, flaky.holds_up = "well", anyio.Event()
         answers: list[str] = []
 
-        async def look() -> None:
-            answers.append((await standing(vault, scope_of("open"))).away)
+        async def read() -> None:
+            answers.append((await balance_of(vault, scope_of("open"))).away)
 
         async with anyio.create_task_group() as group:
             for _ in range(3):
-                group.start_soon(look)
+                group.start_soon(read)
             await anyio.wait_all_tasks_blocked()
             while_asking = list(answers)
             flaky.holds_up.set()
@@ -358,28 +358,28 @@ class TestManners:
         A vault that is back is asked again, whatever became of the time.
         """
         flaky.mood = "away"
-        await vault.look([scope_of()])
+        await vault.balances([scope_of()])
         flaky.mood = "well"
         clock.now -= HOUR
 
-        assert "" == (await standing(vault, scope_of("open"))).away
+        assert "" == (await balance_of(vault, scope_of("open"))).away
 
     async def test_caller_who_goes_away_leaves_nothing_behind(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
         A call that is cancelled while it asks is settled, and gives back what it may have been granted.
         """
-        await vault.exchange(None, hold_of("h", scope_of(), cost=5))
+        await vault.exchange(None, reservation_of("h", scope_of(), cost=5))
         flaky.holds_up = anyio.Event()
         async with anyio.create_task_group() as group:
-            group.start_soon(vault.exchange, settlement("h", 2), hold_of("i", scope_of(), cost=8))
+            group.start_soon(vault.exchange, settlement("h", 2), reservation_of("i", scope_of(), cost=8))
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
         flaky.holds_up = None
         # As if it had gone through after all.
-        await flaky.exchange(None, hold_of("i", scope_of(), cost=5))
+        await flaky.exchange(None, reservation_of("i", scope_of(), cost=5))
         await vault.flush()
 
-        assert (spent(2), Amount()) == (await standing(flaky, scope_of()))[1:3]
+        assert (spent(2), Amount()) == (await balance_of(flaky, scope_of()))[1:3]
 
     async def test_operator_hears_that_it_is_away(self, vault: FallbackVault, flaky: Flaky) -> None:
         """
@@ -387,7 +387,7 @@ class TestManners:
         """
         flaky.mood = "away"
         with pytest.raises(VaultUnavailable, match="nobody is there"):
-            await vault.statements("ada")
+            await vault.reports("ada")
         with pytest.raises(VaultUnavailable, match="the vault flaky does not answer; try again"):
             await vault.claim("ada", "k", "t", "f", SECOND)
         with pytest.raises(VaultUnavailable):
@@ -410,7 +410,7 @@ class TestManners:
         await vault.flush()
 
         assert 3 == vault.dropped
-        assert spent(11_000) == (await standing(flaky, scope_of()))[1]
+        assert spent(11_000) == (await balance_of(flaky, scope_of()))[1]
         assert ["1 in all", "2 in all"] == [line.partition(", ")[2].partition(":")[0] for line in errors(caplog)]
 
     async def test_closing_tells_what_is_left_to_tell(self, vault: FallbackVault, flaky: Flaky) -> None:
@@ -422,7 +422,7 @@ class TestManners:
         flaky.mood = "well"
         await vault.aclose()
 
-        assert spent(3) == (await standing(flaky, scope_of()))[1]
+        assert spent(3) == (await balance_of(flaky, scope_of()))[1]
         assert flaky.closed
 
     async def test_closing_reports_what_nobody_heard(
@@ -444,13 +444,13 @@ class TestManners:
         """
         Whoever waits, waits where the vault's own settlements ring.
         """
-        assert (flaky.name, flaky.waits, flaky.look_again_s, flaky.risks) == (
+        assert (flaky.name, flaky.waits, flaky.poll_seconds, flaky.risks) == (
             vault.name,
             vault.waits,
-            vault.look_again_s,
+            vault.poll_seconds,
             vault.risks,
         )
-        assert vault.room is flaky.room
+        assert vault.waiters is flaky.waiters
 
 
 # ---- a fleet of servers and a vault that comes and goes -----------------------------------------------------------------
@@ -463,20 +463,20 @@ class Server:
 
     def __init__(self, flaky: Flaky, clock: Clock) -> None:
         self.vault = FallbackVault(flaky, clock_us=clock)
-        self.held: dict[str, int] = {}
+        self.reserved: dict[str, int] = {}
         self.here: set[str] = set()
         self.spent = 0
         self.spent_here = 0
         self.left = CAP
 
-    def note(self, standing: Balance) -> None:
-        if not standing.away:
+    def record(self, balance: Balance) -> None:
+        if not balance.away:
             # What it spent by itself has been told, and is in what it sees.
-            self.left, self.spent_here = CAP - standing.used.cost_nano_usd, 0
+            self.left, self.spent_here = CAP - balance.used.cost_nano_usd, 0
 
     @property
     def granted_here(self) -> int:
-        return self.spent_here + sum(self.held[id_] for id_ in self.here)
+        return self.spent_here + sum(self.reserved[id_] for id_ in self.here)
 
 
 class Fleet:
@@ -495,28 +495,28 @@ class Fleet:
         server = self.servers[number % len(self.servers)]
         match act:
             case "hold":
-                await self.hold(server, amount)
-            case "settle" if server.held:
-                await self.settle(server, sorted(server.held)[number % len(server.held)], amount)
+                await self.reserve(server, amount)
+            case "settle" if server.reserved:
+                await self.settle(server, sorted(server.reserved)[number % len(server.reserved)], amount)
             case "well" | "mute" | "away":
                 self.flaky.mood = act
             case "wait":
                 self.clock.now += SECOND
 
-    async def hold(self, server: Server, amount: int) -> None:
+    async def reserve(self, server: Server, amount: int) -> None:
         self.made += 1
         id_ = f"h{self.made}"
-        answer = await server.vault.exchange(None, hold_of(id_, self.scope, cost=amount, lease_us=10**15))
-        server.note(answer.standings[0])
+        answer = await server.vault.exchange(None, reservation_of(id_, self.scope, cost=amount, lease_us=10**15))
+        server.record(answer.balances[0])
         if answer.refusal is None:
-            server.held[id_] = amount
-            if answer.standings[0].away:
+            server.reserved[id_] = amount
+            if answer.balances[0].away:
                 server.here.add(id_)
 
                 assert self.scope.away == "open" or server.granted_here <= server.left
 
     async def settle(self, server: Server, id_: str, amount: int) -> None:
-        amount = min(amount, server.held.pop(id_))
+        amount = min(amount, server.reserved.pop(id_))
         server.spent += amount
         if id_ in server.here:
             server.here.remove(id_)
@@ -529,8 +529,8 @@ class Fleet:
         """
         self.flaky.mood = "well"
         for server in self.servers:
-            for id_ in sorted(server.held):
-                await self.settle(server, id_, server.held[id_])
+            for id_ in sorted(server.reserved):
+                await self.settle(server, id_, server.reserved[id_])
         self.clock.now += SECOND
         for server in self.servers:
             await server.vault.flush()
@@ -541,7 +541,7 @@ class Fleet:
 
     @property
     def granted(self) -> int:
-        return self.spent + sum(sum(server.held.values()) for server in self.servers)
+        return self.spent + sum(sum(server.reserved.values()) for server in self.servers)
 
 
 CAP = 20
@@ -572,7 +572,7 @@ class TestFleet:
 
             await fleet.come_back()
 
-            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
+            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await balance_of(fleet.flaky, scope_of(cap=CAP))
 
         asyncio.run(run())
 
@@ -589,7 +589,7 @@ class TestFleet:
                 await fleet.step(*step)
             await fleet.come_back()
 
-            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
+            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await balance_of(fleet.flaky, scope_of(cap=CAP))
 
         asyncio.run(run())
 
@@ -605,6 +605,6 @@ class TestFleet:
                 await fleet.step(*step)
             await fleet.come_back()
 
-            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await standing(fleet.flaky, scope_of(cap=CAP))
+            assert Balance(Caps(CAP), spent(fleet.spent), Amount()) == await balance_of(fleet.flaky, scope_of(cap=CAP))
 
         asyncio.run(run())
