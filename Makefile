@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types proto once unit coverage matrix bench dist changelog stubs format constraints clean
+.PHONY: help demo test lint types proto once unit unit-all coverage matrix bench dist changelog stubs format constraints clean
 
 # The first Python on the PATH that fits and can make environments; `make PYTHON=…` chooses another.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
@@ -22,12 +22,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := -m pip install --quiet --require-hashes -r
 
 help:  ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.run  ## Run the main job: serve a graph, route a few dozen prompts, explain one
 	@$(PY) -m meshwalk.demo
 
-test: lint types proto once unit  ## Check everything: style, types, wire files, benchmarks (untimed), tests
+test: lint types proto once unit-all  ## Check everything: style, types, wire files, benchmarks (untimed), tests
 
 lint: .venv/.dev  ## Check style
 	$(say) "ruff: rules and format"
@@ -52,9 +52,14 @@ once: .venv/.dev
 
 # Two at a time: most tests wait for somebody now and then.  Benchmarks are another target's, and their plugin wants to be alone.
 JOBS ?= 2
-unit: .venv/.dev  ## Run the tests alone; ARGS="-k guard" chooses, JOBS=0 runs one at a time
+UNIT := -p no:benchmark -n $(JOBS) --dist worksteal
+unit: .venv/.dev  ## Run the quick tests; ARGS="-k guard" chooses, JOBS=0 runs one at a time
+	$(say) "pytest: what is quick and starts no other program"
+	@$(PY) -m pytest $(UNIT) -m 'not (slow or process or redis)' $(ARGS)
+
+unit-all: .venv/.dev  ## Run all tests
 	$(say) "pytest"
-	@$(PY) -m pytest -p no:benchmark -n $(JOBS) --dist worksteal $(ARGS)
+	@$(PY) -m pytest $(UNIT) $(ARGS)
 
 bench: .venv/.dev .venvs/langgraph/.made .venvs/litellm/.made  ## Answer every benchmark's question; BENCH_JSON=file keeps the answers
 	@BENCH_JSON='$(BENCH_JSON)' $(PY) -m pytest benchmarks -q $(ARGS)

@@ -14,8 +14,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.extras import pytest_make_collect_report
 from tests.support.files import ROOT, Golden
+from tests.support.started import pytest_runtest_setup, pytest_runtest_teardown, watch
 
+
+# Hooks that pytest finds here by their names.
+__all__ = ["pytest_make_collect_report", "pytest_runtest_setup", "pytest_runtest_teardown"]
+
+watch()
 
 # They assert like tests, so they should fail like them, with both sides shown.
 pytest.register_assert_rewrite("tests.budgets.vault_contract", "tests.budgets.vault_machine", "tests.engine.shared_budgets")

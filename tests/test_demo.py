@@ -59,6 +59,7 @@ def test_the_packaged_graphs_are_those_that_ship_beside_the_readme(graphs: Path)
     assert {name: (graphs / name).read_bytes() for name in packaged} == packaged
 
 
+@pytest.mark.process
 @pytest.mark.timeout(120)
 def test_runs_in_any_folder(tmp_path: Path) -> None:
     """

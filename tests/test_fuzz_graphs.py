@@ -283,6 +283,7 @@ class TestFuzz:
         """
         assert answered(text_of(loose(tree)).encode())[0] is not None
 
+    @pytest.mark.slow
     @given(spoilt())
     @settings(max_examples=1000, deadline=None)
     def test_any_slips_in_the_parts_are_answered(self, text: bytes) -> None:

@@ -153,6 +153,7 @@ class TestClock:
         assert ["task", "task", "thread"] == ran
 
 
+@pytest.mark.process
 class TestWorker:
     def script(self, folder: Path, body: str) -> Path:
         path = folder / "arm.py"
@@ -160,6 +161,7 @@ class TestWorker:
 
         return path
 
+    @pytest.mark.process
     def test_worker_answers_each_count(self, tmp_path: Path) -> None:
         """
         A worker is told counts, and its whole nanoseconds are shared out over them.

@@ -13,6 +13,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,17 +59,21 @@ def within(module: str, rooms: Iterable[str]) -> bool:
     return any(room in ("*", module) or module.startswith(f"{room}.") for room in rooms)
 
 
-def imports(module: str) -> Iterator[str]:
+@cache
+def imports(module: str) -> tuple[str, ...]:
     """
-    Go through the full names of what *module* imports, wherever in the file it does so.
+    List the full names of what *module* imports, wherever in the file it does so.
     """
+    names: list[str] = []
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively; write the whole name, so that this test can read it"
             # `from meshwalk.guards import check` may name a module or something in one.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names.extend(f"{node.module}.{alias.name}" for alias in node.names)
+
+    return tuple(names)
 
 
 def inside(module: str) -> Iterator[str]:

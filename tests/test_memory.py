@@ -56,6 +56,7 @@ async def left_by_each(act: Act, settle: Act, *, count: int) -> float:
 
 
 class TestMemory:
+    @pytest.mark.slow
     async def test_a_walk_leaves_nothing(self, tmp_path: Path) -> None:
         """
         Walks that were stored and traced hold no memory.
@@ -73,6 +74,7 @@ class TestMemory:
         await store.aclose()
         assert left < MIN_BYTES
 
+    @pytest.mark.slow
     async def test_a_call_leaves_nothing(self) -> None:
         """
         Calls over gRPC, with all hops asked for, hold no memory of the server's or the client's.

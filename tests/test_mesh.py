@@ -561,6 +561,7 @@ class Reminded(MemoryVault):
 
 
 class TestVault:
+    @pytest.mark.slow
     async def test_is_minded_while_nobody_asks(self) -> None:
         """
         A vault that was away is told what it missed though no walk comes by, also after one time that went wrong.

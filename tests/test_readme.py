@@ -47,6 +47,8 @@ def run(*words: str, folder: Path) -> None:
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.timeout(330)
 def test_shell_blocks(tmp_path: Path) -> None:
     """
@@ -57,6 +59,8 @@ def test_shell_blocks(tmp_path: Path) -> None:
     run("bash", "-xeuo", "pipefail", "-c", ending + "\n".join(blocks("sh")), folder=tmp_path)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("text", blocks("python"), ids=lambda text: text.split("\n")[2])
 def test_python_block(text: str, tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import pytest
-import redis
 
 
 Keeps = Literal["nothing", "snapshots", "seconds", "everything"]
@@ -97,6 +96,7 @@ class RedisServer:
         """
         Start it, on the port it had before if it had one.
         """
+        pytest.importorskip("redis", reason="redis is not installed (the extra [redis])")
         path = _path_of(self._binary)
         if path is None:
             pytest.fail(f"there is no {self._binary} on the PATH; on Debian: apt-get install redis-server")
@@ -142,6 +142,8 @@ class RedisServer:
         """
         Send it a command.
         """
+        import redis
+
         client = redis.Redis.from_url(self.url)
         try:
             return client.execute_command(*command)  # type: ignore[no-untyped-call]

@@ -253,7 +253,9 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield running
 
 
+@pytest.mark.process
 class TestWorkersOnSqlite:
+    @pytest.mark.slow
     async def test_hold_a_session_to_its_cap(self, graph: Path, tmp_path: Path, model: ModelServer) -> None:
         """
         Two workers of one server spend from one file: to the nano-dollar what the model server charged, and never past the cap.
@@ -266,6 +268,7 @@ class TestWorkersOnSqlite:
         assert_held(statement, tally, model)
         assert 0 == statement.assumed.cost_nano_usd
 
+    @pytest.mark.slow
     async def test_hold_it_when_one_is_killed(self, graph: Path, tmp_path: Path, model: ModelServer) -> None:
         """
         A worker that dies with calls under way leaves holds that are charged at their worst, and nothing else.
@@ -283,7 +286,9 @@ class TestWorkersOnSqlite:
         assert_held(statement, tally, model)
 
 
+@pytest.mark.redis
 class TestServersOnRedis:
+    @pytest.mark.slow
     async def test_hold_a_session_to_its_cap(self, graph: Path, tmp_path: Path, model: ModelServer, redis: RedisServer) -> None:
         """
         Two servers spend from one Redis: to the nano-dollar what the model server charged, and never past the cap.
@@ -301,6 +306,7 @@ class TestServersOnRedis:
             with TraceReader(tmp_path / traces) as shelf:
                 assert any(walk.cost_nano_usd for walk in shelf.traversals()), "both servers had a share"
 
+    @pytest.mark.slow
     async def test_hold_it_when_one_is_killed(
         self, graph: Path, tmp_path: Path, model: ModelServer, redis: RedisServer
     ) -> None:
@@ -321,6 +327,7 @@ class TestServersOnRedis:
         assert tally.broken
         assert_held(statement, tally, model)
 
+    @pytest.mark.slow
     async def test_hold_it_when_redis_restarts(
         self, graph: Path, tmp_path: Path, model: ModelServer, redis: RedisServer
     ) -> None:
@@ -341,6 +348,7 @@ class TestServersOnRedis:
         assert_held(statement, tally, model)
 
 
+@pytest.mark.redis
 class TestRoundTrips:
     @pytest.mark.parametrize(
         ("start", "intake", "hops"),
@@ -365,6 +373,7 @@ class TestRoundTrips:
         assert made <= len(hops) + 1
 
 
+@pytest.mark.process
 class TestCosts:
     async def test_reported_ones_are_the_providers(self, graph: Path, tmp_path: Path, model: ModelServer) -> None:
         """
@@ -386,6 +395,7 @@ class TestCosts:
         assert model.usd("10", "30") == Decimal(reported) / 1_000_000_000
 
 
+@pytest.mark.process
 class TestClientGone:
     async def test_what_it_left_behind_is_settled_at_once(self, tmp_path: Path) -> None:
         """
@@ -405,7 +415,9 @@ class TestClientGone:
         assert (WORST, WORST, 0) == (statement.spent.cost_nano_usd, statement.assumed.cost_nano_usd, statement.reservations)
 
 
+@pytest.mark.process
 class TestLoops:
+    @pytest.mark.slow
     async def test_an_agent_that_calls_itself_for_ever_is_stopped(self, tmp_path: Path, model: ModelServer) -> None:
         """
         A workflow's cap on calls ends a loop whose every answer asks for one more, and the record says which scope ended it.

@@ -81,6 +81,8 @@ async def server(graph: Path, traces: Path, **environment: str) -> AsyncIterator
             process.kill()
 
 
+@pytest.mark.process
+@pytest.mark.slow
 async def test_a_killed_server_loses_at_most_the_last_second(graph: Path, tmp_path: Path) -> None:
     """
     Another process reads the store while the server writes; after `kill -9` every walk answered over a second ago is there.
@@ -140,6 +142,7 @@ def collector() -> Iterator[tuple[Collector, int]]:
     listening.stop(None).wait()
 
 
+@pytest.mark.process
 async def test_spans_arrive_whole(graph: Path, tmp_path: Path, collector: tuple[Collector, int]) -> None:
     """
     A collector gets every span of an answered and of a refused walk: one tree each, under the caller's span, in order of time.

@@ -132,6 +132,7 @@ class TestChat:
 
         assert min(waits) < max(waits) // 10
 
+    @pytest.mark.slow
     async def test_cancelling_frees_the_model(self, backend: LocalBackend) -> None:
         """
         While a long prompt is read a cancelled call lets the next one in, long before the prompt would have been read.
@@ -189,6 +190,7 @@ class TestServer:
 
         assert before + 2 >= threads() < during  # a worker of anyio's and one of OpenMP's stay for the next
 
+    @pytest.mark.process
     def test_a_process_that_forgets_to_close_ends_and_is_quiet(self) -> None:
         """
         No thread of the model keeps a process alive, and llama.cpp prints nothing.

@@ -326,6 +326,7 @@ class Crowd:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_overspent_and_nothing_leaks(seed: int) -> None:
     """

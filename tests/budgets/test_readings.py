@@ -75,6 +75,7 @@ class TestPressure:
         assert 0 <= value <= 1
         assert (value > 0) == (share > begin)
 
+    @pytest.mark.slow
     @given(one=st.floats(0, 2), other=st.floats(0, 2), begin=FROM)
     def test_never_falls_as_more_is_used(self, one: float, other: float, begin: float) -> None:
         """

@@ -364,6 +364,7 @@ def filled(tree: Expr, value: Value | None, absent: set[str]) -> Expr:
             return replace(tree, **changed)
 
 
+@pytest.mark.slow
 @given(graph=graphs(), data=st.data())
 def test_no_walk_reads_what_was_not_written(graph: str, data: st.DataObject) -> None:
     """
@@ -396,6 +397,7 @@ def writer(slot: str) -> str:
     return rest.partition(".")[0] if head == "hop" and not slot.endswith((".visits", ".status")) else ""
 
 
+@pytest.mark.slow
 def test_large_graph_is_checked_quickly() -> None:
     """
     A thousand nodes and five thousand edges, all guarded by what came before, take well under a second.

@@ -336,6 +336,7 @@ class Dear:
 
 
 class TestEngine:
+    @pytest.mark.slow
     @given(plan=plans(), data=st.data())
     def test_no_record_shows_more_than_the_bounds(self, plan: Plan, data: st.DataObject) -> None:
         """

@@ -320,6 +320,7 @@ class TestScale:
         assert (back > 0) == any(problem.code == "unbounded-cycle" for problem in problems)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("visits", "needed"), [("", False), (", visits: 2", True)], ids=["without cycles", "with one"])
 def test_library_is_for_graphs_with_something_to_find_out(tmp_path: Path, visits: str, needed: bool) -> None:
     """

@@ -152,6 +152,7 @@ class TestShow:
         assert "\u202e" not in shown
         assert shown.count("c") < 60
 
+    @pytest.mark.process
     def test_on_a_server(self, run: Run, target: str) -> None:
         """
         A server shows what its graphs allow beside what was spent from its own memory.
@@ -200,6 +201,7 @@ class TestSet:
         assert "The caps of the whole tenant are 1 call.\n" == said
         assert ("tenant", "default", 9) == (account["scope"], account["name"], account["caps"]["calls"])
 
+    @pytest.mark.process
     def test_on_a_server(self, run: Run, target: str) -> None:
         """
         With the operator's key a server's budget is set at once; a refusal says whose budget it was.
@@ -212,6 +214,7 @@ class TestSet:
         assert (0, [0, 1]) == (done.code, codes)
         assert ("BudgetExceeded", "session") == (refused["kind"], refused["scope"])
 
+    @pytest.mark.process
     def test_wrong_key(self, run: Run, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         Without the operator's key nothing is set, and no key is shown.
@@ -287,6 +290,7 @@ class TestWrongUse:
 
 
 class TestRoute:
+    @pytest.mark.process
     def test_retry(self, run: Run, target: str) -> None:
         """
         A prompt with a key that was used gets the first walk, and is told so.

@@ -51,6 +51,7 @@ def test_version(run: Run) -> None:
     assert (0, version("meshwalk") + "\n", "") == run("--version")
 
 
+@pytest.mark.process
 def test_help_is_quick() -> None:
     """
     Nothing heavy is imported to print help.
@@ -153,6 +154,7 @@ def test_ctrl_c_leaves_no_traceback(run: Run, desk: Path, monkeypatch: pytest.Mo
     assert (130, "", "") == run("draw", desk)
 
 
+@pytest.mark.process
 def test_module_runs_as_a_program(desk: Path) -> None:
     """
     `python -m meshwalk` is the command, and its exit code the process's.
@@ -166,6 +168,7 @@ def test_module_runs_as_a_program(desk: Path) -> None:
     assert "Traceback" not in bad.stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
 @pytest.mark.parametrize("words", [("--help",), ("schema",), ("traces", "list", "--traces", "{traces}")])
 def test_a_full_disk_behind_stdout(traces: Path, words: tuple[str, ...]) -> None:
@@ -179,6 +182,7 @@ def test_a_full_disk_behind_stdout(traces: Path, words: tuple[str, ...]) -> None
     assert (2, "error: stdout cannot be written: No space left on device\n") == (done.returncode, done.stderr)
 
 
+@pytest.mark.process
 def test_a_reader_that_has_enough(traces: Path) -> None:
     """
     A pipe that is closed early ends the command without a word.

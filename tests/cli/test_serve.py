@@ -83,6 +83,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         yield ready["address"], folder / "traces"
 
 
+@pytest.mark.process
 class TestServe:
     def test_walks_are_seen_by_another_process(self, served: tuple[str, Path], run: Run) -> None:
         """
@@ -175,6 +176,7 @@ class TestServe:
 
 
 class TestLife:
+    @pytest.mark.process
     @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
     def test_stops_gracefully(self, run: Run, desk: Path, tmp_path: Path, stop: signal.Signals) -> None:
         """
@@ -188,6 +190,7 @@ class TestLife:
         assert (0, "", "") == (process.returncode, out, err)
         assert routed.json["traversal_id"] in run("traces", "list", "--traces", tmp_path / "traces").out
 
+    @pytest.mark.process
     def test_says_when_it_is_ready(self, desk: Path) -> None:
         """
         People are told on one line what is served and where; the port is the real one.
@@ -205,6 +208,7 @@ class TestLife:
         assert ("127.0.0.1", True) == (host, 0 < int(port) < 65536)
         assert line.endswith("; Ctrl-C stops.\n")
 
+    @pytest.mark.process
     def test_address_in_use(self, desk: Path) -> None:
         """
         An address that is taken is wrong use, said in a sentence.

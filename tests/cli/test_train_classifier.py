@@ -37,6 +37,7 @@ nodes:
 """
 
 
+@pytest.mark.slow
 def test_what_is_trained_routes(run: Run, tmp_path: Path) -> None:
     """
     Train with an embedding, write a graph, evaluate it: quality at the cost of fewer strong calls than a random mix needs.

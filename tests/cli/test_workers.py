@@ -79,6 +79,7 @@ async def fetched(address: str, traversal_id: str) -> str:
                 await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.process
 class TestWorkers:
     async def test_take_connections_in_turns(self, counting: Path, tmp_path: Path) -> None:
         """
@@ -96,6 +97,7 @@ class TestWorkers:
         assert 16 == sum(taken)
         assert [8, 8] == taken or not ready["turns"]
 
+    @pytest.mark.slow
     async def test_share_port_store_and_vault(self, counting: Path, tmp_path: Path) -> None:
         """
         Two workers listen at one port; a session's calls are counted together, and any worker shows every record.
@@ -132,6 +134,7 @@ class TestWorkers:
         assert [f"warning: vault {ready['vault']}: {risk}" for risk in ready["risks"]] == err.splitlines()
         assert 1 == len(ready["risks"])
 
+    @pytest.mark.slow
     async def test_one_that_is_killed_is_replaced(self, desk: Path, tmp_path: Path) -> None:
         """
         A worker that is killed is told of on stderr and replaced, while the other serves; stopping leaves no process.
@@ -163,6 +166,7 @@ class TestWorkers:
         assert second != first
         assert set() == listeners(ready["port"])
 
+    @pytest.mark.slow
     async def test_supervisor_that_is_killed_leaves_nobody(self, desk: Path, tmp_path: Path) -> None:
         """
         Workers do not outlive their supervisor.
@@ -179,6 +183,7 @@ class TestWorkers:
 
 
 class TestSetup:
+    @pytest.mark.process
     def test_budgets_are_not_counted_in_each_memory(self, counting: Path) -> None:
         """
         Workers that would count a budget each for themselves are not started; the remedy is named.
@@ -189,6 +194,8 @@ class TestSetup:
         assert "would count the budgets of counting 2 times over" in served.err
         assert "--vault sqlite:vault.sqlite" in served.err
 
+    @pytest.mark.process
+    @pytest.mark.slow
     def test_what_keeps_one_from_starting(self, desk: Path, tmp_path: Path) -> None:
         """
         A worker that cannot start says why once, and the server ends as one alone would.

@@ -195,6 +195,7 @@ class TestContents:
 
 
 class TestReading:
+    @pytest.mark.slow
     @settings(max_examples=20, deadline=None)
     @given(NASTY, NASTY)
     def test_no_text_breaks_the_markup(self, guard: str, name: str) -> None:

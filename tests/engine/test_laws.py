@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,7 @@ async def walked(plan: Plan, vault: MemoryVault, script: list[tuple[int, Step]],
     return records
 
 
+@pytest.mark.slow
 @given(
     plan=budgeted(),
     script=st.lists(st.tuples(st.integers(0, 3), STEPS), min_size=1, max_size=8),

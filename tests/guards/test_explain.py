@@ -131,6 +131,7 @@ def test_values_by_name() -> None:
     assert {"output.confidence": 0.31, "thresholds.confident": 0.8, "hop.small.agree": None} == explanation.values
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(tree=trees(), context=contexts())
 def test_leaf_has_the_verdict_of_the_guard(tree: Expr, context: dict[str, Value | None]) -> None:

@@ -117,6 +117,7 @@ def _found(text: str) -> tuple[GuardFault, ...]:
     return ()
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(text=st.one_of(st.text(max_size=60), _TOKENS.map(" ".join), _TOKENS.map("".join), _REPEATED))
 def test_any_text_is_checked_or_refused(text: str) -> None:
@@ -128,6 +129,7 @@ def test_any_text_is_checked_or_refused(text: str) -> None:
         assert 0 <= fault.offset <= fault.offset + fault.length <= len(text) + 1
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(tree=trees(), cut=st.integers(0, 200), put=st.sampled_from(_WORDS + _MARKS))
 def test_damaged_guard_is_checked_or_refused(tree: Expr, cut: int, put: str) -> None:

@@ -88,6 +88,7 @@ def _verdict(expression: Any, context: Context) -> bool | None:
     return verdict
 
 
+@pytest.mark.slow
 def test_compiled_agrees_with_the_library() -> None:
     """
     Over thousands of guards and values, bound or not, the library says the same of a guard's text as its code object.

@@ -57,6 +57,7 @@ HOSTILE = {
 
 
 class TestMemory:
+    @pytest.mark.process
     @pytest.mark.parametrize("name", HOSTILE)
     def test_hostile_file_takes_little(self, name: str, tmp_path: Path) -> None:
         """

@@ -296,6 +296,7 @@ class TestBudgets:
 
 
 class TestLaws:
+    @pytest.mark.slow
     @settings(max_examples=60, deadline=None)
     @given(desks(), desks())
     def test_nothing_is_told_exactly_where_digests_are_equal(self, old: Plan, new: Plan) -> None:

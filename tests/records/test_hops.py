@@ -231,6 +231,7 @@ class TestSlack:
 
         assert 5_600 == walked(left, plan=plan).slack_nano_usd
 
+    @pytest.mark.slow
     @given(traversals().filter(lambda traversal: traversal.straight is not None))
     def test_slack_in_short(self, traversal: Traversal) -> None:
         """

@@ -71,6 +71,7 @@ except OSError:
 
 
 class TestTakeTurns:
+    @pytest.mark.process
     def test_locks_on_files_stay(self, three: list[socket.socket], tmp_path: Path) -> None:
         """
         To look for the listeners lets go of no lock that the process has on a file, such as SQLite's on a store.

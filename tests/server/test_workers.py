@@ -128,6 +128,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
     receive.close()
 
 
+@pytest.mark.process
 class TestWorking:
     async def test_runs_until_it_is_left(self, told: Told) -> None:
         """
@@ -143,6 +144,7 @@ class TestWorking:
         assert [True, True] == [gone(pid) for pid in pids]
         assert [] == told.lines
 
+    @pytest.mark.slow
     async def test_one_that_dies_is_replaced(self, told: Told, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         A worker that is killed is told of, and another one takes its place; the others are left alone.
@@ -210,6 +212,7 @@ class TestWorking:
         lost = "ended with exit code 3 as it stopped; what it had not recorded yet is lost"
         assert [f"worker 1 (process {pid}) {lost}"] == told.lines
 
+    @pytest.mark.slow
     async def test_supervisor_that_is_killed_leaves_nobody(self) -> None:
         """
         Workers stop by themselves when their supervisor dies without a word.

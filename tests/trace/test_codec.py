@@ -44,6 +44,7 @@ def shortest(*, decisions: Any = (), content: Content | None = None) -> Traversa
     return Traversal(Source("g", "", "p", "s"), "t", "a", "b", "", sampled=True, began_unix_us=1, told=told, content=content)
 
 
+@pytest.mark.slow
 @given(traversals())
 def test_record_survives_the_trip(traversal: Traversal) -> None:
     """
@@ -56,6 +57,7 @@ def test_record_survives_the_trip(traversal: Traversal) -> None:
     assert repr(said(traversal)) == repr(said(back))
 
 
+@pytest.mark.slow
 @given(traversals())
 def test_same_record_is_the_same_text(traversal: Traversal) -> None:
     """
@@ -82,6 +84,7 @@ def test_other_text_is_refused(text: bytes) -> None:
         decode(text)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_damaged_record_is_refused_or_read(data: st.DataObject) -> None:
     """

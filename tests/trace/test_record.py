@@ -104,6 +104,7 @@ def test_repr_shows_the_way_and_the_end() -> None:
     assert "<Traversal t-1 triage: intake > small, answered>" == repr(record(Replied(1, 5, {})))
 
 
+@pytest.mark.slow
 @given(traversals())
 def test_record_begins_and_ends(traversal: Traversal) -> None:
     """

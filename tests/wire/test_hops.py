@@ -97,6 +97,7 @@ class TestHops:
 
         assert words_of(hop) == words_of(convert.unpack_hop(packed))
 
+    @pytest.mark.slow
     @given(hops())
     def test_less_than_full(self, hop: Hop) -> None:
         """
@@ -132,6 +133,7 @@ class TestPrototypes:
         assert (expected, expected) == (first, later)
         assert expected == traversal_pb2.Hop.FromString(later.SerializeToString())
 
+    @pytest.mark.slow
     @given(hops(), hops(), st.data())
     def test_one_hop_leaves_nothing_to_another(self, one: Hop, other: Hop, data: st.DataObject) -> None:
         """
@@ -163,6 +165,7 @@ class TestPrototypes:
         assert prototypes.hop(one) is not prototypes.hop(other)
         assert (plainly(one), plainly(other)) == tuple(convert.pack_hop(hop, prototypes, full=False) for hop in (one, other))
 
+    @pytest.mark.slow
     def test_they_are_bounded(self) -> None:
         """
         Rows of verdicts that would not fit are told in full each time, and those that fitted are still there.

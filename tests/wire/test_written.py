@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def told(record: Traversal, answer: str, known: Prototypes) -> routing_pb2.Route
     return packed(record, answer, known) if written is None else routing_pb2.RouteResponse.FromString(written)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(plans(), SEVERAL, SESSIONS, ANSWERS)
 def test_what_is_written_says_what_is_packed(plan: Plan, replies: list[Reply], sessions: list[str], answer: str) -> None:

@@ -22,6 +22,7 @@ class Machine(VaultMachine):
         return [MemoryVault(clock)]
 
 
+@pytest.mark.slow
 def test_agrees_with_the_ledger() -> None:
     """
     Whatever is asked in whatever order, the vault in memory answers as the ledger does.

@@ -24,6 +24,8 @@ from tests.budgets.vault_contract import VaultContract, balance_of, reservation_
 from tests.budgets.vault_machine import HOUR, NAMES, SECOND, Clock, VaultMachine
 
 
+pytestmark = pytest.mark.redis
+
 MAX_VALUE = 2**53 - 1
 
 
@@ -47,6 +49,7 @@ async def vault(server: RedisServer) -> AsyncIterator[RedisVault]:
     await vault.aclose()
 
 
+@pytest.mark.slow
 def test_agrees_with_the_ledger(server: RedisServer) -> None:
     """
     Whatever two replicas ask in whatever order, Redis answers as the ledger does.
@@ -96,6 +99,7 @@ class TestCalls:
         assert spent(4) == (await balance_of(vault, session(tenant="ada"))).spent
         assert spent(3) == (await balance_of(vault, session(tenant="bob"))).reserved
 
+    @pytest.mark.slow
     async def test_two_replicas_spend_a_cap_to_its_end(self, server: RedisServer, vault: RedisVault) -> None:
         """
         Whoever asks again while contended gets in as others settle, and together they never pass the cap.
@@ -232,6 +236,7 @@ class TestNames:
 
         assert ("\ud800 s", SpendPath("g\ud800", "a")) == (report.name, report.lines[0].spend_path)
 
+    @pytest.mark.slow
     async def test_places_past_the_most_are_one(self, server: RedisServer) -> None:
         """
         An account that is spent from at ever new places counts what is past the thousandth together.
@@ -290,6 +295,7 @@ class TestNumbers:
             await vault.exchange(Settlement("ada", "g", spent(MAX_VALUE + (ask == "spent"))), reservation)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_one_node_of_a_cluster_takes_all_calls(tmp_path: Path) -> None:
     """

@@ -24,7 +24,7 @@ PASSWORD = "s3cret-p%40ss"
 PLAIN = "s3cret-p@ss"
 MARK = "meshwalk:1:{tenant=ada}:mark"
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.redis]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from meshwalk.budgets.vaults.redis import RedisVault
 from meshwalk.model.problems import SetupError, VaultUnavailable
 
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.redis]
 
 REMEDY = r"put it into an environment variable and name that: redis://:\$\{NAME\}@HOST:PORT/DB"
 

@@ -25,6 +25,7 @@ class Machine(VaultMachine):
         return [await SqliteVault.open(Path(folder, "budgets.sqlite"), clock_us=clock) for _ in range(2)]
 
 
+@pytest.mark.slow
 def test_agrees_with_the_ledger() -> None:
     """
     Whatever is asked in whatever order and through either of two connections, the file answers as the ledger does.

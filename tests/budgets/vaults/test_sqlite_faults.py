@@ -159,6 +159,7 @@ class TestOpening:
         assert str(path) in str(raised.value)
         assert before == content(path)
 
+    @pytest.mark.process
     async def test_to_open_it_twice_leaves_the_locks_of_the_first(self, path: Path) -> None:
         """
         A second vault on the same file, in the same process, does not make others take the first for gone.

@@ -75,6 +75,7 @@ def look_into(path: Path, query: str) -> list[tuple[str]]:
         return connection.execute(query).fetchall()
 
 
+@pytest.mark.process
 @pytest.mark.anyio
 async def test_processes_spend_all_that_fits_and_no_more(tmp_path: Path) -> None:
     """
@@ -96,6 +97,7 @@ async def test_processes_spend_all_that_fits_and_no_more(tmp_path: Path) -> None
     assert 0 == one.overrun.cost_nano_usd == one.assumed.cost_nano_usd
 
 
+@pytest.mark.process
 @pytest.mark.anyio
 async def test_killed_process_leaves_books_that_hold(tmp_path: Path) -> None:
     """

@@ -333,6 +333,7 @@ def taken(plan: Plan, attributes: dict[str, Any], confidence: float, at: int) ->
     return walk.decisions[0].verdicts
 
 
+@pytest.mark.slow
 @given(
     conditions=st.lists(CONDITION, min_size=1, max_size=3),
     requests=st.lists(
@@ -356,6 +357,7 @@ def test_no_walk_disproves_a_finding(conditions: list[str], requests: list[tuple
             assert not ((position, "always-holds") in reported and verdict in "nu"), (conditions[position], attributes)
 
 
+@pytest.mark.slow
 @given(tree=trees(), context=contexts())
 @settings(deadline=None)
 def test_formulas_allow_what_guards_mean(tree: Expr, context: dict[str, Value | None]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,6 +106,7 @@ def _nameless(entry: Entry) -> Any:
     return entry._replace(attempts=tuple(one._replace(span_id="") for one in entry.attempts))
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(
     plan=PLANS,

@@ -318,6 +318,7 @@ class TestClose:
 
         assert 1 == store.dropped
 
+    @pytest.mark.process
     def test_forgotten_store_writes_at_exit(self, tmp_path: Path) -> None:
         """
         A program that ends without closing its store ends in time, and loses nothing.
@@ -336,6 +337,7 @@ class TestClose:
         assert list(range(20)) == kept(tmp_path)
 
 
+@pytest.mark.process
 class TestProcesses:
     def test_other_process_reads_while_one_writes(self, tmp_path: Path) -> None:
         """
@@ -368,6 +370,8 @@ class TestProcesses:
         assert all(ids == list(range(len(ids))) for ids in seen)
         assert any(0 < len(ids) < 300 for ids in seen)
 
+    @pytest.mark.process
+    @pytest.mark.slow
     def test_several_writers_share_a_file(self, tmp_path: Path) -> None:
         """
         Processes that open a new file at once and write at once lose nothing.
@@ -389,6 +393,7 @@ class TestProcesses:
         assert ["0 0\n"] * 2 == said
         assert list(range(400)) == sorted(kept(tmp_path))
 
+    @pytest.mark.slow
     def test_killed_writer_loses_nothing_older_than_a_second(self, tmp_path: Path) -> None:
         """
         After `kill -9`, every traversal recorded more than a second before is there, and the file opens cleanly.

@@ -64,6 +64,7 @@ def by_the_sdk(traversal: Traversal, plan: Plan) -> list[dict[str, Any]]:
 
 
 class TestEncoder:
+    @pytest.mark.slow
     @settings(max_examples=60)
     @given(plans(), SEVERAL, SESSIONS)
     def test_a_copy_says_what_the_sdk_says(self, plan: Plan, replies: list[Reply], sessions: list[str]) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshwalk.review.training import metrics
-
 
 @pytest.fixture(scope="module", autouse=True)
 def few_resamples() -> Iterator[None]:
+    from meshwalk.review.training import metrics  # it needs the extra [train]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "_RESAMPLES", 50)
         yield

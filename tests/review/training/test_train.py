@@ -40,6 +40,7 @@ class TestTrain:
         assert training.ahead is not None
         assert training.ahead.low < 0 < training.ahead.high, "here length is all there is to know"
 
+    @pytest.mark.slow
     def test_nothing_is_found_where_there_is_nothing(self, tmp_path: Path) -> None:
         """
         Outcomes that have nothing to do with the prompts give figures no better than chance: what is held out is held out.
