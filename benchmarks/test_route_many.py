@@ -17,7 +17,7 @@ import pytest
 from harness import Arm, Compare, Served, at_least, served
 from meshwalk.trace import Message, Request, Scopes
 from meshwalk.wire.client import Client
-from meshwalk.wire.convert.values import DETAILS
+from meshwalk.wire.convert.enums import DETAILS
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
 from meshwalk.wire.types import Detail
 from test_route import QUESTION, stub_at

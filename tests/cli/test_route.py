@@ -54,8 +54,8 @@ class TestAnswer:
         assert {"input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens"} == second["usage"].keys()
         assert 0.9 == second["outputs"]["confidence"]
         assert [
-            {"to": "sorry", "guard": "request.task == 'proof'", "verdict": "not held"},
-            {"to": "large", "guard": "request.correctness == 'strict' || request.draft", "verdict": "not held"},
+            {"to": "sorry", "guard": "request.task == 'proof'", "verdict": "not_held"},
+            {"to": "large", "guard": "request.correctness == 'strict' || request.draft", "verdict": "not_held"},
             {"to": "small", "guard": "otherwise", "verdict": "held"},
         ] == first["considered"]
         assert "small" == first["edge"]
@@ -193,7 +193,7 @@ class TestLimits:
         ("option", "value", "said"),
         [
             ("--deadline", "soon", "--deadline takes a duration such as 300ms, 4s or 2m, and 'soon' is none"),
-            ("--deadline", "0s", "limits.deadline: is spent already"),
+            ("--deadline", "0s", "limits.deadline_us: is spent already"),
             ("--max-cost-usd", "-1", "--max-cost-usd takes an amount in USD from 0 to 9223372036, and -1 is none"),
             ("--max-cost-usd", "nan", "--max-cost-usd takes an amount"),
             ("--max-cost-usd", "1e300", "and 1e+300 is none"),

@@ -179,7 +179,7 @@ class TestShow:
         assert {"output.confidence": 0.9, "thresholds.sure": 0.8} == confident["why"]["values"]
         assert "output.confidence >= thresholds.sure" == confident["why"]["leaf"]
         assert pytest.approx(0.1) == confident["why"]["distance"]
-        assert ("otherwise", "not looked at", None) == (last["guard"], last["verdict"], last["why"])
+        assert ("otherwise", "not_looked_at", None) == (last["guard"], last["verdict"], last["why"])
 
     def test_people_get_hops_and_reasons(self, run: Run, traces: Path) -> None:
         """

@@ -253,8 +253,8 @@ class TestDecisions:
 
         assert ("small", "large") == (classify.edge, small.edge)
         assert [
-            ("sorry", "request.task == 'forbidden'", "not held"),
-            ("large", "signals.complexity >= thresholds.complex", "not held"),
+            ("sorry", "request.task == 'forbidden'", "not_held"),
+            ("large", "signals.complexity >= thresholds.complex", "not_held"),
             ("small", "otherwise", "held"),
         ] == [(edge.to, edge.guard, edge.verdict) for edge in classify.considered]
 
@@ -274,7 +274,7 @@ class TestDecisions:
         large = hops(failed, plan)[1]
 
         assert "" == large.edge
-        assert ["another class"] == [edge.verdict for edge in large.considered]
+        assert ["another_class"] == [edge.verdict for edge in large.considered]
 
     def test_end_of_the_walk(self, plan: Plan) -> None:
         """
@@ -331,7 +331,7 @@ class TestVisits:
         found = hops_of(traversal_of(pair.steps, pair.live), plan)
 
         assert [1, 2] == [hop.visit for hop in found]
-        assert ["held", "visits spent"] == [hop.considered[0].verdict for hop in found]
+        assert ["held", "visits_spent"] == [hop.considered[0].verdict for hop in found]
         assert ["ask", "done"] == [hop.edge for hop in found]
 
 

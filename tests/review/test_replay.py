@@ -219,7 +219,7 @@ class TestExplainDecision:
         """
         sorry, large, small = explain_decision(record(answered, plan), plan, 0)
 
-        assert ("sorry", "request.task == 'forbidden'", "not held") == sorry[:3]
+        assert ("sorry", "request.task == 'forbidden'", "not_held") == sorry[:3]
         assert sorry.why is not None
         assert ({"request.task": "any"}, False, None) == (sorry.why.values, sorry.why.verdict, sorry.why.distance)
         assert large.why is not None
@@ -238,7 +238,7 @@ class TestExplainDecision:
 
         _, large, _ = explain_decision(walked(forbidden, plan=plan, task="forbidden"), plan, 0)
 
-        assert "not looked at" == large.verdict
+        assert "not_looked_at" == large.verdict
         assert large.why is not None
         assert large.why.verdict is True
         assert pytest.approx(0.3) == large.why.distance

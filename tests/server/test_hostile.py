@@ -32,9 +32,9 @@ INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 1, -1])
 DOUBLE = st.floats(allow_nan=True, allow_infinity=True)
 VALUE = st.one_of(
     st.just(common_pb2.Value()),
-    st.builds(lambda text: common_pb2.Value(string=text), TEXT),
-    st.builds(lambda number: common_pb2.Value(double=number), DOUBLE),
-    st.builds(lambda truth: common_pb2.Value(bool=truth), st.booleans()),
+    st.builds(lambda text: common_pb2.Value(string_value=text), TEXT),
+    st.builds(lambda number: common_pb2.Value(double_value=number), DOUBLE),
+    st.builds(lambda truth: common_pb2.Value(bool_value=truth), st.booleans()),
 )
 
 
@@ -46,15 +46,17 @@ def requests(draw: st.DrawFn) -> routing_pb2.RouteRequest:
         request.messages.add(role=role, content=content, name=name)
     for name, value in draw(st.dictionaries(TEXT, VALUE, max_size=3)).items():
         request.attributes[name].CopyFrom(value)
-    for part, names in ((request.params, ("max_tokens", "seed")), (request.limits, ("hops", "cost_nano_usd", "output_tokens"))):
+    for part, names in (
+        (request.sampling, ("max_tokens", "seed")),
+        (request.limits, ("hops", "cost_nano_usd", "output_tokens")),
+    ):
         for name in draw(st.sets(st.sampled_from(names))):
             setattr(part, name, draw(INT64))
     if draw(st.booleans()):
-        request.params.temperature = draw(DOUBLE)
-        request.params.stop.extend(draw(st.lists(TEXT, max_size=3)))
+        request.sampling.temperature = draw(DOUBLE)
+        request.sampling.stop.extend(draw(st.lists(TEXT, max_size=3)))
     if draw(st.booleans()):
-        request.limits.deadline.seconds = draw(INT64)
-        request.limits.deadline.nanos = draw(st.integers(-(2**31), 2**31 - 1))
+        request.limits.deadline_us = draw(INT64)
     if draw(st.booleans()):
         request.scopes.session = draw(TEXT)
 
@@ -98,7 +100,7 @@ async def test_any_bytes() -> None:
     """
     dice, codes = random.Random(7), set()
     honest = routing_pb2.RouteRequest(
-        messages=[common_pb2.Message(role="user", content="hi")], attributes={"task": common_pb2.Value(string="prose")}
+        messages=[common_pb2.Message(role="user", content="hi")], attributes={"task": common_pb2.Value(string_value="prose")}
     ).SerializeToString()
     async with desk() as (client, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         for _ in range(300):
@@ -134,7 +136,7 @@ async def test_a_name_that_would_fill_the_trailers() -> None:
     """
     An error that quotes what a caller sent still fits the trailers it travels in.
     """
-    attributes = {name * 300_000: common_pb2.Value(string="x") for name in "aé∑"}
+    attributes = {name * 300_000: common_pb2.Value(string_value="x") for name in "aé∑"}
     request = routing_pb2.RouteRequest(messages=[common_pb2.Message(role="user", content="hi")], attributes=attributes)
     async with desk() as (client, _):
         with pytest.raises(grpc.aio.AioRpcError) as caught:

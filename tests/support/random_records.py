@@ -10,7 +10,8 @@ from typing import Any, get_args, get_type_hints
 from hypothesis import strategies as st
 
 from meshwalk.budgets import Need
-from meshwalk.model import Amount, Caps, Limits, Role, Sampling, Value
+from meshwalk.model import Amount, AwayPolicy, Caps, Limits, Role, Sampling, ScopeKind, Value
+from meshwalk.model.problems import ErrorClass
 from meshwalk.model.signals import Section
 from meshwalk.records.hops import VERDICTS, Considered, Hop, HopStatus, PrefixVerdict
 from meshwalk.trace import (
@@ -111,7 +112,12 @@ def traversals(draw: st.DrawFn) -> Traversal:
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 # Tokens in, calls and hops are always bounded.
 _NEEDS = st.builds(Need, st.none() | _INT64, _INT64, st.none() | _INT64, _INT64, _INT64)
-_VIEWS = st.lists(filled(View), max_size=2).map(tuple)
+# Closed sets, which the wire has enums for; empty stands for nothing.
+_ERROR_CLASSES = st.sampled_from(["", *get_args(ErrorClass)])
+_SCOPES = st.sampled_from(["", "request", *get_args(ScopeKind)])
+_AWAY = st.sampled_from(["", *get_args(AwayPolicy)])
+_VIEWS = st.lists(st.builds(View._replace, filled(View), scope=_SCOPES, away=_AWAY), max_size=2).map(tuple)
+_ATTEMPTS = st.lists(st.builds(Attempt._replace, filled(Attempt), error_class=_ERROR_CLASSES), max_size=2).map(tuple)
 _OUTPUTS: st.SearchStrategy[dict[str, Value]] = st.dictionaries(WORDS, VALUES, max_size=3)
 
 
@@ -126,13 +132,13 @@ def hops(draw: st.DrawFn) -> Hop:
         setattr(hop, name, draw(_INT64))
     hop.need = draw(st.none() | _NEEDS)
     hop.timing = draw(filled(Timing))
-    hop.attempts = tuple(draw(st.lists(filled(Attempt), max_size=2)))
+    hop.attempts = draw(_ATTEMPTS)
     hop.usage = draw(filled(Usage))
     hop.basis = draw(st.sampled_from(get_args(Basis)))
     hop.outputs = draw(_OUTPUTS)
     hop.prefix_verdict = draw(st.none() | st.builds(PrefixVerdict, _INT64, _INT64, _OUTPUTS, st.booleans()))
     hop.granted_views, hop.views = draw(st.tuples(_VIEWS, _VIEWS))
-    hop.error_class, hop.message, hop.scope = draw(WORDS), draw(WORDS), draw(WORDS)
+    hop.error_class, hop.message, hop.scope = draw(_ERROR_CLASSES), draw(WORDS), draw(_SCOPES)
     if draw(st.booleans()):
         verdicts = draw(st.text(alphabet="".join(VERDICTS), max_size=4))
         hop.considered = tuple(Considered(draw(WORDS), draw(WORDS), VERDICTS[verdict]) for verdict in verdicts)

@@ -91,17 +91,17 @@ class TestAdmit:
             (asking(weight=math.nan), "attributes.weight"),
             (asking(vip=1.0), "attributes.vip"),
             (asking(urgency="now"), "attributes.urgency"),
-            (asking(sampling=Sampling(top_p=0.5)), "params.top_p"),
-            (asking(sampling=Sampling(temperature=2.5)), "params.temperature"),
-            (asking(sampling=Sampling(temperature=math.inf)), "params.temperature"),
-            (asking(sampling=Sampling(max_tokens=0)), "params.max_tokens"),
-            (asking(sampling=Sampling(seed=2**63)), "params.seed"),
-            (asking(sampling=Sampling(stop=("",))), "params.stop"),
-            (asking(sampling=Sampling(stop=("\ud800",))), "params.stop"),
+            (asking(sampling=Sampling(top_p=0.5)), "sampling.top_p"),
+            (asking(sampling=Sampling(temperature=2.5)), "sampling.temperature"),
+            (asking(sampling=Sampling(temperature=math.inf)), "sampling.temperature"),
+            (asking(sampling=Sampling(max_tokens=0)), "sampling.max_tokens"),
+            (asking(sampling=Sampling(seed=2**63)), "sampling.seed"),
+            (asking(sampling=Sampling(stop=("",))), "sampling.stop"),
+            (asking(sampling=Sampling(stop=("\ud800",))), "sampling.stop"),
             (asking(limits=Limits(hops=0)), "limits.hops"),
             (asking(limits=Limits(cost_nano_usd=-1)), "limits.cost_nano_usd"),
             (asking(limits=Limits(hops=2**63)), "limits.hops"),
-            (asking(limits=Limits(deadline_us=2**63)), "limits.deadline"),
+            (asking(limits=Limits(deadline_us=2**63)), "limits.deadline_us"),
             (asking(scopes=Scopes(session="s" * 257)), "scopes.session"),
             (asking(scopes=Scopes(workflow="\ud800")), "scopes.workflow"),
         ],
@@ -142,7 +142,7 @@ class TestAdmit:
         with pytest.raises(DeadlineExpired) as caught:
             ADMISSION.admit(asking(limits=Limits(deadline_us=deadline_us)))
 
-        assert ["limits.deadline"] == [violation.field for violation in caught.value.violations]
+        assert ["limits.deadline_us"] == [violation.field for violation in caught.value.violations]
 
     @pytest.mark.parametrize(("urgency", "seconds"), [("realtime", 2), ("interactive", 30), ("batch", 600)])
     def test_urgency_gives_the_deadline_nobody_set(self, urgency: str, seconds: int) -> None:
@@ -196,23 +196,23 @@ class TestForm:
     @pytest.mark.parametrize(
         ("request_", "fields"),
         [
-            (forming(Form((Tool(""),))), ["form.tools[0].name"]),
-            (forming(Form((Tool(" "), LOOK))), ["form.tools[0].name"]),
-            (forming(Form((Tool("auto"),))), ["form.tools[0].name"]),
-            (forming(Form((LOOK, Tool("wait"), LOOK))), ["form.tools[2].name"]),
-            (forming(Form((Tool("look", "\ud800"),))), ["form.tools[0].description"]),
-            (forming(Form((Tool("\ud800"),))), ["form.tools[0].name"]),
-            (forming(Form((Tool("look", parameters="{"),))), ["form.tools[0].parameters"]),
-            (forming(Form((Tool("look", parameters="[]"),))), ["form.tools[0].parameters"]),
-            (forming(Form((Tool("look", parameters='{"a": "\ud800"}'),))), ["form.tools[0].parameters"]),
-            (forming(Form(tuple(Tool(f"t{number}") for number in range(129)))), ["form.tools"]),
-            (forming(Form(tool_choice="required")), ["form.tool_choice"]),
-            (forming(Form((LOOK,), "wait")), ["form.tool_choice"]),
-            (forming(Form((LOOK,), "\ud800")), ["form.tool_choice"]),
-            (forming(Form(response_format=ResponseFormat("json_schema"))), ["form.response_format.schema"]),
-            (forming(Form(response_format=ResponseFormat("json_schema", schema="3"))), ["form.response_format.schema"]),
-            (forming(Form(response_format=ResponseFormat("json_object", schema=SCHEMA))), ["form.response_format.schema"]),
-            (forming(Form(response_format=ResponseFormat("json_object", "\ud800"))), ["form.response_format.name"]),
+            (forming(Form((Tool(""),))), ["tools[0].name"]),
+            (forming(Form((Tool(" "), LOOK))), ["tools[0].name"]),
+            (forming(Form((Tool("auto"),))), ["tools[0].name"]),
+            (forming(Form((LOOK, Tool("wait"), LOOK))), ["tools[2].name"]),
+            (forming(Form((Tool("look", "\ud800"),))), ["tools[0].description"]),
+            (forming(Form((Tool("\ud800"),))), ["tools[0].name"]),
+            (forming(Form((Tool("look", parameters="{"),))), ["tools[0].parameters"]),
+            (forming(Form((Tool("look", parameters="[]"),))), ["tools[0].parameters"]),
+            (forming(Form((Tool("look", parameters='{"a": "\ud800"}'),))), ["tools[0].parameters"]),
+            (forming(Form(tuple(Tool(f"t{number}") for number in range(129)))), ["tools"]),
+            (forming(Form(tool_choice="required")), ["tool_choice"]),
+            (forming(Form((LOOK,), "wait")), ["tool_choice"]),
+            (forming(Form((LOOK,), "\ud800")), ["tool_choice"]),
+            (forming(Form(response_format=ResponseFormat("json_schema"))), ["response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_schema", schema="3"))), ["response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_object", schema=SCHEMA))), ["response_format.schema"]),
+            (forming(Form(response_format=ResponseFormat("json_object", "\ud800"))), ["response_format.name"]),
             (forming(Form(), Message("user", "x", tool_calls=(ToolCall("c", "look", ""),))), ["messages[1].tool_calls"]),
             (
                 forming(Form(), Message("assistant", "", tool_calls=(ToolCall("", "", ""),))),
@@ -223,7 +223,7 @@ class TestForm:
             (forming(Form(), Message("tool", "sunny", tool_call_id="\ud800")), ["messages"]),
             (
                 forming(Form((Tool("", parameters="3"),), "wait")),
-                ["form.tools[0].name", "form.tools[0].parameters", "form.tool_choice"],
+                ["tools[0].name", "tools[0].parameters", "tool_choice"],
             ),
         ],
     )

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.budgets import AccountReport, SpendLine, SpendPath
+from meshwalk.loader.casebook import Cause
 from meshwalk.mesh import Mesh
-from meshwalk.model import Amount, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
-from meshwalk.model.problems import MeshwalkError, RequestError
+from meshwalk.model import Amount, AwayPolicy, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
+from meshwalk.model.problems import ErrorClass, MeshwalkError, RequestError
 from meshwalk.model.signals import Section
 from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted
-from meshwalk.records.hops import VERDICTS as HOUSE_VERDICTS
-from meshwalk.records.hops import Hop, HopStatus
+from meshwalk.records.hops import VERDICTS as STORED_VERDICTS
+from meshwalk.records.hops import Hop, HopStatus, Verdict
 from meshwalk.trace import (
     AttemptStatus,
     Basis,
@@ -33,8 +34,7 @@ from meshwalk.trace import (
     ToolCall,
 )
 from meshwalk.wire import convert
-from meshwalk.wire.convert import Prototypes, forms, graphs, replies, values
-from meshwalk.wire.convert import hops as packing
+from meshwalk.wire.convert import Prototypes, enums, replies, values
 from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
 from meshwalk.wire.types import AccountInfo, AccountPage, Detail, Summary
 from tests.support.backends import saying
@@ -46,8 +46,10 @@ from tests.support.service import DESK
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 
-# A duration on the wire ends at ten thousand years, and an empty list of stops cannot be told from none.
-LIMITS = st.builds(Limits._replace, filled(Limits), deadline_us=st.none() | st.integers(-(10**17), 10**17))
+KINDS = {"openai", "local", "recorded", "simulated", "python", "cache"}
+
+# On the wire an empty list of stops cannot be told from none.
+LIMITS = filled(Limits)
 STOPS = st.none() | st.lists(WORDS, min_size=1, max_size=2).map(tuple)
 SAMPLING = st.builds(Sampling._replace, filled(Sampling), stop=STOPS)
 ATTRIBUTES: st.SearchStrategy[dict[str, Value]] = st.dictionaries(WORDS, VALUES, max_size=3)
@@ -61,34 +63,48 @@ SCOPES = st.builds(Scopes, WORDS, WORDS, st.just(""))
 
 class TestEnums:
     @pytest.mark.parametrize(
-        ("words", "house", "wire"),
+        ("words", "python", "wire"),
         [
-            (values.OUTCOMES, set(Outcome), common_pb2.Outcome),
-            (values.ROLES, set(get_args(Role)), common_pb2.Role),
-            (values.BASES, set(get_args(Basis)), common_pb2.CostBasis),
-            (values.VERDICTS, set(HOUSE_VERDICTS.values()), common_pb2.Verdict),
-            (values.SECTIONS, set(get_args(Section)), common_pb2.Section),
-            (values.DETAILS, set(get_args(Detail)), routing_pb2.Detail),
-            (forms.FORMATS, {"json_object", "json_schema"}, common_pb2.ResponseFormatKind),
-            (packing.HOP_STATUSES, set(get_args(HopStatus)), traversal_pb2.HopStatus),
-            (packing.ATTEMPT_STATUSES, set(get_args(AttemptStatus)), traversal_pb2.AttemptStatus),
-            (graphs.TYPES, set(get_args(ValueType)), graph_pb2.AttributeType),
-            (convert.SCOPE_KINDS, set(get_args(ScopeKind)), budget_pb2.ScopeKind),
+            (enums.OUTCOMES, set(Outcome), common_pb2.Outcome),
+            (enums.ROLES, set(get_args(Role)), common_pb2.Role),
+            (enums.BASES, set(get_args(Basis)), common_pb2.CostBasis),
+            (enums.VERDICTS, set(get_args(Verdict)), common_pb2.Verdict),
+            (enums.VERDICTS, set(STORED_VERDICTS.values()), common_pb2.Verdict),
+            (enums.SECTIONS, set(get_args(Section)), common_pb2.Section),
+            (enums.DETAILS, set(get_args(Detail)), routing_pb2.Detail),
+            (enums.FORMATS, {"json_object", "json_schema"}, common_pb2.ResponseFormatKind),
+            (enums.HOP_STATUSES, set(get_args(HopStatus)), traversal_pb2.HopStatus),
+            (enums.ATTEMPT_STATUSES, set(get_args(AttemptStatus)), traversal_pb2.AttemptStatus),
+            (enums.VALUE_TYPES, set(get_args(ValueType)), graph_pb2.ValueType),
+            (enums.BACKEND_KINDS, KINDS, graph_pb2.BackendKind),
+            (enums.SCOPE_KINDS, {"request", *get_args(ScopeKind)}, common_pb2.ScopeKind),
+            (enums.SCOPES, {"request", *get_args(ScopeKind)}, common_pb2.ScopeKind),
+            (enums.AWAY_POLICIES, set(get_args(AwayPolicy)), common_pb2.AwayPolicy),
+            (enums.AWAY, set(get_args(AwayPolicy)), common_pb2.AwayPolicy),
+            (enums.ERROR_CLASSES, set(get_args(ErrorClass)), common_pb2.ErrorClass),
+            (enums.CAUSES, {*get_args(Cause), "contended"}, common_pb2.FailureCause),
         ],
     )
-    def test_every_word_has_a_number(self, words: values.Words[Any, Any], house: set[object], wire: Any) -> None:
+    def test_every_word_has_a_number(self, words: enums.EnumWords[Any, Any], python: set[object], wire: Any) -> None:
         """
-        Each word of the house has a number of its own, and each number but 0 a word.
+        Each word of Python's has a number of its own, and each number but 0 a word.
         """
-        assert house == words.number.keys()
+        assert python == words.number.keys()
         assert set(wire.values()) - {0} == set(words.number.values())
+
+    def test_a_word_that_stands_for_nothing(self) -> None:
+        """
+        Where nothing need be said, 0 is the empty word; so is an error class that a backend of the user's own made up.
+        """
+        assert "" == enums.ERROR_CLASSES.word(enums.ERROR_CLASSES.number[""])
+        assert "" == enums.ERROR_CLASSES.word(enums.ERROR_CLASSES.number["my_own"])
 
     def test_a_later_peer(self) -> None:
         """
         A number that we do not know is said to be one.
         """
         with pytest.raises(MeshwalkError, match="knows no Role 99; the other side may be a later version"):
-            values.ROLES.word(99)
+            enums.ROLES.word(99)
 
 
 class TestRequests:
@@ -121,7 +137,7 @@ class TestRequests:
         """
         packed = convert.pack_request(Request((), attributes={"whole": 3, "real": 3.0, "truth": True}))
 
-        assert ["double", "double", "bool"] == [
+        assert ["double_value", "double_value", "bool_value"] == [
             packed.attributes[name].WhichOneof("kind") for name in ("whole", "real", "truth")
         ]
 
@@ -158,7 +174,7 @@ class TestRequests:
         The wire can say a value that is none; each such attribute is named.
         """
         packed = routing_pb2.RouteRequest(
-            attributes={"a": common_pb2.Value(), "b": common_pb2.Value(bool=True), "c": common_pb2.Value()}
+            attributes={"a": common_pb2.Value(), "b": common_pb2.Value(bool_value=True), "c": common_pb2.Value()}
         )
         with pytest.raises(RequestError) as caught:
             convert.unpack_request(packed)
@@ -170,41 +186,30 @@ class TestRequests:
         A kind of format that we do not know is named, and none at all is plain text.
         """
         packed = routing_pb2.RouteRequest()
-        packed.form.response_format.name = "x"
+        packed.response_format.name = "x"
         plain = convert.unpack_request(packed).form
-        packed.form.response_format.kind = 99  # type: ignore[assignment]
-        with pytest.raises(RequestError, match=r"form\.response_format\.kind: is 99"):
+        packed.response_format.kind = 99  # type: ignore[assignment]
+        with pytest.raises(RequestError, match=r"response_format\.kind: is 99"):
             convert.unpack_request(packed)
 
         assert Form() == plain
-
-    @pytest.mark.parametrize(("seconds", "nanos"), [(315_576_000_001, 0), (1, -1), (-1, 1), (0, 1_000_000_000)])
-    def test_a_duration_that_is_none(self, seconds: int, nanos: int) -> None:
-        """
-        A duration out of its range is named before anyone computes with it.
-        """
-        packed = routing_pb2.RouteRequest()
-        packed.limits.deadline.seconds, packed.limits.deadline.nanos = seconds, nanos
-
-        with pytest.raises(RequestError, match=r"limits\.deadline: is no google\.protobuf\.Duration"):
-            convert.unpack_request(packed)
 
     @pytest.mark.parametrize(
         ("misfit", "said"),
         [
             (Request((), limits=Limits(hops=2**63)), "limits.hops: is a number too large"),
-            (Request((), limits=Limits(deadline_us=10**30)), "limits.deadline: is a number too large"),
+            (Request((), limits=Limits(deadline_us=10**30)), "limits.deadline_us: is a number too large"),
             (Request((Message("user", "a"), Message("user", "\ud800"))), "messages[1]: holds characters that are not Unicode"),
             (Request((), attributes={"a": 10**400}), "attributes.a: is a number too large"),
             (Request((), attributes={"a": [1]}), "attributes.a: is of a type"),  # type: ignore[dict-item]
             (Request((), attributes={"\ud800": 1.0}), "holds characters that are not Unicode"),
-            (Request((), sampling=Sampling(seed=2**63)), "params.seed: is a number too large"),
+            (Request((), sampling=Sampling(seed=2**63)), "sampling.seed: is a number too large"),
             (Request((), scopes=Scopes("\ud800")), "scopes.session: holds characters"),
             (Request((), idempotency_key="\ud800"), "idempotency_key: holds characters"),
-            (Request((), form=Form((Tool("a"), Tool("\ud800")))), "form.tools[1]: holds characters"),
-            (Request((), form=Form(tool_choice="\ud800")), "form.tool_choice: holds characters"),
-            (Request((), form=Form(response_format=ResponseFormat("json_object", "\ud800"))), "form.response_format: holds"),
-            (Request((), form=Form(({"name": "a"},))), "form.tools[0]: is of a type"),  # type: ignore[arg-type]
+            (Request((), form=Form((Tool("a"), Tool("\ud800")))), "tools[1]: holds characters"),
+            (Request((), form=Form(tool_choice="\ud800")), "tool_choice: holds characters"),
+            (Request((), form=Form(response_format=ResponseFormat("json_object", "\ud800"))), "response_format: holds"),
+            (Request((), form=Form(({"name": "a"},))), "tools[0]: is of a type"),  # type: ignore[arg-type]
         ],
     )
     def test_what_does_not_fit(self, misfit: Request, said: str) -> None:
@@ -288,12 +293,14 @@ class TestRecords:
         assert dict(began.facts.attributes) == dict(facts.attributes)
         assert began.limits == record.limits
 
-    @given(filled(Summary))
-    def test_summaries_survive(self, summary: Summary) -> None:
+    @given(filled(Summary), st.sampled_from(["", "contended", *get_args(Cause)]))
+    def test_summaries_survive(self, summary: Summary, cause: str) -> None:
         """
         What a list says of a record comes back.
         """
-        fitting = summary._replace(began_unix_us=summary.began_unix_us % 10**17, scopes=summary.scopes._replace(tenant=""))
+        fitting = summary._replace(
+            began_unix_us=summary.began_unix_us % 10**17, scopes=summary.scopes._replace(tenant=""), cause=cause
+        )
 
         assert fitting == convert.unpack_summary(convert.pack_summary(fitting))
 
@@ -328,8 +335,8 @@ class TestAccounts:
         """
         window_us, ends = window or (None, None)
         statement = statement._replace(window_us=window_us, window_ends_unix_us=ends)
-        page = budget_pb2.ListBudgetsResponse(tenant="acme", accounts=[convert.pack_account(statement, graph_caps)])
-        back = convert.unpack_accounts(budget_pb2.ListBudgetsResponse.FromString(page.SerializeToString()))
+        page = budget_pb2.ListAccountsResponse(tenant="acme", accounts=[convert.pack_account(statement, graph_caps)])
+        back = convert.unpack_accounts(budget_pb2.ListAccountsResponse.FromString(page.SerializeToString()))
 
         assert AccountPage("acme", (AccountInfo(statement, graph_caps),), "") == back
 

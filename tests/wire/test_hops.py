@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model import Value
-from meshwalk.records.hops import VERDICTS, Considered, Hop, hops_of
+from meshwalk.records.hops import VERDICTS, Considered, Hop, Verdict, hops_of
 from meshwalk.trace import Decision, Replied, Usage
 from meshwalk.wire import convert
-from meshwalk.wire.convert import Prototypes, records, values
+from meshwalk.wire.convert import Prototypes, enums, records, values
 from meshwalk.wire.convert import hops as packing
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, traversal_pb2
 from tests.support.random_records import VALUES, WORDS, hops
@@ -47,17 +47,19 @@ def plainly(hop: Hop) -> traversal_pb2.Hop:
     return traversal_pb2.Hop(
         **{name: getattr(hop, name) for name in (
             "index", "visit", "node", "started_us", "latency_us", "engine_us", "reserved_nano_usd", "cost_nano_usd",
-            "error_class", "message", "budget_wait_us", "scope", "backoff_us",
+            "message", "budget_wait_us", "backoff_us",
         )},
         **hop.timing._asdict(),
-        role=values.ROLES.number[hop.role],
-        status=packing.HOP_STATUSES.number[hop.status],
-        cost_basis=values.BASES.number[hop.basis],
+        error_class=enums.ERROR_CLASSES.number[hop.error_class],
+        scope=enums.SCOPES.number[hop.scope],
+        role=enums.ROLES.number[hop.role],
+        status=enums.HOP_STATUSES.number[hop.status],
+        cost_basis=enums.BASES.number[hop.basis],
         usage=common_pb2.Usage(**hop.usage._asdict()),
         outputs=values.pack_values(hop.outputs),
         decision=None if left is None else packing.pack_decision(left, hop.considered),
-        need=None if hop.need is None else common_pb2.Need(**hop.need._asdict()),
-        glimpse=None if prefix_verdict is None else traversal_pb2.Glimpse(
+        worst_case=None if hop.need is None else common_pb2.WorstCase(**hop.need._asdict()),
+        prefix_verdict=None if prefix_verdict is None else traversal_pb2.PrefixVerdict(
             at_us=prefix_verdict.at_us,
             tokens=prefix_verdict.tokens,
             outputs=values.pack_values(prefix_verdict.outputs),
@@ -71,7 +73,7 @@ def deciding(edges: int, verdicts: str = "") -> Hop:
     Make a hop whose node has so many edges.
     """
     hop = Hop(0, 1, "desk", "classifier", 0)
-    hop.considered = tuple(Considered("done", "otherwise", "not held") for _ in range(edges))
+    hop.considered = tuple(Considered("done", "otherwise", "not_held") for _ in range(edges))
     hop.decision = Decision(0, "next", -1, "", verdicts or "n" * edges)
 
     return hop
@@ -109,7 +111,7 @@ class TestHops:
         assert words_of(hop) == words_of(back)
 
     @given(st.lists(st.tuples(WORDS, WORDS, st.sampled_from(list(VERDICTS.values()))), max_size=3))
-    def test_verdicts_survive(self, edges: list[tuple[str, str, str]]) -> None:
+    def test_verdicts_survive(self, edges: list[tuple[str, str, Verdict]]) -> None:
         """
         What was considered comes back in order.
         """
@@ -225,4 +227,4 @@ class TestTotals:
         """
         expected = ["none", "reported", "estimated", "assumed", "unpriced"]
 
-        assert expected == sorted(values.BASES.number, key=values.BASES.number.__getitem__)
+        assert expected == sorted(enums.BASES.number, key=enums.BASES.number.__getitem__)

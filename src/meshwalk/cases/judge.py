@@ -140,8 +140,8 @@ def _trouble(traversal: Traversal, hop: int) -> Iterator[str]:
 
 
 def _explained(edge: Explained) -> str:
-    if edge.why is None or edge.verdict in ("not looked at", "visits spent"):
-        return f"{edge.to}: {edge.verdict} ({edge.guard})"
+    if edge.why is None or edge.verdict in ("not_looked_at", "visits_spent"):
+        return f"{edge.to}: {edge.verdict.replace('_', ' ')} ({edge.guard})"
 
     # Where one condition of several decided, the others are what an author looks at next.
     values = ", ".join(f"{name} {_shown(name, value)}" for name, value in edge.why.values.items())

@@ -178,7 +178,7 @@ def _decisions(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Table |
     except TraceError as error:
         return Text(visible(f"Its decisions cannot be explained: {error}"))
     rows = (
-        (hop.node if edge is edges[0] else "", edge.to, edge.guard, edge.verdict, *_why_cells(edge))
+        (hop.node if edge is edges[0] else "", edge.to, edge.guard, edge.verdict.replace("_", " "), *_why_cells(edge))
         for hop, edges in explained
         for edge in edges
     )

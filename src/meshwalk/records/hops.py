@@ -50,13 +50,16 @@ _NO_USAGE = Usage()
 
 HopStatus = Literal["ok", "failed", "timeout", "cancelled", "denied", "skipped", "refused", "stopped"]
 
-VERDICTS: Mapping[str, str] = {
+Verdict = Literal["held", "not_held", "undetermined", "visits_spent", "another_class", "not_looked_at"]
+
+# The verdict of each character of `Decision.verdicts`, which is how a record stores them.
+VERDICTS: Mapping[str, Verdict] = {
     "y": "held",
-    "n": "not held",
+    "n": "not_held",
     "u": "undetermined",
-    "s": "visits spent",
-    "c": "another class",
-    "-": "not looked at",
+    "s": "visits_spent",
+    "c": "another_class",
+    "-": "not_looked_at",
 }
 
 
@@ -67,7 +70,7 @@ class Considered:
 
     __slots__ = ("guard", "to", "verdict")
 
-    def __init__(self, to: str, guard: str, verdict: str) -> None:
+    def __init__(self, to: str, guard: str, verdict: Verdict) -> None:
         self.to = to
         self.guard = guard
         self.verdict = verdict

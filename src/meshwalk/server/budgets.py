@@ -19,13 +19,11 @@ from meshwalk.model import MAX_SHARED_COUNT, MAX_SHARED_USD, SCOPE_CHARACTERS, C
 from meshwalk.model.problems import RequestError, Violation
 from meshwalk.server.auth import Operator
 from meshwalk.server.calls import Context, answers
+from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
-from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, budget_pb2_grpc
+from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, budget_pb2_grpc, common_pb2
 
-
-DEFAULT_PAGE = 50
-LARGEST_PAGE = 1_000
 
 # Where an account stands in a list: its kind, its name, its window's length and end, and its vault.
 _Key = tuple[str, str, int, int, int]
@@ -52,20 +50,20 @@ class Budgets(budget_pb2_grpc.BudgetServiceServicer):
         self._vaults = [(together[0].vault, together) for together in meshes.values()]
 
     @answers
-    async def ListBudgets(  # noqa: N802
-        self, request: budget_pb2.ListBudgetsRequest, context: Context
-    ) -> budget_pb2.ListBudgetsResponse:
+    async def ListAccounts(  # noqa: N802
+        self, request: budget_pb2.ListAccountsRequest, context: Context
+    ) -> budget_pb2.ListAccountsResponse:
         """
         List accounts.
         """
         del context
-        size, after = _page_size(request), _after(request.page_token)
+        size, after = page_size(request), _after(request.page_token)
         kind = _kind(request.scope) if request.scope else None
         found = sorted([one async for one in self._accounts(kind, request.name or None, request.graph)])
         rest = [one for one in found if after is None or one.key > after]
         page = rest[:size]
 
-        return budget_pb2.ListBudgetsResponse(
+        return budget_pb2.ListAccountsResponse(
             tenant=self._tenant,
             accounts=[convert.pack_account(one.statement, one.graph_caps) for one in page],
             next_page_token=_token(page[-1].key) if len(rest) > size else "",
@@ -110,13 +108,13 @@ def _graph_caps(meshes: Iterable[Mesh], account: AccountReport) -> Caps:
     return Caps._make(min((cap for cap in part if cap is not None), default=None) for part in parts)
 
 
-def _kind(number: budget_pb2.ScopeKind.ValueType) -> ScopeKind:
-    if number == budget_pb2.SCOPE_KIND_UNSPECIFIED:
+def _kind(number: common_pb2.ScopeKind.ValueType) -> ScopeKind:
+    if number == common_pb2.SCOPE_KIND_UNSPECIFIED:
         raise RequestError([Violation("scope", "must be said: SESSION, WORKFLOW or TENANT")])
-    if number not in budget_pb2.ScopeKind.values():
+    if number == common_pb2.SCOPE_KIND_REQUEST or number not in common_pb2.ScopeKind.values():
         raise RequestError([Violation("scope", f"is {number}, and this server knows SESSION, WORKFLOW and TENANT")])
 
-    return convert.SCOPE_KINDS.word(number)
+    return convert.unpack_scope_kind(number)
 
 
 def _in_name(kind: ScopeKind, name: str, tenant: str) -> Iterator[Violation]:
@@ -138,13 +136,6 @@ def _in_caps(caps: Caps) -> Iterator[Violation]:
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
-
-
-def _page_size(request: budget_pb2.ListBudgetsRequest) -> int:
-    if not 0 <= request.page_size <= LARGEST_PAGE:
-        raise RequestError([Violation("page_size", f"is {request.page_size}, and it lies in 0 to {LARGEST_PAGE}")])
-
-    return request.page_size or DEFAULT_PAGE
 
 
 def _of_graph(statements: Iterable[AccountReport], graph: str) -> list[AccountReport]:
@@ -173,4 +164,4 @@ def _after(token: str) -> _Key | None:
                 return kind, name, window_us, ends, vault
     except ValueError:
         pass
-    raise RequestError([Violation("page_token", "names no page of this server; start again without one")])
+    raise unknown_page()

@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from meshwalk.model.problems import MeshwalkError, RequestError, Violation
 from meshwalk.server.lenient_decode import Unreadable
 from meshwalk.wire import errors
-from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2
 
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def answers(
     return answered
 
 
-def failure_of(call: str, error: Exception) -> routing_pb2.Failure:
+def failure_of(call: str, error: Exception) -> error_pb2.Failure:
     """
     Return what the caller of *call* is told of *error*; what is a fault of ours goes into the log.
     """

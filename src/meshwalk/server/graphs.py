@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from meshwalk.server.calls import Context, answers
+from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2, graph_pb2_grpc
@@ -23,9 +24,20 @@ class Graphs(graph_pb2_grpc.GraphServiceServicer):
         """
         List the graphs.
         """
-        del request, context
+        del context
+        plans = [mesh.plan for mesh in self._served]
+        names = [plan.name for plan in plans]
+        size, start = page_size(request), 0
+        if request.page_token:
+            if request.page_token not in names:
+                raise unknown_page()
+            start = names.index(request.page_token) + 1
+        end = start + size
 
-        return graph_pb2.ListGraphsResponse(graphs=[convert.pack_graph_info(mesh.plan) for mesh in self._served])
+        return graph_pb2.ListGraphsResponse(
+            graphs=[convert.pack_graph_info(plan) for plan in plans[start:end]],
+            next_page_token=names[end - 1] if end < len(names) else "",
+        )
 
     @answers
     async def DescribeGraph(  # noqa: N802

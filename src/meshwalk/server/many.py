@@ -25,7 +25,7 @@ from meshwalk.server.calls import Context, failure_of, remaining, traceparent, w
 from meshwalk.server.lenient_decode import Unreadable
 from meshwalk.server.partial_decode import Undecodable, salvaged
 from meshwalk.wire import convert
-from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2, routing_pb2
 
 
 # How many items of a stream are held at a time, and how many bytes of results: past either nothing is read.
@@ -40,8 +40,8 @@ LARGEST_FRAME_BYTES = 1 << 20
 _BURST = 64
 
 _CALL = "RouteMany"
-_CANCELLED = routing_pb2.Failure(
-    code=code_pb2.CANCELLED, message="the walk was cancelled, as its caller asked", reason="CANCELLED"
+_CANCELLED = error_pb2.Failure(
+    code=code_pb2.CANCELLED, message="the walk was cancelled, as its caller asked", reason=error_pb2.ERROR_REASON_CANCELLED
 )
 _STOPPING = "the server stops; open the stream again, and ask again for what has no result"
 
@@ -150,8 +150,8 @@ class Many:
 
     def _left_us(self, item: _Item, read_at: float) -> int | None:
         ends = self._ends
-        if item.HasField("timeout"):
-            by = read_at + convert.unpack_duration("timeout", item.timeout) / 1e6
+        if item.HasField("timeout_us"):
+            by = read_at + item.timeout_us / 1e6
             ends = by if ends is None else min(ends, by)
 
         return None if ends is None else within_us(ends - self._clock())

@@ -14,16 +14,13 @@ from meshwalk.records.results import PlanRef
 from meshwalk.records.store import Summary as Row
 from meshwalk.records.store import TraceReader
 from meshwalk.server.calls import Context, answers
+from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.trace import Outcome, Scopes, Traversal
 from meshwalk.wire import convert
 from meshwalk.wire.errors import NotFound
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, trace_pb2, trace_pb2_grpc
 from meshwalk.wire.types import Summary
-
-
-DEFAULT_PAGE = 50
-LARGEST_PAGE = 1_000
 
 
 class Traces(trace_pb2_grpc.TraceServiceServicer):
@@ -55,7 +52,7 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
         """
         del context
         shelf = self._opened()
-        size, outcome = _page_size(request), _outcome(request)
+        size, outcome = page_size(request), _outcome(request)
 
         return await to_thread.run_sync(_list, shelf, request, size, outcome)
 
@@ -86,13 +83,6 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
         return plan
 
 
-def _page_size(request: trace_pb2.ListTraversalsRequest) -> int:
-    if not 0 <= request.page_size <= LARGEST_PAGE:
-        raise RequestError([Violation("page_size", f"is {request.page_size}, and it lies in 0 to {LARGEST_PAGE}")])
-
-    return request.page_size or DEFAULT_PAGE
-
-
 def _outcome(request: trace_pb2.ListTraversalsRequest) -> Outcome | None:
     if request.outcome == common_pb2.OUTCOME_UNSPECIFIED:
         return None
@@ -107,7 +97,7 @@ def _list(
 ) -> trace_pb2.ListTraversalsResponse:
     token = request.page_token
     if token and shelf.get(token) is None:
-        raise RequestError([Violation("page_token", "names no page of this server; start again without one")])
+        raise unknown_page()
     # One more than was asked for tells whether there is a next page.
     rows = shelf.list(
         graph=request.graph,

@@ -148,9 +148,11 @@ class Admission:
             if value is None:
                 continue
             if name not in allowed:
-                yield Violation(f"params.{name}", f"graph '{self._plan.name}' does not let callers set it; see its `sampling:`")
+                yield Violation(
+                    f"sampling.{name}", f"graph '{self._plan.name}' does not let callers set it; see its `sampling:`"
+                )
             elif why := _out_of_range(name, value):
-                yield Violation(f"params.{name}", why)
+                yield Violation(f"sampling.{name}", why)
 
     def _in_scopes(self, request: Request) -> Iterator[Violation]:
         for name, value in zip(Scopes._fields, request.scopes, strict=True):
@@ -179,7 +181,7 @@ class Admission:
 
     def _sized(self, request: Request, limits: Limits) -> int:
         if limits.deadline_us is not None and limits.deadline_us <= 0:
-            raise DeadlineExpired([Violation("limits.deadline", "is spent already; allow some time")])
+            raise DeadlineExpired([Violation("limits.deadline_us", "is spent already; allow some time")])
         try:
             size = sum(map(worst_case.message_bytes, request.messages)) + worst_case.form_bytes(request.form)
         except UnicodeEncodeError:
@@ -227,15 +229,15 @@ def _in_form(form: Form) -> Iterator[Violation]:
     if form == _PLAIN:
         return
     if len(form.tools) > MAX_TOOLS:
-        yield Violation("form.tools", f"are {len(form.tools)}, and the most is {MAX_TOOLS}")
+        yield Violation("tools", f"are {len(form.tools)}, and the most is {MAX_TOOLS}")
     names = [tool.name for tool in form.tools]
     for position, tool in enumerate(form.tools[:MAX_TOOLS]):
-        yield from _in_tool(tool, f"form.tools[{position}]", again=tool.name in names[:position])
+        yield from _in_tool(tool, f"tools[{position}]", again=tool.name in names[:position])
     choice = form.tool_choice
     if choice and not form.tools:
-        yield Violation("form.tool_choice", f"is {choice!r}, and there are no tools to choose from")
+        yield Violation("tool_choice", f"is {choice!r}, and there are no tools to choose from")
     elif choice and choice not in TOOL_CHOICES and choice not in names:
-        yield Violation("form.tool_choice", f"is {choice!r}, and it is the name of a tool or one of: {', '.join(TOOL_CHOICES)}")
+        yield Violation("tool_choice", f"is {choice!r}, and it is the name of a tool or one of: {', '.join(TOOL_CHOICES)}")
     if form.response_format is not None:
         yield from _in_format(form.response_format)
 
@@ -255,7 +257,7 @@ def _in_tool(tool: Tool, field: str, *, again: bool) -> Iterator[Violation]:
 
 
 def _in_format(asked: ResponseFormat) -> Iterator[Violation]:
-    field = "form.response_format"
+    field = "response_format"
     if not is_unicode(asked.name):
         yield Violation(f"{field}.name", NOT_UNICODE)
     if asked.kind == "json_schema" and not isinstance(_json(asked.schema), dict):
@@ -291,7 +293,7 @@ def _in_limits(limits: Limits) -> Iterator[Violation]:
         ("output_tokens", limits.output_tokens, 0),
         ("input_tokens", limits.input_tokens, 0),
         ("calls", limits.calls, 0),
-        ("deadline", limits.deadline_us, -MOST),  # one that is spent has an error of its own
+        ("deadline_us", limits.deadline_us, -MOST),  # one that is spent has an error of its own
     ):
         if value is not None and not least <= value <= MOST:
             yield Violation(f"limits.{name}", f"is {value}, and it lies in {least} to {MOST}")

@@ -69,6 +69,9 @@ _Given = TypeVar("_Given")
 
 Metadata = tuple[tuple[str, str], ...]
 
+# The most that a server gives at a time.
+_PAGE = 1_000
+
 _OPTIONS = (
     # Each client has a connection of its own, so that the workers behind one port share the load of several.
     ("grpc.use_local_subchannel_pool", 1),
@@ -333,9 +336,15 @@ class Client:
         """
         List the graphs that the server serves.
         """
-        reply = await self._call(self._graphs.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=seconds_of(timeout)))
-
-        return tuple(convert.unpack_graph_info(card) for card in reply.graphs)
+        graphs: list[GraphInfo] = []
+        token = ""
+        while True:
+            message = graph_pb2.ListGraphsRequest(page_size=_PAGE, page_token=token)
+            page = await self._call(self._graphs.ListGraphs(message, timeout=seconds_of(timeout)))
+            graphs += map(convert.unpack_graph_info, page.graphs)
+            token = page.next_page_token
+            if not token:
+                return tuple(graphs)
 
     async def describe(self, graph: str = "", *, timeout: timedelta | float | None = None) -> GraphDescription:
         """
@@ -364,15 +373,15 @@ class Client:
             graph: Only those that walks over this graph spent from, with that graph's lines.
             page: The `next` of the page before.
         """
-        message = budget_pb2.ListBudgetsRequest(
-            scope=budget_pb2.SCOPE_KIND_UNSPECIFIED if scope is None else convert.SCOPE_KINDS.number[scope],
+        message = budget_pb2.ListAccountsRequest(
+            scope=common_pb2.SCOPE_KIND_UNSPECIFIED if scope is None else convert.SCOPE_KINDS.number[scope],
             name=name,
             graph=graph,
             page_size=size,
             page_token=page,
         )
 
-        return convert.unpack_accounts(await self._call(self._budgets.ListBudgets(message, timeout=seconds_of(timeout))))
+        return convert.unpack_accounts(await self._call(self._budgets.ListAccounts(message, timeout=seconds_of(timeout))))
 
     async def set_budget(
         self, scope: ScopeKind, name: str, caps: Caps, *, key: str, timeout: timedelta | float | None = None

@@ -41,7 +41,8 @@ from meshwalk.model.problems import (
     Violation,
     WalkStopped,
 )
-from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
+from meshwalk.wire.convert.enums import CAUSES, REASONS, SCOPES
+from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2
 
 
 DOMAIN = "meshwalk"
@@ -56,7 +57,7 @@ _VIOLATIONS = 8
 _PARTIAL_BYTES = 2_000
 
 # What went wrong at a provider or a vault rarely lasts less; a caller in a hurry may of course try earlier.
-_RETRY_SECONDS = 1
+_RETRY_US = 1_000_000
 _RETRIABLE = frozenset({"rate_limited", "overloaded", "unreachable"})
 
 
@@ -101,26 +102,27 @@ class Internal(RpcError):
 _REASONS: Mapping[str, type[MeshwalkError]] = {
     "REQUEST_INVALID": RequestError,
     "INPUT_TOO_LARGE": InputTooLarge,
-    "DEADLINE_SPENT": DeadlineExpired,
+    "DEADLINE_EXPIRED": DeadlineExpired,
     "NOT_FOUND": NotFound,
     "WALK_STOPPED": WalkStopped,
-    "BUDGET_SPENT": BudgetExceeded,
+    "BUDGET_EXCEEDED": BudgetExceeded,
     "BUDGET_CONTENDED": BudgetContended,
-    "VAULT_AWAY": VaultUnavailable,
-    "STILL_UNDER_WAY": RequestInProgress,
+    "VAULT_UNAVAILABLE": VaultUnavailable,
+    "REQUEST_IN_PROGRESS": RequestInProgress,
     "UNAUTHENTICATED": Unauthenticated,
-    "HOPS_SPENT": HopLimitExceeded,
-    "DEADLINE_MISSED": DeadlineExceeded,
+    "HOP_LIMIT_EXCEEDED": HopLimitExceeded,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
     "BACKEND_FAILED": BackendFailed,
-    "SETUP_LACKS": SetupError,
+    "SETUP_INCOMPLETE": SetupError,
     "TRACE_UNUSABLE": TraceError,
     "INTERNAL": Internal,
 }
 _NAMES = {kind: reason for reason, kind in _REASONS.items()}
+_KINDS: Mapping[int, type[MeshwalkError]] = {REASONS.number[reason]: kind for reason, kind in _REASONS.items()}
 
-# What an error knows beside its words: fields of a `Failure`, keys of an ErrorInfo.
-_KNOWN = ("traversal_id", "node", "cause", "scope", "plan_digest")
-_PARTIAL = routing_pb2.PartialAnswer.DESCRIPTOR
+# The texts of an error beside its message: fields of a `Failure`, keys of an ErrorInfo's metadata.
+_TEXTS = ("traversal_id", "node", "plan_digest")
+_PARTIAL = error_pb2.PartialAnswer.DESCRIPTOR
 
 
 # ---- to the wire ----------------------------------------------------------------------------------------------------
@@ -140,37 +142,46 @@ def pack_error(error: MeshwalkError) -> status_pb2.Status:
     return pack_status(pack_failure(error))
 
 
-def pack_failure(error: MeshwalkError) -> routing_pb2.Failure:
+def pack_failure(error: MeshwalkError) -> error_pb2.Failure:
     """
     Make a message of an error that is speakable; it holds all that its status would.
     """
-    failure = routing_pb2.Failure(
+    failure = error_pb2.Failure(
         code=code_pb2.Code.Value(error.hint),
         message=_clipped(str(error), _MESSAGE_BYTES),
-        reason=_NAMES[type(error)],
+        reason=REASONS.number[_NAMES[type(error)]],
     )
-    for name, value in _known(error).items():
-        setattr(failure, name, _clipped(value, _FIELD_BYTES))
+    if isinstance(error, WalkStopped):
+        failure.traversal_id = _clipped(error.traversal_id, _FIELD_BYTES)
+        failure.node = _clipped(error.node, _FIELD_BYTES)
+        failure.cause, failure.scope = CAUSES.number[error.error_class], SCOPES.number[error.scope]
+    if isinstance(error, TraceError):
+        failure.plan_digest = _clipped(error.plan_digest, _FIELD_BYTES)
     if isinstance(error, RequestError):
         failure.field_violations.extend(_field_violations(error.violations))
     if isinstance(error, WalkStopped) and error.partial_hop is not None:
         text = _clipped(error.partial, _PARTIAL_BYTES)
         failure.partial.MergeFrom(
-            routing_pb2.PartialAnswer(hop=error.partial_hop, text=text, characters=error.partial_characters)
+            error_pb2.PartialAnswer(hop=error.partial_hop, text=text, characters=error.partial_characters)
         )
     if _retriable(error):
-        failure.retry_delay.FromSeconds(_RETRY_SECONDS)
+        failure.retry_delay_us = _RETRY_US
 
     return failure
 
 
-def pack_status(failure: routing_pb2.Failure) -> status_pb2.Status:
+def pack_status(failure: error_pb2.Failure) -> status_pb2.Status:
     """
     Make a status with details of *failure*.
     """
-    known = {name: value for name in _KNOWN if (value := getattr(failure, name))}
+    metadata = {name: getattr(failure, name) for name in _TEXTS}
+    metadata |= {"cause": CAUSES.word(failure.cause), "scope": SCOPES.word(failure.scope)}
     details: list[ProtobufMessage] = [
-        error_details_pb2.ErrorInfo(reason=failure.reason, domain=DOMAIN, metadata=known),
+        error_details_pb2.ErrorInfo(
+            reason=REASONS.word(failure.reason),
+            domain=DOMAIN,
+            metadata={name: value for name, value in metadata.items() if value},
+        ),
     ]
     if failure.field_violations:
         fields = [
@@ -180,8 +191,10 @@ def pack_status(failure: routing_pb2.Failure) -> status_pb2.Status:
         details.append(error_details_pb2.BadRequest(field_violations=fields))
     if failure.HasField("partial"):
         details.append(failure.partial)
-    if failure.HasField("retry_delay"):
-        details.append(error_details_pb2.RetryInfo(retry_delay=failure.retry_delay))
+    if failure.HasField("retry_delay_us"):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMicroseconds(failure.retry_delay_us)
+        details.append(retry)
     status = status_pb2.Status(code=failure.code, message=failure.message)
     for detail in details:
         status.details.add().Pack(detail)
@@ -203,21 +216,9 @@ def internal() -> MeshwalkError:
     return Internal(Internal.stable, code="INTERNAL")
 
 
-def _known(error: MeshwalkError) -> dict[str, str]:
-    if isinstance(error, WalkStopped):
-        return {
-            "traversal_id": error.traversal_id,
-            "node": error.node,
-            "cause": error.error_class,
-            "scope": error.scope,
-        }
-
-    return {"plan_digest": error.plan_digest} if isinstance(error, TraceError) else {}
-
-
-def _field_violations(violations: Iterable[Violation]) -> Iterator[routing_pb2.FieldViolation]:
+def _field_violations(violations: Iterable[Violation]) -> Iterator[error_pb2.FieldViolation]:
     for field, description in islice(violations, _VIOLATIONS):
-        yield routing_pb2.FieldViolation(
+        yield error_pb2.FieldViolation(
             field=_clipped(field, _FIELD_BYTES), description=_clipped(description, _DESCRIPTION_BYTES)
         )
 
@@ -245,17 +246,17 @@ def unpack_error(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
         status = rpc_status.from_call(call)
     except ValueError:  # someone between us and the server changed the code or the message
         status = None
-    if status is not None and (failure := _failure(status)) is not None and failure.reason in _REASONS:
+    if status is not None and (failure := _failure(status)) is not None and failure.reason:
         return unpack_failure(failure)
 
     return _unsaid(call, target)
 
 
-def _failure(status: status_pb2.Status) -> routing_pb2.Failure | None:
+def _failure(status: status_pb2.Status) -> error_pb2.Failure | None:
     """
     Return what `pack_status` made *status* of; None if someone else did.
     """
-    failure = routing_pb2.Failure(code=status.code, message=status.message)
+    failure = error_pb2.Failure(code=status.code, message=status.message)
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details:
         _ = detail.Unpack(info) or detail.Unpack(bad_request)
@@ -265,20 +266,23 @@ def _failure(status: status_pb2.Status) -> routing_pb2.Failure | None:
             detail.Unpack(failure.partial)
     if info.domain != DOMAIN:
         return None
-    failure.reason = info.reason
-    for name in _KNOWN:
+    if info.reason in REASONS.number:
+        failure.reason = REASONS.number[info.reason]
+    for name in _TEXTS:
         setattr(failure, name, info.metadata.get(name, ""))
+    failure.cause = CAUSES.number[info.metadata.get("cause", "")]
+    failure.scope = SCOPES.number[info.metadata.get("scope", "")]
     for violation in bad_request.field_violations:
         failure.field_violations.add(field=violation.field, description=violation.description)
 
     return failure
 
 
-def unpack_failure(failure: routing_pb2.Failure) -> MeshwalkError:
+def unpack_failure(failure: error_pb2.Failure) -> MeshwalkError:
     """
     Return the error that *failure* stands for; one of an unknown kind is a `RpcError` with its code.
     """
-    kind, message = _REASONS.get(failure.reason, RpcError), failure.message
+    kind, message = _KINDS.get(failure.reason, RpcError), failure.message
     if issubclass(kind, RequestError):
         return kind(Violation(violation.field, violation.description) for violation in failure.field_violations)
     if issubclass(kind, WalkStopped):
@@ -291,13 +295,13 @@ def unpack_failure(failure: routing_pb2.Failure) -> MeshwalkError:
     return kind(message)
 
 
-def _stopped(kind: type[WalkStopped], failure: routing_pb2.Failure) -> WalkStopped:
+def _stopped(kind: type[WalkStopped], failure: error_pb2.Failure) -> WalkStopped:
     error = kind(
         failure.message,
         traversal_id=failure.traversal_id,
         node=failure.node,
-        error_class=failure.cause,
-        scope=failure.scope,
+        error_class=CAUSES.word(failure.cause),
+        scope=SCOPES.word(failure.scope),
     )
     if failure.HasField("partial"):
         error.partial, error.partial_hop = failure.partial.text, failure.partial.hop

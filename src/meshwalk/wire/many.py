@@ -25,7 +25,7 @@ from meshwalk.trace import Request, ResponseFormat, Tool
 from meshwalk.trace.requests import Prompt, build_request, seconds_of
 from meshwalk.wire import convert
 from meshwalk.wire.errors import RpcError, unanswered, unpack_error, unpack_failure
-from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2, routing_pb2
 from meshwalk.wire.types import Detail
 
 
@@ -315,7 +315,7 @@ class _Unreadable(Exception):
     Say that the server could not read what it was sent so far that it knows whose it was.
     """
 
-    def __init__(self, failure: routing_pb2.Failure) -> None:
+    def __init__(self, failure: error_pb2.Failure) -> None:
         self.failure = failure
         super().__init__(failure.message)
 

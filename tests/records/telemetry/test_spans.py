@@ -288,7 +288,7 @@ class TestHop:
         hop = said(named(spans(climbed, plan), "meshwalk.hop")[1])
 
         assert "large" == hop["meshwalk.edge"]
-        assert ["done: not held", "large: held"] == hop["meshwalk.considered"]
+        assert ["done: not_held", "large: held"] == hop["meshwalk.considered"]
         assert (1, "answer", 1, "ok") == tuple(hop[f"meshwalk.{name}"] for name in ("hop.index", "role", "visit", "status"))
 
     def test_adds_up_its_calls(self, plan: Plan) -> None:

@@ -26,10 +26,10 @@ def reply(traversal_id: str, answer: str, took: int, tokens: int, share: float, 
     made = routing_pb2.RouteResponse(traversal_id=traversal_id, path=["a", "b"], latency_us=took)
     made.answer.text, made.answer.node = answer, "b"
     hops = made.traversal.hops
-    hops.add(node="a", latency_us=took).outputs["share"].double = share
+    hops.add(node="a", latency_us=took).outputs["share"].double_value = share
     hops.add(node="b").usage.input_tokens = tokens
-    hops[1].outputs["label"].string = label
-    hops[1].outputs["kept"].bool = kept
+    hops[1].outputs["label"].string_value = label
+    hops[1].outputs["kept"].bool_value = kept
 
     return made
 
@@ -39,10 +39,10 @@ PLACES: dict[Path, str | Text] = {
     ("answer", "text"): Text("answer.encode()"),
     ("latency_us",): "took",
     ("traversal", "hops", 0, "latency_us"): "took",
-    ("traversal", "hops", 0, "outputs", "share", "double"): "share",
+    ("traversal", "hops", 0, "outputs", "share", "double_value"): "share",
     ("traversal", "hops", 1, "usage", "input_tokens"): "doubled // 2",
-    ("traversal", "hops", 1, "outputs", "label", "string"): Text("label.encode()"),
-    ("traversal", "hops", 1, "outputs", "kept", "bool"): "kept",
+    ("traversal", "hops", 1, "outputs", "label", "string_value"): Text("label.encode()"),
+    ("traversal", "hops", 1, "outputs", "kept", "bool_value"): "kept",
 }
 ARGUMENTS = "traversal_id", "answer", "took", "tokens", "share", "label", "kept"
 

@@ -8,8 +8,9 @@ a kind, a duration out of its range) is a `RequestError` with the field.
 
 from __future__ import annotations
 
-from meshwalk.wire.convert.budgets import SCOPE_KINDS, pack_account, unpack_accounts
+from meshwalk.wire.convert.budgets import pack_account, unpack_accounts, unpack_scope_kind
 from meshwalk.wire.convert.compact import write_compact
+from meshwalk.wire.convert.enums import DETAILS, OUTCOMES, REASONS, ROLES, SCOPE_KINDS
 from meshwalk.wire.convert.frames import pack_cancel, pack_item, pack_result
 from meshwalk.wire.convert.graphs import pack_described, pack_graph_info, unpack_described, unpack_graph_info
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
@@ -28,13 +29,9 @@ from meshwalk.wire.convert.replies import (
 )
 from meshwalk.wire.convert.requests import pack_request, unpack_request
 from meshwalk.wire.convert.values import (
-    DETAILS,
-    OUTCOMES,
-    ROLES,
     pack_caps,
     pack_plan,
     unpack_caps,
-    unpack_duration,
     unpack_plan,
 )
 
@@ -42,6 +39,7 @@ from meshwalk.wire.convert.values import (
 __all__ = [
     "DETAILS",
     "OUTCOMES",
+    "REASONS",
     "ROLES",
     "SCOPE_KINDS",
     "Prototypes",
@@ -68,7 +66,6 @@ __all__ = [
     "unpack_accounts",
     "unpack_caps",
     "unpack_described",
-    "unpack_duration",
     "unpack_event",
     "unpack_graph_info",
     "unpack_hop",
@@ -77,6 +74,7 @@ __all__ = [
     "unpack_record",
     "unpack_reply",
     "unpack_request",
+    "unpack_scope_kind",
     "unpack_summary",
     "write_compact",
 ]

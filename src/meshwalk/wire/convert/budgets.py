@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from meshwalk.budgets import AccountReport, SpendLine, SpendPath
 from meshwalk.model import Caps, ScopeKind
+from meshwalk.model.problems import MeshwalkError
+from meshwalk.wire.convert.enums import SCOPE_KINDS
 from meshwalk.wire.convert.values import (
-    Words,
     pack_amount,
     pack_caps,
     pack_time,
@@ -16,17 +17,9 @@ from meshwalk.wire.convert.values import (
     unpack_time,
 )
 from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2 as wire
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 from meshwalk.wire.types import AccountInfo, AccountPage
 
-
-SCOPE_KINDS: Words[ScopeKind, wire.ScopeKind.ValueType] = Words(
-    "ScopeKind",
-    {
-        "session": wire.SCOPE_KIND_SESSION,
-        "workflow": wire.SCOPE_KIND_WORKFLOW,
-        "tenant": wire.SCOPE_KIND_TENANT,
-    },
-)
 
 # How `budgets` writes the nodes of a path as one text; no node's name holds it.
 _ARROW = " > "
@@ -43,25 +36,39 @@ def pack_account(statement: AccountReport, graph_caps: Caps) -> wire.Account:
         graph_caps=pack_caps(graph_caps),
         spent=pack_amount(statement.spent),
         reserved=pack_amount(statement.reserved),
-        holds=statement.reservations,
+        reservations=statement.reservations,
         overrun=pack_amount(statement.overrun),
         assumed=pack_amount(statement.assumed),
+        window_us=statement.window_us,
         lines=[_pack_line(line) for line in statement.lines],
     )
-    if statement.window_us is not None and statement.window_ends_unix_us is not None:
-        message.window.FromMicroseconds(statement.window_us)
-        message.window_ends.CopyFrom(pack_time(statement.window_ends_unix_us))
+    if statement.window_ends_unix_us is not None:
+        message.window_end_time.CopyFrom(pack_time(statement.window_ends_unix_us))
 
     return message
 
 
-def _pack_line(line: SpendLine) -> wire.Line:
+def _pack_line(line: SpendLine) -> wire.SpendLine:
     path = line.spend_path.path.split(_ARROW)
 
-    return wire.Line(graph=line.spend_path.graph, path=path, node=path[-1], spent=pack_amount(line.spent))
+    return wire.SpendLine(graph=line.spend_path.graph, path=path, node=path[-1], spent=pack_amount(line.spent))
 
 
-def unpack_accounts(message: wire.ListBudgetsResponse) -> AccountPage:
+def unpack_scope_kind(number: common.ScopeKind.ValueType) -> ScopeKind:
+    """
+    Read the scope of a shared budget.
+
+    Raises:
+        MeshwalkError: If it is none of those, as from a peer of a later version.
+    """
+    kind = SCOPE_KINDS.word(number)
+    if kind == "request":
+        raise MeshwalkError("a walk's own limits are no shared budget, and the other side says they are")
+
+    return kind
+
+
+def unpack_accounts(message: wire.ListAccountsResponse) -> AccountPage:
     """
     Read a page of accounts.
     """
@@ -73,20 +80,18 @@ def unpack_accounts(message: wire.ListBudgetsResponse) -> AccountPage:
 
 
 def _unpack_account(message: wire.Account, tenant: str) -> AccountReport:
-    windowed = message.HasField("window")
-
     return AccountReport(
         tenant=tenant,
-        kind=SCOPE_KINDS.word(message.scope),
+        kind=unpack_scope_kind(message.scope),
         name=message.name,
         caps=unpack_caps(message.caps),
         spent=unpack_amount(message.spent),
         reserved=unpack_amount(message.reserved),
         overrun=unpack_amount(message.overrun),
         assumed=unpack_amount(message.assumed),
-        reservations=message.holds,
-        window_us=message.window.ToMicroseconds() if windowed else None,
-        window_ends_unix_us=unpack_time(message.window_ends) if windowed else None,
+        reservations=message.reservations,
+        window_us=message.window_us if message.HasField("window_us") else None,
+        window_ends_unix_us=unpack_time(message.window_end_time) if message.HasField("window_end_time") else None,
         lines=tuple(
             SpendLine(SpendPath(line.graph, _ARROW.join(line.path)), unpack_amount(line.spent)) for line in message.lines
         ),

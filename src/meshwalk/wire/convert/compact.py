@@ -29,8 +29,8 @@ def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.R
         ("traversal", "traversal_id"): Text("traversal_id", 32),
         ("traversal", "trace_id"): Text("trace_id", 32),
         ("traversal", "span_id"): Text("traversal.span_id.encode()", 16),
-        ("traversal", "began", "seconds"): "traversal.began_unix_us // 1000000",
-        ("traversal", "began", "nanos"): "traversal.began_unix_us % 1000000 * 1000",
+        ("traversal", "start_time", "seconds"): "traversal.began_unix_us // 1000000",
+        ("traversal", "start_time", "nanos"): "traversal.began_unix_us % 1000000 * 1000",
     }
     if traversal.parent_span_id:
         places["traversal", "parent_span_id"] = Text("traversal.parent_span_id.encode()", 16)
@@ -86,20 +86,20 @@ def _hop(straight: CompactTrace, hop: int) -> Iterator[tuple[Path, str | Text]]:
     for name, value in open_outputs(straight, leg):
         said = f"{own}outputs[{name!r}]"
         if isinstance(value, str):
-            yield ("outputs", name, "string"), Text(f"{said}.encode()")
+            yield ("outputs", name, "string_value"), Text(f"{said}.encode()")
         else:
-            yield ("outputs", name, "bool" if isinstance(value, bool) else "double"), said
+            yield ("outputs", name, "bool_value" if isinstance(value, bool) else "double_value"), said
     if leg.call is None:
         return
     yield ("cost_nano_usd",), f"{call}cost_nano_usd"
     for field in _counted(straight, hop):
         yield ("usage", field), f"{call}{field}"
-    yield ("need", "input_tokens"), f"{call}input_bound"
+    yield ("worst_case", "input_tokens"), f"{call}input_bound"
     if leg.call.cost_bound is not None:
         yield ("reserved_nano_usd",), f"{call}cost_bound"
-        yield ("need", "cost_nano_usd"), f"{call}cost_bound"
+        yield ("worst_case", "cost_nano_usd"), f"{call}cost_bound"
     if leg.call.output_bound is not None:
-        yield ("need", "output_tokens"), f"{call}output_bound"
+        yield ("worst_case", "output_tokens"), f"{call}output_bound"
     if any(leg.call.timing):
         for field in ("queue_us", "connect_us", "first_byte_us"):
             yield (field,), f"{call}{field}"

@@ -4,58 +4,62 @@ The tools and the format that a request comes with, to the wire and from it.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
 
 from meshwalk.model.problems import MeshwalkError, RequestError, Violation
 from meshwalk.trace import Form, ResponseFormat, Tool
-from meshwalk.wire.convert.values import Words
+from meshwalk.wire.convert.enums import FORMATS
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 
 
-FORMATS: Words[Literal["json_object", "json_schema"], common.ResponseFormatKind.ValueType] = Words(
-    "ResponseFormatKind",
-    {
-        "json_object": common.RESPONSE_FORMAT_KIND_JSON_OBJECT,
-        "json_schema": common.RESPONSE_FORMAT_KIND_JSON_SCHEMA,
-    },
-)
+_PLAIN = Form()
 
 
-def pack_form(form: Form) -> common.Form:
+def pack_tools(tools: Iterable[Tool]) -> list[common.Tool]:
     """
-    Make a message of *form*.
+    Make messages of *tools*.
     """
-    message = common.Form(tools=[common.Tool(**tool._asdict()) for tool in form.tools], tool_choice=form.tool_choice)
-    asked = form.response_format
-    if asked is not None:
-        kind = FORMATS.number[asked.kind]
-        message.response_format.CopyFrom(
-            common.ResponseFormat(kind=kind, name=asked.name, schema=asked.schema, strict=asked.strict)
-        )
-
-    return message
+    return [common.Tool(**tool._asdict()) for tool in tools]
 
 
-def unpack_form(message: common.Form) -> Form:
+def pack_format(response_format: ResponseFormat | None) -> common.ResponseFormat | None:
     """
-    Read a form.
+    Make a message of *response_format*; None for plain text.
+    """
+    if response_format is None:
+        return None
+    kind, name, schema, strict = response_format
+
+    return common.ResponseFormat(kind=FORMATS.number[kind], name=name, schema=schema, strict=strict)
+
+
+def unpack_form(message: routing.RouteRequest) -> Form:
+    """
+    Read the tools and the format of a request.
 
     Raises:
         RequestError: If the format is of a kind that this meshwalk does not know.
     """
-    tools = tuple([Tool(tool.name, tool.description, tool.parameters) for tool in message.tools])
+    tools = message.tools
+    if not (tools or message.tool_choice or message.HasField("response_format")):
+        return _PLAIN
 
-    return Form(tools, message.tool_choice, _unpack_format(message.response_format))
+    return Form(
+        tuple([Tool(tool.name, tool.description, tool.parameters) for tool in tools]),
+        message.tool_choice,
+        _unpack_format(message.response_format),
+    )
 
 
 def _unpack_format(message: common.ResponseFormat) -> ResponseFormat | None:
-    # Plain text is what there is without a format.
+    # Without a format, replies are plain text.
     if not message.kind:
         return None
     try:
         kind = FORMATS.word(message.kind)
     except MeshwalkError:
         why = f"is {message.kind}, and this server knows JSON_OBJECT and JSON_SCHEMA"
-        raise RequestError([Violation("form.response_format.kind", why)]) from None
+        raise RequestError([Violation("response_format.kind", why)]) from None
 
     return ResponseFormat(kind, message.name, message.schema, message.strict)

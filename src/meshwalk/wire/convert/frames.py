@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from meshwalk.records.templates import opening
+from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 
 
@@ -23,7 +24,7 @@ def pack_item(seq: int, request: routing.RouteRequest, timeout_us: int | None, t
     # To copy into a message that is there costs a third of handing one over with the others.
     item.request.CopyFrom(request)
     if timeout_us is not None:
-        item.timeout.FromMicroseconds(timeout_us)
+        item.timeout_us = timeout_us
 
     return frame.SerializeToString()
 
@@ -35,7 +36,7 @@ def pack_cancel(seqs: Iterable[int]) -> bytes:
     return routing.RouteManyRequest(cancel=seqs).SerializeToString()
 
 
-def pack_result(seq: int, end: routing.RouteResponse | routing.Failure | bytes) -> bytes:
+def pack_result(seq: int, end: routing.RouteResponse | error_pb2.Failure | bytes) -> bytes:
     """
     Make a frame of one result: a reply, which may be bytes already, or a failure.
     """

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from meshwalk.model import (
     AnyBackendSpec,
     Attribute,
-    AwayPolicy,
     Budget,
     CacheSpec,
     Edge,
@@ -21,14 +20,12 @@ from meshwalk.model import (
     RecordedSpec,
     SimulatedSpec,
     Threshold,
-    ValueType,
     signals,
 )
 from meshwalk.plan import Plan
-from meshwalk.wire.convert.budgets import SCOPE_KINDS
+from meshwalk.wire.convert.budgets import unpack_scope_kind
+from meshwalk.wire.convert.enums import AWAY_POLICIES, BACKEND_KINDS, ERROR_CLASSES, ROLES, SCOPE_KINDS, VALUE_TYPES
 from meshwalk.wire.convert.values import (
-    ROLES,
-    Words,
     pack_caps,
     pack_limits,
     pack_plan,
@@ -38,6 +35,7 @@ from meshwalk.wire.convert.values import (
     unpack_plan,
     unpack_value,
 )
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2 as wire
 from meshwalk.wire.types import (
     AttributeInfo,
@@ -48,26 +46,6 @@ from meshwalk.wire.types import (
     GraphInfo,
     NodeInfo,
     ThresholdInfo,
-)
-
-
-TYPES: Words[ValueType, wire.AttributeType.ValueType] = Words(
-    "AttributeType",
-    {
-        "string": wire.ATTRIBUTE_TYPE_STRING,
-        "number": wire.ATTRIBUTE_TYPE_NUMBER,
-        "bool": wire.ATTRIBUTE_TYPE_BOOL,
-    },
-)
-
-
-AWAY_POLICIES: Words[AwayPolicy, wire.AwayPolicy.ValueType] = Words(
-    "AwayPolicy",
-    {
-        "closed": wire.AWAY_POLICY_CLOSED,
-        "open": wire.AWAY_POLICY_OPEN,
-        "local": wire.AWAY_POLICY_LOCAL,
-    },
 )
 
 
@@ -100,7 +78,7 @@ def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
         attributes=[_pack_attribute(attribute) for attribute in signals.attributes(graph).values()],
         thresholds=[_pack_threshold(threshold) for threshold in graph.thresholds.values()],
         limits=pack_limits(graph.limits),
-        params=graph.allowed_sampling,
+        allowed_sampling=graph.allowed_sampling,
         canonical=plan.canonical,
         mermaid=mermaid,
         budgets=[_pack_budget(budget) for budget in graph.budgets.values()],
@@ -122,7 +100,7 @@ def unpack_described(message: wire.DescribeGraphResponse) -> GraphDescription:
         attributes=tuple(_unpack_attribute(attribute) for attribute in message.attributes),
         thresholds=tuple(_unpack_threshold(threshold) for threshold in message.thresholds),
         limits=unpack_limits(message.limits),
-        params=tuple(message.params),
+        params=tuple(message.allowed_sampling),
         canonical=message.canonical,
         mermaid=message.mermaid,
         budgets=tuple(_unpack_budget(budget) for budget in message.budgets),
@@ -137,18 +115,18 @@ def _pack_budget(budget: Budget) -> wire.Budget:
         caps=pack_caps(budget.caps),
         window_us=budget.window_us,
         pressure_from=budget.pressure_from,
-        required=budget.required,
+        scope_required=budget.required,
         away=AWAY_POLICIES.number[budget.away],
     )
 
 
 def _unpack_budget(message: wire.Budget) -> BudgetInfo:
     return BudgetInfo(
-        SCOPE_KINDS.word(message.scope),
+        unpack_scope_kind(message.scope),
         unpack_caps(message.caps),
         message.window_us if message.HasField("window_us") else None,
         message.pressure_from,
-        message.required,
+        message.scope_required,
         AWAY_POLICIES.word(message.away),
     )
 
@@ -190,14 +168,20 @@ def _pack_edge(edge: Edge) -> wire.Edge:
         id=edge.id or "",
         to=edge.to,
         guard=edge.when or "",
-        classes=edge.classes,
+        classes=[ERROR_CLASSES.number[error_class] for error_class in edge.classes],
         answer=edge.answer or "",
         otherwise=edge.otherwise or "",
     )
 
 
 def _unpack_edges(messages: Iterable[wire.Edge]) -> tuple[EdgeInfo, ...]:
-    return tuple(EdgeInfo(edge.id, edge.to, edge.guard, tuple(edge.classes), edge.answer, edge.otherwise) for edge in messages)
+    return tuple(
+        EdgeInfo(edge.id, edge.to, edge.guard, _unpack_classes(edge.classes), edge.answer, edge.otherwise) for edge in messages
+    )
+
+
+def _unpack_classes(numbers: Iterable[common.ErrorClass.ValueType]) -> tuple[str, ...]:
+    return tuple(ERROR_CLASSES.word(number) for number in numbers)
 
 
 def _pack_backend(spec: AnyBackendSpec) -> wire.Backend:
@@ -205,7 +189,7 @@ def _pack_backend(spec: AnyBackendSpec) -> wire.Backend:
 
     return wire.Backend(
         name=spec.name,
-        kind=kind,
+        kind=BACKEND_KINDS.number[kind],
         model=model,
         description=spec.description,
         price=None if spec.price is None else _pack_price(spec.price),
@@ -254,7 +238,7 @@ def _unpack_price(message: wire.Price) -> Price:
 def _unpack_backend(message: wire.Backend) -> BackendInfo:
     return BackendInfo(
         message.name,
-        message.kind,
+        BACKEND_KINDS.word(message.kind),
         message.model,
         message.description,
         _unpack_price(message.price) if message.HasField("price") else None,
@@ -266,10 +250,10 @@ def _unpack_backend(message: wire.Backend) -> BackendInfo:
 def _pack_attribute(attribute: Attribute) -> wire.Attribute:
     return wire.Attribute(
         name=attribute.name,
-        type=TYPES.number[attribute.type],
+        value_type=VALUE_TYPES.number[attribute.type],
         members=attribute.enum,
         range=_pack_range(attribute.range),
-        default=None if attribute.default is None else pack_value(attribute.default),
+        default_value=None if attribute.default is None else pack_value(attribute.default),
         description=attribute.description,
     )
 
@@ -277,10 +261,10 @@ def _pack_attribute(attribute: Attribute) -> wire.Attribute:
 def _unpack_attribute(message: wire.Attribute) -> AttributeInfo:
     return AttributeInfo(
         message.name,
-        TYPES.word(message.type),
+        VALUE_TYPES.word(message.value_type),
         tuple(message.members),
         (message.range.low, message.range.high) if message.HasField("range") else None,
-        unpack_value(message.default) if message.HasField("default") else None,
+        unpack_value(message.default_value) if message.HasField("default_value") else None,
         message.description,
     )
 

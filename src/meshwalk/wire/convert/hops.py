@@ -14,56 +14,37 @@ from meshwalk.plan import Plan
 from meshwalk.records.hops import VERDICTS as MARKED
 from meshwalk.records.hops import Considered, Hop, HopStatus, PrefixVerdict
 from meshwalk.records.templates import Template
-from meshwalk.trace import Attempt, AttemptStatus, Basis, Decision, TemplateKey, Timing, View
-from meshwalk.wire.convert.values import (
+from meshwalk.trace import Attempt, Basis, Decision, TemplateKey, Timing, View
+from meshwalk.wire.convert.enums import (
+    ATTEMPT_STATUSES,
+    AWAY,
     BASES,
+    ERROR_CLASSES,
+    HOP_STATUSES,
     ROLES,
+    SCOPES,
     SECTIONS,
     VERDICTS,
-    Words,
-    fill_need,
+)
+from meshwalk.wire.convert.values import (
     fill_usage,
     fill_values,
+    fill_worst_case,
     pack_amount,
     pack_caps,
     pack_plan,
     pack_usage,
     unpack_amount,
     unpack_caps,
-    unpack_need,
     unpack_usage,
     unpack_values,
+    unpack_worst_case,
 )
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 from meshwalk.wire.gen.meshwalk.v1beta1 import traversal_pb2 as wire
 
 
-HOP_STATUSES: Words[HopStatus, wire.HopStatus.ValueType] = Words(
-    "HopStatus",
-    {
-        "ok": wire.HOP_STATUS_OK,
-        "failed": wire.HOP_STATUS_FAILED,
-        "timeout": wire.HOP_STATUS_TIMEOUT,
-        "cancelled": wire.HOP_STATUS_CANCELLED,
-        "denied": wire.HOP_STATUS_DENIED,
-        "skipped": wire.HOP_STATUS_SKIPPED,
-        "refused": wire.HOP_STATUS_REFUSED,
-        "stopped": wire.HOP_STATUS_STOPPED,
-    },
-)
-
 _MARKS = {word: mark for mark, word in MARKED.items()}
-
-ATTEMPT_STATUSES: Words[AttemptStatus, wire.AttemptStatus.ValueType] = Words(
-    "AttemptStatus",
-    {
-        "ok": wire.ATTEMPT_STATUS_OK,
-        "failed": wire.ATTEMPT_STATUS_FAILED,
-        "timeout": wire.ATTEMPT_STATUS_TIMEOUT,
-        "cancelled": wire.ATTEMPT_STATUS_CANCELLED,
-        "denied": wire.ATTEMPT_STATUS_DENIED,
-    },
-)
 
 # How many considered edges the prototypes of one plan may hold together: some megabytes at most, and far more than walks over
 # graphs of a usual size ever differ in.
@@ -199,13 +180,14 @@ def fill_hop(message: wire.Hop, hop: Hop, *, full: bool) -> None:
         fill_values(message.outputs, hop.outputs)
     if hop.need is not None:
         message.reserved_nano_usd = hop.reserved_nano_usd
-        fill_need(message.need, hop.need)
+        fill_worst_case(message.worst_case, hop.need)
     if hop.error_class or hop.message or hop.scope:
-        message.error_class, message.message, message.scope = hop.error_class, hop.message, hop.scope
+        message.error_class, message.scope = ERROR_CLASSES.number[hop.error_class], SCOPES.number[hop.scope]
+        message.message = hop.message
     if hop.budget_wait_us or hop.backoff_us:
         message.budget_wait_us, message.backoff_us = hop.budget_wait_us, hop.backoff_us
     if hop.prefix_verdict is not None:
-        _fill_glimpse(message.glimpse, hop.prefix_verdict)
+        _fill_prefix_verdict(message.prefix_verdict, hop.prefix_verdict)
     if full:
         message.attempts.extend([_pack_attempt(attempt) for attempt in hop.attempts])
         message.views.extend([_pack_view(view) for view in hop.views])
@@ -222,18 +204,18 @@ def unpack_hop(message: wire.Hop) -> Hop:
     hop.engine_us = message.engine_us
     hop.budget_wait_us = message.budget_wait_us
     hop.backoff_us = message.backoff_us
-    hop.prefix_verdict = _unpack_glimpse(message.glimpse) if message.HasField("glimpse") else None
-    hop.scope = message.scope
+    hop.prefix_verdict = _unpack_prefix_verdict(message.prefix_verdict) if message.HasField("prefix_verdict") else None
+    hop.scope = SCOPES.word(message.scope)
     hop.timing = Timing(message.queue_us, message.connect_us, message.first_byte_us)
     hop.attempts = tuple(_unpack_attempt(attempt) for attempt in message.attempts)
     hop.usage = unpack_usage(message.usage)
-    hop.need = unpack_need(message.need) if message.HasField("need") else None
+    hop.need = unpack_worst_case(message.worst_case) if message.HasField("worst_case") else None
     hop.cost_nano_usd = message.cost_nano_usd
     hop.basis = BASES.word(message.cost_basis)
     hop.outputs = unpack_values(message.outputs)
     hop.granted_views = tuple(_unpack_view(view) for view in message.granted_views)
     hop.views = tuple(_unpack_view(view) for view in message.views)
-    hop.error_class = message.error_class
+    hop.error_class = ERROR_CLASSES.word(message.error_class)
     hop.message = message.message
     hop.considered = unpack_considered(message.decision.considered)
     if message.HasField("decision"):
@@ -243,12 +225,12 @@ def unpack_hop(message: wire.Hop) -> Hop:
     return hop
 
 
-def _fill_glimpse(message: wire.Glimpse, prefix_verdict: PrefixVerdict) -> None:
+def _fill_prefix_verdict(message: wire.PrefixVerdict, prefix_verdict: PrefixVerdict) -> None:
     message.at_us, message.tokens, message.committed = prefix_verdict.at_us, prefix_verdict.tokens, prefix_verdict.committed
     fill_values(message.outputs, prefix_verdict.outputs)
 
 
-def _unpack_glimpse(message: wire.Glimpse) -> PrefixVerdict:
+def _unpack_prefix_verdict(message: wire.PrefixVerdict) -> PrefixVerdict:
     return PrefixVerdict(message.at_us, message.tokens, unpack_values(message.outputs), message.committed)
 
 
@@ -276,7 +258,7 @@ def _unpack_decision(hop: wire.Hop) -> Decision:
         edge=left.edge if left.HasField("edge") else -1,
         to=left.to,
         verdicts="".join(_MARKS[VERDICTS.word(edge.verdict)] for edge in left.considered),
-        error_class=hop.error_class if section == "on_error" else "",
+        error_class=ERROR_CLASSES.word(hop.error_class) if section == "on_error" else "",
     )
 
 
@@ -292,6 +274,7 @@ def _pack_attempt(attempt: Attempt) -> wire.Attempt:
         started_us=attempt.started_at,
         latency_us=attempt.latency_us,
         status=ATTEMPT_STATUSES.number[attempt.status],
+        error_class=ERROR_CLASSES.number[attempt.error_class],
         **attempt.timing._asdict(),
         usage=pack_usage(attempt.usage),
         cost_basis=BASES.number[attempt.basis],
@@ -306,6 +289,7 @@ def _unpack_attempt(message: wire.Attempt) -> Attempt:
         started_at=message.started_us,
         latency_us=message.latency_us,
         status=ATTEMPT_STATUSES.word(message.status),
+        error_class=ERROR_CLASSES.word(message.error_class),
         timing=Timing(message.queue_us, message.connect_us, message.first_byte_us),
         usage=unpack_usage(message.usage),
         basis=BASES.word(message.cost_basis),
@@ -317,14 +301,19 @@ def _unpack_attempt(message: wire.Attempt) -> Attempt:
 
 # The fields of an attempt that have the same name and type on both sides.
 _SAME = (
-    "error_class", "message", "reserved_nano_usd", "cost_nano_usd", "backend", "model", "finish_reason", "simulated", "span_id",
+    "message", "reserved_nano_usd", "cost_nano_usd", "backend", "model", "finish_reason", "simulated", "span_id",
     "endpoint", "hedge", "backoff_us", "tokens_seen",
 )  # fmt: skip
 
 
 def _pack_view(view: View) -> wire.ScopeView:
-    return wire.ScopeView(scope=view.scope, caps=pack_caps(view.caps), used=pack_amount(view.used), away=view.away)
+    return wire.ScopeView(
+        scope=SCOPES.number[view.scope],
+        caps=pack_caps(view.caps),
+        used=pack_amount(view.used),
+        away=AWAY.number[view.away],
+    )
 
 
 def _unpack_view(message: wire.ScopeView) -> View:
-    return View(message.scope, unpack_caps(message.caps), unpack_amount(message.used), message.away)
+    return View(SCOPES.word(message.scope), unpack_caps(message.caps), unpack_amount(message.used), AWAY.word(message.away))

@@ -7,25 +7,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshwalk.plan import Plan
+from meshwalk.records.hops import Verdict
 from meshwalk.records.previews import FreeHop, Preview, PreviewEdge
 from meshwalk.trace import Decision
+from meshwalk.wire.convert.enums import OUTCOMES, SECTIONS, VERDICTS
 from meshwalk.wire.convert.hops import pack_decision, unpack_considered
 from meshwalk.wire.convert.values import (
-    OUTCOMES,
-    SECTIONS,
-    VERDICTS,
-    pack_need,
     pack_plan,
     pack_values,
-    unpack_need,
+    pack_worst_case,
     unpack_plan,
     unpack_values,
+    unpack_worst_case,
 )
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 
 
-_VERDICTS: Mapping[bool | None, str] = {True: "held", False: "not held", None: "undetermined"}
+_VERDICTS: Mapping[bool | None, Verdict] = {True: "held", False: "not_held", None: "undetermined"}
 _HELD = {VERDICTS.number[word]: verdict for verdict, word in _VERDICTS.items()}
 
 
@@ -38,8 +37,8 @@ def pack_preview(preview: Preview, plan: Plan) -> routing.DecideResponse:
         path=preview.path,
         outcome=common.OUTCOME_UNSPECIFIED if preview.outcome is None else OUTCOMES.number[preview.outcome],
         hops=[_pack_free(hop) for hop in preview.hops],
-        next=preview.next,
-        need=None if preview.need is None else pack_need(preview.need),
+        next_node=preview.next,
+        worst_case=None if preview.need is None else pack_worst_case(preview.need),
         considered=[
             routing.PreviewEdge(
                 to=edge.to, guard=edge.guard, needs=edge.needs, verdict=VERDICTS.number[_VERDICTS[edge.verdict]]
@@ -70,8 +69,8 @@ def unpack_preview(message: routing.DecideResponse) -> Preview:
         outcome=None if message.outcome == common.OUTCOME_UNSPECIFIED else OUTCOMES.word(message.outcome),
         reason=message.reason,
         hops=tuple(_unpack_free(hop) for hop in message.hops),
-        next=message.next,
-        need=unpack_need(message.need) if message.HasField("need") else None,
+        next=message.next_node,
+        need=unpack_worst_case(message.worst_case) if message.HasField("worst_case") else None,
         edges=tuple(
             PreviewEdge(edge.to, edge.guard, tuple(edge.needs), _HELD.get(edge.verdict)) for edge in message.considered
         ),

@@ -12,23 +12,22 @@ from typing import NamedTuple
 from meshwalk.records.hops import Hop, hops_of
 from meshwalk.records.results import Record
 from meshwalk.trace import Content, Facts, Finish, Traversal, calling_us, total_usage, weakest
+from meshwalk.wire.convert.enums import BASES, CAUSES, OUTCOMES, SCOPES
 from meshwalk.wire.convert.hops import Prototypes, fill_hop, unpack_hop
 from meshwalk.wire.convert.values import (
-    BASES,
-    OUTCOMES,
     fill_time,
     fill_usage,
     pack_limits,
     pack_messages,
-    pack_params,
     pack_plan_ref,
+    pack_sampling,
     pack_scopes,
     pack_time,
     pack_values,
     unpack_limits,
     unpack_messages,
-    unpack_params,
     unpack_plan,
+    unpack_sampling,
     unpack_scopes,
     unpack_time,
     unpack_usage,
@@ -120,7 +119,7 @@ def fill_record(message: wire.Traversal, traversal: Traversal, hops: Sequence[Ho
     message.parent_span_id = traversal.parent_span_id
     # The name of a version is no part of the plan's digest, so the record's own is the true one.
     message.plan.version = traversal.version
-    fill_time(message.began, traversal.began_unix_us)
+    fill_time(message.start_time, traversal.began_unix_us)
     _fill_end(message, traversal.finish)
     fill_usage(message.usage, totals.usage)
     message.cost_nano_usd = totals.cost_nano_usd
@@ -141,8 +140,8 @@ def _fill_end(message: wire.Traversal, finish: Finish) -> None:
     if finish.answer_hop is not None:
         message.answer_hop = finish.answer_hop
     if any(finish[2:]):
-        message.cause, message.message = finish.cause, finish.message
-        message.node, message.scope = finish.node, finish.scope
+        message.cause, message.scope = CAUSES.number[finish.cause], SCOPES.number[finish.scope]
+        message.message, message.node = finish.message, finish.node
 
 
 def _pack_rest(message: wire.Traversal, traversal: Traversal) -> None:
@@ -163,12 +162,12 @@ def unpack_record(message: wire.Traversal) -> Record:
         span_id=message.span_id,
         parent_span_id=message.parent_span_id,
         plan=unpack_plan(message.plan),
-        began_unix_us=unpack_time(message.began),
+        began_unix_us=unpack_time(message.start_time),
         outcome=OUTCOMES.word(message.outcome),
-        cause=message.cause,
+        cause=CAUSES.word(message.cause),
         message=message.message,
         node=message.node,
-        scope=message.scope,
+        scope=SCOPES.word(message.scope),
         path=tuple(message.path),
         answer_hop=message.answer_hop if message.HasField("answer_hop") else None,
         hops=tuple(unpack_hop(hop) for hop in message.hops),
@@ -191,7 +190,7 @@ def _pack_facts(facts: Facts) -> wire.Facts:
         attributes=pack_values(dict(facts.attributes)),
         input_bytes=facts.input_bytes,
         messages=facts.messages,
-        params=pack_params(facts.sampling),
+        sampling=pack_sampling(facts.sampling),
         scopes=pack_scopes(facts.scopes),
         tenant=facts.scopes.tenant,
         counted_tokens=dict(facts.counted),
@@ -207,7 +206,7 @@ def _unpack_facts(message: wire.Facts) -> Facts:
         tuple(sorted(attributes.items())),
         message.input_bytes,
         message.messages,
-        unpack_params(message.params),
+        unpack_sampling(message.sampling),
         unpack_scopes(message.scopes)._replace(tenant=message.tenant),
         tuple(sorted(message.counted_tokens.items())),
         tuple(sorted(message.healthy.items())),
@@ -231,10 +230,10 @@ def pack_summary(summary: Summary) -> trace.TraversalSummary:
         plan=pack_plan_ref(summary.plan),
         scopes=pack_scopes(summary.scopes),
         outcome=OUTCOMES.number[summary.outcome],
-        cause=summary.cause,
+        cause=CAUSES.number[summary.cause],
         path=summary.path,
         answer_node=summary.answer_node,
-        began=pack_time(summary.began_unix_us),
+        start_time=pack_time(summary.began_unix_us),
         latency_us=summary.latency_us,
         engine_us=summary.engine_us,
         cost_nano_usd=summary.cost_nano_usd,
@@ -251,10 +250,10 @@ def unpack_summary(message: trace.TraversalSummary) -> Summary:
         plan=unpack_plan(message.plan),
         scopes=unpack_scopes(message.scopes),
         outcome=OUTCOMES.word(message.outcome),
-        cause=message.cause,
+        cause=CAUSES.word(message.cause),
         path=tuple(message.path),
         answer_node=message.answer_node,
-        began_unix_us=unpack_time(message.began),
+        began_unix_us=unpack_time(message.start_time),
         latency_us=message.latency_us,
         engine_us=message.engine_us,
         cost_nano_usd=message.cost_nano_usd,

@@ -12,12 +12,10 @@ from meshwalk.records.hops import Hop, hops_of
 from meshwalk.records.results import Figures, RouteResult
 from meshwalk.trace import Replied, ToolCall, Traversal
 from meshwalk.wire.convert.compact import keep_template
+from meshwalk.wire.convert.enums import BASES, OUTCOMES, ROLES
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.records import Totals, fill_record, unpack_record
 from meshwalk.wire.convert.values import (
-    BASES,
-    OUTCOMES,
-    ROLES,
     fill_usage,
     pack_plan_of,
     pack_tool_calls,
@@ -67,7 +65,7 @@ def pack_reply(
     message.cost_basis = totals.basis
     message.latency_us = totals.latency_us
     message.engine_us = totals.engine_us
-    message.repeated = repeated
+    message.replayed = repeated
     message.outcome = OUTCOMES.number[finish.outcome]
     if finish.answer_hop is None:
         message.refusal.node, message.refusal.reason = finish.node, finish.message
@@ -122,7 +120,7 @@ def unpack_reply(message: routing.RouteResponse) -> RouteResult:
         None,
         answer.text,
         answer.finish_reason,
-        repeated=message.repeated,
+        repeated=message.replayed,
         tool_calls=unpack_tool_calls(answer.tool_calls),
         # Most callers only want the answer, and need not wait for the record to be read.
         read=partial(unpack_record, message.traversal) if message.HasField("traversal") else None,
@@ -174,7 +172,7 @@ def pack_final(reply: routing.RouteResponse) -> routing.RouteStreamResponse:
     """
     End a stream with the whole reply.
     """
-    return routing.RouteStreamResponse(final=reply)
+    return routing.RouteStreamResponse(reply=reply)
 
 
 def unpack_event(message: routing.RouteStreamResponse) -> Event | None:
@@ -191,7 +189,7 @@ def unpack_event(message: routing.RouteStreamResponse) -> Event | None:
             return Committed(message.committed.hop)
         case "answer_delta":
             return AnswerDelta(message.answer_delta.hop, message.answer_delta.text)
-        case "final":
-            return unpack_reply(message.final)
+        case "reply":
+            return unpack_reply(message.reply)
         case _:
             return None

@@ -9,18 +9,18 @@ from functools import partial
 
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.problems import RequestError, Violation
-from meshwalk.trace import Form, Request, Scopes
-from meshwalk.wire.convert.forms import pack_form, unpack_form
+from meshwalk.trace import Request, Scopes
+from meshwalk.wire.convert.enums import DETAILS
+from meshwalk.wire.convert.forms import pack_format, pack_tools, unpack_form
 from meshwalk.wire.convert.values import (
-    DETAILS,
     pack_limits,
     pack_messages,
-    pack_params,
+    pack_sampling,
     pack_scopes,
     pack_values,
     unpack_limits,
     unpack_messages,
-    unpack_params,
+    unpack_sampling,
     unpack_scopes,
     unpack_values,
 )
@@ -32,7 +32,6 @@ from meshwalk.wire.types import Detail
 _UNLIMITED = Limits()
 _UNSAMPLED = Sampling()
 _UNSCOPED = Scopes()
-_PLAIN = Form()
 
 
 def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> routing.RouteRequest:
@@ -47,12 +46,14 @@ def pack_request(request: Request, graph: str = "", detail: Detail = "NONE") -> 
             graph=graph,
             idempotency_key=request.idempotency_key,
             messages=pack_messages(request.messages),
-            params=None if request.sampling == _UNSAMPLED else pack_params(request.sampling),
+            sampling=None if request.sampling == _UNSAMPLED else pack_sampling(request.sampling),
             attributes=pack_values(request.attributes),
             scopes=None if request.scopes == _UNSCOPED else pack_scopes(request.scopes),
             limits=None if request.limits == _UNLIMITED else pack_limits(request.limits),
             detail=DETAILS.number[detail],
-            form=None if request.form == _PLAIN else pack_form(request.form),
+            tools=pack_tools(request.form.tools),
+            tool_choice=request.form.tool_choice,
+            response_format=pack_format(request.form.response_format),
         )
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RequestError(_misfits(request, graph, detail)) from error
@@ -83,16 +84,15 @@ def _pieces(request: Request, graph: str) -> Iterator[tuple[str, Callable[[], ob
     for name, value in request.attributes.items():
         yield f"attributes.{name}", partial(_pack_attribute, name, value)
     for name, value in request.sampling._asdict().items():
-        yield f"params.{name}", partial(pack_params, _UNSAMPLED._replace(**{name: value}))
+        yield f"sampling.{name}", partial(pack_sampling, _UNSAMPLED._replace(**{name: value}))
     for name in ("session", "workflow"):
         yield f"scopes.{name}", partial(pack_scopes, _UNSCOPED._replace(**{name: getattr(request.scopes, name)}))
     for name, value in request.limits._asdict().items():
-        wire_name = "deadline" if name == "deadline_us" else name
-        yield f"limits.{wire_name}", partial(pack_limits, _UNLIMITED._replace(**{name: value}))
+        yield f"limits.{name}", partial(pack_limits, _UNLIMITED._replace(**{name: value}))
     for position, tool in enumerate(request.form.tools):
-        yield f"form.tools[{position}]", partial(pack_form, Form((tool,)))
-    yield "form.tool_choice", partial(pack_form, Form(tool_choice=request.form.tool_choice))
-    yield "form.response_format", partial(pack_form, Form(response_format=request.form.response_format))
+        yield f"tools[{position}]", partial(pack_tools, [tool])
+    yield "tool_choice", partial(routing.RouteRequest, tool_choice=request.form.tool_choice)
+    yield "response_format", partial(pack_format, request.form.response_format)
 
 
 def _pack_attribute(name: str, value: Value) -> routing.RouteRequest:
@@ -107,7 +107,7 @@ def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None
         deadline_us: The time that the call itself has left; it tightens what the request says.
 
     Raises:
-        RequestError: If a value or a duration is none.
+        RequestError: If an attribute has no value, or the response format is unknown.
     """
     limits = unpack_limits(message.limits) if message.HasField("limits") else _UNLIMITED
     if deadline_us is not None and (limits.deadline_us is None or deadline_us < limits.deadline_us):
@@ -117,12 +117,12 @@ def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None
     return Request(
         unpack_messages(message.messages),
         attributes=_unpack_attributes(attributes) if attributes else None,
-        sampling=unpack_params(message.params) if message.HasField("params") else _UNSAMPLED,
+        sampling=unpack_sampling(message.sampling) if message.HasField("sampling") else _UNSAMPLED,
         scopes=unpack_scopes(message.scopes) if message.HasField("scopes") else _UNSCOPED,
         limits=limits,
         traceparent=traceparent,
         idempotency_key=message.idempotency_key,
-        form=unpack_form(message.form) if message.HasField("form") else _PLAIN,
+        form=unpack_form(message),
     )
 
 
@@ -130,6 +130,8 @@ def _unpack_attributes(messages: Mapping[str, common.Value]) -> dict[str, Value]
     values = unpack_values(messages)
     if len(values) < len(messages):
         empty = sorted(messages.keys() - values.keys())
-        raise RequestError(Violation(f"attributes.{name}", "has no value; set string, double or bool") for name in empty)
+        raise RequestError(
+            Violation(f"attributes.{name}", "has no value; set string_value, double_value or bool_value") for name in empty
+        )
 
     return values

@@ -22,32 +22,29 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as meshwalk_dot_v1beta1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmeshwalk/v1beta1/budget.proto\x12\x10meshwalk.v1beta1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmeshwalk/v1beta1/common.proto\"\x84\x01\n\x12ListBudgetsRequest\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ScopeKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05graph\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"k\n\x13ListBudgetsResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12+\n\x08\x61\x63\x63ounts\x18\x02 \x03(\x0b\x32\x19.meshwalk.v1beta1.Account\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xd2\x03\n\x07\x41\x63\x63ount\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ScopeKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x04\x63\x61ps\x18\x03 \x01(\x0b\x32\x16.meshwalk.v1beta1.Caps\x12*\n\ngraph_caps\x18\x04 \x01(\x0b\x32\x16.meshwalk.v1beta1.Caps\x12\'\n\x05spent\x18\x05 \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\x12*\n\x08reserved\x18\x06 \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\x12\r\n\x05holds\x18\x07 \x01(\x03\x12)\n\x07overrun\x18\x08 \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\x12)\n\x07\x61ssumed\x18\t \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\x12)\n\x06window\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0bwindow_ends\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x05lines\x18\x0c \x03(\x0b\x32\x16.meshwalk.v1beta1.Line\"Z\n\x04Line\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x03(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\'\n\x05spent\x18\x04 \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\"r\n\x10SetBudgetRequest\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ScopeKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x04\x63\x61ps\x18\x03 \x01(\x0b\x32\x16.meshwalk.v1beta1.Caps\"\x13\n\x11SetBudgetResponse*o\n\tScopeKind\x12\x1a\n\x16SCOPE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SCOPE_KIND_SESSION\x10\x01\x12\x17\n\x13SCOPE_KIND_WORKFLOW\x10\x02\x12\x15\n\x11SCOPE_KIND_TENANT\x10\x03\x32\xc1\x01\n\rBudgetService\x12Z\n\x0bListBudgets\x12$.meshwalk.v1beta1.ListBudgetsRequest\x1a%.meshwalk.v1beta1.ListBudgetsResponse\x12T\n\tSetBudget\x12\".meshwalk.v1beta1.SetBudgetRequest\x1a#.meshwalk.v1beta1.SetBudgetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmeshwalk/v1beta1/budget.proto\x12\x10meshwalk.v1beta1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmeshwalk/v1beta1/common.proto\"\x85\x01\n\x13ListAccountsRequest\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ScopeKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05graph\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"l\n\x14ListAccountsResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12+\n\x08\x61\x63\x63ounts\x18\x02 \x03(\x0b\x32\x19.meshwalk.v1beta1.Account\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xdd\x03\n\x07\x41\x63\x63ount\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ScopeKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x04\x63\x61ps\x18\x03 \x01(\x0b\x32\x16.meshwalk.v1beta1.Caps\x12*\n\ngraph_caps\x18\x04 \x01(\x0b\x32\x16.meshwalk.v1beta1.Caps\x12\'\n\x05spent\x18\x05 \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\x12*\n\x08reserved\x18\x06 \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\x12\x14\n\x0creservations\x18\x07 \x01(\x03\x12)\n\x07overrun\x18\x08 \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\x12)\n\x07\x61ssumed\x18\t \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\x12\x16\n\twindow_us\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x33\n\x0fwindow_end_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05lines\x18\x0c \x03(\x0b\x32\x1b.meshwalk.v1beta1.SpendLineB\x0c\n\n_window_us\"_\n\tSpendLine\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x03(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\'\n\x05spent\x18\x04 \x01(\x0b\x32\x18.meshwalk.v1beta1.Amount\"r\n\x10SetBudgetRequest\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ScopeKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x04\x63\x61ps\x18\x03 \x01(\x0b\x32\x16.meshwalk.v1beta1.Caps\"\x13\n\x11SetBudgetResponse2\xc4\x01\n\rBudgetService\x12]\n\x0cListAccounts\x12%.meshwalk.v1beta1.ListAccountsRequest\x1a&.meshwalk.v1beta1.ListAccountsResponse\x12T\n\tSetBudget\x12\".meshwalk.v1beta1.SetBudgetRequest\x1a#.meshwalk.v1beta1.SetBudgetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'meshwalk.v1beta1.budget_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCOPEKIND']._serialized_start=1089
-  _globals['_SCOPEKIND']._serialized_end=1200
-  _globals['_LISTBUDGETSREQUEST']._serialized_start=148
-  _globals['_LISTBUDGETSREQUEST']._serialized_end=280
-  _globals['_LISTBUDGETSRESPONSE']._serialized_start=282
-  _globals['_LISTBUDGETSRESPONSE']._serialized_end=389
-  _globals['_ACCOUNT']._serialized_start=392
-  _globals['_ACCOUNT']._serialized_end=858
-  _globals['_LINE']._serialized_start=860
-  _globals['_LINE']._serialized_end=950
-  _globals['_SETBUDGETREQUEST']._serialized_start=952
-  _globals['_SETBUDGETREQUEST']._serialized_end=1066
-  _globals['_SETBUDGETRESPONSE']._serialized_start=1068
-  _globals['_SETBUDGETRESPONSE']._serialized_end=1087
-  _globals['_BUDGETSERVICE']._serialized_start=1203
-  _globals['_BUDGETSERVICE']._serialized_end=1396
+  _globals['_LISTACCOUNTSREQUEST']._serialized_start=116
+  _globals['_LISTACCOUNTSREQUEST']._serialized_end=249
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=251
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=359
+  _globals['_ACCOUNT']._serialized_start=362
+  _globals['_ACCOUNT']._serialized_end=839
+  _globals['_SPENDLINE']._serialized_start=841
+  _globals['_SPENDLINE']._serialized_end=936
+  _globals['_SETBUDGETREQUEST']._serialized_start=938
+  _globals['_SETBUDGETREQUEST']._serialized_end=1052
+  _globals['_SETBUDGETRESPONSE']._serialized_start=1054
+  _globals['_SETBUDGETRESPONSE']._serialized_end=1073
+  _globals['_BUDGETSERVICE']._serialized_start=1076
+  _globals['_BUDGETSERVICE']._serialized_end=1272
 # @@protoc_insertion_point(module_scope)

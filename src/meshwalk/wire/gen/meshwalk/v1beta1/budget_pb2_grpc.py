@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class BudgetServiceStub(object):
-    """Shows the accounts of the server's tenant, and sets caps on them.  A vault that does not answer is UNAVAILABLE with the reason
-    VAULT_AWAY and a google.rpc.RetryInfo.
+    """Lists the accounts of the server's tenant, and sets caps on them.
+
+    While the vault does not answer, calls are UNAVAILABLE with the reason VAULT_UNAVAILABLE and a google.rpc.RetryInfo.
     """
 
     def __init__(self, channel):
@@ -36,10 +37,10 @@ class BudgetServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.ListBudgets = channel.unary_unary(
-                '/meshwalk.v1beta1.BudgetService/ListBudgets',
-                request_serializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsRequest.SerializeToString,
-                response_deserializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsResponse.FromString,
+        self.ListAccounts = channel.unary_unary(
+                '/meshwalk.v1beta1.BudgetService/ListAccounts',
+                request_serializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListAccountsRequest.SerializeToString,
+                response_deserializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListAccountsResponse.FromString,
                 _registered_method=True)
         self.SetBudget = channel.unary_unary(
                 '/meshwalk.v1beta1.BudgetService/SetBudget',
@@ -49,11 +50,12 @@ class BudgetServiceStub(object):
 
 
 class BudgetServiceServicer(object):
-    """Shows the accounts of the server's tenant, and sets caps on them.  A vault that does not answer is UNAVAILABLE with the reason
-    VAULT_AWAY and a google.rpc.RetryInfo.
+    """Lists the accounts of the server's tenant, and sets caps on them.
+
+    While the vault does not answer, calls are UNAVAILABLE with the reason VAULT_UNAVAILABLE and a google.rpc.RetryInfo.
     """
 
-    def ListBudgets(self, request, context):
+    def ListAccounts(self, request, context):
         """Lists accounts, by scope, name and window.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -61,10 +63,10 @@ class BudgetServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetBudget(self, request, context):
-        """Puts caps in place of what graphs say, from the next reservation on.
+        """Puts caps in place of the graphs' own, from the next reservation on.
 
-        The metadata key `authorization` must be `Bearer` and the operator's key, else it is UNAUTHENTICATED; a server that was given no
-        such key answers FAILED_PRECONDITION.
+        The metadata key `authorization` must be `Bearer` and the operator's key, else the call is UNAUTHENTICATED; a server that
+        was given no such key answers FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,10 +75,10 @@ class BudgetServiceServicer(object):
 
 def add_BudgetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ListBudgets': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListBudgets,
-                    request_deserializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsRequest.FromString,
-                    response_serializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsResponse.SerializeToString,
+            'ListAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccounts,
+                    request_deserializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListAccountsRequest.FromString,
+                    response_serializer=meshwalk_dot_v1beta1_dot_budget__pb2.ListAccountsResponse.SerializeToString,
             ),
             'SetBudget': grpc.unary_unary_rpc_method_handler(
                     servicer.SetBudget,
@@ -92,12 +94,13 @@ def add_BudgetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BudgetService(object):
-    """Shows the accounts of the server's tenant, and sets caps on them.  A vault that does not answer is UNAVAILABLE with the reason
-    VAULT_AWAY and a google.rpc.RetryInfo.
+    """Lists the accounts of the server's tenant, and sets caps on them.
+
+    While the vault does not answer, calls are UNAVAILABLE with the reason VAULT_UNAVAILABLE and a google.rpc.RetryInfo.
     """
 
     @staticmethod
-    def ListBudgets(request,
+    def ListAccounts(request,
             target,
             options=(),
             channel_credentials=None,
@@ -110,9 +113,9 @@ class BudgetService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/meshwalk.v1beta1.BudgetService/ListBudgets',
-            meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsRequest.SerializeToString,
-            meshwalk_dot_v1beta1_dot_budget__pb2.ListBudgetsResponse.FromString,
+            '/meshwalk.v1beta1.BudgetService/ListAccounts',
+            meshwalk_dot_v1beta1_dot_budget__pb2.ListAccountsRequest.SerializeToString,
+            meshwalk_dot_v1beta1_dot_budget__pb2.ListAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

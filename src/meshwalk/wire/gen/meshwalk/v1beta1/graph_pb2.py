@@ -22,47 +22,46 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2 as meshwalk_dot_v1beta1_dot_budget__pb2
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as meshwalk_dot_v1beta1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmeshwalk/v1beta1/graph.proto\x12\x10meshwalk.v1beta1\x1a\x1dmeshwalk/v1beta1/budget.proto\x1a\x1dmeshwalk/v1beta1/common.proto\"\x13\n\x11ListGraphsRequest\"D\n\x12ListGraphsResponse\x12.\n\x06graphs\x18\x01 \x03(\x0b\x32\x1e.meshwalk.v1beta1.GraphSummary\"L\n\x0cGraphSummary\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1beta1.PlanRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"%\n\x14\x44\x65scribeGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\"\xca\x03\n\x15\x44\x65scribeGraphResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1beta1.PlanRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\t\x12%\n\x05nodes\x18\x04 \x03(\x0b\x32\x16.meshwalk.v1beta1.Node\x12+\n\x08\x62\x61\x63kends\x18\x05 \x03(\x0b\x32\x19.meshwalk.v1beta1.Backend\x12/\n\nattributes\x18\x06 \x03(\x0b\x32\x1b.meshwalk.v1beta1.Attribute\x12/\n\nthresholds\x18\x07 \x03(\x0b\x32\x1b.meshwalk.v1beta1.Threshold\x12(\n\x06limits\x18\x08 \x01(\x0b\x32\x18.meshwalk.v1beta1.Limits\x12\x0e\n\x06params\x18\t \x03(\t\x12\x11\n\tcanonical\x18\n \x01(\x0c\x12\x0f\n\x07mermaid\x18\x0b \x01(\t\x12)\n\x07\x62udgets\x18\x0c \x03(\x0b\x32\x18.meshwalk.v1beta1.Budget\x12\x15\n\rpressure_from\x18\r \x01(\x01\x12\x0e\n\x06prices\x18\x0e \x01(\t\"\xd5\x01\n\x06\x42udget\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ScopeKind\x12$\n\x04\x63\x61ps\x18\x02 \x01(\x0b\x32\x16.meshwalk.v1beta1.Caps\x12\x16\n\twindow_us\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rpressure_from\x18\x04 \x01(\x01\x12\x10\n\x08required\x18\x05 \x01(\x08\x12*\n\x04\x61way\x18\x06 \x01(\x0e\x32\x1c.meshwalk.v1beta1.AwayPolicyB\x0c\n\n_window_us\"\xbf\x02\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04role\x18\x02 \x01(\x0e\x32\x16.meshwalk.v1beta1.Role\x12\x0f\n\x07\x62\x61\x63kend\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12$\n\x04next\x18\x05 \x03(\x0b\x32\x16.meshwalk.v1beta1.Edge\x12(\n\x08on_error\x18\x06 \x03(\x0b\x32\x16.meshwalk.v1beta1.Edge\x12\x18\n\x0b\x64\x65\x61\x64line_us\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07retries\x18\x08 \x01(\x03\x12\x0e\n\x06visits\x18\t \x01(\x03\x12\x15\n\x08hedge_us\x18\n \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x06stream\x18\x0b \x01(\x03H\x02\x88\x01\x01\x42\x0e\n\x0c_deadline_usB\x0b\n\t_hedge_usB\t\n\x07_stream\"a\n\x04\x45\x64ge\x12\n\n\x02id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\r\n\x05guard\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x0e\n\x06\x61nswer\x18\x05 \x01(\t\x12\x11\n\totherwise\x18\x06 \x01(\t\"\xb4\x01\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12&\n\x05price\x18\x05 \x01(\x0b\x32\x17.meshwalk.v1beta1.Price\x12\x1b\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tendpoints\x18\x07 \x03(\tB\x11\n\x0f_context_tokens\"\xe4\x01\n\x05Price\x12\x1f\n\x17input_nano_usd_per_mtok\x18\x01 \x01(\x03\x12 \n\x18output_nano_usd_per_mtok\x18\x02 \x01(\x03\x12+\n\x1e\x63\x61\x63hed_input_nano_usd_per_mtok\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12(\n\x1breasoning_nano_usd_per_mtok\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42!\n\x1f_cached_input_nano_usd_per_mtokB\x1e\n\x1c_reasoning_nano_usd_per_mtok\"\xc0\x01\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04type\x18\x02 \x01(\x0e\x32\x1f.meshwalk.v1beta1.AttributeType\x12\x0f\n\x07members\x18\x03 \x03(\t\x12&\n\x05range\x18\x04 \x01(\x0b\x32\x17.meshwalk.v1beta1.Range\x12(\n\x07\x64\x65\x66\x61ult\x18\x05 \x01(\x0b\x32\x17.meshwalk.v1beta1.Value\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\"\"\n\x05Range\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"e\n\tThreshold\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12&\n\x05range\x18\x03 \x01(\x0b\x32\x17.meshwalk.v1beta1.Range\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t*n\n\nAwayPolicy\x12\x1b\n\x17\x41WAY_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41WAY_POLICY_CLOSED\x10\x01\x12\x14\n\x10\x41WAY_POLICY_OPEN\x10\x02\x12\x15\n\x11\x41WAY_POLICY_LOCAL\x10\x03*~\n\rAttributeType\x12\x1e\n\x1a\x41TTRIBUTE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTRIBUTE_TYPE_STRING\x10\x01\x12\x19\n\x15\x41TTRIBUTE_TYPE_NUMBER\x10\x02\x12\x17\n\x13\x41TTRIBUTE_TYPE_BOOL\x10\x03\x32\xc9\x01\n\x0cGraphService\x12W\n\nListGraphs\x12#.meshwalk.v1beta1.ListGraphsRequest\x1a$.meshwalk.v1beta1.ListGraphsResponse\x12`\n\rDescribeGraph\x12&.meshwalk.v1beta1.DescribeGraphRequest\x1a\'.meshwalk.v1beta1.DescribeGraphResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmeshwalk/v1beta1/graph.proto\x12\x10meshwalk.v1beta1\x1a\x1dmeshwalk/v1beta1/common.proto\":\n\x11ListGraphsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x12ListGraphsResponse\x12.\n\x06graphs\x18\x01 \x03(\x0b\x32\x1e.meshwalk.v1beta1.GraphSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x0cGraphSummary\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1beta1.PlanRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"%\n\x14\x44\x65scribeGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\"\xd4\x03\n\x15\x44\x65scribeGraphResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1beta1.PlanRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\t\x12%\n\x05nodes\x18\x04 \x03(\x0b\x32\x16.meshwalk.v1beta1.Node\x12+\n\x08\x62\x61\x63kends\x18\x05 \x03(\x0b\x32\x19.meshwalk.v1beta1.Backend\x12/\n\nattributes\x18\x06 \x03(\x0b\x32\x1b.meshwalk.v1beta1.Attribute\x12/\n\nthresholds\x18\x07 \x03(\x0b\x32\x1b.meshwalk.v1beta1.Threshold\x12(\n\x06limits\x18\x08 \x01(\x0b\x32\x18.meshwalk.v1beta1.Limits\x12\x18\n\x10\x61llowed_sampling\x18\t \x03(\t\x12\x11\n\tcanonical\x18\n \x01(\x0c\x12\x0f\n\x07mermaid\x18\x0b \x01(\t\x12)\n\x07\x62udgets\x18\x0c \x03(\x0b\x32\x18.meshwalk.v1beta1.Budget\x12\x15\n\rpressure_from\x18\r \x01(\x01\x12\x0e\n\x06prices\x18\x0e \x01(\t\"\xdb\x01\n\x06\x42udget\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ScopeKind\x12$\n\x04\x63\x61ps\x18\x02 \x01(\x0b\x32\x16.meshwalk.v1beta1.Caps\x12\x16\n\twindow_us\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rpressure_from\x18\x04 \x01(\x01\x12\x16\n\x0escope_required\x18\x05 \x01(\x08\x12*\n\x04\x61way\x18\x06 \x01(\x0e\x32\x1c.meshwalk.v1beta1.AwayPolicyB\x0c\n\n_window_us\"\xbf\x02\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04role\x18\x02 \x01(\x0e\x32\x16.meshwalk.v1beta1.Role\x12\x0f\n\x07\x62\x61\x63kend\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12$\n\x04next\x18\x05 \x03(\x0b\x32\x16.meshwalk.v1beta1.Edge\x12(\n\x08on_error\x18\x06 \x03(\x0b\x32\x16.meshwalk.v1beta1.Edge\x12\x18\n\x0b\x64\x65\x61\x64line_us\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07retries\x18\x08 \x01(\x03\x12\x0e\n\x06visits\x18\t \x01(\x03\x12\x15\n\x08hedge_us\x18\n \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x06stream\x18\x0b \x01(\x03H\x02\x88\x01\x01\x42\x0e\n\x0c_deadline_usB\x0b\n\t_hedge_usB\t\n\x07_stream\"\x7f\n\x04\x45\x64ge\x12\n\n\x02id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\r\n\x05guard\x18\x03 \x01(\t\x12-\n\x07\x63lasses\x18\x04 \x03(\x0e\x32\x1c.meshwalk.v1beta1.ErrorClass\x12\x0e\n\x06\x61nswer\x18\x05 \x01(\t\x12\x11\n\totherwise\x18\x06 \x01(\t\"\xd3\x01\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.meshwalk.v1beta1.BackendKind\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12&\n\x05price\x18\x05 \x01(\x0b\x32\x17.meshwalk.v1beta1.Price\x12\x1b\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tendpoints\x18\x07 \x03(\tB\x11\n\x0f_context_tokens\"\xe4\x01\n\x05Price\x12\x1f\n\x17input_nano_usd_per_mtok\x18\x01 \x01(\x03\x12 \n\x18output_nano_usd_per_mtok\x18\x02 \x01(\x03\x12+\n\x1e\x63\x61\x63hed_input_nano_usd_per_mtok\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12(\n\x1breasoning_nano_usd_per_mtok\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42!\n\x1f_cached_input_nano_usd_per_mtokB\x1e\n\x1c_reasoning_nano_usd_per_mtok\"\xc8\x01\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\nvalue_type\x18\x02 \x01(\x0e\x32\x1b.meshwalk.v1beta1.ValueType\x12\x0f\n\x07members\x18\x03 \x03(\t\x12&\n\x05range\x18\x04 \x01(\x0b\x32\x17.meshwalk.v1beta1.Range\x12.\n\rdefault_value\x18\x05 \x01(\x0b\x32\x17.meshwalk.v1beta1.Value\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\"\"\n\x05Range\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"e\n\tThreshold\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12&\n\x05range\x18\x03 \x01(\x0b\x32\x17.meshwalk.v1beta1.Range\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t*\xc4\x01\n\x0b\x42\x61\x63kendKind\x12\x1c\n\x18\x42\x41\x43KEND_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41\x43KEND_KIND_OPENAI\x10\x01\x12\x16\n\x12\x42\x41\x43KEND_KIND_LOCAL\x10\x02\x12\x19\n\x15\x42\x41\x43KEND_KIND_RECORDED\x10\x03\x12\x1a\n\x16\x42\x41\x43KEND_KIND_SIMULATED\x10\x04\x12\x17\n\x13\x42\x41\x43KEND_KIND_PYTHON\x10\x05\x12\x16\n\x12\x42\x41\x43KEND_KIND_CACHE\x10\x06*j\n\tValueType\x12\x1a\n\x16VALUE_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11VALUE_TYPE_STRING\x10\x01\x12\x15\n\x11VALUE_TYPE_NUMBER\x10\x02\x12\x13\n\x0fVALUE_TYPE_BOOL\x10\x03\x32\xc9\x01\n\x0cGraphService\x12W\n\nListGraphs\x12#.meshwalk.v1beta1.ListGraphsRequest\x1a$.meshwalk.v1beta1.ListGraphsResponse\x12`\n\rDescribeGraph\x12&.meshwalk.v1beta1.DescribeGraphRequest\x1a\'.meshwalk.v1beta1.DescribeGraphResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'meshwalk.v1beta1.graph_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AWAYPOLICY']._serialized_start=2166
-  _globals['_AWAYPOLICY']._serialized_end=2276
-  _globals['_ATTRIBUTETYPE']._serialized_start=2278
-  _globals['_ATTRIBUTETYPE']._serialized_end=2404
-  _globals['_LISTGRAPHSREQUEST']._serialized_start=112
-  _globals['_LISTGRAPHSREQUEST']._serialized_end=131
-  _globals['_LISTGRAPHSRESPONSE']._serialized_start=133
-  _globals['_LISTGRAPHSRESPONSE']._serialized_end=201
-  _globals['_GRAPHSUMMARY']._serialized_start=203
-  _globals['_GRAPHSUMMARY']._serialized_end=279
-  _globals['_DESCRIBEGRAPHREQUEST']._serialized_start=281
-  _globals['_DESCRIBEGRAPHREQUEST']._serialized_end=318
-  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_start=321
-  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_end=779
-  _globals['_BUDGET']._serialized_start=782
-  _globals['_BUDGET']._serialized_end=995
-  _globals['_NODE']._serialized_start=998
-  _globals['_NODE']._serialized_end=1317
-  _globals['_EDGE']._serialized_start=1319
-  _globals['_EDGE']._serialized_end=1416
-  _globals['_BACKEND']._serialized_start=1419
-  _globals['_BACKEND']._serialized_end=1599
-  _globals['_PRICE']._serialized_start=1602
-  _globals['_PRICE']._serialized_end=1830
-  _globals['_ATTRIBUTE']._serialized_start=1833
-  _globals['_ATTRIBUTE']._serialized_end=2025
-  _globals['_RANGE']._serialized_start=2027
-  _globals['_RANGE']._serialized_end=2061
-  _globals['_THRESHOLD']._serialized_start=2063
-  _globals['_THRESHOLD']._serialized_end=2164
-  _globals['_GRAPHSERVICE']._serialized_start=2407
-  _globals['_GRAPHSERVICE']._serialized_end=2608
+  _globals['_BACKENDKIND']._serialized_start=2285
+  _globals['_BACKENDKIND']._serialized_end=2481
+  _globals['_VALUETYPE']._serialized_start=2483
+  _globals['_VALUETYPE']._serialized_end=2589
+  _globals['_LISTGRAPHSREQUEST']._serialized_start=81
+  _globals['_LISTGRAPHSREQUEST']._serialized_end=139
+  _globals['_LISTGRAPHSRESPONSE']._serialized_start=141
+  _globals['_LISTGRAPHSRESPONSE']._serialized_end=234
+  _globals['_GRAPHSUMMARY']._serialized_start=236
+  _globals['_GRAPHSUMMARY']._serialized_end=312
+  _globals['_DESCRIBEGRAPHREQUEST']._serialized_start=314
+  _globals['_DESCRIBEGRAPHREQUEST']._serialized_end=351
+  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_start=354
+  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_end=822
+  _globals['_BUDGET']._serialized_start=825
+  _globals['_BUDGET']._serialized_end=1044
+  _globals['_NODE']._serialized_start=1047
+  _globals['_NODE']._serialized_end=1366
+  _globals['_EDGE']._serialized_start=1368
+  _globals['_EDGE']._serialized_end=1495
+  _globals['_BACKEND']._serialized_start=1498
+  _globals['_BACKEND']._serialized_end=1709
+  _globals['_PRICE']._serialized_start=1712
+  _globals['_PRICE']._serialized_end=1940
+  _globals['_ATTRIBUTE']._serialized_start=1943
+  _globals['_ATTRIBUTE']._serialized_end=2143
+  _globals['_RANGE']._serialized_start=2145
+  _globals['_RANGE']._serialized_end=2179
+  _globals['_THRESHOLD']._serialized_start=2181
+  _globals['_THRESHOLD']._serialized_end=2282
+  _globals['_GRAPHSERVICE']._serialized_start=2592
+  _globals['_GRAPHSERVICE']._serialized_end=2793
 # @@protoc_insertion_point(module_scope)

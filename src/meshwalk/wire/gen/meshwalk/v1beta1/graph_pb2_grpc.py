@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GraphServiceStub(object):
-    """Tells of the graphs that a server serves.
+    """Describes the graphs that a server serves.
     """
 
     def __init__(self, channel):
@@ -48,7 +48,7 @@ class GraphServiceStub(object):
 
 
 class GraphServiceServicer(object):
-    """Tells of the graphs that a server serves.
+    """Describes the graphs that a server serves.
     """
 
     def ListGraphs(self, request, context):
@@ -87,7 +87,7 @@ def add_GraphServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GraphService(object):
-    """Tells of the graphs that a server serves.
+    """Describes the graphs that a server serves.
     """
 
     @staticmethod

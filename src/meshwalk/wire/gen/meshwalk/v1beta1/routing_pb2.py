@@ -22,12 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as meshwalk_dot_v1beta1_dot_common__pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2 as meshwalk_dot_v1beta1_dot_error__pb2
 from meshwalk.wire.gen.meshwalk.v1beta1 import traversal_pb2 as meshwalk_dot_v1beta1_dot_traversal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emeshwalk/v1beta1/routing.proto\x12\x10meshwalk.v1beta1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dmeshwalk/v1beta1/common.proto\x1a meshwalk/v1beta1/traversal.proto\"\xc1\x03\n\x0cRouteRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12+\n\x08messages\x18\x03 \x03(\x0b\x32\x19.meshwalk.v1beta1.Message\x12(\n\x06params\x18\x04 \x01(\x0b\x32\x18.meshwalk.v1beta1.Params\x12\x42\n\nattributes\x18\x05 \x03(\x0b\x32..meshwalk.v1beta1.RouteRequest.AttributesEntry\x12(\n\x06scopes\x18\x06 \x01(\x0b\x32\x18.meshwalk.v1beta1.Scopes\x12(\n\x06limits\x18\x07 \x01(\x0b\x32\x18.meshwalk.v1beta1.Limits\x12(\n\x06\x64\x65tail\x18\x08 \x01(\x0e\x32\x18.meshwalk.v1beta1.Detail\x12$\n\x04\x66orm\x18\t \x01(\x0b\x32\x16.meshwalk.v1beta1.Form\x1aJ\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.meshwalk.v1beta1.Value:\x02\x38\x01\"\xc9\x03\n\rRouteResponse\x12\x14\n\x0ctraversal_id\x18\x01 \x01(\t\x12\'\n\x04plan\x18\x02 \x01(\x0b\x32\x19.meshwalk.v1beta1.PlanRef\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.meshwalk.v1beta1.Outcome\x12(\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x18.meshwalk.v1beta1.Answer\x12\x0c\n\x04path\x18\x05 \x03(\t\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.meshwalk.v1beta1.Usage\x12\x15\n\rcost_nano_usd\x18\x07 \x01(\x03\x12/\n\ncost_basis\x18\x08 \x01(\x0e\x32\x1b.meshwalk.v1beta1.CostBasis\x12\x12\n\nlatency_us\x18\t \x01(\x03\x12\x11\n\tengine_us\x18\n \x01(\x03\x12.\n\ttraversal\x18\x0b \x01(\x0b\x32\x1b.meshwalk.v1beta1.Traversal\x12*\n\x07refusal\x18\x0c \x01(\x0b\x32\x19.meshwalk.v1beta1.Refusal\x12\x10\n\x08trace_id\x18\r \x01(\t\x12\x10\n\x08repeated\x18\x0e \x01(\x08\"~\n\x06\x41nswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12.\n\ntool_calls\x18\x04 \x03(\x0b\x32\x1a.meshwalk.v1beta1.ToolCall\x12\x11\n\tsimulated\x18\x05 \x01(\x08\">\n\rPartialAnswer\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\ncharacters\x18\x03 \x01(\x03\"\'\n\x07Refusal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"E\n\x12RouteStreamRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.meshwalk.v1beta1.RouteRequest\"\xa5\x02\n\x13RouteStreamResponse\x12\x33\n\x0bhop_started\x18\x01 \x01(\x0b\x32\x1c.meshwalk.v1beta1.HopStartedH\x00\x12\x35\n\x0chop_finished\x18\x02 \x01(\x0b\x32\x1d.meshwalk.v1beta1.HopFinishedH\x00\x12\x35\n\x0c\x61nswer_delta\x18\x03 \x01(\x0b\x32\x1d.meshwalk.v1beta1.AnswerDeltaH\x00\x12\x30\n\tcommitted\x18\x04 \x01(\x0b\x32\x1b.meshwalk.v1beta1.CommittedH\x00\x12\x30\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x1f.meshwalk.v1beta1.RouteResponseH\x00\x42\x07\n\x05\x65vent\"a\n\nHopStarted\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04node\x18\x02 \x01(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.meshwalk.v1beta1.Role\x12\x12\n\nstarted_us\x18\x04 \x01(\x03\"1\n\x0bHopFinished\x12\"\n\x03hop\x18\x01 \x01(\x0b\x32\x15.meshwalk.v1beta1.Hop\"\x18\n\tCommitted\x12\x0b\n\x03hop\x18\x01 \x01(\x03\"(\n\x0b\x41nswerDelta\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xe2\x01\n\x10RouteManyRequest\x12\x36\n\x05items\x18\x01 \x03(\x0b\x32\'.meshwalk.v1beta1.RouteManyRequest.Item\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\x1a\x85\x01\n\x04Item\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12/\n\x07request\x18\x02 \x01(\x0b\x32\x1e.meshwalk.v1beta1.RouteRequest\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"\xce\x01\n\x11RouteManyResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32*.meshwalk.v1beta1.RouteManyResponse.Result\x1a|\n\x06Result\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x30\n\x05reply\x18\x02 \x01(\x0b\x32\x1f.meshwalk.v1beta1.RouteResponseH\x00\x12,\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x19.meshwalk.v1beta1.FailureH\x00\x42\x05\n\x03\x65nd\"\xad\x02\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0ctraversal_id\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\r\n\x05scope\x18\x06 \x01(\t\x12\r\n\x05\x63\x61use\x18\x07 \x01(\t\x12\x13\n\x0bplan_digest\x18\x08 \x01(\t\x12:\n\x10\x66ield_violations\x18\t \x03(\x0b\x32 .meshwalk.v1beta1.FieldViolation\x12\x30\n\x07partial\x18\n \x01(\x0b\x32\x1f.meshwalk.v1beta1.PartialAnswer\x12.\n\x0bretry_delay\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"@\n\rDecideRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.meshwalk.v1beta1.RouteRequest\"\x93\x02\n\x0e\x44\x65\x63ideResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1beta1.PlanRef\x12\x0c\n\x04path\x18\x02 \x03(\t\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.meshwalk.v1beta1.Outcome\x12\'\n\x04hops\x18\x04 \x03(\x0b\x32\x19.meshwalk.v1beta1.FreeHop\x12\x0c\n\x04next\x18\x05 \x01(\t\x12$\n\x04need\x18\x06 \x01(\x0b\x32\x16.meshwalk.v1beta1.Need\x12\x31\n\nconsidered\x18\x07 \x03(\x0b\x32\x1d.meshwalk.v1beta1.PreviewEdge\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xc7\x01\n\x07\x46reeHop\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x37\n\x07outputs\x18\x02 \x03(\x0b\x32&.meshwalk.v1beta1.FreeHop.OutputsEntry\x12,\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1a.meshwalk.v1beta1.Decision\x1aG\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.meshwalk.v1beta1.Value:\x02\x38\x01\"c\n\x0bPreviewEdge\x12\n\n\x02to\x18\x01 \x01(\t\x12\r\n\x05guard\x18\x02 \x01(\t\x12\r\n\x05needs\x18\x03 \x03(\t\x12*\n\x07verdict\x18\x04 \x01(\x0e\x32\x19.meshwalk.v1beta1.Verdict*S\n\x06\x44\x65tail\x12\x16\n\x12\x44\x45TAIL_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x44\x45TAIL_NONE\x10\x01\x12\x0f\n\x0b\x44\x45TAIL_HOPS\x10\x02\x12\x0f\n\x0b\x44\x45TAIL_FULL\x10\x03\x32\xdf\x02\n\x0eRoutingService\x12H\n\x05Route\x12\x1e.meshwalk.v1beta1.RouteRequest\x1a\x1f.meshwalk.v1beta1.RouteResponse\x12\\\n\x0bRouteStream\x12$.meshwalk.v1beta1.RouteStreamRequest\x1a%.meshwalk.v1beta1.RouteStreamResponse0\x01\x12X\n\tRouteMany\x12\".meshwalk.v1beta1.RouteManyRequest\x1a#.meshwalk.v1beta1.RouteManyResponse(\x01\x30\x01\x12K\n\x06\x44\x65\x63ide\x12\x1f.meshwalk.v1beta1.DecideRequest\x1a .meshwalk.v1beta1.DecideResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emeshwalk/v1beta1/routing.proto\x12\x10meshwalk.v1beta1\x1a\x1dmeshwalk/v1beta1/common.proto\x1a\x1cmeshwalk/v1beta1/error.proto\x1a meshwalk/v1beta1/traversal.proto\"\x96\x04\n\x0cRouteRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12+\n\x08messages\x18\x03 \x03(\x0b\x32\x19.meshwalk.v1beta1.Message\x12,\n\x08sampling\x18\x04 \x01(\x0b\x32\x1a.meshwalk.v1beta1.Sampling\x12\x42\n\nattributes\x18\x05 \x03(\x0b\x32..meshwalk.v1beta1.RouteRequest.AttributesEntry\x12(\n\x06scopes\x18\x06 \x01(\x0b\x32\x18.meshwalk.v1beta1.Scopes\x12(\n\x06limits\x18\x07 \x01(\x0b\x32\x18.meshwalk.v1beta1.Limits\x12(\n\x06\x64\x65tail\x18\x08 \x01(\x0e\x32\x18.meshwalk.v1beta1.Detail\x12%\n\x05tools\x18\t \x03(\x0b\x32\x16.meshwalk.v1beta1.Tool\x12\x13\n\x0btool_choice\x18\n \x01(\t\x12\x39\n\x0fresponse_format\x18\x0b \x01(\x0b\x32 .meshwalk.v1beta1.ResponseFormat\x1aJ\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.meshwalk.v1beta1.Value:\x02\x38\x01\"\xc9\x03\n\rRouteResponse\x12\x14\n\x0ctraversal_id\x18\x01 \x01(\t\x12\'\n\x04plan\x18\x02 \x01(\x0b\x32\x19.meshwalk.v1beta1.PlanRef\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.meshwalk.v1beta1.Outcome\x12(\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x18.meshwalk.v1beta1.Answer\x12\x0c\n\x04path\x18\x05 \x03(\t\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.meshwalk.v1beta1.Usage\x12\x15\n\rcost_nano_usd\x18\x07 \x01(\x03\x12/\n\ncost_basis\x18\x08 \x01(\x0e\x32\x1b.meshwalk.v1beta1.CostBasis\x12\x12\n\nlatency_us\x18\t \x01(\x03\x12\x11\n\tengine_us\x18\n \x01(\x03\x12.\n\ttraversal\x18\x0b \x01(\x0b\x32\x1b.meshwalk.v1beta1.Traversal\x12*\n\x07refusal\x18\x0c \x01(\x0b\x32\x19.meshwalk.v1beta1.Refusal\x12\x10\n\x08trace_id\x18\r \x01(\t\x12\x10\n\x08replayed\x18\x0e \x01(\x08\"~\n\x06\x41nswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12.\n\ntool_calls\x18\x04 \x03(\x0b\x32\x1a.meshwalk.v1beta1.ToolCall\x12\x11\n\tsimulated\x18\x05 \x01(\x08\"\'\n\x07Refusal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"E\n\x12RouteStreamRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.meshwalk.v1beta1.RouteRequest\"\xa5\x02\n\x13RouteStreamResponse\x12\x33\n\x0bhop_started\x18\x01 \x01(\x0b\x32\x1c.meshwalk.v1beta1.HopStartedH\x00\x12\x35\n\x0chop_finished\x18\x02 \x01(\x0b\x32\x1d.meshwalk.v1beta1.HopFinishedH\x00\x12\x35\n\x0c\x61nswer_delta\x18\x03 \x01(\x0b\x32\x1d.meshwalk.v1beta1.AnswerDeltaH\x00\x12\x30\n\tcommitted\x18\x04 \x01(\x0b\x32\x1b.meshwalk.v1beta1.CommittedH\x00\x12\x30\n\x05reply\x18\x05 \x01(\x0b\x32\x1f.meshwalk.v1beta1.RouteResponseH\x00\x42\x07\n\x05\x65vent\"a\n\nHopStarted\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04node\x18\x02 \x01(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.meshwalk.v1beta1.Role\x12\x12\n\nstarted_us\x18\x04 \x01(\x03\"1\n\x0bHopFinished\x12\"\n\x03hop\x18\x01 \x01(\x0b\x32\x15.meshwalk.v1beta1.Hop\"\x18\n\tCommitted\x12\x0b\n\x03hop\x18\x01 \x01(\x03\"(\n\x0b\x41nswerDelta\x12\x0b\n\x03hop\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xde\x01\n\x10RouteManyRequest\x12\x36\n\x05items\x18\x01 \x03(\x0b\x32\'.meshwalk.v1beta1.RouteManyRequest.Item\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\x1a\x81\x01\n\x04Item\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12/\n\x07request\x18\x02 \x01(\x0b\x32\x1e.meshwalk.v1beta1.RouteRequest\x12\x17\n\ntimeout_us\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0btraceparent\x18\x04 \x01(\tB\r\n\x0b_timeout_us\"\xce\x01\n\x11RouteManyResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32*.meshwalk.v1beta1.RouteManyResponse.Result\x1a|\n\x06Result\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x30\n\x05reply\x18\x02 \x01(\x0b\x32\x1f.meshwalk.v1beta1.RouteResponseH\x00\x12,\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x19.meshwalk.v1beta1.FailureH\x00\x42\x05\n\x03\x65nd\"@\n\rDecideRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.meshwalk.v1beta1.RouteRequest\"\xa3\x02\n\x0e\x44\x65\x63ideResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.meshwalk.v1beta1.PlanRef\x12\x0c\n\x04path\x18\x02 \x03(\t\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.meshwalk.v1beta1.Outcome\x12\'\n\x04hops\x18\x04 \x03(\x0b\x32\x19.meshwalk.v1beta1.FreeHop\x12\x11\n\tnext_node\x18\x05 \x01(\t\x12/\n\nworst_case\x18\x06 \x01(\x0b\x32\x1b.meshwalk.v1beta1.WorstCase\x12\x31\n\nconsidered\x18\x07 \x03(\x0b\x32\x1d.meshwalk.v1beta1.PreviewEdge\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xc7\x01\n\x07\x46reeHop\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x37\n\x07outputs\x18\x02 \x03(\x0b\x32&.meshwalk.v1beta1.FreeHop.OutputsEntry\x12,\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1a.meshwalk.v1beta1.Decision\x1aG\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.meshwalk.v1beta1.Value:\x02\x38\x01\"c\n\x0bPreviewEdge\x12\n\n\x02to\x18\x01 \x01(\t\x12\r\n\x05guard\x18\x02 \x01(\t\x12\r\n\x05needs\x18\x03 \x03(\t\x12*\n\x07verdict\x18\x04 \x01(\x0e\x32\x19.meshwalk.v1beta1.Verdict*S\n\x06\x44\x65tail\x12\x16\n\x12\x44\x45TAIL_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x44\x45TAIL_NONE\x10\x01\x12\x0f\n\x0b\x44\x45TAIL_HOPS\x10\x02\x12\x0f\n\x0b\x44\x45TAIL_FULL\x10\x03\x32\xdf\x02\n\x0eRoutingService\x12H\n\x05Route\x12\x1e.meshwalk.v1beta1.RouteRequest\x1a\x1f.meshwalk.v1beta1.RouteResponse\x12\\\n\x0bRouteStream\x12$.meshwalk.v1beta1.RouteStreamRequest\x1a%.meshwalk.v1beta1.RouteStreamResponse0\x01\x12X\n\tRouteMany\x12\".meshwalk.v1beta1.RouteManyRequest\x1a#.meshwalk.v1beta1.RouteManyResponse(\x01\x30\x01\x12K\n\x06\x44\x65\x63ide\x12\x1f.meshwalk.v1beta1.DecideRequest\x1a .meshwalk.v1beta1.DecideResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,54 +38,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_FREEHOP_OUTPUTSENTRY']._loaded_options = None
   _globals['_FREEHOP_OUTPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_DETAIL']._serialized_start=3322
-  _globals['_DETAIL']._serialized_end=3405
-  _globals['_ROUTEREQUEST']._serialized_start=150
-  _globals['_ROUTEREQUEST']._serialized_end=599
-  _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_start=525
-  _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_end=599
-  _globals['_ROUTERESPONSE']._serialized_start=602
-  _globals['_ROUTERESPONSE']._serialized_end=1059
-  _globals['_ANSWER']._serialized_start=1061
-  _globals['_ANSWER']._serialized_end=1187
-  _globals['_PARTIALANSWER']._serialized_start=1189
-  _globals['_PARTIALANSWER']._serialized_end=1251
-  _globals['_REFUSAL']._serialized_start=1253
-  _globals['_REFUSAL']._serialized_end=1292
-  _globals['_ROUTESTREAMREQUEST']._serialized_start=1294
-  _globals['_ROUTESTREAMREQUEST']._serialized_end=1363
-  _globals['_ROUTESTREAMRESPONSE']._serialized_start=1366
-  _globals['_ROUTESTREAMRESPONSE']._serialized_end=1659
-  _globals['_HOPSTARTED']._serialized_start=1661
-  _globals['_HOPSTARTED']._serialized_end=1758
-  _globals['_HOPFINISHED']._serialized_start=1760
-  _globals['_HOPFINISHED']._serialized_end=1809
-  _globals['_COMMITTED']._serialized_start=1811
-  _globals['_COMMITTED']._serialized_end=1835
-  _globals['_ANSWERDELTA']._serialized_start=1837
-  _globals['_ANSWERDELTA']._serialized_end=1877
-  _globals['_ROUTEMANYREQUEST']._serialized_start=1880
-  _globals['_ROUTEMANYREQUEST']._serialized_end=2106
-  _globals['_ROUTEMANYREQUEST_ITEM']._serialized_start=1973
-  _globals['_ROUTEMANYREQUEST_ITEM']._serialized_end=2106
-  _globals['_ROUTEMANYRESPONSE']._serialized_start=2109
-  _globals['_ROUTEMANYRESPONSE']._serialized_end=2315
-  _globals['_ROUTEMANYRESPONSE_RESULT']._serialized_start=2191
-  _globals['_ROUTEMANYRESPONSE_RESULT']._serialized_end=2315
-  _globals['_FAILURE']._serialized_start=2318
-  _globals['_FAILURE']._serialized_end=2619
-  _globals['_FIELDVIOLATION']._serialized_start=2621
-  _globals['_FIELDVIOLATION']._serialized_end=2673
-  _globals['_DECIDEREQUEST']._serialized_start=2675
-  _globals['_DECIDEREQUEST']._serialized_end=2739
-  _globals['_DECIDERESPONSE']._serialized_start=2742
-  _globals['_DECIDERESPONSE']._serialized_end=3017
-  _globals['_FREEHOP']._serialized_start=3020
-  _globals['_FREEHOP']._serialized_end=3219
-  _globals['_FREEHOP_OUTPUTSENTRY']._serialized_start=3148
-  _globals['_FREEHOP_OUTPUTSENTRY']._serialized_end=3219
-  _globals['_PREVIEWEDGE']._serialized_start=3221
-  _globals['_PREVIEWEDGE']._serialized_end=3320
-  _globals['_ROUTINGSERVICE']._serialized_start=3408
-  _globals['_ROUTINGSERVICE']._serialized_end=3759
+  _globals['_DETAIL']._serialized_start=2995
+  _globals['_DETAIL']._serialized_end=3078
+  _globals['_ROUTEREQUEST']._serialized_start=148
+  _globals['_ROUTEREQUEST']._serialized_end=682
+  _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_start=608
+  _globals['_ROUTEREQUEST_ATTRIBUTESENTRY']._serialized_end=682
+  _globals['_ROUTERESPONSE']._serialized_start=685
+  _globals['_ROUTERESPONSE']._serialized_end=1142
+  _globals['_ANSWER']._serialized_start=1144
+  _globals['_ANSWER']._serialized_end=1270
+  _globals['_REFUSAL']._serialized_start=1272
+  _globals['_REFUSAL']._serialized_end=1311
+  _globals['_ROUTESTREAMREQUEST']._serialized_start=1313
+  _globals['_ROUTESTREAMREQUEST']._serialized_end=1382
+  _globals['_ROUTESTREAMRESPONSE']._serialized_start=1385
+  _globals['_ROUTESTREAMRESPONSE']._serialized_end=1678
+  _globals['_HOPSTARTED']._serialized_start=1680
+  _globals['_HOPSTARTED']._serialized_end=1777
+  _globals['_HOPFINISHED']._serialized_start=1779
+  _globals['_HOPFINISHED']._serialized_end=1828
+  _globals['_COMMITTED']._serialized_start=1830
+  _globals['_COMMITTED']._serialized_end=1854
+  _globals['_ANSWERDELTA']._serialized_start=1856
+  _globals['_ANSWERDELTA']._serialized_end=1896
+  _globals['_ROUTEMANYREQUEST']._serialized_start=1899
+  _globals['_ROUTEMANYREQUEST']._serialized_end=2121
+  _globals['_ROUTEMANYREQUEST_ITEM']._serialized_start=1992
+  _globals['_ROUTEMANYREQUEST_ITEM']._serialized_end=2121
+  _globals['_ROUTEMANYRESPONSE']._serialized_start=2124
+  _globals['_ROUTEMANYRESPONSE']._serialized_end=2330
+  _globals['_ROUTEMANYRESPONSE_RESULT']._serialized_start=2206
+  _globals['_ROUTEMANYRESPONSE_RESULT']._serialized_end=2330
+  _globals['_DECIDEREQUEST']._serialized_start=2332
+  _globals['_DECIDEREQUEST']._serialized_end=2396
+  _globals['_DECIDERESPONSE']._serialized_start=2399
+  _globals['_DECIDERESPONSE']._serialized_end=2690
+  _globals['_FREEHOP']._serialized_start=2693
+  _globals['_FREEHOP']._serialized_end=2892
+  _globals['_FREEHOP_OUTPUTSENTRY']._serialized_start=2821
+  _globals['_FREEHOP_OUTPUTSENTRY']._serialized_end=2892
+  _globals['_PREVIEWEDGE']._serialized_start=2894
+  _globals['_PREVIEWEDGE']._serialized_end=2993
+  _globals['_ROUTINGSERVICE']._serialized_start=3081
+  _globals['_ROUTINGSERVICE']._serialized_end=3432
 # @@protoc_insertion_point(module_scope)

@@ -28,15 +28,14 @@ if _version_not_supported:
 class RoutingServiceStub(object):
     """Routes requests over the graphs that a server serves.
 
-    A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a
-    google.rpc.ErrorInfo whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a
-    backend), FAILED_PRECONDITION (anything else).  A budget that others hold at the moment (BUDGET_CONTENDED) and a vault of shared
-    budgets that does not answer (VAULT_AWAY, UNAVAILABLE) carry a google.rpc.RetryInfo.  A request that cannot be taken is INVALID_ARGUMENT, or
-    RESOURCE_EXHAUSTED past `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that
-    names the fields of `RouteRequest`.  A graph that is not served is NOT_FOUND.
+    A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a google.rpc.ErrorInfo
+    whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a backend),
+    FAILED_PRECONDITION (anything else).  A request that cannot be taken is INVALID_ARGUMENT, or RESOURCE_EXHAUSTED past
+    `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that names the fields of
+    `RouteRequest`.  A graph that is not served is NOT_FOUND.  `ErrorReason` lists every kind of error.
 
-    The metadata key `traceparent` (W3C) is continued.  A call's deadline tightens `limits.deadline`; cancelling a call cancels its
-    walk and the calls it waits for.
+    The metadata key `traceparent` (W3C) is continued.  A call's deadline tightens `limits.deadline_us`; cancelling a call
+    cancels its walk and the calls it waits for.
     """
 
     def __init__(self, channel):
@@ -70,15 +69,14 @@ class RoutingServiceStub(object):
 class RoutingServiceServicer(object):
     """Routes requests over the graphs that a server serves.
 
-    A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a
-    google.rpc.ErrorInfo whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a
-    backend), FAILED_PRECONDITION (anything else).  A budget that others hold at the moment (BUDGET_CONTENDED) and a vault of shared
-    budgets that does not answer (VAULT_AWAY, UNAVAILABLE) carry a google.rpc.RetryInfo.  A request that cannot be taken is INVALID_ARGUMENT, or
-    RESOURCE_EXHAUSTED past `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that
-    names the fields of `RouteRequest`.  A graph that is not served is NOT_FOUND.
+    A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a google.rpc.ErrorInfo
+    whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a backend),
+    FAILED_PRECONDITION (anything else).  A request that cannot be taken is INVALID_ARGUMENT, or RESOURCE_EXHAUSTED past
+    `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that names the fields of
+    `RouteRequest`.  A graph that is not served is NOT_FOUND.  `ErrorReason` lists every kind of error.
 
-    The metadata key `traceparent` (W3C) is continued.  A call's deadline tightens `limits.deadline`; cancelling a call cancels its
-    walk and the calls it waits for.
+    The metadata key `traceparent` (W3C) is continued.  A call's deadline tightens `limits.deadline_us`; cancelling a call
+    cancels its walk and the calls it waits for.
     """
 
     def Route(self, request, context):
@@ -89,21 +87,21 @@ class RoutingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RouteStream(self, request, context):
-        """Does what `Route` does, and tells of each hop as it starts and ends; the answer comes in pieces, then the whole reply.
+        """Walks as `Route` does, and reports each hop as it starts and ends; the answer comes in pieces, then the whole reply.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RouteMany(self, request_iterator, context):
-        """Does what `Route` does for many requests on one stream, whose frames carry several requests and several results each, which
-        costs a fraction of a call for each.  Results come as walks end, in any order; `seq` says whose they are.
+        """Walks many requests on one stream, whose frames carry several requests and several results each: a request costs a fraction
+        of a call of its own.  Results come as walks end, in any order; `seq` says which request a result is of.
 
-        What is wrong with one request fails that request and not the stream.  The server has at most 1,024 requests of a stream under
-        way, those counted whose results it could not write yet; past that it stops reading until there is room, and a `cancel`
-        waits like everything else, so a caller that wants to cancel at any time keeps below it.  A caller that goes away, or
-        cancels the stream, cancels all its walks; one that only closes its side is given every result first.  A server that stops
-        reads no more, writes the results of what it has read, and ends the stream with UNAVAILABLE.
+        A fault of one request fails that request and not the stream.  The server has at most 1,024 requests of a stream under way,
+        those included whose results it could not write yet.  Past that it stops reading until there is room, and a `cancel` waits
+        like everything else, so a caller that wants to cancel at any time keeps below it.  A caller that goes away, or cancels the
+        stream, cancels all its walks; one that only closes its side gets every result first.  A server that stops reads no more,
+        writes the results of what it has read, and ends the stream with UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,15 +148,14 @@ def add_RoutingServiceServicer_to_server(servicer, server):
 class RoutingService(object):
     """Routes requests over the graphs that a server serves.
 
-    A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a
-    google.rpc.ErrorInfo whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a
-    backend), FAILED_PRECONDITION (anything else).  A budget that others hold at the moment (BUDGET_CONTENDED) and a vault of shared
-    budgets that does not answer (VAULT_AWAY, UNAVAILABLE) carry a google.rpc.RetryInfo.  A request that cannot be taken is INVALID_ARGUMENT, or
-    RESOURCE_EXHAUSTED past `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that
-    names the fields of `RouteRequest`.  A graph that is not served is NOT_FOUND.
+    A refusal that the graph decided is OK with the outcome REFUSED.  A walk that failed is an error with a google.rpc.ErrorInfo
+    whose metadata names the traversal: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (a budget, hops), UNAVAILABLE (a backend),
+    FAILED_PRECONDITION (anything else).  A request that cannot be taken is INVALID_ARGUMENT, or RESOURCE_EXHAUSTED past
+    `limits.input_bytes`, or DEADLINE_EXCEEDED with no time left, each with a google.rpc.BadRequest that names the fields of
+    `RouteRequest`.  A graph that is not served is NOT_FOUND.  `ErrorReason` lists every kind of error.
 
-    The metadata key `traceparent` (W3C) is continued.  A call's deadline tightens `limits.deadline`; cancelling a call cancels its
-    walk and the calls it waits for.
+    The metadata key `traceparent` (W3C) is continued.  A call's deadline tightens `limits.deadline_us`; cancelling a call
+    cancels its walk and the calls it waits for.
     """
 
     @staticmethod
