@@ -1,7 +1,7 @@
 """
 Many accounts: windows, leases, ids, and how long anything is kept.
 
-The contract of all vaults is in `vault_contract`; the law is in `test_law`.
+The contract of all vaults is in `vault_contract`; the law is in `test_ledger_law`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from meshwalk.model.problems import Problem, Span
 from tests.support.files import shipped
 
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SOUND = [*shipped(ROOT / "graphs"), *(ROOT / "tests" / "graphs" / "good").glob("*.yaml")]
 SCHEMA = json_schema()
 BAD = ROOT / "tests" / "graphs" / "bad"

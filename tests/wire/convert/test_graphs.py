@@ -11,7 +11,7 @@ from meshwalk.plan import compile_plan
 from meshwalk.wire.convert.graphs import pack_described, unpack_described
 
 
-PLAN = compile_plan(load_graph(Path(__file__).resolve().parents[1] / "graphs" / "good" / "endpoints.yaml"))
+PLAN = compile_plan(load_graph(Path(__file__).resolve().parents[2] / "graphs" / "good" / "endpoints.yaml"))
 
 
 def test_endpoints_and_hedges_are_described() -> None:

@@ -21,7 +21,7 @@ from tests.loader.reading import BACKENDS, HEAD, NODES, places, read_sound
 from tests.support.files import Golden
 
 
-TABLES = Path(__file__).parent / "tables"
+TABLES = Path(__file__).parents[1] / "tables"
 HEADINGS = "model,provider,input_usd_per_mtok,output_usd_per_mtok,cached_input_usd_per_mtok\n"
 DESK = """\
 meshwalk: 1

@@ -16,7 +16,7 @@ from meshwalk.plan import compile_plan, restore
 from tests.loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound, with_node
 
 
-GOOD = Path(__file__).resolve().parents[1] / "graphs" / "good" / "endpoints.yaml"
+GOOD = Path(__file__).resolve().parents[2] / "graphs" / "good" / "endpoints.yaml"
 GRAPH = load_graph(GOOD)
 PLAN = compile_plan(GRAPH)
 

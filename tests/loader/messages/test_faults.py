@@ -21,7 +21,7 @@ from meshwalk.plan import Plan, examine
 from tests.support.files import Golden
 
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BAD = ROOT / "tests" / "graphs" / "bad"
 CORPUS = sorted(path.stem for path in BAD.glob("*.yaml"))
 

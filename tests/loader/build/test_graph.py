@@ -36,7 +36,7 @@ from meshwalk.plan import compile_plan, examine, restore
 from tests.loader.reading import BACKENDS, HEAD, NODES, places, read, read_sound, with_node
 
 
-GOOD = Path(__file__).resolve().parents[1] / "graphs" / "good" / "support-desk.yaml"
+GOOD = Path(__file__).resolve().parents[2] / "graphs" / "good" / "support-desk.yaml"
 NOWHERE = Span("", 0, 0)
 
 
