@@ -39,12 +39,15 @@ types: .venv/.dev  ## Check types, strictly
 	@$(PY) -m mypy
 	@$(PY) -m mypy benchmarks
 
-proto: .venv/.dev .venvs/stubs/.made  ## Check the wire files and that the committed stubs come from them
+proto: .venv/.dev .venvs/stubs/.made  ## Check the wire files, and the stubs and the reference made of them
 	$(say) "buf: lint and format"
 	@.venv/bin/buf lint
 	@.venv/bin/buf format --diff --exit-code
-	$(say) "stubs: generated again and compared"
+	$(say) "buf: compared with the last release"
+	@$(PY) proto/breaking.py
+	$(say) "stubs and reference: generated again and compared"
 	@$(STUBS) proto/generate.py --check
+	@$(STUBS) proto/document.py --check
 
 once: .venv/.dev
 	$(say) "benchmarks: each once, untimed"
@@ -81,8 +84,9 @@ dist: .venvs/dist/.made  ## Build sdist and wheel, check them, and try the wheel
 changelog: .venvs/dist/.made  ## Put the fragments of changes/ into CHANGELOG.md; VERSION=1.2.3 names the release
 	@.venvs/dist/bin/towncrier build --yes --version '$(or $(VERSION),$(error VERSION is not set))'
 
-stubs: .venvs/stubs/.made  ## Generate the stubs of proto/ again
+stubs: .venvs/stubs/.made  ## Generate the stubs of proto/ and their reference again
 	@$(STUBS) proto/generate.py
+	@$(STUBS) proto/document.py
 
 format: .venv/.dev  ## Format code and wire files, mend what can be mended
 	@$(PY) -m ruff check --fix --show-fixes .

@@ -5,7 +5,10 @@ GraphService: which graphs are served, and what a caller may send to them.
 from __future__ import annotations
 
 import json
+from contextlib import AsyncExitStack
+from typing import Any
 
+import grpc.aio
 import pytest
 
 from meshwalk.mesh import Mesh
@@ -13,6 +16,7 @@ from meshwalk.model import Caps, Limits, Price
 from meshwalk.model.problems import RequestError
 from meshwalk.server import serve
 from meshwalk.wire.client import Client, NotFound
+from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2, graph_pb2_grpc
 from meshwalk.wire.types import AttributeInfo, BackendInfo, BudgetInfo, EdgeInfo, ThresholdInfo
 from tests.support.plans import plan_of
 from tests.support.service import ALONE, DESK, desk
@@ -49,6 +53,40 @@ async def test_list() -> None:
 
     assert [("desk", "A desk with two clerks."), ("alone", "")] == [(card.plan.graph, card.description) for card in cards]
     assert DESK.shape_digest == cards[0].plan.shape_digest
+
+
+async def test_pages() -> None:
+    """
+    A page has as many graphs as were asked for, and its token leads to the next; the last page has none.
+    """
+    plans = [ALONE, DESK, SHARED]
+    async with AsyncExitStack() as stack:
+        meshes = [await stack.enter_async_context(Mesh(plan)) for plan in plans]
+        server = await stack.enter_async_context(serve(meshes))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{server.port}"))
+        stub: Any = graph_pb2_grpc.GraphServiceStub(channel)
+        first = await stub.ListGraphs(graph_pb2.ListGraphsRequest(page_size=2))
+        last = await stub.ListGraphs(graph_pb2.ListGraphsRequest(page_size=2, page_token=first.next_page_token))
+
+    assert [["alone", "desk"], ["shared"]] == [[graph.plan.graph for graph in page.graphs] for page in (first, last)]
+    assert "" == last.next_page_token
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (graph_pb2.ListGraphsRequest(page_size=-1), "page_size: is -1, and it lies in 0 to 1000"),
+        (graph_pb2.ListGraphsRequest(page_size=1_001), "page_size: is 1001"),
+        (graph_pb2.ListGraphsRequest(page_token="moon"), "page_token: names no page of this server"),
+    ],
+)
+async def test_no_page(request_: graph_pb2.ListGraphsRequest, said: str) -> None:
+    """
+    A size out of range and a token of no page are refused, with the field named.
+    """
+    async with desk() as (client, _):
+        with pytest.raises(grpc.aio.AioRpcError, match=said):
+            await client._graphs.ListGraphs(request_)
 
 
 class TestDescribe:

@@ -102,45 +102,6 @@ class TestListening:
         assert long == done.answer
 
 
-class TestHealth:
-    @pytest.mark.parametrize("service", ["", *SERVICES])
-    async def test_serving(self, service: str) -> None:
-        """
-        The server and each of its services serve.
-        """
-        async with desk() as (_, server), channel_to(server) as channel:
-            stub: Any = health_pb2_grpc.HealthStub(channel)
-            reply = await stub.Check(health_pb2.HealthCheckRequest(service=service))
-
-        assert SERVING == reply.status
-
-    async def test_an_unknown_service(self) -> None:
-        """
-        A service that is not here is NOT_FOUND.
-        """
-        async with desk() as (_, server), channel_to(server) as channel:
-            stub: Any = health_pb2_grpc.HealthStub(channel)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.Check(health_pb2.HealthCheckRequest(service="coffee"))
-
-        assert grpc.StatusCode.NOT_FOUND is caught.value.code()
-
-    async def test_a_watcher_hears_of_the_stop_and_does_not_hold_it_up(self) -> None:
-        """
-        A watcher is told NOT_SERVING and let go, well before the grace period is over.
-        """
-        async with desk(grace=3600) as (_, server), channel_to(server) as channel:
-            stub: Any = health_pb2_grpc.HealthStub(channel)
-            watch = stub.Watch(health_pb2.HealthCheckRequest(service=""))
-            first = await watch.read()
-            with anyio.fail_after(20):
-                await server.stop(3600)
-            last, end = await watch.read(), await watch.read()
-
-        assert (SERVING, NOT_SERVING) == (first.status, last.status)
-        assert grpc.aio.EOF is end
-
-
 class TestReflection:
     async def test_lists_the_services(self) -> None:
         """

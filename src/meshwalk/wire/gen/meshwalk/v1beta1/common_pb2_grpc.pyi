@@ -7,8 +7,8 @@ Names end in their units: `_us` is whole microseconds, `_nano_usd` is whole nano
 Spans of time are always `_us`, and points of wall-clock time are google.protobuf.Timestamp.  A scalar that may be left out
 is `optional`; any other always has a value, and its zero is a value.
 
-Enums may grow, so callers take a value that they do not know for the zero of its enum.  In JSON reports and in error
-metadata an enum value is its name without the prefix, in lower case: `SCOPE_KIND_TENANT` is `tenant`.
+Enums may grow, so a caller must expect values that it does not know.  In JSON reports and in error metadata an enum value is
+its name without the prefix, in lower case: `SCOPE_KIND_TENANT` is `tenant`.
 """
 
 from collections import abc as _abc
