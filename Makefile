@@ -71,7 +71,7 @@ bench: .venv/.dev .venvs/langgraph/.made .venvs/litellm/.made  ## Answer every b
 coverage: .venv/.dev  ## Run the tests with branch coverage; fails below the floor in pyproject.toml
 	$(say) "coverage: the tests, measured"
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest -p no:benchmark -n $(JOBS) --dist worksteal $(ARGS)
+	@$(PY) -m coverage run -m pytest $(UNIT) $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage report
 

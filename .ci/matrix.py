@@ -11,7 +11,6 @@ lowest are the lower bounds of pyproject.toml, and the newest test tools that ag
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +29,7 @@ PYTHONS = [
 EXTRAS = [word for extra in PROJECT["optional-dependencies"] for word in ("--extra", extra)]
 
 # Benchmarks and what a whole run alone shows are not what differs between Pythons.
-TESTS = ("-p", "no:benchmark", "-m", "not slow", "-n", "2", "--dist", "worksteal", "-q", "tests")
+TESTS = ("-p", "no:benchmark", "-m", "not (slow or process or redis)", "-n", "2", "--dist", "load", "-q", "tests")
 
 
 class Run(NamedTuple):
@@ -123,7 +122,7 @@ def _environment(run: Run, interpreter: str, uv: str) -> Path:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

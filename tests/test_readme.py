@@ -89,6 +89,10 @@ def test_there_are_blocks() -> None:
 
 def test_the_format_of_records_is_said() -> None:
     """
-    Who reads of the changes learns which records can be read.
+    Readers of the changelog learn which records can be read.
     """
-    assert f"Records have format {FORMAT}, and older ones are not read." in (ROOT / "README.md").read_text(encoding="utf-8")
+    files = [ROOT / "CHANGELOG.md", *(ROOT / "changes").glob("+*.md")]
+
+    assert any(
+        f"Records have format {FORMAT}, and older ones are not read." in file.read_text(encoding="utf-8") for file in files
+    )
