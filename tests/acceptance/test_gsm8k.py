@@ -55,7 +55,7 @@ def wishes(traversal: Traversal) -> list[Wish]:
     """
     wanted = (wish for _, wished in traversal.steps for wish in wished)
 
-    return [wish._replace(deadline_at=0) if isinstance(wish, Call) else wish for wish in wanted]
+    return [wish._replace(deadline_at_us=0) if isinstance(wish, Call) else wish for wish in wanted]
 
 
 async def in_process(plan: Plan, data: Path) -> list[Traversal]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope, Settlement
 from meshwalk.budgets.vaults import Claim, MemoryVault, Vault
-from meshwalk.engine import Engine, Observer
+from meshwalk.engine import Engine, OnEvent
 from meshwalk.model import Amount, Limits
 from meshwalk.model.problems import BackendError, Malformed, Overloaded, Unreachable, VaultUnavailable
 from meshwalk.plan import Plan
@@ -253,7 +253,7 @@ class Bench:
         backends = {"little": self.little, "great": self.great}
         self.engine = Engine(plan, backends, self.records.append, vault=self.vault)
 
-    async def walk(self, request: Request | None = None, observe: Observer | None = None) -> RouteResult:
+    async def walk(self, request: Request | None = None, observe: OnEvent | None = None) -> RouteResult:
         return await self.engine.walk(request or asking(), observe)
 
     async def statement(self, kind: str = "session", name: str = "s") -> AccountReport:

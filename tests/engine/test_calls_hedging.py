@@ -55,7 +55,7 @@ class TestHedge:
         assert ("Paris.", 1) == (done.answer, little.cancelled)
         assert ("cancelled", False, "assumed") == (slow.status, slow.hedge, slow.basis)
         assert ("ok", True, "reported") == (fast.status, fast.hedge, fast.basis)
-        assert slow.started_at < fast.started_at <= slow.started_at + slow.latency_us
+        assert slow.started_us < fast.started_us <= slow.started_us + slow.latency_us
         assert hop.engine_us < hop.latency_us
 
     async def test_a_quick_first_call_has_no_second(self) -> None:

@@ -421,5 +421,5 @@ class TestInstruments:
         engine = Engine(CASCADE, backends, lambda _: None, vault=MemoryVault(), clock_ns=lambda: next(ticks))
         done = await engine.walk(asking())
 
-        assert [0, 1000] == [entry.at for entry, _ in done.traversal.steps][:2]
-        assert all(earlier.at < later.at for (earlier, _), (later, _) in pairwise(done.traversal.steps))
+        assert [0, 1000] == [entry.at_us for entry, _ in done.traversal.steps][:2]
+        assert all(earlier.at_us < later.at_us for (earlier, _), (later, _) in pairwise(done.traversal.steps))

@@ -16,7 +16,21 @@ from meshwalk.model.problems import BudgetContended, BudgetExceeded, Overloaded
 from meshwalk.plan import Plan
 from meshwalk.records.results import RouteResult
 from meshwalk.review.replay import replay
-from meshwalk.trace import Began, Call, Granted, Message, Replied, Reply, Request, Reserve, Scopes, Usage, decode, encode
+from meshwalk.trace import (
+    Began,
+    Call,
+    CompactTrace,
+    Granted,
+    Message,
+    Replied,
+    Reply,
+    Request,
+    Reserve,
+    Scopes,
+    Usage,
+    decode,
+    encode,
+)
 from tests.engine.shared_budgets import (
     LARGE,
     NOTHING,
@@ -108,7 +122,7 @@ class TestContention:
             first.little.gate.set()
         (record,) = second.records
         (granted,) = [entry for entry, _ in record.steps if isinstance(entry, Granted)]
-        deadlines = {wish.deadline_at for _, wishes in record.steps for wish in wishes if isinstance(wish, Reserve | Call)}
+        deadlines = {wish.deadline_at_us for _, wishes in record.steps for wish in wishes if isinstance(wish, Reserve | Call)}
 
         assert granted.waited_us >= 20_000
         assert granted.waited_us == record.budget_wait_us
@@ -358,13 +372,13 @@ class TestGuards:
         Budgets that guards read before anything was reserved are in the record, and come back in their own type.
         """
         record = (await self.walked(1_000)).traversal
-        assert record.straight is not None, "it has no hop that went otherwise"
-        (seen,) = record.straight.shared
-        back = decode(encode(record)).straight
+        assert isinstance(record.trace, CompactTrace), "all of its hops took the usual way"
+        (seen,) = record.trace.shared_views
+        back = decode(encode(record)).trace
 
         assert Amount(1_000) == seen.used
-        assert back is not None
-        assert repr((seen,)) == repr(back.shared)
+        assert isinstance(back, CompactTrace)
+        assert repr((seen,)) == repr(back.shared_views)
 
     async def test_a_preview_only_looks(self) -> None:
         """

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from copy import copy
-
 import pytest
 from hypothesis import given
 
 from meshwalk.model import Amount, Caps
 from meshwalk.plan import Plan
 from meshwalk.records.hops import VERDICTS, Assembly, Hop, considered, hops_of
-from meshwalk.trace import Cancelled, Denied, Granted, Replied, TimedOut, Timing, Traversal, Usage, View
+from meshwalk.trace import Cancelled, Denied, FullTrace, Granted, Replied, TimedOut, Timing, Trace, Usage, View
 from tests.support.plans import plan_of
 from tests.support.random_records import traversals
 from tests.support.records import (
@@ -232,16 +230,12 @@ class TestSlack:
         assert 5_600 == walked(left, plan=plan).slack_nano_usd
 
     @pytest.mark.slow
-    @given(traversals().filter(lambda traversal: traversal.straight is not None))
-    def test_slack_in_short(self, traversal: Traversal) -> None:
+    @given(traversals().map(lambda traversal: traversal.trace))
+    def test_slack_is_the_same_in_both_forms(self, trace: Trace) -> None:
         """
-        A walk that is kept in short has the slack that its entries at length have.
+        A compact trace has the slack of the full trace that follows from it.
         """
-        assert traversal.at_length.steps
-        at_length = copy(traversal)
-        at_length.straight = None
-
-        assert at_length.slack_nano_usd == traversal.slack_nano_usd
+        assert FullTrace(trace.path, trace.steps, trace.decisions).slack_nano_usd == trace.slack_nano_usd
 
 
 class TestDecisions:

@@ -195,7 +195,7 @@ class Worst:
         node = self.plan.node(wish.node)
         if not node.calls:
             return Replied(wish.hop, self.at, {"complexity": self._data.draw(st.sampled_from([0.0, 1.0]))})
-        step = self._attempted(Attempts(node.node, wish.deadline_at))
+        step = self._attempted(Attempts(node.node, wish.deadline_at_us))
         if step.error_class is None:
             outputs: dict[str, Value] = {"finish_reason": self._data.draw(st.sampled_from(REASONS)), "output_tokens": 1.0}
             return Replied(wish.hop, self.at, outputs)
@@ -226,7 +226,7 @@ class Worst:
                 step = machine.hedge(self.at)
                 if step is not None:
                     continue
-            left = max(0, under_way[number].deadline_at - self.at)
+            left = max(0, under_way[number].deadline_at_us - self.at)
             # Whoever's time is up has ended by then.
             self.at += self._data.draw(st.sampled_from([0, min(1, left), left]))
             under_way.pop(number)

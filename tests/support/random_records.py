@@ -93,17 +93,15 @@ def traversals(draw: st.DrawFn) -> Traversal:
     last = (draw(ENTRIES), (draw(filled(Finish)),))
     content = st.builds(Content, messages=_value(tuple[Message, ...]), answer=WORDS)
 
-    at_length = FullTrace(
-        draw(st.lists(WORDS, max_size=3)), [first, *steps, last], draw(st.lists(filled(Decision), max_size=3))
-    )
-    straight = filled(CompactTrace).filter(lambda straight: bool(straight.legs))
+    full = FullTrace(draw(st.lists(WORDS, max_size=3)), [first, *steps, last], draw(st.lists(filled(Decision), max_size=3)))
+    compact = filled(CompactTrace).filter(lambda trace: bool(trace.hops))
 
     return Traversal(
         draw(filled(Source)),
         **{name: draw(WORDS) for name in ("traversal_id", "trace_id", "span_id", "parent_span_id")},
         sampled=draw(st.booleans()),
         began_unix_us=draw(WHOLE),
-        told=draw(st.just(at_length) | straight),
+        trace=draw(st.just(full) | compact),
         content=draw(st.none() | content),
     )
 

@@ -86,7 +86,7 @@ def attempt(at: int, latency_us: int = 400, **changes: Any) -> Attempt:
     Make a call that worked, begun at *at*.
     """
     worked = Attempt(
-        started_at=at,
+        started_us=at,
         latency_us=latency_us,
         status="ok",
         timing=Timing(10, 20, 30),
@@ -254,7 +254,7 @@ def number_of(traversal_id: str) -> int:
 
 
 # All that a hop says, whether it is kept or put together when it is asked for.
-HOP_FIELDS = tuple(slot.removeprefix("_") for slot in Hop.__slots__ if slot != "_leg")
+HOP_FIELDS = tuple(slot.removeprefix("_") for slot in Hop.__slots__ if slot != "_source")
 
 
 def words_of(hop: Hop) -> dict[str, object]:

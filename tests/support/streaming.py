@@ -108,7 +108,7 @@ class Bench:
     async def walk(self) -> RouteResult:
         request = Request((Message("user", "What is the capital of France?"),), scopes=Scopes(session="s"))
 
-        return await self.engine.walk(request, tell=lambda hop, text: self.told.append((hop, text)))
+        return await self.engine.walk(request, on_delta=lambda hop, text: self.told.append((hop, text)))
 
     async def check(self) -> None:
         """

@@ -98,7 +98,7 @@ def traversal_of(steps: list[tuple[Entry, tuple[Wish, ...]]], walk: Walk) -> Tra
         parent_span_id="",
         sampled=True,
         began_unix_us=1_800_000_000_000_000,
-        told=FullTrace(walk.path, steps, walk.decisions),
+        trace=FullTrace(walk.path, steps, walk.decisions),
     )
 
 

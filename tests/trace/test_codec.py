@@ -32,16 +32,16 @@ from tests.support.random_records import traversals
 
 
 def said(traversal: Traversal) -> dict[str, Any]:
-    names = {name for name in Traversal.__slots__ if name != "_at_length"}
+    names = {name for name in Traversal.__slots__ if not name.startswith("_")}
 
-    return {name: getattr(traversal, name) for name in sorted(names | {"at_length"})}
+    return {name: getattr(traversal, name) for name in sorted(names | {"steps", "decisions"})}
 
 
 def shortest(*, decisions: Any = (), content: Content | None = None) -> Traversal:
     began = Began(0, Facts((), 0, 0), Limits(), ())
-    told = FullTrace(["sorry"], [(began, (Finish(Outcome.REFUSED),))], list(decisions))
+    trace = FullTrace(["sorry"], [(began, (Finish(Outcome.REFUSED),))], list(decisions))
 
-    return Traversal(Source("g", "", "p", "s"), "t", "a", "b", "", sampled=True, began_unix_us=1, told=told, content=content)
+    return Traversal(Source("g", "", "p", "s"), "t", "a", "b", "", sampled=True, began_unix_us=1, trace=trace, content=content)
 
 
 @pytest.mark.slow

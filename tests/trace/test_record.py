@@ -40,9 +40,9 @@ def record(*entries: Entry, finish: Finish = Finish(Outcome.ANSWERED, 1)) -> Tra
     began = Began(0, Facts((), 5, 1), Limits(), ())
     steps = [(entry, ()) for entry in (began, *entries[:-1])]
 
-    told = FullTrace(["intake", "small"], [*steps, (entries[-1], (finish,))], [])
+    trace = FullTrace(["intake", "small"], [*steps, (entries[-1], (finish,))], [])
 
-    return Traversal(Source("triage", "4", "p", "s"), "t-1", "a", "b", "", sampled=True, began_unix_us=1, told=told)
+    return Traversal(Source("triage", "4", "p", "s"), "t-1", "a", "b", "", sampled=True, began_unix_us=1, trace=trace)
 
 
 PAID = Attempt(100, 700, "ok", usage=Usage(10, 3), cost_nano_usd=40, basis="reported")
@@ -110,7 +110,7 @@ def test_record_begins_and_ends(traversal: Traversal) -> None:
     """
     Every record gives the entry it began with and the wish it ended with.
     """
-    assert traversal.steps[0][0] is traversal.began
+    assert traversal.steps[0][0] == traversal.began
     assert traversal.finish.outcome is traversal.outcome
 
 

@@ -199,7 +199,7 @@ class Stage:
                 bound = "unbounded" if wish.cost_nano_usd is None else f"up to {usd(wish.cost_nano_usd)} USD"
                 return _row("reserve", wish.node, bound)
             case Call():
-                return _row("call", wish.node, f"within {(wish.deadline_at - self._at) / 1e6:g} s")
+                return _row("call", wish.node, f"within {(wish.deadline_at_us - self._at) / 1e6:g} s")
             case Commit():
                 return _row("commit", self._pair.live.path[wish.hop], "its reply is passed on as it comes")
             case Stop():

@@ -132,7 +132,7 @@ class Stage:
         """
         node = self._plan.node(self._wish.node).node
         scripted = self._next(node)
-        until = self._wish.deadline_at
+        until = self._wish.deadline_at_us
         if node.attempt_timeout_us is not None:
             until = min(until, self._now_us + node.attempt_timeout_us)
         if scripted.error == "timeout" or self._now_us + scripted.latency_us > until:

@@ -160,7 +160,7 @@ def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
     usage, timing = attempt.usage, attempt.timing
     where = f"{attempt.backend} at {attempt.endpoint}" if attempt.endpoint else attempt.backend
     cost = _cost(attempt.cost_nano_usd, attempt.basis)
-    times = (attempt.started_at, attempt.latency_us, attempt.backoff_us, timing.queue_us, timing.first_byte_us)
+    times = (attempt.started_us, attempt.latency_us, attempt.backoff_us, timing.queue_us, timing.first_byte_us)
 
     return (
         f"{where} (hedge)" if attempt.hedge else where,

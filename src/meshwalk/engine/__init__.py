@@ -9,8 +9,8 @@ Time limits cost about ten microseconds each to open, so one is opened only roun
 What has to be done on the way out awaits nothing but the vault, and talking to a vault is shielded and bounded (`walk_budget`).
 """
 
-from meshwalk.engine.deps import Clock, Features, Sleep, Tell
-from meshwalk.engine.driver import Observer
+from meshwalk.engine.deps import Clock, Features, OnDelta, Sleep
+from meshwalk.engine.driver import OnEvent
 from meshwalk.engine.engine import Engine
 from meshwalk.engine.limiter import limited, limiters
 
@@ -19,9 +19,9 @@ __all__ = [
     "Clock",
     "Engine",
     "Features",
-    "Observer",
+    "OnDelta",
+    "OnEvent",
     "Sleep",
-    "Tell",
     "limited",
     "limiters",
 ]

@@ -21,7 +21,7 @@ class CallState:
     Hold one call under way, and what it came to.
 
     Args:
-        ticket: Its reservation in the walk's purse.
+        reservation_id: Its reservation in the walk's purse.
         need: Its worst case, which is reserved.
 
     Attributes:
@@ -47,27 +47,27 @@ class CallState:
         "progress",
         "reply",
         "request",
+        "reservation_id",
         "retry_after_us",
         "scope",
         "seen",
         "span_id",
         "spent",
-        "started_at",
-        "ticket",
+        "started_us",
         "tokens",
         "turned_away",
         "waited_us",
     )  # fmt: skip
 
-    def __init__(self, node: NodePlan, number: int, ticket: int, need: Need) -> None:
+    def __init__(self, node: NodePlan, number: int, reservation_id: int, need: Need) -> None:
         self.node = node
         self.number = number
-        self.ticket = ticket
+        self.reservation_id = reservation_id
         self.need = need
         self.hedge = False
         self.backoff_us = 0
         self.waited_us = 0
-        self.started_at = 0
+        self.started_us = 0
         self.span_id = ""
         self.endpoint = ""
         self.progress = CallProgress()
@@ -133,7 +133,7 @@ class CallState:
         """
         Take that *request* was sent.
         """
-        self.started_at, self.span_id, self.request = now, span_id, request
+        self.started_us, self.span_id, self.request = now, span_id, request
         if request.progress is not None:
             self.progress = request.progress
 
@@ -171,7 +171,7 @@ class CallState:
         Take that the ledger did not grant it, so that it never began.
         """
         self.error_class, self.message = "budget", message
-        self.started_at, self.span_id, self.need = now, "", Need(0)
+        self.started_us, self.span_id, self.need = now, "", Need(0)
         self._note(now, "denied")
 
     @property
@@ -184,8 +184,8 @@ class CallState:
         if reply is not None and not any(timing):
             timing = reply.timing
         self.attempt = Attempt(
-            started_at=self.started_at,
-            latency_us=now - self.started_at,
+            started_us=self.started_us,
+            latency_us=now - self.started_us,
             status=status,
             timing=timing,
             error_class=self.error_class or "",

@@ -40,7 +40,7 @@ class _Begun(NamedTuple):
     Hold a further call that may begin.
     """
 
-    line: CallState
+    call: CallState
     step: Try
 
 
@@ -58,7 +58,7 @@ class Calls:
     Make the calls of a hop at *node*, for *walk*.
 
     Attributes:
-        lines: Every call, in the order they were asked for.
+        states: Every call, in the order they were asked for.
         reply: What the hop came to, if it worked.
         refusal: Why a retry was not granted, if that is what ended the hop.
         committed: The call whose reply is passed on.
@@ -66,15 +66,21 @@ class Calls:
     """
 
     def __init__(
-        self, deps: EngineDeps, walk: HopContext, walk_budget: WalkBudget, path: Sequence[str], node: NodePlan, deadline_at: int
+        self,
+        deps: EngineDeps,
+        walk: HopContext,
+        walk_budget: WalkBudget,
+        path: Sequence[str],
+        node: NodePlan,
+        deadline_at_us: int,
     ) -> None:
-        self._shop = deps
+        self._deps = deps
         self._walk = walk
         self._walk_budget = walk_budget
         self._path = path
         self._node = node
-        self._deadline_at = deadline_at
-        self._machine = Attempts(node.node, deadline_at)
+        self._deadline_at_us = deadline_at_us
+        self._machine = Attempts(node.node, deadline_at_us)
         assert node.node.backend is not None
         self._name = node.node.backend
         self._backend = deps.backends[self._name]
@@ -83,7 +89,7 @@ class Calls:
         self._blind = False
         self._ended: deque[CallState] = deque()
         self._bell = anyio.Event()
-        self.lines: list[CallState] = []
+        self.states: list[CallState] = []
         self.reply: Reply | None = None
         self.refusal: Refusal | None = None
         self.committed: CallState | None = None
@@ -93,14 +99,14 @@ class Calls:
         """
         Return the record of the calls so far.
         """
-        return tuple([line.attempt for line in self.lines if line.attempt is not None])
+        return tuple([call.attempt for call in self.states if call.attempt is not None])
 
     async def make(self, first: CallState, ended: Ended | None = None) -> Closed:
         """
         Make calls until the hop is closed; *first* is reserved already, and made as well if *ended* tells how it ended.
         """
-        self.lines.append(first)
-        step = self._machine.start(self._walk.now() if ended is None else first.started_at)
+        self.states.append(first)
+        step = self._machine.start(self._walk.now() if ended is None else first.started_us)
         if isinstance(step, Closed):
             return step
         if ended is not None:
@@ -113,11 +119,11 @@ class Calls:
 
     # ---- in turn, and side by side ------------------------------------------------------------------------------
 
-    async def _in_turn(self, line: CallState, step: Try, ended: Ended | None = None) -> Closed:
+    async def _in_turn(self, call: CallState, step: Try, ended: Ended | None = None) -> Closed:
         while True:
-            await self._call(line, step.deadline_at, ended)
+            await self._call(call, step.deadline_at_us, ended)
             ended = None
-            judged = self._judged(line)
+            judged = self._judged(call)
             if not isinstance(judged, Try):
                 assert judged is not None, "no other call is under way"
                 return judged
@@ -125,11 +131,11 @@ class Calls:
             if not isinstance(further, _Begun):
                 assert further is not None, "only a hedge is given up silently"
                 return further
-            line, step = further
+            call, step = further
 
-    async def _side_by_side(self, line: CallState, step: Try) -> Closed:
+    async def _side_by_side(self, call: CallState, step: Try) -> Closed:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._call_and_ring, line, step.deadline_at)
+            tasks.start_soon(self._call_and_ring, call, step.deadline_at_us)
             closed: Closed | None = None
             while closed is None:
                 closed = await self._next(tasks)
@@ -160,44 +166,44 @@ class Calls:
         further = await self._further(step)
         if not isinstance(further, _Begun):
             return further
-        tasks.start_soon(self._call_and_ring, further.line, further.step.deadline_at)
+        tasks.start_soon(self._call_and_ring, further.call, further.step.deadline_at_us)
 
         return None
 
     def _judged_next(self) -> Try | Closed | None:
-        line = self._ended.popleft()
+        call = self._ended.popleft()
         if not self._ended:
             self._bell = anyio.Event()
 
-        return self._judged(line)
+        return self._judged(call)
 
-    async def _call_and_ring(self, line: CallState, deadline_at: int) -> None:
-        await self._call(line, deadline_at)
-        self._ended.append(line)
+    async def _call_and_ring(self, call: CallState, deadline_at_us: int) -> None:
+        await self._call(call, deadline_at_us)
+        self._ended.append(call)
         self._bell.set()
 
-    def _judged(self, line: CallState) -> Try | Closed | None:
-        if line.reply is not None:
-            self.reply = line.reply
-            return self._machine.worked(line.number)
-        if self.stopped or line is self.committed:
-            return Closed(line.error_class, line.message)
+    def _judged(self, call: CallState) -> Try | Closed | None:
+        if call.reply is not None:
+            self.reply = call.reply
+            return self._machine.worked(call.number)
+        if self.stopped or call is self.committed:
+            return Closed(call.error_class, call.message)
         if self.committed is not None:
             # It was cancelled in favour of the one that is passed on.
             return None
-        assert line.error_class is not None, "a call that nothing else ended has failed"
-        elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried), line.max_tokens)
+        assert call.error_class is not None, "a call that nothing else ended has failed"
+        elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried), call.max_tokens)
 
         return self._machine.failed(
-            line.number,
+            call.number,
             self._walk.now(),
-            line.error_class,
-            line.message,
-            retry_after_us=line.retry_after_us,
+            call.error_class,
+            call.message,
+            retry_after_us=call.retry_after_us,
             elsewhere=elsewhere,
-            chance=self._shop.chance(),
+            chance=self._deps.chance(),
             # What a breaker or a limit turns away is not to wait for it: that is what they are for.
-            final=line.turned_away and line.error_class != "overloaded",
+            final=call.turned_away and call.error_class != "overloaded",
         )
 
     async def _further(self, step: Try) -> _Begun | Closed | None:
@@ -207,20 +213,20 @@ class Calls:
         walk, node = self._walk, self._node
         since = walk.now()
         if step.not_before > since:
-            await self._shop.sleep((step.not_before - since) / 1e6)
+            await self._deps.sleep((step.not_before - since) / 1e6)
         put_off_us = walk.now() - since
         walk.settle()
         # The hop itself is reserved once, however many calls it makes.
-        need = self.lines[0].need._replace(hops=0)
+        need = self.states[0].need._replace(hops=0)
         # A hedge is for speed: it does not wait for a budget.
-        last_start_at = 0 if step.hedge else self._deadline_at - node.node.min_time_us
-        given = await self._walk_budget.reserve(need, self._path, self._deadline_at, last_start_at)
-        line = CallState(node, step.number, -1 if isinstance(given, Refusal) else given, need)
-        line.hedge = step.hedge
-        line.backoff_us = put_off_us if step.not_before > since else 0
-        line.waited_us = 0 if step.hedge else self._walk_budget.waited_us
+        last_start_at = 0 if step.hedge else self._deadline_at_us - node.node.min_time_us
+        given = await self._walk_budget.reserve(need, self._path, self._deadline_at_us, last_start_at)
+        call = CallState(node, step.number, -1 if isinstance(given, Refusal) else given, need)
+        call.hedge = step.hedge
+        call.backoff_us = put_off_us if step.not_before > since else 0
+        call.waited_us = 0 if step.hedge else self._walk_budget.waited_us
         if not isinstance(given, Refusal):
-            walk.open(line)
+            walk.open(call)
         # The first call may have ended, or been committed to, while the vault was asked for its hedge.
         if self._ended and (closed := self._judged_next()) is not None:
             assert isinstance(closed, Closed), "no retry is asked for beside a hedge"
@@ -228,29 +234,29 @@ class Calls:
         if self.committed is not None or self.stopped:
             return None
         if isinstance(given, Refusal):
-            self.lines.append(line)
-            line.denied(walk.now(), given.message)
+            self.states.append(call)
+            call.denied(walk.now(), given.message)
             if not step.hedge:
                 self.refusal = given
             return self._machine.denied(step.number, f"node '{node.name}' {given.message}")
         granted = self._machine.granted(step.number, walk.now())
         if not isinstance(granted, Try):
             return granted
-        self.lines.append(line)
+        self.states.append(call)
 
-        return _Begun(line, granted)
+        return _Begun(call, granted)
 
     # ---- one call -----------------------------------------------------------------------------------------------
 
-    async def _call(self, line: CallState, deadline_at: int, ended: Ended | None = None) -> None:
+    async def _call(self, call: CallState, deadline_at_us: int, ended: Ended | None = None) -> None:
         """
-        Make one call, unless it was made and has *ended*; however it ends, *line* then tells.
+        Make one call, unless it was made and has *ended*; however it ends, *call* then tells.
         """
         walk, node = self._walk, self._node
         if ended is None:
-            line.span_id = walk.call_span_id()
-            line.begin(walk.now(), line.span_id, walk.chat_request(line))
-        assert line.request is not None, "a call has sent something"
+            call.span_id = walk.call_span_id()
+            call.begin(walk.now(), call.span_id, walk.chat_request(call))
+        assert call.request is not None, "a call has sent something"
         reply: Reply | None = None
         try:
             if ended is not None:
@@ -258,80 +264,80 @@ class Calls:
                 if ended.error is not None:
                     raise ended.error  # noqa: TRY301 (what a call raised is told apart in one place)
             elif not (self._backend.waits or self._gate or node.node.stream is not None):
-                reply = await self._backend.chat(line.request)
+                reply = await self._backend.chat(call.request)
             else:
-                with move_on_after((deadline_at - line.started_at) / 1e6) as line.scope:
-                    reply = await self._through_gate(line)
+                with move_on_after((deadline_at_us - call.started_us) / 1e6) as call.scope:
+                    reply = await self._through_gate(call)
         except BackendError as error:
-            line.retry_after_us = error.retry_after_us
+            call.retry_after_us = error.retry_after_us
             message = f"node '{node.name}': {error}"
-            line.failed(walk.now(), "failed", error.error_class, message, billable=error.billable)
+            call.failed(walk.now(), "failed", error.error_class, message, billable=error.billable)
         except get_cancelled_exc_class():
             if not asked_to_stop():
                 # A backend's own doing; nobody wants the walk to end.
                 message = f"node '{node.name}': the backend gave up its call, which nobody had cancelled"
-                line.failed(walk.now(), "failed", "malformed", message, billable=True)
+                call.failed(walk.now(), "failed", "malformed", message, billable=True)
                 return
             # Whose call is under way no more: the hop's, or the whole walk's.
-            message = "another call of the hop was faster" if self._settled_by_another(line) else "the caller went away"
-            line.failed(walk.now(), "cancelled", None, message, billable=True)
+            message = "another call of the hop was faster" if self._settled_by_another(call) else "the caller went away"
+            call.failed(walk.now(), "cancelled", None, message, billable=True)
             raise
         except Exception as error:  # noqa: BLE001 (whatever a backend raises, the walk goes on and is recorded)
             log_unforeseen("a backend raised what is not a BackendError", node.name, error)
             message = f"node '{node.name}': the backend raised {type(error).__name__}"
-            line.failed(walk.now(), "failed", "malformed", message, billable=True)
+            call.failed(walk.now(), "failed", "malformed", message, billable=True)
         else:
             if reply is not None:
-                line.worked(walk.now(), reply)
+                call.worked(walk.now(), reply)
             else:
-                self._cut_off(line)
+                self._cut_off(call)
 
-    def _cut_off(self, line: CallState) -> None:
+    def _cut_off(self, call: CallState) -> None:
         now, name = self._walk.now(), self._node.name
         if self.stopped:
-            line.failed(now, "cancelled", None, "what was seen of its reply sent the walk elsewhere", billable=True)
-        elif self._settled_by_another(line):
-            line.failed(now, "cancelled", None, "another call of the hop was faster", billable=True)
+            call.failed(now, "cancelled", None, "what was seen of its reply sent the walk elsewhere", billable=True)
+        elif self._settled_by_another(call):
+            call.failed(now, "cancelled", None, "another call of the hop was faster", billable=True)
         else:
-            seconds = f"{(now - line.started_at) / 1e6:.3g} s"
-            if line.progress.sent:
+            seconds = f"{(now - call.started_us) / 1e6:.3g} s"
+            if call.progress.sent:
                 message = f"node '{name}' did not answer within {seconds}"
             else:
                 message = f"node '{name}' was not called: for {seconds} there was no place at backend '{self._name}'"
-            line.failed(now, "timeout", "timeout", message, billable=True)
+            call.failed(now, "timeout", "timeout", message, billable=True)
 
-    def _settled_by_another(self, line: CallState) -> bool:
-        return self.committed not in (None, line) or (self.reply is not None and line.reply is None)
+    def _settled_by_another(self, call: CallState) -> bool:
+        return self.committed not in (None, call) or (self.reply is not None and call.reply is None)
 
-    async def _through_gate(self, line: CallState) -> Reply:
+    async def _through_gate(self, call: CallState) -> Reply:
         gate = self._gate
         if gate is None:
-            return await self._ask(line)
+            return await self._ask(call)
         since = self._walk.now()
-        line.progress.sent = False
+        call.progress.sent = False
         try:
             passed = await gate.enter(
-                tokens=line.max_tokens,
+                tokens=call.max_tokens,
                 stick_to=self._walk.stick_to(self._name),
                 avoid=frozenset(self._tried),
-                until_us=self._shop.clock_ns() // 1000 + self._deadline_at - since,
+                until_us=self._deps.clock_ns() // 1000 + self._deadline_at_us - since,
             )
         except BackendError:
-            line.turned_away = True
+            call.turned_away = True
             raise
         finally:
             # Who waits in vain has waited all the same.
-            line.progress.queue_us += self._walk.now() - since
-        line.progress.sent = True
-        line.endpoint = passed.endpoint
+            call.progress.queue_us += self._walk.now() - since
+        call.progress.sent = True
+        call.endpoint = passed.endpoint
         self._tried.add(passed.endpoint)
-        assert line.request is not None
-        line.request = line.request._replace(endpoint=passed.endpoint)
+        assert call.request is not None
+        call.request = call.request._replace(endpoint=passed.endpoint)
         ended: str | None = "cancelled"
         rest_us: int | None = None
         tokens: int | None = None
         try:
-            reply = await self._ask(line)
+            reply = await self._ask(call)
             ended = None
             if reply.usage is not None:
                 tokens = reply.usage.input_tokens + reply.usage.output_tokens
@@ -339,37 +345,37 @@ class Calls:
             ended, rest_us = error.error_class, error.retry_after_us
             raise
         finally:
-            if ended == "cancelled" and line.scope.cancel_called and not (self.stopped or self._settled_by_another(line)):
+            if ended == "cancelled" and call.scope.cancel_called and not (self.stopped or self._settled_by_another(call)):
                 ended = "timeout"
-            if not line.progress.sent:
+            if not call.progress.sent:
                 tokens = 0
             gate.leave(passed, error_class=ended, retry_after_us=rest_us, tokens=tokens)
 
         return reply
 
-    async def _ask(self, line: CallState) -> Reply:
-        assert line.request is not None
+    async def _ask(self, call: CallState) -> Reply:
+        assert call.request is not None
         stream = getattr(self._backend, "stream", None) if self._node.node.stream is not None else None
         if stream is None:
-            return await self._backend.chat(line.request)
-        reply: Reply = await stream(line.request, partial(self._heard, line))
+            return await self._backend.chat(call.request)
+        reply: Reply = await stream(call.request, partial(self._heard, call))
 
         return reply
 
     # ---- while it streams ---------------------------------------------------------------------------------------
 
-    def _heard(self, line: CallState, piece: Piece) -> None:
-        if self.stopped or self.committed not in (None, line):
+    def _heard(self, call: CallState, piece: Piece) -> None:
+        if self.stopped or self.committed not in (None, call):
             return
-        line.hear(piece)
-        if line is self.committed:
-            self._walk.tell(piece.text)
-        elif not self._blind and line.tokens >= max(1, self._node.node.stream or 0):
-            self._judge_beginning(line)
+        call.hear(piece)
+        if call is self.committed:
+            self._walk.emit(piece.text)
+        elif not self._blind and call.tokens >= max(1, self._node.node.stream or 0):
+            self._judge_beginning(call)
 
-    def _judge_beginning(self, line: CallState) -> None:
+    def _judge_beginning(self, call: CallState) -> None:
         try:
-            outputs = roles.outputs_of(self._node.node, line.so_far())
+            outputs = roles.outputs_of(self._node.node, call.so_far())
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             # Then it is judged whole, where this is told.
             log_unforeseen("the beginning of a reply could not be read", self._node.name, error)
@@ -377,12 +383,12 @@ class Calls:
             return
         # It has not ended for any reason yet.
         outputs.pop("finish_reason", None)
-        if any(isinstance(wish, Commit) for wish in self._walk.judge_prefix(line, outputs)):
-            self.committed = line
-            self._walk.tell(line.text)
+        if any(isinstance(wish, Commit) for wish in self._walk.judge_prefix(call, outputs)):
+            self.committed = call
+            self._walk.emit(call.text)
         else:
             self.stopped = True
-        for other in self.lines:
+        for other in self.states:
             if other.scope is not None and other is not self.committed:
                 other.scope.cancel()
 

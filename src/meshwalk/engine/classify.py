@@ -17,7 +17,7 @@ from meshwalk.trace import Failed, Replied, TimedOut
 
 
 async def classify(
-    hop: int, node: str, deadline_at: int, classifier: Classifier, context: WalkContext
+    hop: int, node: str, deadline_at_us: int, classifier: Classifier, context: WalkContext
 ) -> Replied | Failed | TimedOut:
     """
     Ask the *classifier* of *node* what a request is like, until *deadline_at*; that costs nothing that we could count.
@@ -31,7 +31,7 @@ async def classify(
         began = now()
         # It has no span of its own, so what it asks hangs under the walk's.
         asked = classifier.classify(request.messages, attributes, context.traceparent(context.span_id))
-        with move_on_after((deadline_at - began) / 1e6):
+        with move_on_after((deadline_at_us - began) / 1e6):
             outputs = await asked
             return Replied(hop, now(), outputs)
     except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)

@@ -11,7 +11,7 @@ from operator import itemgetter
 from meshwalk.engine.deps import Clock
 from meshwalk.engine.trace_context import trace_context
 from meshwalk.model import Limits
-from meshwalk.trace import CompactTrace, Content, Facts, FullTrace, Request, Source, Traversal
+from meshwalk.trace import Content, Facts, Request, Source, Trace, Traversal
 
 
 # Where the ids of a walk end in the digits drawn for it: its trace, its span, itself, and its first calls.
@@ -83,7 +83,7 @@ class WalkContext:
         """
         return f"00-{self.trace_id}-{span_id}-{self._flags:02x}"
 
-    def record(self, source: Source, told: CompactTrace | FullTrace, content: Content | None) -> Traversal:
+    def record(self, source: Source, trace: Trace, content: Content | None) -> Traversal:
         """
         Make the record of the walk, which is over.
         """
@@ -95,6 +95,6 @@ class WalkContext:
             self.parent_span_id,
             self._flags & 1 == 1,
             self.began_unix_us,
-            told,
+            trace,
             content,
         )

@@ -20,7 +20,7 @@ Features = Callable[[Sequence[Message]], dict[str, Value]]
 Clock = Callable[[], int]
 
 # Told of each piece of an answer, and of its hop, from the moment the walk has committed to it.
-Tell = Callable[[int, str], None]
+OnDelta = Callable[[int, str], None]
 
 
 class Sleep(Protocol):
@@ -81,15 +81,15 @@ class HopContext(Protocol):
         """
         ...
 
-    def open(self, line: CallState) -> None:
+    def open(self, call: CallState) -> None:
         """
-        Take that something is reserved for *line*.
+        Take that something is reserved for *call*.
         """
         ...
 
-    def chat_request(self, line: CallState) -> ChatRequest:
+    def chat_request(self, call: CallState) -> ChatRequest:
         """
-        Return what is sent for *line*.
+        Return what is sent for *call*.
         """
         ...
 
@@ -99,13 +99,13 @@ class HopContext(Protocol):
         """
         ...
 
-    def judge_prefix(self, line: CallState, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
+    def judge_prefix(self, call: CallState, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
         """
         Let the walk judge what was seen of a reply.
         """
         ...
 
-    def tell(self, text: str) -> None:
+    def emit(self, text: str) -> None:
         """
         Pass a piece of the answer on.
         """

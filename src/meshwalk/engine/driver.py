@@ -15,7 +15,7 @@ from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Calls, Ended, log_unforeseen
 from meshwalk.engine.classify import classify
 from meshwalk.engine.context import WalkContext
-from meshwalk.engine.deps import EngineDeps, Tell
+from meshwalk.engine.deps import EngineDeps, OnDelta
 from meshwalk.engine.fastpath.handover import Handover
 from meshwalk.engine.request_builder import RequestBuilder
 from meshwalk.engine.walk_budget import open_budget
@@ -52,7 +52,7 @@ from meshwalk.walk.attempts import Closed
 
 
 # Told of each entry, the wishes it led to, and the walk that made them.
-Observer = Callable[[Entry, tuple[Wish, ...], Walk], None]
+OnEvent = Callable[[Entry, tuple[Wish, ...], Walk], None]
 
 
 class WalkDriver:
@@ -60,17 +60,19 @@ class WalkDriver:
     Hold the world's side of one walk.
 
     Args:
-        tell: Told of each piece of an answer that is passed on as it comes.
+        on_delta: Called with each piece of an answer that is passed on as it comes.
     """
 
-    def __init__(self, plan: Plan, deps: EngineDeps, context: WalkContext, observe: Observer | None, tell: Tell | None) -> None:
+    def __init__(
+        self, plan: Plan, deps: EngineDeps, context: WalkContext, on_event: OnEvent | None, on_delta: OnDelta | None
+    ) -> None:
         self._plan = plan
-        self._shop = deps
+        self._deps = deps
         self._context = context
         self._facts = context.facts
         self._request = context.request
-        self._observe = observe
-        self._tell = tell
+        self._on_event = on_event
+        self._on_delta = on_delta
         self._walk = Walk(plan)
         self._replies: dict[int, Reply] = {}
         self._steps: list[Step] = []
@@ -89,34 +91,36 @@ class WalkDriver:
         """
         # Guards that are asked before the first reservation see the budgets as they stand now.
         if self._plan.reads_budget_first:
-            await self._walk_budget.look()
+            await self._walk_budget.refresh()
 
         return await self._go_on(Began(0, self._facts, self._context.limits, self._walk_budget.views()))
 
     async def resume(self, handover: Handover) -> RouteResult:
         """
-        Go on to the end from where a straight walk could not.
+        Go on to the end from where a walk left the fast path.
         """
-        told, line = handover.told, handover.line
+        trace, deviation = handover.trace, handover.deviation
+        call = deviation.call
         self._replies = dict(handover.replies)
         if handover.walk_budget is not None:
             self._walk_budget = handover.walk_budget
         else:
-            self._walk_budget.replay([leg.call for leg in told.legs])
-        entries = list(told.entries())
-        if line is not None:
+            self._walk_budget.replay(trace.calls)
+        entries = list(trace.entries())
+        if call is not None:
             if handover.walk_budget is None:
-                line.ticket = self._walk_budget.take(line.need)
-            self._first = line
-            self.open(line)
-            entries.append(Granted(len(told.legs), handover.granted_at, self._walk_budget.views(), self._walk_budget.waited_us))
-        if handover.entry is not None:
-            entries.append(handover.entry)
+                call.reservation_id = self._walk_budget.take(call.need)
+            self._first = call
+            self.open(call)
+            views, waited_us = self._walk_budget.views(), self._walk_budget.waited_us
+            entries.append(Granted(len(trace.hops), deviation.granted_us, views, waited_us))
+        if deviation.entry is not None:
+            entries.append(deviation.entry)
         *earlier, last = entries
         for entry in earlier:
             self._feed(entry)
 
-        return await self._go_on(last, handover.ended, handover.raised)
+        return await self._go_on(last, deviation.ended, deviation.raised)
 
     async def _go_on(self, entry: Entry, ended: Ended | None = None, raised: BaseException | None = None) -> RouteResult:
         try:
@@ -146,8 +150,8 @@ class WalkDriver:
     def _feed(self, entry: Entry) -> tuple[Wish, ...]:
         wishes = self._walk.feed(entry)
         self._steps.append((entry, wishes))
-        if self._observe is not None:
-            self._observe(entry, wishes, self._walk)
+        if self._on_event is not None:
+            self._on_event(entry, wishes, self._walk)
 
         return wishes
 
@@ -171,20 +175,20 @@ class WalkDriver:
 
     # ---- what a hop's calls ask of the walk ---------------------------------------------------------------------
 
-    def open(self, line: CallState) -> None:
+    def open(self, call: CallState) -> None:
         """
-        Take that something is reserved for *line*.
+        Take that something is reserved for *call*.
         """
-        self._open[line.ticket] = line
+        self._open[call.reservation_id] = call
 
     def settle(self) -> None:
         """
         Settle whatever is not under way.
         """
-        for line in [line for line in self._open.values() if not line.under_way]:
-            del self._open[line.ticket]
-            spent, assumed = line.spent
-            self._walk_budget.settle(line.ticket, spent, assumed=assumed)
+        for call in [call for call in self._open.values() if not call.under_way]:
+            del self._open[call.reservation_id]
+            spent, assumed = call.spent
+            self._walk_budget.settle(call.reservation_id, spent, assumed=assumed)
 
     def stick_to(self, backend: str) -> str:
         """
@@ -197,28 +201,28 @@ class WalkDriver:
 
         return scopes.session if traffic.sticky == "session" else scopes.workflow
 
-    def chat_request(self, line: CallState) -> ChatRequest:
+    def chat_request(self, call: CallState) -> ChatRequest:
         """
-        Return what is sent for *line*.
+        Return what is sent for *call*.
         """
-        answers = self._texts(line.node) if line.node.node.quotes else {}
+        answers = self._texts(call.node) if call.node.node.quotes else {}
 
-        traceparent = self._context.traceparent(line.span_id)
+        traceparent = self._context.traceparent(call.span_id)
 
-        return RequestBuilder(line.node)(self._request, self._facts, traceparent, line.progress, answers)
+        return RequestBuilder(call.node)(self._request, self._facts, traceparent, call.progress, answers)
 
-    def judge_prefix(self, line: CallState, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
+    def judge_prefix(self, call: CallState, outputs: Mapping[str, Value]) -> tuple[Wish, ...]:
         """
         Let the walk judge what was seen of a reply.
         """
-        return self._feed(PrefixJudged(len(self._walk.path) - 1, self.now(), outputs, line.tokens))
+        return self._feed(PrefixJudged(len(self._walk.path) - 1, self.now(), outputs, call.tokens))
 
-    def tell(self, text: str) -> None:
+    def emit(self, text: str) -> None:
         """
         Pass a piece of the answer on.
         """
-        if self._tell is not None and text:
-            self._tell(len(self._walk.path) - 1, text)
+        if self._on_delta is not None and text:
+            self._on_delta(len(self._walk.path) - 1, text)
 
     # ---- hops ---------------------------------------------------------------------------------------------------
 
@@ -227,7 +231,7 @@ class WalkDriver:
         need = Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
         node = self._plan.node(wish.node)
         given = await self._walk_budget.reserve(
-            need, self._walk.path, wish.deadline_at, wish.deadline_at - node.node.min_time_us
+            need, self._walk.path, wish.deadline_at_us, wish.deadline_at_us - node.node.min_time_us
         )
         waited_us, views = self._walk_budget.waited_us, self._walk_budget.views()
         if isinstance(given, Refusal):
@@ -241,16 +245,16 @@ class WalkDriver:
         node = self._plan.node(wish.node)
         if not node.calls:
             self._calls = None
-            asked = self._shop.classifiers.get(node.name)
+            asked = self._deps.classifiers.get(node.name)
             if asked is None:
                 return self._free(wish.hop, node)
-            return await classify(wish.hop, node.name, wish.deadline_at, asked, self._context)
+            return await classify(wish.hop, node.name, wish.deadline_at_us, asked, self._context)
         assert self._first is not None
         if node.node.quotes and (lacking := [name for name in node.node.of if name not in self._texts(node)]):
             self._calls = None
             message = f"node '{node.name}' judges the answer of '{lacking[0]}', which gave none"
             return Failed(wish.hop, self.now(), "not_started", message, (), self._views())
-        calls = Calls(self._shop, self, self._walk_budget, self._walk.path, node, wish.deadline_at)
+        calls = Calls(self._deps, self, self._walk_budget, self._walk.path, node, wish.deadline_at_us)
         self._calls = calls
 
         return self._closing(wish.hop, node, calls, await calls.make(self._first, ended))
@@ -259,7 +263,7 @@ class WalkDriver:
         """
         Show the budgets with what the hop spent in place of what it holds.
         """
-        return self._walk_budget.views({ticket: line.spent[0] for ticket, line in self._open.items()})
+        return self._walk_budget.views({reservation_id: call.spent[0] for reservation_id, call in self._open.items()})
 
     def _attempts(self) -> tuple[Attempt, ...]:
         return () if self._calls is None else self._calls.attempts()
@@ -293,7 +297,7 @@ class WalkDriver:
     def _free(self, hop: int, node: NodePlan) -> Replied | Failed:
         try:
             if node.role == "classifier":
-                outputs = self._shop.features(self._request.messages)
+                outputs = self._deps.features(self._request.messages)
             else:
                 outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
         except Exception as error:  # noqa: BLE001 (pure as well, and an evaluation brings its own features)
@@ -325,8 +329,8 @@ class WalkDriver:
         answer = served.text if served else ""
         content = Content(self._request.messages, answer) if self._plan.graph.recording.content else None
         walk = self._walk
-        traversal = self._context.record(self._shop.source, FullTrace(walk.path, self._steps, walk.decisions), content)
-        self._shop.record(traversal)
+        traversal = self._context.record(self._deps.source, FullTrace(walk.path, self._steps, walk.decisions), content)
+        self._deps.record(traversal)
         committed = None if self._calls is None else self._calls.committed
         partial = committed.text if committed is not None and finish.outcome is not Outcome.ANSWERED else ""
 

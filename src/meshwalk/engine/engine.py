@@ -16,8 +16,8 @@ from meshwalk.backends.base import Backend, Classifier
 from meshwalk.backends.token_counts import Tokenizer, count_inputs
 from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Vault
 from meshwalk.engine.context import WalkContext
-from meshwalk.engine.deps import Clock, EngineDeps, Features, Sleep, Tell
-from meshwalk.engine.driver import Observer, WalkDriver
+from meshwalk.engine.deps import Clock, EngineDeps, Features, OnDelta, Sleep
+from meshwalk.engine.driver import OnEvent, WalkDriver
 from meshwalk.engine.fastpath.driver import FastDriver
 from meshwalk.engine.limiter import BackendLimiter
 from meshwalk.engine.preview import preview
@@ -86,15 +86,15 @@ class Engine:
         """
         self.deps = deps
         self._clock_ns = deps.clock_ns
-        self._express = FastDriver(self.plan, deps)
+        self._fast_driver = FastDriver(self.plan, deps)
 
-    async def walk(self, request: Request, observe: Observer | None = None, tell: Tell | None = None) -> RouteResult:
+    async def walk(self, request: Request, on_event: OnEvent | None = None, on_delta: OnDelta | None = None) -> RouteResult:
         """
         Walk *request* to its end, and record it whatever that end is.
 
         Args:
-            observe: Told of every entry, the wishes it led to and the walk that made them, as they come.
-            tell: Told of each piece of an answer that is passed on as it comes.
+            on_event: Called with every entry, the wishes it led to and the walk that made them, as they come.
+            on_delta: Called with each piece of an answer that is passed on as it comes.
 
         Raises:
             RequestError: If the request cannot begin a walk.
@@ -103,10 +103,10 @@ class Engine:
         if self._learns:
             facts = await self._learnt(request, facts)
         context = WalkContext(request, facts, limits, self._clock_ns)
-        if observe is None and tell is None:
-            return await self._express.walk(context)
+        if on_event is None and on_delta is None:
+            return await self._fast_driver.walk(context)
 
-        return await WalkDriver(self.plan, self.deps, context, observe, tell).run()
+        return await WalkDriver(self.plan, self.deps, context, on_event, on_delta).run()
 
     async def decide(self, request: Request) -> Preview:
         """
@@ -143,6 +143,6 @@ class Engine:
         budgets = tuple(self.plan.graph.budgets.values())
         walk_budget = WalkBudget(self.plan.name, limits, shared_scopes(budgets, facts.scopes), self.vault, "", lambda: 0)
         if self.plan.reads_budget_first:
-            await walk_budget.look()
+            await walk_budget.refresh()
 
         return walk_budget.views()

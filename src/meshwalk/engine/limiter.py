@@ -63,7 +63,7 @@ class BackendLimiter:
         self._pool = Pool(spec.name, endpoints, spec.traffic or Traffic())
         self._clock_ns = clock_ns
         self._chance = chance
-        self._turns: dict[int, anyio.Event] = {}
+        self._waiters: dict[int, anyio.Event] = {}
 
     def __repr__(self) -> str:
         return f"<Gate to {self._pool!r}>"
@@ -105,7 +105,7 @@ class BackendLimiter:
             self._call_next()
         else:
             # It may be left alone now, and then those who wait in vain should hear of it at once.
-            for turn in self._turns.values():
+            for turn in self._waiters.values():
                 turn.set()
 
     def elsewhere(self, avoid: frozenset[str], tokens: int) -> bool:
@@ -128,7 +128,7 @@ class BackendLimiter:
         number = answer.number
         try:
             while True:
-                turn = self._turns[number] = anyio.Event()
+                turn = self._waiters[number] = anyio.Event()
                 with anyio.move_on_after((answer.look_again_at - self._now()) / 1e6):
                     await turn.wait()
                 found = self._pool.look(number, self._now(), self._chance())
@@ -136,14 +136,14 @@ class BackendLimiter:
                     return found
                 answer = found
         finally:
-            del self._turns[number]
+            del self._waiters[number]
             self._pool.quit(number)
             self._call_next()
 
     def _call_next(self) -> None:
         first = self._pool.first
         if first is not None:
-            self._turns[first].set()
+            self._waiters[first].set()
 
 
 def limiters(graph: Graph, names: Iterable[str], clock_ns: Callable[[], int]) -> dict[str, BackendLimiter]:

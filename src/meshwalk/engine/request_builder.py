@@ -49,7 +49,7 @@ class RequestBuilder:
         Args:
             answers: The texts of earlier nodes that its prompt quotes.
         """
-        asked = self.usually(request, facts, traceparent, progress)
+        asked = self.usual(request, facts, traceparent, progress)
         if self._prompt is not None:
             # What a node asks of its own needs none of the caller's tools and formats.
             attributes = dict(facts.attributes)
@@ -60,7 +60,7 @@ class RequestBuilder:
 
         return asked
 
-    def usually(self, request: Request, facts: Facts, traceparent: str, progress: CallProgress | None) -> ChatRequest:
+    def usual(self, request: Request, facts: Facts, traceparent: str, progress: CallProgress | None) -> ChatRequest:
         """
         Return what is sent for a request that asks for no sampling of its own, at a node without a prompt of its own.
         """
@@ -75,4 +75,4 @@ class RequestBuilder:
         return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(asked.max_tokens))
 
 
-Ask = Callable[[Request, Facts, str, CallProgress | None], ChatRequest]
+BuildRequest = Callable[[Request, Facts, str, CallProgress | None], ChatRequest]

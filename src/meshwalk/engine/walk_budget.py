@@ -71,8 +71,8 @@ class WalkBudget:
     """
 
     __slots__ = (
-        "_caps", "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_shown", "_since", "_spent", "_unsure", "_vault",
-        "_walk_id", "waited_us",
+        "_caps", "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_shown", "_since", "_spent", "_unacknowledged",
+        "_vault", "_walk_id", "waited_us",
     )  # fmt: skip
 
     def __init__(
@@ -93,11 +93,11 @@ class WalkBudget:
         # What the vault is not told yet, oldest first.
         self._pending: list[Settlement] = []
         # What was asked for and not answered.
-        self._unsure: Reservation | None = None
+        self._unacknowledged: Reservation | None = None
         self._made = 0
         self.waited_us = 0
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """
         Learn how the shared scopes stand, for guards that are asked before anything is reserved.
         """
@@ -120,7 +120,11 @@ class WalkBudget:
         used = self._spent.plus(self._reserved()) if self._held else self._spent
         views = (make_view((REQUEST, self._caps, used, "")), *self.shared)
 
-        return _changed(views, [(amount, self._held[ticket][0]) for ticket, amount in spent.items()]) if spent else views
+        return (
+            _changed(views, [(amount, self._held[reservation_id][0]) for reservation_id, amount in spent.items()])
+            if spent
+            else views
+        )
 
     @property
     def shared(self) -> tuple[View, ...]:
@@ -129,7 +133,7 @@ class WalkBudget:
         """
         return _changed(self._shown, self._since)
 
-    async def reserve(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
+    async def reserve(self, need: Need, path: Sequence[str], deadline_at_us: int, last_start_at: int) -> Refusal | int:
         """
         Hold *need* in every scope, and return a ticket for it, or why that was not granted.
 
@@ -143,9 +147,11 @@ class WalkBudget:
         if refusal is not None:
             return refusal
 
-        return await self.reserve_affordable(need, path, deadline_at, last_start_at)
+        return await self.reserve_affordable(need, path, deadline_at_us, last_start_at)
 
-    async def reserve_affordable(self, need: Need, path: Sequence[str], deadline_at: int, last_start_at: int) -> Refusal | int:
+    async def reserve_affordable(
+        self, need: Need, path: Sequence[str], deadline_at_us: int, last_start_at: int
+    ) -> Refusal | int:
         """
         Hold *need*, which the walk's own limits were found to allow, as `reserve` does.
         """
@@ -153,22 +159,21 @@ class WalkBudget:
         self._made += 1
         if not self._scopes:
             return self._take(need, None)
-        hold = self._hold_of(need, path, deadline_at)
+        hold = self._hold_of(need, path, deadline_at_us)
         answer = await self._ask(hold)
         if answer.refusal is not None and answer.refusal.contended:
-            answer = await self._wait(hold, answer, deadline_at, last_start_at)
+            answer = await self._wait(hold, answer, deadline_at_us, last_start_at)
         if answer.balances:
             self._show(answer.balances)
 
         return answer.refusal or self._take(need, hold)
 
-    def replay(self, calls: Iterable[CompactCall | None]) -> None:
+    def replay(self, calls: Iterable[CompactCall]) -> None:
         """
-        Take *calls* for made and settled, in a walk without shared scopes.
+        Reserve and settle *calls*, which were made without this budget, in a walk without shared scopes.
         """
         for call in calls:
-            if call is not None:
-                self.settle(self.take(need_of(call)), call.spent, assumed=False)
+            self.settle(self.take(need_of(call)), call.spent, assumed=False)
 
     def take(self, need: Need) -> int:
         """
@@ -183,11 +188,11 @@ class WalkBudget:
 
         return self._made
 
-    def settle(self, ticket: int, spent: Amount, *, assumed: bool) -> None:
+    def settle(self, reservation_id: int, spent: Amount, *, assumed: bool) -> None:
         """
-        Replace what is held for *ticket* by what was *spent*; the vault is told with the next reservation, or by `close`.
+        Put what was *spent* in place of a reservation; the vault learns of it with the next reservation, or by `close`.
         """
-        amount, hold = self._held.pop(ticket)
+        amount, hold = self._held.pop(reservation_id)
         self._spent = self._spent.plus(spent)
         if hold is not None:
             self._since.append((spent, amount))
@@ -197,9 +202,9 @@ class WalkBudget:
         """
         Tell the vault what it does not know yet; a hold that nothing was sent for is given back.
         """
-        for ticket in tuple(self._held):
-            self.settle(ticket, _NOTHING, assumed=False)
-        if not self._pending and self._unsure is None:
+        for reservation_id in tuple(self._held):
+            self.settle(reservation_id, _NOTHING, assumed=False)
+        if not self._pending and self._unacknowledged is None:
             return
         try:
             await self._exchange(None)
@@ -232,13 +237,13 @@ class WalkBudget:
         )
         self._since.clear()
 
-    def _hold_of(self, need: Need, path: Sequence[str], deadline_at: int) -> Reservation:
-        lease_us = max(0, deadline_at - self._now()) + LEASE_GRACE_US
+    def _hold_of(self, need: Need, path: Sequence[str], deadline_at_us: int) -> Reservation:
+        lease_us = max(0, deadline_at_us - self._now()) + LEASE_GRACE_US
         place = SpendPath(self._graph, " > ".join(path))
 
         return make_reservation((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, place))
 
-    async def _wait(self, hold: Reservation, answer: Answer, deadline_at: int, last_start_at: int) -> Answer:
+    async def _wait(self, hold: Reservation, answer: Answer, deadline_at_us: int, last_start_at: int) -> Answer:
         vault, began = self._vault, self._now()
         pause, longest = vault.poll_seconds
         place, called = self._place(answer), False
@@ -248,7 +253,7 @@ class WalkBudget:
                 seconds = min(pause * random.uniform(0.5, 1.5), left / 1e6)  # noqa: S311 (no secret)
                 called = await vault.waiters.wait(place, seconds, first=called)
                 pause = min(longest, 2 * pause)
-                answer = await self._ask(hold._replace(lease_us=max(0, deadline_at - self._now()) + LEASE_GRACE_US))
+                answer = await self._ask(hold._replace(lease_us=max(0, deadline_at_us - self._now()) + LEASE_GRACE_US))
                 left_line, place = place, self._place(answer)
                 if place != left_line or self._now() >= last_start_at:
                     # Whoever leaves a line may have been called, and there may be more for the next in it.
@@ -276,17 +281,17 @@ class WalkBudget:
             return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
 
     async def _exchange(self, hold: Reservation | None) -> Answer:
-        vault, unsure, pending = self._vault, self._unsure, self._pending
-        if unsure is not None or len(pending) > 1:
+        vault, unacknowledged, pending = self._vault, self._unacknowledged, self._pending
+        if unacknowledged is not None or len(pending) > 1:
             await self._catch_up(hold)
         last = pending[0] if pending else None
-        self._unsure = hold
+        self._unacknowledged = hold
         answer = await (self._told(last, hold) if vault.waits else vault.exchange(last, hold))
-        self._unsure = None
+        self._unacknowledged = None
         if last is not None:
             # Others may have settled meanwhile.
             del pending[0]
-        if vault.waiters.has_waiters and (last is not None or unsure is not None):
+        if vault.waiters.has_waiters and (last is not None or unacknowledged is not None):
             for scope in self._scopes:
                 vault.waiters.wake_next(_line(scope))
 
@@ -296,11 +301,11 @@ class WalkBudget:
         """
         Tell what is to be told before *hold* is asked for, but for one settlement, which goes with it.
         """
-        unsure = self._unsure
-        if unsure is not None and (hold is None or hold.id != unsure.id):
+        unacknowledged = self._unacknowledged
+        if unacknowledged is not None and (hold is None or hold.id != unacknowledged.id):
             # Nothing was sent for it.
-            await self._told(Settlement(unsure.scopes[0].tenant, unsure.id, _NOTHING), None)
-            self._unsure = None
+            await self._told(Settlement(unacknowledged.scopes[0].tenant, unacknowledged.id, _NOTHING), None)
+            self._unacknowledged = None
         while len(self._pending) > 1:
             await self._told(self._pending[0], None)
             del self._pending[0]

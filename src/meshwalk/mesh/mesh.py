@@ -29,7 +29,7 @@ from meshwalk.backends.classifiers import Classifier, open_classifier, opens
 from meshwalk.backends.token_counts import Tokenizer
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault, open_vault
-from meshwalk.engine import Engine, Observer, Tell, limited, limiters
+from meshwalk.engine import Engine, OnDelta, OnEvent, limited, limiters
 from meshwalk.engine.idempotency import IdempotentWalks
 from meshwalk.loader import load_graph
 from meshwalk.mesh.relay import RecordRelay, Schedule, Sink
@@ -213,7 +213,7 @@ class Mesh:
 
         return result
 
-    async def send(self, request: Request, on_delta: Tell | None = None) -> RouteResult:
+    async def send(self, request: Request, on_delta: OnDelta | None = None) -> RouteResult:
         """
         Route *request*, as `route` does.
 
@@ -222,7 +222,7 @@ class Mesh:
         """
         return (await self.walk(request, None, on_delta)).raised()
 
-    async def walk(self, request: Request, on_event: Observer | None = None, on_delta: Tell | None = None) -> RouteResult:
+    async def walk(self, request: Request, on_event: OnEvent | None = None, on_delta: OnDelta | None = None) -> RouteResult:
         """
         Walk *request* and return its result, of a failed walk too.
 

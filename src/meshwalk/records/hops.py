@@ -21,7 +21,7 @@ from meshwalk.trace import (
     Cancelled,
     Closing,
     Commit,
-    CompactTrace,
+    CompactHop,
     Decision,
     Denied,
     Entry,
@@ -35,6 +35,7 @@ from meshwalk.trace import (
     Stopped,
     TimedOut,
     Timing,
+    Trace,
     Traversal,
     Usage,
     View,
@@ -102,15 +103,15 @@ class Hop:
         scope: The budget scope that did not allow the call.
         edge: Where the walk went from here; empty if it ended here.
         decision: How it was left, as recorded; None if the walk ended here.
-        leg: Of a walk that is kept in short: that walk, and the node.  Few readers want what is long to tell, so that is put
-            together when it is asked for.
+        source: The walk's trace and the node, from which rarely read parts are put together when they are asked for; None if
+            all parts are set.
     """
 
     __slots__ = (
         "_attempts",
         "_considered",
         "_granted_views",
-        "_leg",
+        "_source",
         "_views",
         "backoff_us",
         "basis",
@@ -137,7 +138,7 @@ class Hop:
     )  # fmt: skip
 
     def __init__(
-        self, index: int, visit: int, node: str, role: Role, started_us: int, leg: tuple[CompactTrace, NodePlan] | None = None
+        self, index: int, visit: int, node: str, role: Role, started_us: int, source: tuple[Trace, NodePlan] | None = None
     ) -> None:
         self.index = index
         self.visit = visit
@@ -156,7 +157,7 @@ class Hop:
         self.cost_nano_usd = 0
         self.basis: Basis = "none"
         self.outputs: Mapping[str, Value] = {}
-        self._leg = leg
+        self._source = source
         self._attempts: tuple[Attempt, ...] | None = None
         self._granted_views: tuple[View, ...] | None = None
         self._views: tuple[View, ...] | None = None
@@ -173,8 +174,7 @@ class Hop:
         Return its calls, in order.
         """
         if self._attempts is None:
-            call = None if self._leg is None else self._leg[0].legs[self.index].call
-            self._attempts = () if call is None else (call.attempt,)
+            self._attempts = () if self._source is None else self._source[0].attempts_at(self.index)
 
         return self._attempts
 
@@ -188,7 +188,7 @@ class Hop:
         Return the budgets as its reservation left them.
         """
         if self._granted_views is None:
-            self._granted_views = () if self._leg is None else self._leg[0].views_at(self.index)[0]
+            self._granted_views = () if self._source is None else self._source[0].views_at(self.index)[0]
 
         return self._granted_views
 
@@ -202,7 +202,7 @@ class Hop:
         Return the budgets as it last saw them, which is as guards saw them when it was left.
         """
         if self._views is None:
-            self._views = () if self._leg is None else self._leg[0].views_at(self.index)[1]
+            self._views = () if self._source is None else self._source[0].views_at(self.index)[1]
 
         return self._views
 
@@ -216,8 +216,8 @@ class Hop:
         Return every edge of the section that decided, in order.
         """
         if self._considered is None:
-            leg, decision = self._leg, self.decision
-            self._considered = () if leg is None or decision is None else considered(decision, leg[1])
+            source, decision = self._source, self.decision
+            self._considered = () if source is None or decision is None else considered(decision, source[1])
 
         return self._considered
 
@@ -243,13 +243,13 @@ class Hop:
         """
         Fill in what the beginning of its reply was like.
         """
-        self.prefix_verdict = PrefixVerdict(entry.at, entry.tokens, entry.outputs, committed)
+        self.prefix_verdict = PrefixVerdict(entry.at_us, entry.tokens, entry.outputs, committed)
 
     def close(self, entry: Closing | Denied) -> None:
         """
         Fill in what *entry* says.
         """
-        self.latency_us = entry.at - self.started_us
+        self.latency_us = entry.at_us - self.started_us
         match entry:
             case Denied():
                 self.status, self.error_class, self.message = "denied", "budget", entry.message
@@ -290,10 +290,11 @@ class Assembly:
     Put hops together as entries come in, for a walk that is over or one that is under way.
     """
 
-    __slots__ = ("_plan", "_visits", "hops")
+    __slots__ = ("_plan", "_trace", "_visits", "hops")
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, trace: Trace | None = None) -> None:
         self._plan = plan
+        self._trace = trace
         self._visits: dict[str, int] = {}
         self.hops: list[Hop] = []
 
@@ -309,12 +310,12 @@ class Assembly:
             self.hops[entry.hop].close(entry)
         for wish in wishes:
             if isinstance(wish, Reserve):
-                self._open(path[: wish.hop + 1], entry.at)
+                self._open(path[: wish.hop + 1], entry.at_us)
                 self.hops[wish.hop].need = need_of(wish)
             elif isinstance(wish, Call):
-                self._open(path[: wish.hop + 1], entry.at)
+                self._open(path[: wish.hop + 1], entry.at_us)
             elif isinstance(wish, Finish):
-                self._open(path, entry.at)
+                self._open(path, entry.at_us)
                 if wish.outcome is Outcome.REFUSED:
                     self.hops[-1].status, self.hops[-1].message = "refused", wish.message
 
@@ -329,57 +330,53 @@ class Assembly:
         if hop.status == "skipped":
             hop.error_class = decision.error_class
 
-    def _open(self, path: Sequence[str], at: int) -> None:
+    def add(self, hop: CompactHop) -> None:
+        """
+        Take a whole hop.
+        """
+        name, started_us, _, at_us, outputs, edge, to, verdicts, call = hop
+        index, node, visits = len(self.hops), self._plan.node(name), self._visits
+        visits[name] = visit = visits.get(name, 0) + 1
+        assert self._trace is not None, "whole hops come from a trace"
+        made = Hop(index, visit, name, node.role, started_us, (self._trace, node))
+        made.status = "ok"
+        made.outputs = outputs
+        made.edge = to
+        made.decision = Decision(index, "next", edge, to, verdicts)
+        made.latency_us = made.engine_us = at_us - started_us
+        if call is not None:
+            made.engine_us -= call.latency_us
+            made.timing = call.timing
+            made.usage = call.usage
+            made.need = Need(call.cost_bound, call.input_bound, call.output_bound, 1, 1)
+            made.cost_nano_usd = call.cost_nano_usd
+            made.basis = call.basis
+        self.hops.append(made)
+
+    def refuse(self, node: str, at_us: int, reason: str) -> None:
+        """
+        Take that the walk ended by a refusal.
+        """
+        hop = Hop(len(self.hops), self._visits.get(node, 0) + 1, node, self._plan.node(node).role, at_us)
+        hop.status, hop.message = "refused", reason
+        self.hops.append(hop)
+
+    def _open(self, path: Sequence[str], at_us: int) -> None:
         # Hops that were skipped for want of time have no wish of their own; they open with the next.
         for index in range(len(self.hops), len(path)):
             node = path[index]
             visit = self._visits[node] = self._visits.get(node, 0) + 1
-            self.hops.append(Hop(index, visit, node, self._plan.node(node).role, at))
+            self.hops.append(Hop(index, visit, node, self._plan.node(node).role, at_us))
 
 
 def hops_of(traversal: Traversal, plan: Plan) -> list[Hop]:
     """
     Put *traversal* together as hops, in order; *plan* is the plan it walked.
     """
-    if traversal.straight is not None:
-        return _straight_hops(traversal.straight, plan)
-    assembly = Assembly(plan)
-    for entry, wishes in traversal.steps:
-        assembly.feed(entry, wishes, traversal.path)
-    for decision in traversal.decisions:
-        assembly.decide(decision)
+    assembly = Assembly(plan, traversal.trace)
+    traversal.trace.build(assembly)
 
     return assembly.hops
-
-
-def _straight_hops(straight: CompactTrace, plan: Plan) -> list[Hop]:
-    hops = []
-    visits: dict[str, int] = {}
-    for index, leg in enumerate(straight.legs):
-        name, call = leg.node, leg.call
-        node = plan.node(name)
-        visits[name] = visit = visits.get(name, 0) + 1
-        hop = Hop(index, visit, name, node.role, leg.started_us, (straight, node))
-        hop.status = "ok"
-        hop.outputs = leg.outputs
-        hop.edge = leg.to
-        hop.decision = Decision(index, "next", leg.edge, leg.to, leg.verdicts)
-        hop.latency_us = hop.engine_us = leg.at - leg.started_us
-        if call is not None:
-            hop.engine_us -= call.latency_us
-            hop.timing = call.timing
-            hop.usage = call.usage
-            hop.need = Need(call.cost_bound, call.input_bound, call.output_bound, 1, 1)
-            hop.cost_nano_usd = call.cost_nano_usd
-            hop.basis = call.basis
-        hops.append(hop)
-    if straight.refused_by:
-        name = straight.refused_by
-        hop = Hop(len(hops), visits.get(name, 0) + 1, name, plan.node(name).role, straight.latency_us)
-        hop.status, hop.message = "refused", straight.reason
-        hops.append(hop)
-
-    return hops
 
 
 def need_of(wish: Reserve) -> Need:

@@ -1,29 +1,19 @@
 """
-What happened and what was wanted: requests, replies, entries, wishes, and the finished record of a walk.
+Events, commands and the finished record of a walk; also the requests and replies that they are made of.
 
-Entries tell a walk what happened, wishes tell the engine what the walk wants; a `Traversal` holds both in the order they
-came, with the decisions between them, so that the record is enough to decide everything again; where every hop went straight
-it keeps less, from which all of that follows (`legs`).  What people ask for, a hop
-with its latency split, tokens and cost, is derived from them in one place, `hops`.
+An entry is an event that a walk is fed, and a wish is a command that it answers with.  A `Traversal` is the record of a walk:
+its `Trace` tells both in order, with the decisions between them, which is enough to decide everything again.  A trace has two
+forms behind one interface: `CompactTrace` keeps one line a hop, and `FullTrace` keeps every entry.
 
-What every walk makes is a NamedTuple or plain slots: a frozen slotted dataclass of eight fields takes five times as long to
-make.  Times (`at`, `*_us`) are whole microseconds since the walk began, beside one wall-clock time; money is whole
-nano-dollars.
+Types that every walk makes are NamedTuples or have plain slots.  Times (`*_us`) are whole microseconds since the walk began,
+beside one wall-clock time; money is whole nano-dollars.
 """
 
 from __future__ import annotations
 
 from meshwalk.trace.codec import FORMAT, decode, encode
-from meshwalk.trace.compact import (
-    CompactCall,
-    CompactHop,
-    CompactTrace,
-    Step,
-    TemplateKey,
-    make_compact_call,
-    make_compact_hop,
-    make_compact_trace,
-)
+from meshwalk.trace.compact import CompactCall, CompactHop, make_compact_call, make_compact_hop
+from meshwalk.trace.compact_trace import CompactTrace, make_compact_trace
 from meshwalk.trace.entries import (
     Attempt,
     AttemptStatus,
@@ -62,7 +52,9 @@ from meshwalk.trace.exchange import (
     Usage,
     make_scopes,
 )
-from meshwalk.trace.record import Content, FullTrace, Source, Traversal
+from meshwalk.trace.full_trace import FullTrace
+from meshwalk.trace.interface import HopBuilder, Step, TemplateKey, Trace
+from meshwalk.trace.record import Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
@@ -89,6 +81,7 @@ __all__ = [
     "Form",
     "FullTrace",
     "Granted",
+    "HopBuilder",
     "Message",
     "Outcome",
     "Piece",
@@ -110,6 +103,7 @@ __all__ = [
     "TokenProbabilities",
     "Tool",
     "ToolCall",
+    "Trace",
     "Traversal",
     "Usage",
     "View",

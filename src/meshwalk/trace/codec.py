@@ -1,7 +1,7 @@
 """
-A record as JSON text and back, whole: `decode(encode(traversal))` says what *traversal* said.
+A record as JSON text and back, whole: `decode(encode(traversal))` equals *traversal*.
 
-Every NamedTuple travels as the list of its fields behind a tag; where a field comes, goes or moves, `FORMAT` goes up.
+Every NamedTuple travels as the list of its fields behind a tag.  `FORMAT` goes up when a field comes, goes or moves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import orjson
 
 from meshwalk.model import Amount, Caps, Limits, Sampling
 from meshwalk.model.problems import TraceError
-from meshwalk.trace.compact import CompactCall, CompactHop, CompactTrace
+from meshwalk.trace.compact import CompactCall, CompactHop
+from meshwalk.trace.compact_trace import CompactTrace
 from meshwalk.trace.entries import (
     Attempt,
     Began,
@@ -30,7 +31,8 @@ from meshwalk.trace.entries import (
     View,
 )
 from meshwalk.trace.exchange import Message, Scopes, Timing, ToolCall, Usage
-from meshwalk.trace.record import Content, FullTrace, Source, Traversal
+from meshwalk.trace.full_trace import FullTrace
+from meshwalk.trace.record import Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
 
 
@@ -51,19 +53,13 @@ def encode(traversal: Traversal) -> bytes:
         "sampled": traversal.sampled,
         "began_unix_us": traversal.began_unix_us,
     }
-    if traversal.straight is not None:
-        document["straight"] = _in_short(traversal.straight)
-    else:
-        document["path"], steps, document["decisions"] = traversal.at_length
-        document["steps"] = [
-            [[_TAGS[type(entry)], entry], [[_TAGS[type(wish)], wish] for wish in wishes]] for entry, wishes in steps
-        ]
+    _FORMS[type(traversal.trace)](document, traversal.trace)
     document["content"] = traversal.content
 
     try:
         return orjson.dumps(document, default=_plain)
     except TypeError:
-        # A backend of the user's own may say what is not text; a record without those characters is better than none.
+        # A user's backend may return characters that are no text; a record without those is better than none.
         return orjson.dumps(_as_text(document), default=_plain)
 
 
@@ -85,7 +81,7 @@ def decode(text: bytes) -> Traversal:
         return Traversal(
             Source(*document["source"]),
             **{name: document[name] for name in _PLAIN},
-            told=_straight(document["straight"]) if "straight" in document else _at_length(document),
+            trace=_compact(document["straight"]) if "straight" in document else _full(document),
             content=None if content is None else Content(tuple(map(_message, content[0])), content[1]),
         )
     except (orjson.JSONDecodeError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
@@ -95,54 +91,65 @@ def decode(text: bytes) -> Traversal:
 _PLAIN = ("traversal_id", "trace_id", "span_id", "parent_span_id", "sampled", "began_unix_us")
 
 
-def _in_short(straight: CompactTrace) -> list[Any]:
+def _add_compact(document: dict[str, Any], trace: CompactTrace) -> None:
     # The text that `_plain` would come to as well, call by call; most records are made here.
-    (attributes, *size, sampling, scopes, counted, healthy), limits, legs, *ended, shared = straight
+    (attributes, *size, sampling, scopes, counted, healthy), limits, hops, *ended, views = trace
 
-    return [
+    document["straight"] = [
         [attributes, *size, [*sampling], [*scopes], counted, healthy],
         [*limits],
-        [[*leg[:_CALL_AT], None if leg.call is None else _call(leg.call)] for leg in legs],
+        [[*hop[:_CALL], None if hop.call is None else _call_fields(hop.call)] for hop in hops],
         *ended,
-        shared,
+        views,
     ]
 
 
-def _call(call: CompactCall) -> list[Any]:
+def _add_full(document: dict[str, Any], trace: FullTrace) -> None:
+    document["path"], steps, document["decisions"] = trace
+    document["steps"] = [
+        [[_TAGS[type(entry)], entry], [[_TAGS[type(wish)], wish] for wish in wishes]] for entry, wishes in steps
+    ]
+
+
+_FORMS: Mapping[type, Callable[..., None]] = {CompactTrace: _add_compact, FullTrace: _add_full}
+
+
+def _call_fields(call: CompactCall) -> list[Any]:
     fields: list[Any] = [*call]
-    fields[_TIMING_AT] = [*call.timing]
-    fields[_USAGE_AT] = [*call.usage]
+    fields[_TIMING] = [*call.timing]
+    fields[_USAGE] = [*call.usage]
 
     return fields
 
 
-_CALL_AT = CompactHop._fields.index("call")
-_TIMING_AT, _USAGE_AT = CompactCall._fields.index("timing"), CompactCall._fields.index("usage")
+# The places of fields that are tuples themselves.
+_CALL = CompactHop._fields.index("call")
+_TIMING, _USAGE = CompactCall._fields.index("timing"), CompactCall._fields.index("usage")
 
 
-def _straight(fields: list[Any]) -> CompactTrace:
-    facts, limits, legs, *ended, shared = fields
+def _compact(fields: list[Any]) -> CompactTrace:
+    facts, limits, hops, *ended, views = fields
 
-    return CompactTrace._make([_facts(facts), Limits(*limits), tuple(map(_leg, legs)), *ended, _views(shared)])
+    return CompactTrace._make([_facts(facts), Limits(*limits), tuple(map(_hop, hops)), *ended, _views(views)])
 
 
-def _leg(fields: list[Any]) -> CompactHop:
+def _hop(fields: list[Any]) -> CompactHop:
     *plain, call = fields
 
-    return CompactHop._make([*plain, None if call is None else _called(call)])
+    return CompactHop._make([*plain, None if call is None else _call(call)])
 
 
-def _called(fields: list[Any]) -> CompactCall:
+def _call(fields: list[Any]) -> CompactCall:
     call = CompactCall._make(fields)
 
     return call._replace(
         timing=Timing(*call.timing),
         usage=Usage(*call.usage),
-        shared=_views(call.shared),
+        shared_views=_views(call.shared_views),
     )
 
 
-def _at_length(document: Mapping[str, Any]) -> FullTrace:
+def _full(document: Mapping[str, Any]) -> FullTrace:
     return FullTrace(
         document["path"],
         [

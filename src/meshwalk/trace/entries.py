@@ -4,11 +4,12 @@ What happened: the lines a walk is fed, and what they are made of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from meshwalk.model import Amount, Caps, Limits, Sampling, Value
+from meshwalk.model.constructors import fast_constructor
 from meshwalk.model.problems import ErrorClass
 from meshwalk.trace.exchange import Scopes, Timing, Usage
 
@@ -42,8 +43,7 @@ class View(NamedTuple):
         return make_view((scope, caps, used.plus(change), away))
 
 
-# Walks in budgets make several; the constructor that takes the fields one by one needs twice the time.
-make_view: Callable[[tuple[str, Caps, Amount, str]], View] = partial(tuple.__new__, View)
+make_view = fast_constructor(View)
 
 
 class Attempt(NamedTuple):
@@ -61,7 +61,7 @@ class Attempt(NamedTuple):
         tokens_seen: Of a streamed reply that was not finished: how many tokens of it had arrived.
     """
 
-    started_at: int
+    started_us: int
     latency_us: int
     status: AttemptStatus
     timing: Timing = Timing()
@@ -120,17 +120,13 @@ def calling_us(attempts: Sequence[Attempt]) -> int:
     """
     if len(attempts) < 2:
         return attempts[0].latency_us if attempts else 0
-    total = until = 0
-    for attempt in sorted(attempts, key=_started_at):
-        end = attempt.started_at + attempt.latency_us
-        total += max(0, end - max(until, attempt.started_at))
-        until = max(until, end)
+    total = until_us = 0
+    for attempt in sorted(attempts, key=attrgetter("started_us")):
+        end_us = attempt.started_us + attempt.latency_us
+        total += max(0, end_us - max(until_us, attempt.started_us))
+        until_us = max(until_us, end_us)
 
     return total
-
-
-def _started_at(attempt: Attempt) -> int:
-    return attempt.started_at
 
 
 class Facts(NamedTuple):
@@ -153,8 +149,7 @@ class Facts(NamedTuple):
     healthy: tuple[tuple[str, bool], ...] = ()
 
 
-# Every walk makes some; the constructor that takes the fields one by one needs twice the time.
-make_facts: Callable[[tuple[object, ...]], Facts] = partial(tuple.__new__, Facts)
+make_facts = fast_constructor(Facts)
 
 
 class Began(NamedTuple):
@@ -162,7 +157,7 @@ class Began(NamedTuple):
     Start a walk under its effective limits.
     """
 
-    at: int
+    at_us: int
     facts: Facts
     limits: Limits
     views: tuple[View, ...]
@@ -174,7 +169,7 @@ class Granted(NamedTuple):
     """
 
     hop: int
-    at: int
+    at_us: int
     views: tuple[View, ...]
     waited_us: int = 0
 
@@ -188,7 +183,7 @@ class Denied(NamedTuple):
     """
 
     hop: int
-    at: int
+    at_us: int
     scope: str
     message: str
     views: tuple[View, ...]
@@ -205,7 +200,7 @@ class PrefixJudged(NamedTuple):
     """
 
     hop: int
-    at: int
+    at_us: int
     outputs: Mapping[str, Value]
     tokens: int
 
@@ -216,7 +211,7 @@ class Stopped(NamedTuple):
     """
 
     hop: int
-    at: int
+    at_us: int
     attempts: tuple[Attempt, ...] = ()
     views: tuple[View, ...] = ()
 
@@ -227,7 +222,7 @@ class Replied(NamedTuple):
     """
 
     hop: int
-    at: int
+    at_us: int
     outputs: Mapping[str, Value]
     attempts: tuple[Attempt, ...] = ()
     views: tuple[View, ...] = ()
@@ -242,7 +237,7 @@ class Failed(NamedTuple):
     """
 
     hop: int
-    at: int
+    at_us: int
     error_class: ErrorClass
     message: str
     attempts: tuple[Attempt, ...] = ()
@@ -257,7 +252,7 @@ class TimedOut(NamedTuple):
     """
 
     hop: int
-    at: int
+    at_us: int
     message: str
     attempts: tuple[Attempt, ...] = ()
     views: tuple[View, ...] = ()
@@ -269,7 +264,7 @@ class Cancelled(NamedTuple):
     """
 
     hop: int
-    at: int
+    at_us: int
     attempts: tuple[Attempt, ...] = ()
     waited_us: int = 0
 

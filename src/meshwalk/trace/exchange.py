@@ -4,11 +4,11 @@ What goes in and comes back: the request for a walk, and a backend's reply to on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model.constructors import fast_constructor
 
 
 class ToolCall(NamedTuple):
@@ -89,8 +89,7 @@ class Scopes(NamedTuple):
     tenant: str = ""
 
 
-# Every walk makes some; the constructor that takes the fields one by one needs twice the time.
-make_scopes: Callable[[tuple[str, str, str]], Scopes] = partial(tuple.__new__, Scopes)
+make_scopes = fast_constructor(Scopes)
 
 
 class Request:

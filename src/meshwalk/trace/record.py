@@ -1,34 +1,21 @@
 """
-The finished record of a walk.
+The finished record of a walk: its trace, under its ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from meshwalk.trace.compact import CompactCall, CompactTrace, Step, TemplateKey
-from meshwalk.trace.entries import (
-    Attempt,
-    Basis,
-    Began,
-    Cancelled,
-    Closing,
-    Denied,
-    Facts,
-    Granted,
-    PrefixJudged,
-    calling_us,
-    total_usage,
-    weakest,
-)
+from meshwalk.trace.entries import Attempt, Basis, Began, Facts, total_usage, weakest
 from meshwalk.trace.exchange import Message, Usage
+from meshwalk.trace.interface import Step, TemplateKey, Trace
 from meshwalk.trace.wishes import Decision, Finish, Outcome
 
 
 class Content(NamedTuple):
     """
-    Keep a walk's words, where the graph says so.
+    The words of a walk, kept where the graph says so.
     """
 
     messages: tuple[Message, ...]
@@ -37,7 +24,7 @@ class Content(NamedTuple):
 
 class Source(NamedTuple):
     """
-    Say what was walked, which every walk over one plan has in common.
+    The plan that was walked, which every walk over it has in common.
 
     Args:
         prices: The version of the prices that calls were settled at.
@@ -50,37 +37,21 @@ class Source(NamedTuple):
     prices: str = ""
 
 
-class FullTrace(NamedTuple):
-    """
-    Tell of a walk in full.
-
-    Args:
-        path: The node of each hop, by hop id.
-        steps: Each entry with the wishes it was answered with.
-        decisions: In the order they were made.
-    """
-
-    path: list[str]
-    steps: list[Step]
-    decisions: list[Decision]
-
-
 class Traversal:
     """
-    Hold the finished record of a walk.
+    The finished record of a walk.
 
     Args:
         traversal_id: 32 hexadecimal digits, as the *trace_id* has; the *span_id* has 16.
         parent_span_id: The caller's span, empty if the walk starts its trace.
-        sampled: What the caller says of its trace.
+        sampled: Whether the caller records its trace.
         began_unix_us: The wall clock when the walk began, in microseconds.
-        told: What happened, in short where all hops went straight.
         content: None unless the graph records content.
     """
 
     __slots__ = (
-        "_at_length", "_kind", "began_unix_us", "content", "parent_span_id", "sampled", "source", "span_id", "straight",
-        "trace_id", "traversal_id",
+        "_decisions", "_steps", "_template_key", "began_unix_us", "content", "parent_span_id", "sampled", "source", "span_id",
+        "trace", "trace_id", "traversal_id",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +63,7 @@ class Traversal:
         parent_span_id: str,
         sampled: bool,
         began_unix_us: int,
-        told: CompactTrace | FullTrace,
+        trace: Trace,
         content: Content | None = None,
     ) -> None:
         self.source = source
@@ -102,39 +73,21 @@ class Traversal:
         self.parent_span_id = parent_span_id
         self.sampled = sampled
         self.began_unix_us = began_unix_us
+        self.trace = trace
         self.content = content
-        self._kind: TemplateKey | None = None
-        if isinstance(told, CompactTrace):
-            self.straight: CompactTrace | None = told
-            self._at_length: FullTrace | None = None
-        else:
-            self.straight = None
-            self._at_length = told
+        self._template_key: TemplateKey | None = None
+        self._steps: list[Step] | None = None
+        self._decisions: list[Decision] | None = None
 
     @property
-    def at_length(self) -> FullTrace:
+    def template_key(self) -> TemplateKey | None:
         """
-        Return the walk in full, whichever way it is kept.
+        Return a key equal for records that differ only in ids, times, counts and texts; None if no template can be shared.
         """
-        whole = self._at_length
-        if whole is None:
-            straight = self.straight
-            assert straight is not None, "a traversal is told one way or the other"
-            whole = self._at_length = FullTrace(straight.path, straight.steps(), straight.decisions())
+        if self._template_key is None and (key := self.trace.template_key) is not None:
+            self._template_key = (self.source, not self.parent_span_id, self.sampled, key)
 
-        return whole
-
-    @property
-    def kind(self) -> TemplateKey | None:
-        """
-        Return what it has in common with all records that say the same but for ids, times, counts and texts.
-
-        None is a record at length, or one of its own kind.
-        """
-        if self._kind is None and self.straight is not None and (kind := self.straight.kind) is not None:
-            self._kind = (self.source, not self.parent_span_id, self.sampled, kind)
-
-        return self._kind
+        return self._template_key
 
     @property
     def graph(self) -> str:
@@ -176,64 +129,62 @@ class Traversal:
         """
         Name the node of each hop, by hop id.
         """
-        return self.at_length.path if self.straight is None else self.straight.path
+        return self.trace.path
 
     @property
     def steps(self) -> list[Step]:
         """
-        Give each entry with the wishes it was answered with.
+        Return each entry with the wishes it was answered with.
         """
-        return self.at_length.steps
+        if self._steps is None:
+            self._steps = self.trace.steps
+
+        return self._steps
 
     @property
     def decisions(self) -> list[Decision]:
         """
-        Give the decisions in the order they were made.
+        Return the decisions in the order they were made.
         """
-        return self.at_length.decisions
+        if self._decisions is None:
+            self._decisions = self.trace.decisions
+
+        return self._decisions
 
     @property
     def facts(self) -> Facts:
         """
         Return what decisions could depend on.
         """
-        return self.began.facts if self.straight is None else self.straight.facts
+        return self.trace.facts
 
     @property
     def began(self) -> Began:
         """
         Return the entry that started the walk.
         """
-        entry = self.steps[0][0]
-        assert isinstance(entry, Began)
-
-        return entry
+        return self.trace.began
 
     @property
     def finish(self) -> Finish:
         """
         Return the wish that ended the walk.
         """
-        if self.straight is not None:
-            return self.straight.finish
-        wish = self.steps[-1][1][-1]
-        assert isinstance(wish, Finish)
-
-        return wish
+        return self.trace.finish
 
     @property
     def outcome(self) -> Outcome:
         """
         Tell how the walk ended.
         """
-        return self.finish.outcome
+        return self.trace.finish.outcome
 
     @property
     def answer_node(self) -> str:
         """
         Name the node whose reply was served, or nothing.
         """
-        hop = self.finish.answer_hop
+        hop = self.trace.finish.answer_hop
 
         return "" if hop is None else self.path[hop]
 
@@ -242,60 +193,40 @@ class Traversal:
         """
         Return how long the walk took.
         """
-        return self.steps[-1][0].at if self.straight is None else self.straight.latency_us
+        return self.trace.latency_us
 
     @property
     def engine_us(self) -> int:
         """
-        Return how much of the latency was spent neither in calls nor in waiting: for a budget that others held, for a retry.
+        Return the part of the latency spent neither in calls nor in waiting for a budget that others held or for a retry.
         """
-        if self.straight is not None:
-            return self.straight.latency_us - sum([call.latency_us for call in self.straight.calls])
-        attempts = list(self.attempts())
-        put_off_us = sum(attempt.backoff_us for attempt in attempts)
-
-        return self.latency_us - self.budget_wait_us - put_off_us - calling_us(attempts)
+        return self.trace.engine_us
 
     @property
     def budget_wait_us(self) -> int:
         """
         Return how long the walk waited for others to settle.
         """
-        if self.straight is not None:
-            return 0
-        waited_us = sum(entry.waited_us for entry, _ in self.steps if isinstance(entry, Granted | Denied | Cancelled))
-
-        return waited_us + sum(attempt.waited_us for attempt in self.attempts())
+        return self.trace.budget_wait_us
 
     @property
     def slack_nano_usd(self) -> int:
         """
-        Return what calls cost that were made while the vault of shared budgets was away: so much may be past a cap.
+        Return the cost of the calls made while the vault of shared budgets was away: so much may be past a cap.
         """
-        if self.straight is not None:
-            calls = self.straight.calls
-            return sum([call.cost_nano_usd for call in calls if any(view.away for view in call.shared)])
-        away: set[int] = set()
-        slack = 0
-        for entry, _ in self.steps:
-            if not isinstance(entry, Began | Cancelled | PrefixJudged) and any(view.away for view in entry.views):
-                away.add(entry.hop)
-            if isinstance(entry, Closing) and entry.hop in away:
-                slack += sum([attempt.cost_nano_usd for attempt in entry.attempts])
-
-        return slack
+        return self.trace.slack_nano_usd
 
     @property
     def cost_nano_usd(self) -> int:
         """
-        Return what all calls of the walk cost.
+        Return the cost of all calls.
         """
-        return sum([call.cost_nano_usd for call in self._calls()])
+        return sum([call.cost_nano_usd for call in self.trace.calls])
 
     @property
     def cost_usd(self) -> float:
         """
-        Return what all calls of the walk cost, in dollars.
+        Return the cost of all calls, in dollars.
         """
         return self.cost_nano_usd / 1e9
 
@@ -304,31 +235,20 @@ class Traversal:
         """
         Return the weakest basis any part of the cost has.
         """
-        return weakest([call.basis for call in self._calls()])
+        return weakest([call.basis for call in self.trace.calls])
 
     @property
     def usage(self) -> Usage:
         """
         Count the tokens of all calls.
         """
-        return total_usage(self._calls())
-
-    def _calls(self) -> Iterable[Attempt | CompactCall]:
-        """
-        Go through the calls made, in either form.
-        """
-        return self.attempts() if self.straight is None else self.straight.calls
+        return total_usage(self.trace.calls)
 
     def attempts(self) -> Iterator[Attempt]:
         """
-        Go through the calls made, in order.
+        Yield the calls made, in order.
         """
-        if self.straight is not None:
-            yield from (call.attempt for call in self.straight.calls)
-            return
-        for entry, _ in self.steps:
-            if isinstance(entry, Closing):
-                yield from entry.attempts
+        return self.trace.attempts()
 
     def __repr__(self) -> str:
         return f"<Traversal {self.traversal_id} {self.graph}: {' > '.join(self.path)}, {self.outcome.value}>"

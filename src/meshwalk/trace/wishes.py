@@ -24,7 +24,7 @@ class Reserve(NamedTuple):
     output_tokens: int | None
     calls: int
     hops: int
-    deadline_at: int
+    deadline_at_us: int
 
 
 class Call(NamedTuple):
@@ -34,7 +34,7 @@ class Call(NamedTuple):
 
     hop: int
     node: str
-    deadline_at: int
+    deadline_at_us: int
 
 
 class Commit(NamedTuple):

@@ -80,7 +80,7 @@ class Walk:
     """
 
     __slots__ = (
-        "_call_deadline_at", "_chosen", "_deadline_at", "_facts", "_hops", "_last_answer", "_node", "_replies", "_values",
+        "_call_deadline_at_us", "_chosen", "_deadline_at_us", "_facts", "_hops", "_last_answer", "_node", "_replies", "_values",
         "_views", "_visits", "decisions", "path", "phase", "plan",
     )  # fmt: skip
 
@@ -96,8 +96,8 @@ class Walk:
         self._views: tuple[View, ...] = ()
         self._facts: Facts
         self._hops: int
-        self._deadline_at: int
-        self._call_deadline_at: int
+        self._deadline_at_us: int
+        self._call_deadline_at_us: int
         self._node: NodePlan
         # The edge that a glimpse chose; None if all were spent.
         self._chosen: EdgePlan | None = None
@@ -144,24 +144,24 @@ class Walk:
             raise ProtocolError("a walk begins under its effective limits: hops and deadline_us must be set", self.phase.value)
         self._facts = entry.facts
         self._hops = limits.hops
-        self._deadline_at = limits.deadline_us
+        self._deadline_at_us = limits.deadline_us
         self._values = values.start(self.plan, entry.facts)
         self._see(entry.views)
 
-        return self._enter(self.plan.start, entry.at, ())
+        return self._enter(self.plan.start, entry.at_us, ())
 
     def _granted(self, entry: Granted) -> tuple[Wish, ...]:
         self._see(entry.views)
         self.phase = Phase.CALLING
 
-        return (Call(entry.hop, self._node.name, self._call_deadline_at),)
+        return (Call(entry.hop, self._node.name, self._call_deadline_at_us),)
 
     def _denied(self, entry: Denied) -> tuple[Wish, ...]:
         self._see(entry.views)
 
         message = f"node '{self._node.name}' {entry.message}"
 
-        return self._leave_by_error("budget", message, entry.at, (), _refused(entry))
+        return self._leave_by_error("budget", message, entry.at_us, (), _refused(entry))
 
     def _replied(self, entry: Replied) -> tuple[Wish, ...]:
         self._see(entry.views)
@@ -175,10 +175,10 @@ class Walk:
             self._replies[node.index] = entry.hop
             if node.serves:
                 self._last_answer = entry.hop
-        self._tell_time(entry.at)
+        self._tell_time(entry.at_us)
         edge = self._choose()
 
-        return self._stuck(settled) if edge is None else self._follow(edge, entry.at, settled)
+        return self._stuck(settled) if edge is None else self._follow(edge, entry.at_us, settled)
 
     def _glimpsed(self, entry: PrefixJudged) -> tuple[Wish, ...]:
         node, outputs = self._node, entry.outputs
@@ -188,7 +188,7 @@ class Walk:
             return (Commit(entry.hop),)
         for name, slot in node.writes:
             self._values[slot] = outputs.get(name)
-        self._tell_time(entry.at)
+        self._tell_time(entry.at_us)
         self._chosen = edge = self._choose()
         if edge is not None and edge.to == DONE_INDEX and edge.answer in (None, node.index):
             self.phase = Phase.COMMITTED
@@ -204,7 +204,7 @@ class Walk:
             self._values[node.status_slot] = "stopped"
         settled = self._settled(entry.hop)
 
-        return self._stuck(settled) if edge is None else self._follow(edge, entry.at, settled)
+        return self._stuck(settled) if edge is None else self._follow(edge, entry.at_us, settled)
 
     def _served(self, entry: Replied) -> tuple[Wish, ...]:
         if self._chosen is None:
@@ -227,12 +227,12 @@ class Walk:
 
         unhandled = _refused(entry) if entry.scope else None
 
-        return self._leave_by_error(entry.error_class, entry.message, entry.at, self._settled(entry.hop), unhandled)
+        return self._leave_by_error(entry.error_class, entry.message, entry.at_us, self._settled(entry.hop), unhandled)
 
     def _timed_out(self, entry: TimedOut) -> tuple[Wish, ...]:
         self._see(entry.views)
 
-        return self._leave_by_error("timeout", entry.message, entry.at, self._settled(entry.hop))
+        return self._leave_by_error("timeout", entry.message, entry.at_us, self._settled(entry.hop))
 
     def _cancelled(self, entry: Cancelled) -> tuple[Wish, ...]:
         # A hop that still waits for its reservation holds none.
@@ -256,29 +256,31 @@ class Walk:
             self._values[node.visits_slot] = float(self._visits[to])
         if node.role == "refusal":
             return self._finish(wishes, Finish(Outcome.REFUSED, message=node.node.reason, node=node.name))
-        deadline_at, own = self._deadline_at, node.node.deadline_us
+        deadline_at_us, own = self._deadline_at_us, node.node.deadline_us
         if own is not None:
-            deadline_at = min(deadline_at, at + own)
+            deadline_at_us = min(deadline_at_us, at + own)
         if not node.reserves:
             self.phase = Phase.CALLING
-            return (*wishes, Call(hop, node.name, deadline_at))
+            return (*wishes, Call(hop, node.name, deadline_at_us))
         if not node.calls:
-            return self._ask(wishes, Reserve(hop, node.name, 0, 0, 0, calls=0, hops=1, deadline_at=deadline_at))
+            return self._ask(wishes, Reserve(hop, node.name, 0, 0, 0, calls=0, hops=1, deadline_at_us=deadline_at_us))
         late = self._too_late(node, at)
         if late is not None:
             return self._leave_by_error(*late, at, wishes)
 
-        return self._ask(wishes, Reserve(hop, node.name, *node.need(self._facts), calls=1, hops=1, deadline_at=deadline_at))
+        return self._ask(
+            wishes, Reserve(hop, node.name, *node.need(self._facts), calls=1, hops=1, deadline_at_us=deadline_at_us)
+        )
 
     def _ask(self, wishes: tuple[Wish, ...], reserve: Reserve) -> tuple[Wish, ...]:
         self.phase = Phase.RESERVING
         # Waiting for a budget is part of a hop's time.
-        self._call_deadline_at = reserve.deadline_at
+        self._call_deadline_at_us = reserve.deadline_at_us
 
         return (*wishes, reserve)
 
     def _too_late(self, node: NodePlan, at: int) -> tuple[ErrorClass, str] | None:
-        left = self._deadline_at - at
+        left = self._deadline_at_us - at
         if left <= 0:
             return "timeout", f"time was up before node '{node.name}' could be called"
         if left < node.node.min_time_us:
@@ -375,7 +377,7 @@ class Walk:
         return to != DONE_INDEX and self._visits[to] >= self.plan.nodes[to].node.visits
 
     def _tell_time(self, at: int) -> None:
-        values.tell_time(self.plan, self._values, at, self._deadline_at)
+        values.tell_time(self.plan, self._values, at, self._deadline_at_us)
 
     def _see(self, views: tuple[View, ...]) -> None:
         if views:

@@ -36,7 +36,7 @@ def start(plan: Plan, facts: Facts) -> Values:
     return values
 
 
-def tell_time(plan: Plan, values: Values, at: int, deadline_at: int) -> None:
+def tell_time(plan: Plan, values: Values, at: int, deadline_at_us: int) -> None:
     """
     Note that it is *at* now.
     """
@@ -44,7 +44,7 @@ def tell_time(plan: Plan, values: Values, at: int, deadline_at: int) -> None:
     if "elapsed" in slots:
         values[slots["elapsed"]] = at
     if "deadline.left" in slots:
-        values[slots["deadline.left"]] = deadline_at - at
+        values[slots["deadline.left"]] = deadline_at_us - at
 
 
 def see(plan: Plan, values: Values, views: Sequence[View]) -> None:

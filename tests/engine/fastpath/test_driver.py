@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from meshwalk.backends.roles import estimate_tokens
 from meshwalk.budgets.vaults import MemoryVault
-from meshwalk.engine import Engine, Observer
+from meshwalk.engine import Engine, OnEvent
 from meshwalk.model import Limits
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.review.replay import replay
-from meshwalk.trace import Closing, Entry, Message, Reply, Request, Scopes, Traversal, Wish, decode, encode
+from meshwalk.trace import Closing, CompactTrace, Entry, Message, Reply, Request, Scopes, Traversal, Wish, decode, encode
 from meshwalk.walk import Walk
 from tests.engine.shared_budgets import REPLIES, STEPS, Drawn, Step
 from tests.support.plans import plan_of
@@ -68,7 +68,7 @@ async def no_time(_: float) -> None:
 
 
 async def walked(
-    plan: Plan, script: list[tuple[int, Step]], limits: Limits, leaving: list[int], waits: bool, observe: Observer | None
+    plan: Plan, script: list[tuple[int, Step]], limits: Limits, leaving: list[int], waits: bool, observe: OnEvent | None
 ) -> tuple[list[Traversal], Any]:
     """
     Walk one request after the other, at a time that stands still; a caller leaves after so many turns, and stays if that is 0.
@@ -143,7 +143,7 @@ def test_what_follows_is_what_was_kept(plan: Plan, script: list[tuple[int, Step]
         assert (record.path, record.steps, record.decisions) == (back.path, back.steps, back.decisions)
         assert sum(attempt.cost_nano_usd for attempt in attempts) == record.cost_nano_usd == back.cost_nano_usd
         assert sum(attempt.latency_us for attempt in attempts) <= record.latency_us - record.engine_us or len(attempts) > 1
-        assert record.steps[-1][0].at == record.latency_us
+        assert record.steps[-1][0].at_us == record.latency_us
 
 
 AGREEING = plan_of(
@@ -177,6 +177,6 @@ def test_what_was_not_counted_is_estimated_alike() -> None:
     (express,), books = anyio.run(walked, AGREEING, script, limits, [0], False, None)
     (ordinary,), twin_books = anyio.run(walked, AGREEING, script, limits, [0], False, watching)
 
-    assert express.straight is not None
+    assert isinstance(express.trace, CompactTrace)
     assert (told(express), books) == (told(ordinary), twin_books)
     assert express.usage.output_tokens == estimate_tokens(long)

@@ -42,8 +42,8 @@ def after_one_call(limits: Limits = NO_LIMITS) -> FastWalk:
 
 
 def leave(walk: FastWalk, *, confidence: float) -> FastWalk:
-    assert walk.stop is not None
-    walk.stop.leave(walk, 15, {"confidence": confidence}, CALL)
+    assert walk.node is not None
+    walk.node.leave(walk, 15, {"confidence": confidence}, CALL)
 
     return walk
 
@@ -85,9 +85,9 @@ class TestLeft:
         doubtful = after_one_call()
         sure = leave(FastWalk(FastPlan(PLAN), began().facts, NO_LIMITS), confidence=0.9)
 
-        assert ("large", False) == (doubtful.stop.name if doubtful.stop else "", doubtful.over)
-        assert (None, True, 0) == (sure.stop, sure.over, sure.told().answer_hop)
-        assert ["ny", "y-"] == [walk.told().legs[0].verdicts for walk in (doubtful, sure)]
+        assert ("large", False) == (doubtful.node.name if doubtful.node else "", doubtful.over)
+        assert (None, True, 0) == (sure.node, sure.over, sure.trace().answer_hop)
+        assert ["ny", "y-"] == [walk.trace().hops[0].verdicts for walk in (doubtful, sure)]
 
     @pytest.mark.parametrize("limits", [NO_LIMITS._replace(hops=1), NO_LIMITS._replace(deadline_us=2_000_010)])
     def test_it_stops_where_something_else_must_decide(self, limits: Limits) -> None:
@@ -96,4 +96,4 @@ class TestLeft:
         """
         walk = after_one_call(limits)
 
-        assert (None, False, 1) == (walk.stop, walk.over, walk.hop)
+        assert (None, False, 1) == (walk.node, walk.over, walk.hop)

@@ -8,20 +8,20 @@ from hypothesis import given, settings
 
 from meshwalk.plan import Plan
 from meshwalk.records.store.summary import summarise
-from meshwalk.trace import Reply, Traversal
+from meshwalk.trace import FullTrace, Reply, Traversal
 from tests.support.random_plans import plans
 from tests.support.random_walks import SESSIONS, SEVERAL, walks_of
 
 
 @settings(max_examples=60)
 @given(plans(), SEVERAL, SESSIONS)
-def test_a_straight_walk_has_the_row_of_one_at_length(plan: Plan, replies: list[Reply], sessions: list[str]) -> None:
+def test_a_compact_trace_has_the_row_of_a_full_one(plan: Plan, replies: list[Reply], sessions: list[str]) -> None:
     """
-    What is added up over legs is what is added up over entries.
+    The sums over compact hops are the sums over entries.
     """
     for record in walks_of(plan, replies, sessions):
         ids = record.traversal_id, record.trace_id, record.span_id, record.parent_span_id
-        at_length = Traversal(record.source, *ids, record.sampled, record.began_unix_us, record.at_length)
+        trace = FullTrace(record.path, record.steps, record.decisions)
+        full = Traversal(record.source, *ids, record.sampled, record.began_unix_us, trace)
 
-        assert at_length.straight is None
-        assert summarise(at_length) == summarise(record)
+        assert summarise(full) == summarise(record)

@@ -161,7 +161,7 @@ class Held:
         self.taken, self._released = threading.Event(), threading.Event()
 
     def early(self, item: Sampled) -> Encoded | None:
-        assert item.traversal.straight is None
+        assert item.traversal.template_key is None
 
         return None
 

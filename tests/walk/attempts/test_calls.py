@@ -26,8 +26,8 @@ def node(retries: int = 0, attempt_timeout_us: int | None = None, hedge_us: int 
     )
 
 
-def started(own: Node, deadline_at: int = 1_000) -> Attempts:
-    attempts = Attempts(own, deadline_at)
+def started(own: Node, deadline_at_us: int = 1_000) -> Attempts:
+    attempts = Attempts(own, deadline_at_us)
     attempts.start(0)
 
     return attempts
@@ -357,7 +357,7 @@ class TestLaws:
                 if isinstance(step, Try):
                     assert 1_000 > begins
                     assert own.min_time_us <= 1_000 - begins
-                    assert begins < step.deadline_at <= 1_000
+                    assert begins < step.deadline_at_us <= 1_000
                     under_way.add(step.number)
                 asked = None
             elif under_way:

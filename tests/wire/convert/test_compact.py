@@ -57,11 +57,19 @@ def costing(record: Traversal, cost_nano_usd: int) -> Traversal:
     def costly(call: CompactCall | None) -> CompactCall | None:
         return None if call is None else call._replace(cost_nano_usd=cost_nano_usd)
 
-    straight = record.straight
-    assert isinstance(straight, CompactTrace), "it has no hop that went otherwise"
-    told = straight._replace(legs=tuple(leg._replace(call=costly(leg.call)) for leg in straight.legs))
+    trace = compact(record)
+    costly_trace = trace._replace(hops=tuple(hop._replace(call=costly(hop.call)) for hop in trace.hops))
 
-    return Traversal(record.source, record.traversal_id, record.trace_id, record.span_id, "", record.sampled, 0, told)
+    return Traversal(record.source, record.traversal_id, record.trace_id, record.span_id, "", record.sampled, 0, costly_trace)
+
+
+def compact(record: Traversal) -> CompactTrace:
+    """
+    Return the trace of *record*, all of whose hops took the usual way.
+    """
+    assert isinstance(record.trace, CompactTrace)
+
+    return record.trace
 
 
 class TestOneKind:
@@ -88,7 +96,7 @@ class TestOneKind:
         plan = two_calls()
 
         def kind(*reasons: str) -> object:
-            return walks_of(plan, [Reply("yes", finish_reason=reason) for reason in reasons], ["s"])[0].kind
+            return walks_of(plan, [Reply("yes", finish_reason=reason) for reason in reasons], ["s"])[0].template_key
 
         others = {kind(reason) for reason in ("length", "eos", "à la fin")} | {kind("length", "stop"), kind("stop", "eos")}
 
@@ -99,25 +107,23 @@ class TestOneKind:
         """
         What a classifier of the author's own writes as `finish_reason` takes no room for each word, either.
         """
-        straight = self.records()[1][0].straight
-        assert straight is not None, "it has no hop that went otherwise"
-        first, *others = straight.legs
-        legs = [(first._replace(outputs={"finish_reason": f"said {number}"}), *others) for number in range(5)]
+        trace = compact(self.records()[1][0])
+        first, *others = trace.hops
+        hops = [(first._replace(outputs={"finish_reason": f"said {number}"}), *others) for number in range(5)]
 
-        assert 1 == len({straight._replace(legs=several).kind for several in legs})
+        assert 1 == len({trace._replace(hops=several).template_key for several in hops})
 
     def test_what_was_decided_while_the_vault_was_away_is_of_no_kind(self) -> None:
         """
         It tells of a slack that others of its kind would not have.
         """
-        straight = self.records()[1][0].straight
-        assert straight is not None, "it has no hop that went otherwise"
-        first, *others = straight.legs
+        trace = compact(self.records()[1][0])
+        first, *others = trace.hops
         assert first.call is not None
-        away = first._replace(call=first.call._replace(shared=(View("session", away="local"),)))
+        away = first._replace(call=first.call._replace(shared_views=(View("session", away="local"),)))
 
-        assert straight.kind is not None
-        assert straight._replace(legs=(away, *others)).kind is None
+        assert trace.template_key is not None
+        assert trace._replace(hops=(away, *others)).template_key is None
 
     def test_what_a_finish_reason_is_taken_for_is_told(self) -> None:
         """

@@ -1,22 +1,20 @@
 """
-Drive walks for as long as nothing but the usual happens.
+The driver of the fast path.
 
-Most hops are granted at once, make one call, and are answered.  Those need nothing of what retries, hedges, gates and streams
-need, and a `FastWalk` tells it where to go.  Whatever else happens (a refusal, an error, a deadline, a caller that
-goes away, or a node that is not plain) is the ordinary drive's: it is handed what happened so far and goes on from there, so
-that there is one place for everything that can go wrong.
+Most hops are granted at once, make one call, and are answered.  Those need nothing of what retries, hedges, limiters and
+streams need, and a `FastWalk` decides them.  At anything else the full driver is handed what happened so far and goes on from
+there, so that every failure is dealt with in one place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
 
 from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk.backends import roles
-from meshwalk.backends.base import Backend, CallProgress, ChatRequest, Classifier
+from meshwalk.backends.base import Backend, CallProgress, ChatRequest
 from meshwalk.budgets import Need, Refusal, make_need
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Ended
@@ -25,11 +23,11 @@ from meshwalk.engine.classify import classify, failed
 from meshwalk.engine.context import WalkContext
 from meshwalk.engine.deps import EngineDeps
 from meshwalk.engine.driver import WalkDriver
-from meshwalk.engine.fastpath.handover import Handover
+from meshwalk.engine.fastpath.handover import Deviation, Handover
 from meshwalk.engine.fastpath.machine import FastPlan, FastWalk
-from meshwalk.engine.request_builder import Ask, RequestBuilder
+from meshwalk.engine.request_builder import BuildRequest, RequestBuilder
 from meshwalk.engine.walk_budget import WalkBudget, open_budget
-from meshwalk.model import Amount, Sampling
+from meshwalk.model import Amount, Sampling, Value
 from meshwalk.plan import Bound, NodePlan, Plan
 from meshwalk.records.results import RouteResult
 from meshwalk.trace import Content, Denied, Replied, Reply, Timing, View, make_compact_call
@@ -38,62 +36,70 @@ from meshwalk.trace import Content, Denied, Replied, Reply, Timing, View, make_c
 _NO_VIEWS: tuple[View, ...] = ()
 _UNSET = Sampling()
 
+# The walk goes on as it is: the full driver does the hop under way anew.
+_NOTHING_HAPPENED = Deviation()
+
+_Classified = Mapping[str, Value] | Deviation
+_Classify = Callable[[WalkContext, FastWalk], Awaitable[_Classified]]
+
+
+class _TimeUp(Exception):
+    """
+    The end of a call's time.
+    """
+
 
 class NodeRuntime:
     """
-    Hold what the engine needs at a node that straight walks may come to.
+    The engine's parts of a node, prepared once for all walks.
 
     Args:
-        plainly: Whether it is for requests that ask for no sampling of their own and whose tokens nobody has counted.
+        usual: Whether it serves requests that ask for no sampling of their own and whose tokens nobody has counted.
 
     Attributes:
-        backend: What is called, if that can go straight.
-        classifier: What is asked in its place, where somebody is.
-        looks: Whether it is the house that looks at the messages.
+        backend: The backend to call; None if the node calls none, or cannot do so on the fast path.
+        classify: Returns the outputs of a classifier; None if the node is none, or cannot be asked on the fast path.
+        compares_samples: Whether several answers are compared.
+        min_us: With less time than this left, a call is not begun.
     """
 
     __slots__ = (
-        "ask",
         "attempt_us",
         "backend",
         "backend_name",
         "bound",
-        "classifier",
-        "compares",
-        "looks",
+        "build_request",
+        "classify",
+        "compares_samples",
         "min_us",
         "node",
-        "own",
         "price",
         "read",
+        "spec",
     )
 
-    def __init__(self, node: NodePlan, deps: EngineDeps, *, plainly: bool) -> None:
-        own = node.node
+    def __init__(self, node: NodePlan, deps: EngineDeps, *, usual: bool) -> None:
+        spec = node.node
         self.node = node
-        self.own = own
-        self.backend_name = own.backend or ""
-        straight = own.stream is None and own.hedge_us is None and not own.quotes and self.backend_name not in deps.limiters
-        self.backend: Backend | None = deps.backends[self.backend_name] if node.calls and straight else None
-        # A verifier without a backend looks at what others said, and a refusal is nobody's to call.
-        judges = straight and not node.calls and node.role == "classifier"
-        self.classifier: Classifier | None = deps.classifiers.get(node.name) if judges else None
-        self.looks = judges and self.classifier is None
-        self.bound: Bound = (node.need.usual if plainly else None) or node.need
-        asker = RequestBuilder(node)
-        self.ask: Ask = asker.usually if plainly and own.prompt is None else asker
+        self.spec = spec
+        self.backend_name = spec.backend or ""
+        eligible = spec.stream is None and spec.hedge_us is None and not spec.quotes and self.backend_name not in deps.limiters
+        self.backend: Backend | None = deps.backends[self.backend_name] if node.calls and eligible else None
+        classifies = eligible and not node.calls and node.role == "classifier"
+        self.classify: _Classify | None = _classify(node.name, deps) if classifies else None
+        self.bound: Bound = (node.need.usual if usual else None) or node.need
+        builder = RequestBuilder(node)
+        self.build_request: BuildRequest = builder.usual if usual and spec.prompt is None else builder
         self.price = node.price
-        self.attempt_us = own.attempt_timeout_us
-        self.read = partial(roles.READERS.get(own.role, roles.outputs_of), own)
-        # Whether several answers are compared.
-        self.compares = own.confidence is not None and own.confidence.source == "agreement"
-        # With less time than this a call is not begun.
-        self.min_us = max(1, own.min_time_us)
+        self.attempt_us = spec.attempt_timeout_us
+        self.read = partial(roles.READERS.get(spec.role, roles.outputs_of), spec)
+        self.compares_samples = spec.confidence is not None and spec.confidence.source == "agreement"
+        self.min_us = max(1, spec.min_time_us)
 
 
 class FastDriver:
     """
-    Drive straight walks over *plan*.
+    The fast driver of walks over *plan*.
     """
 
     def __init__(self, plan: Plan, deps: EngineDeps) -> None:
@@ -101,184 +107,214 @@ class FastDriver:
         self.deps = deps
         self.source = deps.source
         self.record = deps.record
-        self.course = FastPlan(plan)
-        self.posts = tuple(NodeRuntime(node, deps, plainly=False) for node in plan.nodes)
-        self.plain_posts = tuple(NodeRuntime(node, deps, plainly=True) for node in plan.nodes)
-        # Where more counts than the walk's own limits, or guards read how those stand, a purse keeps the books.
-        self.keeps_books = bool(plan.graph.budgets) or plan.reads_budget
-        self.keeps_words = plan.graph.recording.content
+        self.fast_plan = FastPlan(plan)
+        self.nodes = tuple(NodeRuntime(node, deps, usual=False) for node in plan.nodes)
+        self.usual_nodes = tuple(NodeRuntime(node, deps, usual=True) for node in plan.nodes)
+        # Otherwise only the walk's own limits count, and `FastWalk` knows those.
+        self.uses_budget = bool(plan.graph.budgets) or plan.reads_budget
+        self.records_content = plan.graph.recording.content
 
-    async def walk(self, context: WalkContext) -> RouteResult:  # noqa: PLR0915 (what is awaited within another function is paid for at each hop)
+    async def walk(self, context: WalkContext) -> RouteResult:  # noqa: PLR0915 (each coroutine within another is paid for at each hop)
         """
-        Walk the request of *trip* to its end, straight as far as that goes.
+        Walk the request of *context* to its end, on the fast path as far as that goes.
         """
-        ticket = 0
-        views = shared = _NO_VIEWS
-        walk_budget: WalkBudget | None = None
-        unread: Reply | None = None
-        raised: BaseException | None = None
         request, facts, reads_budget = context.request, context.facts, self.plan.reads_budget
-        if self.keeps_books:
-            walk_budget = open_budget(self.plan, self.deps, context)
-            # Guards that are asked before the first reservation see the budgets as they stand now.
+        walk_budget = open_budget(self.plan, self.deps, context) if self.uses_budget else None
+        views = shared_views = _NO_VIEWS
+        reservation_id = 0
+        if walk_budget is not None:
             if self.plan.reads_budget_first:
-                await walk_budget.look()
-            if reads_budget:
-                views = walk_budget.views()
+                await walk_budget.refresh()
+            views = walk_budget.views() if reads_budget else _NO_VIEWS
         # The clock is read here as `context.now` reads it.
         clock_ns, began_ns = context.clock_ns, context.began_ns
-        posts = self.plain_posts if request.sampling == _UNSET and not facts.counted else self.posts
-        walk = FastWalk(self.course, facts, context.limits, views)
+        runtimes = self.usual_nodes if request.sampling == _UNSET and not facts.counted else self.nodes
+        walk = FastWalk(self.fast_plan, facts, context.limits, views)
         replies: dict[int, Reply] = {}
-        stop = walk.stop
-        while stop is not None:
-            post = posts[stop.index]
-            backend = post.backend
+        deviation = _NOTHING_HAPPENED
+        node = walk.node
+        while node is not None:
+            runtime = runtimes[node.index]
+            backend = runtime.backend
             if backend is None:
-                classifier = post.classifier
-                if classifier is None or classifier.waits:
-                    judged = await self._judged(post, context, walk)
-                    if not isinstance(judged, Replied):
-                        return await self._resume(context, Handover(walk.told(), replies, walk_budget, **judged))
-                    stop = stop.leave(walk, judged.at, judged.outputs, None)
-                    continue
+                if runtime.classify is None:
+                    break
                 try:
-                    outputs = await classifier.classify(request.messages, dict(facts.attributes), "")
+                    outputs = await runtime.classify(context, walk)
                 except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
-                    raised = error
-                else:
-                    stop = stop.leave(walk, (clock_ns() - began_ns) // 1000, outputs, None)
-                    continue
-                how = _misjudged(walk.hop, post.node.name, raised, context.now)
-                return await self._resume(context, Handover(walk.told(), replies, walk_budget, **how))
-            cost, inputs, max_outputs = post.bound(facts)
+                    outputs = _classifier_failed(walk.hop, runtime.node.name, error, context.now)
+                if isinstance(outputs, Deviation):
+                    deviation = outputs
+                    break
+                node = node.leave(walk, (clock_ns() - began_ns) // 1000, outputs, None)
+                continue
+            cost, inputs, max_outputs = runtime.bound(facts)
             # Most calls need little of what is left.
-            if (cost is None or cost > walk.sure_nano_usd) and not walk.affords(cost, inputs, max_outputs):
+            if (cost is None or cost > walk.cost_headroom_nano_usd) and not walk.affords(cost, inputs, max_outputs):
                 break
             if walk_budget is not None:
-                given = await self._reserved(post, context, walk, walk_budget, make_need((cost, inputs, max_outputs, 1, 1)))
-                if not isinstance(given, int):
-                    return await self._resume(context, Handover(walk.told(), replies, walk_budget, **given))
-                ticket, shared = given, walk_budget.shared
+                reserved = await _reserve(runtime, context, walk, walk_budget, make_need((cost, inputs, max_outputs, 1, 1)))
+                if isinstance(reserved, Deviation):
+                    deviation = reserved
+                    break
+                reservation_id, shared_views = reserved, walk_budget.shared
                 if reads_budget:
                     walk.see(walk_budget.views())
-            called_at = (clock_ns() - began_ns) // 1000
-            if walk.deadline_at - called_at < post.min_us:
-                line = CallState(post.node, 0, ticket, Need(cost, inputs, max_outputs, 1, 1))
-                return await self._resume(context, Handover(walk.told(), replies, walk_budget, line=line, granted_at=called_at))
+            called_us = (clock_ns() - began_ns) // 1000
+            left_us = walk.deadline_at_us - called_us
+            if left_us < runtime.min_us:
+                call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
+                deviation = Deviation(call=call, granted_us=called_us)
+                break
             span_id, waits = context.call_span_id(), backend.waits
             if waits:
-                asked = post.ask(request, facts, context.traceparent(span_id), CallProgress())
+                sent = runtime.build_request(request, facts, context.traceparent(span_id), CallProgress())
             else:
-                asked = post.ask(request, facts, "", None)
+                sent = runtime.build_request(request, facts, "", None)
+            reply = None
             try:
-                reply = await (_in_time(post, backend, asked, walk.deadline_at - called_at) if waits else backend.chat(asked))
-            except BaseException as error:  # noqa: BLE001 (the ordinary drive tells one from the other)
-                reply, raised = None, error
-            if reply is not None:
-                latency_us = (clock_ns() - began_ns) // 1000 - called_at
-                try:
-                    # The reply as it came is what is charged, whichever of its answers is kept.
-                    kept = roles.settled(post.own, reply) if post.compares else reply
-                    said = post.read(kept)
-                except Exception:  # noqa: BLE001 (it will once more where that is dealt with; an author's pattern runs in it)
-                    reply, unread = None, reply
-            if reply is None:
-                line = CallState(post.node, 0, ticket, Need(cost, inputs, max_outputs, 1, 1))
-                line.begin(called_at, span_id, asked)
-                how = {"line": line, "granted_at": called_at, "ended": Ended(unread, raised)}
-                return await self._resume(context, Handover(walk.told(), replies, walk_budget, **how))
-            replies[len(walk.legs)] = kept
-            usage, cost_nano_usd, basis = charge(post.price, reply, asked.messages)
+                reply = await (_in_time(runtime, backend, sent, left_us) if waits else backend.chat(sent))
+                latency_us = (clock_ns() - began_ns) // 1000 - called_us
+                # The reply as it came is charged, whichever of its samples is kept.
+                kept = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
+                outputs = runtime.read(kept)
+            except BaseException as error:  # noqa: BLE001 (the full driver tells one from the other)
+                call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
+                call.begin(called_us, span_id, sent)
+                deviation = Deviation(call=call, granted_us=called_us, ended=_ended(reply, error))
+                break
+            replies[len(walk.hops)] = kept
+            usage, cost_nano_usd, basis = charge(runtime.price, reply, sent.messages)
             if walk_budget is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
-                walk_budget.settle(ticket, spent, assumed=False)
+                walk_budget.settle(reservation_id, spent, assumed=False)
                 if reads_budget:
                     walk.see(walk_budget.views())
-            called = make_compact_call((
-                post.backend_name, called_at, latency_us, cost, inputs, max_outputs,
-                _timing(reply, asked) if waits else reply.timing, usage, cost_nano_usd, basis, reply.model, reply.finish_reason,
-                reply.simulated, reply.cache_age_us, span_id, shared,
+            made = make_compact_call((
+                runtime.backend_name, called_us, latency_us, cost, inputs, max_outputs,
+                _timing(reply, sent) if waits else reply.timing, usage, cost_nano_usd, basis, reply.model, reply.finish_reason,
+                reply.simulated, reply.cache_age_us, span_id, shared_views,
             ))  # fmt: skip
-            stop = stop.leave(walk, (clock_ns() - began_ns) // 1000, said, called)
-        hop = walk.answer_hop
-        if hop is not None:
-            served: Reply | None = replies[hop]
-        elif walk.over:
-            served = None
-        else:
-            return await self._resume(context, Handover(walk.told(), replies, walk_budget))
-        if walk_budget is not None:
-            raised = await _closed(walk_budget)
-        content = Content(request.messages, "" if served is None else served.text) if self.keeps_words else None
-        traversal = context.record(self.source, walk.told(), content)
+            node = node.leave(walk, (clock_ns() - began_ns) // 1000, outputs, made)
+        if not walk.over:
+            handover = Handover(walk.trace(), replies, walk_budget, deviation)
+            return await WalkDriver(self.plan, self.deps, context, None, None).resume(handover)
+
+        return self._finish(context, walk, replies, None if walk_budget is None else await _close(walk_budget))
+
+    def _finish(
+        self, context: WalkContext, walk: FastWalk, replies: Mapping[int, Reply], cut_short: BaseException | None
+    ) -> RouteResult:
+        """
+        Record the walk, which is over, and return its result, unless it was *cut_short* by a cancellation.
+        """
+        served = None if walk.answer_hop is None else replies[walk.answer_hop]
+        content = Content(context.request.messages, "" if served is None else served.text) if self.records_content else None
+        traversal = context.record(self.source, walk.trace(), content)
         self.record(traversal)
-        if raised is not None:
-            raise raised
+        if cut_short is not None:
+            raise cut_short
         if served is None:
             return RouteResult(traversal, self.plan)
 
         return RouteResult(traversal, self.plan, served.text, served.finish_reason, tool_calls=served.tool_calls)
 
-    async def _resume(self, context: WalkContext, handover: Handover) -> RouteResult:
-        return await WalkDriver(self.plan, self.deps, context, None, None).resume(handover)
 
-    # ---- hops that may end it, with what the detour is to know then -----------------------------------------------
+# ---- hops that may leave the fast path ------------------------------------------------------------------------------
 
-    async def _judged(self, post: NodeRuntime, context: WalkContext, walk: FastWalk) -> Replied | dict[str, Any]:
-        """
-        Say what the classifier of *post* says, where that waits or is the house's own.
-        """
-        if post.classifier is None:
-            if not post.looks:
-                return {}
+
+def _classify(name: str, deps: EngineDeps) -> _Classify:
+    """
+    Return the function that asks the classifier of the node *name*.
+    """
+    classifier = deps.classifiers.get(name)
+    if classifier is None:
+
+        async def features(context: WalkContext, _: FastWalk) -> _Classified:
             try:
-                outputs = self.deps.features(context.request.messages)
-            except Exception:  # noqa: BLE001 (it will once more where that is dealt with; an evaluation brings its own)
-                return {}
-            return Replied(walk.hop, context.now(), outputs)
-        try:
-            entry = await classify(walk.hop, post.node.name, walk.deadline_at, post.classifier, context)
-        except get_cancelled_exc_class() as gone:
-            return {"raised": gone}
+                return deps.features(context.request.messages)
+            except Exception:  # noqa: BLE001 (the full driver computes them again, and reports the error)
+                return _NOTHING_HAPPENED
 
-        return entry if isinstance(entry, Replied) else {"entry": entry}
+        return features
 
-    async def _reserved(
-        self, post: NodeRuntime, context: WalkContext, walk: FastWalk, walk_budget: WalkBudget, need: Need
-    ) -> int | dict[str, Any]:
-        """
-        Reserve a call at *post* and return its ticket, if that goes without waiting.
-        """
-        deadline_at = walk.deadline_at
-        try:
-            # The walk itself has looked at its own limits.
-            given = await walk_budget.reserve_affordable(need, walk.path, deadline_at, deadline_at - post.own.min_time_us)
-        except BaseException as error:  # noqa: BLE001 (the ordinary drive tells one from the other)
-            return {"raised": error}
-        if isinstance(given, Refusal):
-            waited_us, views = walk_budget.waited_us, walk_budget.views()
-            return {"entry": Denied(walk.hop, context.now(), given.scope, given.message, views, given.contended, waited_us)}
-        if walk_budget.waited_us:
-            return {"line": CallState(post.node, 0, given, need), "granted_at": context.now()}
+    async def classified_in_time(context: WalkContext, walk: FastWalk) -> _Classified:
+        entry = await classify(walk.hop, name, walk.deadline_at_us, classifier, context)
 
-        return given
+        return entry.outputs if isinstance(entry, Replied) else Deviation(entry)
+
+    def classified(context: WalkContext, walk: FastWalk) -> Awaitable[_Classified]:
+        if classifier.waits:
+            return classified_in_time(context, walk)
+
+        return classifier.classify(context.request.messages, dict(context.facts.attributes), "")
+
+    return classified
 
 
-async def _in_time(post: NodeRuntime, backend: Backend, asked: ChatRequest, left_us: int) -> Reply | None:
+def _classifier_failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> Deviation:
+    try:
+        return Deviation(failed(hop, node, error, now))
+    except get_cancelled_exc_class() as gone:
+        return Deviation(raised=gone)
+
+
+async def _reserve(
+    runtime: NodeRuntime, context: WalkContext, walk: FastWalk, walk_budget: WalkBudget, need: Need
+) -> int | Deviation:
     """
-    Make a call that may wait; None if its time is up before it is answered.
+    Reserve a call, and return the id of its reservation if it was granted without waiting.
     """
-    own_us = post.attempt_us
-    with move_on_after((left_us if own_us is None else min(left_us, own_us)) / 1e6):
-        return await backend.chat(asked)
+    deadline_at_us = walk.deadline_at_us
+    try:
+        # The walk itself has looked at its own limits.
+        granted = await walk_budget.reserve_affordable(
+            need, walk.path, deadline_at_us, deadline_at_us - runtime.spec.min_time_us
+        )
+    except BaseException as error:  # noqa: BLE001 (the full driver tells one from the other)
+        return Deviation(raised=error)
+    if isinstance(granted, Refusal):
+        waited_us, views = walk_budget.waited_us, walk_budget.views()
+        return Deviation(Denied(walk.hop, context.now(), granted.scope, granted.message, views, granted.contended, waited_us))
+    if walk_budget.waited_us:
+        return Deviation(call=CallState(runtime.node, 0, granted, need), granted_us=context.now())
 
-    return None
+    return granted
 
 
-async def _closed(walk_budget: WalkBudget) -> BaseException | None:
+async def _in_time(runtime: NodeRuntime, backend: Backend, sent: ChatRequest, left_us: int) -> Reply:
     """
-    Close *purse*, and return by what that was cut short, if it was.
+    Make a call that may wait.
+
+    Raises:
+        _TimeUp: If it was not answered in time.
+    """
+    attempt_us = runtime.attempt_us
+    with move_on_after((left_us if attempt_us is None else min(left_us, attempt_us)) / 1e6):
+        return await backend.chat(sent)
+
+    raise _TimeUp
+
+
+def _ended(reply: Reply | None, error: BaseException) -> Ended:
+    """
+    Return how a call ended that *error* followed: by the error, by running out of time, or by a *reply* that cannot be read.
+
+    Raises:
+        BaseException: *error* itself, if reading raised what is no error of a role or of an author's pattern.
+    """
+    if reply is None:
+        return Ended(error=None if isinstance(error, _TimeUp) else error)
+    if not isinstance(error, Exception):
+        raise error
+
+    # The full driver reads the reply again, and reports the error.
+    return Ended(reply)
+
+
+async def _close(walk_budget: WalkBudget) -> BaseException | None:
+    """
+    Close *walk_budget*, and return the cancellation that cut this short, if one did.
     """
     try:
         await walk_budget.close()
@@ -290,15 +326,8 @@ async def _closed(walk_budget: WalkBudget) -> BaseException | None:
     return None
 
 
-def _misjudged(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> dict[str, Any]:
-    try:
-        return {"entry": failed(hop, node, error, now)}
-    except get_cancelled_exc_class() as gone:
-        return {"raised": gone}
-
-
-def _timing(reply: Reply, asked: ChatRequest) -> Timing:
-    progress = asked.progress
+def _timing(reply: Reply, sent: ChatRequest) -> Timing:
+    progress = sent.progress
     if progress is not None and any(timing := progress.timing):
         return timing
 

@@ -1,5 +1,5 @@
 """
-Where a straight walk has to go on as an ordinary one, and with what.
+The handover of a walk from the fast path to the full driver.
 """
 
 from __future__ import annotations
@@ -13,26 +13,36 @@ from meshwalk.engine.walk_budget import WalkBudget
 from meshwalk.trace import CompactTrace, Entry, Reply
 
 
-class Handover(NamedTuple):
+class Deviation(NamedTuple):
     """
-    Hold a walk that went straight so far.
+    The event that takes a walk off the fast path; by default none but that the next decision is the full machine's.
 
     Args:
-        told: What happened.
-        replies: What was replied, by hop.
-        purse: Where shared budgets count, what the walk holds in them; None otherwise.
-        entry: What happened last, which was not straight; None if it is the walk itself that cannot go on straight.
-        line: What the hop under way has reserved, if it has.
-        granted_at: When that was granted.
-        ended: How its call ended, if that was made.
-        raised: What ended the walk, while nothing was called.
+        entry: An entry that the fast machine does not take.
+        call: The call that the hop under way has reserved.
+        granted_us: When that was granted.
+        ended: The end of that call, if it was made.
+        raised: The cancellation that ended the walk, while nothing was called.
     """
 
-    told: CompactTrace
-    replies: Mapping[int, Reply]
-    walk_budget: WalkBudget | None = None
     entry: Entry | None = None
-    line: CallState | None = None
-    granted_at: int = 0
+    call: CallState | None = None
+    granted_us: int = 0
     ended: Ended | None = None
     raised: BaseException | None = None
+
+
+class Handover(NamedTuple):
+    """
+    A walk that has left the fast path.
+
+    Args:
+        trace: Its hops so far.
+        replies: Its replies, by hop.
+        walk_budget: Its reservations, if shared budgets count or guards read budgets; None otherwise.
+    """
+
+    trace: CompactTrace
+    replies: Mapping[int, Reply]
+    walk_budget: WalkBudget | None
+    deviation: Deviation

@@ -1,15 +1,15 @@
 """
 A walk for as long as nothing but the usual happens.
 
-Most walks are granted what they ask for, are answered by whom they call, and take an edge of `next` to a node that they may
-visit.  `FastWalk` decides those as `Walk` does, and keeps one `CompactHop` a hop in place of entries and wishes, which is what
-makes it quick.  At anything else it stops, having changed nothing: `walk.entries()` then tells what happened so far, and an
-ordinary `Walk` that is fed it goes on from there, and decides whatever it is that was not straight.
+Most walks are granted what they reserve, are answered by whom they call, and take an edge of `next` to a node that they may
+visit.  `FastWalk` decides those as `Walk` does, and keeps one `CompactHop` a hop in place of entries and wishes.  At anything
+else it stops and has changed nothing: `FastWalk.trace` then tells what happened so far, and a `Walk` that is fed its entries
+goes on from there.
 
-Laws of this room:
+Invariants:
 
-1. A straight walk decides as `Walk` does, or not at all.
-2. Like that, it owns no clock and no ledger of what others spend: what is reserved in shared scopes it is told as views.
+1. A fast walk decides as `Walk` does, or not at all.
+2. It owns no clock and no ledger, as `Walk` owns none: reservations in shared scopes reach it as views.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from meshwalk.guards import Test
 from meshwalk.model import DONE, Limits, Value
 from meshwalk.plan import DONE_INDEX, NodePlan, Plan
 from meshwalk.trace import CompactCall, CompactHop, CompactTrace, Facts, View, make_compact_hop, make_compact_trace
-from meshwalk.walk import values
+from meshwalk.walk import values as walk_values
 
 
-# What no walk spends.
-_PLENTY = 1 << 62
+# More than any walk spends.
+_UNLIMITED_NANO_USD = 1 << 62
 
 
 class FastEdge(NamedTuple):
     """
-    Hold an edge of `next`.
+    An edge of `next`.
 
     Args:
+        edge: Its index in the section.
         to: None is `done`.
-        name: Where it leads.
-        verdicts: What is recorded when no edge before it held.
-        swift: Whether it leads where a hop may begin as soon as there is one left, and this much time.
-        own_us: What a hop there may take of its own.
+        name: The name of its target.
+        verdicts: The verdicts to record if no edge before it held.
+        enters_freely: Whether the target can be entered whenever a hop and *min_us* remain.
+        deadline_us: The target's own limit on a hop.
         answers: With `done`: the nodes whose latest reply is served.
     """
 
@@ -45,158 +46,158 @@ class FastEdge(NamedTuple):
     to: FastNode | None
     name: str
     verdicts: str
-    swift: bool
+    enters_freely: bool
     min_us: int
-    own_us: int | None = None
+    deadline_us: int | None = None
     answers: frozenset[str] = frozenset()
 
 
-# Takes when the hop at a stop was over, what it gave, and its call if it made one; gives the stop that is next, if any is.
+# Takes when the hop at a node was over, its outputs, and its call if it made one; returns the next node, if there is one.
 Leave = Callable[["FastWalk", int, Mapping[str, Value], CompactCall | None], "FastNode | None"]
 
 
 class FastNode:
     """
-    Hold what a straight walk needs of a node.
+    A node as fast walks need it.
 
-    Args:
-        plain: Whether a straight walk may come here at all.
-        passes: Whether coming here changes nothing but where the walk is: no visits are counted, and it does not end here.
-        marks: Whether leaving it is noted beside its outputs.
-        least_us: With less time than this left, it is not called.
-        ways: Its edges of `next`, in order.
-        leave: Takes the walk on from here.
+    Attributes:
+        eligible: Whether a fast walk may come here at all.
+        counts_no_visits: Whether entering it changes only the walk's place: no visit is counted, and no walk ends here.
+        tracks_status: Whether leaving it changes signals beside its outputs.
+        min_us: With less time than this left, it is not called.
+        edges: Its edges of `next`, in order.
+        leave: Takes a walk on from here.
     """
 
     __slots__ = (
+        "counts_no_visits",
         "deadline_us",
+        "edges",
+        "eligible",
         "index",
         "leave",
-        "marks",
         "max_visits",
         "min_us",
         "name",
         "node",
-        "passes",
-        "plain",
         "reason",
         "serves",
         "status_slot",
+        "tracks_status",
         "visits_slot",
-        "ways",
         "writes",
     )  # fmt: skip
 
     def __init__(self, node: NodePlan) -> None:
-        own = node.node
+        spec = node.node
         self.node = node
         self.index = node.index
         self.name = node.name
         self.serves = node.serves
-        self.deadline_us = own.deadline_us
-        self.reason = own.reason if node.role == "refusal" else None
-        self.min_us = max(1, own.min_time_us) if node.calls else 0
-        self.plain = node.calls or not node.reserves or self.reason is not None
-        self.max_visits = own.visits
+        self.deadline_us = spec.deadline_us
+        self.reason = spec.reason if node.role == "refusal" else None
+        self.min_us = max(1, spec.min_time_us) if node.calls else 0
+        self.eligible = node.calls or not node.reserves or self.reason is not None
+        self.max_visits = spec.visits
         self.status_slot = node.status_slot
         self.visits_slot = node.visits_slot
         self.writes = node.writes
-        self.passes = self.plain and self.reason is None and self.visits_slot < 0
-        self.marks = self.status_slot >= 0
-        self.ways: tuple[FastEdge, ...] = ()
+        self.counts_no_visits = self.eligible and self.reason is None and self.visits_slot < 0
+        self.tracks_status = self.status_slot >= 0
+        self.edges: tuple[FastEdge, ...] = ()
         self.leave: Leave = _leave(self)
 
-    def open(self, stops: Sequence[FastNode]) -> None:
+    def connect(self, nodes: Sequence[FastNode]) -> None:
         """
-        Lead on to others of *stops*, which have their final form.
+        Prepare its edges to others of *nodes*, whose own flags are final.
         """
         edges = self.node.next
         last = len(edges) - 1
-        ways = []
+        prepared = []
         for position, edge in enumerate(edges):
             verdicts = "n" * position + "y" + "-" * (last - position)
             if edge.to == DONE_INDEX:
-                serving = (stop for stop in stops if (stop.serves if edge.answer is None else stop.index == edge.answer))
-                answers = frozenset(stop.name for stop in serving)
-                ways.append(FastEdge(position, None, DONE, verdicts, False, 0, answers=answers))
+                serving = (node for node in nodes if (node.serves if edge.answer is None else node.index == edge.answer))
+                answers = frozenset(node.name for node in serving)
+                prepared.append(FastEdge(position, None, DONE, verdicts, False, 0, answers=answers))
             else:
-                to = stops[edge.to]
-                ways.append(FastEdge(position, to, to.name, verdicts, to.passes, to.min_us, to.deadline_us))
-        self.ways = tuple(ways)
+                to = nodes[edge.to]
+                prepared.append(FastEdge(position, to, to.name, verdicts, to.counts_no_visits, to.min_us, to.deadline_us))
+        self.edges = tuple(prepared)
         self.leave = _leave(self)
 
 
 class FastPlan:
     """
-    Hold what straight walks over *plan* have in common.
+    The parts that all fast walks over *plan* have in common.
 
-    Args:
-        asks_first: Whether guards read anything of the request itself.
+    Attributes:
+        reads_request: Whether guards read anything of the request itself.
     """
 
-    __slots__ = ("asks_first", "plan", "start", "stops", "template")
+    __slots__ = ("nodes", "plan", "reads_request", "start", "template")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.template = plan.template
-        self.stops = tuple(FastNode(node) for node in plan.nodes)
-        self.start = self.stops[plan.start]
-        self.asks_first = bool(plan.fits or plan.watched) or any(slot.startswith("request.") for slot in plan.slots)
+        self.nodes = tuple(FastNode(node) for node in plan.nodes)
+        self.start = self.nodes[plan.start]
+        self.reads_request = bool(plan.fits or plan.watched) or any(slot.startswith("request.") for slot in plan.slots)
         # A cycle has a node with more than one visit in it, or the plan would not have compiled.
         cyclic = any(node.node.visits > 1 for node in plan.nodes)
         reads_time = "elapsed" in plan.slots or "deadline.left" in plan.slots
-        for stop in self.stops:
-            stop.passes = stop.passes and not cyclic
-            stop.marks = stop.marks or reads_time
-        for stop in self.stops:
-            stop.open(self.stops)
+        for node in self.nodes:
+            node.counts_no_visits = node.counts_no_visits and not cyclic
+            node.tracks_status = node.tracks_status or reads_time
+        for node in self.nodes:
+            node.connect(self.nodes)
 
 
 class FastWalk:
     """
-    Decide a walk on *course* under its effective *limits*.
+    The decisions of one walk on *plan* under its effective *limits*.
 
     Args:
-        views: How budgets stand, where guards read them: the walk's own limits, and those that it shares.
+        views: The state of budgets, if guards read it: the walk's own limits, and those that it shares.
 
     Attributes:
-        stop: The node whose hop is under way; None once the walk is over, or has to go on as a `Walk`.
-        deadline_at: By when the hop under way must be done.
-        answer_hop: Whose reply is served.
-        sure_nano_usd: A call that costs at most so much is surely afforded, and nobody need ask.
+        node: The node whose hop is under way; None once the walk is over, or has to go on as a `Walk`.
+        deadline_at_us: When the hop under way must be done.
+        answer_hop: The hop whose reply is served.
+        cost_headroom_nano_usd: A call that costs at most so much is within the walk's own limits; others ask `affords`.
 
-    The others are for stops, which take the walk on; `held` is what guards read.
+    The others are for the functions that leave a node; `values` are the signals that guards read.
     """
 
     __slots__ = (
-        "_course", "_facts", "_limits", "_refused_by", "_views", "_visits", "answer_hop", "deadline_at", "ends_at", "held",
-        "legs", "max_hops", "started_us", "stop", "sure_nano_usd",
+        "_facts", "_limits", "_plan", "_refused_by", "_views", "_visits", "answer_hop", "cost_headroom_nano_usd",
+        "deadline_at_us", "ends_at_us", "hops", "max_hops", "node", "started_us", "values",
     )  # fmt: skip
 
-    def __init__(self, course: FastPlan, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
-        max_hops, deadline_at, max_nano_usd, _, max_outputs, max_inputs, max_calls = limits
-        self._course = course
+    def __init__(self, plan: FastPlan, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
+        max_hops, deadline_us, max_nano_usd, _, max_outputs, max_inputs, max_calls = limits
+        self._plan = plan
         self._facts = facts
         self._limits = limits
         self._views = views
         if max_outputs is None and max_inputs is None and max_calls is None:
-            self.sure_nano_usd = _PLENTY if max_nano_usd is None else max_nano_usd
+            self.cost_headroom_nano_usd = _UNLIMITED_NANO_USD if max_nano_usd is None else max_nano_usd
         else:
-            # What else is limited has to be asked for each time.
-            self.sure_nano_usd = -1
+            # Limits on tokens and calls are looked at for every call.
+            self.cost_headroom_nano_usd = -1
         # Limits are effective ones, so there is a deadline, and one hop or more.
         self.max_hops = max_hops or 0
-        self.ends_at = deadline_at or 0
-        self.held = values.start(course.plan, facts) if course.asks_first else list(course.template)
+        self.ends_at_us = deadline_us or 0
+        self.values = walk_values.start(plan.plan, facts) if plan.reads_request else list(plan.template)
         if views:
             self.see(views)
-        # How often nodes were visited whose visits count, by their index.
+        # The visits of nodes whose visits count, by their index.
         self._visits: dict[int, int] | None = None
-        self.legs: list[CompactHop] = []
+        self.hops: list[CompactHop] = []
         self._refused_by: FastNode | None = None
         self.answer_hop: int | None = None
-        self.stop: FastNode | None = None
-        self._begin(course.start, 0)
+        self.node: FastNode | None = None
+        self._begin(plan.start, 0)
 
     @property
     def over(self) -> bool:
@@ -210,206 +211,213 @@ class FastWalk:
         """
         Count the hops that are over, which is the number of the one under way.
         """
-        return len(self.legs)
+        return len(self.hops)
 
     @property
     def path(self) -> list[str]:
         """
         Name the node of each hop, the one under way included.
         """
-        path = [leg.node for leg in self.legs]
+        path = [hop.node for hop in self.hops]
 
-        return path if self.stop is None else [*path, self.stop.name]
+        return path if self.node is None else [*path, self.node.name]
 
-    def told(self) -> CompactTrace:
+    def trace(self) -> CompactTrace:
         """
-        Return the walk so far.
+        Return the trace of the walk so far.
         """
-        told = make_compact_trace((self._facts, self._limits, tuple(self.legs), self.answer_hop, "", "", self._views[1:]))
+        trace = make_compact_trace((self._facts, self._limits, tuple(self.hops), self.answer_hop, "", "", self._views[1:]))
         by = self._refused_by
 
-        return told if by is None else told._replace(refused_by=by.name, reason=by.reason or "")
+        return trace if by is None else trace._replace(refused_by=by.name, reason=by.reason or "")
 
     def affords(self, cost: int | None, inputs: int, outputs: int | None) -> bool:
         """
-        Tell whether the walk's own limits leave room for a call that needs so much at most.
+        Tell whether the walk's own limits leave room for a call that needs at most so much.
         """
         _, _, max_cost, _, max_outputs, max_inputs, max_calls = self._limits
-        called = [leg.call for leg in self.legs if leg.call is not None]
-        if max_cost is not None:
-            left = max_cost - sum([call.cost_nano_usd for call in called])
-            if cost is None or (cost and cost > left):
-                return False
-        if max_outputs is not None:
-            left = max_outputs - sum([call.usage.output_tokens for call in called])
-            if outputs is None or (outputs and outputs > left):
-                return False
-        if max_inputs is not None and inputs and inputs > max_inputs - sum([call.usage.input_tokens for call in called]):
-            return False
+        calls = [hop.call for hop in self.hops if hop.call is not None]
 
-        return max_calls is None or len(called) < max_calls
+        return (
+            _fits(cost, max_cost, [call.cost_nano_usd for call in calls])
+            and _fits(outputs, max_outputs, [call.usage.output_tokens for call in calls])
+            and _fits(inputs, max_inputs, [call.usage.input_tokens for call in calls])
+            and (max_calls is None or len(calls) < max_calls)
+        )
 
     def see(self, views: tuple[View, ...]) -> None:
         """
-        Take how budgets stand.
+        Take the state of budgets.
         """
-        values.see(self._course.plan, self.held, views)
+        walk_values.see(self._plan.plan, self.values, views)
 
-    # ---- for those who take the walk on -----------------------------------------------------------------------------
+    # ---- for the functions that leave a node ------------------------------------------------------------------------
 
-    def mark(self, stop: FastNode, at: int) -> None:
+    def track(self, node: FastNode, at_us: int) -> None:
         """
-        Note what guards read of the time, and that *stop* went well.
+        Update the signals of time, and of the status of *node*, which was left well.
         """
-        if stop.status_slot >= 0:
-            self.held[stop.status_slot] = "ok"
-        values.tell_time(self._course.plan, self.held, at, self.ends_at)
+        if node.status_slot >= 0:
+            self.values[node.status_slot] = "ok"
+        walk_values.tell_time(self._plan.plan, self.values, at_us, self.ends_at_us)
 
     def end(self, answers: frozenset[str]) -> None:
         """
-        End with the latest reply of any of *answers*; where they gave none it is for `Walk` to say what follows.
+        End with the latest reply of any of *answers*; if they gave none, `Walk` decides what follows.
         """
-        legs = self.legs
-        for hop in range(len(legs) - 1, -1, -1):
-            leg = legs[hop]
-            if leg.call is not None and leg.node in answers:
-                self.answer_hop = hop
+        hops = self.hops
+        for index in range(len(hops) - 1, -1, -1):
+            hop = hops[index]
+            if hop.call is not None and hop.node in answers:
+                self.answer_hop = index
                 return
 
-    def enter(self, stop: FastNode, at: int) -> None:
+    def enter(self, node: FastNode, at_us: int) -> None:
         """
-        Begin a hop at *stop*, if that is one of a straight walk.
+        Begin a hop at *node*, if a fast walk can make it.
         """
-        if len(self.legs) < self.max_hops:
-            self._begin(stop, at)
+        if len(self.hops) < self.max_hops:
+            self._begin(node, at_us)
 
-    def _begin(self, stop: FastNode, at: int) -> None:
-        if not stop.passes and not self._comes_to(stop):
+    def _begin(self, node: FastNode, at_us: int) -> None:
+        if not node.counts_no_visits and not self._comes_to(node):
             return
-        deadline_at, own_us = self.ends_at, stop.deadline_us
-        if deadline_at - at < stop.min_us:
+        ends_at_us, own_us = self.ends_at_us, node.deadline_us
+        if ends_at_us - at_us < node.min_us:
             return
-        self.deadline_at = deadline_at if own_us is None or deadline_at < at + own_us else at + own_us
-        self.started_us = at
-        self.stop = stop
+        self.deadline_at_us = ends_at_us if own_us is None or ends_at_us < at_us + own_us else at_us + own_us
+        self.started_us = at_us
+        self.node = node
 
-    def _comes_to(self, stop: FastNode) -> bool:
+    def _comes_to(self, node: FastNode) -> bool:
         """
-        Count a visit to *stop*; False if there is no hop of a straight walk to be made there.
+        Count a visit to *node*, and return whether a fast walk has a hop to make there.
         """
-        if not stop.plain or not self._visit(stop):
+        if not node.eligible or not self._visit(node):
             return False
-        if stop.reason is not None:
-            self._refused_by = stop
+        if node.reason is not None:
+            self._refused_by = node
 
-        return stop.reason is None
+        return node.reason is None
 
-    def _visit(self, stop: FastNode) -> bool:
+    def _visit(self, node: FastNode) -> bool:
         """
         Count a visit; False leaves it to `Walk`, which passes over an edge to a node whose visits are used up.
         """
         if self._visits is None:
             self._visits = {}
-        visits = self._visits.get(stop.index, 0) + 1
-        if visits > stop.max_visits:
+        visits = self._visits.get(node.index, 0) + 1
+        if visits > node.max_visits:
             return False
-        self._visits[stop.index] = visits
-        if stop.visits_slot >= 0:
-            self.held[stop.visits_slot] = float(visits)
+        self._visits[node.index] = visits
+        if node.visits_slot >= 0:
+            self.values[node.visits_slot] = float(visits)
 
         return True
 
 
-def _leave(stop: FastNode) -> Leave:
+def _fits(need: int | None, cap: int | None, spent: Sequence[int]) -> bool:
     """
-    Prepare how walks leave *stop*, so that they ask of it only what can differ between them.
+    Tell whether *need* is within the rest of *cap*; no need is within any, and a need without a bound within none.
     """
-    name, writes, marks = stop.name, stop.writes, stop.marks
+    if cap is None or need == 0:
+        return True
+
+    return need is not None and need <= cap - sum(spent)
+
+
+def _leave(node: FastNode) -> Leave:
+    """
+    Prepare how walks leave *node*, so that they look only at what can differ between them.
+    """
+    name, writes, tracks_status = node.name, node.writes, node.tracks_status
     output, slot = writes[0] if len(writes) == 1 else ("", -1)
     # Most nodes have one edge, or two with one guard.
-    first, sole, fork = _tried(stop)
-    if sole is not None and sole.to is None and not writes and not marks:
-        return _last(name, sole)
+    test, sole, by_verdict = _first_guard(node)
+    if sole is not None and sole.to is None and not writes and not tracks_status:
+        return _leave_for_done(name, sole)
 
-    def leave(walk: FastWalk, at: int, outputs: Mapping[str, Value], call: CompactCall | None) -> FastNode | None:
-        held, legs = walk.held, walk.legs
+    def leave(walk: FastWalk, at_us: int, outputs: Mapping[str, Value], call: CompactCall | None) -> FastNode | None:
+        values, hops = walk.values, walk.hops
         if output:
-            held[slot] = outputs.get(output)
+            values[slot] = outputs.get(output)
         elif writes:
             for each, place in writes:
-                held[place] = outputs.get(each)
+                values[place] = outputs.get(each)
         if call is not None:
-            walk.sure_nano_usd -= call[8]
-        if marks:
-            walk.mark(stop, at)
-        way = sole or fork.get(first(held)) or _sought(stop, held)
-        edge, to, to_name, verdicts, swift, min_us, own_us, answers = way
-        legs.append(make_compact_hop((name, walk.started_us, walk.deadline_at, at, outputs, edge, to_name, verdicts, call)))
-        if swift:
-            ends_at = walk.ends_at
-            if ends_at - at >= min_us and len(legs) < walk.max_hops:
-                walk.deadline_at = ends_at if own_us is None or ends_at < at + own_us else at + own_us
-                walk.started_us = at
-                walk.stop = to
+            walk.cost_headroom_nano_usd -= call.cost_nano_usd
+        if tracks_status:
+            walk.track(node, at_us)
+        taken = sole or by_verdict.get(test(values)) or _choose(node, values)
+        edge, to, to_name, verdicts, enters_freely, min_us, own_us, answers = taken
+        hops.append(
+            make_compact_hop((name, walk.started_us, walk.deadline_at_us, at_us, outputs, edge, to_name, verdicts, call))
+        )
+        if enters_freely:
+            ends_at_us = walk.ends_at_us
+            if ends_at_us - at_us >= min_us and len(hops) < walk.max_hops:
+                walk.deadline_at_us = ends_at_us if own_us is None or ends_at_us < at_us + own_us else at_us + own_us
+                walk.started_us = at_us
+                walk.node = to
                 return to
-        walk.stop = None
+        walk.node = None
         if to is None:
             if name in answers and call is not None:
-                walk.answer_hop = len(legs) - 1
+                walk.answer_hop = len(hops) - 1
             else:
                 walk.end(answers)
-        elif not swift:
-            walk.enter(to, at)
+        elif not enters_freely:
+            walk.enter(to, at_us)
 
-        return walk.stop
+        return walk.node
 
     return leave
 
 
-def _last(name: str, way: FastEdge) -> Leave:
+def _leave_for_done(name: str, edge: FastEdge) -> Leave:
     """
-    Prepare how walks leave the node *name*, where nothing that it gives is read, by its only way, which is to their end.
+    Prepare how walks leave the node *name* by its only *edge*, which ends them, where no guard reads its outputs.
     """
-    verdicts, answers = way.verdicts, way.answers
+    verdicts, answers = edge.verdicts, edge.answers
     serves = name in answers
 
-    def leave(walk: FastWalk, at: int, outputs: Mapping[str, Value], call: CompactCall | None) -> None:
-        legs = walk.legs
-        legs.append(make_compact_hop((name, walk.started_us, walk.deadline_at, at, outputs, 0, DONE, verdicts, call)))
-        walk.stop = None
+    def leave(walk: FastWalk, at_us: int, outputs: Mapping[str, Value], call: CompactCall | None) -> None:
+        hops = walk.hops
+        hops.append(make_compact_hop((name, walk.started_us, walk.deadline_at_us, at_us, outputs, 0, DONE, verdicts, call)))
+        walk.node = None
         if serves and call is not None:
-            walk.answer_hop = len(legs) - 1
+            walk.answer_hop = len(hops) - 1
         else:
             walk.end(answers)
 
     return leave
 
 
-def _tried(stop: FastNode) -> tuple[Test, FastEdge | None, Mapping[bool | None, FastEdge]]:
+def _first_guard(node: FastNode) -> tuple[Test, FastEdge | None, Mapping[bool | None, FastEdge]]:
     """
-    Prepare what is tried first at *stop*: a guard, and where its verdicts lead; or the one way that there is.
+    Return the guard that is tried first at *node*, its only edge if there is one, and edges by the guard's verdict.
     """
-    ways, edges = stop.ways, stop.node.next
-    if not ways or stop.node.runs:
+    edges, plans = node.edges, node.node.next
+    if not edges or node.node.runs:
         return _undecided, None, {}
-    first = edges[0].test
+    first = plans[0].test
     if first is None:
-        return _undecided, ways[0], {}
-    if len(ways) > 1 and edges[1].test is None:
-        return first, None, {True: ways[0], False: ways[1]}
+        return _undecided, edges[0], {}
+    if len(edges) > 1 and plans[1].test is None:
+        return first, None, {True: edges[0], False: edges[1]}
 
-    return first, None, {True: ways[0]}
+    return first, None, {True: edges[0]}
 
 
-def _sought(stop: FastNode, held: values.Values) -> FastEdge:
+def _choose(node: FastNode, values: walk_values.Values) -> FastEdge:
     """
-    Find the first way on from *stop* that can be taken.
+    Return the first edge of *node* that can be taken, with the verdicts that led to it.
     """
     # Whether visits are used up is seen where the edge leads.
-    edge, verdicts = stop.node.choose(held, _is_never_spent)
-    way = stop.ways[edge]
+    edge, verdicts = node.node.choose(values, _is_never_spent)
+    taken = node.edges[edge]
 
-    return way._replace(edge=edge, verdicts=verdicts + way.verdicts[edge + 1 :])
+    return taken._replace(edge=edge, verdicts=verdicts + taken.verdicts[edge + 1 :])
 
 
 def _undecided(_: Sequence[Value | None]) -> None:

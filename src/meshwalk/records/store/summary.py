@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from meshwalk.trace import CompactTrace, Outcome, Traversal
+from meshwalk.trace import Traversal
 
 
 # Node names are identifiers, so no name holds it.
@@ -86,52 +86,12 @@ def summarise(traversal: Traversal) -> Summary:
     """
     Return the row of *traversal*.
     """
-    straight = traversal.straight
-    if straight is not None:
-        return _of_straight(traversal, straight)
-    scopes, finish, path = traversal.facts.scopes, traversal.finish, traversal.path
-
-    return Summary(
-        traversal_id=traversal.traversal_id,
-        began_unix_us=traversal.began_unix_us,
-        graph=traversal.graph,
-        version=traversal.version,
-        plan_digest=traversal.plan_digest,
-        shape_digest=traversal.shape_digest,
-        session=scopes.session,
-        workflow=scopes.workflow,
-        outcome=finish.outcome.value,
-        cause=finish.cause,
-        answer="" if finish.answer_hop is None else path[finish.answer_hop],
-        route=_ARROW.join(path),
-        cost_nano_usd=traversal.cost_nano_usd,
-        latency_us=traversal.latency_us,
-        engine_us=traversal.engine_us,
-        trace_id=traversal.trace_id,
-    )
-
-
-def _of_straight(traversal: Traversal, straight: CompactTrace) -> Summary:
-    # In one pass over the legs; asked one by one, the properties of a traversal make one each.
-    facts, _, legs, answer_hop, refused_by, *_ = straight
-    session, workflow, _ = facts.scopes
-    path, cost_nano_usd, calling_us = [], 0, 0
-    for leg in legs:
-        path.append(leg.node)
-        call = leg.call
-        if call is not None:
-            cost_nano_usd += call.cost_nano_usd
-            calling_us += call.latency_us
-    if refused_by:
-        path.append(refused_by)
-    outcome, answer = (_REFUSED, "") if answer_hop is None else (_ANSWERED, path[answer_hop])
     graph, version, plan_digest, shape_digest, _ = traversal.source
-    latency_us = straight.latency_us
+    session, workflow, _ = traversal.trace.facts.scopes
+    path, outcome, cause, answer_hop, cost_nano_usd, latency_us, engine_us = traversal.trace.outline()
+    answer = "" if answer_hop is None else path[answer_hop]
 
     return Summary(
         traversal.traversal_id, traversal.began_unix_us, graph, version, plan_digest, shape_digest, session, workflow,
-        outcome, "", answer, _ARROW.join(path), cost_nano_usd, latency_us, latency_us - calling_us, traversal.trace_id,
+        outcome, cause, answer, _ARROW.join(path), cost_nano_usd, latency_us, engine_us, traversal.trace_id,
     )  # fmt: skip
-
-
-_ANSWERED, _REFUSED = Outcome.ANSWERED.value, Outcome.REFUSED.value

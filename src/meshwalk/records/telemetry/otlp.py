@@ -4,7 +4,7 @@ Spans as OTLP, and their way to a collector over gRPC.
 What the spans of a traversal say stands in `spans`, and the SDK's encoder makes messages of them.  That takes several times
 what the walk itself took, and of walks that went straight most of it comes out the same each time.  So the first spans of their
 kind, made that way, become the template of those that follow, which are written as bytes.  What a kind has in common is its
-`Traversal.kind`, and whatever else differs has a place; a test holds all that is written against what the SDK makes.
+`Traversal.template_key`, and whatever else differs has a place; a test holds all that is written against what the SDK makes.
 
 To write them takes a few microseconds, so it is done where the walk ends (`early`): kept for the thread that sends them, the
 record itself would cost more, in memory that the walks that follow cannot use again.
@@ -56,19 +56,19 @@ Post = Callable[[Encoded], SpanExportResult | Rejected]
 _TIMING = {names.QUEUE_US: "queue_us", names.CONNECT_US: "connect_us", names.FIRST_BYTE_US: "first_byte_us"}
 
 
-def _template(spans: Sequence[Span], straight: CompactTrace) -> Template:
+def _template(spans: Sequence[Span], trace: CompactTrace) -> Template:
     """
     Make of *spans*, those of a first walk, what writes the spans of others of its kind, as fields of a `ScopeSpans`.
     """
     setup = ["trace_id, root_id = fromhex(traversal.trace_id), fromhex(traversal.span_id)"]
-    setup += ["began_ns = traversal.began_unix_us * 1000", "session, workflow, tenant = straight.facts.scopes"]
+    setup += ["began_ns = traversal.began_unix_us * 1000", "session, workflow, tenant = trace.facts.scopes"]
     # Zero is no id, so the last bit of each is set; one draw is cheaper than several.
-    hops = len(straight.legs) + bool(straight.refused_by)
+    hops = len(trace.hops) + bool(trace.refused_by)
     ones = sum(1 << 64 * position for position in range(hops))
-    setup += [f"ids = (getrandbits({64 * hops}) | {ones}).to_bytes({8 * hops}, 'big')", *unpacked(straight)]
-    last = len(straight.legs) - 1
-    setup.append(f"latency_us = hop{last}_at" if straight.legs else "latency_us = 0")
-    filled = list(_spans(straight))
+    setup += [f"ids = (getrandbits({64 * hops}) | {ones}).to_bytes({8 * hops}, 'big')", *unpacked(trace)]
+    last = len(trace.hops) - 1
+    setup.append(f"latency_us = hop{last}_at_us" if trace.hops else "latency_us = 0")
+    filled = list(_spans(trace))
     places: dict[Path, str | Text] = {}
     for position, (span, differs) in enumerate(zip(spans, filled, strict=True)):
         at = ("spans", position)
@@ -87,7 +87,7 @@ def _template(spans: Sequence[Span], straight: CompactTrace) -> Template:
     return Template(
         ScopeSpans(spans=spans),
         places,
-        ("traversal", "straight"),
+        ("traversal", "trace"),
         setup,
         {"fromhex": bytes.fromhex, "getrandbits": random.getrandbits},
     )
@@ -105,8 +105,8 @@ class _Differing(NamedTuple):
     attributes: Mapping[str, str | Text]
 
 
-def _spans(straight: CompactTrace) -> Iterator[_Differing]:
-    calls = calls_of(straight)
+def _spans(trace: CompactTrace) -> Iterator[_Differing]:
+    calls = calls_of(trace)
     walk: dict[str, str | Text] = {
         names.TRAVERSAL_ID: Text("traversal.traversal_id.encode()", 32),
         names.SESSION: Text("session.encode()"),
@@ -120,18 +120,18 @@ def _spans(straight: CompactTrace) -> Iterator[_Differing]:
         names.REASONING_TOKENS: summed(calls, "reasoning_tokens"),
     }
     yield _Differing("root_id", "fromhex(traversal.parent_span_id)", "0", "latency_us", walk)
-    for hop, leg in enumerate(straight.legs):
+    for hop, line in enumerate(trace.hops):
         own, call, hop_id = f"hop{hop}_", f"call{hop}_", f"ids[{8 * hop}:{8 * hop + 8}]"
         outputs: dict[str, str | Text] = {}
-        for name, value in open_outputs(straight, leg):
+        for name, value in open_outputs(trace, line):
             said = f"{own}outputs[{name!r}]"
             outputs[names.OUTPUT + name] = Text(f"{said}.encode()") if isinstance(value, str) else said
-        lasted = f"{own}at - {own}started_us"
-        if leg.call is None:
-            yield _Differing(hop_id, "root_id", f"{own}started_us", f"{own}at", {names.ENGINE_US: lasted, **outputs})
+        lasted = f"{own}at_us - {own}started_us"
+        if line.call is None:
+            yield _Differing(hop_id, "root_id", f"{own}started_us", f"{own}at_us", {names.ENGINE_US: lasted, **outputs})
             continue
         spent = {names.COST_USD: f"{call}cost_nano_usd / 1e9", names.RESERVED_USD: f"({call}cost_bound or 0) / 1e9"}
-        timing = {name: f"{call}{field}" for name, field in _TIMING.items()} if any(leg.call.timing) else {}
+        timing = {name: f"{call}{field}" for name, field in _TIMING.items()} if any(line.call.timing) else {}
         counted = {
             names.ENGINE_US: f"{lasted} - {call}latency_us",
             names.INPUT_TOKENS: f"{call}input_tokens",
@@ -140,7 +140,7 @@ def _spans(straight: CompactTrace) -> Iterator[_Differing]:
             names.REASONING_TOKENS: f"{call}reasoning_tokens",
         }
         differing = {**counted, **spent, **outputs, **timing}
-        yield _Differing(hop_id, "root_id", f"{own}started_us", f"{own}at", differing)
+        yield _Differing(hop_id, "root_id", f"{own}started_us", f"{own}at_us", differing)
         used: dict[str, str | Text] = {
             names.USAGE_INPUT: f"{call}input_tokens",
             names.USAGE_OUTPUT: f"{call}output_tokens",
@@ -149,13 +149,13 @@ def _spans(straight: CompactTrace) -> Iterator[_Differing]:
             names.CACHE_AGE_US: f"{call}cache_age_us",
             names.RESPONSE_MODEL: Text(f"{call}model.encode()"),
         }
-        if not straight.stopped:
+        if not trace.all_stopped:
             used[names.FINISH_REASONS] = Text(f"{call}finish_reason.encode()")
-        span_id, ended_us = f"fromhex({call}span_id)", f"{call}at + {call}latency_us"
-        yield _Differing(span_id, hop_id, f"{call}at", ended_us, {**spent, **used, **timing})
-    if straight.refused_by:
+        span_id, ended_us = f"fromhex({call}span_id)", f"{call}started_us + {call}latency_us"
+        yield _Differing(span_id, hop_id, f"{call}started_us", ended_us, {**spent, **used, **timing})
+    if trace.refused_by:
         # A refusal's hop has nothing that differs but its times.
-        at = 8 * len(straight.legs)
+        at = 8 * len(trace.hops)
         yield _Differing(f"ids[{at}:{at + 8}]", "root_id", "latency_us", "latency_us", {})
 
 
@@ -179,11 +179,11 @@ class Encoder:
         Return the spans of *item*, if it is of a kind that has a template.
         """
         traversal, _, sampling = item
-        if sampling is not None or (known := self._templates.get(traversal.kind)) is None:
+        if sampling is not None or (known := self._templates.get(traversal.template_key)) is None:
             return None
         spans, template = known
         try:
-            return Encoded(template.write(traversal, traversal.straight), spans)
+            return Encoded(template.write(traversal, traversal.trace), spans)
         except (OverflowError, UnicodeEncodeError):
             return None
 
@@ -215,11 +215,11 @@ class Encoder:
             scope = made.scope_spans[0].SerializeToString()
             del made.scope_spans[:]
             self._around = made.SerializeToString(), scope
-        traversal, straight = item.traversal, item.traversal.straight
-        plain = traversal.kind is not None and item.sampling is None
-        if straight is not None and plain and whole and len(spans) <= self._room:
+        key, trace = item.traversal.template_key, item.traversal.trace
+        if key is not None and item.sampling is None and whole and len(spans) <= self._room:
+            assert isinstance(trace, CompactTrace), "only compact traces share templates"
             self._room -= len(spans)
-            self._templates[traversal.kind] = len(spans), _template(spans, straight)
+            self._templates[key] = len(spans), _template(spans, trace)
 
         return Encoded(ScopeSpans(spans=spans).SerializeToString(), len(spans))
 

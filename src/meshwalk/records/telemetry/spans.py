@@ -167,7 +167,7 @@ class SpanTree:
             f"{names.CHAT} {model}",
             self._context(int(attempt.span_id, 16)),
             parent,
-            (attempt.started_at, attempt.latency_us),
+            (attempt.started_us, attempt.latency_us),
             attributes,
             kind=SpanKind.CLIENT,
             status=_UNSET if attempt.status == "ok" or _unwanted(hop, attempt) else _ERROR,
@@ -182,7 +182,7 @@ class SpanTree:
     def _denial(self, attempt: Attempt) -> Event:
         attributes = {names.BACKEND: attempt.backend, names.ERROR_TYPE: attempt.error_class}
 
-        return Event(names.DENIED, attributes, self._ns(attempt.started_at))
+        return Event(names.DENIED, attributes, self._ns(attempt.started_us))
 
     def _span(
         self,

@@ -10,37 +10,37 @@ from meshwalk.model import Value
 from meshwalk.trace import CompactCall, CompactHop, CompactTrace, Timing, Usage
 
 
-def unpacked(straight: CompactTrace) -> Iterator[str]:
+def unpacked(trace: CompactTrace) -> Iterator[str]:
     """
-    Give the statements that unpack a walk like *straight*.
+    Give the statements that unpack a walk like *trace* into variables.
 
-    A field of its first leg is named as in `hop0_at`, and one of that leg's call as in `call0_model`, `call0_input_tokens` and,
-    where a split of its time is told, `call0_queue_us`.
+    A field of its first hop is named as in `hop0_at_us`, and one of that hop's call as in `call0_model`, `call0_input_tokens`
+    and, where a split of its time is told, `call0_queue_us`.
     """
-    for hop, leg in enumerate(straight.legs):
-        yield f"{_named(f'hop{hop}_', CompactHop)} = straight.legs[{hop}]"
-        if leg.call is None:
+    for index, hop in enumerate(trace.hops):
+        yield f"{_named(f'hop{index}_', CompactHop)} = trace.hops[{index}]"
+        if hop.call is None:
             continue
-        yield f"{_named(f'call{hop}_', CompactCall)} = hop{hop}_call"
-        yield f"{_named(f'call{hop}_', Usage)} = call{hop}_usage"
-        if any(leg.call.timing):
-            yield f"{_named(f'call{hop}_', Timing)} = call{hop}_timing"
+        yield f"{_named(f'call{index}_', CompactCall)} = hop{index}_call"
+        yield f"{_named(f'call{index}_', Usage)} = call{index}_usage"
+        if any(hop.call.timing):
+            yield f"{_named(f'call{index}_', Timing)} = call{index}_timing"
 
 
-def open_outputs(straight: CompactTrace, leg: CompactHop) -> Iterator[tuple[str, Value]]:
+def open_outputs(trace: CompactTrace, hop: CompactHop) -> Iterator[tuple[str, Value]]:
     """
-    Give the outputs of *leg* that the kind of its walk leaves open.
+    Give the outputs of *hop* that the kind of its walk leaves open.
     """
-    for name, value in leg.outputs.items():
-        if name != "finish_reason" or not straight.stopped:
+    for name, value in hop.outputs.items():
+        if name != "finish_reason" or not trace.all_stopped:
             yield name, value
 
 
-def calls_of(straight: CompactTrace) -> Sequence[str]:
+def calls_of(trace: CompactTrace) -> Sequence[str]:
     """
     Return what the names of each call's fields begin with.
     """
-    return [f"call{hop}_" for hop, leg in enumerate(straight.legs) if leg.call is not None]
+    return [f"call{index}_" for index, hop in enumerate(trace.hops) if hop.call is not None]
 
 
 def summed(calls: Sequence[str], field: str) -> str:

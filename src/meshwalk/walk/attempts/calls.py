@@ -42,7 +42,7 @@ class Try(NamedTuple):
     """
 
     number: int
-    deadline_at: int
+    deadline_at_us: int
     not_before: int = 0
     hedge: bool = False
 
@@ -61,11 +61,11 @@ class Attempts:
     Decide on the calls of one hop at *node*.
     """
 
-    __slots__ = ("_asked", "_deadline_at", "_failure", "_hedge_at", "_made", "_node", "_retried", "_under_way")
+    __slots__ = ("_asked", "_deadline_at_us", "_failure", "_hedge_at", "_made", "_node", "_retried", "_under_way")
 
-    def __init__(self, node: Node, deadline_at: int) -> None:
+    def __init__(self, node: Node, deadline_at_us: int) -> None:
         self._node = node
-        self._deadline_at = deadline_at
+        self._deadline_at_us = deadline_at_us
         self._made = 0
         self._retried = 0
         # One bit a call.
@@ -118,7 +118,7 @@ class Attempts:
         late = self._late(begins)
         if late is None:
             self._under_way |= 1 << number
-            return asked._replace(deadline_at=self._ends(begins))
+            return asked._replace(deadline_at_us=self._ends(begins))
         if not asked.hedge:
             return late
 
@@ -202,17 +202,17 @@ class Attempts:
     def _longest_backoff_us(self, at: int) -> int:
         first_us, max_us = self._node.backoff
         # A pause that leaves no time for the call it is for would be worse than none.
-        spare_us = self._deadline_at - at - self._node.min_time_us
+        spare_us = self._deadline_at_us - at - self._node.min_time_us
 
         return min(max_us, first_us << self._retried, spare_us // 2)
 
     def _ends(self, at: int) -> int:
         own = self._node.attempt_timeout_us
 
-        return self._deadline_at if own is None else min(self._deadline_at, at + own)
+        return self._deadline_at_us if own is None else min(self._deadline_at_us, at + own)
 
     def _late(self, at: int) -> Closed | None:
-        left, node = self._deadline_at - at, self._node
+        left, node = self._deadline_at_us - at, self._node
         if left <= 0:
             return Closed("timeout", f"time was up before node '{node.name}' could be called")
         if left < node.min_time_us:

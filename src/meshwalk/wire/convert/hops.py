@@ -271,7 +271,7 @@ def unpack_considered(messages: Iterable[wire.ConsideredEdge]) -> tuple[Consider
 
 def _pack_attempt(attempt: Attempt) -> wire.Attempt:
     return wire.Attempt(
-        started_us=attempt.started_at,
+        started_us=attempt.started_us,
         latency_us=attempt.latency_us,
         status=ATTEMPT_STATUSES.number[attempt.status],
         error_class=ERROR_CLASSES.number[attempt.error_class],
@@ -286,7 +286,7 @@ def _pack_attempt(attempt: Attempt) -> wire.Attempt:
 
 def _unpack_attempt(message: wire.Attempt) -> Attempt:
     return Attempt(
-        started_at=message.started_us,
+        started_us=message.started_us,
         latency_us=message.latency_us,
         status=ATTEMPT_STATUSES.word(message.status),
         error_class=ERROR_CLASSES.word(message.error_class),

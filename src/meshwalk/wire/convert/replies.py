@@ -10,7 +10,7 @@ from functools import partial
 from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted
 from meshwalk.records.hops import Hop, hops_of
 from meshwalk.records.results import Figures, RouteResult
-from meshwalk.trace import Replied, ToolCall, Traversal
+from meshwalk.trace import ToolCall, Traversal
 from meshwalk.wire.convert.compact import keep_template
 from meshwalk.wire.convert.enums import BASES, OUTCOMES, ROLES
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
@@ -72,26 +72,13 @@ def pack_reply(
     else:
         said = message.answer
         said.text, said.node, said.finish_reason = answer, path[finish.answer_hop], finish_reason
-        said.simulated = _simulated(traversal, finish.answer_hop)
+        said.simulated = traversal.trace.simulated_at(finish.answer_hop)
         if tool_calls:
             said.tool_calls.extend(pack_tool_calls(tool_calls))
     if detail == "HOPS" and prototypes is not None and not (repeated or tool_calls):
         keep_template(prototypes, traversal, message)
 
     return message
-
-
-def _simulated(traversal: Traversal, answer_hop: int) -> bool:
-    """
-    Tell whether no model made the reply that was served.
-    """
-    if traversal.straight is not None:
-        call = traversal.straight.legs[answer_hop].call
-        assert call is not None, "what is served is the reply to a call"
-        return call.simulated
-    replies = (entry for entry, _ in traversal.steps if isinstance(entry, Replied) and entry.hop == answer_hop)
-
-    return next(replies).attempts[-1].simulated
 
 
 def unpack_reply(message: routing.RouteResponse) -> RouteResult:
