@@ -113,7 +113,7 @@ def test_spans(compare: Compare) -> None:
     def encoding() -> None:
         for traversal in listing.traversals:
             # Worked out once on a record, and each of these stands for one that is new.
-            traversal._kind = None  # noqa: SLF001
+            traversal._template_key = None  # noqa: SLF001
         encoder.encode(batch)
 
     compare(
