@@ -305,3 +305,14 @@ class VaultContract:
         """
         await vault.aclose()
         await vault.aclose()
+
+    async def test_closes_at_the_end_of_its_block(self, vault: Vault) -> None:
+        """
+        A vault is its own context, and says in its repr what it is.
+        """
+        async with vault as entered:
+            name = vault.name
+
+        assert vault is entered
+        assert repr(vault).startswith(f"<{type(vault).__name__}")
+        assert name.partition(":")[0] in repr(vault).lower()

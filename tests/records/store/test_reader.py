@@ -66,6 +66,19 @@ def numbers(summaries: Sequence[Summary]) -> list[int]:
     return [number_of(summary.traversal_id) for summary in summaries]
 
 
+def test_closes_at_the_end_of_its_block(tmp_path: Path, plan: Plan) -> None:
+    """
+    A reader is its own context, and its repr names the folder.
+    """
+    fill(tmp_path, [], plan)
+    with TraceReader(tmp_path) as reader:
+        assert [] == reader.list()
+
+    with pytest.raises(TraceError, match="closed"):
+        reader.list()
+    assert f"<TraceReader {str(tmp_path)!r}>" == repr(reader)
+
+
 class TestList:
     def test_newest_first(self, shelf: TraceReader) -> None:
         """

@@ -295,6 +295,17 @@ class TestFaults:
 
 
 class TestClose:
+    async def test_closes_at_the_end_of_its_block(self, tmp_path: Path, plan: Plan) -> None:
+        """
+        A writer is its own context, and its repr names the folder and what was lost.
+        """
+        async with TraceWriter(tmp_path) as store:
+            store.record(numbered(walked(plan=plan), 7), plan)
+        store.record(numbered(walked(plan=plan), 8), plan)
+
+        assert [7] == kept(tmp_path)
+        assert f"<TraceWriter {str(tmp_path)!r}: 1 dropped, 0 failed>" == repr(store)
+
     async def test_writes_what_waits(self, tmp_path: Path, plan: Plan) -> None:
         """
         Closing commits everything recorded before, and a second close does nothing.

@@ -142,6 +142,16 @@ class TestOverTheWire:
             if attribute.key == "service.name"
         }
 
+    async def test_closes_at_the_end_of_its_block(self, receiver: Receiver, plan: Plan) -> None:
+        """
+        Telemetry is its own context, and its repr counts its outputs and what was lost.
+        """
+        async with Telemetry.from_environment() as telemetry:
+            telemetry.record(walked(plan=plan), plan)
+
+        assert 4 == len(receiver.spans)
+        assert "<Telemetry to 1 outputs: 0 dropped, 0 failed, 0 rejected>" == repr(telemetry)
+
     async def test_closing_exports_what_waits(self, receiver: Receiver, plan: Plan) -> None:
         """
         Nothing that was recorded is lost when telemetry is closed, and what comes later goes nowhere.

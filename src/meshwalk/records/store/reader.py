@@ -45,6 +45,9 @@ class TraceReader:
         self._lock = threading.Lock()
         self._plans: dict[str, Plan] = {}
 
+    def __repr__(self) -> str:
+        return f"<TraceReader {str(self.folder)!r}>"
+
     def __enter__(self) -> Self:
         return self
 

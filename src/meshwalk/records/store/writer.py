@@ -24,6 +24,7 @@ from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
+from meshwalk.model.resource import AsyncResource
 from meshwalk.plan import Plan
 from meshwalk.records.queue import LossLog, OnFull, RecordQueue
 from meshwalk.records.store.database import open_to_write
@@ -52,7 +53,7 @@ LINGER_SECONDS = 0.1
 BATCH = 1_000
 
 
-class TraceWriter:
+class TraceWriter(AsyncResource):
     """
     Write traversals to `<folder>/traces.sqlite`.
 
@@ -76,6 +77,9 @@ class TraceWriter:
         self._thread.start()
         # A daemon, so that a forgotten store does not keep a program from ending; its last batch is written all the same.
         atexit.register(self._close)
+
+    def __repr__(self) -> str:
+        return f"<TraceWriter {str(self.folder)!r}: {self.dropped} dropped, {self.failed} failed>"
 
     @property
     def dropped(self) -> int:

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision, Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanKind, set_span_in_context
 
+from meshwalk.model.resource import AsyncResource
 from meshwalk.plan import Plan
 from meshwalk.records.telemetry import environment, names
 from meshwalk.records.telemetry.export import Export, Pace, Sampled
@@ -23,7 +24,7 @@ from meshwalk.records.telemetry.spans import caller_of, route_attributes
 from meshwalk.trace import Traversal
 
 
-class Telemetry:
+class Telemetry(AsyncResource):
     """
     Hand each sampled traversal to *processors* as ended spans.
 
@@ -48,6 +49,11 @@ class Telemetry:
         # The provider is the SDK's public way to read the sampler from the environment; no tracer is ever asked of it.
         self._sampler = TracerProvider(sampler, self._resource, shutdown_on_exit=False).sampler
         self._scope = environment.scope()
+
+    def __repr__(self) -> str:
+        outputs = len(self._processors) + len(self._exports)
+
+        return f"<Telemetry to {outputs} outputs: {self.dropped} dropped, {self.failed} failed, {self.rejected} rejected>"
 
     @property
     def dropped(self) -> int:
