@@ -24,7 +24,7 @@ INSTALL := -m pip install --quiet --require-hashes -r
 help:  ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.run  ## Run the main job: serve a graph, route a few dozen prompts, explain one
+demo: .venv/.run  ## Run the main job: serve a graph, check forty answers, explain one walk
 	@$(PY) -m meshwalk.demo
 
 test: lint types proto once unit-all  ## Check everything: style, types, wire files, benchmarks (untimed), tests

@@ -21,7 +21,8 @@ def main() -> None:
     Run the demo on the packaged graphs, or on the graph named on the command line.
     """
     logging.basicConfig(level=logging.WARNING)
-    console = Console(width=160)
+    # Narrow enough for an ordinary terminal and for a page.
+    console = Console(width=100)
     if len(sys.argv) > 1:
         anyio.run(show, Path(sys.argv[1]), console)
     else:

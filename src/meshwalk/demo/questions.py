@@ -3,7 +3,7 @@ The questions of the demo: our own, each with what a right answer says.
 
 A question is right if its answer holds one of the accepted texts as whole words.  A number in the question itself is never
 accepted, so that an answer cannot be right by repeating what it was asked.  The thresholds of `demo.yaml` were chosen on other
-questions of the same kinds (`TRIED`), and the demo reports on `ASKED` alone.
+questions of the same kinds (`TUNING_QUESTIONS`), and the demo reports on `QUESTIONS` alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _questions(*rows: tuple[str, ...]) -> tuple[Question, ...]:
     return tuple(Question(row[0], row[1:]) for row in rows)
 
 
-ASKED = _questions(
+QUESTIONS = _questions(
     ("What is the capital of Portugal?", "Lisbon"),
     ("What is the capital of Greece?", "Athens"),
     ("What is 19 * 27?", "513"),
@@ -74,7 +74,7 @@ ASKED = _questions(
     ("What is the opposite of empty?", "full"),
 )
 
-TRIED = _questions(
+TUNING_QUESTIONS = _questions(
     ("What is the capital of France?", "Paris"),
     ("What is the capital of Italy?", "Rome"),
     ("What is the capital of Japan?", "Tokyo"),

@@ -1,36 +1,36 @@
 """
-Serve a graph, route prompts to it over gRPC, and show where each went and what that saved.
+Serve a graph, route questions to it over gRPC, and show where each went and what that was worth.
 
-The small model is real and runs in this process; the primary is simulated and says so.  The comparison with always asking the
-primary comes from walking the same prompts over a graph that has nothing else, so that both figures come out of the
-engine.  At the end one session spends its budget, until smaller models have to do.
+The small model is real and runs in this process; the primary is an exact solver at the price of a large model.  Each answer is
+checked, and the closing table compares the routed walks with the small model alone, the primary alone, and mixes that send
+questions to the primary at random.  At the end one session spends its budget, until smaller models have to do.
 
-The two graphs are packaged, so that the demo runs in any folder; they are the ones of the same name in `graphs/`.
+The graphs are packaged, so that the demo runs in any folder; they are the ones of the same name in `graphs/`.
 """
 
 from __future__ import annotations
 
+import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import as_file, files
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 
 from meshwalk.budgets import usd
 from meshwalk.cli.show import table, trace_table
-from meshwalk.demo.prompts import PROMPTS
+from meshwalk.demo.questions import QUESTIONS, Question
 from meshwalk.loader import load_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import DONE, Caps, Edge, Graph
-from meshwalk.plan import Plan, compile_plan
+from meshwalk.plan import compile_plan
 from meshwalk.records.hops import hops_of
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
-from meshwalk.trace import Message, Request
 from meshwalk.wire.client import Client, RouteResult
 
 
@@ -38,78 +38,132 @@ GRAPHS = files("meshwalk.demo") / "graphs"
 
 # One session, its cap, and how often it asks: enough to come near the cap and to go on from there.
 SESSION, SESSION_NANO_USD, CALLS = "demo", 160_000_000, 30
+HARD = "If 3 machines make 3 parts in 3 minutes, how many minutes do 100 machines need for 100 parts? Explain each step."
+
+# Random mixes that are drawn to see how many do as well as the routed walks.
+DRAWS, SEED = 10_000, 7
+
+_ROW = "{mark:5}  {question:<44.44}  {path:<25.25}  {answer:<20.20}"
 
 
-async def show(graph_path: Path, console: Console) -> None:
+class Arm(NamedTuple):
     """
-    Serve the graph in *graph_path*, route every prompt, and print paths, bills and one decision.
+    The answers of one way of choosing a model: which are right, and the cost of each in USD.
+    """
+
+    right: tuple[bool, ...]
+    cost_usd: tuple[float, ...]
+
+    @classmethod
+    def of(cls, questions: Sequence[Question], routed: Sequence[RouteResult]) -> Arm:
+        """
+        Return the arm of *routed* answers to *questions*.
+        """
+        right = (question.is_right(done.answer) for question, done in zip(questions, routed, strict=True))
+
+        return cls(tuple(right), tuple(done.cost_usd for done in routed))
+
+
+async def show(graph_path: Path, console: Console, questions: Sequence[Question] = QUESTIONS) -> None:
+    """
+    Serve the graph in *graph_path*, route every question, and print paths, the comparison and one decision.
     """
     plan = compile_plan(load_graph(graph_path))
     with tempfile.TemporaryDirectory(prefix="meshwalk-demo-") as folder:
         store = TraceWriter(folder)
+        routed: list[RouteResult] = []
         async with Mesh(plan, sinks=[store]) as mesh, serve([mesh], listen="127.0.0.1:0") as server:
             address = f"127.0.0.1:{server.port}"
-            console.print(f"Serving graph [bold]{plan.name}[/] on {address}; routing {len(PROMPTS)} prompts over gRPC.\n")
+            console.print(f"Serving graph [bold]{plan.name}[/] on {address}; routing {len(questions)} questions over gRPC.\n")
+            _print_row(console, mark="", question="question", path="path", answer="answer")
             async with Client(address) as client:
-                routed = [await client.route(prompt, detail="HOPS") for prompt in PROMPTS]
+                for question in questions:
+                    done = await client.route(question.text, detail="HOPS")
+                    routed.append(done)
+                    mark = "right" if question.is_right(done.answer) else "wrong"
+                    answer = " ".join(done.answer.split()).removeprefix("The answer is ")
+                    _print_row(console, mark=mark, question=question.text, path=" > ".join(done.path), answer=answer)
         await store.aclose()
-        console.print(paths_table(routed))
-        await compare(plan, routed, console)
+        console.print("\nNow every question to each model alone, to compare with.\n")
+        screen = Arm.of(questions, await _asked_alone(plan.graph, "screen", questions))
+        primary = Arm.of(questions, await _asked_alone(plan.graph, "primary", questions))
+        to_primary = sum("primary" in done.path for done in routed)
+        for line in comparison(Arm.of(questions, routed), screen, primary, to_primary):
+            console.print(line)
         with TraceReader(folder) as traces:
             explain(traces, routed, console)
 
 
-def paths_table(routed: Sequence[RouteResult]) -> Table:
-    """
-    Show a row a prompt: its path, what each hop took, what it cost.
-    """
-    return table(
-        "Where each prompt went",
-        ("prompt", "path", "milliseconds a hop", "USD", "answer"),
-        (
-            (
-                prompt[:34],
-                " > ".join(done.path),
-                " ".join(f"{hop.latency_us / 1000:.1f}" for hop in done.hops),
-                f"{done.cost_usd:.6f}",
-                " ".join(done.answer.split())[:48],
-            )
-            for prompt, done in zip(PROMPTS, routed, strict=True)
-        ),
-        right=[3],
-    )
+def _print_row(console: Console, **cells: str) -> None:
+    console.print(_ROW.format(**cells).rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
-async def compare(plan: Plan, routed: Sequence[RouteResult], console: Console) -> None:
-    """
-    Walk the same prompts over the primary alone, and print both bills.
-    """
-    async with Mesh(compile_plan(primary_alone(plan.graph))) as mesh:
-        walked = [await mesh.walk(Request((Message("user", prompt),))) for prompt in PROMPTS]
-    always, spent = sum(walk.cost_usd for walk in walked), sum(done.cost_usd for done in routed)
-    to_primary = sum("primary" in done.path for done in routed)
-    console.print(
-        f"\nThe primary was asked for {to_primary} of {len(PROMPTS)} prompts. "
-        f"Routed: {spent:.6f} USD. Always the primary: {always:.6f} USD. Share: {spent / always:.2f}.\n"
-    )
+async def _asked_alone(graph: Graph, node: str, questions: Sequence[Question]) -> list[RouteResult]:
+    async with Mesh(compile_plan(alone(graph, node))) as mesh:
+        return [await mesh.route(question.text) for question in questions]
 
 
-def primary_alone(graph: Graph) -> Graph:
+def alone(graph: Graph, node: str) -> Graph:
     """
-    Return a graph that asks the primary of *graph* and nothing else.
+    Return a graph that asks *node* of *graph* and nothing else.
     """
-    primary = next(node for node in graph.nodes.values() if node.role == "primary")
-    done = Edge(DONE, primary.span, primary.span)
-    alone = replace(primary, next=(done,), on_error=())
-    assert primary.backend is not None
+    own = graph.nodes[node]
+    done = Edge(DONE, own.span, own.span)
+    assert own.backend is not None
 
     return replace(
         graph,
-        name="always-primary",
-        start=primary.name,
-        nodes={primary.name: alone},
-        backends={primary.backend: graph.backends[primary.backend]},
+        name=f"always-{node}",
+        start=node,
+        nodes={node: replace(own, next=(done,), on_error=())},
+        backends={own.backend: graph.backends[own.backend]},
     )
+
+
+def comparison(routed: Arm, screen: Arm, primary: Arm, to_primary: int) -> Iterator[str]:
+    """
+    Compare the *routed* walks, of which *to_primary* asked the primary, with each model alone and with random mixes.
+    """
+    count = len(routed.right)
+    share = to_primary / count
+    spent, least, most = (sum(arm.cost_usd) for arm in (routed, screen, primary))
+    of_cost = min(1.0, (spent - least) / (most - least)) if most > least else 0.0
+    rows = [
+        ("routed", sum(routed.right), spent, to_primary),
+        ("always the small model", sum(screen.right), least, 0),
+        ("always the primary", sum(primary.right), most, count),
+        ("random, as many calls of the primary", *_mixed(screen, primary, share), to_primary),
+        ("random, of the same cost", *_mixed(screen, primary, of_cost), of_cost * count),
+    ]
+    yield f"{'':<38}{'right':>12}{'USD':>12}{'calls of the primary':>24}"
+    for name, right, cost, calls in rows:
+        shown = f"{right:g}" if right == int(right) else f"{right:.1f}"
+        yield f"{name:<38}{f'{shown} of {count}':>12}{cost:>12.6f}{calls:>24.3g}"
+    as_good = as_good_by_chance(routed, screen, primary, to_primary)
+    yield f"\nOf {DRAWS:,} random choices of {to_primary} questions for the primary, {as_good:,} had as many right answers.\n"
+
+
+def _mixed(screen: Arm, primary: Arm, share: float) -> tuple[float, float]:
+    """
+    Return the right answers and the cost to be expected if *share* of the questions go to the primary at random.
+    """
+    right = share * sum(primary.right) + (1 - share) * sum(screen.right)
+
+    return right, share * sum(primary.cost_usd) + (1 - share) * sum(screen.cost_usd)
+
+
+def as_good_by_chance(routed: Arm, screen: Arm, primary: Arm, to_primary: int) -> int:
+    """
+    Count the random choices, of `DRAWS`, that have at least as many right answers as *routed* has.
+    """
+    dice = random.Random(SEED)  # noqa: S311 (it draws a sample, not a secret)
+    places = range(len(routed.right))
+    counted = 0
+    for _ in range(DRAWS):
+        chosen = set(dice.sample(places, to_primary))
+        counted += sum((primary if place in chosen else screen).right[place] for place in places) >= sum(routed.right)
+
+    return counted
 
 
 def explain(traces: TraceReader, routed: Sequence[RouteResult], console: Console) -> None:
@@ -130,22 +184,23 @@ async def spend(graph_path: Path, console: Console) -> None:
     """
     async with Mesh(compile_plan(load_graph(graph_path))) as mesh:
         await mesh.vault.set_caps(mesh.tenant, "session", SESSION, Caps(cost_nano_usd=SESSION_NANO_USD))
-        walks = [await mesh.route(PROMPTS[-1], session=SESSION, task="reasoning") for _ in range(CALLS)]
+        walks = [await mesh.route(HARD, session=SESSION, task="reasoning") for _ in range(CALLS)]
         (account,) = await mesh.vault.reports(mesh.tenant, "session", SESSION)
     rows, first = [], 1
     for path, group in groupby(walks, key=lambda walk: walk.path):
         alike = list(group)
         rows.append((f"{first} to {first + len(alike) - 1}", " > ".join(path), f"{sum(walk.cost_usd for walk in alike):.6f}"))
         first += len(alike)
-    console.print(f"\nOne hard question, {CALLS} times in a session that may spend {usd(SESSION_NANO_USD)} USD:\n")
+    cap = usd(SESSION_NANO_USD)
+    console.print(f"\nOne hard question, {CALLS} times in a session that may spend {cap} USD (simulated models):\n")
     console.print(table("Where a session's calls went", ("times", "path", "USD in all"), rows, right=[2]))
-    console.print(f"\nThe session's account: {usd(account.spent.cost_nano_usd)} of {usd(SESSION_NANO_USD)} USD are spent.")
+    console.print(f"\nThe session's account: {usd(account.spent.cost_nano_usd)} of {cap} USD are spent.")
 
 
 async def demonstrate(console: Console) -> None:
     """
-    Show the quickstart at work, then a budget.
+    Show the demo's graph at work, then a budget.
     """
-    with as_file(GRAPHS / "quickstart.yaml") as quickstart, as_file(GRAPHS / "support-desk.yaml") as support_desk:
-        await show(quickstart, console)
+    with as_file(GRAPHS / "demo.yaml") as demo, as_file(GRAPHS / "support-desk.yaml") as support_desk:
+        await show(demo, console)
         await spend(support_desk, console)

@@ -1,7 +1,7 @@
 """
 The demo's primary: an exact solver behind the `python` backend.
 
-It stands in the place of a large hosted model and is none: it calculates, looks at the calendar, and knows the facts in a table.
+It stands in the place of a large hosted model and is none: it calculates, looks at the calendar, and has a table of facts.
 Its answers are computed from the question, and it says so where it cannot answer.  Tokens are counted as four bytes each, so
 that its price can be compared with a model's.
 """
@@ -38,7 +38,8 @@ _FACTS = {
         "switzerland": "Bern", "turkey": "Ankara",
     },
     "opposite": {
-        "cold": "hot", "down": "up", "early": "late", "empty": "full", "hot": "cold", "left": "right", "up": "down", "wet": "dry",
+        "cold": "hot", "down": "up", "early": "late", "empty": "full", "hot": "cold", "left": "right", "up": "down",
+        "wet": "dry",
     },
     "chemical symbol": {"gold": "Au", "iron": "Fe", "oxygen": "O", "sodium": "Na", "water": "H2O"},
     "currency": {"india": "the rupee", "japan": "the yen", "switzerland": "the franc"},
@@ -48,8 +49,8 @@ _FACTS = {
     "wrote": {"don quixote": "Miguel de Cervantes", "hamlet": "William Shakespeare"},
     "month": {"first": "January", "last": "December"},
     "other": {
-        "what do bees make": "honey", "which planet is closest to the sun": "Mercury", "what is the largest ocean": "the Pacific",
-        "what is the largest desert of africa": "the Sahara", "how many months are in a year": "12",
+        "what do bees make": "honey", "which planet is closest to the sun": "Mercury", "how many months are in a year": "12",
+        "what is the largest ocean": "the Pacific", "what is the largest desert of africa": "the Sahara",
     },
 }  # fmt: skip
 
@@ -144,13 +145,19 @@ _SOLVERS: tuple[tuple[str, Callable[..., str | None]], ...] = (
     (r"what is (-?\d+) ?(\*\*|[-+*/]) ?(-?\d+)", _calculated),
     (rf"what is {_NUMBER} ?% of {_NUMBER}", _share),
     (r"what is the greatest common divisor of (\d+) and (\d+)", lambda one, other: str(math.gcd(int(one), int(other)))),
-    (r"what is the sum of the numbers from (\d+) to (\d+)", lambda low, high: str((int(low) + int(high)) * (int(high) - int(low) + 1) // 2)),
+    (
+        r"what is the sum of the numbers from (\d+) to (\d+)",
+        lambda low, high: str((int(low) + int(high)) * (int(high) - int(low) + 1) // 2),
+    ),
     (r"what is the median of ([-\d, ]+)", _median),
     (r"sort these numbers: ([-\d, ]+)", _sorted),
     (r"solve for x: (-?\d+) ?\*? ?x \+ (-?\d+) = (-?\d+)", _solved),
     (rf"an? \w+ costs {_NUMBER} and is reduced by {_NUMBER} ?%\. what does it cost now", _reduced),
     (rf"what weekday was {_DATE}", lambda day: date.fromisoformat(day).strftime("%A")),
-    (rf"how many days are between {_DATE} and {_DATE}", lambda one, other: str(abs((date.fromisoformat(other) - date.fromisoformat(one)).days))),
+    (
+        rf"how many days are between {_DATE} and {_DATE}",
+        lambda one, other: str(abs((date.fromisoformat(other) - date.fromisoformat(one)).days)),
+    ),
     (rf"how many {_UNIT} are in (\d+) {_UNIT}", _converted),
     (rf"how many {_UNIT} are in ()an? {_UNIT}", lambda small, _, large: _converted(small, "1", large)),
     (rf"convert {_NUMBER} miles to kilometres, to two decimals", lambda miles: _decimal(Fraction(miles) * _KM_PER_MILE, 2)),
