@@ -60,7 +60,7 @@ async def walked(folder: Path, outcomes: Path, data: Data, rows: list[int], thre
     """
     graph = with_thresholds(load_graph(folder / "router.yaml"), {"gain": threshold})
     calls, quality = 0, 0.0
-    async with Mesh(compile_plan(graph), data=outcomes) as mesh:
+    async with Mesh(compile_plan(graph), outcomes=outcomes) as mesh:
         for row in rows:
             done = await mesh.walk(Request((Message("user", data.rows[row].prompt),)))
             served = done.traversal.answer_node

@@ -83,7 +83,7 @@ async def walked(plan: Plan, data: Path, best: str) -> list[Scored]:
     Walk every row of *data*, and set each beside the model *best*.
     """
     found = []
-    async with Mesh(plan, data=data) as mesh:
+    async with Mesh(plan, outcomes=data) as mesh:
         for row in load_outcomes(data).rows:
             traversal = (await mesh.walk(Request((Message("user", row.prompt),)))).traversal
             spec = plan.graph.backends[plan.node(traversal.answer_node or "").node.backend or ""]

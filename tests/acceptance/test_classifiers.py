@@ -199,7 +199,7 @@ class TestModel:
         ]
         (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         plan = plan_of(self.GRAPH.replace("small: {kind: simulated,", "small: {kind: recorded, model: sorter,"))
-        async with Mesh(plan, data=tmp_path / "data.jsonl") as mesh:
+        async with Mesh(plan, outcomes=tmp_path / "data.jsonl") as mesh:
             found = [(await mesh.route(prompt)).path[1] for prompt, _, _ in rows]
 
         assert ["prose", "proof", "prose", "proof"] == found

@@ -60,7 +60,7 @@ def wishes(traversal: Traversal) -> list[Wish]:
 
 async def in_process(plan: Plan, data: Path) -> list[Traversal]:
     listing = Listing()
-    async with Mesh(plan, data=data, sinks=[listing]) as mesh:
+    async with Mesh(plan, outcomes=data, sinks=[listing]) as mesh:
         for row in load_outcomes(data).rows:
             await mesh.walk(Request((Message("user", row.prompt),)))
 
@@ -87,7 +87,7 @@ async def test_decisions_are_the_same_everywhere(plan: Plan, data: Path, tmp_pat
     here = await in_process(plan, data)
     store = TraceWriter(tmp_path, on_full="block")
     async with (
-        Mesh(plan, data=data, sinks=[store]) as mesh,
+        Mesh(plan, outcomes=data, sinks=[store]) as mesh,
         serve([mesh]) as server,
         Client(f"127.0.0.1:{server.port}") as client,
     ):

@@ -12,7 +12,7 @@ import pytest
 
 from meshwalk.budgets.vaults import Claim, MemoryVault
 from meshwalk.engine.idempotency import CLAIM_GRACE_US
-from meshwalk.mesh import RETRY_WINDOW_US, Mesh
+from meshwalk.mesh import RETRY_WINDOW, Mesh
 from meshwalk.model import Amount, Limits
 from meshwalk.model.problems import Malformed, RequestError, RequestInProgress, Unreachable, VaultUnavailable
 from meshwalk.plan import Plan
@@ -330,7 +330,7 @@ class TestTime:
         desk = Desk([SURE, SURE])
         async with desk.mesh as mesh:
             await mesh.walk(KEYED)
-            desk.clock.now += RETRY_WINDOW_US - 1
+            desk.clock.now += int(RETRY_WINDOW * 1e6) - 1
             within = await mesh.walk(KEYED)
             desk.clock.now += 1
             after = await mesh.walk(KEYED)

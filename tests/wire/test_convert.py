@@ -16,7 +16,7 @@ from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, AwayPolicy, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
 from meshwalk.model.problems import ErrorClass, MeshwalkError, RequestError
 from meshwalk.model.signals import Section
-from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted
+from meshwalk.records.events import DELTA_CHARACTERS, AnswerDelta, Committed, HopFinished, HopStarted
 from meshwalk.records.hops import VERDICTS as STORED_VERDICTS
 from meshwalk.records.hops import Hop, HopStatus, Verdict
 from meshwalk.trace import (
@@ -362,7 +362,7 @@ class TestEvents:
         pieces = [piece.answer_delta.text for piece in convert.pack_deltas(2, answer)]
 
         assert answer == "".join(pieces)
-        assert all(0 < len(piece) <= replies.DELTA_CHARACTERS for piece in pieces)
+        assert all(0 < len(piece) <= DELTA_CHARACTERS for piece in pieces)
 
     @given(hops())
     def test_hops_survive(self, hop: Hop) -> None:

@@ -109,11 +109,19 @@ class CacheBackend:
         self._flights: dict[bytes, _Flight] = {}
 
     @classmethod
-    def declared(cls, spec: CacheSpec, inner: Backend) -> Self:
+    def declared(cls, spec: CacheSpec, inner: Backend, clock_ns: Callable[[], int] = time.monotonic_ns) -> Self:
         """
         Make the cache that a graph declares.
         """
-        return cls(spec.name, inner, of=spec.of, ttl_us=spec.ttl_us, entries=spec.entries, size_bytes=spec.size_bytes)
+        return cls(
+            spec.name,
+            inner,
+            of=spec.of,
+            ttl_us=spec.ttl_us,
+            entries=spec.entries,
+            size_bytes=spec.size_bytes,
+            clock_ns=clock_ns,
+        )
 
     @property
     def of(self) -> str:
@@ -314,7 +322,7 @@ def _size(reply: Reply) -> int:
     return _OVERHEAD_BYTES + sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
-def open_cache(spec: CacheSpec, inner: Backend | None) -> CacheBackend:
+def open_cache(spec: CacheSpec, inner: Backend | None, clock_ns: Callable[[], int] = time.monotonic_ns) -> CacheBackend:
     """
     Make the cache that *spec* describes round *inner*.
 
@@ -324,4 +332,4 @@ def open_cache(spec: CacheSpec, inner: Backend | None) -> CacheBackend:
     if inner is None:
         raise SetupError(f"backend '{spec.name}' keeps the replies of '{spec.of}', which has to be opened first")
 
-    return CacheBackend.declared(spec, inner)
+    return CacheBackend.declared(spec, inner, clock_ns)

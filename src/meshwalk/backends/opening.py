@@ -4,6 +4,9 @@ A backend opened from what a graph declares.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from meshwalk.backends.base import Backend
 from meshwalk.backends.cache import open_cache
 from meshwalk.backends.recorded import open_recorded
@@ -12,7 +15,12 @@ from meshwalk.model import AnyBackendSpec, CacheSpec, LocalSpec, OpenAISpec, Pyt
 
 
 async def open_backend(
-    spec: AnyBackendSpec, *, folder: str = ".", data: str | None = None, inner: Backend | None = None
+    spec: AnyBackendSpec,
+    *,
+    folder: str = ".",
+    data: str | None = None,
+    inner: Backend | None = None,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Backend:
     """
     Make ready the backend that *spec* describes.
@@ -21,6 +29,7 @@ async def open_backend(
         folder: Where the graph's relative paths start.
         data: The outcomes file for a `recorded` backend that names none.
         inner: For a cache: the open backend whose replies it keeps; the caller closes it.
+        clock_ns: For a cache: the clock that its replies age by.
 
     Raises:
         SetupError: If something it needs is not here: a package, a file, an environment variable.
@@ -44,4 +53,4 @@ async def open_backend(
 
             return open_python(spec)
         case CacheSpec():
-            return open_cache(spec, inner)
+            return open_cache(spec, inner, clock_ns)

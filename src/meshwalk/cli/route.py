@@ -135,7 +135,7 @@ async def _here(path: str, data: str | None, traces: str | None, ask: Asker) -> 
 
     plan = compile_plan(load_graph(path))
     request = ask(plan.name, {attribute.name: attribute.type for attribute in signals.attributes(plan.graph).values()})
-    async with Mesh(plan, data=data, traces=traces) as mesh:
+    async with Mesh(plan, outcomes=data, traces=traces) as mesh:
         walked = await mesh.walk(request)
     hops = hops_of(walked.traversal, plan)
     document = walk_document(

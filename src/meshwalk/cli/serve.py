@@ -159,7 +159,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
             window_us = duration_us("--retry-window", setup.retry_window)
             meshes = [
                 await stack.enter_async_context(
-                    Mesh(plan, data=setup.data, sinks=sinks, vault=vault, tenant=setup.tenant, retry_window_us=window_us)
+                    Mesh(plan, outcomes=setup.data, sinks=sinks, vault=vault, tenant=setup.tenant, retry_window=window_us / 1e6)
                 )
                 for plan in plans
             ]

@@ -9,15 +9,17 @@ Time limits cost about ten microseconds each to open, so one is opened only roun
 What has to be done on the way out awaits nothing but the vault, and talking to a vault is shielded and bounded (`walk_budget`).
 """
 
-from meshwalk.engine.deps import Clock, Features, OnDelta, Sleep
+from meshwalk.engine.deps import ClockNs, Features, OnDelta, Sleep
 from meshwalk.engine.driver import OnEvent
 from meshwalk.engine.engine import Engine
+from meshwalk.engine.events import EventFeed
 from meshwalk.engine.limiter import limited, limiters
 
 
 __all__ = [
-    "Clock",
+    "ClockNs",
     "Engine",
+    "EventFeed",
     "Features",
     "OnDelta",
     "OnEvent",

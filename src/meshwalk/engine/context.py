@@ -5,10 +5,9 @@ What a walk is called and when it began: its ids, its clock, and its record when
 from __future__ import annotations
 
 import random
-import time
 from operator import itemgetter
 
-from meshwalk.engine.deps import Clock
+from meshwalk.engine.deps import ClockNs
 from meshwalk.engine.trace_context import trace_context
 from meshwalk.model import Limits
 from meshwalk.trace import Content, Facts, Request, Source, Trace, Traversal
@@ -45,13 +44,13 @@ class WalkContext:
         "traversal_id",
     )  # fmt: skip
 
-    def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: Clock) -> None:
+    def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: ClockNs, unix_ns: ClockNs) -> None:
         self.request = request
         self.facts = facts
         self.limits = limits
         self.clock_ns = clock_ns
         self.began_ns = clock_ns()
-        self.began_unix_us = unix_us = time.time_ns() // 1000
+        self.began_unix_us = unix_us = unix_ns() // 1000
         # The ids are drawn together, which is cheaper than one after the other.
         trace_id, self.span_id, own, *self._span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
         # An id begins with the time, so that ids sort by it.

@@ -4,6 +4,7 @@ What all walks of an engine share, and what a hop's calls ask of their walk.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -15,9 +16,9 @@ from meshwalk.model import Value
 from meshwalk.trace import Message, Source, Traversal, Wish
 
 
-# What a classifier makes of messages, and what time it is, in nanoseconds.
+# What a classifier makes of messages, and a clock in nanoseconds.
 Features = Callable[[Sequence[Message]], dict[str, Value]]
-Clock = Callable[[], int]
+ClockNs = Callable[[], int]
 
 # Told of each piece of an answer, and of its hop, from the moment the walk has committed to it.
 OnDelta = Callable[[int, str], None]
@@ -53,9 +54,10 @@ class EngineDeps(NamedTuple):
     features: Features
     vault: Vault
     record: Callable[[Traversal], None]
-    clock_ns: Clock
+    clock_ns: ClockNs
     sleep: Sleep
     chance: Callable[[], float]
+    unix_ns: ClockNs = time.time_ns
 
 
 class HopContext(Protocol):

@@ -16,7 +16,7 @@ from meshwalk.backends.base import Backend, Classifier
 from meshwalk.backends.token_counts import Tokenizer, count_inputs
 from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Vault
 from meshwalk.engine.context import WalkContext
-from meshwalk.engine.deps import Clock, EngineDeps, Features, OnDelta, Sleep
+from meshwalk.engine.deps import ClockNs, EngineDeps, Features, OnDelta, Sleep
 from meshwalk.engine.driver import OnEvent, WalkDriver
 from meshwalk.engine.fastpath.driver import FastDriver
 from meshwalk.engine.limiter import BackendLimiter
@@ -48,6 +48,7 @@ class Engine:
         classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
         features: What the classifiers of the house make of messages.
         clock_ns: What walks are timed by; it never goes back.
+        unix_ns: The wall clock that records are dated by.
         sleep: How a retry that is put off waits.
         chance: Gives numbers from 0 to below 1.
     """
@@ -64,7 +65,8 @@ class Engine:
         limiters: Mapping[str, BackendLimiter] | None = None,
         classifiers: Mapping[str, Classifier] | None = None,
         features: Features = roles.features,
-        clock_ns: Clock = time.perf_counter_ns,
+        clock_ns: ClockNs = time.perf_counter_ns,
+        unix_ns: ClockNs = time.time_ns,
         sleep: Sleep = anyio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -76,7 +78,9 @@ class Engine:
         graph = plan.graph
         source = Source(plan.name, graph.version, plan.plan_digest, plan.shape_digest, graph.prices)
         self.with_deps(
-            EngineDeps(source, backends, limiters or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance)
+            EngineDeps(
+                source, backends, limiters or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance, unix_ns
+            )
         )
         self.admission = Admission(plan, tenant)
 
@@ -85,7 +89,7 @@ class Engine:
         Walk with what *shop* holds, from now on.
         """
         self.deps = deps
-        self._clock_ns = deps.clock_ns
+        self._clock_ns, self._unix_ns = deps.clock_ns, deps.unix_ns
         self._fast_driver = FastDriver(self.plan, deps)
 
     async def walk(self, request: Request, on_event: OnEvent | None = None, on_delta: OnDelta | None = None) -> RouteResult:
@@ -102,7 +106,7 @@ class Engine:
         facts, limits = self.admission.admit(request)
         if self._learns:
             facts = await self._learnt(request, facts)
-        context = WalkContext(request, facts, limits, self._clock_ns)
+        context = WalkContext(request, facts, limits, self._clock_ns, self._unix_ns)
         if on_event is None and on_delta is None:
             return await self._fast_driver.walk(context)
 

@@ -146,14 +146,18 @@ class BackendLimiter:
             self._waiters[first].set()
 
 
-def limiters(graph: Graph, names: Iterable[str], clock_ns: Callable[[], int]) -> dict[str, BackendLimiter]:
+def limiters(
+    graph: Graph, names: Iterable[str], clock_ns: Callable[[], int], chance: Callable[[], float] = random.random
+) -> dict[str, BackendLimiter]:
     """
     Open a gate before each backend of *names* that bounds its traffic or has endpoints to choose from.
     """
     specs: Iterable[AnyBackendSpec] = (graph.backends[name] for name in names)
 
     # A cache waits for nobody: what it does not have it asks of the other backend, through that one's gate.
-    return {spec.name: BackendLimiter(spec, clock_ns) for spec in specs if spec.gated and not isinstance(spec, CacheSpec)}
+    bounded = [spec for spec in specs if spec.gated and not isinstance(spec, CacheSpec)]
+
+    return {spec.name: BackendLimiter(spec, clock_ns, chance=chance) for spec in bounded}
 
 
 @asynccontextmanager

@@ -2,8 +2,11 @@
 A plan wired to its backends and sinks: meshwalk inside a process.
 """
 
-from meshwalk.mesh.mesh import RETRY_WINDOW_US, Mesh, load
-from meshwalk.mesh.relay import RecordRelay, Sink
+from meshwalk.mesh.clock import Clock, SystemClock
+from meshwalk.mesh.mesh import Mesh, load
+from meshwalk.mesh.options import RETRY_WINDOW, MeshOptions
+from meshwalk.mesh.relay import Sink
+from meshwalk.mesh.router import Router
 
 
-__all__ = ["RETRY_WINDOW_US", "Mesh", "RecordRelay", "Sink", "load"]
+__all__ = ["RETRY_WINDOW", "Clock", "Mesh", "MeshOptions", "Router", "Sink", "SystemClock", "load"]

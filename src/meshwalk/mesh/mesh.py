@@ -1,166 +1,182 @@
 """
-A plan wired to its backends and sinks: meshwalk inside a process.
+The entry point to meshwalk inside a process: requests in, results out.
 
-A mesh is opened and closed as an async context, since its backends hold connections and models.  What a walk leaves behind
-is handed to the sinks as it ends: they put it into few words and where a thread of their own finds it, which takes less than
-waking a task for it would; a server has that done once replies are on their way (`defer_records`).  Where a graph records
-content, its redacting functions see every text first, and after the caller has its answer; content that one of them fails on is
-not recorded.  Closing the mesh waits for the walks under way and until every record is handed over.
+A mesh is opened and closed as an async context, since its backends hold connections and models.  Leaving the context waits for
+the walks under way, `grace` seconds at most if it is given, and until every record has reached the sinks.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
 import anyio
-from anyio.abc import TaskGroup
 
-from meshwalk.backends import open_backend
 from meshwalk.backends.base import Backend
 from meshwalk.backends.cache import CacheBackend
-from meshwalk.backends.classifiers import Classifier, open_classifier, opens
-from meshwalk.backends.token_counts import Tokenizer
-from meshwalk.backends.tokenizer import open_tokenizer
-from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault, open_vault
-from meshwalk.engine import Engine, OnDelta, OnEvent, limited, limiters
+from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault
+from meshwalk.engine import Engine, OnEvent, OnDelta, limited, limiters
 from meshwalk.engine.idempotency import IdempotentWalks
 from meshwalk.loader import load_graph
+from meshwalk.mesh.clock import Clock, SystemClock
+from meshwalk.mesh.options import RETRY_WINDOW, MeshOptions
 from meshwalk.mesh.relay import RecordRelay, Schedule, Sink
-from meshwalk.model import CacheSpec, Limits, Sampling, Value
+from meshwalk.mesh.resources import Resources, open_resources
+from meshwalk.mesh.under_way import StreamedWalk, WalksUnderWay
+from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.problems import SetupError
 from meshwalk.plan import Plan, compile_plan
+from meshwalk.records.events import Event, answer_deltas
 from meshwalk.records.previews import Preview
 from meshwalk.records.results import RouteResult
-from meshwalk.records.store import TraceWriter
 from meshwalk.trace import Request, ResponseFormat, Tool
 from meshwalk.trace.requests import Prompt, build_request, within
 
 
 _log = logging.getLogger(__name__)
 
-# How long a walk is kept for requests that repeat its idempotency key, if nobody says otherwise.
-RETRY_WINDOW_US = 600_000_000
-
-# How often a vault that was away is told what it missed, when nobody else asks it anything.
+# The seconds between two tries to send an unreachable vault the settlements it missed.
 FLUSH_SECONDS = 1.0
+
+_SYSTEM_CLOCK = SystemClock()
 
 
 class Mesh:
     """
-    Route requests over *plan* in this process.
+    A plan that is ready to route requests in this process, inside `async with`.
 
     Args:
-        data: An outcomes file for `recorded` backends that name none.
+        outcomes: The outcomes file for `recorded` backends that name none.
         backends: Open backends to use in place of those the graph declares, by name; the caller closes them.
-        sinks: Fed with every traversal; the caller closes them.
+        sinks: Receivers of every traversal; the caller closes them.
         traces: A folder to store traces in; the mesh opens and closes that store.
-        vault: Where shared budgets are kept: an open vault, which the caller closes, or the address of one; None keeps them in
+        vault: The store of shared budgets: an open vault, which the caller closes, or the address of one; None keeps them in
             this process.
-        tenant: Whose walks these are.
-        retry_window_us: How long a walk is kept for requests that repeat its idempotency key.
+        tenant: The tenant whose walks these are.
+        retry_window: Seconds that a walk is kept for requests that repeat its idempotency key.
+        grace: Seconds that leaving the mesh waits for walks under way before it cancels them; None waits for their deadlines.
+        clock: The clock of walks, limits and caches.
+        chance: Draws numbers from 0 to below 1: for the pauses between retries, and for the choice of an endpoint.
     """
 
     def __init__(
         self,
         plan: Plan,
         *,
-        data: str | Path | None = None,
+        outcomes: str | Path | None = None,
         backends: Mapping[str, Backend] | None = None,
         sinks: Sequence[Sink] = (),
         traces: str | Path | None = None,
         vault: Vault | str | None = None,
         tenant: str = DEFAULT_TENANT,
-        retry_window_us: int = RETRY_WINDOW_US,
+        retry_window: timedelta | float = RETRY_WINDOW,
+        grace: timedelta | float | None = None,
+        clock: Clock = _SYSTEM_CLOCK,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.plan = plan
         self.tenant = tenant
-        self._given_vault = vault
-        self._vault: Vault | None = None
-        self._retry_window_us = retry_window_us
-        self._once: IdempotentWalks | None = None
-        self._data = None if data is None else str(data)
-        self._given = dict(backends or {})
-        self._given_sinks = tuple(sinks)
+        self._outcomes = None if outcomes is None else str(outcomes)
+        self._backends = dict(backends or {})
+        self._sinks = tuple(sinks)
         self._traces = traces
-        self._own: list[Backend | Classifier] = []
-        self._store: TraceWriter | None = None
-        self._relay: RecordRelay | None = None
+        self._given_vault = vault
+        self._retry_window_us = round(_seconds(retry_window) * 1e6)
+        self._grace = None if grace is None else _seconds(grace)
+        self._clock = clock
+        self._chance = chance
         self._schedule: Schedule | None = None
-        self._under_way = 0
-        # Rung when no walk is under way any more, by the last one; there while somebody waits for that.
-        self._idle: anyio.Event | None = None
-        self._tasks: TaskGroup | None = None
+        self._exit: AsyncExitStack | None = None
+        self._vault: Vault | None = None
+        self._relay: RecordRelay | None = None
+        self._under_way: WalksUnderWay | None = None
+        self._idempotent: IdempotentWalks | None = None
         self._engine: Engine | None = None
 
+    @classmethod
+    def from_file(cls, path: str | Path, **options: Unpack[MeshOptions]) -> Self:
+        """
+        Load, check and compile the graph in a file, ready to be opened with `async with`.
+
+        Raises:
+            GraphError: With every fault of the graph.
+        """
+        return cls(compile_plan(load_graph(path)), **options)
+
     async def __aenter__(self) -> Self:
-        if self._engine is not None:
+        if self._exit is not None:
             raise SetupError(f"the mesh of graph '{self.plan.name}' is open already")
-        # Redacting functions are looked for first, since nothing is to be closed yet if one is missing.
+        # A missing redacting function is found first, while there is nothing to close.
         relay = RecordRelay(self.plan)
-        try:
-            backends = await self._open_backends()
-            classifiers = await self._open_classifiers()
-            vault = self._vault = await self._open_vault()
-            tokenizers = self._open_tokenizers()
-            self._store = None if self._traces is None else TraceWriter(self._traces)
-        except BaseException:
-            await self._close_backends()
-            await self._close_vault()
-            raise
-        relay.sinks = self._given_sinks if self._store is None else (*self._given_sinks, self._store)
-        relay.defer(self._schedule)
-        self._relay = relay
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(relay.run)
-        self._once = IdempotentWalks(self.plan, vault, self._retry_window_us, self._spawn)
-        if vault.waits:
-            self._tasks.start_soon(self._mind, vault)
-        clock_ns = time.perf_counter_ns
-        before = limiters(self.plan.graph, backends.keys() & self.plan.graph.backends.keys(), clock_ns)
-        for backend in self._own:
-            if isinstance(backend, CacheBackend) and (gate := before.get(backend.of)) is not None:
-                backend.enter_through(partial(limited, gate, clock_ns))
-        self._engine = Engine(
-            self.plan,
-            backends,
-            relay.record,
-            vault=vault,
-            tenant=self.tenant,
-            tokenizers=tokenizers,
-            limiters=before,
-            classifiers=classifiers,
-            clock_ns=clock_ns,
-        )
+        async with AsyncExitStack() as stack:
+            resources = await open_resources(
+                self.plan,
+                stack,
+                self._clock,
+                outcomes=self._outcomes,
+                backends=self._backends,
+                vault=self._given_vault,
+                traces=self._traces,
+            )
+            stack.callback(relay.flush)
+            relay.sinks = self._sinks if resources.store is None else (*self._sinks, resources.store)
+            relay.defer(self._schedule)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(tasks.cancel_scope.cancel)
+            under_way = self._under_way = WalksUnderWay(self.plan.name, self._grace, tasks)
+            stack.push_async_callback(under_way.end)
+            tasks.start_soon(relay.run)
+            if resources.vault.waits:
+                tasks.start_soon(_flush_loop, resources.vault)
+            self._idempotent = IdempotentWalks(self.plan, resources.vault, self._retry_window_us, under_way.spawn)
+            self._engine = self._engine_with(resources, relay)
+            self._vault, self._relay = resources.vault, relay
+            self._exit = stack.pop_all()
 
         return self
+
+    def _engine_with(self, resources: Resources, relay: RecordRelay) -> Engine:
+        clock_ns = self._clock.monotonic_ns
+        before = limiters(self.plan.graph, resources.backends.keys() & self.plan.graph.backends.keys(), clock_ns, self._chance)
+        for name, backend in resources.backends.items():
+            if name not in self._backends and isinstance(backend, CacheBackend):
+                limiter = before.get(backend.of)
+                if limiter is not None:
+                    backend.enter_through(partial(limited, limiter, clock_ns))
+
+        return Engine(
+            self.plan,
+            resources.backends,
+            relay.record,
+            vault=resources.vault,
+            tenant=self.tenant,
+            tokenizers=resources.tokenizers,
+            limiters=before,
+            classifiers=resources.classifiers,
+            clock_ns=clock_ns,
+            unix_ns=self._clock.unix_ns,
+            sleep=self._clock.sleep,
+            chance=self._chance,
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._tasks is not None
-        # No walk begins any more; those under way have deadlines, so waiting for them ends.
+        # No walk begins any more.
         self._engine = None
-        try:
-            if self._under_way:
-                self._idle = anyio.Event()
-                await self._idle.wait()
-            self._tasks.cancel_scope.cancel()
-            await self._tasks.__aexit__(None, None, None)
-        finally:
-            with anyio.CancelScope(shield=True):
-                self.flush_records()
-                await self._close_backends()
-                await self._close_vault()
-                if self._store is not None:
-                    await self._store.aclose()
+        stack, self._exit = self._exit, None
+        if stack is not None:
+            await stack.aclose()
+        self._vault = self._relay = self._idempotent = self._under_way = None
+
+    # ---- routing ------------------------------------------------------------------------------------------------
 
     async def route(
         self,
@@ -222,6 +238,60 @@ class Mesh:
         """
         return (await self.walk(request, None, on_delta)).raised()
 
+    async def stream(
+        self,
+        prompt: Prompt,
+        *,
+        attributes: Mapping[str, Value] = {},
+        session: str = "",
+        workflow: str = "",
+        limits: Limits = Limits(),
+        sampling: Sampling = Sampling(),
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "",
+        response_format: ResponseFormat | None = None,
+        traceparent: str = "",
+        idempotency_key: str = "",
+        timeout: timedelta | float | None = None,
+        **more_attributes: Value,
+    ) -> AsyncGenerator[Event, None]:
+        """
+        Route as `route` does, and yield each hop as it starts and ends; the last event is the result.
+
+        Where the graph streams an answer it is committed to first, and its pieces come as the model makes them.
+
+        Leaving the loop early cancels the walk once the iterator is closed (`contextlib.aclosing` does that at once).
+        """
+        request = build_request(
+            prompt,
+            attributes=attributes,
+            named=more_attributes,
+            session=session,
+            workflow=workflow,
+            limits=limits if timeout is None else within(limits, timeout),
+            sampling=sampling,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            traceparent=traceparent,
+            idempotency_key=idempotency_key,
+        )
+        engine = self._opened()
+        assert self._under_way is not None
+        walk = StreamedWalk(self.plan, lambda feed: self._walk(engine, request, feed, feed.delta))
+        # A task of the mesh, since no task group may stay open across a `yield`.
+        self._under_way.spawn(walk.run)
+        try:
+            while (event := await walk.next()) is not None:
+                yield event
+        finally:
+            await walk.stop()
+        result = walk.result().raised()
+        if (hop := result.traversal.finish.answer_hop) is not None and not walk.feed.streamed:
+            for delta in answer_deltas(hop, result.answer):
+                yield delta
+        yield result
+
     async def walk(self, request: Request, on_event: OnEvent | None = None, on_delta: OnDelta | None = None) -> RouteResult:
         """
         Walk *request* and return its result, of a failed walk too.
@@ -232,52 +302,40 @@ class Mesh:
 
         Raises:
             RequestError: If the request cannot begin a walk.
+            MeshClosed: If the mesh was closed before the walk had ended.
         """
-        engine = self._opened()
-        if not request.idempotency_key:
-            self._under_way += 1
-            try:
+        engine, under_way = self._opened(), self._under_way
+        assert under_way is not None
+        under_way.count += 1
+        try:
+            if under_way.cancellable:
+                return await under_way.run(lambda: self._walk(engine, request, on_event, on_delta))
+            if not request.idempotency_key:
                 return await engine.walk(request, on_event, on_delta)
-            finally:
-                self._ended()
+            return await self._walk(engine, request, on_event, on_delta)
+        finally:
+            under_way.ended()
+
+    async def _walk(self, engine: Engine, request: Request, on_event: OnEvent | None, on_delta: OnDelta | None) -> RouteResult:
+        if not request.idempotency_key:
+            return await engine.walk(request, on_event, on_delta)
         limits = engine.admission.admit(request)[1]
-        assert self._once is not None
+        assert self._idempotent is not None
 
         async def start() -> RouteResult:
             return await engine.walk(request, on_event, on_delta)
 
-        self._under_way += 1
-        try:
-            return await self._once.walk(request, request.scopes.tenant or self.tenant, limits, start)
-        finally:
-            self._ended()
+        return await self._idempotent.walk(request, request.scopes.tenant or self.tenant, limits, start)
 
     @property
     def vault(self) -> Vault:
         """
-        Return where shared budgets are kept, while the mesh is open.
+        Return the store of shared budgets, while the mesh is open.
         """
         self._opened()
         assert self._vault is not None
 
         return self._vault
-
-    def _spawn(self, walk: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async def counted() -> None:
-            try:
-                await walk()
-            finally:
-                self._ended()
-
-        # From here on, and not only once it runs: a mesh that is being closed waits for it.
-        self._under_way += 1
-        assert self._tasks is not None
-        self._tasks.start_soon(counted)
-
-    def _ended(self) -> None:
-        self._under_way -= 1
-        if self._idle is not None and not self._under_way:
-            self._idle.set()
 
     async def decide(
         self,
@@ -330,78 +388,11 @@ class Mesh:
 
         return self._engine
 
-    async def _open_backends(self) -> dict[str, Backend]:
-        used = {node.node.backend for node in self.plan.nodes if node.node.backend is not None}
-        specs = {name: self.plan.graph.backends[name] for name in sorted(used - self._given.keys())}
-        caches = {name: spec for name, spec in specs.items() if isinstance(spec, CacheSpec)}
-        # What a cache keeps the replies of is opened before it, and once, whoever else calls it.
-        specs |= {spec.of: self.plan.graph.backends[spec.of] for spec in caches.values() if spec.of not in self._given}
-        backends = dict(self._given)
-        lacking: list[SetupError] = []
-        for name, spec in sorted(specs.items(), key=lambda named: (named[0] in caches, named[0])):
-            inner = backends.get(spec.of) if isinstance(spec, CacheSpec) else None
-            if name in caches and inner is None:
-                continue  # what is lacking is said of the other backend
-            try:
-                backends[name] = own = await open_backend(spec, folder=self.plan.graph.folder, data=self._data, inner=inner)
-            except SetupError as error:
-                # What the others lack is told in the same run.
-                lacking.append(error)
-            else:
-                self._own.append(own)
-        if lacking:
-            raise SetupError("; ".join(map(str, lacking))) from lacking[0]
-
-        return backends
-
-    async def _open_classifiers(self) -> dict[str, Classifier]:
-        classifiers: dict[str, Classifier] = {}
-        for node in self.plan.graph.nodes.values():
-            if opens(node):
-                classifiers[node.name] = own = await open_classifier(node, folder=self.plan.graph.folder)
-                self._own.append(own)
-
-        return classifiers
-
-    async def _open_vault(self) -> Vault:
-        given = self._given_vault
-        if given is None or isinstance(given, str):
-            return await open_vault(given or "memory")
-
-        return given
-
-    async def _mind(self, vault: Vault) -> None:
-        while True:
-            await anyio.sleep(FLUSH_SECONDS)
-            try:
-                await vault.flush()
-            except Exception:  # noqa: BLE001 (a vault of the caller's own may raise anything, and walks go on)
-                _log.exception("the vault %s could not be told what it missed", vault.name)
-
-    def _open_tokenizers(self) -> dict[str, Tokenizer]:
-        graph = self.plan.graph
-        used = {node.node.backend for node in self.plan.nodes if node.node.backend is not None}
-        files = {name: graph.backends[name].tokenizer for name in sorted(used)}
-        paths = {name: Path(graph.folder) / file for name, file in files.items() if file is not None}
-        # Backends that name one file share what it counts.
-        opened = {path: open_tokenizer(path) for path in dict.fromkeys(paths.values())}
-
-        return {name: opened[path] for name, path in paths.items()}
-
-    async def _close_vault(self) -> None:
-        vault, self._vault = self._vault, None
-        if vault is not None and vault is not self._given_vault:
-            await vault.aclose()
-
-    async def _close_backends(self) -> None:
-        while self._own:
-            await self._own.pop().aclose()
-
     # ---- records ------------------------------------------------------------------------------------------------
 
     def defer_records(self, schedule: Schedule | None) -> None:
         """
-        Hand records over in calls made by *schedule*, those together that have come by then; None does so at once.
+        Hand records over in calls made by *schedule*, each with all that have come by then; None does so at once.
         """
         self._schedule = schedule
         if self._relay is not None:
@@ -414,18 +405,30 @@ class Mesh:
         if self._relay is not None:
             self._relay.flush()
 
+    def __repr__(self) -> str:
+        state = "closed" if self._under_way is None else f"open, {self._under_way.count} under way"
 
-def load(
-    graph: str | Path,
-    *,
-    data: str | Path | None = None,
-    sinks: Sequence[Sink] = (),
-    traces: str | Path | None = None,
-) -> Mesh:
+        return f"<Mesh {self.plan.name}: {state}>"
+
+
+def load(graph: str | Path, **options: Unpack[MeshOptions]) -> Mesh:
     """
-    Load, check and compile the graph in a file, ready to be opened with `async with`.
+    Load the graph in a file, as `Mesh.from_file` does.
 
     Raises:
         GraphError: With every fault of the graph.
     """
-    return Mesh(compile_plan(load_graph(graph)), data=data, sinks=sinks, traces=traces)
+    return Mesh.from_file(graph, **options)
+
+
+async def _flush_loop(vault: Vault) -> None:
+    while True:
+        await anyio.sleep(FLUSH_SECONDS)
+        try:
+            await vault.flush()
+        except Exception:  # noqa: BLE001 (a vault of the caller's own may raise anything, and walks go on)
+            _log.exception("the vault %s could not be sent what it missed", vault.name)
+
+
+def _seconds(time: timedelta | float) -> float:
+    return time.total_seconds() if isinstance(time, timedelta) else float(time)

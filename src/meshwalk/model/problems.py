@@ -355,6 +355,14 @@ class RequestInProgress(MeshwalkError):
     hint = "ABORTED"
 
 
+class MeshClosed(MeshwalkError):
+    """
+    A walk that was cancelled because its mesh was closed.
+    """
+
+    hint = "UNAVAILABLE"
+
+
 class VaultUnavailable(MeshwalkError):
     """
     Say that the vault of shared budgets did not answer.

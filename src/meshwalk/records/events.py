@@ -4,6 +4,7 @@ The events of a streamed walk, alike in process and over the wire; the last one 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from meshwalk.model import Role
@@ -47,4 +48,17 @@ class AnswerDelta(NamedTuple):
     text: str
 
 
-Event = HopStarted | HopFinished | Committed | AnswerDelta | RouteResult
+# The events before the last, and all of them.
+Progress = HopStarted | HopFinished | Committed | AnswerDelta
+Event = Progress | RouteResult
+
+# A piece of an answer is small beside any limit on the size of a message, whatever its characters are.
+DELTA_CHARACTERS = 4_096
+
+
+def answer_deltas(hop: int, answer: str) -> Iterator[AnswerDelta]:
+    """
+    Yield *answer*, which no graph streamed, in pieces.
+    """
+    for start in range(0, len(answer), DELTA_CHARACTERS):
+        yield AnswerDelta(hop, answer[start : start + DELTA_CHARACTERS])

@@ -163,12 +163,12 @@ async def evaluate(
     candidates = _candidates(plan.graph, data)
     file = await anyio.to_thread.run_sync(load_outcomes, data)
     # Opened first, so that a model that the file does not have at all is said as such and not a row at a time.
-    async with Mesh(plan, data=data, sinks=sinks) as mesh:
+    async with Mesh(plan, outcomes=data, sinks=sinks) as mesh:
         rows, skipped = _usable(file, plan.graph, limit)
         walks = await _walk(mesh, rows, progress)
     alone = {}
     for backend in candidates:
-        async with Mesh(_alone(plan.graph, backend), data=data) as mesh:
+        async with Mesh(_alone(plan.graph, backend), outcomes=data) as mesh:
             alone[backend] = await _walk(mesh, rows)
 
     return _evaluation(plan, rows, skipped, walks, alone)

@@ -6,16 +6,14 @@ from __future__ import annotations
 
 import asyncio
 
+from meshwalk.engine import EventFeed
 from meshwalk.model.problems import RequestError, Violation
-from meshwalk.plan import Plan
-from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted
-from meshwalk.records.hops import Assembly
+from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted, Progress
 from meshwalk.records.results import RouteResult
 from meshwalk.server.calls import Context, answers, deadline_us, traceparent
 from meshwalk.server.many import Many
 from meshwalk.server.registry import MeshRegistry, ServedMesh
-from meshwalk.trace import Began, Commit, Entry, Granted, PrefixJudged, Request, Wish
-from meshwalk.walk import Phase, Walk
+from meshwalk.trace import Request
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
 from meshwalk.wire.types import Detail
@@ -54,18 +52,20 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         """
         request = message.request
         seat, asked = self._taken(request, deadline_us(context), traceparent(context))
-        teller = _Teller(seat.mesh.plan)
-        walk = asyncio.create_task(seat.mesh.walk(asked, teller, teller.tell))
-        walk.add_done_callback(lambda _: teller.events.put_nowait(None))
+        # None ends it.
+        events: asyncio.Queue[Progress | None] = asyncio.Queue()
+        feed = EventFeed(seat.mesh.plan, events.put_nowait)
+        walk = asyncio.create_task(seat.mesh.walk(asked, feed, feed.delta))
+        walk.add_done_callback(lambda _: events.put_nowait(None))
         try:
-            while (event := await teller.events.get()) is not None:
+            while (event := await events.get()) is not None:
                 await context.write(_pack_event(event, seat, request))
         finally:
             walk.cancel()
             await asyncio.wait([walk])
         walked = walk.result()
         reply = _reply(seat, walked, request)
-        if (hop := walked.traversal.finish.answer_hop) is not None and not teller.told:
+        if (hop := walked.traversal.finish.answer_hop) is not None and not feed.streamed:
             for delta in convert.pack_deltas(hop, walked.answer):
                 await context.write(delta)
         await context.write(convert.pack_final(reply))
@@ -152,7 +152,7 @@ def _is_known(seat: ServedMesh, walked: RouteResult) -> bool:
     return walked.traversal.plan_digest == seat.mesh.plan.plan_digest
 
 
-def _pack_event(event: _Told, seat: ServedMesh, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
+def _pack_event(event: Progress, seat: ServedMesh, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:
     match event:
         case HopStarted():
             return convert.pack_started(event)
@@ -162,45 +162,3 @@ def _pack_event(event: _Told, seat: ServedMesh, request: routing_pb2.RouteReques
             return convert.pack_committed(event)
         case AnswerDelta():
             return convert.pack_delta(event)
-
-
-_Told = HopStarted | HopFinished | Committed | AnswerDelta
-
-
-class _Teller:
-    """
-    Watch a walk, and put what a stream tells of it into `events`, where None says that the walk is over.
-    """
-
-    __slots__ = ("_assembly", "_decided", "events", "told")
-
-    def __init__(self, plan: Plan) -> None:
-        self.events: asyncio.Queue[_Told | None] = asyncio.Queue()
-        # Whether the answer is told of as it comes.
-        self.told = False
-        self._assembly = Assembly(plan)
-        self._decided = 0
-
-    def __call__(self, entry: Entry, wishes: tuple[Wish, ...], walk: Walk) -> None:
-        assembly, known = self._assembly, len(self._assembly.hops)
-        assembly.feed(entry, wishes, walk.path)
-        for decision in walk.decisions[self._decided :]:
-            assembly.decide(decision)
-        self._decided = len(walk.decisions)
-        if isinstance(entry, PrefixJudged):
-            if any(isinstance(wish, Commit) for wish in wishes):
-                self.told = True
-                self.events.put_nowait(Committed(entry.hop))
-        elif not isinstance(entry, Began | Granted):
-            self.events.put_nowait(HopFinished(assembly.hops[entry.hop]))
-        for hop in assembly.hops[known:]:
-            self.events.put_nowait(HopStarted(hop.index, hop.node, hop.role, hop.started_us))
-            under_way = hop.index == len(walk.path) - 1 and walk.phase is not Phase.OVER
-            if not under_way:
-                self.events.put_nowait(HopFinished(hop))
-
-    def tell(self, hop: int, text: str) -> None:
-        """
-        Take a piece of the answer.
-        """
-        self.events.put_nowait(AnswerDelta(hop, text))

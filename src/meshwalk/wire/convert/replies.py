@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted
+from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted, answer_deltas
 from meshwalk.records.hops import Hop, hops_of
 from meshwalk.records.results import Figures, RouteResult
 from meshwalk.trace import ToolCall, Traversal
@@ -25,10 +25,6 @@ from meshwalk.wire.convert.values import (
 )
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 from meshwalk.wire.types import Detail
-
-
-# A piece of an answer is small beside any limit on the size of a message, whatever its characters are.
-DELTA_CHARACTERS = 4_096
 
 
 def pack_reply(
@@ -151,8 +147,8 @@ def pack_deltas(hop: int, answer: str) -> Iterator[routing.RouteStreamResponse]:
     """
     Give *answer* in pieces.
     """
-    for start in range(0, len(answer), DELTA_CHARACTERS):
-        yield pack_delta(AnswerDelta(hop, answer[start : start + DELTA_CHARACTERS]))
+    for delta in answer_deltas(hop, answer):
+        yield pack_delta(delta)
 
 
 def pack_final(reply: routing.RouteResponse) -> routing.RouteStreamResponse:
