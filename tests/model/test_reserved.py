@@ -29,7 +29,7 @@ def test_every_argument_of_a_routing_call_is_reserved() -> None:
     """
     An attribute that is given as a keyword is never taken for an argument, in process or over the wire.
     """
-    in_process = arguments(Mesh, "route", "decide")
+    in_process = arguments(Mesh, "route", "stream", "decide")
     over_the_wire = arguments(Client, "route", "stream", "decide") | arguments(Many, "route")
 
     assert RESERVED_ATTRIBUTES == in_process | over_the_wire

@@ -34,7 +34,7 @@ from meshwalk.trace import (
     ToolCall,
 )
 from meshwalk.wire import convert
-from meshwalk.wire.convert import Prototypes, enums, replies, values
+from meshwalk.wire.convert import Prototypes, enums, values
 from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
 from meshwalk.wire.types import AccountInfo, AccountPage, Detail, Summary
 from tests.support.backends import saying

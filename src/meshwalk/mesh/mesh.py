@@ -128,6 +128,8 @@ class Mesh:
             stack.callback(relay.flush)
             relay.sinks = self._sinks if resources.store is None else (*self._sinks, resources.store)
             relay.defer(self._schedule)
+            engine = self._engine_with(resources, relay)
+            # Last, since a task group makes a group of an error that passes through it.
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
             under_way = self._under_way = WalksUnderWay(self.plan.name, self._grace, tasks)
@@ -136,8 +138,7 @@ class Mesh:
             if resources.vault.waits:
                 tasks.start_soon(_flush_loop, resources.vault)
             self._idempotent = IdempotentWalks(self.plan, resources.vault, self._retry_window_us, under_way.spawn)
-            self._engine = self._engine_with(resources, relay)
-            self._vault, self._relay = resources.vault, relay
+            self._vault, self._relay, self._engine = resources.vault, relay, engine
             self._exit = stack.pop_all()
 
         return self

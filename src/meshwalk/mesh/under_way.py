@@ -95,7 +95,7 @@ class WalksUnderWay:
         with anyio.move_on_after(self._grace) as patience:
             await self._all_ended()
         if patience.cancelled_caught:
-            _log.warning("%d walks of graph '%s' were cancelled as its mesh was closed", self.count, self._graph)
+            _log.warning("walks of graph '%s' were cancelled as its mesh was closed", self._graph)
             for scope in self._scopes:
                 scope.cancel()
             # A cancelled walk settles what it holds, which is bounded.

@@ -64,17 +64,14 @@ VERDICTS: Mapping[str, Verdict] = {
 }
 
 
-class Considered:
+class Considered(NamedTuple):
     """
-    Show one edge that a decision looked at, or did not need to.
+    One edge that a decision looked at, or did not need to.
     """
 
-    __slots__ = ("guard", "to", "verdict")
-
-    def __init__(self, to: str, guard: str, verdict: Verdict) -> None:
-        self.to = to
-        self.guard = guard
-        self.verdict = verdict
+    to: str
+    guard: str
+    verdict: Verdict
 
 
 class PrefixVerdict(NamedTuple):
@@ -224,6 +221,20 @@ class Hop:
     @considered.setter
     def considered(self, edges: tuple[Considered, ...]) -> None:
         self._considered = edges
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple([getattr(self, name.removeprefix("_")) for name in self.__slots__ if name != "_leg"])
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Hop) else NotImplemented
+
+    # It is filled in as its walk goes on.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        end = f" {self.error_class}" if self.error_class else ""
+
+        return f"<Hop {self.index} {self.node}: {self.status}{end}, {self.cost_nano_usd / 1e9:.6f} USD, {self.latency_us} us>"
 
     @property
     def reserved_nano_usd(self) -> int:
