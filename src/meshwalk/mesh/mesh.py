@@ -22,7 +22,7 @@ import anyio
 from meshwalk.backends.base import Backend
 from meshwalk.backends.cache import CacheBackend
 from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault
-from meshwalk.engine import Engine, OnEvent, OnDelta, limited, limiters
+from meshwalk.engine import Engine, OnDelta, OnEvent, limited, limiters
 from meshwalk.engine.idempotency import IdempotentWalks
 from meshwalk.loader import load_graph
 from meshwalk.mesh.clock import Clock, SystemClock
