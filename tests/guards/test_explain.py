@@ -76,11 +76,11 @@ def test_text(text: str, known: dict[str, Value], expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "known", "leaf"),
     [
-        ("request.size > 1 && request.size > 2", {"request__size": 0.0}, "request.size > 1"),
+        ("request.size > 1 && request.size > 2", {"request__size": 0.0}, "request.size > 2"),
         ("request.size > 1 && request.size > 2", {"request__size": 1.5}, "request.size > 2"),
         ("request.size > 1 && request.size > 2", {"request__size": 3.0}, "request.size > 2"),
         ("request.size > 1 || request.size > 2", {"request__size": 3.0}, "request.size > 1"),
-        ("request.size > 1 || request.size > 2", {"request__size": 0.0}, "request.size > 2"),
+        ("request.size > 1 || request.size > 2", {"request__size": 0.0}, "request.size > 1"),
         ("request.size > 1 && hop.small.agree", {"request__size": 3.0}, "hop.small.agree"),
         ("hop.small.agree && request.size > 1", {"request__size": 0.0}, "request.size > 1"),
         ("!(request.size > 1 || request.size > 2)", {"request__size": 3.0}, "!(request.size > 1)"),
@@ -97,7 +97,7 @@ def test_text(text: str, known: dict[str, Value], expected: str) -> None:
 )
 def test_leaf(text: str, known: dict[str, Value], leaf: str) -> None:
     """
-    The leaf is the condition at which reading from left to right makes the verdict certain.
+    The leaf is the condition nearest to turning the verdict round, or the first that is undetermined.
     """
     assert leaf == _explain(text, **known).leaf
 
@@ -109,7 +109,12 @@ def test_leaf(text: str, known: dict[str, Value], leaf: str) -> None:
         ("output.confidence < thresholds.confident", {"hop__small__confidence": 0.55}, 0.25),
         ("elapsed > duration('4s')", {"elapsed": 250_000}, 3_750_000.0),
         ("request.size == 3", {"request__size": 3.0}, 0.0),
-        ("request.size * 1e300 * 1e300 > 3", {"request__size": 3.0}, None),
+        ("request.size * 1e300 * 1e300 > 3", {"request__size": 3.0}, 3.0),
+        ("request.size * 2 > 3", {"request__size": 1.0}, 0.5),
+        ("request.size * request.size <= 9", {"request__size": 1.0}, 2.0),
+        ("size(request.team) > 30", {"request__team": "ab"}, 28.0),
+        ("signals.tokens > 100 || signals.depth >= 0.2", {"signals__tokens": 5.0, "signals__depth": 0.154}, 0.046),
+        ("signals.tokens > 100 && request.urgent", {"signals__tokens": 5.0, "request__urgent": False}, None),
         ("output.confidence >= thresholds.confident", {}, None),
         ("request.team == 'a'", {"request__team": "b"}, None),
         ("request.urgent", {"request__urgent": True}, None),
@@ -117,9 +122,64 @@ def test_leaf(text: str, known: dict[str, Value], leaf: str) -> None:
 )
 def test_distance(text: str, known: dict[str, Value], distance: float | None) -> None:
     """
-    A comparison of quantities tells how far apart its sides are; nothing else has a distance.
+    The distance is that of the nearest number whose change alone turns the guard round; nothing else has one.
     """
     assert pytest.approx(distance) == _explain(text, **known).distance
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "change"),
+    [
+        ("signals.tokens > 100 || signals.depth >= 0.2", {"signals__tokens": 5.0, "signals__depth": 0.154}, "signals.depth"),
+        ("signals.tokens > 100 && signals.depth >= 0.2", {"signals__tokens": 101.0, "signals__depth": 0.9}, "signals.tokens"),
+        ("request.size >= thresholds.confident", {"request__size": 0.1}, "request.size"),
+        ("1 >= thresholds.confident && request.urgent", {"request__urgent": True}, "thresholds.confident"),
+        ("request.urgent || request.team == 'a'", {"request__urgent": False, "request__team": "b"}, "request.urgent"),
+        ("has(signals.depth)", {"signals__depth": 0.5}, ""),
+        ("request.size > 1", {}, ""),
+    ],
+)
+def test_change(text: str, known: dict[str, Value], change: str) -> None:
+    """
+    The value to change is a number before a condition or text, a signal before a threshold, and the nearest by its share.
+    """
+    assert change == _explain(text, **known).change
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "also", "expected"),
+    [
+        (
+            "request.size > 1 && request.urgent",
+            {"request__size": 0.0, "request__urgent": False},
+            ("request.urgent",),
+            "request.size > 1: not held (0 <= 1); to change that, request.urgent must change at once with it",
+        ),
+        (
+            "request.size > 1 || request.urgent || request.team == 'a'",
+            {"request__size": 3.0, "request__urgent": True, "request__team": "a"},
+            ("request.urgent", "request.team == 'a'"),
+            (
+                "request.size > 1: held (3 > 1); "
+                "to change that, request.urgent and request.team == 'a' must change at once with it"
+            ),
+        ),
+        (
+            "request.size > 1 && hop.small.agree && request.size > 0",
+            {"request__size": 0.5},
+            ("hop.small.agree",),
+            "request.size > 1: not held (0.5 <= 1); to change that, hop.small.agree must change at once with it",
+        ),
+    ],
+)
+def test_several_at_once(text: str, known: dict[str, Value], also: tuple[str, ...], expected: str) -> None:
+    """
+    Where no single value turns the guard round, the fewest conditions that do so together are named.
+    """
+    explanation = _explain(text, **known)
+
+    assert (also, None, "") == (explanation.also, explanation.distance, explanation.change)
+    assert expected == explanation.text
 
 
 def test_values_by_name() -> None:

@@ -116,7 +116,15 @@ def explanation_document(why: Explanation | None) -> dict[str, Any] | None:
     if why is None:
         return None
 
-    return {"verdict": why.verdict, "leaf": why.leaf, "values": why.values, "distance": why.distance, "text": why.text}
+    return {
+        "verdict": why.verdict,
+        "leaf": why.leaf,
+        "values": why.values,
+        "distance": why.distance,
+        "change": why.change,
+        "also": list(why.also),
+        "text": why.text,
+    }
 
 
 def hop_document(hop: Hop) -> dict[str, Any]:

@@ -1,18 +1,21 @@
 """
-Why a guard held or did not, worked out when someone asks.
+The reason of a guard's verdict, worked out when someone asks.
 
-The leaf that decided is the condition at which reading from left to right makes the verdict certain: the first false part
-of `&&`, the first true part of `||`, otherwise the last part; where nothing is certain, the first undetermined part.  A leaf
-under `!` is shown turned round, so that what is printed always has the guard's own verdict.
+The part that decided is the one nearest to turning the verdict round: of all values in the guard, the one whose smallest change
+does so alone (`flips`), with its distance.  Where no single value can, the fewest parts that must change at once are named.
+Where the verdict is not certain it is the first undetermined part.  A part is shown negated where that gives it the guard's own
+verdict.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from meshwalk.guards.evaluate import Lookup, evaluate
+from meshwalk.guards.flips import nearest_flip
 from meshwalk.guards.tree import (
     Choice,
     Compare,
@@ -36,14 +39,16 @@ from meshwalk.model.signals import Kind
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """
-    Say why a guard has its verdict.
+    The reason of a guard's verdict.
 
     Args:
-        values: What each signal was, by its name as written, thresholds included.
+        values: The value of each signal, by its name as written, thresholds included.
         leaf: The condition that decided, as canonical text.
-        distance: How far the two sides of a numeric comparison are apart, so how far it is from flipping: never negative,
-            for durations in microseconds, None where the leaf compares no quantities.
+        distance: The distance of the nearest single change that turns the guard round, in the value's unit: never negative, for
+            durations in microseconds, None where no number alone can.
         text: The leaf, its verdict and the values that made it.
+        change: The name of the value whose change that is; empty if no single one turns the guard round.
+        also: The other conditions that must change at once, as canonical texts.
     """
 
     verdict: bool | None
@@ -51,6 +56,8 @@ class Explanation:
     leaf: str
     distance: float | None
     text: str
+    change: str = ""
+    also: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -64,14 +71,83 @@ def explain(tree: Expr, lookup: Lookup) -> Explanation:
         lookup: Gives a slot's value, None where it is undetermined.
     """
     verdict = _verdict(tree, lookup)
-    leaf, negated = _deciding(tree, lookup)
-    shown = Not(offset=leaf.offset, length=leaf.length, operand=leaf) if negated else leaf
+    reason = _reason(tree, lookup, verdict)
+    leaf = reason.leaf
     values = {name.signal.name: evaluate(name, lookup) for name in names(tree)}
-    text = canonical(shown)
+    text = _as_verdict(leaf, lookup, verdict)
     why = _why(leaf, lookup)
     held = {True: "held", False: "not held", None: "undetermined"}[verdict]
+    also = tuple(_as_verdict(one, lookup, verdict) for one in reason.also)
+    sentence = f"{text}: {held}" + (f" ({why})" if why else "")
+    if also:
+        sentence += f"; to change that, {_listed(also)} must change at once with it"
 
-    return Explanation(verdict, values, text, _distance(leaf, lookup), f"{text}: {held}" + (f" ({why})" if why else ""))
+    return Explanation(verdict, values, text, reason.distance, sentence, reason.change, also)
+
+
+class _Reason(NamedTuple):
+    leaf: Expr
+    distance: float | None = None
+    change: str = ""
+    also: tuple[Expr, ...] = ()
+
+
+def _reason(tree: Expr, lookup: Lookup, verdict: bool | None) -> _Reason:
+    flip = nearest_flip(tree, lookup)
+    if flip is not None:
+        return _Reason(flip.leaf, flip.distance, flip.name)
+    needed = None if verdict is None else _needed(tree, lookup, verdict)
+    if not needed:
+        return _Reason(_deciding(tree, lookup))
+    first = next((leaf for leaf in needed if _verdict(leaf, lookup) is not None), needed[0])
+    also = tuple(leaf for leaf in needed if leaf is not first)
+
+    return _Reason(first, None if also else _apart(first, lookup), also=also)
+
+
+def _needed(tree: Expr, lookup: Lookup, verdict: bool) -> list[Expr] | None:
+    """
+    Return the fewest leaves that must change for *tree* to have another verdict than *verdict*; None if no change does it.
+    """
+    if _verdict(tree, lookup) is (not verdict):
+        return []
+    match tree:
+        case Not(operand=operand):
+            return _needed(operand, lookup, not verdict)
+        case Logic(op=op, parts=several):
+            each = [_needed(part, lookup, verdict) for part in several]
+            if (op == "||") is verdict:
+                return _together(each)
+            return min((one for one in each if one is not None), key=len, default=None)
+        case Choice(test=test, then=then, other=other):
+            ways = [
+                _together([_needed(test, lookup, not chosen), _needed(branch, lookup, verdict)])
+                for chosen, branch in ((True, then), (False, other))
+            ]
+            return min((one for one in ways if one is not None), key=len, default=None)
+        case _:
+            return [tree] if any(True for _ in names(tree)) else None
+
+
+def _together(each: Iterable[list[Expr] | None]) -> list[Expr] | None:
+    together: dict[str, Expr] = {}
+    for one in each:
+        if one is None:
+            return None
+        together |= {canonical(leaf): leaf for leaf in one}
+
+    return list(together.values())
+
+
+def _as_verdict(leaf: Expr, lookup: Lookup, verdict: bool | None) -> str:
+    if _verdict(leaf, lookup) is (not verdict) and verdict is not None:
+        return canonical(Not(offset=leaf.offset, length=leaf.length, operand=leaf))
+
+    return canonical(leaf)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def _verdict(tree: Expr, lookup: Lookup) -> bool | None:
@@ -79,14 +155,13 @@ def _verdict(tree: Expr, lookup: Lookup) -> bool | None:
     return cast("bool | None", evaluate(tree, lookup))
 
 
-def _deciding(tree: Expr, lookup: Lookup) -> tuple[Expr, bool]:
+def _deciding(tree: Expr, lookup: Lookup) -> Expr:
     """
-    Find the leaf that decided, and whether its verdict is turned round on the way up.
+    Return the leaf at which reading from left to right makes the verdict certain, or the first undetermined one.
     """
     match tree:
         case Not(operand=operand):
-            leaf, negated = _deciding(operand, lookup)
-            return leaf, not negated
+            return _deciding(operand, lookup)
         case Logic(op=op, parts=several):
             verdict = _verdict(tree, lookup)
             if verdict is (op == "&&"):
@@ -94,19 +169,17 @@ def _deciding(tree: Expr, lookup: Lookup) -> tuple[Expr, bool]:
             return _deciding(next(part for part in several if _verdict(part, lookup) is verdict), lookup)
         case Choice(test=test, then=then, other=other):
             chosen = _verdict(test, lookup)
-            if chosen is None:
-                return _deciding(test, lookup)
             branch = then if chosen else other
-            if not isinstance(branch, Literal):
-                return _deciding(branch, lookup)
             # A branch that is written out decides nothing; the test that chose it does.
-            leaf, negated = _deciding(test, lookup)
-            return leaf, negated is (branch.value is chosen)
+            return _deciding(test if chosen is None or isinstance(branch, Literal) else branch, lookup)
         case _:
-            return tree, False
+            return tree
 
 
-def _distance(leaf: Expr, lookup: Lookup) -> float | None:
+def _apart(leaf: Expr, lookup: Lookup) -> float | None:
+    """
+    Return the distance between the two sides of a numeric comparison.
+    """
     if not isinstance(leaf, Compare) or leaf.left.kind not in {Kind.NUMBER, Kind.DURATION}:
         return None
     sides = evaluate(leaf.left, lookup), evaluate(leaf.right, lookup)
@@ -118,7 +191,7 @@ def _distance(leaf: Expr, lookup: Lookup) -> float | None:
     return apart if math.isfinite(apart) else None
 
 
-# What is true of two values when a comparison of them is not.
+# The relation of two values of which a comparison does not hold.
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 
