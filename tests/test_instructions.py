@@ -52,6 +52,9 @@ QUESTION = routing_pb2.RouteRequest(
     detail=routing_pb2.DETAIL_HOPS,
 )
 
+# The client's default.
+BRIEFLY = routing_pb2.RouteRequest(messages=QUESTION.messages, scopes=QUESTION.scopes, detail=routing_pb2.DETAIL_NONE)
+
 
 BUDGETED = Request(REQUEST.messages, scopes=Scopes("s-1", "w-1"))
 
@@ -92,6 +95,7 @@ async def counted() -> dict[str, int]:
                 "three hops walked": instructions(lambda: finished(mesh.walk(REQUEST))),
                 "the same, in two budgets": instructions(lambda: finished(budgeted.walk(BUDGETED))),
                 "three hops routed, detail HOPS": instructions(lambda: finished(routing.Route(QUESTION, call))),
+                "the same, detail NONE": instructions(lambda: finished(routing.Route(BRIEFLY, call))),
                 "their spans made": instructions(lambda: telemetry.record(spanned.traversal, three_hops)),
                 "their spans encoded for OTLP": instructions(lambda: encoder.encode([Sampled(exported.traversal, three_hops)])),
                 "their record encoded": instructions(lambda: (summarise(stored.traversal), encode(stored.traversal))),
@@ -143,6 +147,8 @@ async def test_hot_paths_cost_what_is_kept(request: pytest.FixtureRequest) -> No
     assert [] == complaints(read(KEPT.read_text(encoding="utf-8")), counts), (
         "if the change is worth it, or gains it: pytest tests/test_instructions.py --rewrite, and say why in the commit"
     )
+
+    assert counts["the same, detail NONE"] <= counts["three hops routed, detail HOPS"], "a reply with less in it is no dearer"
 
 
 EXAMPLE = {"yardstick": 1_000, "a path": 2_000}

@@ -139,12 +139,13 @@ def _reply(seat: ServedMesh, walked: RouteResult, request: routing_pb2.RouteRequ
 
 def _written(seat: ServedMesh, walked: RouteResult, request: routing_pb2.RouteRequest) -> bytes | None:
     """
-    Write the reply at once, if it is of a kind of which one was made before.
+    Write the reply at once, if one like it was made before.
     """
-    if request.detail != routing_pb2.DETAIL_HOPS or walked.repeated or walked.tool_calls or not _is_known(seat, walked):
+    detail = _DETAILS[request.detail]
+    if detail == "FULL" or walked.repeated or walked.tool_calls or not _is_known(seat, walked):
         return None
 
-    return convert.write_compact(walked.traversal, walked.answer, walked.finish_reason, seat.prototypes)
+    return convert.write_compact(walked.traversal, walked.answer, walked.finish_reason, seat.prototypes, detail)
 
 
 def _is_known(seat: ServedMesh, walked: RouteResult) -> bool:

@@ -5,6 +5,7 @@ Replies written as bytes say what those made field by field do.
 from __future__ import annotations
 
 import pickle
+from itertools import cycle
 
 import pytest
 from hypothesis import given, settings
@@ -15,38 +16,42 @@ from meshwalk.trace import CompactCall, CompactTrace, Reply, Traversal, View
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
+from meshwalk.wire.types import Detail
 from tests.support.plans import plan_of
 from tests.support.random_plans import plans
 from tests.support.random_walks import SESSIONS, SEVERAL, walks_of
 
 
+DETAILS: tuple[Detail, ...] = ("NONE", "HOPS")
 ANSWERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
-def packed(record: Traversal, answer: str, known: Prototypes) -> routing_pb2.RouteResponse:
-    return convert.pack_reply(record, answer, "stop", known, "HOPS")
+def packed(record: Traversal, answer: str, known: Prototypes, detail: Detail = "HOPS") -> routing_pb2.RouteResponse:
+    return convert.pack_reply(record, answer, "stop", known, detail)
 
 
-def told(record: Traversal, answer: str, known: Prototypes) -> routing_pb2.RouteResponse:
+def told(record: Traversal, answer: str, known: Prototypes, detail: Detail = "HOPS") -> routing_pb2.RouteResponse:
     """
     Return what a server gives: what is written, or else packed.
     """
-    written = convert.write_compact(record, answer, "stop", known)
+    written = convert.write_compact(record, answer, "stop", known, detail)
 
-    return packed(record, answer, known) if written is None else routing_pb2.RouteResponse.FromString(written)
+    return packed(record, answer, known, detail) if written is None else routing_pb2.RouteResponse.FromString(written)
 
 
 @pytest.mark.slow
 @settings(max_examples=60)
-@given(plans(), SEVERAL, SESSIONS, ANSWERS)
-def test_what_is_written_says_what_is_packed(plan: Plan, replies: list[Reply], sessions: list[str], answer: str) -> None:
+@given(plans(), SEVERAL, SESSIONS, ANSWERS, st.lists(st.sampled_from(DETAILS), min_size=1))
+def test_what_is_written_says_what_is_packed(
+    plan: Plan, replies: list[Reply], sessions: list[str], answer: str, details: list[Detail]
+) -> None:
     """
-    Whatever walks came before, each one's reply reads as one that was made for it alone.
+    Whatever walks came before, and in whatever detail, each one's reply reads as one that was made for it alone.
     """
     known = Prototypes(plan)
 
-    for record in walks_of(plan, replies, sessions):
-        assert packed(record, answer, Prototypes(plan)) == told(record, answer, known)
+    for record, detail in zip(walks_of(plan, replies, sessions), cycle(details), strict=False):
+        assert packed(record, answer, Prototypes(plan), detail) == told(record, answer, known, detail)
 
 
 def costing(record: Traversal, cost_nano_usd: int) -> Traversal:
@@ -78,16 +83,18 @@ class TestOneKind:
 
         return plan, walks_of(plan, [Reply("yes")], ["s"])
 
-    def test_later_ones_are_written(self) -> None:
+    @pytest.mark.parametrize("detail", DETAILS)
+    def test_later_ones_are_written(self, detail: Detail) -> None:
         """
-        The first of a kind is made field by field, and those after it are bytes.
+        The first of a kind is made field by field, and those after it are bytes, in the same detail.
         """
         plan, (first, second) = self.records()
-        known = Prototypes(plan)
+        known, other = Prototypes(plan), DETAILS[1 - DETAILS.index(detail)]
 
-        assert convert.write_compact(first, "yes", "stop", known) is None
-        assert packed(first, "yes", known) == told(first, "yes", known)
-        assert convert.write_compact(second, "yes", "stop", known) is not None
+        assert convert.write_compact(first, "yes", "stop", known, detail) is None
+        assert packed(first, "yes", known, detail) == told(first, "yes", known, detail)
+        assert convert.write_compact(second, "yes", "stop", known, detail) is not None
+        assert convert.write_compact(second, "yes", "stop", known, other) is None
 
     def test_finish_reasons_take_little_room(self) -> None:
         """

@@ -1,8 +1,8 @@
 """
-Replies about walks that went straight, to the wire: what most callers are told, written quickly.
+Replies about compact traces, to the wire, written as bytes.
 
-Two such walks that were left by the same edges differ in little but times, tokens and costs.  So the first reply of its kind,
-made as any other is, becomes the template of those that follow, and they are written as bytes.
+Replies about two such walks that were left by the same edges differ in little but times, tokens and costs.  So the first reply
+with its key, made as any other is, becomes the template of those that follow.  There is one with the hops and one without.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from meshwalk.records.templates import Path, Template, Text, calls_of, open_outp
 from meshwalk.trace import CompactTrace, Traversal
 from meshwalk.wire.convert.hops import Prototypes
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
+from meshwalk.wire.types import Detail
 
 
-def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.RouteResponse) -> None:
+def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.RouteResponse, detail: Detail) -> None:
     """
-    Keep *reply*, which tells of *traversal* and its hops, as the template of its kind, if there is room.
+    Keep *reply*, which tells of *traversal* in *detail* (not FULL), as the template of its key, if there is room.
     """
     key, trace = traversal.template_key, traversal.trace
     if key is None or not prototypes.has_room_for_templates:
@@ -27,28 +28,32 @@ def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.R
     places: dict[Path, str | Text] = {
         ("traversal_id",): Text("traversal_id", 32),
         ("trace_id",): Text("trace_id", 32),
-        ("traversal", "traversal_id"): Text("traversal_id", 32),
-        ("traversal", "trace_id"): Text("trace_id", 32),
-        ("traversal", "span_id"): Text("traversal.span_id.encode()", 16),
-        ("traversal", "start_time", "seconds"): "traversal.began_unix_us // 1000000",
-        ("traversal", "start_time", "nanos"): "traversal.began_unix_us % 1000000 * 1000",
+        **dict(_totals(trace, latency_us)),
     }
-    if traversal.parent_span_id:
-        places["traversal", "parent_span_id"] = Text("traversal.parent_span_id.encode()", 16)
     if trace.answer_hop is not None:
         places["answer", "text"] = Text("answer.encode()")
         places["answer", "finish_reason"] = Text("finish_reason.encode()")
-    for told in ((), ("traversal",)):
-        for place, said in _totals(trace, latency_us):
-            places[*told, *place] = said
-    for hop in range(len(trace.hops)):
-        for place, said in _hop(trace, hop):
-            places["traversal", "hops", hop, *place] = said
-    if trace.refused_by:
-        places["traversal", "hops", len(trace.hops), "started_us"] = latency_us
+    if detail == "HOPS":
+        places |= {("traversal", *path): value for path, value in _record(traversal, trace, latency_us)}
     setup = ["traversal_id, trace_id = traversal.traversal_id.encode(), traversal.trace_id.encode()", *unpacked(trace)]
     arguments = "traversal", "trace", "answer", "finish_reason"
-    prototypes.keep_template(key, Template(reply, places, arguments, setup))
+    prototypes.keep_template(key, detail, Template(reply, places, arguments, setup))
+
+
+def _record(traversal: Traversal, trace: CompactTrace, latency_us: str) -> Iterator[tuple[Path, str | Text]]:
+    yield ("traversal_id",), Text("traversal_id", 32)
+    yield ("trace_id",), Text("trace_id", 32)
+    yield ("span_id",), Text("traversal.span_id.encode()", 16)
+    yield ("start_time", "seconds"), "traversal.began_unix_us // 1000000"
+    yield ("start_time", "nanos"), "traversal.began_unix_us % 1000000 * 1000"
+    if traversal.parent_span_id:
+        yield ("parent_span_id",), Text("traversal.parent_span_id.encode()", 16)
+    yield from _totals(trace, latency_us)
+    for hop in range(len(trace.hops)):
+        for path, value in _hop(trace, hop):
+            yield ("hops", hop, *path), value
+    if trace.refused_by:
+        yield ("hops", len(trace.hops), "started_us"), latency_us
 
 
 _USAGE = ("input_tokens", "output_tokens"), ("cached_input_tokens", "reasoning_tokens")
@@ -106,13 +111,15 @@ def _hop(trace: CompactTrace, hop: int) -> Iterator[tuple[Path, str | Text]]:
             yield (field,), f"{call}{field}"
 
 
-def write_compact(traversal: Traversal, answer: str, finish_reason: str, prototypes: Prototypes) -> bytes | None:
+def write_compact(
+    traversal: Traversal, answer: str, finish_reason: str, prototypes: Prototypes, detail: Detail
+) -> bytes | None:
     """
-    Write the reply to a request whose walk went straight, with its hops.
+    Write the reply to a request in *detail* (not FULL).
 
-    None if there is no template of its kind: then `pack_reply` makes it, and keeps one.
+    None if there is no template of its key: then `pack_reply` makes it, and keeps one.
     """
-    template = prototypes.template(traversal.template_key)
+    template = prototypes.template(traversal.template_key, detail)
     if template is None:
         return None
     try:

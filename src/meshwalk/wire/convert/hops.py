@@ -42,6 +42,7 @@ from meshwalk.wire.convert.values import (
 )
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 from meshwalk.wire.gen.meshwalk.v1beta1 import traversal_pb2 as wire
+from meshwalk.wire.types import Detail
 
 
 _MARKS = {word: mark for mark, word in MARKED.items()}
@@ -73,7 +74,7 @@ class Prototypes:
         self.ref = pack_plan(plan)
         self._hops: dict[_Kind, wire.Hop] = {}
         self._replies: dict[tuple[_Kind, ...], routing.RouteResponse] = {}
-        self._templates: dict[TemplateKey | None, Template] = {}
+        self._templates: dict[Detail, dict[TemplateKey | None, Template]] = {"NONE": {}, "HOPS": {}}
         self._room = MAX_EDGES
 
     @property
@@ -81,19 +82,19 @@ class Prototypes:
         """
         Tell whether one more can be kept.
         """
-        return len(self._templates) < MAX_TEMPLATES
+        return sum(len(kept) for kept in self._templates.values()) < MAX_TEMPLATES
 
-    def template(self, kind: TemplateKey | None) -> Template | None:
+    def template(self, key: TemplateKey | None, detail: Detail) -> Template | None:
         """
-        Return what writes replies about walks that went straight, of this *kind*, if there is such a template.
+        Return the template of replies about walks with this *key*, in this *detail* (not FULL), if there is one.
         """
-        return self._templates.get(kind)
+        return self._templates[detail].get(key)
 
-    def keep_template(self, kind: TemplateKey, template: Template) -> None:
+    def keep_template(self, key: TemplateKey, detail: Detail, template: Template) -> None:
         """
-        Keep what writes replies about walks of this *kind*.
+        Keep the template of replies about walks with this *key*.
         """
-        self._templates[kind] = template
+        self._templates[detail][key] = template
 
     def hop(self, hop: Hop) -> wire.Hop:
         """

@@ -71,8 +71,8 @@ def pack_reply(
         said.simulated = traversal.trace.simulated_at(finish.answer_hop)
         if tool_calls:
             said.tool_calls.extend(pack_tool_calls(tool_calls))
-    if detail == "HOPS" and prototypes is not None and not (repeated or tool_calls):
-        keep_template(prototypes, traversal, message)
+    if detail != "FULL" and prototypes is not None and not (repeated or tool_calls):
+        keep_template(prototypes, traversal, message, detail)
 
     return message
 
