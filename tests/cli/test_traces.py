@@ -79,7 +79,7 @@ class TestList:
 
     def test_people_get_a_table(self, run: Run, traces: Path) -> None:
         """
-        The table has a row a walk, with ids that can be copied whole.
+        The table has a row a walk; a program that reads it gets whole ids.
         """
         listed = run("traces", "list", "--traces", traces)
 
@@ -367,3 +367,25 @@ class TestReplay:
         An id that nothing has is wrong use.
         """
         assert 2 == run("replay", "--traces", traces, "f" * 32).code
+
+
+class TestMore:
+    def test_a_list_says_that_there_is_more(self, run: Run, traces: Path) -> None:
+        """
+        A list that is cut off says so, and how to go on.
+        """
+        newest = ids(run, traces)[0]
+        listed = run("traces", "list", "--traces", traces, "--limit", "1")
+
+        assert f"There are more: `--limit` lists more at once, `--before {newest}` goes on from here." in listed.out
+        assert run("traces", "list", "--traces", traces, "--limit", "1", "--json").json["more"]
+
+    def test_a_whole_list_says_nothing_of_it(self, run: Run, traces: Path) -> None:
+        """
+        A list that holds the oldest walk is not said to go on.
+        """
+        count = len(ids(run, traces))
+        listed = run("traces", "list", "--traces", traces, "--limit", str(count))
+
+        assert "There are more" not in listed.out
+        assert not run("traces", "list", "--traces", traces, "--limit", str(count), "--json").json["more"]

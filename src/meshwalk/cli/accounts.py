@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 
 from meshwalk.budgets import AccountReport, SpendLine, usd
 from meshwalk.cli.output import counted, visible_name
 from meshwalk.cli.shapes import wall_time
 from meshwalk.cli.show import table
+from meshwalk.cli.tables import FittedTable
 from meshwalk.model import Amount, Caps
 from meshwalk.wire.types import AccountInfo
 
@@ -59,7 +59,7 @@ def _of(spent: str | int, cap: str | int | None) -> str:
     return str(spent) if cap is None else f"{spent} of {cap}"
 
 
-def _lines_table(one: AccountReport) -> Table:
+def _lines_table(one: AccountReport) -> FittedTable:
     rows = [
         (
             visible_name(line.spend_path.graph),

@@ -7,13 +7,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich import box
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from meshwalk.cli.output import visible
 from meshwalk.cli.shapes import wall_time
+from meshwalk.cli.tables import Column, FittedTable
 from meshwalk.model import Value
 from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
@@ -33,23 +32,32 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
-def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> Table:
+def table(
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    below: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> FittedTable:
     """
     Make a table of plain texts; nothing in a cell is read as markup, or by the terminal.
 
     Args:
         right: The columns of numbers.
+        below: The headings of columns that go below their row where there is no room.
+        drop: The headings of columns that go where there is no room, the first named as the last.
     """
-    made = Table(title=Text(visible(title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, heading in enumerate(headings):
-        made.add_column(Text(heading), justify="right" if position in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(visible(cell)) for cell in row))
+    columns = [
+        Column(heading, position in right, heading in below, drop.index(heading) + 1 if heading in drop else 0)
+        for position, heading in enumerate(headings)
+    ]
 
-    return made
+    return FittedTable(visible(title), columns, [[visible(cell) for cell in row] for row in rows])
 
 
-def hops_table(hops: Iterable[Hop]) -> Table:
+def hops_table(hops: Iterable[Hop]) -> FittedTable:
     """
     Show a row a hop: what it took, what it cost, what it gave, and where the walk went.
 
@@ -64,6 +72,8 @@ def hops_table(hops: Iterable[Hop]) -> Table:
         ("node", "role", "status", *times, "tokens", "USD", "outputs", "next"),
         (_hop_row(hop, waited=bool(waited)) for hop in rows),
         right=range(3, 5 + len(times)),
+        below=("outputs",),
+        drop=("start ms", "role", "engine", "budget", "queue", "first byte", "connect"),
     )
 
 
@@ -129,7 +139,7 @@ def trace_table(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Group:
     return Group(Text(visible(head)), hops_table(hops), *_attempts(hops), _decisions(traversal, hops, plan))
 
 
-def _attempts(hops: Sequence[Hop]) -> Iterator[Table]:
+def _attempts(hops: Sequence[Hop]) -> Iterator[FittedTable]:
     """
     Show the calls of each hop where they say more than the hop does: several, put off, cut short, or at one of several places.
     """
@@ -153,7 +163,14 @@ def _attempts(hops: Sequence[Hop]) -> Iterator[Table]:
             "USD",
             "what happened",
         )
-        yield table("Calls", headings, rows, right=range(3, 10))
+        yield table(
+            "Calls",
+            headings,
+            rows,
+            right=range(3, 10),
+            below=("what happened",),
+            drop=("tokens", "start ms", "put off", "first byte", "queue"),
+        )
 
 
 def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
@@ -172,26 +189,26 @@ def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
     )
 
 
-def _decisions(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> Table | Text:
+def _decisions(traversal: Traversal, hops: Sequence[Hop], plan: Plan) -> FittedTable | Text:
     try:
         explained = [(hop, explain_decision(traversal, plan, hop.index)) for hop in hops]
     except TraceError as error:
         return Text(visible(f"Its decisions cannot be explained: {error}"))
-    rows = (
-        (hop.node if edge is edges[0] else "", edge.to, edge.guard, edge.verdict.replace("_", " "), *_why_cells(edge))
-        for hop, edges in explained
-        for edge in edges
-    )
+    rows = (_why_row(hop.node if edge is edges[0] else "", edge) for hop, edges in explained for edge in edges)
 
-    return table("Why", ("at", "edge to", "guard", "verdict", "what decided", "distance", "values"), rows, right=(5,))
+    headings = ("at", "edge to", "verdict", "distance", "guard", "what decided", "values")
+
+    return table("Why", headings, rows, right=(3,), below=("guard", "what decided", "values"))
 
 
-def _why_cells(edge: Explained) -> tuple[str, str, str]:
+def _why_row(node: str, edge: Explained) -> tuple[str, ...]:
+    verdict = edge.verdict.replace("_", " ")
     if edge.why is None:
-        return "", "", ""
+        return node, edge.to, verdict, "", edge.guard, "", ""
     values = ", ".join(f"{name} {value_text(value)}" for name, value in edge.why.values.items())
+    distance = "" if edge.why.distance is None else f"{edge.why.distance:.4g}"
 
-    return edge.why.text, "" if edge.why.distance is None else f"{edge.why.distance:.4g}", values
+    return node, edge.to, verdict, distance, edge.guard, edge.why.text, values
 
 
 def outputs_text(hop: Hop) -> str:

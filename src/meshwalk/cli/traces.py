@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from meshwalk.trace import Traversal
 
 
+# Ids begin with twelve digits of the time, in milliseconds; four more tell walks of one millisecond apart.
+_SHORT_ID = 16
+
+# How much of a time of day is shown in a list: "2026-11-30T12:00:00".
+_TO_SECONDS = 19
+
 Ending = Literal["answered", "refused", "failed", "cancelled"]
 
 GraphFilter = Annotated[str, Parameter(name="--graph", help="Only walks of this graph.")]
@@ -65,11 +71,17 @@ def list_traces(
     from meshwalk.records.store import TraceReader
 
     with TraceReader(traces) as shelf:
-        rows = shelf.list(graph=graph, session=session, workflow=workflow, outcome=outcome or "", limit=limit, before=before)
+        # One row more than is shown tells whether there are others.
+        rows = shelf.list(
+            graph=graph, session=session, workflow=workflow, outcome=outcome or "", limit=limit + 1, before=before
+        )
+    rows, more = rows[:limit], len(rows) > limit
     if json:
-        emit({"traversals": [_summary(row) for row in rows]})
+        emit({"traversals": [_summary(row) for row in rows], "more": more})
     else:
         _show_list(rows)
+        if more:
+            say(f"There are more: `--limit` lists more at once, `--before {rows[-1].traversal_id}` goes on from here.")
 
     return OK
 
@@ -226,14 +238,17 @@ def _show_list(rows: Sequence[Summary]) -> None:
     from meshwalk.cli.shapes import wall_time
     from meshwalk.cli.show import console, table
 
-    console().print(
+    out = console()
+    # A program that reads the list gets whole ids.
+    length = unique_length([row.traversal_id for row in rows]) if out.is_terminal else None
+    out.print(
         table(
             "Walks, newest first",
             ("traversal", "began", "graph", "outcome", "path", "USD", "ms"),
             (
                 (
-                    row.traversal_id,
-                    wall_time(row.began_unix_us),
+                    row.traversal_id[:length],
+                    wall_time(row.began_unix_us)[:_TO_SECONDS],
                     row.graph,
                     f"{row.outcome} ({row.cause})" if row.cause else row.outcome,
                     " > ".join(row.path),
@@ -243,5 +258,17 @@ def _show_list(rows: Sequence[Summary]) -> None:
                 for row in rows
             ),
             right=(5, 6),
+            drop=("ms", "graph", "began"),
         )
     )
+
+
+def unique_length(ids: Sequence[str]) -> int:
+    """
+    Return how many characters tell *ids* apart, and as many more as make a clash with an id that is not listed unlikely.
+    """
+    length = _SHORT_ID
+    while len({id_[:length] for id_ in ids}) < len(set(ids)):
+        length += 1
+
+    return length
