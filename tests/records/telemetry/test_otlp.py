@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, TraceIdRatioBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -24,6 +23,7 @@ from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.engine import Engine
 from meshwalk.plan import Plan
 from meshwalk.records.telemetry import Telemetry
+from meshwalk.records.telemetry.collector import Sent
 from meshwalk.records.telemetry.export import Encoded, Export, Pace, Sampled
 from meshwalk.records.telemetry.otlp import Encoder, OtlpSender
 from meshwalk.records.telemetry.spans import SpanTree, route_attributes
@@ -145,14 +145,14 @@ class Collector:
         self.open.set()
         self.asked = threading.Event()
 
-    def post(self, request: Encoded) -> SpanExportResult:
+    def post(self, request: Encoded) -> Sent:
         self.asked.set()
         self.open.wait(10)
         if not self.well:
-            return SpanExportResult.FAILURE
+            return Sent(failure="not well")
         self.spans += len(spans_in(request))
 
-        return SpanExportResult.SUCCESS
+        return Sent()
 
 
 def exporting(collector: Collector, pace: Pace = Pace(delay=0.0)) -> Export:

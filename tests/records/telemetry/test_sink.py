@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -306,6 +307,7 @@ class TestEnvironment:
         Pretend that no exporter is installed.
         """
         monkeypatch.setattr("meshwalk.records.telemetry.environment.entry_points", lambda **_: ())
+        monkeypatch.setitem(sys.modules, "meshwalk.records.telemetry.collector", None)
 
     @pytest.mark.usefixtures("bare")
     @pytest.mark.parametrize(

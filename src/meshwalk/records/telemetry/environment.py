@@ -32,30 +32,31 @@ from meshwalk.records.telemetry.export import Sender
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
-# The entry point of each protocol, and what brings it.
+_OTLP_GRPC = "otlp_proto_grpc"
+
+# The exporter of each protocol, and the package that provides it.
 _OTLP: Mapping[str, tuple[str, str]] = {
-    "grpc": ("otlp_proto_grpc", "meshwalk[otlp]"),
+    "grpc": (_OTLP_GRPC, "meshwalk[otlp]"),
     "http/protobuf": ("otlp_proto_http", "opentelemetry-exporter-otlp-proto-http"),
 }
 
 _log = logging.getLogger(__name__)
 
 
-def exporters(environment: Mapping[str, str]) -> list[SpanExporter]:
+def exporters(environment: Mapping[str, str]) -> list[SpanExporter | Sender]:
     """
-    Open each exporter that *environment* asks for.
+    Open each exporter that *environment* asks for; OTLP over gRPC is a sender, which takes traversals in place of spans.
 
     Raises:
         SetupError: If one that is named is not installed, or cannot be opened.
     """
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return []
-    said = environment.get("OTEL_TRACES_EXPORTER", "").strip()
-    if not said:
+    names = [name.strip() for name in environment.get("OTEL_TRACES_EXPORTER", "").split(",")]
+    if not any(names):
         return _for_endpoint(environment)
-    named = [name.strip() for name in said.split(",")]
 
-    return [_named(name, environment) for name in named if name not in ("", "none")]
+    return [_named(name, environment) for name in names if name not in ("", "none")]
 
 
 def resource() -> Resource:
@@ -76,25 +77,7 @@ def scope() -> InstrumentationScope:
     return InstrumentationScope("meshwalk", version("meshwalk"))
 
 
-def sender(exporter: SpanExporter) -> Sender | None:
-    """
-    Return what sends traversals through *exporter* without going through the SDK's spans; None if that only takes those.
-    """
-    if not type(exporter).__module__.startswith(_OTLP_OVER_GRPC):
-        return None
-    # What the extra brings, and there it is.
-    from meshwalk.records.telemetry.otlp import Exporter, OtlpSender  # noqa: PLC0415
-
-    exporter.shutdown()
-    own = Exporter()
-
-    return OtlpSender(own.post, own.shutdown, resource(), scope())
-
-
-_OTLP_OVER_GRPC = "opentelemetry.exporter.otlp.proto.grpc."
-
-
-def _for_endpoint(environment: Mapping[str, str]) -> list[SpanExporter]:
+def _for_endpoint(environment: Mapping[str, str]) -> list[SpanExporter | Sender]:
     if not _first(environment, _ENDPOINTS):
         return []
     try:
@@ -104,7 +87,7 @@ def _for_endpoint(environment: Mapping[str, str]) -> list[SpanExporter]:
         return []
 
 
-def _named(name: str, environment: Mapping[str, str]) -> SpanExporter:
+def _named(name: str, environment: Mapping[str, str]) -> SpanExporter | Sender:
     entry_point, remedy = name, "use otlp, console or none, or install it"
     if name == "otlp":
         protocol = _first(environment, _PROTOCOLS) or "grpc"
@@ -112,12 +95,31 @@ def _named(name: str, environment: Mapping[str, str]) -> SpanExporter:
             raise SetupError(f"{' or '.join(_PROTOCOLS)} is {protocol!r}, and spans travel by {' or '.join(_OTLP)}")
         entry_point, package = _OTLP[protocol]
         remedy = f"install {package}"
+    if entry_point == _OTLP_GRPC:
+        try:
+            return _otlp_sender(environment)
+        except ModuleNotFoundError as error:
+            raise _not_installed(name, remedy) from error
     found = entry_points(group="opentelemetry_traces_exporter", name=entry_point)
     if not found:
-        raise SetupError(f"OTEL_TRACES_EXPORTER asks for {name!r}, and no such exporter is installed; {remedy}")
+        raise _not_installed(name, remedy)
     exporter: SpanExporter = next(iter(found)).load()()
 
     return exporter
+
+
+def _otlp_sender(environment: Mapping[str, str]) -> Sender:
+    # Imported here, because the modules need the extra.
+    from meshwalk.records.telemetry.collector import CollectorClient, Settings  # noqa: PLC0415
+    from meshwalk.records.telemetry.otlp import OtlpSender  # noqa: PLC0415
+
+    client = CollectorClient(Settings.from_environment(environment))
+
+    return OtlpSender(client.post, client.close, resource(), scope())
+
+
+def _not_installed(name: str, remedy: str) -> SetupError:
+    return SetupError(f"OTEL_TRACES_EXPORTER asks for {name!r}, and no such exporter is installed; {remedy}")
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -79,7 +79,7 @@ class Sender(Protocol):
 
     rejected: int
 
-    def early(self, item: Sampled) -> Encoded | None:
+    def try_encode(self, item: Sampled) -> Encoded | None:
         """
         Return what is sent of *item*, if it is ready in a few microseconds: that is less than its waiting here would cost.
         """
@@ -165,10 +165,10 @@ class Export:
         Take *item*, to be sent soon.
         """
         try:
-            early = self._sender.early(item)
+            encoded = self._sender.try_encode(item)
         except Exception:  # noqa: BLE001 (the thread will meet it once more, and counts it)
-            early = None
-        self._inbox.put(early or item)
+            encoded = None
+        self._inbox.put(encoded or item)
 
     def flush(self) -> None:
         """

@@ -1,36 +1,31 @@
 """
-Spans as OTLP, and their way to a collector over gRPC.
+Spans as OTLP messages.
 
-What the spans of a traversal say stands in `spans`, and the SDK's encoder makes messages of them.  That takes several times
-what the walk itself took, and of walks that went straight most of it comes out the same each time.  So the first spans of their
-kind, made that way, become the template of those that follow, which are written as bytes.  What a kind has in common is its
-`Traversal.template_key`, and whatever else differs has a place; a test holds all that is written against what the SDK makes.
+`spans` says what the spans of a traversal contain, and the SDK's encoder makes messages of them.  That takes several times as
+long as the walk itself, and for compact traces most bytes are the same each time.  So the first spans of each kind, encoded
+by the SDK, become a template for those that follow, which are written as bytes.  `Traversal.template_key` identifies a kind,
+and every value that differs within it has a place in the template; a test compares all of it with the SDK's encoding.
 
-To write them takes a few microseconds, so it is done where the walk ends (`early`): kept for the thread that sends them, the
-record itself would cost more, in memory that the walks that follow cannot use again.
-
-The channel, its settings, and what is tried again are the stock exporter's; it only gets its messages from here.
+Writing by a template takes a few microseconds, so it is done when the walk ends (`try_encode`).  A record kept for the sending
+thread would cost more, in memory that the following walks cannot reuse.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from meshwalk.records.queue import LossLog
 from meshwalk.records.telemetry import names
+from meshwalk.records.telemetry.collector import MAX_QUOTED, Sent
 from meshwalk.records.telemetry.export import Encoded, Sampled
 from meshwalk.records.templates import Path, Template, Text, calls_of, open_outputs, opening, summed, unpacked
 from meshwalk.trace import CompactTrace, TemplateKey
@@ -41,16 +36,7 @@ from meshwalk.trace import CompactTrace, TemplateKey
 MAX_SPANS = 2_000
 
 
-class Rejected(NamedTuple):
-    """
-    Say that a collector took a request but for so many *spans*, and *why* in its words (OTLP, "partial success").
-    """
-
-    spans: int
-    why: str
-
-
-Post = Callable[[Encoded], SpanExportResult | Rejected]
+Send = Callable[[Encoded], Sent]
 
 # Told where a call has such a split of its time; else it is the same zeros for all of a kind.
 _TIMING = {names.QUEUE_US: "queue_us", names.CONNECT_US: "connect_us", names.FIRST_BYTE_US: "first_byte_us"}
@@ -161,9 +147,9 @@ def _spans(trace: CompactTrace) -> Iterator[_Differing]:
 
 class Encoder:
     """
-    Make OTLP messages of traversals.
+    The encoder of traversals, with a template for each kind.
 
-    What `early` makes, `encode` takes in place of the traversal; they may be called by two threads.
+    `encode` takes what `try_encode` returns in place of a traversal; two threads may call them.
     """
 
     def __init__(self, resource: Resource, scope: InstrumentationScope) -> None:
@@ -174,7 +160,7 @@ class Encoder:
         # What the spans of a request stand in: its resource and its scope, as the SDK encodes them.
         self._around: tuple[bytes, bytes] | None = None
 
-    def early(self, item: Sampled) -> Encoded | None:
+    def try_encode(self, item: Sampled) -> Encoded | None:
         """
         Return the spans of *item*, if it is of a kind that has a template.
         """
@@ -191,7 +177,7 @@ class Encoder:
         """
         Return the request that tells of *batch*: an `ExportTraceServiceRequest`.
         """
-        encoded = [item if isinstance(item, Encoded) else self.early(item) or self._as_told(item) for item in batch]
+        encoded = [item if isinstance(item, Encoded) else self.try_encode(item) or self._as_told(item) for item in batch]
         assert self._around is not None, "a batch is never empty, and the first of a kind is told at length"
         resource, scope = self._around
         size = len(scope) + sum([len(item.body) for item in encoded])
@@ -228,142 +214,44 @@ _RESOURCE_SPANS = ExportTraceServiceRequest.DESCRIPTOR.fields_by_name["resource_
 _SCOPE_SPANS = ResourceSpans.DESCRIPTOR.fields_by_name["scope_spans"]
 
 
-# So much of a collector's words goes into the log.
-_QUOTED = 200
-
 _log = logging.getLogger(__name__)
-_STOCK_LOG = logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.exporter")
-
-
-class _QuietFilter(logging.Filter):
-    """
-    Let the stock exporter say why the first batch of a burst failed, and no more: it speaks of every try of every batch.
-
-    It is hushed in the thread that is inside, so that another exporter of the program is heard as before.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.failing = False
-        self._thread: int | None = None
-
-    def __enter__(self) -> None:
-        self._thread = threading.get_ident()
-
-    def __exit__(self, *_: object) -> None:
-        self._thread = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """
-        Tell whether *record* is to be heard.
-        """
-        return record.thread != self._thread or (record.levelno >= logging.ERROR and not self.failing)
-
-
-class _AsIs:
-    """
-    Stand for *channel*, send bytes as they are, and let *hear* know what is answered.
-    """
-
-    def __init__(self, channel: Any, hear: Callable[[ExportTraceServiceResponse], None]) -> None:
-        self._channel = channel
-        self._hear = hear
-
-    def unary_unary(self, method: str, **options: Any) -> Any:
-        """
-        Return what calls *method*.
-        """
-        call = self._channel.unary_unary(method, **{**options, "request_serializer": None})
-
-        def heard(**options: Any) -> ExportTraceServiceResponse:
-            answer: ExportTraceServiceResponse = call(**options)
-            self._hear(answer)
-
-            return answer
-
-        return heard
-
-
-class Exporter(OTLPSpanExporter):
-    """
-    Send requests that are encoded already, by the stock exporter's own means.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._stub = lambda channel: TraceServiceStub(_AsIs(channel, self._hear))  # type: ignore[no-untyped-call]
-        self._client = self._stub(self._channel)
-        self._rejected: Rejected | None = None
-        self._hush = _QuietFilter()
-        _STOCK_LOG.addFilter(self._hush)
-
-    def post(self, request: Encoded) -> SpanExportResult | Rejected:
-        """
-        Send *request*; what may go better the next time is tried again, within the exporter's time limit.
-        """
-        self._rejected = None
-        with self._hush:
-            result: SpanExportResult = self._export(request)  # type: ignore[arg-type]  # see `_translate_data`
-        self._hush.failing = result is not SpanExportResult.SUCCESS
-
-        return self._rejected or result
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """
-        Let go of the connection.
-        """
-        super().shutdown(timeout_millis, **kwargs)
-        _STOCK_LOG.removeFilter(self._hush)
-
-    def _hear(self, answer: ExportTraceServiceResponse) -> None:
-        # What the stock exporter does not look at.
-        partial = answer.partial_success
-        if partial.rejected_spans > 0:
-            self._rejected = Rejected(partial.rejected_spans, partial.error_message)
-
-    def _translate_data(self, data: Any) -> Any:
-        return data.body if isinstance(data, Encoded) else super()._translate_data(data).SerializeToString()
-
-    def _count_data(self, data: Any) -> int:
-        return data.spans if isinstance(data, Encoded) else int(super()._count_data(data))
 
 
 class OtlpSender:
     """
-    Send traversals by *post*, which takes requests as an `Exporter` does.
+    The way of traversals to a collector: an encoder, and *send*, which takes its requests.
 
     Attributes:
-        rejected: How many spans the collector did not take out of requests that it took otherwise.
+        rejected: The number of spans that the collector left out of requests that it took otherwise.
     """
 
-    def __init__(self, post: Post, close: Callable[[], None], resource: Resource, scope: InstrumentationScope) -> None:
-        self._post = post
+    def __init__(self, send: Send, close: Callable[[], None], resource: Resource, scope: InstrumentationScope) -> None:
+        self._send = send
         self._close = close
         self._encoder = Encoder(resource, scope)
         self._rejections = LossLog(_log, "the collector rejects spans")
         self.rejected = 0
 
-    def early(self, item: Sampled) -> Encoded | None:
+    def try_encode(self, item: Sampled) -> Encoded | None:
         """
-        Return the spans of *item* as they go out, if that takes no time worth speaking of.
+        Return the encoded spans of *item* if a template exists.
         """
-        return self._encoder.early(item)
+        return self._encoder.try_encode(item)
 
     def send(self, batch: Sequence[Sampled | Encoded]) -> str:
         """
-        Send *batch*, and return why that failed, or nothing.
+        Send *batch*, and return the reason of a failure, or nothing.
         """
-        result = self._post(self._encoder.encode(batch))
-        if isinstance(result, Rejected):
-            self.rejected += result.spans
-            self._rejections.tell(self.rejected, repr(result.why[:_QUOTED]))
-            return ""
-        self._rejections.tell(self.rejected)
+        sent = self._send(self._encoder.encode(batch))
+        if not sent.failure:
+            self.rejected += sent.rejected
+            # The words are the collector's: their length is bounded and line ends are escaped.
+            self._rejections.tell(self.rejected, repr(sent.message[:MAX_QUOTED]))
 
-        return "" if result is SpanExportResult.SUCCESS else "the collector does not take them; the log says more"
+        return sent.failure
 
     def close(self) -> None:
         """
-        Let go of the connection.
+        Close the connection.
         """
         self._close()

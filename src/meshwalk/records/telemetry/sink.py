@@ -12,7 +12,7 @@ from anyio import CancelScope, to_thread
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision, Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanKind, set_span_in_context
 
@@ -87,11 +87,10 @@ class Telemetry(AsyncResource):
         processors: list[SpanProcessor] = []
         exports: list[Export] = []
         for exporter in environment.exporters(os.environ):
-            sender = environment.sender(exporter)
-            if sender is None:
+            if isinstance(exporter, SpanExporter):
                 processors.append(BatchSpanProcessor(exporter))
             else:
-                exports.append(Export(sender, Pace.from_environment(os.environ)))
+                exports.append(Export(exporter, Pace.from_environment(os.environ)))
 
         return cls(*processors, exports=exports)
 
