@@ -14,7 +14,7 @@ from aiohttp import web
 
 from meshwalk.loader import load_graph
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import BackendFailed, GraphError, SetupError
+from meshwalk.model.problems import GraphError, HopFailed, SetupError
 from meshwalk.plan import Plan, compile_plan, restore
 from meshwalk.review.evaluate import evaluate
 from meshwalk.review.replay import replay
@@ -105,7 +105,7 @@ class TestPython:
         """
         plan = plan_of(graph(f'use: python, function: "tests.support.classifiers:judge", {WRITES}, {BY_TOPIC}'))
         async with Mesh(plan) as mesh:
-            with pytest.raises(BackendFailed, match="node 'intake': try later") as caught:
+            with pytest.raises(HopFailed, match="node 'intake': try later") as caught:
                 await mesh.route("busy")
 
         assert ("intake", "overloaded") == (caught.value.node, caught.value.error_class)

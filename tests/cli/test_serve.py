@@ -159,7 +159,7 @@ class TestServe:
         routed = run("route", "--target", served[0], "--graph", "desk", "Hi.", "--set", "correctness=strict", "--json")
 
         assert 1 == routed.code
-        assert ("BackendFailed", "large", "malformed") == tuple(routed.json["error"][key] for key in ("kind", "node", "cause"))
+        assert ("HopFailed", "large", "malformed") == tuple(routed.json["error"][key] for key in ("kind", "node", "cause"))
         assert 32 == len(routed.json["error"]["traversal_id"])
 
     @pytest.mark.parametrize(

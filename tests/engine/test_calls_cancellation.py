@@ -15,7 +15,7 @@ from meshwalk.backends.cancellation import asked_to_stop
 from meshwalk.backends.classifiers.python import PythonClassifier
 from meshwalk.backends.python import PythonBackend
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import BackendFailed, Malformed
+from meshwalk.model.problems import HopFailed, Malformed
 from meshwalk.server import serve
 from meshwalk.trace import Message, Outcome, Reply
 from meshwalk.wire.client import Client
@@ -84,7 +84,7 @@ async def test_it_is_a_failed_call_in_the_record(monkeypatch: pytest.MonkeyPatch
     done = await bench.walk()
     error = done.error()
 
-    assert isinstance(error, BackendFailed)
+    assert isinstance(error, HopFailed)
     assert "gave up its call, which nobody had cancelled" in str(error)
     assert {("failed", "malformed")} == {(one.status, one.error_class) for one in done.traversal.attempts()}
     await bench.settled()

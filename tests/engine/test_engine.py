@@ -17,9 +17,9 @@ from meshwalk.engine.trace_context import trace_context
 from meshwalk.model import Limits, Sampling
 from meshwalk.model.problems import (
     BackendError,
-    BackendFailed,
     BudgetExceeded,
     DeadlineExceeded,
+    HopFailed,
     HopLimitExceeded,
     Malformed,
     Overloaded,
@@ -184,7 +184,7 @@ class TestErrors:
         done = await walked([Malformed("no choices", backend="little", billable=True)])
         error = done.error()
 
-        assert isinstance(error, BackendFailed)
+        assert isinstance(error, HopFailed)
         assert ("small", "malformed", done.traversal_id) == (error.node, error.error_class, error.traversal_id)
         assert "node 'small': no choices" == str(error)
 

@@ -16,7 +16,7 @@ import meshwalk
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import BackendFailed, RequestError, SetupError
+from meshwalk.model.problems import HopFailed, RequestError, SetupError
 from meshwalk.plan import Plan
 from meshwalk.records.store import TraceReader
 from meshwalk.trace import Message, Outcome, Reply, Request, Scopes, ToolCall, Traversal
@@ -212,7 +212,7 @@ class TestRoute:
         A walk that failed raises the error that names what failed and its record.
         """
         async with Mesh(PLAN) as mesh:
-            with pytest.raises(BackendFailed) as caught:
+            with pytest.raises(HopFailed) as caught:
                 await mesh.route("Prove it.", correctness="strict")
 
         assert ("large", "malformed") == (caught.value.node, caught.value.error_class)
@@ -307,7 +307,7 @@ class TestSinks:
         async with Mesh(PLAN, sinks=[listing]) as mesh:
             await mesh.route("Hello")
             await mesh.route("Hello", task="proof")
-            with pytest.raises(BackendFailed):
+            with pytest.raises(HopFailed):
                 await mesh.route("Hello", correctness="strict")
 
         assert ["answered", "refused", "failed"] == [traversal.outcome.value for traversal in listing.traversals]

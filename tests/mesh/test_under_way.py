@@ -13,7 +13,7 @@ import pytest
 
 from meshwalk.backends.base import ChatRequest
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import BackendFailed, MeshClosed, Unreachable
+from meshwalk.model.problems import HopFailed, MeshClosed, Unreachable
 from meshwalk.records.events import AnswerDelta, HopFinished, HopStarted
 from meshwalk.records.results import RouteResult
 from meshwalk.server import serve
@@ -122,7 +122,7 @@ class TestStream:
         async with Mesh(PLAN, backends={"model": backend}) as mesh:
             events = mesh.stream("Hello")
             first = [await anext(events), await anext(events)]
-            with pytest.raises(BackendFailed, match="gone"):
+            with pytest.raises(HopFailed, match="gone"):
                 await anext(events)
 
         assert [HopStarted, HopFinished] == [type(event) for event in first]

@@ -13,16 +13,25 @@ from hypothesis import strategies as st
 
 from meshwalk.model import problems
 from meshwalk.model.problems import (
+    RETRY_SECONDS,
     BackendError,
+    BudgetContended,
     BudgetExceeded,
+    DeadlineExceeded,
     GraphError,
+    HopFailed,
+    Malformed,
+    MeshClosed,
     MeshwalkError,
     Overloaded,
     Problem,
     RateLimited,
     RequestError,
+    RequestInProgress,
+    SetupError,
     Span,
     TraceError,
+    VaultUnavailable,
     Violation,
     did_you_mean,
     in_file_order,
@@ -228,3 +237,36 @@ class TestErrors:
         A record that cannot be used says whose plan it needs.
         """
         assert "abc" == TraceError("no such plan", plan_digest="abc").plan_digest
+
+    @pytest.mark.parametrize(
+        ("error", "retryable", "retry_after"),
+        [
+            (RequestError([Violation("messages", "is empty")]), False, None),
+            (SetupError("no such package"), False, None),
+            (BudgetExceeded("too dear", error_class="budget"), False, None),
+            (BudgetContended("reserved by others", error_class="contended"), True, RETRY_SECONDS),
+            (HopFailed("a filter", error_class="refused_by_model"), False, None),
+            (HopFailed("busy", error_class="overloaded"), True, RETRY_SECONDS),
+            (DeadlineExceeded("too slow", error_class="timeout"), False, None),
+            (RequestInProgress("under way"), True, RETRY_SECONDS),
+            (VaultUnavailable("no answer"), True, RETRY_SECONDS),
+            (MeshClosed("closed"), True, RETRY_SECONDS),
+            (Overloaded("503", backend="b"), True, None),
+            (RateLimited("429", backend="b", retry_after_us=2_500_000), True, 2.5),
+            (Malformed("no JSON", backend="b"), False, None),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+    )
+    def test_an_error_tells_whether_a_retry_may_help(
+        self, error: MeshwalkError, retryable: bool, retry_after: float | None
+    ) -> None:
+        """
+        One pair of attributes says of any error whether to send again, and when.
+        """
+        assert (retryable, retry_after) == (error.retryable, error.retry_after)
+
+    def test_contention_is_no_spent_budget(self) -> None:
+        """
+        Who catches a spent budget does not catch one that others hold for a moment.
+        """
+        assert not issubclass(BudgetContended, BudgetExceeded)

@@ -14,9 +14,9 @@ from meshwalk.budgets.vaults import MemoryVault, Vault
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps, ScopeKind
 from meshwalk.model.problems import (
-    BackendFailed,
     BudgetExceeded,
     DeadlineExceeded,
+    HopFailed,
     Overloaded,
     RequestError,
     SetupError,
@@ -330,9 +330,9 @@ class TestRetries:
         A walk that failed and may be billed is told again as it was, and the second caller hears of what.
         """
         async with books(backend=raising(Unreachable("gone", backend="one", billable=True))) as client:
-            with pytest.raises(BackendFailed) as first:
+            with pytest.raises(HopFailed) as first:
                 await client.route("hi", session="s-1", idempotency_key="k-1")
-            with pytest.raises(BackendFailed, match="an earlier request with this idempotency key") as second:
+            with pytest.raises(HopFailed, match="an earlier request with this idempotency key") as second:
                 await client.route("hi", session="s-1", idempotency_key="k-1")
 
         assert first.value.traversal_id == second.value.traversal_id
@@ -394,7 +394,7 @@ async def test_walk_that_failed_holds_nothing() -> None:
     A walk that fails under shared budgets fails as any other, and nothing stays reserved.
     """
     async with books(backend=raising(Overloaded("busy", backend="one"))) as client:
-        with pytest.raises(BackendFailed):
+        with pytest.raises(HopFailed):
             await client.route("hi", session="s-1")
         page = await client.budgets(scope="session")
 

@@ -14,10 +14,10 @@ from meshwalk.backends.base import ChatRequest
 from meshwalk.mesh import Mesh
 from meshwalk.model import Limits, Sampling
 from meshwalk.model.problems import (
-    BackendFailed,
     BudgetExceeded,
     DeadlineExceeded,
     DeadlineExpired,
+    HopFailed,
     HopLimitExceeded,
     InputTooLarge,
     Overloaded,
@@ -318,7 +318,7 @@ class TestFailedWalks:
         """
         listing = Listing()
         async with desk({"little": raising(Unreachable("gone", backend="little"))}, sinks=[listing]) as (client, _):
-            with pytest.raises(BackendFailed) as caught:
+            with pytest.raises(HopFailed) as caught:
                 await client.route("Say hello.")
 
         assert (listing.traversals[0].traversal_id, "small", "unreachable") == (
@@ -359,7 +359,7 @@ class TestFailedWalks:
         Whatever a user's code raises, neither the caller's error nor our own log lines hold its text.
         """
         async with desk({"little": raising(ValueError("my secret prompt"))}) as (client, _):
-            with pytest.raises(BackendFailed) as caught:
+            with pytest.raises(HopFailed) as caught:
                 await client.route("my secret prompt")
 
         assert "secret" not in str(caught.value)

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import BackendFailed, Unreachable
+from meshwalk.model.problems import HopFailed, Unreachable
 from meshwalk.server import serve
 from meshwalk.wire.client import AnswerDelta, Client, Committed, Event, HopFinished, HopStarted, RouteResult
 from tests.support.backends import Listing
@@ -119,7 +119,7 @@ class TestRouteStream:
         """
         async with served([BROKEN]) as (client, kept):
             events: list[Event] = []
-            with pytest.raises(BackendFailed, match="had been passed on") as caught:
+            with pytest.raises(HopFailed, match="had been passed on") as caught:
                 await listen(client, events)
 
         assert "The capital is " == "".join(event.text for event in events if isinstance(event, AnswerDelta))
@@ -152,7 +152,7 @@ class TestRoute:
         A caller that does not stream gets the partial text as well.
         """
         async with served([BROKEN]) as (client, _):
-            with pytest.raises(BackendFailed, match="had been passed on") as caught:
+            with pytest.raises(HopFailed, match="had been passed on") as caught:
                 await client.route("Where?")
 
         assert ("The capital is ", 0) == (caught.value.partial, caught.value.partial_hop)

@@ -13,7 +13,7 @@ import pytest
 
 from meshwalk.backends.base import ChatRequest
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import BackendFailed, RequestError, SetupError, TraceError, Unreachable
+from meshwalk.model.problems import HopFailed, RequestError, SetupError, TraceError, Unreachable
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
 from meshwalk.trace import Outcome, Reply
@@ -91,7 +91,7 @@ class TestGetTraversal:
         The id in an error finds the record of the walk that failed.
         """
         async with stored(tmp_path) as (client, settle):
-            with pytest.raises(BackendFailed) as caught:
+            with pytest.raises(HopFailed) as caught:
                 await client.route("fail")
             await settle()
             record = await client.traversal(caught.value.traversal_id)
@@ -181,7 +181,7 @@ class TestListTraversals:
         async with stored(tmp_path) as (client, settle):
             await client.route("Say hello.", session="s-17", workflow="w-3")
             await client.route("Prove it.", task="proof")
-            with pytest.raises(BackendFailed):
+            with pytest.raises(HopFailed):
                 await client.route("fail")
             await settle()
             page = await client.traversals(**asked)  # type: ignore[arg-type]

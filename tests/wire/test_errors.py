@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model.problems import (
-    BackendFailed,
     BudgetContended,
     BudgetExceeded,
     DeadlineExceeded,
     DeadlineExpired,
     GraphError,
+    HopFailed,
     HopLimitExceeded,
     InputTooLarge,
     MeshwalkError,
@@ -59,9 +59,9 @@ ERRORS: list[MeshwalkError] = [
     *(kind(VIOLATIONS) for kind in (RequestError, InputTooLarge, DeadlineExpired, NotFound)),
     *(
         kind("it stopped", **KNOWN)
-        for kind in (WalkStopped, BudgetExceeded, BudgetContended, HopLimitExceeded, DeadlineExceeded, BackendFailed)
+        for kind in (WalkStopped, BudgetExceeded, BudgetContended, HopLimitExceeded, DeadlineExceeded, HopFailed)
     ),
-    BackendFailed("it broke off", **KNOWN, partial="IdempotentWalks upon", partial_hop=2),
+    HopFailed("it broke off", **KNOWN, partial="IdempotentWalks upon", partial_hop=2),
     WalkStopped("it broke off", **KNOWN, partial_hop=0),
     SetupError("start it with `--traces DIR`"),
     VaultUnavailable("redis at 127.0.0.1 does not answer"),
@@ -166,7 +166,7 @@ class TestDetails:
         """
         A google.rpc.RetryInfo is there where trying again may help, and only there.
         """
-        status = pack_error(BackendFailed("it stopped", error_class=error_class))
+        status = pack_error(HopFailed("it stopped", error_class=error_class))
 
         assert expected == (detail_of(status, error_details_pb2.RetryInfo) is not None)
 
@@ -197,7 +197,7 @@ class TestLength:
         for error in (
             RequestError([Violation(long, long)] * count),
             BudgetExceeded(long, traversal_id=long, node=long, error_class=long, scope=long),
-            BackendFailed(long, traversal_id=long, node=long, error_class=long, scope=long, partial=long, partial_hop=9),
+            HopFailed(long, traversal_id=long, node=long, error_class=long, scope=long, partial=long, partial_hop=9),
         ):
             said = rpc_status.to_status(pack_error(error))
             details = dict(said.trailing_metadata)[DETAILS_KEY]
@@ -208,9 +208,9 @@ class TestLength:
         """
         An answer that broke off late is not in the error as a whole, but how long it was is.
         """
-        error = BackendFailed("it broke off", partial="é" * 5_000, partial_hop=1)
+        error = HopFailed("it broke off", partial="é" * 5_000, partial_hop=1)
         back = unpack_error(called(pack_error(error)), TARGET)
-        assert isinstance(back, BackendFailed)
+        assert isinstance(back, HopFailed)
 
         assert (1, 5_000) == (back.partial_hop, back.partial_characters)
         assert back.partial.endswith("é…")
@@ -304,3 +304,14 @@ class TestOtherServers:
         changed = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, details="upstream reset")
 
         assert RpcError is type(unpack_error(changed, TARGET))
+
+
+def test_a_delay_that_only_the_server_knows_is_kept() -> None:
+    """
+    A server that says when to come back is believed, whatever the kind of its error.
+    """
+    failure = pack_failure(SetupError("restarting"))
+    failure.retry_delay_us = 2_500_000
+    back = unpack_failure(failure)
+
+    assert (True, 2.5) == (back.retryable, back.retry_after)

@@ -1,11 +1,11 @@
 """
-What can be wrong, and how it is said.
+Faults of texts, and the errors that are raised.
 
 A `Problem` is a fault of a text, with its place; a `MeshwalkError` is raised.  Errors are split by whose hand mends them:
 the author's (`GraphError`), the caller's (`RequestError`), the driver's (`ProtocolError`), the walk's own limits
 (`WalkStopped`), a model endpoint's (`BackendError`), a record's (`TraceError`), the place it runs in (`SetupError`).
 
-Each class names in `hint` the gRPC status that fits it, as text, so that this room need not know gRPC.
+Each class names in `hint` the gRPC status that fits it, as text, so that this module need not know gRPC.
 """
 
 from __future__ import annotations
@@ -37,10 +37,16 @@ ErrorClass = Literal[
     "not_started",
 ]
 
+# Those of them that pass by themselves.
+_PASSING: frozenset[str] = frozenset({"rate_limited", "overloaded", "unreachable"})
+
+# A fault at a provider or a vault rarely lasts less; a caller in a hurry may of course try earlier.
+RETRY_SECONDS = 1.0
+
 
 class Span(NamedTuple):
     """
-    Point at *length* characters of a file; line and column count from 1, in code points.
+    A place of *length* characters in a file; line and column count from 1, in code points.
     """
 
     file: str
@@ -55,7 +61,7 @@ class Span(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Problem:
     """
-    Say one fault of a text: where, a stable code, one sentence, and the remedy where we know it.
+    One fault of a text: its place, a stable code, one sentence, and the remedy if there is one.
     """
 
     span: Span
@@ -143,15 +149,21 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 class MeshwalkError(Exception):
     """
-    Be the parent of every error that meshwalk raises on purpose.
+    The parent of every error that meshwalk raises on purpose.
+
+    Attributes:
+        retryable: Whether the same call may succeed later.
+        retry_after: The seconds to wait before that; None if they are not known, or there is no use in it.
     """
 
     hint: ClassVar[str] = "INTERNAL"
+    retryable: bool = False
+    retry_after: float | None = None
 
 
 class GraphError(MeshwalkError):
     """
-    Say that a graph's text is at fault; *problems* holds every fault found, in file order.
+    A fault of a graph's text; *problems* holds every one found, in file order.
     """
 
     hint = "INVALID_ARGUMENT"
@@ -163,7 +175,7 @@ class GraphError(MeshwalkError):
 
 class SetupError(MeshwalkError):
     """
-    Say that the place meshwalk runs in lacks something a graph needs: a package, a file, an environment variable.
+    Something missing where meshwalk runs: a package, a file, an environment variable.
     """
 
     hint = "FAILED_PRECONDITION"
@@ -171,7 +183,7 @@ class SetupError(MeshwalkError):
 
 class Violation(NamedTuple):
     """
-    Name one field of a request that cannot be taken, and why.
+    One field of a request that cannot be taken, and the reason.
     """
 
     field: str
@@ -180,7 +192,7 @@ class Violation(NamedTuple):
 
 class RequestError(MeshwalkError):
     """
-    Say that a request is at fault; *violations* names each field.
+    A fault of a request; *violations* names each field.
     """
 
     hint = "INVALID_ARGUMENT"
@@ -192,7 +204,7 @@ class RequestError(MeshwalkError):
 
 class InputTooLarge(RequestError):
     """
-    Say that the messages are past `limits.input_bytes`.
+    Messages past `limits.input_bytes`.
     """
 
     hint = "RESOURCE_EXHAUSTED"
@@ -200,7 +212,7 @@ class InputTooLarge(RequestError):
 
 class DeadlineExpired(RequestError):
     """
-    Say that a request arrived with no time left.
+    A request that arrived with no time left.
     """
 
     hint = "DEADLINE_EXCEEDED"
@@ -208,7 +220,7 @@ class DeadlineExpired(RequestError):
 
 class ProtocolError(MeshwalkError):
     """
-    Say that a walk was fed an entry its phase does not take; the walk is as it was.
+    An entry that a walk does not take in its phase; the walk is as it was.
     """
 
     def __init__(self, message: str, phase: str) -> None:
@@ -218,7 +230,7 @@ class ProtocolError(MeshwalkError):
 
 class WalkStopped(MeshwalkError):
     """
-    Say that a walk had to end without an answer or a declared refusal.
+    A walk that had to end without an answer or a declared refusal.
 
     Args:
         node: The node it stopped at.
@@ -249,26 +261,34 @@ class WalkStopped(MeshwalkError):
         self.partial = partial
         self.partial_hop = partial_hop
         self.partial_characters = len(partial) if partial_characters is None else partial_characters
+        if error_class in _PASSING:
+            self.retryable, self.retry_after = True, RETRY_SECONDS
         super().__init__(message)
 
 
 class BudgetExceeded(WalkStopped):
     """
-    Say that a call's worst case does not fit what is left of a scope.
+    A call whose worst case does not fit what is left of a scope.
     """
 
     hint = "RESOURCE_EXHAUSTED"
 
 
-class BudgetContended(BudgetExceeded):
+class BudgetContended(WalkStopped):
     """
-    Say that a call would fit what is spent of a scope, and not what others have reserved; trying again may help.
+    A call that would fit once others settle their reservations in a scope.
+
+    It is no `BudgetExceeded`: that budget is spent, and sending the request again does not help.
     """
+
+    hint = "RESOURCE_EXHAUSTED"
+    retryable = True
+    retry_after = RETRY_SECONDS
 
 
 class HopLimitExceeded(WalkStopped):
     """
-    Say that the walk used up its hops, or the visits of every node it could go to.
+    A walk that used up its hops, or the visits of every node it could go to.
     """
 
     hint = "RESOURCE_EXHAUSTED"
@@ -276,15 +296,15 @@ class HopLimitExceeded(WalkStopped):
 
 class DeadlineExceeded(WalkStopped):
     """
-    Say that time was up before an answer was there.
+    A walk whose time was up before there was an answer.
     """
 
     hint = "DEADLINE_EXCEEDED"
 
 
-class BackendFailed(WalkStopped):
+class HopFailed(WalkStopped):
     """
-    Say that a backend failed and the graph has no `on_error` edge for it.
+    A hop that failed with an error of its backend, for which the graph has no `on_error` edge.
     """
 
     hint = "UNAVAILABLE"
@@ -292,11 +312,11 @@ class BackendFailed(WalkStopped):
 
 class BackendError(MeshwalkError):
     """
-    Say that a model endpoint did not answer as it should; the walk sees *error_class*.
+    A call that a model endpoint did not answer as it should; the walk sees *error_class*.
 
     Args:
         billable: Whether the provider may charge for the call, so that its worst case is assumed spent.
-        retry_after_us: How long the provider asks to be left alone; None if it does not say.
+        retry_after_us: The pause that the provider asks for; None if it does not say.
     """
 
     error_class: ClassVar[ErrorClass] = "unreachable"
@@ -306,34 +326,39 @@ class BackendError(MeshwalkError):
         self.backend = backend
         self.billable = billable
         self.retry_after_us = retry_after_us
+        self.retry_after = None if retry_after_us is None else retry_after_us / 1e6
         super().__init__(message)
 
 
 class Unreachable(BackendError):
     """
-    Say that no connection could be made, or that it broke.
+    A connection that could not be made, or broke.
     """
+
+    retryable = True
 
 
 class Overloaded(BackendError):
     """
-    Say that the backend answered that it cannot serve now (HTTP 5xx).
+    A backend that cannot serve now (HTTP 5xx).
     """
 
+    retryable = True
     error_class = "overloaded"
 
 
 class RateLimited(BackendError):
     """
-    Say that the backend asks to be called less often (HTTP 429).
+    A backend that asks to be called less often (HTTP 429).
     """
 
+    retryable = True
     error_class = "rate_limited"
 
 
 class Malformed(BackendError):
     """
-    Say that the backend's answer cannot be read.
+    An answer that cannot be read.
     """
 
     error_class = "malformed"
@@ -341,7 +366,7 @@ class Malformed(BackendError):
 
 class RefusedByModel(BackendError):
     """
-    Say that the backend will not take this request (HTTP 4xx, a content filter).
+    A request that the backend will not take (HTTP 4xx, a content filter).
     """
 
     error_class = "refused_by_model"
@@ -349,10 +374,12 @@ class RefusedByModel(BackendError):
 
 class RequestInProgress(MeshwalkError):
     """
-    Say that the first request with an idempotency key has not ended yet.
+    A request whose idempotency key is that of another one under way.
     """
 
     hint = "ABORTED"
+    retryable = True
+    retry_after = RETRY_SECONDS
 
 
 class MeshClosed(MeshwalkError):
@@ -361,19 +388,23 @@ class MeshClosed(MeshwalkError):
     """
 
     hint = "UNAVAILABLE"
+    retryable = True
+    retry_after = RETRY_SECONDS
 
 
 class VaultUnavailable(MeshwalkError):
     """
-    Say that the vault of shared budgets did not answer.
+    A vault of shared budgets that does not answer.
     """
 
     hint = "UNAVAILABLE"
+    retryable = True
+    retry_after = RETRY_SECONDS
 
 
 class TraceError(MeshwalkError):
     """
-    Say that a record cannot be used.
+    A record that cannot be used.
     """
 
     hint = "FAILED_PRECONDITION"

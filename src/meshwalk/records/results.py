@@ -13,10 +13,10 @@ from typing import NamedTuple, Self
 
 from meshwalk.model import Limits
 from meshwalk.model.problems import (
-    BackendFailed,
     BudgetContended,
     BudgetExceeded,
     DeadlineExceeded,
+    HopFailed,
     HopLimitExceeded,
     SetupError,
     WalkStopped,
@@ -308,7 +308,7 @@ class RouteResult:
         finish = self._walk.finish
         earlier = "; that is what an earlier request with this idempotency key came to" if self.repeated else ""
 
-        return _ERRORS.get(finish.cause, BackendFailed)(
+        return _ERRORS.get(finish.cause, HopFailed)(
             finish.message + earlier,
             traversal_id=self.traversal_id,
             node=finish.node,

@@ -25,11 +25,11 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from meshwalk.model.problems import (
-    BackendFailed,
     BudgetContended,
     BudgetExceeded,
     DeadlineExceeded,
     DeadlineExpired,
+    HopFailed,
     HopLimitExceeded,
     InputTooLarge,
     MeshwalkError,
@@ -55,10 +55,6 @@ _DESCRIPTION_BYTES = 240
 _VIOLATIONS = 8
 # Whoever reads the stream has had all of it; this is for a log, or for a caller of `Route`.
 _PARTIAL_BYTES = 2_000
-
-# What went wrong at a provider or a vault rarely lasts less; a caller in a hurry may of course try earlier.
-_RETRY_US = 1_000_000
-_RETRIABLE = frozenset({"rate_limited", "overloaded", "unreachable"})
 
 
 class NotFound(RequestError):
@@ -87,6 +83,7 @@ class RpcError(MeshwalkError):
 
     def __init__(self, message: str, *, code: str) -> None:
         self.code = code
+        self.retryable = code == "UNAVAILABLE"
         super().__init__(message)
 
 
@@ -112,7 +109,7 @@ _REASONS: Mapping[str, type[MeshwalkError]] = {
     "UNAUTHENTICATED": Unauthenticated,
     "HOP_LIMIT_EXCEEDED": HopLimitExceeded,
     "DEADLINE_EXCEEDED": DeadlineExceeded,
-    "BACKEND_FAILED": BackendFailed,
+    "BACKEND_FAILED": HopFailed,
     "SETUP_INCOMPLETE": SetupError,
     "TRACE_UNUSABLE": TraceError,
     "INTERNAL": Internal,
@@ -164,8 +161,8 @@ def pack_failure(error: MeshwalkError) -> error_pb2.Failure:
         failure.partial.MergeFrom(
             error_pb2.PartialAnswer(hop=error.partial_hop, text=text, characters=error.partial_characters)
         )
-    if _retriable(error):
-        failure.retry_delay_us = _RETRY_US
+    if error.retry_after is not None:
+        failure.retry_delay_us = round(error.retry_after * 1e6)
 
     return failure
 
@@ -200,13 +197,6 @@ def pack_status(failure: error_pb2.Failure) -> status_pb2.Status:
         status.details.add().Pack(detail)
 
     return status
-
-
-def _retriable(error: MeshwalkError) -> bool:
-    if isinstance(error, WalkStopped):
-        return isinstance(error, BudgetContended) or error.error_class in _RETRIABLE
-
-    return isinstance(error, VaultUnavailable | RequestInProgress)
 
 
 def internal() -> MeshwalkError:
@@ -257,15 +247,17 @@ def _failure(status: status_pb2.Status) -> error_pb2.Failure | None:
     Return what `pack_status` made *status* of; None if someone else did.
     """
     failure = error_pb2.Failure(code=status.code, message=status.message)
-    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details:
-        _ = detail.Unpack(info) or detail.Unpack(bad_request)
+        _ = detail.Unpack(info) or detail.Unpack(bad_request) or detail.Unpack(retry)
         # Hop 0 of no characters is a partial answer too, so its field is touched only where one was sent.
         if detail.Is(_PARTIAL):
             failure.partial.SetInParent()
             detail.Unpack(failure.partial)
     if info.domain != DOMAIN:
         return None
+    if retry.HasField("retry_delay"):
+        failure.retry_delay_us = retry.retry_delay.ToMicroseconds()
     if info.reason in REASONS.number:
         failure.reason = REASONS.number[info.reason]
     for name in _TEXTS:
@@ -282,6 +274,15 @@ def unpack_failure(failure: error_pb2.Failure) -> MeshwalkError:
     """
     Return the error that *failure* stands for; one of an unknown kind is a `RpcError` with its code.
     """
+    error = _unpacked(failure)
+    # Most kinds say so themselves; a later server may say it of more of them.
+    if failure.HasField("retry_delay_us") and error.retry_after != failure.retry_delay_us / 1e6:
+        error.retryable, error.retry_after = True, failure.retry_delay_us / 1e6
+
+    return error
+
+
+def _unpacked(failure: error_pb2.Failure) -> MeshwalkError:
     kind, message = _KINDS.get(failure.reason, RpcError), failure.message
     if issubclass(kind, RequestError):
         return kind(Violation(violation.field, violation.description) for violation in failure.field_violations)
