@@ -3,7 +3,7 @@ Scenarios of model servers that misbehave, as people read them: what is served a
 
 A file names its graph first; a block begins with a sentence after `#` and ends at an empty line.
 
-    little: reset | ok "Paris" 10+5      what the server under ${LITTLE_URL} answers (see `faulty_script`); `nobody` listens
+    little: reset | ok "Paris" 10+5      what the server under ${LITTLE_URL} answers (see `testing.faulty`); `nobody` listens
     set nodes.small.deadline=150ms       change the graph
     chance 0.9                           where every choice by chance falls; without such a line in the middle
     only mesh                            the doors it goes through: mesh, route, stream; without such a line all of them
@@ -41,9 +41,9 @@ from meshwalk.backends.roles import estimate_tokens
 from meshwalk.budgets import usd
 from meshwalk.plan import Plan
 from meshwalk.records.hops import Hop, hops_of
+from meshwalk.testing.faulty.script import Seen
+from meshwalk.testing.faulty.server import FaultyServer
 from meshwalk.trace import Attempt, Traversal
-from tests.support.faulty_script import Seen
-from tests.support.faulty_server import FaultyServer
 
 
 PROMPT = "Where does the Seine meet the Oise?"

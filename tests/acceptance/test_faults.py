@@ -36,6 +36,9 @@ from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.review.replay import replay
 from meshwalk.server import serve
+from meshwalk.testing.faulty.answers import all_heard
+from meshwalk.testing.faulty.script import VERBS, script
+from meshwalk.testing.faulty.server import FaultyServer, faulty_servers
 from meshwalk.trace import Message, Request, Scopes, Traversal, decode, encode
 from meshwalk.walk.attempts import Pick, Refused, Waiting
 from meshwalk.wire.client import AnswerDelta, Client, RouteResult
@@ -51,9 +54,6 @@ from tests.acceptance.fault_scenarios import (
     told_of_servers,
 )
 from tests.support.backends import Listing
-from tests.support.faulty_answers import all_heard
-from tests.support.faulty_script import VERBS, script
-from tests.support.faulty_server import FaultyServer, faulty_servers
 from tests.support.files import Golden
 
 

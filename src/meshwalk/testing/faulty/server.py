@@ -1,7 +1,7 @@
 """
 A real chat server on loopback whose next answers are scripted, and most of them wrong; it keeps its own books.
 
-What a provider bills is what it says it counted; an answer that never got through is billed all the same, and nobody is told.
+A provider bills the tokens that it says it counted.  It bills an answer that never got through, too, and tells nobody.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from functools import partial
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
-from tests.support.faulty_answers import GONE, Exchange, answer
-from tests.support.faulty_script import Seen, script
+from meshwalk.testing.faulty.answers import GONE, Exchange, answer
+from meshwalk.testing.faulty.script import Seen, script
 
 
 class FaultyServer:
     """
-    Answer as the script says, and log what came of it.
+    A server that answers by its script, and logs every request.
 
     Attributes:
-        seen: A line for each request.
-        unforeseen: How many requests came when the script had no answer left.
-        opened: How many connections were made; *open* is how many still are.
-        events: What the test sets, by the names that `hold` uses.
-        asked: Set once somebody has asked.
+        base_url: Its address, once it serves.
+        seen: The requests, in order.
+        unforeseen: The number of requests that came when the script had no answer left.
+        opened: The number of connections that were made; *open* is the number that still are.
+        asked: Set once a request has come.
+        all_closed: Set while no connection is open.
     """
 
     def __init__(self, line: str = "", *, name: str = "model") -> None:
@@ -52,7 +53,7 @@ class FaultyServer:
     @property
     def unused(self) -> list[str]:
         """
-        Name what nobody came for.
+        Return the verbs of answers that no request came for.
         """
         return [act.verb for act in self._acts]
 
@@ -84,7 +85,7 @@ class FaultyServer:
 
     async def _answer(self, stream: SocketStream) -> bool:
         """
-        Answer one request; tell whether there may be another.
+        Answer one request; return whether there may be another.
         """
         head, body = await _request(stream)
         _, *lines = head.decode().split("\r\n")
@@ -131,7 +132,8 @@ async def faulty_servers(**lines: str) -> AsyncIterator[dict[str, FaultyServer]]
         listeners = [await stack.enter_async_context(await anyio.create_tcp_listener(local_host="127.0.0.1")) for _ in servers]
         tasks = await stack.enter_async_context(anyio.create_task_group())
         for server, listener in zip(servers.values(), listeners, strict=True):
-            server.base_url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/v1"
+            port = listener.extra(SocketAttribute.local_port)  # noqa: S610 (anyio's, not Django's)
+            server.base_url = f"http://127.0.0.1:{port}/v1"
             tasks.start_soon(partial(listener.serve, server.serve))
         try:
             yield servers

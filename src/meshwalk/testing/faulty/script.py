@@ -1,5 +1,5 @@
 """
-What the faulty server is told to do, and what it keeps of what it did.
+The script of a faulty server, and its log of requests.
 
 A script is one line, its answers taken in order:
 
@@ -34,13 +34,19 @@ from typing import Any, Literal, NamedTuple
 
 Bill = Literal["usage", "nothing", "unknown"]
 
-# What it can do beside answering with an error status.
+# All that a script can say beside an error status.
 VERBS = ("ok", "body", "raw", "endless", "reset", "close", "stall", "drip", "fail", "garble", "slam")
 
 
 class Act(NamedTuple):
     """
-    Say what is done with one request.
+    One answer of a script.
+
+    Args:
+        verb: An error status, or one of `VERBS`.
+        words: Texts, and the tokens of the answer as `IN+OUT`.
+        options: What stands after the words as `name=value`.
+        hold: The event that is waited for before the answer goes out; empty for none.
     """
 
     verb: str
@@ -50,12 +56,15 @@ class Act(NamedTuple):
 
     @property
     def text(self) -> str:
+        """
+        Return the text of the answer.
+        """
         return next((word for word in self.words if not _is_usage(word)), "Paris")
 
     @property
     def usage(self) -> tuple[int, int]:
         """
-        Return the tokens of its answer.
+        Return the tokens of the answer: in and out.
         """
         counts = next((word for word in self.words if _is_usage(word)), "10+5")
         incoming, outgoing = counts.split("+")
@@ -72,6 +81,9 @@ def _is_usage(word: str) -> bool:
 def script(line: str) -> list[Act]:
     """
     Read a line of answers.
+
+    Raises:
+        ValueError: If a verb is none of them.
     """
     acts = []
     for part in line.split(" | "):
@@ -79,7 +91,8 @@ def script(line: str) -> list[Act]:
         hold = words.pop(1) if words[0] == "hold" else ""
         verb, *rest = words[1:] if hold else words
         options = dict(word.split("=", 1) for word in rest if _is_option(word))
-        assert verb in VERBS or verb.isdigit(), f"'{verb}' is nothing that the faulty server can do"
+        if verb not in VERBS and not verb.isdigit():
+            raise ValueError(f"'{verb}' is no verb of a faulty server; write an error status or one of {', '.join(VERBS)}")
         acts.append(Act(verb, tuple(word for word in rest if not _is_option(word)), options, hold))
 
     return acts
@@ -93,15 +106,15 @@ def _is_option(word: str) -> bool:
 
 class Seen:
     """
-    Log one request.
+    One request, as the server saw it.
 
     Attributes:
-        asked: What was asked for.
+        asked: The body of the request.
         headers: By their names in small letters.
-        streamed: Whether the answer is a stream.
-        sent: How many words, or bodies, of the answer went out.
+        streamed: True if the answer is a stream.
+        sent: The number of words of a stream, or of whole bodies, that went out.
         ended: `answered`, `broken` by the server, or `left` by the client.
-        bill: Whether the provider bills the usage it told, nothing, or something nobody was told.
+        bill: The provider's bill: for the usage it told, for nothing, or for something that nobody was told.
     """
 
     def __init__(self, act: Act, asked: dict[str, Any], headers: dict[str, str]) -> None:

@@ -1,5 +1,5 @@
 """
-How the faulty server answers one request: as a model server does, or as one that fails at it.
+One answer of a faulty server: as a model server gives it, or as one that fails at it.
 
 It speaks HTTP over plain sockets, because an HTTP library is too polite for half of what real endpoints do: it would not reset
 a connection in the middle of a word, nor send a head that is none.
@@ -20,16 +20,16 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.lowlevel import checkpoint
 
-from tests.support.faulty_script import Act, Seen
+from meshwalk.testing.faulty.script import Act, Seen
 
 
-# How long a byte of a drip takes: short beside any deadline, so that it is the deadline that ends the call.
+# The time a byte of a drip takes: short beside any deadline, so that it is the deadline that ends the call.
 DRIP_SECONDS = 0.01
 
-# How often the event loop goes round until all that was sent on loopback is read, and whoever waited for it has gone on.
+# Turns of the event loop until all that was sent on loopback is read, and all who waited for it have gone on.
 ROUNDS = 50
 
-# What it looks like here when a client has gone.
+# The errors of a connection whose client has gone.
 GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -43,10 +43,10 @@ async def all_heard() -> None:
 
 class Exchange:
     """
-    Hold one request, and the ways to answer it.
+    One request, and the ways to answer it.
 
     Attributes:
-        over: Whether the connection takes no further request.
+        over: True if the connection takes no further request.
     """
 
     def __init__(self, stream: SocketStream, seen: Seen) -> None:
@@ -58,11 +58,14 @@ class Exchange:
     @property
     def streams(self) -> bool:
         """
-        Tell whether a stream is asked for, and given.
+        Return whether a stream is asked for, and given.
         """
         return bool(self.seen.asked.get("stream")) and self.act.options.get("body") != "plain"
 
     async def send(self, data: bytes | str) -> None:
+        """
+        Send *data* as it is.
+        """
         await self.stream.send(data.encode() if isinstance(data, str) else data)
 
     async def head(self, status: int, kind: str, *headers: str, length: int | None = None, version: str = "1.1") -> None:
@@ -77,17 +80,23 @@ class Exchange:
         await self.send("\r\n".join(lines) + "\r\n\r\n")
 
     async def chunk(self, data: str) -> None:
+        """
+        Send a chunk of a body.
+        """
         raw = data.encode()
         await self.send(b"%x\r\n%b\r\n" % (len(raw), raw))
 
     async def end(self) -> None:
+        """
+        End a body of chunks.
+        """
         await self.send("0\r\n\r\n")
 
     def reset(self) -> None:
         """
         Close the connection so that the other side sees a reset.
         """
-        raw = self.stream.extra(SocketAttribute.raw_socket)
+        raw = self.stream.extra(SocketAttribute.raw_socket)  # noqa: S610 (anyio's, not Django's)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
 
     async def until_left(self) -> None:
@@ -239,7 +248,7 @@ async def _break_off(exchange: Exchange) -> None:
         await exchange.head(200, "application/json", length=len(text))
         await exchange.send(text[: len(text) // 2])
         seen.sent = 0
-    # What was sent is not to be lost with the connection.
+    # Nothing that was sent is to be lost with the connection.
     await all_heard()
     exchange.over = True
     seen.ended = "broken"
