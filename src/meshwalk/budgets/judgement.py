@@ -9,12 +9,13 @@ this rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from meshwalk.budgets.scopes import Need, Scope
 from meshwalk.budgets.wording import unbounded, unfitting
 from meshwalk.model import Amount, Caps
+from meshwalk.model.constructors import fast_constructor
 
 
 class Balance(NamedTuple):
@@ -40,8 +41,7 @@ class Balance(NamedTuple):
         return self.spent.plus(self.reserved)
 
 
-# Each walk makes several; the constructor that takes the fields one by one needs twice the time.
-make_balance: Callable[[tuple[Caps, Amount, Amount, int | None, str]], Balance] = partial(tuple.__new__, Balance)
+make_balance: Callable[[tuple[Caps, Amount, Amount, int | None, str]], Balance] = fast_constructor(Balance)
 
 
 class Refusal(NamedTuple):
@@ -65,8 +65,7 @@ class Answer(NamedTuple):
     balances: tuple[Balance, ...]
 
 
-# As for `Balance`.
-make_answer: Callable[[tuple[Refusal | None, tuple[Balance, ...]]], Answer] = partial(tuple.__new__, Answer)
+make_answer: Callable[[tuple[Refusal | None, tuple[Balance, ...]]], Answer] = fast_constructor(Answer)
 
 
 def judge(need: Need, balances: Sequence[Balance]) -> tuple[int, int, bool] | None:

@@ -14,8 +14,7 @@ Every vault is tested against this class as the oracle, so all of them keep thes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from meshwalk.budgets.account import Account
 from meshwalk.budgets.judgement import Answer, Balance, make_answer, make_balance, refusal_of
 from meshwalk.budgets.scopes import AccountReport, Need, Reservation, Scope, Settlement, SpendPath
 from meshwalk.model import Amount, Caps, ScopeKind
+from meshwalk.model.constructors import fast_constructor
 
 
 KEPT_AFTER_WINDOW_US = 3_600_000_000
@@ -41,9 +41,7 @@ class _OpenReservation(NamedTuple):
     spend_path: SpendPath
 
 
-_make_open_reservation: Callable[[tuple[Sequence[Account], Need, Amount, int, SpendPath]], _OpenReservation] = partial(
-    tuple.__new__, _OpenReservation
-)
+_make_open_reservation = fast_constructor(_OpenReservation)
 
 
 class Ledger:

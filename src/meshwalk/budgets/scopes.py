@@ -5,10 +5,10 @@ Messages between a walk and a ledger: scopes, reservations, settlements, and rep
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import NamedTuple
 
 from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
+from meshwalk.model.constructors import fast_constructor
 
 
 class Need(NamedTuple):
@@ -37,7 +37,7 @@ class Need(NamedTuple):
         return _ALL_BOUNDED if None not in self else tuple(part is not None for part in self)
 
 
-_amount: Callable[[Iterable[int | None]], Amount] = partial(tuple.__new__, Amount)
+_amount: Callable[[Iterable[int | None]], Amount] = fast_constructor(Amount)
 _ALL_BOUNDED = (True,) * len(Need._fields)
 
 
@@ -94,12 +94,9 @@ class Settlement(NamedTuple):
     assumed: bool = False
 
 
-# Each walk makes several; the constructors that take the fields one by one need twice the time.
-make_need: Callable[[tuple[int | None, int | None, int | None, int | None, int | None]], Need] = partial(tuple.__new__, Need)
-make_reservation: Callable[[tuple[str, tuple[Scope, ...], Need, int, SpendPath]], Reservation] = partial(
-    tuple.__new__, Reservation
-)
-make_settlement: Callable[[tuple[str, str, Amount, bool]], Settlement] = partial(tuple.__new__, Settlement)
+make_need: Callable[[tuple[int | None, int | None, int | None, int | None, int | None]], Need] = fast_constructor(Need)
+make_reservation: Callable[[tuple[str, tuple[Scope, ...], Need, int, SpendPath]], Reservation] = fast_constructor(Reservation)
+make_settlement: Callable[[tuple[str, str, Amount, bool]], Settlement] = fast_constructor(Settlement)
 
 
 class SpendLine(NamedTuple):

@@ -4,7 +4,7 @@ Constructors of NamedTuples for the paths that make several of them a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 _Tuple = TypeVar("_Tuple", bound=tuple[Any, ...])
 
 
-def fast_constructor(cls: type[_Tuple]) -> Callable[[tuple[Any, ...]], _Tuple]:
+def fast_constructor(cls: type[_Tuple]) -> Callable[[Iterable[Any]], _Tuple]:
     """
     Return a constructor of *cls* that takes all of its fields as one tuple, in order.
 

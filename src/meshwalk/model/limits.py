@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
+from meshwalk.model.constructors import fast_constructor
 from meshwalk.model.problems import Span
 from meshwalk.model.values import AwayPolicy, ScopeKind
 
@@ -70,7 +70,7 @@ class Amount(NamedTuple):
         return _amount((self[0] - cost, self[1] - incoming, self[2] - outgoing, self[3] - calls, self[4] - hops))
 
 
-_amount: Callable[[tuple[int, int, int, int, int]], Amount] = partial(tuple.__new__, Amount)
+_amount: Callable[[tuple[int, int, int, int, int]], Amount] = fast_constructor(Amount)
 
 
 class Caps(NamedTuple):

@@ -2,7 +2,7 @@
 The fast path: a second driver and a second machine for walks in which nothing but the usual happens.
 
 Contract: a walk on the fast path ends with the same path, decisions, entries, wishes, budgets and answer as `WalkDriver` with
-`Walk` would give it.  `tests/engine/fastpath/test_twins.py` holds both to that over random plans, scripts and limits; whatever
+`Walk` would give it.  `tests/engine/fastpath/test_driver.py` holds both to that over random plans, scripts and limits; whatever
 is added to one of them is added to the other, or leaves the fast path.
 
 A walk never starts on the fast path if its caller passes `on_event` or `on_delta`.  It leaves it at the first of these:
