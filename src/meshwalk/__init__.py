@@ -67,7 +67,21 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
+# mypy must not see it, or every misspelt name would be an object to it.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        value = _value_of(name)
+        globals()[name] = value
+
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _value_of(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415 (it reads e-mail headers, and takes as long to import as all of this)
 
