@@ -1,3 +1,3 @@
 """
-What a walk leaves behind: hops as people read them, the trace store, spans, redacted content.
+Records of finished walks: hops, the trace store, telemetry, and redaction of content.
 """

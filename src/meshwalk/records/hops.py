@@ -76,7 +76,7 @@ class Considered(NamedTuple):
 
 class PrefixVerdict(NamedTuple):
     """
-    Show what the beginning of a streamed reply was like, and whether it was passed on from there.
+    The verdict on the prefix of a streamed reply, and whether the walk committed to the reply there.
     """
 
     at_us: int
@@ -87,19 +87,19 @@ class PrefixVerdict(NamedTuple):
 
 class Hop:
     """
-    Show one visit to a node.
+    One visit to a node.
 
     Args:
-        visit: Which visit to this node it is, from 1.
+        visit: The number of the visit to this node, from 1.
         latency_us: From the decision to come here to the entry that closed the hop.
-        engine_us: The part of it spent neither in calls nor in waiting for a budget that others held.
-        budget_wait_us: How long it waited for others to settle.
-        backoff_us: How long it waited between a failed attempt and the next.
-        glimpse: None if its reply was not judged before its end.
-        need: What was reserved, or asked for, before its first call; None if nothing was.
+        engine_us: The part of it spent neither in calls nor in waiting for a budget or a retry.
+        budget_wait_us: The time it waited for a budget that others had reserved.
+        backoff_us: The time it waited between a failed attempt and the next.
+        prefix_verdict: None if its reply was not judged before its end.
+        need: The amount reserved, or requested, before its first call; None if there was none.
         scope: The budget scope that did not allow the call.
-        edge: Where the walk went from here; empty if it ended here.
-        decision: How it was left, as recorded; None if the walk ended here.
+        edge: The next node of the walk; empty if the walk ended here.
+        decision: The recorded decision on leaving it; None if the walk ended here.
         source: The walk's trace and the node, from which rarely read parts are put together when they are asked for; None if
             all parts are set.
     """
@@ -298,7 +298,7 @@ class Hop:
 
 class Assembly:
     """
-    Put hops together as entries come in, for a walk that is over or one that is under way.
+    The hops of a walk, assembled from its entries as they arrive; the walk may be under way.
     """
 
     __slots__ = ("_plan", "_trace", "_visits", "hops")

@@ -1,5 +1,5 @@
 """
-Where a request would go, as far as that is known without calling a model.
+Previews: the way of a request as far as it is known without calling a model.
 """
 
 from __future__ import annotations

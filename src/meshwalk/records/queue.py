@@ -1,7 +1,7 @@
 """
-The queue between those who record and a thread that does something with it: bounded, and counting what it loses.
+A bounded queue between the recording of traversals and the thread that writes or sends them; losses are counted.
 
-Who records only puts a traversal here; whatever takes longer is the thread's, which takes them in batches.
+Recording only appends an item; the thread takes items in batches and does the slow work.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _Item = TypeVar("_Item")
 
 class RecordQueue(Generic[_Item]):
     """
-    Hold traversals until they are taken.
+    Items waiting for the thread that takes them.
 
     Args:
-        capacity: How many it holds; one more is dropped and counted, or waits until there is room.
-        linger: How many seconds a lone traversal waits for company.
-        batch: How many are taken at once, and so many wait for no more.
+        capacity: The number of items at most; a further one is dropped and counted, or waits for space.
+        linger_seconds: The seconds that an incomplete batch waits for more items.
+        batch: The number of items taken at once; a full batch does not linger.
     """
 
-    def __init__(self, capacity: int, on_full: OnFull, *, linger: float, batch: int) -> None:
+    def __init__(self, capacity: int, on_full: OnFull, *, linger_seconds: float, batch: int) -> None:
         self.dropped = 0
-        self._linger = linger
+        self._linger_seconds = linger_seconds
         self._batch = batch
         self._capacity = capacity
         self._blocks = on_full == "block"
@@ -44,7 +44,7 @@ class RecordQueue(Generic[_Item]):
 
     def put(self, item: _Item) -> None:
         """
-        Take *item*, or count it as dropped; where a full inbox blocks, wait for room first.
+        Append *item*, or count it as dropped; if a full queue blocks, wait for space first.
         """
         with self._filled:
             while self._blocks and self._full and not self._closing:
@@ -54,18 +54,18 @@ class RecordQueue(Generic[_Item]):
                 return
             self._items.append(item)
             self._accepted += 1
-            # Whoever takes them sleeps only before the first item, and lingers only while a batch is not full.
+            # The thread sleeps only before the first item, and lingers only until a batch is full.
             if len(self._items) in (1, self._batch) or self._full:
                 self._filled.notify()
 
     def take(self) -> list[_Item]:
         """
-        Wait for items and take a batch of them; none are left and none will come if it is empty.
+        Wait for items and return a batch; an empty one means that the queue is closed and drained.
         """
         with self._filled:
             self._filled.wait_for(lambda: self._items or self._closing)
             self._filled.wait_for(
-                lambda: self._hurry or self._closing or self._full or len(self._items) >= self._batch, self._linger
+                lambda: self._hurry or self._closing or self._full or len(self._items) >= self._batch, self._linger_seconds
             )
             self._hurry = False
             batch = [self._items.popleft() for _ in range(min(len(self._items), self._batch))]
@@ -75,7 +75,7 @@ class RecordQueue(Generic[_Item]):
 
     def finish(self, count: int) -> None:
         """
-        Take that *count* items are written, or given up.
+        Report that *count* items are written or given up.
         """
         with self._filled:
             self._finished += count
@@ -83,7 +83,7 @@ class RecordQueue(Generic[_Item]):
 
     def wait(self) -> None:
         """
-        Return when everything put so far is finished.
+        Block until every item put so far is finished.
         """
         with self._filled:
             target = self._accepted
@@ -92,7 +92,7 @@ class RecordQueue(Generic[_Item]):
 
     def close(self) -> None:
         """
-        Take no more, and let the writer come to its end.
+        Accept no more items, and let the thread drain the queue.
         """
         with self._filled:
             self._closing = True
@@ -111,7 +111,7 @@ class RecordQueue(Generic[_Item]):
 
 class LossLog:
     """
-    Log the first loss of a burst; a burst is over when a batch goes by without one.
+    A log of losses, with one line per burst; a burst ends with a batch without a loss.
     """
 
     def __init__(self, log: logging.Logger, message: str) -> None:
@@ -120,12 +120,12 @@ class LossLog:
         self._seen = 0
         self._going = False
 
-    def tell(self, lost: int, why: str = "", error: BaseException | None = None) -> None:
+    def update(self, lost: int, why: str = "", error: BaseException | None = None) -> None:
         """
-        Take that *lost* traversals are lost so far; the log tells *why*, and where an *error* comes from.
+        Report that *lost* traversals are lost so far; the line includes *why* and the traceback of *error*.
         """
         new = lost > self._seen
         if new and not self._going:
-            told = f"{self._message} ({lost} so far)" + (f": {why}" if why else "")
-            self._log.warning("%s", told, exc_info=error, extra={"meshwalk.lost": lost})
+            text = f"{self._message} ({lost} so far)" + (f": {why}" if why else "")
+            self._log.warning("%s", text, exc_info=error, extra={"meshwalk.lost": lost})
         self._going, self._seen = new, lost

@@ -1,5 +1,5 @@
 """
-What is taken out of a walk's words before anybody keeps them: by functions of the author's own.
+Redaction of recorded content, by functions that the author of the graph names.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 class Redaction:
     """
-    Redact contents by the functions that *names* name, one after the other.
+    The redacting functions called *names*, applied one after the other.
 
     Raises:
-        SetupError: If one cannot be imported, or is no plain function.
+        SetupError: If one cannot be imported, or is not a synchronous function.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -38,12 +38,12 @@ class Redaction:
             return Content(messages, self._text(content.answer))
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 (what cannot be redacted is not recorded, whatever the reason)
+        except BaseException as error:  # noqa: BLE001 (content that cannot be redacted is not recorded)
             _log.error("content is not recorded: a redacting function raised %s", type(error).__name__)
             return None
 
     def _message(self, message: Message) -> Message:
-        # What a tool is to be called with is made of what was said, and is not free of it.
+        # Tool arguments are derived from the prompt, so they are redacted too.
         calls = tuple(call._replace(arguments=self._text(call.arguments)) for call in message.tool_calls)
 
         return message._replace(content=self._text(message.content), tool_calls=calls)
@@ -58,8 +58,8 @@ class Redaction:
 
 
 def _imported(name: str) -> Redactor:
-    found = import_named(name, "record.redact")
-    if not callable(found) or inspect.iscoroutinefunction(found):
+    function = import_named(name, "record.redact")
+    if not callable(function) or inspect.iscoroutinefunction(function):
         raise SetupError(f"record.redact: '{name}' is not a plain function from text to text")
 
-    return found
+    return function

@@ -42,9 +42,9 @@ def fill(folder: Path, traversals: Sequence[Traversal], plan: Plan) -> None:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[TraceReader]:
+def reader(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[TraceReader]:
     """
-    Give a shelf with one traversal of each kind, numbered from 1 in the order of storing.
+    Return a reader of a store with one traversal of each kind, numbered from 1 in the order of storing.
     """
     folder = tmp_path_factory.mktemp("traces")
     fill(
@@ -58,8 +58,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[Trac
         ],
         plan,
     )
-    with TraceReader(folder) as shelf:
-        yield shelf
+    with TraceReader(folder) as reader:
+        yield reader
 
 
 def numbers(summaries: Sequence[Summary]) -> list[int]:
@@ -80,11 +80,11 @@ def test_closes_at_the_end_of_its_block(tmp_path: Path, plan: Plan) -> None:
 
 
 class TestList:
-    def test_newest_first(self, shelf: TraceReader) -> None:
+    def test_newest_first(self, reader: TraceReader) -> None:
         """
         What was stored last comes first.
         """
-        assert [5, 4, 3, 2, 1] == numbers(shelf.list())
+        assert [5, 4, 3, 2, 1] == numbers(reader.list())
 
     @pytest.mark.parametrize(
         ("filters", "expected"),
@@ -100,18 +100,18 @@ class TestList:
             ({"outcome": "cancelled"}, [5]),
         ],
     )
-    def test_filters(self, shelf: TraceReader, filters: dict[str, str], expected: list[int]) -> None:
+    def test_filters(self, reader: TraceReader, filters: dict[str, str], expected: list[int]) -> None:
         """
         Only what has all the named properties is listed.
         """
-        assert expected == numbers(shelf.list(**filters))  # type: ignore[arg-type]
+        assert expected == numbers(reader.list(**filters))  # type: ignore[arg-type]
 
-    def test_shows_the_columns(self, shelf: TraceReader) -> None:
+    def test_shows_the_columns(self, reader: TraceReader) -> None:
         """
         A summary tells path, answer, cost and times without the record.
         """
-        traversal = shelf.get(f"{2:032x}")
-        summary = shelf.list(session="s-1", limit=1)[0]
+        traversal = reader.get(f"{2:032x}")
+        summary = reader.list(session="s-1", limit=1)[0]
 
         assert traversal is not None
         assert ("classify", "small", "large") == summary.path
@@ -120,24 +120,24 @@ class TestList:
         assert (traversal.latency_us, traversal.engine_us) == (summary.latency_us, summary.engine_us)
         assert (traversal.trace_id, traversal.plan_digest) == (summary.trace_id, summary.plan_digest)
 
-    def test_failure_has_its_cause(self, shelf: TraceReader) -> None:
+    def test_failure_has_its_cause(self, reader: TraceReader) -> None:
         """
         A failed traversal says of what.
         """
-        assert ["timeout"] == [summary.cause for summary in shelf.list(outcome="failed")]
+        assert ["timeout"] == [summary.cause for summary in reader.list(outcome="failed")]
 
-    def test_any_limit(self, shelf: TraceReader) -> None:
+    def test_any_limit(self, reader: TraceReader) -> None:
         """
         A limit past what SQLite counts to is no limit.
         """
-        assert [5, 4, 3, 2, 1] == numbers(shelf.list(limit=10**30))
+        assert [5, 4, 3, 2, 1] == numbers(reader.list(limit=10**30))
 
-    def test_unknown_cursor(self, shelf: TraceReader) -> None:
+    def test_unknown_cursor(self, reader: TraceReader) -> None:
         """
         A page after a traversal that is not there is an error, not the first page again.
         """
         with pytest.raises(TraceError, match="no traversal 'gone' to list from; start again without `before`"):
-            shelf.list(before="gone")
+            reader.list(before="gone")
 
     async def test_pages_stay_put_while_others_are_added(self, tmp_path: Path, plan: Plan) -> None:
         """
@@ -148,12 +148,12 @@ class TestList:
         for number in range(6):
             store.record(numbered(traversal, number), plan)
         await store.flush()
-        with TraceReader(tmp_path) as shelf:
-            first = shelf.list(limit=3)
+        with TraceReader(tmp_path) as reader:
+            first = reader.list(limit=3)
             store.record(numbered(traversal, 9), plan)
             await store.flush()
-            second = shelf.list(limit=3, before=first[-1].traversal_id)
-            newest = shelf.list(limit=1)
+            second = reader.list(limit=3, before=first[-1].traversal_id)
+            newest = reader.list(limit=1)
         await store.aclose()
 
         assert [[5, 4, 3], [2, 1, 0], [9]] == [numbers(first), numbers(second), numbers(newest)]
@@ -165,12 +165,12 @@ SESSIONS = ("", "a", "b", "a", "", "b", "b", "a", "", "a", "a", "b", "")
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Iterator[TraceReader]:
     """
-    Give a shelf with one traversal a session of `SESSIONS`, numbered from 0.
+    Return a reader of a store with one traversal a session of `SESSIONS`, numbered from 0.
     """
     folder = tmp_path_factory.mktemp("pages")
     fill(folder, [walked(plan=plan, number=number, session=session) for number, session in enumerate(SESSIONS)], plan)
-    with TraceReader(folder) as shelf:
-        yield shelf
+    with TraceReader(folder) as reader:
+        yield reader
 
 
 class TestPaging:
@@ -198,24 +198,24 @@ class TestGet:
         for record, letter in zip(records, "aaaaaaab", strict=True):
             record.traversal_id = letter * 6 + record.traversal_id
         fill(tmp_path, records, plan)
-        with TraceReader(tmp_path) as shelf:
-            found = shelf.get("bbbbbb")
+        with TraceReader(tmp_path) as reader:
+            found = reader.get("bbbbbb")
 
             assert found is not None
             assert encode(records[7]) == encode(found)
-            assert shelf.get("bbbbb") is None
-            assert shelf.get("cccccc") is None
+            assert reader.get("bbbbb") is None
+            assert reader.get("cccccc") is None
             with pytest.raises(
                 TraceError, match=r"several traversals begin with 'aaaaaa': aaaaaa0+, .*, …; give more of the id"
             ):
-                shelf.get("aaaaaa")
+                reader.get("aaaaaa")
 
-    def test_wildcards_are_letters(self, shelf: TraceReader) -> None:
+    def test_wildcards_are_letters(self, reader: TraceReader) -> None:
         """
         Nothing in an id is a pattern.
         """
-        assert shelf.get("%%%%%%") is None
-        assert shelf.get("000*00") is None
+        assert reader.get("%%%%%%") is None
+        assert reader.get("000*00") is None
 
     def test_unreadable_record(self, tmp_path: Path, plan: Plan) -> None:
         """
@@ -227,43 +227,43 @@ class TestGet:
         connection.close()
 
         told: list[Damaged] = []
-        with TraceReader(tmp_path) as shelf:
+        with TraceReader(tmp_path) as reader:
             with pytest.raises(TraceError, match=f"walk {1:032x} cannot be read: this is not a record of a traversal"):
-                shelf.get(f"{1:032x}")
+                reader.get(f"{1:032x}")
             with pytest.raises(TraceError, match="not a record of a traversal"):
-                list(shelf.traversals())
+                list(reader.traversals())
 
-            assert [] == list(shelf.traversals(damaged=told.append))
+            assert [] == list(reader.traversals(damaged=told.append))
             assert [(f"{1:032x}", plan.plan_digest)] == [(one.traversal_id, one.plan_digest) for one in told]
 
 
 class TestPlan:
-    def test_comes_back_as_it_was(self, shelf: TraceReader, plan: Plan) -> None:
+    def test_comes_back_as_it_was(self, reader: TraceReader, plan: Plan) -> None:
         """
         A stored plan decides as the one that was walked.
         """
-        found = shelf.plan(plan.plan_digest)
+        found = reader.plan(plan.plan_digest)
 
         assert found is not None
         assert (plan.plan_digest, plan.shape_digest) == (found.plan_digest, found.shape_digest)
-        assert found is shelf.plan(plan.plan_digest)
+        assert found is reader.plan(plan.plan_digest)
 
-    def test_unknown_digest(self, shelf: TraceReader) -> None:
+    def test_unknown_digest(self, reader: TraceReader) -> None:
         """
         A plan that is not stored is none.
         """
-        assert shelf.plan("0" * 64) is None
+        assert reader.plan("0" * 64) is None
 
     async def test_plan_stored_later_is_found(self, tmp_path: Path, plan: Plan) -> None:
         """
         Not having found a plan is not remembered.
         """
         store = TraceWriter(tmp_path)
-        with TraceReader(tmp_path) as shelf:
-            before = shelf.plan(plan.plan_digest)
+        with TraceReader(tmp_path) as reader:
+            before = reader.plan(plan.plan_digest)
             store.record(walked(plan=plan), plan)
             await store.flush()
-            after = shelf.plan(plan.plan_digest)
+            after = reader.plan(plan.plan_digest)
         await store.aclose()
 
         assert before is None
@@ -283,26 +283,26 @@ class TestPlan:
             connection.execute("UPDATE plans SET canonical = ?", (canonical or other,))
         connection.close()
 
-        with TraceReader(tmp_path) as shelf, pytest.raises(TraceError, match=message) as caught:
-            shelf.plan(plan.plan_digest)
+        with TraceReader(tmp_path) as reader, pytest.raises(TraceError, match=message) as caught:
+            reader.plan(plan.plan_digest)
 
         assert plan.plan_digest == caught.value.plan_digest
 
 
 class TestTraversals:
-    def test_oldest_first(self, shelf: TraceReader) -> None:
+    def test_oldest_first(self, reader: TraceReader) -> None:
         """
         All records come in the order they were stored.
         """
-        assert [1, 2, 3, 4, 5] == [number_of(traversal.traversal_id) for traversal in shelf.traversals()]
+        assert [1, 2, 3, 4, 5] == [number_of(traversal.traversal_id) for traversal in reader.traversals()]
 
-    def test_filters(self, shelf: TraceReader, plan: Plan) -> None:
+    def test_filters(self, reader: TraceReader, plan: Plan) -> None:
         """
         The filters are those of a list, and the plan.
         """
-        assert [1, 2] == [number_of(traversal.traversal_id) for traversal in shelf.traversals(session="s-1")]
-        assert 5 == len(list(shelf.traversals(plan_digest=plan.plan_digest)))
-        assert [] == list(shelf.traversals(plan_digest="0" * 64))
+        assert [1, 2] == [number_of(traversal.traversal_id) for traversal in reader.traversals(session="s-1")]
+        assert 5 == len(list(reader.traversals(plan_digest=plan.plan_digest)))
+        assert [] == list(reader.traversals(plan_digest="0" * 64))
 
     async def test_ends_where_it_began(self, tmp_path: Path, plan: Plan) -> None:
         """
@@ -313,8 +313,8 @@ class TestTraversals:
         for number in range(500):
             store.record(numbered(traversal, number), plan)
         await store.flush()
-        with TraceReader(tmp_path) as shelf:
-            going = shelf.traversals()
+        with TraceReader(tmp_path) as reader:
+            going = reader.traversals()
             seen = [number_of(next(going).traversal_id)]
             store.record(numbered(traversal, 500), plan)
             await store.flush()
@@ -350,28 +350,28 @@ class TestShelf:
         with pytest.raises(TraceError, match=r"cannot be read .*not a database"):
             TraceReader(tmp_path)
 
-    def test_writes_nothing(self, shelf: TraceReader) -> None:
+    def test_writes_nothing(self, reader: TraceReader) -> None:
         """
-        A shelf only reads, however it is asked.
+        A reader only reads, however it is asked.
         """
         with pytest.raises(TraceError, match="readonly"):
-            shelf._ask("DELETE FROM traversals")
+            reader._ask("DELETE FROM traversals")
 
     def test_closed(self, tmp_path: Path, plan: Plan) -> None:
         """
-        A closed shelf says so; closing twice is fine.
+        A closed reader says so; closing twice is fine.
         """
         fill(tmp_path, [walked(plan=plan)], plan)
-        shelf = TraceReader(tmp_path)
-        shelf.close()
-        shelf.close()
+        reader = TraceReader(tmp_path)
+        reader.close()
+        reader.close()
 
         with pytest.raises(TraceError, match="closed"):
-            shelf.list()
+            reader.list()
 
     async def test_threads_share_it(self, tmp_path: Path, plan: Plan) -> None:
         """
-        Several threads read through one shelf while a store writes.
+        Several threads read through one reader while a store writes.
         """
         store = TraceWriter(tmp_path)
         traversal = walked(plan=plan)
@@ -380,22 +380,22 @@ class TestShelf:
         stop = threading.Event()
         odd: list[object] = []
 
-        def read(shelf: TraceReader) -> None:
+        def read(reader: TraceReader) -> None:
             while not stop.is_set():
-                listed = numbers(shelf.list(limit=1_000))
-                if listed != list(range(len(listed)))[::-1] or shelf.get(traversal.traversal_id) is None:
+                listed = numbers(reader.list(limit=1_000))
+                if listed != list(range(len(listed)))[::-1] or reader.get(traversal.traversal_id) is None:
                     odd.append(listed)
 
-        with TraceReader(tmp_path) as shelf:
-            readers = [threading.Thread(target=read, args=(shelf,)) for _ in range(4)]
-            for reader in readers:
-                reader.start()
+        with TraceReader(tmp_path) as reader:
+            threads = [threading.Thread(target=read, args=(reader,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
             for number in range(1, 200):
                 store.record(numbered(traversal, number), plan)
                 await store.flush()
             stop.set()
-            for reader in readers:
-                reader.join()
+            for thread in threads:
+                thread.join()
         await store.aclose()
 
         assert [] == odd

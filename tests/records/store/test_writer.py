@@ -91,8 +91,8 @@ def kept(folder: Path) -> list[int]:
     """
     Return the numbers of the traversals in *folder*, in the order they were stored.
     """
-    with TraceReader(folder) as shelf:
-        return [number_of(summary.traversal_id) for summary in shelf.list(limit=10_000)][::-1]
+    with TraceReader(folder) as reader:
+        return [number_of(summary.traversal_id) for summary in reader.list(limit=10_000)][::-1]
 
 
 class TestRecord:
@@ -103,8 +103,8 @@ class TestRecord:
         traversal = walked(climbed, plan=plan, number=1)
         store.record(traversal, plan)
         await store.flush()
-        with TraceReader(tmp_path) as shelf:
-            found = shelf.get(traversal.traversal_id)
+        with TraceReader(tmp_path) as reader:
+            found = reader.get(traversal.traversal_id)
 
         assert found is not None
         assert encode(traversal) == encode(found)
@@ -117,8 +117,8 @@ class TestRecord:
         for number in range(3):
             store.record(walked(plan=plan, number=number), plan)
             await store.flush()
-        with TraceReader(tmp_path) as shelf:
-            plans = shelf.plans()
+        with TraceReader(tmp_path) as reader:
+            plans = reader.plans()
 
         assert [(plan.plan_digest, plan.shape_digest, "triage")] == list(plans)
 
@@ -128,8 +128,8 @@ class TestRecord:
         """
         recorded = time.monotonic()
         store.record(walked(plan=plan), plan)
-        with TraceReader(tmp_path) as shelf:
-            eventually(lambda: bool(shelf.list()))
+        with TraceReader(tmp_path) as reader:
+            eventually(lambda: bool(reader.list()))
 
         assert time.monotonic() - recorded < 1
 
@@ -140,8 +140,8 @@ class TestRecord:
         store.record(walked(answered, plan=plan), plan)
         store.record(walked(climbed, plan=plan), plan)
         await store.flush()
-        with TraceReader(tmp_path) as shelf:
-            listed = shelf.list()
+        with TraceReader(tmp_path) as reader:
+            listed = reader.list()
 
         assert [("classify", "small")] == [summary.path for summary in listed]
 
@@ -155,7 +155,7 @@ class TestOnFull:
         with locked(tmp_path):
             for number in (0, 1):
                 store.record(walked(plan=plan, number=number), plan)
-            eventually(lambda: not store._inbox._items)
+            eventually(lambda: not store._queue._items)
             for number in range(2, 9):
                 store.record(walked(plan=plan, number=number), plan)
         await store.aclose()
@@ -172,7 +172,7 @@ class TestOnFull:
         recorder = recording(store, plan, 50)
         with locked(tmp_path):
             recorder.start()
-            eventually(lambda: store._inbox._accepted == 4 and store._inbox._hurry)
+            eventually(lambda: store._queue._accepted == 4 and store._queue._hurry)
             stuck = recorder.is_alive()
         recorder.join()
         await store.aclose()
@@ -189,8 +189,8 @@ class TestOnFull:
         recorder = recording(store, plan, 3)
         with locked(tmp_path):
             recorder.start()
-            eventually(lambda: store._inbox._accepted == 2 and store._inbox._hurry)
-            store._inbox.close()
+            eventually(lambda: store._queue._accepted == 2 and store._queue._hurry)
+            store._queue.close()
             recorder.join()
         await store.aclose()
 
@@ -249,8 +249,8 @@ class TestFaults:
         store._connection.execute("PRAGMA max_page_count = 1000000")
         store.record(walked(plan=plan, number=80), plan)
         await store.flush()
-        with TraceReader(tmp_path) as shelf:
-            plans = [stored.plan_digest for stored in shelf.plans()]
+        with TraceReader(tmp_path) as reader:
+            plans = [stored.plan_digest for stored in reader.plans()]
 
         assert 80 == lost == store.failed
         assert [80] == kept(tmp_path)
@@ -434,9 +434,9 @@ class TestProcesses:
         rest, _ = writer.communicate()
         recorded = [line.split() for line in (*lines, *rest.splitlines()) if len(line.split()) == 2]
         due = {int(number) for number, at in recorded if float(at) < killed - 1}
-        with TraceReader(tmp_path) as shelf:
-            there = {number_of(traversal.traversal_id) for traversal in shelf.traversals()}
-            plans = [shelf.plan(stored.plan_digest) for stored in shelf.plans()]
+        with TraceReader(tmp_path) as reader:
+            there = {number_of(traversal.traversal_id) for traversal in reader.traversals()}
+            plans = [reader.plan(stored.plan_digest) for stored in reader.plans()]
         with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
             verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
         connection.close()

@@ -1,14 +1,14 @@
 """
-Traversals on disk and back: a sink that writes, and a shelf to read from.
+The trace store: traversals in an SQLite file, with a writer and a reader.
 
-A folder holds one SQLite file in WAL mode.  `TraceWriter` writes it from one thread, in batches; any number of `TraceReader`s
-read it meanwhile, in this process or in others, and several processes may write.  Each traversal lies there as one encoded
-record, beside the columns that lists filter by, and the canonical plan it walked lies there once, committed with
-the first record that needs it: the file alone is enough to list, show and replay.
+A folder contains one SQLite file in WAL mode.  `TraceWriter` writes it from one thread, in batches.  Any number of
+`TraceReader`s read it meanwhile, in this process or in others, and several processes may write.  Each traversal is one encoded
+record beside the columns that lists filter by.  Each canonical plan is stored once, committed with the first record that needs
+it, so the file alone is enough to list, show and replay.
 
-What is promised: a traversal is committed within one second of its reply, while nothing was dropped, and a commit outlives the
-death of the process (`kill -9` included).  `synchronous` is NORMAL, so a commit is not yet pressed to the platter: a
-power cut or a crash of the operating system may take back the last commits, never the file's consistency.
+Guarantees: while nothing is dropped, a traversal is committed within one second of its reply, and a commit survives the death
+of the process (`kill -9` included).  `synchronous` is NORMAL, so a power cut or a crash of the operating system may lose the
+last commits, but never the consistency of the file.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The file: its name, its tables, and how it is opened.
+The SQLite file of the trace store: its name, tables, and connections.
 
-The schema's number stands in `user_version`.  A file with a higher number was written by a newer meshwalk and is refused, for
-reading and for writing, before anything in it is touched.
+`user_version` is the version of the schema.  A file with a higher version was written by a newer meshwalk and is refused
+unchanged, for reading and for writing.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from meshwalk.model.problems import SetupError, TraceError
 FILE = "traces.sqlite"
 VERSION = 1
 
-# How long one process waits for another's commit, in seconds.
+# The time one process waits for another's commit.
 BUSY_SECONDS = 30.0
 
-# `seq` is the order of commit, so that a list read page by page neither repeats nor misses a record while others are
-# added, which it would in the order of beginning: a long walk begins early and is recorded late.  The body stands last, so
-# that reading the other columns of a large record does not touch it.  Many records name no session or workflow, hence the
-# partial indexes.
+# `seq` is the order of commit, so that a list read page by page neither repeats nor misses a record while others are added.
+# The order of the walks' starts would not do: a long walk starts early and is recorded late.  The body is the last column, so
+# that reading the others of a large record does not touch it.  Many records have no session or workflow, hence the partial
+# indexes.
 _SCHEMA = f"""
 CREATE TABLE plans (
     plan_digest TEXT PRIMARY KEY,
@@ -66,9 +66,9 @@ PRAGMA user_version = {VERSION};
 
 def open_to_write(folder: str | Path) -> sqlite3.Connection:
     """
-    Open the file in *folder* for writing, making both if need be.
+    Open the file in *folder* for writing, and create both if need be.
 
-    The connection may be used by any one thread at a time; transactions are begun by whoever uses it.
+    One thread at a time may use the connection; the caller begins transactions.
 
     Raises:
         SetupError: If the folder or the file cannot be written.
@@ -88,7 +88,7 @@ def open_to_write(folder: str | Path) -> sqlite3.Connection:
 
 def open_to_read(folder: str | Path) -> sqlite3.Connection:
     """
-    Open the file in *folder* for reading; the connection may be used by any one thread at a time.
+    Open the file in *folder* for reading; one thread at a time may use the connection.
 
     Raises:
         TraceError: If there is no such file, or it cannot be used.
@@ -98,7 +98,7 @@ def open_to_read(folder: str | Path) -> sqlite3.Connection:
         raise TraceError(f"there are no traces in {str(folder)!r} (no {FILE}); `meshwalk serve --traces {folder}` records some")
     try:
         with _closed_on_error(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
-            # What is no text any more is shown as far as it is; the error that SQLite would raise quotes the raw bytes.
+            # Damaged text is shown with replacements; SQLite's own error would quote the raw bytes.
             connection.text_factory = lambda raw: raw.decode(errors="replace")
             version = _version(connection, path)
     except sqlite3.Error as error:
@@ -130,7 +130,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if found == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
-    # Another process may have made the tables while this one waited for its turn.
+    # Another process may have created the tables in the meantime.
     if _version(connection, path) == 0:
         for statement in _SCHEMA.split(";\n"):
             connection.execute(statement)
@@ -138,13 +138,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _to_wal(connection: sqlite3.Connection) -> None:
-    # SQLite does not wait for its turn here as it does elsewhere: two who open a new file at once would both be turned away.
-    patience = time.monotonic() + BUSY_SECONDS
+    # SQLite does not wait for a lock here: of two processes that open a new file at once, both would fail.
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
         else:

@@ -1,8 +1,8 @@
 """
-The reader: lists, single records, and all of them in order, while others write.
+The reader of a trace store: lists, single records, and all records in order, while others write.
 
-Every question is answered with short statements of its own: a statement left open would hold the write-ahead log back and
-let it grow.  One connection serves all threads, one at a time; who needs more at once opens another shelf.
+Every query uses short statements of its own, because an open statement would keep the write-ahead log from being truncated.
+One connection serves all threads, one at a time; for parallel reads open another reader.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from meshwalk.records.store.summary import READABLE_COLUMNS, Damaged, StoredPlan
 from meshwalk.trace import Traversal, decode
 
 
-# Ids begin with the time, so a shorter beginning than this fits everything of an afternoon.
+# Ids begin with the time, so a shorter prefix would match every walk of an afternoon.
 SHORTEST_PREFIX = 6
 
 _Rows = list[tuple[Any, ...]]
@@ -33,10 +33,10 @@ _SHOWN = 5
 
 class TraceReader:
     """
-    Read the traversals in *folder*.
+    The traversals stored in *folder*, closed at the end of `with`.
 
     Raises:
-        TraceError: If there are none, or they cannot be used.
+        TraceError: If there is no store, or it cannot be read.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -56,7 +56,7 @@ class TraceReader:
 
     def close(self) -> None:
         """
-        Let go of the file; closing twice is fine.
+        Close the file; closing twice is fine.
         """
         with self._lock:
             self._connection.close()
@@ -65,10 +65,10 @@ class TraceReader:
         self, *, graph: str = "", session: str = "", workflow: str = "", outcome: str = "", limit: int = 50, before: str = ""
     ) -> Sequence[Summary]:
         """
-        List what was stored last, newest first.
+        List the traversals stored last, newest first.
 
         Args:
-            before: The id of the last traversal of the page before this one; nothing starts at the newest.
+            before: The id of the last traversal of the previous page; empty for the first page.
 
         Raises:
             TraceError: If there is no traversal *before*.
@@ -84,12 +84,12 @@ class TraceReader:
 
     def get(self, traversal_id: str) -> Traversal | None:
         """
-        Return a traversal by its id, or by a beginning of it that no other has; None if there is none.
+        Return a traversal by its id or a unique prefix of it; None if there is none.
 
         Raises:
-            TraceError: If several ids begin so, or the record cannot be read.
+            TraceError: If several ids have the prefix, or the record cannot be read.
         """
-        # Ids are written in small letters; who copies one by hand may not know.
+        # Ids are lower case; a copied one may not be.
         wanted = traversal_id.lower()
         rows = self._ask(f"SELECT {_RECORD} FROM traversals WHERE traversal_id = ?", wanted)  # noqa: S608
         if not rows and len(wanted) >= SHORTEST_PREFIX:
@@ -102,7 +102,7 @@ class TraceReader:
         Return the plan stored under *plan_digest*, or None if there is none.
 
         Raises:
-            TraceError: If this meshwalk does not read it as the same plan.
+            TraceError: If this version does not read it as the same plan.
         """
         if plan_digest not in self._plans:
             rows = self._ask("SELECT canonical FROM plans WHERE plan_digest = ?", plan_digest)
@@ -198,7 +198,7 @@ def _filters(**wanted: str) -> tuple[list[str], list[object]]:
     values: list[object] = []
     for column, value in wanted.items():
         if value:
-            # The second half is what lets SQLite use the partial indexes.
+            # The second condition lets SQLite use the partial indexes.
             where.append(f"{column} = ? AND {column} != ''")
             values.append(value)
 

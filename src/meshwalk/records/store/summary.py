@@ -1,5 +1,5 @@
 """
-What a list shows of a traversal without opening its record: the columns beside the body.
+Summaries of stored traversals: the columns beside the encoded record.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from typing import NamedTuple
 from meshwalk.trace import Traversal
 
 
-# Node names are identifiers, so no name holds it.
+# Node names are identifiers, so no name contains it.
 _ARROW = " > "
 
 
 class Summary(NamedTuple):
     """
-    Show one stored traversal; the fields are the columns of its row.
+    The summary of one stored traversal; the fields are the columns of its row.
 
     Args:
-        cause: Why it failed; empty if it did not.
-        answer: The node whose reply was served, or nothing.
+        cause: The reason of a failure; empty if there was none.
+        answer: The node whose reply was served; empty if none was.
         route: The nodes visited, in order, joined by ` > `.
     """
 
@@ -43,28 +43,28 @@ class Summary(NamedTuple):
     @property
     def path(self) -> tuple[str, ...]:
         """
-        Name the nodes visited, in order.
+        Return the names of the nodes visited, in order.
         """
         return tuple(self.route.split(_ARROW))
 
     @property
     def cost_usd(self) -> float:
         """
-        Return what all calls cost, in dollars.
+        Return the cost of all calls, in dollars.
         """
         return self.cost_nano_usd / 1e9
 
 
 COLUMNS = Summary._fields
 
-# A damaged file may hold anything anywhere; a cast makes of it something of the type, so that the other rows are shown.
+# A damaged file may contain any value anywhere; a cast turns it into one of the type, so that the other rows are shown.
 _NUMBERS = frozenset({"began_unix_us", "cost_nano_usd", "latency_us", "engine_us"})
 READABLE_COLUMNS = tuple(f"CAST({name} AS {'INTEGER' if name in _NUMBERS else 'TEXT'})" for name in COLUMNS)
 
 
 class Damaged(NamedTuple):
     """
-    Name a stored traversal whose record cannot be read, and why.
+    A stored traversal whose record cannot be read, and the reason.
     """
 
     traversal_id: str
@@ -74,7 +74,7 @@ class Damaged(NamedTuple):
 
 class StoredPlan(NamedTuple):
     """
-    Name a plan that a store holds.
+    A plan in a store.
     """
 
     plan_digest: str

@@ -1,15 +1,15 @@
 """
-The sink: what is recorded is encoded at once, and one thread commits it in batches.
+The writer of a trace store: a sink that encodes each traversal at once, and a thread that commits them in batches.
 
-To encode a record takes a few microseconds where the walk ends and all of it is at hand.  Kept for a thread to encode it would
-cost more: what waits is a thousand small objects, which the walks that follow cannot reuse the memory of.
+Encoding takes a few microseconds when the walk ends.  Encoding in the thread would cost more: until then a record is a thousand
+small objects, whose memory the following walks cannot reuse.
 
-The thread wakes with the first traversal, lingers a moment for company, and commits what has come, so that a busy server pays
-one commit for many traversals and an idle one wakes for none.  Each statement lets go of the interpreter and has to wait for
-it afterwards, so one statement inserts many rows.
+The thread wakes with the first traversal, lingers for more, and commits the batch, so a busy server pays one commit for many
+traversals and an idle one does not wake.  Each statement releases the interpreter and has to reacquire it, so one statement
+inserts many rows.
 
-A server must outlive its disk: what cannot be written is counted and logged, never raised, and never tried again, because
-a queue that waits for a full disk holds up those who wait for the queue.
+A server must survive a full disk: a traversal that cannot be written is counted and logged.  It is neither raised nor retried,
+because a queue that waits for the disk would block the walks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from meshwalk.records.store.summary import COLUMNS, summarise
 from meshwalk.trace import Traversal, encode
 
 
-# How many rows one statement inserts, where there are so many.
+# The number of rows that one statement inserts, if there are so many.
 TOGETHER = 32
 
 _ROW = f"({', '.join('?' * len(COLUMNS))}, ?)"
@@ -41,41 +41,41 @@ _INSERT_TOGETHER = _INSERT + f", {_ROW}" * (TOGETHER - 1)
 _INSERT_PLAN = "INSERT OR IGNORE INTO plans (plan_digest, shape_digest, graph, canonical) VALUES (?, ?, ?, ?)"
 
 Row = tuple[object, ...]
-# What is to be written, or why it cannot be.
+# The row to write, or the reason why there is none.
 Item = tuple[Row | Exception, Plan]
 
 _log = logging.getLogger(__name__)
 
-# How long the writer waits for company before it commits a lone traversal.
+# The time an incomplete batch waits for more traversals.
 LINGER_SECONDS = 0.1
 
-# One transaction's worth, so that other writers of the file get their turn.
+# The size of a transaction at most, so that other writers of the file get their turn.
 BATCH = 1_000
 
 
 class TraceWriter(AsyncResource):
     """
-    Write traversals to `<folder>/traces.sqlite`.
+    The writer of `<folder>/traces.sqlite`.
 
     Args:
-        on_full: When the disk falls behind, `drop` loses what comes and counts it; `block` makes `record` wait for
-            room, and with it the event loop that calls it: nothing is lost, and nothing is served meanwhile.
-        capacity: How many traversals may wait.
+        on_full: When the disk falls behind, `drop` discards new traversals and counts them; `block` makes `record` wait, and
+            with it the event loop of the caller: nothing is lost, and nothing is served meanwhile.
+        capacity: The number of traversals that may wait.
 
     Raises:
         SetupError: If the folder cannot be written.
-        TraceError: If the file in it is of a newer meshwalk.
+        TraceError: If the file in it was written by a newer meshwalk.
     """
 
     def __init__(self, folder: str | Path, *, on_full: OnFull = "drop", capacity: int = 10_000) -> None:
         self.folder = Path(folder)
         self._connection = open_to_write(folder)
-        self._inbox: RecordQueue[Item] = RecordQueue(capacity, on_full, linger=LINGER_SECONDS, batch=BATCH)
+        self._queue: RecordQueue[Item] = RecordQueue(capacity, on_full, linger_seconds=LINGER_SECONDS, batch=BATCH)
         self._plans: set[str] = set()
         self._failed = 0
         self._thread = threading.Thread(target=self._write, name="meshwalk-store", daemon=True)
         self._thread.start()
-        # A daemon, so that a forgotten store does not keep a program from ending; its last batch is written all the same.
+        # A daemon, so that a store left open does not keep the program running; `atexit` still writes the last batch.
         atexit.register(self._close)
 
     def __repr__(self) -> str:
@@ -84,43 +84,43 @@ class TraceWriter(AsyncResource):
     @property
     def dropped(self) -> int:
         """
-        Count the traversals lost because there was no room, or because they came after the store was closed.
+        Return the number of traversals lost because the queue was full or the store was closed.
         """
-        return self._inbox.dropped
+        return self._queue.dropped
 
     @property
     def failed(self) -> int:
         """
-        Count the traversals lost because they could not be encoded or written.
+        Return the number of traversals lost because they could not be encoded or written.
         """
         return self._failed
 
     def record(self, traversal: Traversal, plan: Plan) -> None:
         """
-        Take *traversal*, to be committed soon.
+        Queue *traversal* for the next commit.
         """
         row: Row | Exception
         try:
             row = (*summarise(traversal), encode(traversal))
         except Exception as error:  # noqa: BLE001 (it is counted, and the log says why)
             row = error
-        self._inbox.put((row, plan))
+        self._queue.put((row, plan))
 
     async def flush(self) -> None:
         """
-        Return when everything recorded so far is committed, or counted as lost.
+        Wait until everything recorded so far is committed, or counted as lost.
         """
-        await to_thread.run_sync(self._inbox.wait)
+        await to_thread.run_sync(self._queue.wait)
 
     async def aclose(self) -> None:
         """
-        Commit what waits and let go of the file; closing twice is fine.
+        Commit the queued traversals and close the file; closing twice is fine.
         """
         with CancelScope(shield=True):
             await to_thread.run_sync(self._close)
 
     def _close(self) -> None:
-        self._inbox.close()
+        self._queue.close()
         self._thread.join()
         self._connection.close()
         atexit.unregister(self._close)
@@ -130,18 +130,18 @@ class TraceWriter(AsyncResource):
     def _write(self) -> None:
         drops = LossLog(_log, "traversals are dropped: the store's queue is full")
         failures = LossLog(_log, "traversals cannot be stored")
-        while batch := self._inbox.take():
+        while batch := self._queue.take():
             error, count = self._commit(batch), len(batch)
-            # Else the last of them would be held until there are more to write.
+            # A reference here would keep the last traversal until the next batch.
             del batch
-            self._inbox.finish(count)
-            drops.tell(self.dropped)
-            # What SQLite says of its file is the whole story; anything else may be a fault of ours, and keeps its places.
-            failures.tell(self.failed, str(error or ""), None if isinstance(error, sqlite3.Error) else error)
+            self._queue.finish(count)
+            drops.update(self.dropped)
+            # An error of SQLite is about the file; any other may be a fault of this program, so its traceback is logged.
+            failures.update(self.failed, str(error or ""), None if isinstance(error, sqlite3.Error) else error)
 
     def _commit(self, batch: Sequence[Item]) -> Exception | None:
         """
-        Write *batch* in one transaction, and return what went wrong if something did.
+        Write *batch* in one transaction, and return the last error, if any.
         """
         rows = [row for row, _ in batch if not isinstance(row, Exception)]
         failed = [row for row, _ in batch if isinstance(row, Exception)]
@@ -165,14 +165,14 @@ class TraceWriter(AsyncResource):
 
     def _put(self, rows: Sequence[Row]) -> list[Exception]:
         """
-        Insert *rows*, and return what went wrong with those that cannot be.
+        Insert *rows*, and return the errors of those that cannot be inserted.
         """
         if len(rows) == TOGETHER:
             try:
                 self._connection.execute(_INSERT_TOGETHER, [value for row in rows for value in row])
             except sqlite3.OperationalError:
                 raise
-            except Exception:  # noqa: BLE001 (which of them it was is seen below)
+            except Exception:  # noqa: BLE001 (the loop below finds the row)
                 _log.debug("rows are inserted one by one: one of them cannot be")
             else:
                 return []

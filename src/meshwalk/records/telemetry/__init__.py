@@ -1,22 +1,22 @@
 """
-Traversals become OpenTelemetry spans: a sink.
+A sink that exports traversals as OpenTelemetry spans.
 
-Each traversal is one tree: `meshwalk.route` for the walk, under it `meshwalk.hop` for each hop, under that a CLIENT span
-for each call.  Refused, failed and cancelled walks have theirs too.  The trees are built from the finished record.  For a
-collector over OTLP and gRPC that is done in a thread of its own (`export`), straight into the messages it is sent (`otlp`); any
-other processor or exporter is handed the SDK's ended spans (`spans`), whose own start and end would cost about twenty times
-as much.
+Each traversal is one tree: `meshwalk.route` for the walk, below it `meshwalk.hop` for each hop, and below that a CLIENT span
+for each call.  Refused, failed and cancelled walks have trees too.  The trees are built from the finished record.  For a
+collector over OTLP and gRPC a thread of its own (`export`) encodes them directly as messages (`otlp`) and sends them
+(`collector`).  Any other processor or exporter gets ended spans of the SDK (`spans`); starting and ending them by the SDK would
+cost about twenty times as much.
 
-What decided this room:
+Design decisions:
 
-- A call's span has the very id that its backend was told in `traceparent`, so that the callee's spans hang under it.
-- Sampling is decided once a traversal, by the caller's flag and the sampler.  The flag passed on to backends is the caller's,
-  or set where the walk starts its trace: the record is sampled after the calls were made.  A sampler that goes by the trace
-  id decides alike everywhere.
+- The span of a call has the id that its backend got in `traceparent`, so the callee's spans are its children.
+- Sampling is decided once for each traversal, by the caller's flag and the sampler.  The flag passed to backends is the
+  caller's, or set if the walk starts its trace, because the record is sampled after the calls.  A sampler by trace id decides
+  the same everywhere.
 - A call that the ledger denied was never sent, so it is an event of its hop and no span.
-- No words of prompts, answers or providers come in: not the text outputs, and not the messages of errors, in which a
-  provider may quote the prompt.  An error is told by its class and its node; the sentence stands in the trace store.
-- Names are pinned in `names`, because the GenAI convention still moves.
+- Spans contain no text of prompts, answers or providers: neither text outputs nor error messages, in which a provider may quote
+  the prompt.  An error is identified by its class and node; the message is in the trace store.
+- Names are fixed in `names`, because the GenAI convention is not stable yet.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What the `OTEL_*` variables ask for.
+Exporters, resource and scope as the `OTEL_*` variables configure them.
 
 | variable | meaning here |
 |---|---|
@@ -61,18 +61,18 @@ def exporters(environment: Mapping[str, str]) -> list[SpanExporter | Sender]:
 
 def resource() -> Resource:
     """
-    Describe this service, as the environment calls it or else as `meshwalk`.
+    Return the resource of this service, named by the environment or else `meshwalk`.
     """
-    found = Resource.create()
-    if str(found.attributes[SERVICE_NAME]).startswith("unknown_service"):
-        return found.merge(Resource({SERVICE_NAME: "meshwalk"}))
+    resource = Resource.create()
+    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+        return resource.merge(Resource({SERVICE_NAME: "meshwalk"}))
 
-    return found
+    return resource
 
 
 def scope() -> InstrumentationScope:
     """
-    Name what makes the spans.
+    Return the instrumentation scope of all spans.
     """
     return InstrumentationScope("meshwalk", version("meshwalk"))
 

@@ -1,8 +1,8 @@
 """
-Spans on their way out: a thread takes finished traversals in batches, and has them encoded and sent.
+The export of traversals: a thread takes them in batches, and has them encoded and sent.
 
-A server must outlive its collector: what there is no room for is dropped and counted, what cannot be sent is counted and
-logged, and nothing of it holds up those who wait for an answer.
+A server must survive the loss of its collector: traversals that exceed the queue are dropped and counted, those that cannot be
+sent are counted and logged, and neither delays a walk.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from meshwalk.trace import Traversal
 
 _log = logging.getLogger(__name__)
 
-# A batch is bounded in traversals here, where the SDK bounds it in spans; a walk of a few hops has about this many.
+# The SDK bounds batches in spans and this module in traversals; a walk of a few hops has about this many spans.
 _SPANS_EACH = 4
 
 
 class Sampled(NamedTuple):
     """
-    Hold a traversal whose spans are wanted.
+    A traversal that was sampled.
 
     Args:
-        sampling: What the sampler said of it; None if nothing but yes.
+        sampling: The sampler's result; None if it adds nothing to the decision.
     """
 
     traversal: Traversal
@@ -44,7 +44,7 @@ class Sampled(NamedTuple):
 
     def spans(self, resource: Resource, scope: InstrumentationScope) -> Iterator[ReadableSpan]:
         """
-        Give the SDK's ended spans, parents first.
+        Yield ended spans of the SDK, parents first.
         """
         traversal, plan, sampling = self
         extra = {} if sampling is None else dict(sampling.attributes or {})
@@ -62,7 +62,7 @@ class Sampled(NamedTuple):
 
 class Encoded(NamedTuple):
     """
-    Hold *spans*, so many, as bytes.
+    Encoded spans, and their number.
     """
 
     body: bytes
@@ -71,39 +71,42 @@ class Encoded(NamedTuple):
 
 class Sender(Protocol):
     """
-    Send traversals as spans.
+    A sender of traversals as spans.
 
     Attributes:
-        rejected: How many spans were not taken where the others of their batch were.
+        rejected: The number of spans that a collector left out of batches that it took otherwise.
     """
 
     rejected: int
 
     def try_encode(self, item: Sampled) -> Encoded | None:
         """
-        Return what is sent of *item*, if it is ready in a few microseconds: that is less than its waiting here would cost.
+        Return *item* encoded if that takes a few microseconds, which is less than keeping the record would cost.
         """
         ...
 
     def send(self, batch: Sequence[Sampled | Encoded]) -> str:
         """
-        Send *batch*, and return why that failed, or nothing.
+        Send *batch*, and return the reason of a failure, or nothing.
         """
         ...
 
     def close(self) -> None:
         """
-        Let go of the connection; a batch on its way is given up.
+        Close the connection; a batch under way is given up.
         """
         ...
 
 
 class Pace(NamedTuple):
     """
-    Say how many traversals wait at most, how many go in one batch, and for how many seconds the first one waits for company.
+    The limits of an export, in traversals and seconds.
 
     Args:
-        patience: How many seconds the end waits for what is still to be sent; what is left then is given up.
+        capacity: The number of traversals that may wait.
+        batch: The number of traversals sent together at most.
+        delay: The time an incomplete batch waits for more.
+        patience: The time that closing waits for the batches still to be sent; the rest is given up.
     """
 
     capacity: int = 2_048
@@ -114,13 +117,13 @@ class Pace(NamedTuple):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Pace:
         """
-        Read what the SDK's batch processor reads; a number that is none counts as not said.
+        Read the variables of the SDK's batch processor; an invalid number counts as not set.
         """
 
-        def number(name: str, usual: int) -> int:
-            said = environment.get(f"OTEL_BSP_{name}", "")
+        def number(name: str, default: int) -> int:
+            text = environment.get(f"OTEL_BSP_{name}", "")
 
-            return int(said) if said.isdecimal() and int(said) else usual
+            return int(text) if text.isdecimal() and int(text) else default
 
         return cls(
             number("MAX_QUEUE_SIZE", 2_048),
@@ -132,79 +135,81 @@ class Pace(NamedTuple):
 
 class Export:
     """
-    Hand traversals to *sender*, from a thread of its own.
+    A queue of traversals and the thread that passes them to *sender*.
     """
 
     def __init__(self, sender: Sender, pace: Pace) -> None:
         self._sender = sender
-        self._inbox: RecordQueue[Sampled | Encoded] = RecordQueue(pace.capacity, "drop", linger=pace.delay, batch=pace.batch)
+        self._queue: RecordQueue[Sampled | Encoded] = RecordQueue(
+            pace.capacity, "drop", linger_seconds=pace.delay, batch=pace.batch
+        )
         self._patience = pace.patience
-        self._given_up = self._closed = False
+        self._abandoned = self._closed = False
         self.failed = 0
         self._thread = threading.Thread(target=self._run, name="meshwalk-spans", daemon=True)
         self._thread.start()
-        # A daemon, so that what is forgotten does not keep a program from ending; its last batch goes out all the same.
+        # A daemon, so that an export left open does not keep the program running; `atexit` still sends the last batch.
         atexit.register(self.close)
 
     @property
     def dropped(self) -> int:
         """
-        Count the traversals lost because there was no room, or because they came after the end.
+        Return the number of traversals lost because the queue was full or the export was closed.
         """
-        return self._inbox.dropped
+        return self._queue.dropped
 
     @property
     def rejected(self) -> int:
         """
-        Count the spans that were not taken where the others of their batch were.
+        Return the number of spans that the collector left out of batches that it took otherwise.
         """
         return self._sender.rejected
 
     def put(self, item: Sampled) -> None:
         """
-        Take *item*, to be sent soon.
+        Queue *item* for the next batch.
         """
         try:
             encoded = self._sender.try_encode(item)
-        except Exception:  # noqa: BLE001 (the thread will meet it once more, and counts it)
+        except Exception:  # noqa: BLE001 (the thread will encounter it again, and counts it)
             encoded = None
-        self._inbox.put(encoded or item)
+        self._queue.put(encoded or item)
 
     def flush(self) -> None:
         """
-        Return when all that was put so far is sent, or counted as lost.
+        Block until everything queued so far is sent, or counted as lost.
         """
-        self._inbox.wait()
+        self._queue.wait()
 
     def close(self) -> None:
         """
-        Send what waits, as long as there is patience for it, and let go of the connection; closing twice is fine.
+        Send the queued traversals within the patience, and close the connection; closing twice is fine.
         """
         atexit.unregister(self.close)
         if self._closed:
             return
         self._closed = True
-        self._inbox.close()
+        self._queue.close()
         self._thread.join(self._patience)
         # A collector that is away must not keep a server from its end: a sender that is closed gives up what it is at, too.
-        self._given_up = True
+        self._abandoned = True
         self._sender.close()
         self._thread.join()
 
     def _run(self) -> None:
         drops = LossLog(_log, "spans are dropped: the queue for their export is full")
         failures = LossLog(_log, "spans cannot be exported")
-        while batch := self._inbox.take():
-            why, count = self._sent(batch), len(batch)
-            # Else the last of them would be held until there are more to send.
+        while batch := self._queue.take():
+            failure, count = self._send(batch), len(batch)
+            # A reference here would keep the last traversal until the next batch.
             del batch
-            self.failed += count if why else 0
-            self._inbox.finish(count)
-            drops.tell(self.dropped)
-            failures.tell(self.failed, why)
+            self.failed += count if failure else 0
+            self._queue.finish(count)
+            drops.update(self.dropped)
+            failures.update(self.failed, failure)
 
-    def _sent(self, batch: Sequence[Sampled | Encoded]) -> str:
-        if self._given_up:
+    def _send(self, batch: Sequence[Sampled | Encoded]) -> str:
+        if self._abandoned:
             return "they were not taken before the end"
         try:
             return self._sender.send(batch)

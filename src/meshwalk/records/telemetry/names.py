@@ -1,5 +1,5 @@
 """
-Every name that spans carry.
+The names of spans, events and attributes.
 
 The `gen_ai.*` names are those of the OpenTelemetry GenAI conventions as of 2026-11, written out here because their
 constants are deprecated where they stand and the convention is moving to a repository of its own.
@@ -69,7 +69,7 @@ BACKOFF_US: Final = "meshwalk.backoff_us"
 TOKENS_SEEN: Final = "meshwalk.tokens_seen"
 CACHE_AGE_US: Final = "meshwalk.cache_age_us"
 
-# What several levels have.
+# Attributes of several kinds of spans.
 COST_USD: Final = "meshwalk.cost_usd"
 COST_BASIS: Final = "meshwalk.cost_basis"
 RESERVED_USD: Final = "meshwalk.reserved_usd"

@@ -31,14 +31,14 @@ from meshwalk.records.templates import Path, Template, Text, calls_of, open_outp
 from meshwalk.trace import CompactTrace, TemplateKey
 
 
-# How many spans the templates write together: each takes about six kilobytes, and a millisecond to be made, and walks over
-# graphs of a usual size differ in far less.
+# The bound on the spans of all templates: each takes about six kilobytes and a millisecond to make, and walks over graphs of a
+# usual size need far fewer.
 MAX_SPANS = 2_000
 
 
 Send = Callable[[Encoded], Sent]
 
-# Told where a call has such a split of its time; else it is the same zeros for all of a kind.
+# Written for calls whose time is split; for others these are zeros in all walks of a kind.
 _TIMING = {names.QUEUE_US: "queue_us", names.CONNECT_US: "connect_us", names.FIRST_BYTE_US: "first_byte_us"}
 
 
@@ -81,7 +81,7 @@ def _template(spans: Sequence[Span], trace: CompactTrace) -> Template:
 
 class _Differing(NamedTuple):
     """
-    Hold the expressions of what differs from walk to walk in a span, its attributes by name.
+    The expressions for the values of a span that differ from walk to walk, with its attributes by name.
     """
 
     span_id: str
@@ -157,12 +157,12 @@ class Encoder:
         self._scope = scope
         self._templates: dict[TemplateKey | None, tuple[int, Template]] = {}
         self._room = MAX_SPANS
-        # What the spans of a request stand in: its resource and its scope, as the SDK encodes them.
+        # The resource and the scope around the spans of a request, as the SDK encodes them.
         self._around: tuple[bytes, bytes] | None = None
 
     def try_encode(self, item: Sampled) -> Encoded | None:
         """
-        Return the spans of *item*, if it is of a kind that has a template.
+        Return the spans of *item* if there is a template for its kind.
         """
         traversal, _, sampling = item
         if sampling is not None or (known := self._templates.get(traversal.template_key)) is None:
@@ -175,10 +175,10 @@ class Encoder:
 
     def encode(self, batch: Sequence[Sampled | Encoded]) -> Encoded:
         """
-        Return the request that tells of *batch*: an `ExportTraceServiceRequest`.
+        Return the `ExportTraceServiceRequest` with the spans of *batch*.
         """
-        encoded = [item if isinstance(item, Encoded) else self.try_encode(item) or self._as_told(item) for item in batch]
-        assert self._around is not None, "a batch is never empty, and the first of a kind is told at length"
+        encoded = [item if isinstance(item, Encoded) else self.try_encode(item) or self._by_sdk(item) for item in batch]
+        assert self._around is not None, "a batch is never empty, and the SDK encodes the first of a kind"
         resource, scope = self._around
         size = len(scope) + sum([len(item.body) for item in encoded])
         in_scope = opening(_SCOPE_SPANS, size)
@@ -187,15 +187,15 @@ class Encoder:
 
         return Encoded(body, sum([item.spans for item in encoded]))
 
-    def _as_told(self, item: Sampled) -> Encoded:
+    def _by_sdk(self, item: Sampled) -> Encoded:
         """
-        Return the spans of *item* as the SDK encodes them, and keep a template of its kind if there is room.
+        Return the spans of *item* as the SDK encodes them, and keep a template for its kind within the bound.
         """
-        told = list(item.spans(self._resource, self._scope))
-        made = encode_spans(told).resource_spans[0]
+        ended = list(item.spans(self._resource, self._scope))
+        made = encode_spans(ended).resource_spans[0]
         spans = list(made.scope_spans[0].spans)
-        # The SDK leaves out what it cannot encode, and a template of that would leave it out of all others of the kind.
-        whole = [len(span.attributes or ()) for span in told] == [len(span.attributes) for span in spans]
+        # The SDK omits values that it cannot encode; a template made of such spans would omit them for the whole kind.
+        whole = [len(span.attributes or ()) for span in ended] == [len(span.attributes) for span in spans]
         del made.scope_spans[0].spans[:]
         if self._around is None:
             scope = made.scope_spans[0].SerializeToString()
@@ -246,7 +246,7 @@ class OtlpSender:
         if not sent.failure:
             self.rejected += sent.rejected
             # The words are the collector's: their length is bounded and line ends are escaped.
-            self._rejections.tell(self.rejected, repr(sent.message[:MAX_QUOTED]))
+            self._rejections.update(self.rejected, repr(sent.message[:MAX_QUOTED]))
 
         return sent.failure
 

@@ -1,5 +1,5 @@
 """
-The sink: decides on sampling, has the spans made, and hands them to span processors.
+The telemetry sink: decides on sampling, and passes traversals to exports and span processors.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from meshwalk.trace import Traversal
 
 class Telemetry(AsyncResource):
     """
-    Hand each sampled traversal to *processors* as ended spans.
+    A sink that exports each sampled traversal as spans.
 
     Args:
-        processors: Given ended spans as walks end.  Their `on_end` must not wait; a `BatchSpanProcessor` does not.  They are
-            shut down by `aclose`.
-        exports: Make what they send of the traversals themselves, each in a thread of its own; closed by `aclose`.
-        resource: What the spans come from; None is what the environment says.
-        sampler: None is what the environment says.
+        processors: Get ended spans as walks end.  Their `on_end` must not wait; a `BatchSpanProcessor` does not.  `aclose`
+            shuts them down.
+        exports: Encode traversals themselves, each in a thread of its own; `aclose` closes them.
+        resource: The source of the spans; None for the one of the environment.
+        sampler: None for the one of the environment.
     """
 
     def __init__(
@@ -58,28 +58,28 @@ class Telemetry(AsyncResource):
     @property
     def dropped(self) -> int:
         """
-        Count the traversals whose spans were lost because there was no room for them.
+        Return the number of traversals lost because a queue was full.
         """
         return sum(export.dropped for export in self._exports)
 
     @property
     def failed(self) -> int:
         """
-        Count the traversals whose spans could not be exported.
+        Return the number of traversals whose spans could not be exported.
         """
         return sum(export.failed for export in self._exports)
 
     @property
     def rejected(self) -> int:
         """
-        Count the spans that a collector did not take where it took the others that came with them.
+        Return the number of spans that a collector left out of batches that it took otherwise.
         """
         return sum(export.rejected for export in self._exports)
 
     @classmethod
     def from_environment(cls) -> Self:
         """
-        Export as the `OTEL_*` variables ask; with nothing said, nowhere.
+        Export as the `OTEL_*` variables configure; without any, export nothing.
 
         Raises:
             SetupError: If an exporter they name is not installed.
@@ -96,7 +96,7 @@ class Telemetry(AsyncResource):
 
     def record(self, traversal: Traversal, plan: Plan) -> None:
         """
-        Pass on the spans of *traversal*, if it is sampled.
+        Export the spans of *traversal* if it is sampled.
         """
         if not (self._processors or self._exports):
             return
@@ -124,7 +124,7 @@ class Telemetry(AsyncResource):
 
     async def aclose(self) -> None:
         """
-        Export what waits and let go of the exporters; closing twice is fine.
+        Export the queued traversals and close the exporters; closing twice is fine.
         """
         processors, self._processors = self._processors, ()
         with CancelScope(shield=True):
@@ -135,12 +135,12 @@ class Telemetry(AsyncResource):
 
     def _sampled(self, traversal: Traversal, plan: Plan) -> Sampled | None:
         """
-        Decide, once for all of its spans, whether *traversal* is sampled.
+        Return *traversal* if it is sampled; the decision holds for all its spans.
         """
         if self._sampler is DEFAULT_ON:
-            # It goes by the caller and by nothing else, so it need not be shown what the walk was like.
+            # This sampler depends on the caller's flag only, so it needs no attributes.
             return Sampled(traversal, plan) if traversal.sampled or not traversal.parent_span_id else None
-        # An empty context, so that a span of the caller's own program, if one is open, is not taken for the parent.
+        # An empty context, so that an open span of the surrounding program is not taken for the parent.
         caller, context = caller_of(traversal), Context()
         if caller is not None:
             context = set_span_in_context(NonRecordingSpan(caller), context)
@@ -150,7 +150,7 @@ class Telemetry(AsyncResource):
         )
         if sampling.decision is not Decision.RECORD_AND_SAMPLE:
             return None
-        # Most samplers have nothing to add to what they were shown.
+        # Most samplers add nothing to the attributes they get.
         plain = (sampling.attributes or attributes) == attributes and not sampling.trace_state
 
         return Sampled(traversal, plan, None if plain else sampling)

@@ -25,10 +25,10 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSET = Status()
 _ERROR = Status(StatusCode.ERROR)
 
-# What a provider is called in the GenAI conventions; any endpoint that speaks OpenAI's protocol counts as that.
+# The names of providers in the GenAI conventions; any endpoint that speaks OpenAI's protocol counts as OpenAI.
 _PROVIDERS: Mapping[str, str] = {"OpenAISpec": "openai"}
 
-# The one text output whose values are a known few; all others may hold words of a reply.
+# The only text output with a closed set of values; the others may contain text of a reply.
 _SAFE_TEXT = frozenset({"finish_reason"})
 
 
@@ -45,7 +45,7 @@ def caller_of(traversal: Traversal) -> SpanContext | None:
 
 def route_attributes(traversal: Traversal) -> Attributes:
     """
-    Return what the span of the whole walk says.
+    Return the attributes of the span of the whole walk.
     """
     facts = traversal.facts
     requested, scopes = dict(facts.attributes), facts.scopes
@@ -75,7 +75,7 @@ def route_attributes(traversal: Traversal) -> Attributes:
         names.ERROR_TYPE: _error_of(traversal),
     }
 
-    # What only some walks have: they waited for others, or spent while the vault was away.
+    # Attributes of walks that waited for a budget, or spent while the vault was unavailable.
     some = {names.BUDGET_WAIT_US: traversal.budget_wait_us, names.SLACK_USD: traversal.slack_nano_usd / 1e9}
 
     return found | {name: value for name, value in (said | some).items() if value} | _details(usage)
@@ -83,10 +83,10 @@ def route_attributes(traversal: Traversal) -> Attributes:
 
 class SpanTree:
     """
-    Make the spans of *traversal*.
+    The spans of *traversal*.
 
     Args:
-        attributes: What the span of the whole walk says.
+        attributes: Those of the span of the whole walk.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class SpanTree:
 
     def spans(self) -> Iterator[ReadableSpan]:
         """
-        Give each span once, parents first.
+        Yield each span once, parents first.
         """
         traversal = self._traversal
         root = self._context(int(traversal.span_id, 16))
@@ -301,7 +301,7 @@ def _attempt_attributes(attempt: Attempt) -> Attributes:
         found[names.RESPONSE_MODEL] = attempt.model
     if attempt.finish_reason:
         found[names.FINISH_REASONS] = [attempt.finish_reason]
-    # What only some have.
+    # Attributes that only some calls have.
     some: Attributes = {
         names.ENDPOINT: attempt.endpoint,
         names.HEDGE: attempt.hedge,
