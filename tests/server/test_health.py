@@ -19,6 +19,8 @@ from tests.support.service import desk
 
 pytestmark = pytest.mark.anyio
 
+has_list = pytest.mark.skipif(not hasattr(health_pb2, "HealthListRequest"), reason="before grpcio-health-checking 1.85")
+
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -67,6 +69,7 @@ async def test_a_watcher_hears_of_the_stop_and_does_not_hold_it_up() -> None:
     assert grpc.aio.EOF is end
 
 
+@has_list
 async def test_list() -> None:
     """
     A list has the server and each of its services.
@@ -78,6 +81,7 @@ async def test_list() -> None:
     assert dict.fromkeys(["", *SERVICES], SERVING) == {name: health.status for name, health in reply.statuses.items()}
 
 
+@has_list
 async def test_a_list_during_a_stop() -> None:
     """
     From the stop on, every entry of a list is NOT_SERVING.

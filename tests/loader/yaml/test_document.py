@@ -245,7 +245,9 @@ class TestBounds:
         """
         code, line, column = refusal(opening * 200_000)
 
-        assert ("too-deep", 1, len(opening) * MAX_DEPTH + 1) == (code, line, column)
+        assert ("too-deep", 1) == (code, line)
+        # libyaml from 0.2.6 on reads ahead up to a bound of its own.
+        assert column in {len(opening) * MAX_DEPTH + 1, len(opening) * 1000 + 1}
 
     def test_deepest_that_is_taken(self) -> None:
         """

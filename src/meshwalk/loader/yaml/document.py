@@ -45,6 +45,9 @@ MAX_BYTES = 4 << 20
 MAX_PARTS = 250_000
 MAX_DEPTH = 40
 
+# libyaml from 0.2.6 on has a bound of its own, and reads ahead of its events: it may refuse first, further to the right.
+_TOO_DEEP = "maximum nesting depth"
+
 _BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -215,6 +218,8 @@ def _marked(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> Problem
     span = Span(file, len(lines), len(lines[-1]) + 1)
     if mark is not None and mark.line < len(lines):
         span = Span(file, mark.line + 1, mark.column + 1)
+    if _TOO_DEEP in (error.problem or ""):
+        return nested_too_deep(span, MAX_DEPTH)
     context = error.context or ""
     if error.context_mark is not None and context:
         context += f" that starts at line {error.context_mark.line + 1}"
