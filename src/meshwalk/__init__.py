@@ -1,8 +1,9 @@
 """
 Walk inference requests over a declared graph of models.
 
-This is the front door: public names and nothing else.  They are imported when they are first used, so that
-`meshwalk --help` does not wait for a CEL checker.  Replay is a room of its own, `meshwalk.review.replay`.
+Public names by audience: this package holds those for code that routes requests, `meshwalk.backends` those for code that adds
+backends, classifiers or vaults, and `meshwalk.testing` those for tests.  A name is imported when it is first used, so that
+`meshwalk --help` does not wait for a CEL checker or for gRPC.
 """
 
 from __future__ import annotations
@@ -12,112 +13,168 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from meshwalk.backends.base import Backend, ChatRequest
-    from meshwalk.backends.simulated import SimulatedBackend
     from meshwalk.loader import load_graph
-    from meshwalk.mesh import Mesh, Sink, load
-    from meshwalk.model import Graph, Limits, Sampling
+    from meshwalk.mesh import Clock, Mesh, Router, Sink, load
+    from meshwalk.model import Caps, Graph, Limits, Sampling, Value
     from meshwalk.model.problems import (
         BackendError,
+        BudgetContended,
+        BudgetExceeded,
+        DeadlineExceeded,
+        DeadlineExpired,
         GraphError,
+        HopFailed,
+        HopLimitExceeded,
+        InputTooLarge,
+        Malformed,
+        MeshClosed,
         MeshwalkError,
+        Overloaded,
         Problem,
         ProtocolError,
+        RateLimited,
+        RefusedByModel,
         RequestError,
+        RequestInProgress,
         SetupError,
         TraceError,
+        Unreachable,
+        VaultUnavailable,
+        Violation,
         WalkStopped,
     )
     from meshwalk.plan import Plan, compile_plan
-    from meshwalk.records.hops import Hop, hops_of
+    from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted
+    from meshwalk.records.hops import Considered, Hop, hops_of
     from meshwalk.records.previews import Preview
-    from meshwalk.records.results import RouteResult
+    from meshwalk.records.results import PlanRef, Record, RouteResult
     from meshwalk.records.store import TraceReader, TraceWriter
     from meshwalk.records.telemetry import Telemetry
-    from meshwalk.trace import Form, Message, Outcome, Reply, Request, ResponseFormat, Tool, ToolCall, Traversal
-    from meshwalk.walk import Walk
+    from meshwalk.review.replay import replay
+    from meshwalk.server import serve
+    from meshwalk.trace import Message, Outcome, Request, ResponseFormat, Scopes, Tool, ToolCall, Traversal, Usage
+    from meshwalk.wire.client import Client
+    from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated
 
     __version__: str
 
 _HOMES = {
-    "backends.base": ("Backend", "ChatRequest"),
-    "backends.simulated": ("SimulatedBackend",),
-    "records.previews": ("Preview",),
-    "records.results": ("RouteResult",),
-    "records.hops": ("Hop", "hops_of"),
     "loader": ("load_graph",),
-    "mesh": ("Mesh", "Sink", "load"),
-    "model": ("Graph", "Limits", "Sampling"),
-    "plan": ("Plan", "compile_plan"),
+    "mesh": ("Clock", "Mesh", "Router", "Sink", "load"),
+    "model": ("Caps", "Graph", "Limits", "Sampling", "Value"),
     "model.problems": (
         "BackendError",
+        "BudgetContended",
+        "BudgetExceeded",
+        "DeadlineExceeded",
+        "DeadlineExpired",
         "GraphError",
+        "HopFailed",
+        "HopLimitExceeded",
+        "InputTooLarge",
+        "Malformed",
+        "MeshClosed",
         "MeshwalkError",
-        "ProtocolError",
+        "Overloaded",
         "Problem",
+        "ProtocolError",
+        "RateLimited",
+        "RefusedByModel",
         "RequestError",
+        "RequestInProgress",
         "SetupError",
         "TraceError",
+        "Unreachable",
+        "VaultUnavailable",
+        "Violation",
         "WalkStopped",
     ),
+    "plan": ("Plan", "compile_plan"),
+    "records.events": ("AnswerDelta", "Committed", "Event", "HopFinished", "HopStarted"),
+    "records.hops": ("Considered", "Hop", "hops_of"),
+    "records.previews": ("Preview",),
+    "records.results": ("PlanRef", "Record", "RouteResult"),
     "records.store": ("TraceReader", "TraceWriter"),
     "records.telemetry": ("Telemetry",),
-    "trace": ("Form", "Message", "Outcome", "Reply", "Request", "ResponseFormat", "Tool", "ToolCall", "Traversal"),
-    "walk": ("Walk",),
+    "review.replay": ("replay",),
+    "server": ("serve",),
+    "trace": ("Message", "Outcome", "Request", "ResponseFormat", "Scopes", "Tool", "ToolCall", "Traversal", "Usage"),
+    "wire.client": ("Client",),
+    "wire.errors": ("NotFound", "RpcError", "Unauthenticated"),
 }
 
 
-# mypy must not see it, or every misspelt name would be an object to it.
+# Hidden from type checkers, which would take any name for public.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        value = _value_of(name)
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 (it takes as long to import as all of this)
+
+            value: object = version("meshwalk")
+        else:
+            home = next((home for home, names in _HOMES.items() if name in names), None)
+            if home is None:
+                raise AttributeError(f"module 'meshwalk' has no attribute {name!r}")
+            value = getattr(import_module(f"meshwalk.{home}"), name)
+        # The next look-up finds it without this function.
         globals()[name] = value
 
         return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-def _value_of(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 (it reads e-mail headers, and takes as long to import as all of this)
-
-        return version("meshwalk")
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"meshwalk.{home}"), name)
-
-    raise AttributeError(f"module 'meshwalk' has no attribute {name!r}")
+    return list(__all__)
 
 
 __all__ = [
-    "Backend",
+    "AnswerDelta",
     "BackendError",
-    "ChatRequest",
-    "Form",
+    "BudgetContended",
+    "BudgetExceeded",
+    "Caps",
+    "Client",
+    "Clock",
+    "Committed",
+    "Considered",
+    "DeadlineExceeded",
+    "DeadlineExpired",
+    "Event",
     "Graph",
     "GraphError",
     "Hop",
+    "HopFailed",
+    "HopFinished",
+    "HopLimitExceeded",
+    "HopStarted",
+    "InputTooLarge",
     "Limits",
+    "Malformed",
     "Mesh",
+    "MeshClosed",
     "MeshwalkError",
     "Message",
+    "NotFound",
     "Outcome",
+    "Overloaded",
     "Plan",
+    "PlanRef",
     "Preview",
     "Problem",
     "ProtocolError",
-    "Reply",
+    "RateLimited",
+    "Record",
+    "RefusedByModel",
     "Request",
     "RequestError",
+    "RequestInProgress",
     "ResponseFormat",
     "RouteResult",
+    "Router",
+    "RpcError",
     "Sampling",
+    "Scopes",
     "SetupError",
-    "SimulatedBackend",
     "Sink",
     "Telemetry",
     "Tool",
@@ -126,11 +183,18 @@ __all__ = [
     "TraceReader",
     "TraceWriter",
     "Traversal",
-    "Walk",
+    "Unauthenticated",
+    "Unreachable",
+    "Usage",
+    "Value",
+    "VaultUnavailable",
+    "Violation",
     "WalkStopped",
     "__version__",
     "compile_plan",
     "hops_of",
     "load",
     "load_graph",
+    "replay",
+    "serve",
 ]
