@@ -1,24 +1,19 @@
 """
-The public names: what they are, when they are imported, and their types.
+The public names, and when they are imported; their types are held in `typing/`.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
-from typing import assert_type
 
 import pytest
 
 import meshwalk
 import meshwalk.backends
 import meshwalk.testing
-from meshwalk import Client, Mesh, Preview, Router, RouteResult, load
 from meshwalk.model import problems
 
-
-ROOT = Path(__file__).resolve().parents[1]
 
 # The errors of a call are all children of these.
 ERRORS = {
@@ -26,26 +21,6 @@ ERRORS = {
     for name, value in vars(problems).items()
     if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == problems.__name__
 }
-
-MISSPELT = """
-import meshwalk
-
-meshwalk.Mehs
-meshwalk.Mesh
-"""
-
-
-async def types(client: Client) -> None:
-    """
-    Pin the types of the calls that everybody makes; type checkers read it, nobody runs it.
-    """
-    mesh = load("graph.yaml", traces="traces", grace=5.0)
-    routers: list[Router] = [mesh, client]
-    for router in routers:
-        assert_type(await router.route("Hello", attributes={"task": "proof"}), RouteResult)
-        assert_type(await router.decide("Hello"), Preview)
-    assert_type(mesh, Mesh)
-    assert_type((await mesh.route("Hello", task="proof")).cost_usd, float)
 
 
 class TestNames:
@@ -98,16 +73,3 @@ class TestProcesses:
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
         assert "[]" == ran.stdout.strip()
-
-    @pytest.mark.slow
-    def test_a_misspelt_name_does_not_type_check(self, tmp_path: Path) -> None:
-        """
-        A type checker knows which names there are.
-        """
-        snippet = tmp_path / "snippet.py"
-        snippet.write_text(MISSPELT, encoding="utf-8")
-        mypy = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", f"--cache-dir={ROOT / '.mypy_cache'}"]
-        ran = subprocess.run([*mypy, str(snippet)], cwd=ROOT, capture_output=True, text=True, check=False)
-
-        assert 'Module has no attribute "Mehs"' in ran.stdout
-        assert "Found 1 error" in ran.stdout

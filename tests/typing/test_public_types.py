@@ -21,6 +21,7 @@ from meshwalk import (
     Plan,
     Preview,
     RequestError,
+    Router,
     RouteResult,
     SetupError,
     TraceError,
@@ -111,6 +112,10 @@ async def test_a_client(mesh: Mesh) -> None:
     """
     async with serve([mesh], listen="127.0.0.1:0") as server, Client(f"127.0.0.1:{server.port}") as client:
         assert_type(server.port, int)
+        routers: list[Router] = [mesh, client]
+        for router in routers:
+            assert_type(await router.route("hello", attributes={}), RouteResult)
+            assert_type(await router.decide("hello"), Preview)
         assert_type(await client.route("hello"), RouteResult)
 
 
@@ -159,4 +164,4 @@ def test_all_names_are_listed() -> None:
     `dir` shows the public names, which are imported only when they are used.
     """
     assert set() == set(meshwalk.__all__) - set(dir(meshwalk))
-    assert meshwalk.Walk is meshwalk.Walk
+    assert meshwalk.Mesh is meshwalk.Mesh
