@@ -90,7 +90,7 @@ async def test_json_mode_reaches_whom_it_is_meant_for(stage: Staged) -> None:
     """
     says = {"sort": Says("formatting"), "formatting": Says("{", finish="length"), "primary": Says("{}")}
     async with stage("specialists", says) as on:
-        await on.ask("Route", "As JSON, please.", form=JSON)
+        await on.ask("Route", "As JSON, please.", response_format=JSON.response_format)
 
     assert [None, {"type": "json_object"}, {"type": "json_object"}] == [
         charge.body.get("response_format") for charge in on.server.log
