@@ -24,7 +24,7 @@ from meshwalk.model.problems import (
     VaultUnavailable,
 )
 from meshwalk.plan import Plan
-from meshwalk.server import Operator, serve
+from meshwalk.server import OperatorKey, serve
 from meshwalk.wire.client import AccountPage, Client, Unauthenticated
 from tests.support.backends import Gate, Scripted, raising, saying
 from tests.support.plans import plan_of
@@ -55,7 +55,7 @@ def shared(name: str = "shared", cost_usd: float = 1) -> Plan:
 
 @asynccontextmanager
 async def books(
-    *plans: Plan, vault: Vault | None = None, operator: Operator | None = None, backend: Scripted | None = None
+    *plans: Plan, vault: Vault | None = None, operator: OperatorKey | None = None, backend: Scripted | None = None
 ) -> AsyncIterator[Client]:
     """
     Serve graphs that share a vault, and call them; each answer costs 20 micro-dollars.
@@ -68,7 +68,7 @@ async def books(
             )
             for plan in plans or (shared(),)
         ]
-        server = await stack.enter_async_context(serve(meshes, operator=operator or Operator(KEY)))
+        server = await stack.enter_async_context(serve(meshes, operator_key=operator or OperatorKey(KEY)))
         yield await stack.enter_async_context(Client(f"127.0.0.1:{server.port}"))
 
 
@@ -247,7 +247,7 @@ class TestSetting:
         """
         Where no key was given nobody sets anything, not even with an empty one, and is told how to switch it on.
         """
-        async with books(operator=Operator()) as client:
+        async with books(operator=OperatorKey()) as client:
             with pytest.raises(SetupError, match="--operator-key-env NAME"):
                 await client.set_budget("session", "s-1", Caps(calls=0), key="")
 
@@ -378,7 +378,7 @@ class TestOperatorKey:
         A variable that holds no key a header can carry is refused by its name; what it holds is not shown.
         """
         with pytest.raises(SetupError, match="'OPERATOR_KEY'") as caught:
-            Operator.from_environment("OPERATOR_KEY", {"OPERATOR_KEY": value} if value else {})
+            OperatorKey.from_environment("OPERATOR_KEY", {"OPERATOR_KEY": value} if value else {})
 
         assert not value or value not in str(caught.value)
 
@@ -386,7 +386,7 @@ class TestOperatorKey:
         """
         Who prints an operator sees no key.
         """
-        assert KEY not in repr(Operator(KEY))
+        assert KEY not in repr(OperatorKey(KEY))
 
 
 async def test_walk_that_failed_holds_nothing() -> None:

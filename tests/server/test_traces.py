@@ -44,7 +44,7 @@ async def stored(folder: Path) -> AsyncIterator[tuple[Client, Callable[[], Await
         with TraceReader(folder) as shelf:
             async with (
                 Mesh(DESK, backends={"little": Scripted(script), "big": saying("large words")}, sinks=[store]) as mesh,
-                serve([mesh], shelf=shelf) as server,
+                serve([mesh], traces=shelf) as server,
                 Client(f"127.0.0.1:{server.port}") as client,
             ):
 
@@ -117,7 +117,7 @@ class TestGetTraversal:
         with TraceReader(tmp_path) as shelf:
             async with (
                 Mesh(ALONE) as mesh,
-                serve([mesh], shelf=shelf) as server,
+                serve([mesh], traces=shelf) as server,
                 Client(f"127.0.0.1:{server.port}") as client,
             ):
                 record = await client.traversal(done.traversal_id)

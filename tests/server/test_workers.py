@@ -20,7 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from meshwalk.model.problems import SetupError
 from meshwalk.server import workers as room
-from meshwalk.server.workers import WorkerFailed, Workers, reserved, working
+from meshwalk.server.workers import WorkerFailed, WorkerPool, reserved_port, worker_pool
 
 
 pytestmark = pytest.mark.anyio
@@ -115,14 +115,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
     Give the number of each worker as it is ready.
     """
     send, receive = anyio.create_memory_object_stream[int](100)
-    start = Workers.start
+    start = WorkerPool.start
 
-    async def starting(self: Workers, *numbers: int) -> None:
+    async def starting(self: WorkerPool, *numbers: int) -> None:
         await start(self, *numbers)
         for number in numbers:
             send.send_nowait(number)
 
-    monkeypatch.setattr(Workers, "start", starting)
+    monkeypatch.setattr(WorkerPool, "start", starting)
     yield receive
     send.close()
     receive.close()
@@ -134,13 +134,13 @@ class TestWorking:
         """
         So many processes run as were asked for, each said that it was ready, and none is left afterwards.
         """
-        async with working(program(GOOD), 2, complain=told, grace=10) as workers:
+        async with worker_pool(program(GOOD), 2, report=told, grace=10) as workers:
             pids = workers.pids
             alive = [not gone(pid) for pid in pids]
 
         assert 2 == len(set(pids))
         assert [True, True] == alive
-        assert workers.said["pid"] in pids
+        assert workers.ready["pid"] in pids
         assert [True, True] == [gone(pid) for pid in pids]
         assert [] == told.lines
 
@@ -150,7 +150,7 @@ class TestWorking:
         A worker that is killed is told of, and another one takes its place; the others are left alone.
         """
         monkeypatch.setattr(room, "FIRST_PAUSE_SECONDS", 0.01)
-        async with working(program(GOOD), 2, complain=told, grace=10) as workers:
+        async with worker_pool(program(GOOD), 2, report=told, grace=10) as workers:
             first, second = before = workers.pids
             ready = [await started.receive(), await started.receive()]
             os.kill(first, signal.SIGKILL)
@@ -169,8 +169,8 @@ class TestWorking:
         A worker that cannot start again is tried again, ever more seldom, and keeps nobody from stopping.
         """
         monkeypatch.setattr(room, "FIRST_PAUSE_SECONDS", 0.01)
-        monkeypatch.setattr(room, "LONGEST_PAUSE_SECONDS", 0.02)
-        async with working(program(ONCE, tmp_path / "mark"), 1, complain=told, grace=10) as workers:
+        monkeypatch.setattr(room, "MAX_PAUSE_SECONDS", 0.02)
+        async with worker_pool(program(ONCE, tmp_path / "mark"), 1, report=told, grace=10) as workers:
             os.kill(workers.pids[0], signal.SIGTERM)
             lines = [(await told.next()).partition(") ")[2] for _ in range(4)]
 
@@ -185,17 +185,17 @@ class TestWorking:
         """
         text = "print('{\\n  \"error\": 1\\n}'); raise SystemExit(2)"
         with pytest.raises(WorkerFailed) as caught:
-            async with working(program(text), 2, complain=told, grace=10):
+            async with worker_pool(program(text), 2, report=told, grace=10):
                 pytest.fail("nothing was ready")
 
-        assert (2, '{\n  "error": 1\n}\n') == (caught.value.code, caught.value.said)
+        assert (2, '{\n  "error": 1\n}\n') == (caught.value.code, caught.value.stdout)
 
     async def test_one_that_does_not_stop_is_killed(self, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         A worker that has had its time ends all the same.
         """
         monkeypatch.setattr(room, "MARGIN_SECONDS", 0.05)
-        async with working(program(STUBBORN), 1, complain=told, grace=0) as workers:
+        async with worker_pool(program(STUBBORN), 1, report=told, grace=0) as workers:
             (pid,) = workers.pids
 
         assert gone(pid)
@@ -206,7 +206,7 @@ class TestWorking:
         """
         A worker that does not come to its end in good order may have lost something, and the log says so; others are not named.
         """
-        async with working(program(BREAKING), 1, complain=told, grace=10) as workers:
+        async with worker_pool(program(BREAKING), 1, report=told, grace=10) as workers:
             (pid,) = workers.pids
 
         lost = "ended with exit code 3 as it stopped; what it had not recorded yet is lost"
@@ -219,9 +219,9 @@ class TestWorking:
         """
         text = f"""
 import anyio
-from meshwalk.server.workers import working
+from meshwalk.server.workers import worker_pool
 async def main():
-    async with working([{sys.executable!r}, "-c", {GOOD!r}], 2, complain=print, grace=10) as workers:
+    async with worker_pool([{sys.executable!r}, "-c", {GOOD!r}], 2, report=print, grace=10) as workers:
         print(*workers.pids, flush=True)
         await anyio.sleep_forever()
 anyio.run(main)
@@ -248,7 +248,7 @@ class TestReserving:
         """
         The address that is given has a real port, at which processes that share it may listen.
         """
-        with reserved("127.0.0.1:0") as address:
+        with reserved_port("127.0.0.1:0") as address:
             host, _, port = address.rpartition(":")
             with socket.create_server((host, int(port)), reuse_port=True):
                 pass
@@ -259,14 +259,14 @@ class TestReserving:
         """
         Who does not share finds the port taken, and so does a second supervisor, who would share its calls without a word.
         """
-        with reserved("127.0.0.1:0") as address:
+        with reserved_port("127.0.0.1:0") as address:
             port = int(address.rpartition(":")[2])
             with pytest.raises(OSError, match="in use"), socket.create_server(("127.0.0.1", port)):
                 pass
             with (
                 socket.create_server(("127.0.0.1", port), reuse_port=True),
                 pytest.raises(SetupError, match=f"cannot listen at '127.0.0.1:{port}'"),
-                reserved(address),
+                reserved_port(address),
             ):
                 pass
 
@@ -274,7 +274,7 @@ class TestReserving:
         """
         A name stands for all its addresses that this machine has.
         """
-        with reserved("localhost:0") as address:
+        with reserved_port("localhost:0") as address:
             assert address.startswith("localhost:")
             assert not address.endswith(":0")
 
@@ -286,5 +286,5 @@ class TestReserving:
         """
         An address that is none, or not of this machine, is refused in a sentence.
         """
-        with pytest.raises(SetupError, match=said), reserved(listen):
+        with pytest.raises(SetupError, match=said), reserved_port(listen):
             pass

@@ -133,7 +133,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
     from meshwalk.mesh import Mesh, Sink
     from meshwalk.records.store import TraceReader, TraceWriter
     from meshwalk.records.telemetry import Telemetry
-    from meshwalk.server import Operator
+    from meshwalk.server import OperatorKey
     from meshwalk.server import serve as listening
     from meshwalk.server.reuseport import take_turns
     from meshwalk.server.workers import lifeline
@@ -141,7 +141,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
     if as_worker:
         lifeline()
     key_env = setup.operator_key_env
-    operator = None if key_env is None else Operator.from_environment(key_env, os.environ)
+    operator = None if key_env is None else OperatorKey.from_environment(key_env, os.environ)
     # Signals are received from here on, so that a stop that comes early is a graceful one, too.
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
@@ -164,7 +164,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
                 for plan in plans
             ]
             server = await stack.enter_async_context(
-                listening(meshes, listen=setup.listen, shelf=shelf, operator=operator, share_port=as_worker)
+                listening(meshes, listen=setup.listen, traces=shelf, operator_key=operator, share_port=as_worker)
             )
             ready = _ready(setup, plans, f"{setup.listen.rpartition(':')[0]}:{server.port}", [os.getpid()])
             told: dict[str, Any] = {"vault": vault.name, "risks": list(vault.risks)}
@@ -198,23 +198,23 @@ async def _supervise(setup: Setup, plans: Sequence[Plan]) -> int:
     import anyio
 
     from meshwalk.server.serving import DEFAULT_GRACE_SECONDS
-    from meshwalk.server.workers import WorkerFailed, reserved, working
+    from meshwalk.server.workers import WorkerFailed, reserved_port, worker_pool
 
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, reserved(setup.listen) as address:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, reserved_port(setup.listen) as address:
         try:
-            async with working(
+            async with worker_pool(
                 _command(setup, address),
                 setup.workers,
-                complain=lambda said: complain(f"warning: {said}"),
+                report=lambda death: complain(f"warning: {death}"),
                 grace=DEFAULT_GRACE_SECONDS,
             ) as workers:
-                told = {key: workers.said[key] for key in ("vault", "risks", "turns")}
+                told = {key: workers.ready[key] for key in ("vault", "risks", "turns")}
                 _announce(setup, _ready(setup, plans, address, workers.pids) | told)
                 async for _ in signals:
                     break
         except WorkerFailed as error:
             if setup.json:
-                say(error.said.rstrip("\n"))
+                say(error.stdout.rstrip("\n"))
             return error.code
 
     return OK

@@ -1,5 +1,5 @@
 """
-Whether a caller is the operator: a bearer key, compared so that its comparing tells nothing.
+The operator's bearer key, compared in constant time.
 
 The key comes from the environment and goes nowhere else: no log, no error and no span holds it.
 """
@@ -18,18 +18,18 @@ from meshwalk.wire.keys import key_from
 _BEARER = "bearer "
 
 
-class Operator:
+class OperatorKey:
     """
-    Let pass who knows *key*; an empty one lets nobody pass.
+    The key that callers must send to act as the operator; an empty key admits nobody.
     """
 
     def __init__(self, key: str = "") -> None:
         self._key = key.encode()
 
     @classmethod
-    def from_environment(cls, name: str, environment: Mapping[str, str]) -> Operator:
+    def from_environment(cls, name: str, environment: Mapping[str, str]) -> OperatorKey:
         """
-        Take the key from the variable *name*.
+        Read the key from the variable *name*.
 
         Raises:
             SetupError: If it is not set, or holds what no header can.
@@ -38,22 +38,23 @@ class Operator:
 
     def check(self, context: Context) -> None:
         """
-        Return if the caller of *context* is the operator.
+        Check that the caller of *context* sent the key.
 
         Raises:
-            SetupError: If this server knows no operator.
-            Unauthenticated: If the caller is not.
+            SetupError: If this server has no key.
+            Unauthenticated: If the caller sent none, or another.
         """
         if not self._key:
             raise SetupError(
                 "this server was given no operator's key, so it sets no budgets; "
                 "start it with `--operator-key-env NAME`, where NAME is an environment variable that holds one"
             )
-        said = _authorization(context)
-        if said[: len(_BEARER)].lower() != _BEARER or not hmac.compare_digest(said[len(_BEARER) :].encode(), self._key):
+        header = _authorization(context)
+        scheme, key = header[: len(_BEARER)], header[len(_BEARER) :]
+        if scheme.lower() != _BEARER or not hmac.compare_digest(key.encode(), self._key):
             raise Unauthenticated(
                 "setting a budget takes the operator's key, and this call has "
-                f"{'another' if said else 'none'}; send it as `authorization: Bearer …`"
+                f"{'another' if header else 'none'}; send it as `authorization: Bearer …`"
             )
 
 

@@ -1,8 +1,8 @@
 """
 `BudgetService`: the accounts of shared budgets, as an operator sees and caps them.
 
-Meshes that are served together usually share one vault; where they do not, their accounts stand in one list, and a cap is set
-in every vault.
+Meshes that are served together usually share one vault.  With several, their accounts stand in one list, and a cap is set in
+each.
 """
 
 from __future__ import annotations
@@ -17,39 +17,43 @@ from meshwalk.budgets import AccountReport
 from meshwalk.mesh import Mesh
 from meshwalk.model import MAX_SHARED_COUNT, MAX_SHARED_USD, SCOPE_CHARACTERS, Caps, ScopeKind
 from meshwalk.model.problems import RequestError, Violation
-from meshwalk.server.auth import Operator
-from meshwalk.server.calls import Context, answers
+from meshwalk.server.auth import OperatorKey
+from meshwalk.server.calls import Context, rich_errors
 from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, budget_pb2_grpc, common_pb2
 
 
-# Where an account stands in a list: its kind, its name, its window's length and end, and its vault.
+# The place of an account in a list: its kind, its name, the length and the end of its window, and its vault.
 _Key = tuple[str, str, int, int, int]
 
 
-class _Found(NamedTuple):
+class _ListedAccount(NamedTuple):
+    """
+    An account with its place in a list.
+    """
+
     key: _Key
-    statement: AccountReport
+    report: AccountReport
     graph_caps: Caps
 
 
 class Budgets(budget_pb2_grpc.BudgetServiceServicer):
     """
-    Show and cap the accounts that the meshes of *served* draw on.
+    The accounts that the meshes of *served* draw on.
     """
 
-    def __init__(self, served: MeshRegistry, operator: Operator) -> None:
+    def __init__(self, served: MeshRegistry, operator: OperatorKey) -> None:
         self._tenant = served.tenant
         self._operator = operator
-        # By identity, since two vaults may well look alike.
-        meshes: dict[int, list[Mesh]] = {}
+        # Vaults are told apart by identity, because two of them may compare equal.
+        meshes_by_vault: dict[int, list[Mesh]] = {}
         for mesh in served:
-            meshes.setdefault(id(mesh.vault), []).append(mesh)
-        self._vaults = [(together[0].vault, together) for together in meshes.values()]
+            meshes_by_vault.setdefault(id(mesh.vault), []).append(mesh)
+        self._vaults = [(meshes[0].vault, meshes) for meshes in meshes_by_vault.values()]
 
-    @answers
+    @rich_errors
     async def ListAccounts(  # noqa: N802
         self, request: budget_pb2.ListAccountsRequest, context: Context
     ) -> budget_pb2.ListAccountsResponse:
@@ -59,17 +63,17 @@ class Budgets(budget_pb2_grpc.BudgetServiceServicer):
         del context
         size, after = page_size(request), _after(request.page_token)
         kind = _kind(request.scope) if request.scope else None
-        found = sorted([one async for one in self._accounts(kind, request.name or None, request.graph)])
-        rest = [one for one in found if after is None or one.key > after]
+        accounts = sorted([account async for account in self._accounts(kind, request.name or None, request.graph)])
+        rest = [account for account in accounts if after is None or account.key > after]
         page = rest[:size]
 
         return budget_pb2.ListAccountsResponse(
             tenant=self._tenant,
-            accounts=[convert.pack_account(one.statement, one.graph_caps) for one in page],
+            accounts=[convert.pack_account(account.report, account.graph_caps) for account in page],
             next_page_token=_token(page[-1].key) if len(rest) > size else "",
         )
 
-    @answers
+    @rich_errors
     async def SetBudget(  # noqa: N802
         self, request: budget_pb2.SetBudgetRequest, context: Context
     ) -> budget_pb2.SetBudgetResponse:
@@ -79,19 +83,19 @@ class Budgets(budget_pb2_grpc.BudgetServiceServicer):
         self._operator.check(context)
         kind, caps = _kind(request.scope), convert.unpack_caps(request.caps)
         name = request.name or (self._tenant if kind == "tenant" else "")
-        if faults := [*self._in_scope(kind), *_in_name(kind, name, self._tenant), *_in_caps(caps)]:
+        if faults := [*self._faults_of_scope(kind), *_faults_of_name(kind, name, self._tenant), *_faults_of_caps(caps)]:
             raise RequestError(faults)
         for vault, _ in self._vaults:
             await vault.set_caps(self._tenant, kind, name, caps)
 
         return budget_pb2.SetBudgetResponse()
 
-    async def _accounts(self, kind: ScopeKind | None, name: str | None, graph: str) -> AsyncIterator[_Found]:
+    async def _accounts(self, kind: ScopeKind | None, name: str | None, graph: str) -> AsyncIterator[_ListedAccount]:
         for position, (vault, meshes) in enumerate(self._vaults):
-            for one in _of_graph(await vault.reports(self._tenant, kind, name), graph):
-                yield _Found(_key(one, position), one, _graph_caps(meshes, one))
+            for report in _of_graph(await vault.reports(self._tenant, kind, name), graph):
+                yield _ListedAccount(_key(report, position), report, _graph_caps(meshes, report))
 
-    def _in_scope(self, kind: ScopeKind) -> Iterator[Violation]:
+    def _faults_of_scope(self, kind: ScopeKind) -> Iterator[Violation]:
         if not any(kind in mesh.plan.graph.budgets for _, meshes in self._vaults for mesh in meshes):
             why = f"no graph that is served here declares budgets.{kind}, so that no cap on it would hold; declare it in one"
             yield Violation("scope", why)
@@ -99,7 +103,7 @@ class Budgets(budget_pb2_grpc.BudgetServiceServicer):
 
 def _graph_caps(meshes: Iterable[Mesh], account: AccountReport) -> Caps:
     """
-    Return the tightest caps that the graphs of *meshes* put on *account*; those that count over another window have another.
+    Return the tightest caps that the graphs of *meshes* put on *account*; a budget of another window has an account of its own.
     """
     budgets = (mesh.plan.graph.budgets.get(account.kind) for mesh in meshes)
     caps = [budget.caps for budget in budgets if budget is not None and budget.window_us == account.window_us]
@@ -117,7 +121,7 @@ def _kind(number: common_pb2.ScopeKind.ValueType) -> ScopeKind:
     return convert.unpack_scope_kind(number)
 
 
-def _in_name(kind: ScopeKind, name: str, tenant: str) -> Iterator[Violation]:
+def _faults_of_name(kind: ScopeKind, name: str, tenant: str) -> Iterator[Violation]:
     if not name:
         yield Violation("name", f"names the {kind}, and is empty")
     elif kind == "tenant" and name != tenant:
@@ -126,29 +130,31 @@ def _in_name(kind: ScopeKind, name: str, tenant: str) -> Iterator[Violation]:
         yield Violation("name", f"is {len(name)} characters long, and no request can name more than {SCOPE_CHARACTERS}")
 
 
-def _in_caps(caps: Caps) -> Iterator[Violation]:
+def _faults_of_caps(caps: Caps) -> Iterator[Violation]:
     for part, cap in caps._asdict().items():
-        most = MAX_SHARED_USD * 1_000_000_000 if part == "cost_nano_usd" else MAX_SHARED_COUNT
+        maximum = MAX_SHARED_USD * 1_000_000_000 if part == "cost_nano_usd" else MAX_SHARED_COUNT
         if cap is not None and cap < 0:
             yield Violation(f"caps.{part}", f"is {cap}, and the least is 0")
-        elif cap is not None and cap > most:
-            yield Violation(f"caps.{part}", f"is {cap}, and the most is {most}")
+        elif cap is not None and cap > maximum:
+            yield Violation(f"caps.{part}", f"is {cap}, and the most is {maximum}")
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 
-def _of_graph(statements: Iterable[AccountReport], graph: str) -> list[AccountReport]:
+def _of_graph(reports: Iterable[AccountReport], graph: str) -> list[AccountReport]:
     if not graph:
-        return list(statements)
-    only = (one._replace(lines=tuple(line for line in one.lines if line.spend_path.graph == graph)) for one in statements)
+        return list(reports)
+    narrowed = (
+        report._replace(lines=tuple(line for line in report.lines if line.spend_path.graph == graph)) for report in reports
+    )
 
-    return [one for one in only if one.lines]
+    return [report for report in narrowed if report.lines]
 
 
-def _key(one: AccountReport, vault: int) -> _Key:
-    # A page goes on behind the key where the one before ended, whatever was added meanwhile.
-    return one.kind, one.name, one.window_us or 0, one.window_ends_unix_us or 0, vault
+def _key(report: AccountReport, vault: int) -> _Key:
+    # A page begins behind the key that ended the one before, so accounts added meanwhile move none.
+    return report.kind, report.name, report.window_us or 0, report.window_ends_unix_us or 0, vault
 
 
 def _token(key: _Key) -> str:

@@ -1,10 +1,10 @@
 """
-`GraphService`: which graphs are served, and what a caller may send to them.
+`GraphService`: the graphs that are served, and the requests that they take.
 """
 
 from __future__ import annotations
 
-from meshwalk.server.calls import Context, answers
+from meshwalk.server.calls import Context, rich_errors
 from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
@@ -13,13 +13,13 @@ from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2, graph_pb2_grpc
 
 class Graphs(graph_pb2_grpc.GraphServiceServicer):
     """
-    Describe the graphs that are served.
+    The graphs that are served.
     """
 
     def __init__(self, served: MeshRegistry) -> None:
         self._served = served
 
-    @answers
+    @rich_errors
     async def ListGraphs(self, request: graph_pb2.ListGraphsRequest, context: Context) -> graph_pb2.ListGraphsResponse:  # noqa: N802
         """
         List the graphs.
@@ -39,7 +39,7 @@ class Graphs(graph_pb2_grpc.GraphServiceServicer):
             next_page_token=names[end - 1] if end < len(names) else "",
         )
 
-    @answers
+    @rich_errors
     async def DescribeGraph(  # noqa: N802
         self, request: graph_pb2.DescribeGraphRequest, context: Context
     ) -> graph_pb2.DescribeGraphResponse:
@@ -47,7 +47,7 @@ class Graphs(graph_pb2_grpc.GraphServiceServicer):
         Describe one graph.
         """
         del context
-        # Most servers are never asked for a picture.
+        # Few servers are ever asked for a drawing, so the import waits.
         from meshwalk import draw  # noqa: PLC0415
 
         plan = self._served.pick(request.graph).mesh.plan

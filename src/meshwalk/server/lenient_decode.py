@@ -1,8 +1,8 @@
 """
-Bytes that are no message: the caller's fault, and told so.
+Requests that cannot be decoded, as values that handlers refuse.
 
-gRPC answers them with UNKNOWN and logs a traceback for each, so that a broken caller fills the log.  Here they reach the
-handler as what they are, and it refuses them as it refuses any other request.
+gRPC itself answers such bytes with UNKNOWN and logs a traceback for each, so that a broken caller fills the log.  Here the
+handler gets an `UndecodableRequest`, and refuses it as it refuses any other request.
 """
 
 from __future__ import annotations
@@ -15,63 +15,66 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 
-class Unreadable:
+class UndecodableRequest:
     """
-    Stand for a request that could not be read.
+    A request that could not be decoded.
+
+    Args:
+        reason: The decoder's own words.
     """
 
-    def __init__(self, why: str, body: bytes) -> None:
-        self.why = why
+    def __init__(self, reason: str, body: bytes) -> None:
+        self.reason = reason
         self.body = body
 
 
-class Registrar:
+class ServiceRegistrar:
     """
-    Register services at *server*, so that none costs the others anything.
+    The part of a grpc.aio server that generated code registers services at.
 
-    A grpc.aio server waits for every method that it knows by name anew with each request of any; what it asks its generic
-    handlers for costs nobody else, so that is how all services are registered.
+    With each request of any method, a grpc.aio server waits anew for every method that was registered by name.  A method behind a
+    generic handler costs the others nothing, so all services are registered that way.
 
     Args:
-        careful: Whether their readers give an `Unreadable` instead of raising, and their writers take bytes too.
+        lenient: Decode to an `UndecodableRequest` instead of raising, and send replies that are bytes already as they are.
     """
 
-    def __init__(self, server: grpc.aio.Server, *, careful: bool = True) -> None:
+    def __init__(self, server: grpc.aio.Server, *, lenient: bool = True) -> None:
         self._server = server
-        self._careful = careful
+        self._lenient = lenient
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """
-        Pass over what `add_registered_method_handlers` gets by name.
+        Ignore the handlers: `add_registered_method_handlers` gets the same by name.
         """
 
     def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
         """
         Register the handlers of one service.
         """
-        if self._careful:
+        if self._lenient:
             handlers = {
                 name: handler._replace(
-                    request_deserializer=_careful(handler.request_deserializer),
-                    response_serializer=_written(handler.response_serializer),
+                    request_deserializer=_lenient_reader(handler.request_deserializer),
+                    response_serializer=_lenient_writer(handler.response_serializer),
                 )
                 for name, handler in handlers.items()
             }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
 
-def _careful(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def careful(body: bytes) -> Any:
+def _lenient_reader(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def lenient(body: bytes) -> Any:
         try:
             return read(body)
         except DecodeError as error:
-            return Unreadable(str(error), body)
+            return UndecodableRequest(str(error), body)
 
-    return careful
+    return lenient
 
 
-def _written(write: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    def written(reply: Any) -> bytes:
+def _lenient_writer(write: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def lenient(reply: Any) -> bytes:
         return reply if isinstance(reply, bytes) else write(reply)
 
-    return written
+    return lenient

@@ -1,13 +1,13 @@
 """
 `RouteMany`: one stream, whose frames carry several requests and several results.
 
-Laws of this module:
+Invariants of this module:
 
-1. Each item has exactly one result, whatever is wrong with it, unless the stream ends before.
-2. An item is held from when it starts until its result is written.  At most `MAX_HELD` of a stream are; past that nothing
-   is read, so that gRPC's own flow control holds the caller back, and one that does not read its results holds back its walks.
-3. Whatever has ended when the last frame is written goes into the next one, so that frames grow with the load by themselves.
-4. When the stream ends, however it does, nothing that it started still runs.
+1. Each item has exactly one result, valid or not, unless the stream ends before.
+2. An item is held from its start until its result is written, and at most `MAX_HELD` of a stream are.  Past that nothing is
+   read, so gRPC's own flow control holds the caller back; a caller that does not read its results holds back its walks.
+3. All results that are ready when a frame is written go into the next one, so frames grow with the load by themselves.
+4. When the stream has ended, nothing that it started still runs.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ import grpc.aio
 from google.rpc import code_pb2
 
 from meshwalk.model.problems import RequestError, Violation
-from meshwalk.server.calls import Context, failure_of, remaining, traceparent, within_us
-from meshwalk.server.lenient_decode import Unreadable
-from meshwalk.server.partial_decode import Undecodable, salvaged
+from meshwalk.server.calls import Context, failure_of, remaining_seconds, traceparent, walk_time_us
+from meshwalk.server.lenient_decode import UndecodableRequest
+from meshwalk.server.partial_decode import UndecodableItem, decode_items
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2, routing_pb2
 
 
-# How many items of a stream are held at a time, and how many bytes of results: past either nothing is read.
+# The most items of a stream that are held at a time, and the most bytes of results: past either nothing is read.
 MAX_HELD = 1_024
 MAX_HELD_BYTES = 8 << 20
 
-# A frame has at most so many results, and bytes if it has several; callers take 4 MiB if they are not told otherwise.
-LARGEST_FRAME = 256
-LARGEST_FRAME_BYTES = 1 << 20
+# The most results of a frame, and the most bytes if it has several; callers take 4 MiB by default.
+MAX_FRAME_RESULTS = 256
+MAX_FRAME_BYTES = 1 << 20
 
-# Other callers have their turn after so many items have started.
+# The items that start before other callers have their turn.
 _BURST = 64
 
 _CALL = "RouteMany"
@@ -45,36 +45,36 @@ _CANCELLED = error_pb2.Failure(
 )
 _STOPPING = "the server stops; open the stream again, and ask again for what has no result"
 
-# Routes one request: what it is, how many microseconds its caller waits, and the caller's trace context.
+# Routes one request: the request, the microseconds that its caller waits, and the caller's trace context.
 Route = Callable[[routing_pb2.RouteRequest, int | None, str], Awaitable[routing_pb2.RouteResponse | bytes]]
 
 _Item = routing_pb2.RouteManyRequest.Item
 
 
-class Many:
+class ManyCall:
     """
-    Serve one stream: call `run` once, and `stop` to let it end.
+    One stream; call `run` once, and `stop` to let it end.
     """
 
     def __init__(self, context: Context, route: Route) -> None:
         self._context = context
         self._route = route
         self._clock = asyncio.get_running_loop().time
-        seconds = remaining(context)
+        seconds = remaining_seconds(context)
         self._ends = None if seconds is None else self._clock() + seconds
         self._traceparent = traceparent(context)
         self._walks: dict[int, asyncio.Task[None]] = {}
         self._results: deque[bytes] = deque()
         self._held = self._held_bytes = 0
-        # Set when there is something to write, or nothing will be read any more.
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
+        # Set when there is a result to write, or the reader has ended.
+        self._wake_writer = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
-        self._reader.add_done_callback(lambda _: self._news.set())
+        self._reader.add_done_callback(lambda _: self._wake_writer.set())
 
     def stop(self) -> None:
         """
-        Read no more, and end when what is under way has.
+        Read no more, and end when the walks under way have ended.
         """
         self._reader.cancel()
 
@@ -84,8 +84,8 @@ class Many:
         """
         try:
             while self._held or not self._reader.done():
-                await self._news.wait()
-                self._news.clear()
+                await self._wake_writer.wait()
+                self._wake_writer.clear()
                 while self._results:
                     await self._write()
         finally:
@@ -94,7 +94,7 @@ class Many:
                 task.cancel()
             await asyncio.wait(running)
         if self._reader.cancelled():
-            # Not by an error of ours: nothing is wrong with any item.
+            # Not by an exception, which would be logged: no item is at fault.
             self._context.set_code(grpc.StatusCode.UNAVAILABLE)
             self._context.set_details(_STOPPING)
         else:
@@ -104,29 +104,29 @@ class Many:
 
     async def _read(self) -> None:
         while (frame := await self._context.read()) is not grpc.aio.EOF:
-            read_at, items = self._clock(), self._opened(frame)
+            read_at, items = self._clock(), self._items_of(frame)
             for position, item in enumerate(items, 1):
                 while self._held >= MAX_HELD or self._held_bytes >= MAX_HELD_BYTES:
-                    self._room.clear()
-                    await self._room.wait()
+                    self._has_room.clear()
+                    await self._has_room.wait()
                 self._start(item, read_at)
                 if position % _BURST == 0:
                     await asyncio.sleep(0)
 
-    def _opened(self, frame: routing_pb2.RouteManyRequest | Unreadable) -> Sequence[_Item | Undecodable]:
-        if isinstance(frame, Unreadable):
-            return salvaged(frame)
+    def _items_of(self, frame: routing_pb2.RouteManyRequest | UndecodableRequest) -> Sequence[_Item | UndecodableItem]:
+        if isinstance(frame, UndecodableRequest):
+            return decode_items(frame)
         for seq in frame.cancel:
             if (walk := self._walks.get(seq)) is not None:
-                # It has begun, since to read the next frame is to wait; so it will see this and have its result.
+                # It has begun, because reading this frame waited; so it sees the cancellation and has its result.
                 walk.cancel()
 
         return frame.items
 
-    def _start(self, item: _Item | Undecodable, read_at: float) -> None:
+    def _start(self, item: _Item | UndecodableItem, read_at: float) -> None:
         self._held += 1
-        if isinstance(item, Undecodable):
-            self._refuse(item.seq, "request", f"cannot be read: {item.why}")
+        if isinstance(item, UndecodableItem):
+            self._refuse(item.seq, "request", f"cannot be read: {item.reason}")
         elif not item.seq:
             self._refuse(0, "seq", "must be said: a number from 1, by which the result will be known")
         elif item.seq in self._walks:
@@ -154,27 +154,27 @@ class Many:
             by = read_at + item.timeout_us / 1e6
             ends = by if ends is None else min(ends, by)
 
-        return None if ends is None else within_us(ends - self._clock())
+        return None if ends is None else walk_time_us(ends - self._clock())
 
     # ---- writing ------------------------------------------------------------------------------------------------
 
-    def _refuse(self, seq: int, field: str, why: str) -> None:
-        self._end(convert.pack_result(seq, failure_of(_CALL, RequestError([Violation(field, why)]))))
+    def _refuse(self, seq: int, field: str, fault: str) -> None:
+        self._end(convert.pack_result(seq, failure_of(_CALL, RequestError([Violation(field, fault)]))))
 
     def _end(self, result: bytes) -> None:
         self._results.append(result)
         self._held_bytes += len(result)
-        self._news.set()
+        self._wake_writer.set()
 
     async def _write(self) -> None:
         results, size = [self._results.popleft()], 0
-        while self._results and len(results) < LARGEST_FRAME:
+        while self._results and len(results) < MAX_FRAME_RESULTS:
             size += len(results[-1])
-            if size + len(self._results[0]) > LARGEST_FRAME_BYTES:
+            if size + len(self._results[0]) > MAX_FRAME_BYTES:
                 break
             results.append(self._results.popleft())
         frame = b"".join(results)
         await self._context.write(frame)
         self._held -= len(results)
         self._held_bytes -= len(frame)
-        self._room.set()
+        self._has_room.set()

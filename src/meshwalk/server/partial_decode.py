@@ -1,8 +1,8 @@
 """
-What is left of a `RouteMany` frame that cannot be read.
+The items of a `RouteMany` frame that cannot be decoded as a whole.
 
-One request with a broken text makes the whole frame no message.  The frame is therefore taken apart as protobuf's outer form,
-which knows fields and no texts, and each item is read alone: those that can be read are, and those that cannot fail alone.
+One request with a broken text makes the whole frame undecodable.  The frame is therefore split into its outer fields, and each
+item is decoded alone, so that only the broken ones fail.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from meshwalk.server.lenient_decode import Unreadable
+from meshwalk.server.lenient_decode import UndecodableRequest
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
 
 
@@ -24,37 +24,38 @@ _ITEMS = routing_pb2.RouteManyRequest.ITEMS_FIELD_NUMBER
 _SEQ = _Item.SEQ_FIELD_NUMBER
 
 
-class Undecodable(NamedTuple):
+class UndecodableItem(NamedTuple):
     """
-    Stand for an item that cannot be read.
+    An item that could not be decoded.
 
     Args:
-        seq: Whose it is; 0 if that cannot be read either.
+        seq: The number of the request; 0 if that could not be decoded either.
+        reason: The decoder's own words.
     """
 
     seq: int
-    why: str
+    reason: str
 
 
-def salvaged(frame: Unreadable) -> Sequence[_Item | Undecodable]:
+def decode_items(frame: UndecodableRequest) -> Sequence[_Item | UndecodableItem]:
     """
-    Return the items of *frame*; what it cancels is passed over.
+    Return the items of *frame*; its cancellations are ignored.
     """
     try:
         fields = list(_fields(frame.body))
     except DecodeError:
-        return [Undecodable(0, frame.why)]
+        return [UndecodableItem(0, frame.reason)]
 
-    # If every item can be read alone, what could not be read is none.
-    items = [_read(body) for number, body in fields if number == _ITEMS and isinstance(body, bytes)]
-    return items if any(isinstance(item, Undecodable) for item in items) else [*items, Undecodable(0, frame.why)]
+    # If every item decodes by itself, the fault lies outside the items.
+    items = [_decode(body) for number, body in fields if number == _ITEMS and isinstance(body, bytes)]
+    return items if any(isinstance(item, UndecodableItem) for item in items) else [*items, UndecodableItem(0, frame.reason)]
 
 
-def _read(body: bytes) -> _Item | Undecodable:
+def _decode(body: bytes) -> _Item | UndecodableItem:
     try:
         return _Item.FromString(body)
     except DecodeError as error:
-        return Undecodable(_seq(body), str(error))
+        return UndecodableItem(_seq(body), str(error))
 
 
 def _seq(body: bytes) -> int:
@@ -67,7 +68,7 @@ def _seq(body: bytes) -> int:
 
 
 def _fields(body: bytes) -> Iterator[tuple[int, Any]]:
-    # To a message that has no fields every field is an unknown one, and is kept as it came.
+    # A message without fields keeps every field as an unknown one.
     fields = UnknownFieldSet(Empty.FromString(body))
     for position in range(len(fields)):
         yield fields[position].field_number, fields[position].data

@@ -15,7 +15,7 @@ from meshwalk.wire.errors import NotFound
 
 class ServedMesh(NamedTuple):
     """
-    Hold a mesh, and what replies of walks over its plan have in common.
+    A mesh, and the prototypes of replies about walks over its plan.
     """
 
     mesh: Mesh
@@ -24,20 +24,20 @@ class ServedMesh(NamedTuple):
 
 class MeshRegistry:
     """
-    Find meshes by name.
+    The meshes of a server, by name.
 
     Raises:
         SetupError: If there is none, two graphs have one name, or they spend for different tenants.
     """
 
     def __init__(self, meshes: Iterable[Mesh]) -> None:
-        self._seats: dict[str, ServedMesh] = {}
+        self._by_name: dict[str, ServedMesh] = {}
         for mesh in meshes:
             name = mesh.plan.name
-            if name in self._seats:
+            if name in self._by_name:
                 raise SetupError(f"two graphs are called '{name}', and requests name graphs; rename one or serve it elsewhere")
-            self._seats[name] = ServedMesh(mesh, convert.Prototypes(mesh.plan))
-        if not self._seats:
+            self._by_name[name] = ServedMesh(mesh, convert.Prototypes(mesh.plan))
+        if not self._by_name:
             raise SetupError("there is no graph to serve; name at least one")
         tenants = sorted({mesh.tenant for mesh in self})
         if len(tenants) > 1:
@@ -52,23 +52,23 @@ class MeshRegistry:
             NotFound: If there is none of this name.
             RequestError: If there are several and no name is given.
         """
-        seat = self._seats.get(name)
-        if seat is not None:
-            return seat
+        served = self._by_name.get(name)
+        if served is not None:
+            return served
         if name:
             raise NotFound([Violation("graph", self._unknown(name))])
-        if len(self._seats) > 1:
+        if len(self._by_name) > 1:
             raise RequestError([Violation("graph", f"must be said, because this server serves several: {self._names()}")])
 
-        return next(iter(self._seats.values()))
+        return next(iter(self._by_name.values()))
 
     def _unknown(self, name: str) -> str:
-        hint = did_you_mean(name, self._seats)
+        hint = did_you_mean(name, self._by_name)
 
         return f"{name[:80]!r} is not served here; {hint + ' ' if hint else ''}this server serves: {self._names()}"
 
     def _names(self) -> str:
-        return ", ".join(self._seats)
+        return ", ".join(self._by_name)
 
     def __iter__(self) -> Iterator[Mesh]:
-        return (seat.mesh for seat in self._seats.values())
+        return (served.mesh for served in self._by_name.values())

@@ -10,8 +10,8 @@ from meshwalk.engine import EventFeed
 from meshwalk.model.problems import RequestError, Violation
 from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted, Progress
 from meshwalk.records.results import RouteResult
-from meshwalk.server.calls import Context, answers, deadline_us, traceparent
-from meshwalk.server.many import Many
+from meshwalk.server.calls import Context, deadline_us, rich_errors, traceparent
+from meshwalk.server.many import ManyCall
 from meshwalk.server.registry import MeshRegistry, ServedMesh
 from meshwalk.trace import Request
 from meshwalk.wire import convert
@@ -32,10 +32,10 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
 
     def __init__(self, served: MeshRegistry) -> None:
         self._served = served
-        self._streams: set[Many] = set()
+        self._streams: set[ManyCall] = set()
         self._stopping = False
 
-    @answers
+    @rich_errors
     async def Route(self, request: routing_pb2.RouteRequest, context: Context) -> routing_pb2.RouteResponse:  # noqa: N802
         """
         Walk a request to its end.
@@ -43,7 +43,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         # What is bytes already is sent as it is.
         return await self._routed(request, deadline_us(context), traceparent(context))  # type: ignore[return-value]
 
-    @answers
+    @rich_errors
     async def RouteStream(self, message: routing_pb2.RouteStreamRequest, context: Context) -> None:  # type: ignore[override] # noqa: N802
         """
         Walk a request to its end, and tell of each hop on the way.
@@ -70,7 +70,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
                 await context.write(delta)
         await context.write(convert.pack_final(reply))
 
-    @answers
+    @rich_errors
     async def Decide(self, message: routing_pb2.DecideRequest, context: Context) -> routing_pb2.DecideResponse:  # noqa: N802
         """
         Say where a request would go, without calling a model.
@@ -79,13 +79,13 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
 
         return convert.pack_preview(await seat.mesh.preview(asked), seat.mesh.plan)
 
-    @answers
+    @rich_errors
     async def RouteMany(self, frames: object, context: Context) -> None:  # type: ignore[override] # noqa: N802
         """
-        Walk what the frames of a stream ask for, and write frames of what ends; see `Many`.
+        Walk what the frames of a stream ask for, and write frames of what ends; see `ManyCall`.
         """
         del frames  # it reads them itself, so that it can stop doing so
-        many = Many(context, self._routed)
+        many = ManyCall(context, self._routed)
         self._streams.add(many)
         if self._stopping:
             many.stop()

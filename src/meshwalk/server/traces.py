@@ -1,7 +1,7 @@
 """
-`TraceService`: the records of walks, read from the shelf beside the server's own meshes.
+`TraceService`: the records of walks, read from the trace store.
 
-Reading waits for a disk, so it is done in a worker thread.
+Reading waits for a disk, so a worker thread does it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meshwalk.plan import Plan
 from meshwalk.records.results import PlanRef
 from meshwalk.records.store import Summary as Row
 from meshwalk.records.store import TraceReader
-from meshwalk.server.calls import Context, answers
+from meshwalk.server.calls import Context, rich_errors
 from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.trace import Outcome, Scopes, Traversal
@@ -25,14 +25,14 @@ from meshwalk.wire.types import Summary
 
 class Traces(trace_pb2_grpc.TraceServiceServicer):
     """
-    Read the records on *shelf*; None keeps no records.
+    The records that *reader* reads; None if the server keeps none.
     """
 
-    def __init__(self, served: MeshRegistry, shelf: TraceReader | None) -> None:
+    def __init__(self, served: MeshRegistry, reader: TraceReader | None) -> None:
         self._served = served
-        self._shelf = shelf
+        self._reader = reader
 
-    @answers
+    @rich_errors
     async def GetTraversal(  # noqa: N802
         self, request: trace_pb2.GetTraversalRequest, context: Context
     ) -> trace_pb2.GetTraversalResponse:
@@ -43,7 +43,7 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
 
         return await to_thread.run_sync(self._get, self._opened(), request.traversal_id)
 
-    @answers
+    @rich_errors
     async def ListTraversals(  # noqa: N802
         self, request: trace_pb2.ListTraversalsRequest, context: Context
     ) -> trace_pb2.ListTraversalsResponse:
@@ -51,32 +51,32 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
         List records, newest first.
         """
         del context
-        shelf = self._opened()
+        reader = self._opened()
         size, outcome = page_size(request), _outcome(request)
 
-        return await to_thread.run_sync(_list, shelf, request, size, outcome)
+        return await to_thread.run_sync(_list, reader, request, size, outcome)
 
     def _opened(self) -> TraceReader:
-        if self._shelf is None:
+        if self._reader is None:
             raise SetupError("this server keeps no records of walks; start it with `--traces DIR`")
 
-        return self._shelf
+        return self._reader
 
-    def _get(self, shelf: TraceReader, traversal_id: str) -> trace_pb2.GetTraversalResponse:
-        traversal = shelf.get(traversal_id)
+    def _get(self, reader: TraceReader, traversal_id: str) -> trace_pb2.GetTraversalResponse:
+        traversal = reader.get(traversal_id)
         if traversal is None:
             raise NotFound([Violation("traversal_id", f"there is no record {traversal_id[:80]!r} here")])
 
-        prototypes = convert.Prototypes(self._plan(shelf, traversal))
+        prototypes = convert.Prototypes(self._plan(reader, traversal))
 
         return trace_pb2.GetTraversalResponse(traversal=convert.pack_record(traversal, prototypes, full=True))
 
-    def _plan(self, shelf: TraceReader, traversal: Traversal) -> Plan:
+    def _plan(self, reader: TraceReader, traversal: Traversal) -> Plan:
         """
-        Return the plan that *traversal* walked: one that is served, or one of an earlier day from the shelf.
+        Return the plan that *traversal* walked: one that is served, or an earlier one from the store.
         """
         digest = traversal.plan_digest
-        plan = next((mesh.plan for mesh in self._served if mesh.plan.plan_digest == digest), None) or shelf.plan(digest)
+        plan = next((mesh.plan for mesh in self._served if mesh.plan.plan_digest == digest), None) or reader.plan(digest)
         if plan is None:
             raise TraceError(f"the plan {digest} that this record walked is not here", plan_digest=digest)
 
@@ -93,13 +93,13 @@ def _outcome(request: trace_pb2.ListTraversalsRequest) -> Outcome | None:
 
 
 def _list(
-    shelf: TraceReader, request: trace_pb2.ListTraversalsRequest, size: int, outcome: Outcome | None
+    reader: TraceReader, request: trace_pb2.ListTraversalsRequest, size: int, outcome: Outcome | None
 ) -> trace_pb2.ListTraversalsResponse:
     token = request.page_token
-    if token and shelf.get(token) is None:
+    if token and reader.get(token) is None:
         raise unknown_page()
     # One more than was asked for tells whether there is a next page.
-    rows = shelf.list(
+    rows = reader.list(
         graph=request.graph,
         session=request.session,
         workflow=request.workflow,

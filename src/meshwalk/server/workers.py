@@ -1,13 +1,12 @@
 """
 Several processes behind one port: a supervisor that starts workers, replaces those that die, and stops them together.
 
-The kernel shares the connections to a port among all who listen there with SO_REUSEPORT, in turns where it lets itself be
-told to (`turns`).  The supervisor is bound to it too and
-never listens, so that port 0 is chosen once and nobody else takes the port while a worker is being replaced.  A worker is any
-command that writes one line of JSON to stdout when it is ready, stops on SIGTERM, and stops when its stdin ends (`lifeline`):
-the kernel closes that pipe however the supervisor ends, `kill -9` included.
+The kernel shares the connections to a port among all that listen there with SO_REUSEPORT, in turn where it can (`reuseport`).
+The supervisor is bound to the port too and never listens, so that port 0 is chosen once and nobody else takes the port while a
+worker is replaced.  A worker is any command that writes one line of JSON to stdout when it is ready, stops on SIGTERM, and
+stops when its stdin ends (`lifeline`): the kernel closes that pipe however the supervisor ends, `kill -9` included.
 
-The first worker starts alone: what keeps one from starting keeps all of them, and is said once.
+The first worker starts alone: a fault that keeps one from starting keeps all, and is reported once.
 """
 
 from __future__ import annotations
@@ -30,32 +29,32 @@ from meshwalk.model.problems import SetupError
 from meshwalk.wire.address import checked_address
 
 
-# How long a worker that died is waited for: soon for one that had served, ever longer for one that dies again and again.
+# The pause before a dead worker is replaced: short for one that had served, ever longer for one that dies again and again.
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 10.0
+MAX_PAUSE_SECONDS = 10.0
 SETTLED_SECONDS = 30.0
 
-# How much longer than its own grace a worker is given before it is killed.
+# The time past its own grace after which a worker is killed.
 MARGIN_SECONDS = 5.0
 
-# How a worker ends that is told to stop: one that is told very early has not learnt yet what that means.
+# The exit codes of a worker that was told to stop: one told very early has no handler for the signal yet.
 _STOPPED = (0, -signal.SIGTERM)
 
-# How a worker's line begins.
+# The beginning of a worker's line of JSON.
 _READY = b'{"ready":true'
 
 
 class WorkerFailed(Exception):
     """
-    Say that a worker ended before it was ready; why, it has told on stderr.
+    The end of a worker before it was ready; it wrote the reason to stderr.
 
     Args:
-        said: What it wrote to stdout.
+        stdout: The text that it wrote to stdout.
     """
 
-    def __init__(self, code: int, said: str) -> None:
+    def __init__(self, code: int, stdout: str) -> None:
         self.code = code
-        self.said = said
+        self.stdout = stdout
         super().__init__(f"a worker ended with {code} before it was ready")
 
 
@@ -64,7 +63,7 @@ _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 @contextmanager
-def reserved(listen: str) -> Iterator[str]:
+def reserved_port(listen: str) -> Iterator[str]:
     """
     Keep the port of *listen* for workers, and give the address with the port that port 0 became.
 
@@ -88,7 +87,7 @@ def _reserve(stack: ExitStack, host: str, port: int) -> int:
     reserved = False
     for family, _, _, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
         try:
-            # Nobody is asked before a port is shared; so first look, as one who does not share, whether it is free.
+            # The kernel lets a port be shared unasked, so a socket that does not share first tests that it is free.
             with socket.socket(family) as alone:
                 port = _bound(alone, (where[0], port, *where[2:]))
             _keep(stack.enter_context(socket.socket(family)), (where[0], port, *where[2:]))
@@ -103,27 +102,27 @@ def _reserve(stack: ExitStack, host: str, port: int) -> int:
     return port
 
 
-def _keep(one: socket.socket, where: tuple[Any, ...]) -> None:
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+def _keep(listener: socket.socket, where: tuple[Any, ...]) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        # Who binds without leave to reuse the address keeps it from all who do not share the port.
-        _bound(one, where, reuse=False)
+        # Binding without SO_REUSEADDR keeps the address from all that do not share the port.
+        _bound(listener, where, reuse=False)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        # Connections that ended are left of a server that did not share it; they go by themselves.
-        _bound(one, where)
+        # Ended connections of a server that did not share the port linger for a while.
+        _bound(listener, where)
 
 
-def _bound(one: socket.socket, where: tuple[Any, ...], *, reuse: bool = True) -> int:
-    if one.family == socket.AF_INET6:
+def _bound(listener: socket.socket, where: tuple[Any, ...], *, reuse: bool = True) -> int:
+    if listener.family == socket.AF_INET6:
         # As gRPC does: `[::]` is every address of either family.
-        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    # What is left of connections that ended keeps nobody from listening again.
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse))
-    one.bind(where)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    # Ended connections that linger keep nobody from listening again.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse))
+    listener.bind(where)
 
-    return int(one.getsockname()[1])
+    return int(listener.getsockname()[1])
 
 
 def lifeline() -> None:
@@ -140,21 +139,24 @@ def lifeline() -> None:
     threading.Thread(target=watch, name="meshwalk-lifeline", daemon=True).start()
 
 
-class Workers:
+class WorkerPool:
     """
-    Keep processes of one command running, see `working`.
+    Running processes of one command, see `worker_pool`.
 
     Args:
-        complain: Told of each worker that died.
-        grace: How many seconds a worker takes at most to stop by itself.
+        report: Called with a sentence on each worker that died.
+        grace: The most seconds that a worker takes to stop by itself.
+
+    Attributes:
+        ready: The line of the worker that became ready last.
     """
 
-    def __init__(self, command: Sequence[str], complain: Callable[[str], None], grace: float) -> None:
+    def __init__(self, command: Sequence[str], report: Callable[[str], None], grace: float) -> None:
         self._command = command
-        self._complain = complain
+        self._report = report
         self._grace = grace
         self._running: dict[int, Process] = {}
-        self.said: dict[str, Any] = {}
+        self.ready: dict[str, Any] = {}
 
     @property
     def pids(self) -> list[int]:
@@ -176,7 +178,7 @@ class Workers:
             await self._ready(number)
 
     async def _spawn(self, number: int) -> None:
-        # A process that nobody knows of would be left behind.
+        # A cancellation between start and note would leave the process behind.
         with anyio.CancelScope(shield=True):
             # In a session of its own, so that Ctrl-C reaches the supervisor alone, which stops them in order.
             process = await anyio.open_process(self._command, stdin=PIPE, stdout=PIPE, stderr=None, start_new_session=True)
@@ -184,11 +186,11 @@ class Workers:
 
     async def _ready(self, number: int) -> None:
         process = self._running[number]
-        said = await _said(process)
-        if not said.startswith(_READY):
+        line = await _ready_line(process)
+        if not line.startswith(_READY):
             code = await process.wait()
-            raise WorkerFailed(code, said.decode(errors="replace"))
-        self.said = orjson.loads(said)
+            raise WorkerFailed(code, line.decode(errors="replace"))
+        self.ready = orjson.loads(line)
 
     async def keep(self, number: int) -> None:
         """
@@ -201,8 +203,8 @@ class Workers:
             if anyio.current_time() - began > SETTLED_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             await anyio.sleep(pause)
-            pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
-            # One that cannot start has died as well.
+            pause = min(MAX_PAUSE_SECONDS, 2 * pause)
+            # A worker that cannot start is one more that died.
             with suppress(WorkerFailed):
                 await self.start(number)
 
@@ -211,43 +213,43 @@ class Workers:
         code = await process.wait()
         del self._running[number]
         await process.aclose()
-        self._complain(f"worker {number + 1} (process {process.pid}) {_ended(code)}; another one starts in {pause:g} s")
+        self._report(f"worker {number + 1} (process {process.pid}) {_ended(code)}; another one starts in {pause:g} s")
 
     async def stop(self) -> None:
         """
-        Let every worker end what it does, and kill those that do not come to an end; who does not end well is told of.
+        Let every worker end its calls, kill those that take too long, and report each that did not end well.
         """
-        # One that had ended before was told of then.
+        # A worker that had ended before was reported then.
         running = {number for number, process in self._running.items() if process.returncode is None}
         for process in self._running.values():
-            _tell(process, signal.SIGTERM)
+            _signal(process, signal.SIGTERM)
         patience = self._grace + MARGIN_SECONDS
         with anyio.move_on_after(patience):
             for process in self._running.values():
                 await process.wait()
         for number, process in sorted(self._running.items()):
             code = process.returncode
-            _tell(process, signal.SIGKILL)
+            _signal(process, signal.SIGKILL)
             await process.aclose()
             if number in running and code not in _STOPPED:
-                how = (
+                end = (
                     f"had not stopped after {patience:g} s and was killed" if code is None else f"{_ended(code)} as it stopped"
                 )
-                self._complain(f"worker {number + 1} (process {process.pid}) {how}; what it had not recorded yet is lost")
+                self._report(f"worker {number + 1} (process {process.pid}) {end}; what it had not recorded yet is lost")
         self._running.clear()
 
 
 @asynccontextmanager
-async def working(
-    command: Sequence[str], count: int, *, complain: Callable[[str], None], grace: float
-) -> AsyncIterator[Workers]:
+async def worker_pool(
+    command: Sequence[str], count: int, *, report: Callable[[str], None], grace: float
+) -> AsyncIterator[WorkerPool]:
     """
     Keep *count* processes of *command* running until the context is left.
 
     Raises:
         WorkerFailed: If one cannot start.
     """
-    workers = Workers(command, complain, grace)
+    workers = WorkerPool(command, report, grace)
     try:
         await workers.start(0)
         await workers.start(*range(1, count))
@@ -265,20 +267,20 @@ def _ended(code: int) -> str:
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-async def _said(process: Process) -> bytes:
+async def _ready_line(process: Process) -> bytes:
     """
-    Read the line that says that *process* is ready, or all it says if that is not what it says.
+    Read the line by which *process* reports that it is ready, or all of its output if it never does.
     """
     assert process.stdout is not None
-    said = b""
+    output = b""
     with suppress(anyio.EndOfStream):
-        while not (said.startswith(_READY) and said.endswith(b"\n")):
-            said += await process.stdout.receive()
+        while not (output.startswith(_READY) and output.endswith(b"\n")):
+            output += await process.stdout.receive()
 
-    return said
+    return output
 
 
-def _tell(process: Process, what: signal.Signals) -> None:
+def _signal(process: Process, number: signal.Signals) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
-            process.send_signal(what)
+            process.send_signal(number)
