@@ -3,7 +3,7 @@ Generate the Python stubs of `proto/` into `meshwalk.wire.gen`, or check that th
 
 Runs in an environment of its own (`make stubs`, `make test`): stubs refuse a grpcio older than the grpcio-tools that made
 them, so they are made with the oldest we support.  protoc names Python modules by the folders of `proto/`, and a package
-called `meshwalk.v1beta1` would have to lie beside our rooms; the imports are therefore moved below `meshwalk.wire.gen`.
+called `meshwalk.v1beta1` would have to lie beside our own packages; the imports are therefore moved below `meshwalk.wire.gen`.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ _Service = TypeVar("_Service")
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
 
-# A walk ends a little before its caller stops waiting, so that the error still reaches the caller.  The margin is a tenth of the
-# time left, and at most the time that a slow network needs to carry a reply.
+# A walk ends a little before its caller stops waiting, so that the error still reaches the caller.  The margin is a tenth of
+# the time left, and at most the time that a slow network needs to carry a reply.
 _MARGIN = 0.1
 _MAX_MARGIN_US = 10_000
 

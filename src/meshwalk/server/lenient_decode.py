@@ -32,8 +32,8 @@ class ServiceRegistrar:
     """
     The part of a grpc.aio server that generated code registers services at.
 
-    With each request of any method, a grpc.aio server waits anew for every method that was registered by name.  A method behind a
-    generic handler costs the others nothing, so all services are registered that way.
+    With each request of any method, a grpc.aio server waits anew for every method that was registered by name.  A method behind
+    a generic handler costs the others nothing, so all services are registered that way.
 
     Args:
         lenient: Decode to an `UndecodableRequest` instead of raising, and send replies that are bytes already as they are.

@@ -1,11 +1,11 @@
 """
 Connections in turn: each worker that shares a port gets the next one.
 
-The kernel shares connections among listeners with SO_REUSEPORT by a hash, so the share of each is random: of 16 connections,
-neither of two workers gets more than 10 in only half of all cases.  A gRPC channel is one connection for as long as it lives, so
-an uneven share stays.  Nothing above the kernel can mend that: gRPC takes no socket that another process accepted, and the ports
-that a client connects from are as random as the hash.  But listeners may give the kernel a program that chooses among them, and
-one that counts takes them in turn.
+The kernel shares connections among listeners with SO_REUSEPORT by a hash, so the share of each is random: of 16 connections one
+of two workers gets 11 or more in a fifth of all cases (binomial).  A gRPC channel is one connection for as long as it lives, so
+an uneven share stays.  Nothing above the kernel can mend that: gRPC takes no socket that another process accepted, and the
+ports that a client connects from are as random as the hash.  But listeners may give the kernel a program that chooses among
+them, and one that counts takes them in turn.
 
 Loading such a program needs CAP_BPF.  Without it, or on another system than Linux, the hash stays.  Where the program chooses a
 worker that is gone, the kernel falls back to the hash.
@@ -100,8 +100,8 @@ def _listeners(port: int) -> Iterator[socket.socket]:
     """
     Give this process's own sockets that listen at *port*; gRPC made them and does not expose them.
 
-    Each descriptor is borrowed, and none is closed, not even a copy: closing one releases all locks that the process has on a file
-    (POSIX.1-2017, fcntl), and SQLite's are among them.
+    Each descriptor is borrowed, and none is closed, not even a copy: closing one releases all locks that the process has on a
+    file (POSIX.1-2017, fcntl), and SQLite's are among them.
     """
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError), _borrowed(int(descriptor.name)) as candidate:  # some are closed meanwhile, or no sockets

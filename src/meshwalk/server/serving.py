@@ -51,8 +51,8 @@ _DEFAULT_MESSAGE_BYTES = 4 << 20
 
 DEFAULT_GRACE_SECONDS = 10.0
 
-# The time that records wait for others, so that a batch is encoded at once.  By then the reply is on its way.  Batching keeps the
-# encoder in the processor's cache: a third less time per record under load.
+# The time that records wait for others, so that a batch is encoded at once.  By then the reply is on its way.  Batching keeps
+# the encoder in the processor's cache: a third less time per record under load.
 _BATCH_SECONDS = 0.01
 
 
@@ -144,7 +144,8 @@ def _options(served: MeshRegistry, share_port: bool) -> tuple[tuple[str, int], .
     max_input_bytes = max(mesh.plan.limits.input_bytes or DEFAULT_INPUT_BYTES for mesh in served)
 
     return (
-        # Twice the messages' own limit, so that a request past it gets an error that names the field, and not one of gRPC's own.
+        # Twice the messages' own limit, so that a request past it gets an error that names the field, and not one of gRPC's
+        # own.
         ("grpc.max_receive_message_length", max(_DEFAULT_MESSAGE_BYTES, 2 * max_input_bytes)),
         ("grpc.max_send_message_length", -1),
         # Two servers on one port would share its calls unnoticed, so only those share it that were told to.

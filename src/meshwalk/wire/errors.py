@@ -5,11 +5,11 @@ The status code is the class's `hint`.  A `google.rpc.ErrorInfo` names the class
 `metadata`), a `google.rpc.BadRequest` the fields that cannot be taken, and a `google.rpc.RetryInfo` says that trying again
 may help.  A `PartialAnswer` holds what had come of an answer that broke off.
 
-Where an error is no call's end, as in `RouteMany`, a `Failure` says the same as a message; a status is made of one and read
-as one.
+Where an error does not end a call, as in `RouteMany`, a `Failure` holds the same as a message.  A status is made from a
+`Failure` and read as one.
 
-A status travels in HTTP/2 trailers, which peers bound (8 KiB is common), and a caller can name an attribute a megabyte
-long.  So everything here is clipped: an error must not turn into another one because it is long.
+A status travels in HTTP/2 trailers, and peers bound those (8 KiB is common), while a caller can name an attribute a megabyte
+long.  So everything here is clipped: a long error must not turn into another one.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _MESSAGE_BYTES = 600
 _FIELD_BYTES = 120
 _DESCRIPTION_BYTES = 240
 _VIOLATIONS = 8
-# Whoever reads the stream has had all of it; this is for a log, or for a caller of `Route`.
+# The reader of a stream has the whole text already; this part is for a log, or for a caller of `Route`.
 _PARTIAL_BYTES = 2_000
 
 
 class NotFound(RequestError):
     """
-    Say that a server has nothing of the name that a field gives.
+    The lack of a graph or record of the name that a field gives.
     """
 
     hint = "NOT_FOUND"
@@ -67,7 +67,7 @@ class NotFound(RequestError):
 
 class Unauthenticated(MeshwalkError):
     """
-    Say that a call lacks the operator's key, or has a wrong one.
+    A call without the operator's key, or with a wrong one.
     """
 
     hint = "UNAUTHENTICATED"
@@ -75,7 +75,7 @@ class Unauthenticated(MeshwalkError):
 
 class RpcError(MeshwalkError):
     """
-    Say that a call failed and the server did not say of what: it could not be reached, or something else answered.
+    A failed call without an error of the server: it could not be reached, or something else answered.
 
     Args:
         code: The gRPC status code, as text.
@@ -89,7 +89,7 @@ class RpcError(MeshwalkError):
 
 class Internal(RpcError):
     """
-    Say that a server failed in a way it should not; its log says more.
+    A fault of the server itself; its log says more.
     """
 
     hint = "INTERNAL"
@@ -127,7 +127,7 @@ _PARTIAL = error_pb2.PartialAnswer.DESCRIPTOR
 
 def speakable(error: Exception) -> bool:
     """
-    Tell whether a caller may be told what *error* says; any other is a fault of ours.
+    Tell whether the text of *error* is for callers; any other error is a fault of the server.
     """
     return type(error) in _NAMES
 
@@ -201,7 +201,7 @@ def pack_status(failure: error_pb2.Failure) -> status_pb2.Status:
 
 def internal() -> MeshwalkError:
     """
-    Return the error that stands for every fault of ours; what it was is in the log only.
+    Return the error that stands for every fault of the server; only the log names the fault.
     """
     return Internal(Internal.stable, code="INTERNAL")
 
@@ -239,7 +239,7 @@ def unpack_error(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
     if status is not None and (failure := _failure(status)) is not None and failure.reason:
         return unpack_failure(failure)
 
-    return _unsaid(call, target)
+    return _error_of_transport(call, target)
 
 
 def _failure(status: status_pb2.Status) -> error_pb2.Failure | None:
@@ -250,7 +250,7 @@ def _failure(status: status_pb2.Status) -> error_pb2.Failure | None:
     info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details:
         _ = detail.Unpack(info) or detail.Unpack(bad_request) or detail.Unpack(retry)
-        # Hop 0 of no characters is a partial answer too, so its field is touched only where one was sent.
+        # Hop 0 without characters is a partial answer too, so the field is set only where one was sent.
         if detail.Is(_PARTIAL):
             failure.partial.SetInParent()
             detail.Unpack(failure.partial)
@@ -323,19 +323,19 @@ def unanswered(target: str) -> MeshwalkError:
     return DeadlineExceeded(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
 
 
-def _unsaid(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
-    code, said = call.code(), call.details() or "no details"
+def _error_of_transport(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
+    code, details = call.code(), call.details() or "no details"
     match code:
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return unanswered(target)
         case grpc.StatusCode.UNAVAILABLE:
             message = (
-                f"no answer from {target} ({said}); is `meshwalk serve` running there?  Where it was, the call may have been "
-                "made: with an idempotency key it is safe to ask again"
+                f"no answer from {target} ({details}); is `meshwalk serve` running there?  Where it was, the call may have "
+                "been made: with an idempotency key it is safe to ask again"
             )
         case grpc.StatusCode.UNIMPLEMENTED:
-            message = f"what answers at {target} does not know this call ({said}); is it a meshwalk server of this version?"
+            message = f"what answers at {target} does not know this call ({details}); is it a meshwalk server of this version?"
         case _:
-            message = f"the call to {target} failed: {code.name}, {said}"
+            message = f"the call to {target} failed: {code.name}, {details}"
 
     return RpcError(message, code=code.name)

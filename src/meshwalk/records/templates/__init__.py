@@ -1,5 +1,5 @@
 """
-Protobuf messages that differ in little, written as bytes: what spans and replies about walks that went straight are made by.
+Precompiled serializers for protobuf messages that differ in few fields only: spans and replies about compact walks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The names under which a template finds what a straight walk leaves.
+The variables by which a template reads a compact trace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def unpacked(trace: CompactTrace) -> Iterator[str]:
     Give the statements that unpack a walk like *trace* into variables.
 
     A field of its first hop is named as in `hop0_at_us`, and one of that hop's call as in `call0_model`, `call0_input_tokens`
-    and, where a split of its time is told, `call0_queue_us`.
+    and, where its time is split, `call0_queue_us`.
     """
     for index, hop in enumerate(trace.hops):
         yield f"{_named(f'hop{index}_', CompactHop)} = trace.hops[{index}]"
@@ -29,7 +29,7 @@ def unpacked(trace: CompactTrace) -> Iterator[str]:
 
 def open_outputs(trace: CompactTrace, hop: CompactHop) -> Iterator[tuple[str, Value]]:
     """
-    Give the outputs of *hop* that the kind of its walk leaves open.
+    Give the outputs of *hop* that its template key does not fix.
     """
     for name, value in hop.outputs.items():
         if name != "finish_reason" or not trace.all_stopped:
@@ -38,7 +38,7 @@ def open_outputs(trace: CompactTrace, hop: CompactHop) -> Iterator[tuple[str, Va
 
 def calls_of(trace: CompactTrace) -> Sequence[str]:
     """
-    Return what the names of each call's fields begin with.
+    Return the prefix of the variables of each call.
     """
     return [f"call{index}_" for index, hop in enumerate(trace.hops) if hop.call is not None]
 

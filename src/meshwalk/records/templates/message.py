@@ -1,14 +1,14 @@
 """
-Protobuf messages that differ in little, written as bytes.
+Precompiled serializers for protobuf messages that differ in few fields only.
 
-Setting the fields of a message one by one and having it serialised takes many times what it takes to put numbers between bytes
-that are known already.  So where messages of one kind are made over and over, the first of them is kept as a `Template`: the
-bytes of all that they have in common, with places for what differs.  A function is generated for it that computes what goes
-into the places, each by an expression, and writes the whole in one go.
+Setting the fields of a message one by one and serialising it takes many times as long as putting numbers between known bytes.
+So where messages of one kind are made over and over, the first of them is kept as a `Template`: the bytes that they share, with
+places for the fields that differ.  A function is generated for it: it computes the value of each place by an expression, and
+writes the whole message at once.
 
-A number's place is five bytes wide, and its varint is filled up to that: readers of the wire format take a varint that is
-longer than it need be (protobuf.dev, "Encoding": up to ten bytes).  A number that has no room in 35 bits is an
-`OverflowError`; whoever asked then makes the message the long way.
+A number's place is five bytes wide, and its varint is padded to that: readers of the wire format take a varint that is longer
+than it need be (protobuf.dev, "Encoding": up to ten bytes).  A number past 35 bits is an `OverflowError`; the caller then
+makes the message field by field.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ _TEXTS = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 
 class Text(NamedTuple):
     """
-    Say what bytes a text or bytes field holds.
+    The value of a text or bytes field.
 
     Args:
-        size: How many they always are; None if that differs.
+        expression: Its bytes, as a Python expression.
+        size: Its length, if that is always the same.
     """
 
     expression: str
@@ -49,13 +50,13 @@ class Text(NamedTuple):
 
 class Template:
     """
-    Write messages like *message*.
+    A serializer of messages like *message*.
 
     Args:
-        places: What differs, by where it stands: a Python expression over *arguments* and what *setup* names.
-        arguments: The names under which `write` takes its arguments.
-        setup: Statements that come before, one a line.
-        uses: What the expressions may use besides.
+        places: The fields that differ, by their paths: each a Python expression over *arguments* and the names of *setup*.
+        arguments: The names of the arguments of `write`.
+        setup: Statements that run first, one a line.
+        uses: Other names that the expressions use.
 
     Attributes:
         write: Returns the bytes of a message; raises `OverflowError` if a number has no room.
@@ -73,29 +74,29 @@ class Template:
     ) -> None:
         whole = type(message)()
         whole.CopyFrom(message)
-        for path, said in places.items():
-            # A field that holds nothing is not written, so its place would not be found.
-            _hold(whole, path, b"x" if isinstance(said, Text) else 1)
+        for path, value in places.items():
+            # An empty field is not serialised, so its place would not be found.
+            _set_field(whole, path, b"x" if isinstance(value, Text) else 1)
         body = _Body(places)
         body.add(whole, ())
         names = {"_wide": WIDE, "_join": b"".join, **(uses or {})}
         source = "\n    ".join(
             [f"def write({', '.join(arguments)}):", *setup, *body.statements, f"return {body.written(names)}"]
         )
-        exec(source, names)  # noqa: S102 (the text is made of our own tables and of the names of fields)
+        exec(source, names)  # noqa: S102 (the source is made of tables of this project and of names of fields)
         self.write: Callable[..., bytes] = names["write"]  # type: ignore[assignment]
 
 
 def opening(field: FieldDescriptor, size: int) -> bytes:
     """
-    Return what stands before the *size* bytes of a message that *field* holds.
+    Return the tag and the length that precede the *size* bytes of a message in *field*.
     """
     return _tag(field.number, _LENGTH_DELIMITED) + _varint(size)
 
 
 class _Length(NamedTuple):
     """
-    Count bytes: so many, and those of the variables named.
+    A number of bytes: a fixed one, and the lengths of the variables named.
     """
 
     fixed: int = 0
@@ -103,14 +104,14 @@ class _Length(NamedTuple):
 
     def plus(self, other: _Length) -> _Length:
         """
-        Return how many bytes both are together.
+        Return the sum of both.
         """
         return _Length(self.fixed + other.fixed, self.texts + other.texts)
 
 
 class _Body:
     """
-    Hold what a generated function writes, piece by piece: bytes, (format, arguments) of numbers, or the variable of a text.
+    The output of a generated function, piece by piece: bytes, (format, argument) of a number, or the variable of a text.
     """
 
     def __init__(self, places: Mapping[Path, str | Text]) -> None:
@@ -121,7 +122,7 @@ class _Body:
 
     def add(self, message: Message, path: Path) -> _Length:
         """
-        Add the fields of *message*, which stands at *path*, and return how long they are.
+        Add the fields of *message*, which stands at *path*, and return their length.
         """
         length = _Length()
         for field, value in message.ListFields():
@@ -144,7 +145,7 @@ class _Body:
 
     def written(self, names: dict[str, object]) -> str:
         """
-        Return the expression of all bytes; what it needs is put among *names*.
+        Return the expression of all bytes, and add the names that it needs to *names*.
         """
         parts: list[str] = []
         for text, numbers in _runs(self._pieces):
@@ -152,39 +153,39 @@ class _Body:
                 parts.append(text)
                 continue
             arguments = []
-            for _, said in numbers:
-                arguments.append(repr(said) if isinstance(said, bytes) else said)
+            for _, value in numbers:
+                arguments.append(repr(value) if isinstance(value, bytes) else value)
             names[pack := f"_pack{len(names)}"] = Struct("<" + "".join(form for form, _ in numbers)).pack
             parts.append(f"{pack}({', '.join(arguments)})")
 
         return parts[0] if len(parts) == 1 else f"_join(({', '.join(parts)},))"
 
-    def _constant(self, said: bytes) -> _Length:
+    def _constant(self, constant: bytes) -> _Length:
         if self._pieces and isinstance(last := self._pieces[-1], bytes):
-            self._pieces[-1] = last + said
+            self._pieces[-1] = last + constant
         else:
-            self._pieces.append(said)
+            self._pieces.append(constant)
 
-        return _Length(len(said))
+        return _Length(len(constant))
 
-    def _place(self, field: FieldDescriptor, said: str | Text) -> _Length:
-        if isinstance(said, Text):
-            return self._text(field, said)
+    def _place(self, field: FieldDescriptor, value: str | Text) -> _Length:
+        if isinstance(value, Text):
+            return self._text(field, value)
         length = self._constant(_tag(field.number, _WIRE_TYPES.get(field.type, 0)))
         form = _FORMATS.get(field.type)
         if form is None:
-            return length.plus(self._varint(said))
-        self._pieces.append((form, self._variable(said)))
+            return length.plus(self._varint(value))
+        self._pieces.append((form, self._variable(value)))
 
         return length.plus(_Length(1 if form == "B" else 8))
 
-    def _text(self, field: FieldDescriptor, said: Text) -> _Length:
-        variable = self._variable(said.expression)
+    def _text(self, field: FieldDescriptor, value: Text) -> _Length:
+        variable = self._variable(value.expression)
         length = self._constant(_tag(field.number, _LENGTH_DELIMITED))
-        if said.size is not None:
-            length = length.plus(self._constant(_varint(said.size)))
-            self._pieces.append((f"{said.size}s", variable))
-            return length.plus(_Length(said.size))
+        if value.size is not None:
+            length = length.plus(self._constant(_varint(value.size)))
+            self._pieces.append((f"{value.size}s", variable))
+            return length.plus(_Length(value.size))
         length = length.plus(self._varint(f"len({variable})"))
         self._pieces.append(variable)
 
@@ -193,7 +194,7 @@ class _Body:
     def _nested(self, field: FieldDescriptor, message: Message, path: Path) -> _Length:
         before = self._constant(_tag(field.number, _LENGTH_DELIMITED))
         at = len(self._pieces)
-        # What is nested is added first, so that its length is known, and begins a piece of its own.
+        # The nested message is added first, in pieces of its own, because its length precedes it.
         self._pieces.append(("0s", ""))
         length = self.add(message, path)
         inside = self._pieces[at + 1 :]
@@ -232,7 +233,7 @@ class _Body:
 
 def _runs(pieces: Sequence[bytes | tuple[str, str] | str]) -> Iterator[tuple[str | None, list[tuple[str, str | bytes]]]]:
     """
-    Part *pieces* into texts, and runs of what one `Struct` packs.
+    Split *pieces* into texts, and runs that one `Struct` packs.
     """
     run: list[tuple[str, str | bytes]] = []
     for piece in pieces:
@@ -249,9 +250,9 @@ def _runs(pieces: Sequence[bytes | tuple[str, str] | str]) -> Iterator[tuple[str
 
 class _Wide(dict[int, bytes]):
     """
-    Write numbers as varints of five bytes.
+    Varints of five bytes, by number.
 
-    The small ones are most of all, so they are kept as they come: two million bytes at most.
+    Most numbers are small, so those are kept once made: two million bytes at most.
     """
 
     def __missing__(self, number: int) -> bytes:
@@ -270,13 +271,13 @@ WIDE = _Wide()
 
 
 def _varint(number: int) -> bytes:
-    said = bytearray()
+    encoded = bytearray()
     while number > 127:
-        said.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    said.append(number)
+    encoded.append(number)
 
-    return bytes(said)
+    return bytes(encoded)
 
 
 def _tag(number: int, wire_type: int) -> bytes:
@@ -289,7 +290,7 @@ def _is_entry(message: Any) -> bool:
 
 def _entry(field: FieldDescriptor, key: Any, value: Message) -> Message:
     """
-    Return the message that stands on the wire for one entry of the map that *field* is.
+    Return the message by which the wire holds one entry of the map *field*.
     """
     entry: Any = GetMessageClass(field.message_type)(key=key)  # type: ignore[arg-type]  # a map has one
     entry.value.CopyFrom(value)
@@ -311,9 +312,9 @@ def _only(message: Message, field: FieldDescriptor) -> bytes:
     return alone.SerializeToString(deterministic=True)
 
 
-def _hold(message: Any, path: Path, value: object) -> None:
+def _set_field(message: Any, path: Path, value: object) -> None:
     """
-    Make the field of *message* at *path* hold something like *value*.
+    Set the field of *message* at *path* to *value*, as text where it holds text.
     """
     *way, last = path
     for step in way:

@@ -1,9 +1,9 @@
 """
-House words to protobuf and back: the one place where both are known.
+Python values to protobuf and back: the only package that knows both.
 
-`pack_…` makes a message of house words, `unpack_…` reads one.  A message from outside is only read here, not judged:
-`Mesh` says what cannot be taken, for every door alike.  What the wire can say and the house cannot (a value without
-a kind, a duration out of its range) is a `RequestError` with the field.
+`pack_…` makes a message of Python values, `unpack_…` reads one.  A message from outside is only read here, not judged: `Mesh`
+decides which requests it takes, for every entry point alike.  A message that Python has no value for (an attribute without a
+value, an unknown format) is a `RequestError` that names the field.
 """
 
 from __future__ import annotations

@@ -21,29 +21,29 @@ from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 from meshwalk.wire.types import AccountInfo, AccountPage
 
 
-# How `budgets` writes the nodes of a path as one text; no node's name holds it.
+# The separator by which `budgets` writes the nodes of a path as one text; no node's name holds it.
 _ARROW = " > "
 
 
-def pack_account(statement: AccountReport, graph_caps: Caps) -> wire.Account:
+def pack_account(report: AccountReport, graph_caps: Caps) -> wire.Account:
     """
-    Make a message of *statement*.
+    Make a message of *report*.
     """
     message = wire.Account(
-        scope=SCOPE_KINDS.number[statement.kind],
-        name=statement.name,
-        caps=pack_caps(statement.caps),
+        scope=SCOPE_KINDS.number[report.kind],
+        name=report.name,
+        caps=pack_caps(report.caps),
         graph_caps=pack_caps(graph_caps),
-        spent=pack_amount(statement.spent),
-        reserved=pack_amount(statement.reserved),
-        reservations=statement.reservations,
-        overrun=pack_amount(statement.overrun),
-        assumed=pack_amount(statement.assumed),
-        window_us=statement.window_us,
-        lines=[_pack_line(line) for line in statement.lines],
+        spent=pack_amount(report.spent),
+        reserved=pack_amount(report.reserved),
+        reservations=report.reservations,
+        overrun=pack_amount(report.overrun),
+        assumed=pack_amount(report.assumed),
+        window_us=report.window_us,
+        lines=[_pack_line(line) for line in report.lines],
     )
-    if statement.window_ends_unix_us is not None:
-        message.window_end_time.CopyFrom(pack_time(statement.window_ends_unix_us))
+    if report.window_ends_unix_us is not None:
+        message.window_end_time.CopyFrom(pack_time(report.window_ends_unix_us))
 
     return message
 

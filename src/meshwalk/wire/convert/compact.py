@@ -1,8 +1,8 @@
 """
-Replies about compact traces, to the wire, written as bytes.
+Replies about compact traces, to the wire, written as bytes by templates.
 
-Replies about two such walks that were left by the same edges differ in little but times, tokens and costs.  So the first reply
-with its key, made as any other is, becomes the template of those that follow.  There is one with the hops and one without.
+Replies about two such walks that took the same edges differ only in ids, times, tokens, costs and texts.  So the first reply
+with its key, made field by field, becomes the template of those that follow.  There is one with the hops and one without.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from meshwalk.wire.types import Detail
 
 def keep_template(prototypes: Prototypes, traversal: Traversal, reply: routing.RouteResponse, detail: Detail) -> None:
     """
-    Keep *reply*, which tells of *traversal* in *detail* (not FULL), as the template of its key, if there is room.
+    Keep *reply*, which was made of *traversal* in *detail* (not FULL), as the template of its key, if there is room.
     """
     key, trace = traversal.template_key, traversal.trace
     if key is None or not prototypes.has_room_for_templates:
@@ -61,7 +61,7 @@ _USAGE = ("input_tokens", "output_tokens"), ("cached_input_tokens", "reasoning_t
 
 def _counted(trace: CompactTrace, hop: int) -> Iterator[str]:
     """
-    Name the tokens that a call counted; those that most have none of only where it has some.
+    Name the token counts of a call; cached and reasoning tokens only where it has some.
     """
     call = trace.hops[hop].call
     if call is not None:
@@ -82,31 +82,31 @@ def _totals(trace: CompactTrace, latency_us: str) -> Iterator[tuple[Path, str | 
 
 
 def _hop(trace: CompactTrace, hop: int) -> Iterator[tuple[Path, str | Text]]:
-    line = trace.hops[hop]
-    own, call = f"hop{hop}_", f"call{hop}_"
-    lasted = f"{own}at_us - {own}started_us"
+    compact = trace.hops[hop]
+    this, call = f"hop{hop}_", f"call{hop}_"
+    duration = f"{this}at_us - {this}started_us"
     if hop:
-        yield ("started_us",), f"{own}started_us"
-    yield ("latency_us",), lasted
-    yield ("engine_us",), lasted if line.call is None else f"{lasted} - {call}latency_us"
-    for name, value in open_outputs(trace, line):
-        said = f"{own}outputs[{name!r}]"
+        yield ("started_us",), f"{this}started_us"
+    yield ("latency_us",), duration
+    yield ("engine_us",), duration if compact.call is None else f"{duration} - {call}latency_us"
+    for name, value in open_outputs(trace, compact):
+        output = f"{this}outputs[{name!r}]"
         if isinstance(value, str):
-            yield ("outputs", name, "string_value"), Text(f"{said}.encode()")
+            yield ("outputs", name, "string_value"), Text(f"{output}.encode()")
         else:
-            yield ("outputs", name, "bool_value" if isinstance(value, bool) else "double_value"), said
-    if line.call is None:
+            yield ("outputs", name, "bool_value" if isinstance(value, bool) else "double_value"), output
+    if compact.call is None:
         return
     yield ("cost_nano_usd",), f"{call}cost_nano_usd"
     for field in _counted(trace, hop):
         yield ("usage", field), f"{call}{field}"
     yield ("worst_case", "input_tokens"), f"{call}input_bound"
-    if line.call.cost_bound is not None:
+    if compact.call.cost_bound is not None:
         yield ("reserved_nano_usd",), f"{call}cost_bound"
         yield ("worst_case", "cost_nano_usd"), f"{call}cost_bound"
-    if line.call.output_bound is not None:
+    if compact.call.output_bound is not None:
         yield ("worst_case", "output_tokens"), f"{call}output_bound"
-    if any(line.call.timing):
+    if any(compact.call.timing):
         for field in ("queue_us", "connect_us", "first_byte_us"):
             yield (field,), f"{call}{field}"
 

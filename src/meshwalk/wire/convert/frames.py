@@ -2,8 +2,7 @@
 Frames of `RouteMany`, as bytes.
 
 Each part of a frame is made as a frame of its own: protobuf reads messages of one kind that follow each other as one message
-which holds the parts of all.  So a frame of many is put together without looking at its parts again, and how long it will be
-is known before.
+with the parts of all.  So a frame of many is their concatenation, and its length is known before.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ def pack_item(seq: int, request: routing.RouteRequest, timeout_us: int | None, t
     """
     frame = routing.RouteManyRequest()
     item = frame.items.add(seq=seq, traceparent=traceparent)
-    # To copy into a message that is there costs a third of handing one over with the others.
+    # A copy into a field costs a third of passing the message to the constructor.
     item.request.CopyFrom(request)
     if timeout_us is not None:
         item.timeout_us = timeout_us

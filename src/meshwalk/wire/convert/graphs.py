@@ -51,21 +51,21 @@ from meshwalk.wire.types import (
 
 def pack_graph_info(plan: Plan) -> wire.GraphSummary:
     """
-    Make a message of what a list says of *plan*.
+    Make a message of *plan* in a list.
     """
     return wire.GraphSummary(plan=pack_plan(plan), description=plan.graph.description)
 
 
 def unpack_graph_info(message: wire.GraphSummary) -> GraphInfo:
     """
-    Read what a list says of a graph.
+    Read a graph in a list.
     """
     return GraphInfo(unpack_plan(message.plan), message.description)
 
 
 def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
     """
-    Make a message of all that a caller may know of *plan*, with its drawing.
+    Make a message of the parts of *plan* that callers may see, with its drawing.
     """
     graph = plan.graph
 
@@ -89,7 +89,7 @@ def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
 
 def unpack_described(message: wire.DescribeGraphResponse) -> GraphDescription:
     """
-    Read all that a server tells of a graph.
+    Read the description of a graph.
     """
     return GraphDescription(
         plan=unpack_plan(message.plan),
@@ -200,7 +200,7 @@ def _pack_backend(spec: AnyBackendSpec) -> wire.Backend:
 
 def _kind(spec: AnyBackendSpec) -> tuple[str, str]:
     """
-    Return a backend's kind, as a graph says it, and its model.  Addresses and functions stay with the server.
+    Return a backend's kind, in the graph's word, and its model.  Addresses and functions stay with the server.
     """
     match spec:
         case OpenAISpec():

@@ -2,7 +2,7 @@
 Hops, to the wire and from it.
 
 Most of a hop's bytes are the edges that were considered when it was left, and those follow from the plan and the decision.  A
-hop, and a reply that tells of hops, is therefore made as a copy of a prototype, and only what varies from walk to walk is set.
+hop, and a reply with hops, is therefore made as a copy of a prototype, and only the fields that vary from walk to walk are set.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ from meshwalk.wire.types import Detail
 
 _MARKS = {word: mark for mark, word in MARKED.items()}
 
-# How many considered edges the prototypes of one plan may hold together: some megabytes at most, and far more than walks over
+# The most considered edges that the prototypes of one plan hold together: some megabytes at most, and far more than walks over
 # graphs of a usual size ever differ in.
 MAX_EDGES = 20_000
 
-# How many templates of whole replies are kept; each takes about twenty kilobytes, and two milliseconds to be made.
+# The most templates of whole replies that are kept; each takes about twenty kilobytes, and two milliseconds to be made.
 MAX_TEMPLATES = 500
 
 _Message = TypeVar("_Message")
@@ -59,12 +59,12 @@ _Message = TypeVar("_Message")
 
 class Prototypes:
     """
-    Hold what messages about walks over *plan* say again and again: its names, its paths, and its hops as decisions leave them.
+    The repeated parts of messages about walks over *plan*: its names, its paths, and its hops as decisions leave them.
 
-    A hop's prototype has its node, its role, how it went, and its decision with every edge considered: there is one for each
-    node and each row of verdicts that a decision there has come to.  A reply's has those of all its hops, for each path that
-    walks have taken.  Both can be many where edges are, so past `MAX_EDGES` considered edges in all a message is made from the
-    ground up, as the first of its kind always is.
+    A hop's prototype has its node, its role, its status, and its decision with every edge considered: there is one for each
+    node and each row of verdicts that a decision there has come to.  A reply's prototype has those of all its hops, for each
+    path that walks have taken.  A plan with many edges has many of both, so past `MAX_EDGES` considered edges in all a message
+    is made from scratch, as the first of its kind always is.
     """
 
     __slots__ = ("_hops", "_replies", "_room", "_templates", "plan", "ref")
@@ -128,12 +128,12 @@ class Prototypes:
         return made
 
 
-# What tells the prototypes of hops apart: the node, how it went, the basis of its cost, and how it was left.
+# The key of a hop's prototype: its node, its status, the basis of its cost, and its decision.
 _Kind = tuple[str, HopStatus, Basis, tuple[object, ...]]
 
 
 def _kind(hop: Hop) -> _Kind:
-    # Of a decision: its section, edge, target and verdicts; its hop and the class of an error differ from walk to walk.
+    # A decision counts with its section, edge, target and verdicts; its hop and error class differ from walk to walk.
     return hop.node, hop.status, hop.basis, () if hop.decision is None else hop.decision[1:5]
 
 
@@ -165,7 +165,7 @@ def pack_hop(hop: Hop, prototypes: Prototypes, *, full: bool) -> wire.Hop:
 
 def fill_hop(message: wire.Hop, hop: Hop, *, full: bool) -> None:
     """
-    Make *message*, a copy of the prototype of *hop*, say what this very hop does, see `pack_hop`.
+    Complete *message*, a copy of the prototype of *hop*, see `pack_hop`.
     """
     message.index = hop.index
     if hop.visit != 1:

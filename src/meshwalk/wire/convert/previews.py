@@ -1,5 +1,5 @@
 """
-What a graph would do, to the wire and from it.
+Previews of walks, to the wire and from it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _pack_free(hop: FreeHop) -> routing.FreeHop:
 
 def unpack_preview(message: routing.DecideResponse) -> Preview:
     """
-    Read what a graph would do.
+    Read a preview.
     """
     return Preview(
         plan=unpack_plan(message.plan),

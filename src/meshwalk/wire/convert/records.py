@@ -1,7 +1,7 @@
 """
 The records of walks, to the wire and from it.
 
-The wire tells of hops, which `hops` puts together from entries; a record that comes back is a `Record`, not a `Traversal`.
+A record on the wire has hops, which `hops` puts together from entries; it comes back as a `Record`, not a `Traversal`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from meshwalk.wire.types import Summary
 
 class Totals(NamedTuple):
     """
-    Add up what a walk used.
+    The sums of a walk.
     """
 
     usage: tuple[int, int, int, int]
@@ -111,7 +111,7 @@ def pack_record(traversal: Traversal, prototypes: Prototypes, *, full: bool) -> 
 
 def fill_record(message: wire.Traversal, traversal: Traversal, hops: Sequence[Hop], totals: Totals, *, full: bool) -> None:
     """
-    Make *message*, a copy of the prototype of its *hops*, say what *traversal* does, see `pack_record`.
+    Complete *message*, a copy of the prototype of its *hops*, with *traversal*, see `pack_record`.
     """
     message.traversal_id = traversal.traversal_id
     message.trace_id = traversal.trace_id
@@ -129,8 +129,8 @@ def fill_record(message: wire.Traversal, traversal: Traversal, hops: Sequence[Ho
     message.budget_wait_us = totals.budget_wait_us
     message.slack_nano_usd = traversal.slack_nano_usd
     message.prices = traversal.prices
-    for told, hop in zip(message.hops, hops, strict=True):
-        fill_hop(told, hop, full=full)
+    for packed, hop in zip(message.hops, hops, strict=True):
+        fill_hop(packed, hop, full=full)
     if full:
         _pack_rest(message, traversal)
 
@@ -222,7 +222,7 @@ def _unpack_content(message: wire.Content) -> Content:
 
 def pack_summary(summary: Summary) -> trace.TraversalSummary:
     """
-    Make a message of what a list says of a record.
+    Make a message of a record in a list.
     """
     return trace.TraversalSummary(
         traversal_id=summary.traversal_id,
@@ -242,7 +242,7 @@ def pack_summary(summary: Summary) -> trace.TraversalSummary:
 
 def unpack_summary(message: trace.TraversalSummary) -> Summary:
     """
-    Read what a list says of a record.
+    Read a record in a list.
     """
     return Summary(
         traversal_id=message.traversal_id,

@@ -41,9 +41,9 @@ def pack_reply(
     Make the reply to a request whose walk did not fail.
 
     Args:
-        prototypes: Of the plan that was walked; None if that is not here to say what its hops were, so that there is no record.
-        detail: How much of a record.
-        repeated: Whether an earlier call made the walk.
+        prototypes: Of the plan that was walked; None if that plan is gone, so that the reply has no record.
+        detail: The part of the record that the reply carries.
+        repeated: True if an earlier call made the walk.
     """
     message, finish, path = routing.RouteResponse(), traversal.finish, traversal.path
     hops = None if prototypes is None else hops_of(traversal, prototypes.plan)
@@ -66,11 +66,11 @@ def pack_reply(
     if finish.answer_hop is None:
         message.refusal.node, message.refusal.reason = finish.node, finish.message
     else:
-        said = message.answer
-        said.text, said.node, said.finish_reason = answer, path[finish.answer_hop], finish_reason
-        said.simulated = traversal.trace.simulated_at(finish.answer_hop)
+        packed = message.answer
+        packed.text, packed.node, packed.finish_reason = answer, path[finish.answer_hop], finish_reason
+        packed.simulated = traversal.trace.simulated_at(finish.answer_hop)
         if tool_calls:
-            said.tool_calls.extend(pack_tool_calls(tool_calls))
+            packed.tool_calls.extend(pack_tool_calls(tool_calls))
     if detail != "FULL" and prototypes is not None and not (repeated or tool_calls):
         keep_template(prototypes, traversal, message, detail)
 
