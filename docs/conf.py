@@ -11,5 +11,5 @@ extensions = ["myst_parser"]
 html_theme = "furo"
 exclude_patterns = ["_build"]
 
-# Headings of three levels can be linked to, as on the pages of a code host.
-myst_heading_anchors = 3
+# Headings of four levels can be linked to, as on the pages of a code host.
+myst_heading_anchors = 4

@@ -28,12 +28,18 @@ BROKEN = HERE.parent / "tests" / "graphs" / "bad"
 NOTE = "<!-- Written by docs/generate.py. -->\n"
 
 
-
 def cell(text: object) -> str:
     """
     Return *text* as it can stand in a cell of a Markdown table.
     """
     return " ".join(str(text).split()).replace("|", "\\|").replace("{{", "&#123;&#123;")
+
+
+def relative(text: str) -> str:
+    """
+    Return *text* without the folder that the broken graphs are in.
+    """
+    return text.replace(f"{BROKEN}/", "")
 
 
 def type_of(key: Mapping[str, Any]) -> str:
@@ -74,16 +80,25 @@ def bounds_of(key: Mapping[str, Any]) -> str:
     return "; ".join(words)
 
 
-def table_of(shape: Mapping[str, Any]) -> Iterator[str]:
+def words_of(key: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     """
-    Write the keys of *shape*.
+    Return what a key is for: its own words, or those of the part that it takes.
+    """
+    named = key.get("$ref", "").rpartition("/")[2]
+
+    return str(key.get("description", parts.get(named, {}).get("description", "")))
+
+
+def table_of(shape: Mapping[str, Any], parts: Mapping[str, Any]) -> Iterator[str]:
+    """
+    Write the keys of *shape*; *parts* are the shapes that keys refer to.
     """
     needed = shape.get("required", ())
     yield "| key | what it takes | range and default | what it says |"
     yield "|---|---|---|---|"
     for name, key in shape.get("properties", {}).items():
         shown = f"`{name}`" + (" (required)" if name in needed else "")
-        yield f"| {shown} | {cell(type_of(key))} | {cell(bounds_of(key))} | {cell(key.get('description', ''))} |"
+        yield f"| {shown} | {cell(type_of(key))} | {cell(bounds_of(key))} | {cell(words_of(key, parts))} |"
     yield ""
 
 
@@ -100,13 +115,13 @@ def graph_page() -> str:
         "",
         "## The file",
         "",
-        *table_of(schema),
+        *table_of(schema, schema["$defs"]),
     ]
     for name, shape in schema["$defs"].items():
         lines += [f"## {name.removesuffix('Shape')}", ""]
         if "description" in shape:
             lines += [str(shape["description"]), ""]
-        lines += table_of(shape)
+        lines += table_of(shape, schema["$defs"])
 
     return "\n".join(lines)
 
@@ -120,8 +135,8 @@ def signals_page() -> str:
         NOTE,
         "# Signals",
         "",
-        "A guard reads signals, thresholds and literals. These are the signals of the graph that the tests call the support desk:",
-        "`output.*` of the node that is left, `hop.<node>.*` of earlier ones, and the others everywhere.",
+        "A guard reads signals, thresholds and literals. These are the signals of the tests' support desk: `output.*` of the",
+        "node that is left, `hop.<node>.*` of earlier nodes, and the others everywhere.",
         "",
         "| signal | type | range or members |",
         "|---|---|---|",
@@ -170,12 +185,12 @@ def errors_page() -> str:
         "|---|---|---|---|",
     ]
     for code, problem in sorted(examples.items()):
-        lines.append(f"| `{code}` | {problem.severity} | {cell(problem.message)} | {cell(problem.help)} |")
+        lines.append(f"| `{code}` | {problem.severity} | {cell(relative(problem.message))} | {cell(problem.help)} |")
     lines += [
         "",
         "## Errors of requests and walks",
         "",
-        "Python raises these classes; over gRPC the status code is the hint, with the details that [the wire](wire.md) describes.",
+        "Python raises these classes. Over gRPC each has its status code, with the details that [the wire](wire.md) describes.",
         "",
         "| class | parent | gRPC status | meaning |",
         "|---|---|---|---|",
@@ -221,7 +236,7 @@ def main() -> int:
         else:
             path.write_text(text, encoding="utf-8")
     if stale:
-        print(f"not current: {', '.join(stale)}; run `python docs/generate.py`", file=sys.stderr)
+        sys.stderr.write(f"not current: {', '.join(stale)}; run `python docs/generate.py`\n")
 
     return 1 if stale else 0
 

@@ -1,0 +1,157 @@
+"""
+The README and the pages of docs/ do what they say: their blocks are run from the repository's root, in order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshwalk.loader import read_graph
+from meshwalk.plan import compile_plan
+from meshwalk.trace import FORMAT
+
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = {page.name: BLOCK.findall(page.read_text(encoding="utf-8")) for page in PAGES}
+
+# The port that the pages serve on; a test takes a free one in its place.
+PORT = "50051"
+
+# What a part of a graph needs to be one.
+REST = """\
+meshwalk: 1
+name: rest
+start: small
+limits: {cost_usd: 0.5}
+backends: {little: {kind: simulated, context_tokens: 8000, usd_per_mtok: {input: 0.1, output: 0.4}}}
+nodes: {small: {role: answer, backend: little, max_tokens: 200, next: done}}
+"""
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return [text for kind, text in BLOCKS[page] if kind == language]
+
+
+def every(language: str) -> list[object]:
+    """
+    List the blocks of *language* of all pages, as parameters of a test.
+    """
+    return [
+        pytest.param(text, id=f"{page}-{number}")
+        for page in BLOCKS
+        for number, text in enumerate(blocks(page, language), start=1)
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+
+        return int(listener.getsockname()[1])
+
+
+def run(*words: str, folder: Path, timeout: float = 300) -> None:
+    # What a page puts into /tmp goes into the test's own folder, which is new.
+    *command, text = words
+    command.append(text.replace("/tmp/", f"{folder}/"))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.timeout(330)
+@pytest.mark.parametrize("page", [page for page in BLOCKS if blocks(page, "sh")])
+def test_shell_blocks(page: str, tmp_path: Path) -> None:
+    """
+    Each line of a page's shell blocks succeeds, one after the other: later blocks build on earlier ones.
+    """
+    # A server that a block starts ends with the test, wherever that ends.
+    ending = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
+    script = ending + "\n".join(blocks(page, "sh"))
+    run("bash", "-xeuo", "pipefail", "-c", script.replace(PORT, str(free_port())), folder=tmp_path)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("text", every("python"))
+def test_python_block(text: str, tmp_path: Path) -> None:
+    """
+    Each Python block runs as a program of its own.
+    """
+    run(sys.executable, "-W", "error", "-c", text, folder=tmp_path)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("text", every("js"))
+def test_node_block(text: str, tmp_path: Path) -> None:
+    """
+    Each block for Node calls a server with the packages that the page names.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not on the PATH")
+    packages = ("@grpc/grpc-js@1.14", "@grpc/proto-loader@0.8")
+    options = ("--silent", "--no-audit", "--no-fund", "--prefix", tmp_path)
+    subprocess.run([npm, "install", *options, *packages], check=True, capture_output=True, timeout=180)
+    port = str(free_port())
+    (tmp_path / "call.js").write_text(text.replace(PORT, port))
+    script = f"""
+        trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
+        meshwalk serve graphs/quickstart.yaml --listen 127.0.0.1:{port} | head -n 1 > /tmp/ready &
+        until [ -s /tmp/ready ]; do sleep 0.1; done
+        NODE_PATH={tmp_path}/node_modules node /tmp/call.js
+    """
+    run("bash", "-eu", "-c", script, folder=tmp_path, timeout=60)
+
+
+@pytest.mark.parametrize("text", every("yaml"))
+def test_yaml_block(text: str) -> None:
+    """
+    The graph that is shown compiles without a warning, and so does one with the part of a graph that is shown.
+    """
+    text = text if "\nname:" in text else REST + text
+
+    assert () == compile_plan(read_graph(text.encode(), file="page.md")).warnings
+
+
+def test_there_are_blocks() -> None:
+    """
+    The blocks are found, so that a change of fences cannot empty these tests.
+    """
+    counted = {kind: sum(len(blocks(page, kind)) for page in BLOCKS) for kind in ("sh", "python", "yaml", "js")}
+
+    assert {"sh": 15, "python": 4, "yaml": 8, "js": 1} == counted
+
+
+def test_the_front_page_is_short() -> None:
+    """
+    The README has 10 KB at the most; the rest stands in docs/.
+    """
+    assert (ROOT / "README.md").stat().st_size <= 10_240
+
+
+def test_the_format_of_records_is_said() -> None:
+    """
+    Readers of the changelog learn which records can be read.
+    """
+    files = [ROOT / "CHANGELOG.md", *(ROOT / "changes").glob("+*.md")]
+
+    assert any(
+        f"Records have format {FORMAT}, and older ones are not read." in file.read_text(encoding="utf-8") for file in files
+    )
