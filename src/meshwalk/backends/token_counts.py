@@ -66,6 +66,8 @@ def count_inputs(
 def _texts(node: Node, messages: tuple[Message, ...], attributes: Mapping[str, Value]) -> Iterator[str]:
     # What separates them in a chat template is bounded by the overhead of each message, and so is its role.
     rendered = messages if node.prompt is None else prompts.render(node.prompt, messages, attributes)
+    if node.system is not None:
+        yield node.system
     for message in rendered:
         yield message.content
         if message.name:

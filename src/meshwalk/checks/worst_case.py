@@ -77,15 +77,18 @@ def input_tokens(node: Node, facts: Facts) -> int:
     """
     Bound the tokens that a call of *node* sends, whatever window its backend has.
     """
+    ahead = 0 if node.system is None else 1
     for name, tokens in facts.counted:
         if name == node.name:
-            return tokens + (facts.messages if node.prompt is None else 1) * OVERHEAD_TOKENS_PER_MESSAGE
+            return tokens + ((facts.messages if node.prompt is None else 1) + ahead) * OVERHEAD_TOKENS_PER_MESSAGE
     input_bytes, messages = facts.input_bytes, facts.messages
     if node.prompt is not None:
         input_bytes = prompts.bound_bytes(node.prompt, input_bytes, messages, dict(facts.attributes), node.quotes)
         messages = 1
+    if node.system is not None:
+        input_bytes += len(node.system.encode())
 
-    return input_bytes + messages * OVERHEAD_TOKENS_PER_MESSAGE
+    return input_bytes + (messages + ahead) * OVERHEAD_TOKENS_PER_MESSAGE
 
 
 def max_tokens(node: Node, requested: int | None) -> int | None:
@@ -150,8 +153,8 @@ class Bounder:
 
 def _usual(node: Node, price: Price | None, window: int | None) -> Bound | None:
     _, _, outputs = need(node, price, window, _ANY)
-    # A prompt of its own is as long as what it quotes.
-    if node.prompt is not None or price is None or outputs is None:
+    # A prompt of its own is as long as the texts it quotes, and a system message is added to either.
+    if node.prompt is not None or node.system is not None or price is None or outputs is None:
         return None
     input_price, output_price = price.max_rates
     # The cost is a sum then, rounded up.

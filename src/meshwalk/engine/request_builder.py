@@ -10,7 +10,7 @@ from meshwalk import prompts
 from meshwalk.backends.base import CallProgress, ChatRequest, make_chat_request
 from meshwalk.model import Sampling
 from meshwalk.plan import NodePlan
-from meshwalk.trace import Facts, Form, Request
+from meshwalk.trace import Facts, Form, Message, Request
 
 
 _NO_ANSWERS: Mapping[str, str] = {}
@@ -24,12 +24,13 @@ class RequestBuilder:
     Say what calls of *node* send.
     """
 
-    __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling")
+    __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling", "_system")
 
     def __init__(self, node: NodePlan) -> None:
         own = node.node
         self._node = node
         self._prompt = own.prompt
+        self._system = () if own.system is None else (Message("system", own.system),)
         self._sampling = own.sampling
         confidence = own.confidence
         self._probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
@@ -55,6 +56,8 @@ class RequestBuilder:
             attributes = dict(facts.attributes)
             messages = prompts.render(self._prompt, request.messages, attributes, answers, self._node.node.quotes)
             asked = asked._replace(messages=messages, form=_NO_FORM)
+        if self._system:
+            asked = asked._replace(messages=self._system + asked.messages)
         if request.sampling != _UNSET:
             asked = asked._replace(sampling=self._merged(request.sampling))
 
@@ -62,7 +65,7 @@ class RequestBuilder:
 
     def usual(self, request: Request, facts: Facts, traceparent: str, progress: CallProgress | None) -> ChatRequest:
         """
-        Return what is sent for a request that asks for no sampling of its own, at a node without a prompt of its own.
+        Return the call's request if it asks for no sampling of its own and the node has neither prompt nor system message.
         """
         return make_chat_request((
             request.messages, self._sampling, self._probabilities, traceparent, request.form, self._samples, "",

@@ -126,6 +126,7 @@ class Node:
     Args:
         use: For a classifier `features`, `weights`, `model`, `http` or `python`; for a verifier `agreement` or `model`.
         of: For a verifier: the nodes whose replies are judged.
+        system: A system message, sent word for word before the others; the caller's messages, tools and formats are kept.
         prompt: A template; None sends the caller's messages as they are.
         quotes: For a verifier that asks a model: the most bytes of each node's answer that its prompt shows.
         confidence: For a verifier that asks a model: the source of its score.
@@ -150,6 +151,7 @@ class Node:
     use: str | None = None
     of: tuple[str, ...] = ()
     extract: Extractor = "text"
+    system: str | None = None
     prompt: str | None = None
     quotes: Mapping[str, int] = field(default_factory=dict)
     qualified: str | None = None

@@ -285,6 +285,7 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
             "function": node.function,
             "writes": {name: _attribute(signal) for name, signal in node.writes.items()},
             "extract": node.extract if scores and node.use != "model" else None,
+            "system": node.system,
             "prompt": node.prompt,
             "qualified": node.qualified and {"matches": node.qualified},
             "confidence": None if scores else confidence,

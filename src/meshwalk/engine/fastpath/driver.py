@@ -89,7 +89,7 @@ class NodeRuntime:
         self.classify: _Classify | None = _classify(node.name, deps) if classifies else None
         self.bound: Bound = (node.need.usual if usual else None) or node.need
         builder = RequestBuilder(node)
-        self.build_request: BuildRequest = builder.usual if usual and spec.prompt is None else builder
+        self.build_request: BuildRequest = builder.usual if usual and spec.prompt is None and spec.system is None else builder
         self.price = node.price
         self.attempt_us = spec.attempt_timeout_us
         self.read = partial(roles.READERS.get(spec.role, roles.outputs_of), spec)

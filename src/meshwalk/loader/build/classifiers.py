@@ -49,9 +49,8 @@ class _Use(NamedTuple):
 
 
 _ASKING = (
-    *("prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "deadline", "attempt_timeout", "min_time", "retries"),
-    *("backoff", "hedge"),
-    *("confidence", "on_error"),
+    *("system", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "deadline", "attempt_timeout", "min_time"),
+    *("retries", "backoff", "hedge", "confidence", "on_error"),
 )
 _USES: Mapping[str, _Use] = {
     "features": _Use(),

@@ -15,6 +15,7 @@ from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, part_
 from meshwalk.loader.messages import faults
 from meshwalk.loader.messages import traffic_faults
 from meshwalk.loader.build.patterns import check_pattern
+from meshwalk.loader.build.templates import check_prompt, check_system
 from meshwalk.loader.schema.graph import (
     NODE_SHAPES,
     USE_SHAPES,
@@ -40,6 +41,13 @@ _Asking = PrescreenShape | AnswerShape | PrimaryShape | JudgeShape | ClassifierS
 # Of all roles: a key that this role does not take is no misspelling of one it does.
 _SHAPES = (*NODE_SHAPES.values(), *(shape for uses in USE_SHAPES.values() for shape in uses.values()))
 _KEYS = tuple(dict.fromkeys(key for shape in _SHAPES for key in shape.known_keys()))
+# Other names for the text that a model is told to go by.
+_SYSTEM_HELP = "did you mean 'system'? It is sent before the caller's messages"
+_OF_PROMPTS = {
+    **dict.fromkeys(("system_prompt", "system_message", "instructions", "instruction", "developer", "preamble"), _SYSTEM_HELP),
+    "messages": "write system: for a message before the caller's, or prompt: for a text in place of them",
+    "template": "did you mean 'prompt'? It is sent in place of the caller's messages",
+}
 _READ_ELSEWHERE = {"next": DONE, "on_error": DONE, "writes": None}
 
 
@@ -113,8 +121,9 @@ def _shape(role: str, part: Part, problems: list[Problem]) -> type[AnyNodeShape]
 
 def _whose(table: Table, shape: type[AnyNodeShape]) -> dict[str, str]:
     # The remedy for a key that this role does not take and another does, or the same one put to another use.
-    remedies = {}
-    for key in table.entries.keys() - set(shape.known_keys()):
+    known = set(shape.known_keys())
+    remedies = dict(_OF_PROMPTS) if "system" in known else {}
+    for key in table.entries.keys() - known:
         owners = [owner for role in NODE_SHAPES for owner in _owners(role, key)]
         if owners:
             remedies[key] = f"'{key}' is for: {', '.join(owners)}"
@@ -163,6 +172,7 @@ def _asking_fields(fitted: Fitted[AnyNodeShape], shape: _Asking) -> dict[str, An
     return {
         "role": shape.role,
         "backend": None if "backend" in fitted.lost else shape.backend,
+        "system": shape.system,
         "prompt": shape.prompt,
         "sampling": Sampling(
             shape.max_tokens, shape.temperature, shape.top_p, shape.seed, None if shape.stop is None else tuple(shape.stop)
@@ -226,7 +236,11 @@ def _check(
         prompt = table.scalar("prompt")
         answers = shape.of if isinstance(shape, JudgeShape) and "of" not in fitted.lost else ()
         if shape.prompt is not None and prompt is not None and not {"prompt", "of"} & fitted.lost:
-            _check_prompt(name, shape.prompt, prompt, attributes, answers, problems)
+            serves = isinstance(shape, AnswerShape | PrimaryShape)
+            check_prompt(name, prompt, attributes, answers, problems, serves=serves)
+        system = table.scalar("system")
+        if shape.system is not None and system is not None:
+            check_system(name, system, problems)
         _check_confidence(name, table, "score" if isinstance(shape, JudgeShape) else "confidence", problems)
         _check_times(name, shape, table, problems)
     if isinstance(shape, AnswerShape | PrimaryShape) and shape.stream is not None:
@@ -253,25 +267,6 @@ def _check_stream(
             remedy = "write next: done, or stream: {hold_first: N} to judge the first N tokens"
             problems.append(Problem(edge.span, "live-and-undecided", message, remedy))
             return
-
-
-def _check_prompt(
-    name: str,
-    template: str,
-    scalar: Scalar,
-    attributes: Collection[str],
-    answers: Sequence[str],
-    problems: list[Problem],
-) -> None:
-    for fault in prompts.faults(template, attributes, answers):
-        span = scalar.span
-        if scalar.exact:
-            span = scalar.text_span._replace(column=scalar.text_span.column + fault.offset, length=fault.length)
-        problems.append(faults.bad_placeholder(span, name, fault.message, fault.help))
-    quoted = prompts.quoted(template)
-    # An answer that the prompt does not show cannot be judged; a misspelt placeholder is reported already.
-    if set(quoted) <= set(answers):
-        problems += [faults.answer_not_quoted(scalar.span, name, answer) for answer in answers if answer not in quoted]
 
 
 def _check_confidence(name: str, table: Table, key: str, problems: list[Problem]) -> None:

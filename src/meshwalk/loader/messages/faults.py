@@ -344,15 +344,6 @@ def key_of_agreement(span: Span, node: str, key: str, source: str) -> Problem:
     )
 
 
-def answer_not_quoted(span: Span, node: str, answer: str) -> Problem:
-    return Problem(
-        span,
-        "answer-not-quoted",
-        f"node '{node}' judges the answer of '{answer}', and its prompt does not show it",
-        f"write {{{{ answer.{answer} }}}} in the prompt, or leave '{answer}' out of 'of'",
-    )
-
-
 def wrong_groups(span: Span, what: str, groups: int) -> Problem:
     return Problem(
         span,
@@ -360,10 +351,6 @@ def wrong_groups(span: Span, what: str, groups: int) -> Problem:
         f"{what} has {groups or 'no'} group{'' if groups == 1 else 's'}, and needs exactly one, round the number",
         r'for example "CONF: ([0-9.]+)"; a group that is not the number is written (?:…)',
     )
-
-
-def bad_placeholder(span: Span, node: str, message: str, remedy: str) -> Problem:
-    return Problem(span, "bad-placeholder", f"in the prompt of '{node}', {message}", remedy)
 
 
 def secret_in_graph(span: Span, subject: str, what: str, remedy: str) -> Problem:

@@ -93,6 +93,9 @@ class _HoppingShape(_NodeShape):
 
 
 class _AskingShape(_HoppingShape):
+    system: Text | None = Field(
+        None, description="A system message, sent before the caller's messages or the prompt as it stands here."
+    )
     prompt: Text | None = Field(
         None,
         description=(
