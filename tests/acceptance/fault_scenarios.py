@@ -218,7 +218,7 @@ def _told_of_attempt(attempt: Attempt, pauses: Iterator[float]) -> str:
         *([f"{attempt.tokens_seen} tokens seen"] if attempt.tokens_seen else []),
         *(["from the cache"] if attempt.cache_age_us is not None else []),
     ]
-    incoming, outgoing, cached, reasoning = attempt.usage
+    incoming, outgoing, cached, reasoning, _ = attempt.usage
     parts = "".join(f", {count} {part}" for count, part in ((cached, "cached"), (reasoning, "reasoning")) if count)
     usage = f" {incoming}+{outgoing}{parts and f' ({parts[2:]})'}" if any(attempt.usage) else ""
 

@@ -15,7 +15,7 @@ from meshwalk.backends import ChatRequest, open_backend
 from meshwalk.backends.base import StreamingBackend
 from meshwalk.backends.local import LocalBackend
 from meshwalk.model import LocalSpec, Sampling
-from meshwalk.model.problems import RefusedByModel, SetupError, Span
+from meshwalk.model.problems import SetupError, Span, TooLong
 from meshwalk.trace import Message
 from tests.backends.chat_endpoint import streamed
 
@@ -108,11 +108,11 @@ class TestChat:
 
         assert (first.text, first.probabilities) == (second.text, second.probabilities)
 
-    async def test_more_than_the_context_is_refused_by_the_model(self, backend: LocalBackend) -> None:
+    async def test_more_than_the_context_is_too_long(self, backend: LocalBackend) -> None:
         """
         Messages that do not fit are an error that an edge can choose by, with both sizes.
         """
-        with pytest.raises(RefusedByModel, match="1024 tokens") as caught:
+        with pytest.raises(TooLong, match="1024 tokens") as caught:
             await backend.chat(ask("word " * 2000, 1))
 
         assert not caught.value.billable

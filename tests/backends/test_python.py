@@ -145,7 +145,7 @@ class TestReplies:
             ("finish_reason", HALF, "Unicode text"),
             ("model", b"m", "Unicode text"),
             ("usage", (1, 2, 0, 0), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
-            ("usage", Usage._make((1.5, 2, 0, 0)), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
+            ("usage", Usage._make((1.5, 2, 0, 0, 0)), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
             ("usage", Usage(2**40), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
             ("usage", Usage(1, -2), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),
             ("usage", tuple.__new__(Usage, (1, 2)), "a Usage of whole numbers from 0 to 2^40 - 1, or None"),

@@ -197,7 +197,7 @@ class Scripted:
         pass
 
 
-_USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 30), st.integers(0, 60))
+_USAGE = st.builds(Usage, *[st.integers(0, most) for most in (30, 60, 30, 60, 30)])
 REPLIES = st.builds(
     lambda usage, reason, cost: Reply("yes", usage=usage, finish_reason=reason, cost_nano_usd=cost),
     st.none() | _USAGE,

@@ -11,7 +11,7 @@ from meshwalk.engine.charge import charge
 from meshwalk.mesh import Mesh
 from meshwalk.model import Price
 from meshwalk.records.hops import hops_of
-from meshwalk.trace import Basis, Message, Reply, Request, Usage, decode, encode
+from meshwalk.trace import Basis, Form, Message, Reply, Request, Usage, decode, encode
 from tests.support.plans import plan_of
 from tests.support.streaming import Bench, Streamer, pieces
 
@@ -41,7 +41,7 @@ def test_cost_has_the_basis_it_rests_on(price: Price | None, reply: Reply, expec
     """
     A cost that was stated is reported, one of counted tokens estimated, and one without a price unpriced.
     """
-    assert expected == charge(price, reply, SENT)
+    assert expected == charge(price, reply, SENT, Form())
 
 
 UNPRICED = plan_of(

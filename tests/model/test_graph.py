@@ -21,7 +21,7 @@ HERE = Span("a.yaml", 1, 1)
 TOKENS = st.integers(0, 10**9)
 PRICES = st.builds(Price, st.integers(0, 10**12), st.integers(0, 10**12))
 DETAILED = st.builds(Price, *[st.integers(0, 10**12)] * 2, *[st.none() | st.integers(0, 10**12)] * 2)
-USAGES = st.builds(Usage, TOKENS, TOKENS, TOKENS, TOKENS)
+USAGES = st.builds(Usage, TOKENS, TOKENS, TOKENS, TOKENS, TOKENS)
 
 
 class TestPrice:

@@ -50,13 +50,13 @@ def reader(folder: Path) -> Iterator[TraceReader]:
 
 def hops_in(reader: TraceReader, traversal: Traversal) -> list[Any]:
     """
-    Return the hops of a traversal in the words of `hops.json`.
+    Return the hops of a traversal in the words of `hops.json`, which knows four counts of tokens.
     """
     plan = reader.plan(traversal.plan_digest)
     assert plan is not None
 
     return [
-        [hop.node, hop.status, hop.edge, hop.cost_nano_usd, hop.basis, hop.latency_us, list(hop.usage), len(hop.attempts)]
+        [hop.node, hop.status, hop.edge, hop.cost_nano_usd, hop.basis, hop.latency_us, list(hop.usage[:4]), len(hop.attempts)]
         for hop in hops_of(traversal, plan)
     ]
 

@@ -18,7 +18,7 @@ from meshwalk.trace import Message, Reply, Request, Scopes, Timing, Traversal, U
 from tests.support.random_plans import REASONS
 
 
-_USAGE = st.builds(Usage, st.integers(0, 30), st.integers(0, 60), st.integers(0, 2), st.integers(0, 2))
+_USAGE = st.builds(Usage, *[st.integers(0, most) for most in (30, 60, 2, 2, 2)])
 REPLIES = st.builds(
     Reply,
     st.just("yes"),

@@ -125,14 +125,14 @@ def test_a_cost_is_as_sure_as_its_weakest_part(bases: list[Basis]) -> None:
     assert expected == weakest(iter(bases))
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 9)] * 4)))
-def test_usage_adds_up(counts: list[tuple[int, int, int, int]]) -> None:
+@given(st.lists(st.tuples(*[st.integers(0, 9)] * 5)))
+def test_usage_adds_up(counts: list[tuple[int, int, int, int, int]]) -> None:
     """
     Tokens in and tokens out are summed apart, and so are those of them that were cached and that nobody sees.
     """
     total = total_usage(PAID._replace(usage=Usage._make(parts)) for parts in counts)
 
-    assert Usage._make(map(sum, zip((0, 0, 0, 0), *counts, strict=True))) == total
+    assert Usage._make(map(sum, zip((0, 0, 0, 0, 0), *counts, strict=True))) == total
 
 
 def test_request_without_attributes_has_none() -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from meshwalk.model import Sampling, Value
 from meshwalk.model.constructors import fast_constructor
-from meshwalk.trace import Form, Message, Piece, Reply, Timing
+from meshwalk.trace import Form, Message, Piece, Reply, Timing, Usage
 
 
 class CallProgress:
@@ -23,12 +23,17 @@ class CallProgress:
     Args:
         sent: Whether the provider may have got the request; a backend that cannot tell leaves it true.
         queue_us: The time it waited for a place, its gate's included.
+        usage: The tokens of what came, as far as they are known, for a call that gives no reply.
+        estimated: Whether a part of *usage* is an estimate.
+        ended: Whether the reply itself is whole, and only what may follow it is waited for.
     """
 
-    __slots__ = ("connect_us", "first_byte_us", "queue_us", "sent")
+    __slots__ = ("connect_us", "ended", "estimated", "first_byte_us", "queue_us", "sent", "usage")
 
     def __init__(self) -> None:
         self.sent = True
+        self.usage: Usage | None = None
+        self.estimated = self.ended = False
         self.queue_us = self.connect_us = self.first_byte_us = 0
 
     @property

@@ -29,7 +29,7 @@ import anyio
 from meshwalk.backends.base import ChatRequest, Tell
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.model import LocalSpec, Sampling
-from meshwalk.model.problems import RefusedByModel, SetupError
+from meshwalk.model.problems import BackendError, SetupError
 from meshwalk.trace import Message, Reply
 
 
@@ -56,7 +56,7 @@ class LocalBackend:
         Make one call.
 
         Raises:
-            BackendError: With the class of what went wrong; messages longer than the context are refused by the model.
+            BackendError: With the class of what went wrong; messages longer than the context are too long.
         """
         return await self._client.chat(request)
 
@@ -101,7 +101,7 @@ async def open_local(spec: LocalSpec, *, folder: str) -> LocalBackend:
 
     backend = LocalBackend(spec.name, path.stem, server, key)
     # llama.cpp's loop misses a stop that comes before it runs, and closing would then wait for ever: see it answer first.
-    with suppress(RefusedByModel):
+    with suppress(BackendError):
         await backend.chat(ChatRequest((Message("user", "."),), Sampling(max_tokens=1)))
 
     return backend

@@ -93,6 +93,9 @@ FIELDS: Mapping[str, tuple[Fits, str]] = {
     "tool_calls": (_is(tuple, _is(ToolCall, _is_text)), "a tuple of ToolCalls of Unicode text"),
     "samples": (_is(tuple, _is_text), "a tuple of Unicode texts"),
     "cache_age_us": (_or_none(_is_count), f"a whole number from 0 to 2^{_COUNT_BITS} - 1, or None"),
+    "estimated": (lambda value: isinstance(value, bool), "True or False"),
+    "carried": _TEXT,
+    "mended": (_is(tuple, _is_text), "a tuple of Unicode texts"),
 }
 
 

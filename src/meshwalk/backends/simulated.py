@@ -33,6 +33,7 @@ from meshwalk.model.problems import (
     RateLimited,
     RefusedByModel,
     SetupError,
+    TooLong,
     Unreachable,
 )
 from meshwalk.trace import Message, Piece, Reply, TokenProbabilities, Usage
@@ -44,6 +45,7 @@ _FAILURES: Mapping[ErrorClass, type[BackendError]] = {
     "unreachable": Unreachable,
     "malformed": Malformed,
     "refused_by_model": RefusedByModel,
+    "too_long": TooLong,
 }
 _NORMAL = NormalDist()
 _Z99 = _NORMAL.inv_cdf(0.99)

@@ -12,7 +12,16 @@ from meshwalk.backends import roles
 from meshwalk.backends.base import ChatRequest
 from meshwalk.loader.casebook import Case, Scripted
 from meshwalk.model import Node, Value
-from meshwalk.model.problems import BackendError, ErrorClass, Malformed, Overloaded, RateLimited, RefusedByModel, Unreachable
+from meshwalk.model.problems import (
+    BackendError,
+    ErrorClass,
+    Malformed,
+    Overloaded,
+    RateLimited,
+    RefusedByModel,
+    TooLong,
+    Unreachable,
+)
 from meshwalk.model.signals import CONFIDENCE, FEATURES, LABEL
 from meshwalk.plan import Plan
 from meshwalk.trace import Call, Decision, Entry, Message, Reply, TokenProbabilities, Wish
@@ -41,6 +50,7 @@ _FAILURES: Mapping[str, type[BackendError]] = {
     "unreachable": Unreachable,
     "malformed": Malformed,
     "refused_by_model": RefusedByModel,
+    "too_long": TooLong,
 }
 
 

@@ -9,11 +9,14 @@ from typing import Any
 
 from meshwalk.backends.base import CallProgress, ChatRequest
 from meshwalk.budgets import Need
-from meshwalk.engine.charge import charge, estimated
+from meshwalk.engine.charge import broken_off, charge
 from meshwalk.model import Amount
 from meshwalk.model.problems import ErrorClass
 from meshwalk.plan import NodePlan
-from meshwalk.trace import Attempt, AttemptStatus, Basis, Message, Piece, Reply, TokenProbabilities, Usage
+from meshwalk.trace import Attempt, AttemptStatus, Basis, Form, Message, Piece, Reply, TokenProbabilities, Usage
+
+
+_NO_FORM = Form()
 
 
 class CallState:
@@ -29,14 +32,18 @@ class CallState:
         attempt: Its line in the record, once it has ended.
         spent: What it is settled at, and whether that is assumed.
         seen: The text that has arrived of a streamed reply.
+        final: Whether a further call would end in the same way for a long while.
+        at_fault: Whether its endpoint is at fault, and not the request.
         turned_away: Whether its backend's gate did not let it in.
     """
 
     __slots__ = (
+        "at_fault",
         "attempt",
         "backoff_us",
         "endpoint",
         "error_class",
+        "final",
         "hedge",
         "margins",
         "message",
@@ -78,6 +85,7 @@ class CallState:
         self.message = ""
         self.turned_away = False
         self.retry_after_us: int | None = None
+        self.final = self.at_fault = False
         self.attempt: Attempt | None = None
         self.spent = (Amount(hops=need.hops or 0), False)
         self.seen: list[str] = []
@@ -144,7 +152,7 @@ class CallState:
         Take that it gave *reply*.
         """
         self.reply = reply
-        usage, cost, basis = charge(self.node.price, reply, self._sent)
+        usage, cost, basis = charge(self.node.price, reply, self._sent, self._form)
         self._note(now, "ok", usage=usage, cost=cost, basis=basis)
 
     def failed(self, now: int, status: AttemptStatus, error_class: ErrorClass | None, message: str, *, billable: bool) -> None:
@@ -157,12 +165,12 @@ class CallState:
         self.error_class, self.message = error_class, message
         if not billable or not self.progress.sent:
             self._note(now, status)
-        elif self.tokens:
+        elif self.tokens or self.progress.usage is not None:
             # What streamed was counted; DESIGN calls that estimated, and what was never answered assumed.
-            usage = estimated(self._sent, self.text)._replace(output_tokens=self.tokens)
+            usage = broken_off(self._sent, self._form, self.progress, self.tokens, self.need.output_tokens)
             price = self.node.price
             cost = 0 if price is None else price.cost(*usage)
-            self._note(now, status, usage=usage, cost=cost, basis="unpriced" if price is None else "estimated")
+            self._note(now, status, usage=usage, cost=cost, basis="unpriced" if price is None else self._certainty)
         else:
             self._note(now, status, cost=self.need.cost_nano_usd or 0, basis="assumed")
 
@@ -173,6 +181,16 @@ class CallState:
         self.error_class, self.message = "budget", message
         self.started_us, self.span_id, self.need = now, "", Need(0)
         self._note(now, "denied")
+
+    @property
+    def _certainty(self) -> Basis:
+        progress = self.progress
+
+        return "estimated" if progress.usage is None or progress.estimated else "reported"
+
+    @property
+    def _form(self) -> Form:
+        return _NO_FORM if self.request is None else self.request.form
 
     @property
     def _sent(self) -> Sequence[Message]:
@@ -205,6 +223,7 @@ class CallState:
             backoff_us=self.backoff_us,
             cache_age_us=reply.cache_age_us if reply else None,
             tokens_seen=self.tokens if reply is None else 0,
+            mended=reply.mended if reply else (),
         )
         hops = self.need.hops or 0
         if basis == "assumed":

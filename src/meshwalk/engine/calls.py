@@ -203,7 +203,8 @@ class Calls:
             elsewhere=elsewhere,
             chance=self._deps.chance(),
             # What a breaker or a limit turns away is not to wait for it: that is what they are for.
-            final=call.turned_away and call.error_class != "overloaded",
+            final=call.final or (call.turned_away and call.error_class != "overloaded"),
+            at_fault=call.at_fault,
         )
 
     async def _further(self, step: Try) -> _Begun | Closed | None:
@@ -269,7 +270,7 @@ class Calls:
                 with move_on_after((deadline_at_us - call.started_us) / 1e6) as call.scope:
                     reply = await self._through_gate(call)
         except BackendError as error:
-            call.retry_after_us = error.retry_after_us
+            call.retry_after_us, call.final, call.at_fault = error.retry_after_us, error.final, error.of_endpoint
             message = f"node '{node.name}': {error}"
             call.failed(walk.now(), "failed", error.error_class, message, billable=error.billable)
         except get_cancelled_exc_class():
@@ -335,6 +336,7 @@ class Calls:
         call.request = call.request._replace(endpoint=passed.endpoint)
         ended: str | None = "cancelled"
         rest_us: int | None = None
+        at_fault = False
         tokens: int | None = None
         try:
             reply = await self._ask(call)
@@ -342,14 +344,14 @@ class Calls:
             if reply.usage is not None:
                 tokens = reply.usage.input_tokens + reply.usage.output_tokens
         except BackendError as error:
-            ended, rest_us = error.error_class, error.retry_after_us
+            ended, rest_us, at_fault = error.error_class, error.retry_after_us, error.of_endpoint
             raise
         finally:
             if ended == "cancelled" and call.scope.cancel_called and not (self.stopped or self._settled_by_another(call)):
                 ended = "timeout"
             if not call.progress.sent:
                 tokens = 0
-            gate.leave(passed, error_class=ended, retry_after_us=rest_us, tokens=tokens)
+            gate.leave(passed, error_class=ended, retry_after_us=rest_us, tokens=tokens, at_fault=at_fault)
 
         return reply
 
@@ -368,6 +370,8 @@ class Calls:
         if self.stopped or self.committed not in (None, call):
             return
         call.hear(piece)
+        if not piece.text and not piece.tokens:
+            return
         if call is self.committed:
             self._walk.emit(piece.text)
         elif not self._blind and call.tokens >= max(1, self._node.node.stream or 0):

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshwalk.backends import roles
+from meshwalk.backends import estimates
+from meshwalk.backends.base import CallProgress
 from meshwalk.model import Price
-from meshwalk.trace import Basis, Message, Reply, Usage
+from meshwalk.trace import Basis, Form, Message, Reply, Usage
 
 
 _NOTHING = Usage()
 
 
-def charge(price: Price | None, reply: Reply, sent: Sequence[Message]) -> tuple[Usage, int, Basis]:
+def charge(price: Price | None, reply: Reply, sent: Sequence[Message], form: Form) -> tuple[Usage, int, Basis]:
     """
     Return the tokens that *reply* to *sent* used, its cost in nano-dollars, and how sure that is.
     """
@@ -22,9 +23,9 @@ def charge(price: Price | None, reply: Reply, sent: Sequence[Message]) -> tuple[
         # Nobody was asked, so nobody is paid.
         return _NOTHING, 0, "reported"
     usage = reply.usage
-    basis: Basis = "reported"
+    basis: Basis = "estimated" if reply.estimated else "reported"
     if usage is None:
-        usage, basis = estimated(sent, reply.text), "estimated"
+        usage, basis = Usage(estimates.input_tokens(sent, form), estimates.output_tokens(reply)), "estimated"
     if reply.cost_nano_usd is not None:
         return usage, reply.cost_nano_usd, "reported"
     if price is None:
@@ -33,8 +34,17 @@ def charge(price: Price | None, reply: Reply, sent: Sequence[Message]) -> tuple[
     return usage, price.cost(*usage), basis
 
 
-def estimated(sent: Sequence[Message], text: str) -> Usage:
+def broken_off(sent: Sequence[Message], form: Form, progress: CallProgress, tokens: int, limit: int | None) -> Usage:
     """
-    Estimate the tokens of a call that nobody counted.
+    Return the tokens of a call that ended before its reply did.
+
+    Args:
+        tokens: How many tokens of the reply were seen, piece by piece.
+        limit: How many it may have had at most.
     """
-    return Usage(sum([roles.estimate_tokens(message.content) for message in sent]), roles.estimate_tokens(text))
+    stated = progress.usage
+    if stated is None:
+        return Usage(estimates.input_tokens(sent, form), tokens)
+    seen = max(stated.output_tokens, tokens if limit is None else min(tokens, limit))
+
+    return stated._replace(output_tokens=seen)

@@ -342,4 +342,5 @@ class WalkDriver:
             tool_calls=served.tool_calls if served else (),
             partial=partial,
             streamed=committed is not None,
+            carried=served.carried if served else "",
         )

@@ -26,7 +26,7 @@ from meshwalk.model import Limits
 from meshwalk.model.problems import RequestError, RequestInProgress, VaultUnavailable, Violation
 from meshwalk.plan import Plan
 from meshwalk.records.results import RouteResult
-from meshwalk.trace import Outcome, Request, ToolCall, decode, encode
+from meshwalk.trace import Message, Outcome, Request, ToolCall, decode, encode
 
 
 _log = logging.getLogger(__name__)
@@ -140,17 +140,31 @@ class IdempotentWalks:
         return hashlib.sha256(orjson.dumps(asked)).hexdigest()
 
     def _unpacked(self, result: bytes) -> RouteResult:
-        answer, finish_reason, calls, partial, record = orjson.loads(result)
+        # What is carried came later than the first results that were kept.
+        answer, finish_reason, calls, partial, record, *carried = orjson.loads(result)
         traversal = decode(record.encode())
         # An earlier walk may be of an earlier plan, which is not here to say what its hops were.
         plan = self._plan if traversal.plan_digest == self._plan.plan_digest else None
         tool_calls = tuple(ToolCall(*call) for call in calls)
 
-        return RouteResult(traversal, plan, answer, finish_reason, repeated=True, tool_calls=tool_calls, partial=partial)
+        return RouteResult(
+            traversal,
+            plan,
+            answer,
+            finish_reason,
+            repeated=True,
+            tool_calls=tool_calls,
+            partial=partial,
+            carried="".join(carried),
+        )
 
 
 def _listed(value: Any) -> Any:
     # orjson takes no NamedTuple, and some lie in others.
+    if isinstance(value, Message | ToolCall) and not value.carried:
+        # As it was before there was anything to carry, so that a retry is known by servers of either age.
+        value = value[: value._fields.index("carried")]
+
     return [_listed(part) for part in value] if isinstance(value, tuple) else value
 
 
@@ -168,4 +182,4 @@ def _packed(walked: RouteResult) -> bytes:
 
     words = [walked.answer, walked.finish_reason, [list(call) for call in walked.tool_calls], walked.partial]
 
-    return orjson.dumps([*words, encode(traversal).decode()])
+    return orjson.dumps([*words, encode(traversal).decode(), walked.carried])

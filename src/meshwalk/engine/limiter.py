@@ -90,7 +90,13 @@ class BackendLimiter:
         return Lease(answer.endpoint, self._now() - came, answer)
 
     def leave(
-        self, passed: Lease, *, error_class: str | None, retry_after_us: int | None = None, tokens: int | None = None
+        self,
+        passed: Lease,
+        *,
+        error_class: str | None,
+        retry_after_us: int | None = None,
+        tokens: int | None = None,
+        at_fault: bool = False,
     ) -> None:
         """
         Give the endpoint back, and call whoever may have it now.
@@ -99,8 +105,16 @@ class BackendLimiter:
             error_class: How the call ended: None if it worked, `cancelled` if that says nothing of the endpoint.
             retry_after_us: How long the endpoint asked to be left alone.
             tokens: What the call used; None leaves what it was charged with.
+            at_fault: Whether the endpoint itself is at fault, whatever the class is.
         """
-        self._pool.leave(passed.pick, self._now(), error_class=error_class, retry_after_us=retry_after_us, tokens=tokens)
+        self._pool.leave(
+            passed.pick,
+            self._now(),
+            error_class=error_class,
+            retry_after_us=retry_after_us,
+            tokens=tokens,
+            at_fault=at_fault,
+        )
         if error_class is None or error_class == CANCELLED:
             self._call_next()
         else:
@@ -171,11 +185,12 @@ async def limited(gate: BackendLimiter, clock_ns: Callable[[], int], request: Ch
         request.progress.queue_us += passed.queue_us
     ended: str | None = CANCELLED
     rest_us: int | None = None
+    at_fault = False
     try:
         yield request._replace(endpoint=passed.endpoint)
         ended = None
     except BackendError as error:
-        ended, rest_us = error.error_class, error.retry_after_us
+        ended, rest_us, at_fault = error.error_class, error.retry_after_us, error.of_endpoint
         raise
     finally:
-        gate.leave(passed, error_class=ended, retry_after_us=rest_us)
+        gate.leave(passed, error_class=ended, retry_after_us=rest_us, at_fault=at_fault)

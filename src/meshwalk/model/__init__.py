@@ -20,6 +20,7 @@ from meshwalk.model.backends import (
     PythonSpec,
     RecordedSpec,
     SimulatedSpec,
+    ThoughtTags,
     Traffic,
 )
 from meshwalk.model.graph import (
@@ -102,6 +103,7 @@ __all__ = [
     "ScopeKind",
     "ScoreSource",
     "SimulatedSpec",
+    "ThoughtTags",
     "Threshold",
     "Traffic",
     "Value",

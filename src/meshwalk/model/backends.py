@@ -35,7 +35,14 @@ class Price(NamedTuple):
         """
         return self.input_nano_per_mtok + self.output_nano_per_mtok
 
-    def cost(self, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0, reasoning_tokens: int = 0) -> int:
+    def cost(
+        self,
+        input_tokens: int,
+        output_tokens: int,
+        cached_input_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        cache_write_tokens: int = 0,  # noqa: ARG002
+    ) -> int:
         """
         Price a call in nano-dollars, rounded up, so that a bound stays a bound.
 
@@ -67,6 +74,15 @@ class Price(NamedTuple):
         plain_in, plain_out, cached, reasoning = self
 
         return max(plain_in, cached or 0), max(plain_out, reasoning or 0)
+
+
+class ThoughtTags(NamedTuple):
+    """
+    The tags round thoughts that stand in the content of an answer; an empty *open* begins every answer with thoughts.
+    """
+
+    open: str
+    close: str
 
 
 class Breaker(NamedTuple):

@@ -32,6 +32,7 @@ ErrorClass = Literal[
     "unreachable",
     "malformed",
     "refused_by_model",
+    "too_long",
     "timeout",
     "budget",
     "not_started",
@@ -317,16 +318,29 @@ class BackendError(MeshwalkError):
     Args:
         billable: Whether the provider may charge for the call, so that its worst case is assumed spent.
         retry_after_us: The pause that the provider asks for; None if it does not say.
+        final: Whether a further call to the same endpoint would end in the same way for a long while.
+        of_endpoint: Whether the endpoint is at fault (its key, its credit, its model), and not the request.
     """
 
     error_class: ClassVar[ErrorClass] = "unreachable"
     hint = "UNAVAILABLE"
 
-    def __init__(self, message: str, *, backend: str, billable: bool = False, retry_after_us: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        backend: str,
+        billable: bool = False,
+        retry_after_us: int | None = None,
+        final: bool = False,
+        of_endpoint: bool = False,
+    ) -> None:
         self.backend = backend
         self.billable = billable
         self.retry_after_us = retry_after_us
         self.retry_after = None if retry_after_us is None else retry_after_us / 1e6
+        self.final = final
+        self.of_endpoint = of_endpoint
         super().__init__(message)
 
 
@@ -370,6 +384,14 @@ class RefusedByModel(BackendError):
     """
 
     error_class = "refused_by_model"
+
+
+class TooLong(BackendError):
+    """
+    The request does not fit the model's window.
+    """
+
+    error_class = "too_long"
 
 
 class RequestInProgress(MeshwalkError):

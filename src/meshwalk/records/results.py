@@ -23,7 +23,7 @@ from meshwalk.model.problems import (
 )
 from meshwalk.plan import Plan
 from meshwalk.records.hops import Hop, hops_of
-from meshwalk.trace import Basis, Content, Facts, Outcome, Replied, ToolCall, Traversal, Usage
+from meshwalk.trace import Basis, Content, Facts, Message, Outcome, Replied, ToolCall, Traversal, Usage
 
 
 _ERRORS: Mapping[str, type[WalkStopped]] = {
@@ -131,10 +131,12 @@ class RouteResult:
         partial: The part of a broken answer that had been passed on.
         streamed: Whether the answer was passed on as it came.
         read: Reads the record that came with a server's reply.
+        carried: What the answer's provider needs back with it, as opaque text.
     """
 
     __slots__ = (
-        "_plan", "_read", "_record", "_walk", "answer", "finish_reason", "partial", "repeated", "streamed", "tool_calls",
+        "_plan", "_read", "_record", "_walk", "answer", "carried", "finish_reason", "partial", "repeated", "streamed",
+        "tool_calls",
     )  # fmt: skip
 
     def __init__(
@@ -149,6 +151,7 @@ class RouteResult:
         partial: str = "",
         streamed: bool = False,
         read: Callable[[], Record | None] | None = None,
+        carried: str = "",
     ) -> None:
         self._walk = walk
         self._plan = plan
@@ -160,6 +163,14 @@ class RouteResult:
         self.tool_calls = tool_calls
         self.partial = partial
         self.streamed = streamed
+        self.carried = carried
+
+    @property
+    def message(self) -> Message:
+        """
+        Return the answer as the assistant's message of a conversation that goes on.
+        """
+        return Message("assistant", self.answer, tool_calls=self.tool_calls, carried=self.carried)
 
     @property
     def traversal(self) -> Traversal:

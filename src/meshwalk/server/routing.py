@@ -134,6 +134,7 @@ def _reply(served: ServedMesh, result: RouteResult, request: routing_pb2.RouteRe
         _DETAILS[request.detail],
         repeated=result.repeated,
         tool_calls=result.tool_calls,
+        carried=result.carried,
     )
 
 

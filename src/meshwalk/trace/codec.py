@@ -117,7 +117,7 @@ _FORMS: Mapping[type, Callable[..., None]] = {CompactTrace: _add_compact, FullTr
 def _call_fields(call: CompactCall) -> list[Any]:
     fields: list[Any] = [*call]
     fields[_TIMING] = [*call.timing]
-    fields[_USAGE] = [*call.usage]
+    fields[_USAGE] = call.usage if call.usage[-1] else call.usage[:-1]
 
     return fields
 
@@ -165,21 +165,29 @@ def _as_text(value: Any) -> Any:
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
         return {_as_text(key): _as_text(item) for key, item in value.items()}
+    if isinstance(value, _GROWN) and not value[-1]:
+        value = value[:-1]
     if isinstance(value, list | tuple):
         return [_as_text(item) for item in value]
 
     return value
 
 
+# What had its last field added after the first records of this format leaves it out where it says nothing.
+_GROWN = (Usage, Attempt, Message, ToolCall)
+
+
 def _plain(value: Any) -> Any:
     # orjson leaves subclasses of tuple to us; every NamedTuple here travels as a list of its fields.
+    if isinstance(value, _GROWN) and not value[-1]:
+        return list(value[:-1])
     if isinstance(value, tuple):
         return list(value)
     raise TypeError(f"a record holds no {type(value).__name__}")
 
 
 def _message(fields: list[Any]) -> Message:
-    return Message._make([*fields[:3], tuple(ToolCall(*call) for call in fields[3]), *fields[4:]])
+    return Message(*[*fields[:3], tuple(ToolCall(*call) for call in fields[3]), *fields[4:]])
 
 
 def _sampling(fields: list[Any]) -> Sampling:
@@ -205,10 +213,14 @@ def _views(fields: Iterable[Any]) -> tuple[View, ...]:
 
 
 def _attempts(fields: list[Any]) -> tuple[Attempt, ...]:
-    return tuple(
-        Attempt._make([*attempt[:3], Timing(*attempt[3]), *attempt[4:6], Usage(*attempt[6]), *attempt[7:]])
-        for attempt in fields
-    )
+    return tuple(map(_attempt, fields))
+
+
+def _attempt(fields: list[Any]) -> Attempt:
+    # The last fields came later than the first records of this format.
+    found = Attempt(*[*fields[:3], Timing(*fields[3]), *fields[4:6], Usage(*fields[6]), *fields[7:]])
+
+    return found._replace(mended=tuple(found.mended))
 
 
 _ENTRIES: Mapping[str, Callable[[list[Any]], Entry]] = {

@@ -123,8 +123,8 @@ class CompactTrace(NamedTuple):
                 _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, _, views = call
                 if views and any(view.away for view in views):
                     return None
-                _, _, cached, reasoned = usage
-                key += cost is None, output is None, any(timing), not cached, not reasoned, basis
+                _, _, cached, reasoned, stored = usage
+                key += cost is None, output is None, any(timing), not cached, not reasoned, not stored, basis
                 key += not model, not reason, simulated, age_us is None
 
         return tuple(key)

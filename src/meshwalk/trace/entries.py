@@ -59,6 +59,7 @@ class Attempt(NamedTuple):
         backoff_us: How long it was put off after the failure of the one before.
         cache_age_us: How old the reply is that a cache gave; None if no cache did.
         tokens_seen: Of a streamed reply that was not finished: how many tokens of it had arrived.
+        mended: What its backend had to mend to read the answer.
     """
 
     started_us: int
@@ -82,6 +83,7 @@ class Attempt(NamedTuple):
     backoff_us: int = 0
     cache_age_us: int | None = None
     tokens_seen: int = 0
+    mended: tuple[str, ...] = ()
 
 
 _BASES: tuple[Basis, ...] = get_args(Basis)
@@ -103,15 +105,16 @@ def total_usage(calls: Iterable[_Counted]) -> Usage:
     """
     Add up the tokens of *calls*.
     """
-    read = written = cached = reasoned = 0
+    read = written = cached = reasoned = stored = 0
     for call in calls:
         used = call.usage
         read += used[0]
         written += used[1]
         cached += used[2]
         reasoned += used[3]
+        stored += used[4]
 
-    return Usage(read, written, cached, reasoned)
+    return Usage(read, written, cached, reasoned, stored)
 
 
 def calling_us(attempts: Sequence[Attempt]) -> int:

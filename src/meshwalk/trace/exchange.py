@@ -17,11 +17,13 @@ class ToolCall(NamedTuple):
 
     Args:
         arguments: JSON text, as the model wrote it.
+        carried: What the model's provider needs back, as opaque text.
     """
 
     id: str
     name: str
     arguments: str
+    carried: str = ""
 
 
 class Message(NamedTuple):
@@ -31,6 +33,7 @@ class Message(NamedTuple):
     Args:
         tool_calls: For an assistant's message: the tools it wished to call.
         tool_call_id: For a tool's message: the call that it answers.
+        carried: For an assistant's message: what its provider needs back, as opaque text.
     """
 
     role: str
@@ -38,6 +41,7 @@ class Message(NamedTuple):
     name: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    carried: str = ""
 
 
 class Tool(NamedTuple):
@@ -135,18 +139,20 @@ class Usage(NamedTuple):
     Args:
         cached_input_tokens: Those of the input that the provider had in a cache.
         reasoning_tokens: Those of the output that the caller does not see.
+        cache_write_tokens: Those of the input that the provider wrote to a cache.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
     def plus(self, other: Usage) -> Usage:
         """
         Add *other*, part by part.
         """
-        return Usage(self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3])
+        return Usage(self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3], self[4] + other[4])
 
 
 class Timing(NamedTuple):
@@ -181,11 +187,14 @@ class Reply:
         tool_calls: The tools that the model wishes to call.
         samples: The texts of all samples, where several were asked for; *text* is the first.
         cache_age_us: How old the reply is that a cache gave; None if it was made for this call.
+        estimated: Whether a part of *usage* is an estimate.
+        carried: What the model's provider needs back with this reply, as opaque text.
+        mended: What the backend had to mend to read the answer.
     """
 
     __slots__ = (
-        "cache_age_us", "confidence", "cost_nano_usd", "finish_reason", "model", "probabilities", "samples", "simulated",
-        "text", "timing", "tool_calls", "usage",
+        "cache_age_us", "carried", "confidence", "cost_nano_usd", "estimated", "finish_reason", "mended", "model",
+        "probabilities", "samples", "simulated", "text", "timing", "tool_calls", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -203,6 +212,9 @@ class Reply:
         tool_calls: tuple[ToolCall, ...] = (),
         samples: tuple[str, ...] = (),
         cache_age_us: int | None = None,
+        estimated: bool = False,
+        carried: str = "",
+        mended: tuple[str, ...] = (),
     ) -> None:
         self.text = text
         self.finish_reason = finish_reason
@@ -216,6 +228,9 @@ class Reply:
         self.tool_calls = tool_calls
         self.samples = samples
         self.cache_age_us = cache_age_us
+        self.estimated = estimated
+        self.carried = carried
+        self.mended = mended
 
     def saying(self, text: str) -> Reply:
         """

@@ -105,9 +105,9 @@ class Admission:
         if self._required and not all(getattr(request.scopes, scope) for scope in self._required):
             return None
         size, asks = 0, False
-        for role, content, name, tool_calls, tool_call_id in request.messages:
+        for role, content, name, tool_calls, tool_call_id, carried in request.messages:
             # What is ASCII is Unicode, and has as many bytes as characters.
-            if name or tool_calls or tool_call_id or not content.isascii():
+            if name or tool_calls or tool_call_id or carried or not content.isascii():
                 return None
             size += len(content)
             if role != "user":

@@ -16,7 +16,7 @@ from anyio.abc import SocketStream
 from meshwalk.backends.base import StreamingBackend
 from meshwalk.backends.openai import RESPONSE_BYTES, client
 from meshwalk.model.problems import Malformed, Unreachable
-from meshwalk.trace import Piece, ToolCall, Usage
+from meshwalk.trace import Piece, Usage
 from tests.backends.chat_endpoint import (
     ASK,
     FOUR,
@@ -120,8 +120,9 @@ class TestReply:
         async with endpoint(streams(*events, "[DONE]")) as backend:
             reply, pieces = await streamed(backend)
 
-        assert ("", "tool_calls", []) == (reply.text, reply.finish_reason, pieces)
-        assert (ToolCall("c1", "look", '{"at": "Rome"}'), ToolCall("call_1", "wait", '{"s": 1}')) == reply.tool_calls
+        assert ("", "tool_calls", {"": 0}) == (reply.text, reply.finish_reason, {piece.text: piece.tokens for piece in pieces})
+        assert [("look", '{"at": "Rome"}'), ("wait", '{"s": 1}')] == [call[1:3] for call in reply.tool_calls]
+        assert "c1" == reply.tool_calls[0].id
 
     async def test_the_function_of_old_is_a_tool(self) -> None:
         """
@@ -132,7 +133,7 @@ class TestReply:
         async with endpoint(streams(*events)) as backend:
             reply, _ = await streamed(backend)
 
-        assert (ToolCall("call_0", "look", "{}"),) == reply.tool_calls
+        assert [("look", "{}")] == [call[1:3] for call in reply.tool_calls]
 
     async def test_samples_are_told_apart(self) -> None:
         """
@@ -247,7 +248,7 @@ class TestBroken:
         async with wire(handle) as backend:
             reply, _ = await streamed(backend)
 
-        assert ("Four.", "stop", None) == (reply.text, reply.finish_reason, reply.usage)
+        assert ("Four.", "stop", Usage(7, 2), True) == (reply.text, reply.finish_reason, reply.usage, reply.estimated)
 
     @pytest.mark.parametrize(
         ("event", "words"),
@@ -257,11 +258,9 @@ class TestBroken:
             ({"choices": {}}, "an event of its stream has no choices"),
             ({"choices": [3]}, "a choice of its stream has no delta"),
             ({"choices": [{"delta": 3}]}, "a choice of its stream has no delta"),
-            (chunk(delta={"content": 3}), "a piece of its stream is no text"),
+            (chunk(delta={"content": 3}), "its content is neither a text nor a list of parts"),
             (chunk(delta={"tool_calls": [3]}), "its tool calls are none"),
             (chunk(delta={"tool_calls": [{"function": {"name": "f", "arguments": []}}]}), "are no text"),
-            ({"choices": [], "usage": {"prompt_tokens": "9"}}, "its usage is not in whole tokens"),
-            (chunk("F", logprobs={"content": [3]}), "its log-probabilities are not numbers"),
         ],
     )
     async def test_an_event_that_is_no_chunk_may_have_cost(self, event: dict[str, Any] | str, words: str) -> None:
@@ -278,7 +277,6 @@ class TestBroken:
         ("events", "words"),
         [
             (("[DONE]",), "it has no choice with a message"),
-            ((chunk("Five.", index=1, finish="stop"), "[DONE]"), "it has no choice with a message"),
             ((chunk(delta={"tool_calls": [{"id": "c1", "function": {}}]}, finish="tool_calls"), "[DONE]"), "names no tool"),
         ],
     )
@@ -298,8 +296,8 @@ class TestBroken:
             ({"code": 429, "message": f"slow {KEY}"}, "rate_limited"),
             ({"type": "overloaded_error", "message": f"slow {KEY}"}, "overloaded"),
             ({"code": "503", "message": f"slow {KEY}"}, "overloaded"),
-            ({"message": f"slow {KEY}"}, "malformed"),
-            (f"slow {KEY}", "malformed"),
+            ({"message": f"slow {KEY}"}, "overloaded"),
+            (f"slow {KEY}", "overloaded"),
         ],
     )
     async def test_an_error_in_the_stream_has_a_class(self, said: Any, error_class: str) -> None:
@@ -327,7 +325,7 @@ class TestBroken:
         """
         A page from a proxy is not taken for a stream.
         """
-        async with endpoint(streams(*FOUR, content_type="text/html")) as backend:
+        async with endpoint(says(text="<html>", content_type="text/html")) as backend:
             error = await fails(backend, stream=True)
 
         assert "its content type is 'text/html' and not text/event-stream or JSON" in str(error)

@@ -19,8 +19,8 @@ from meshwalk.trace import Reply, ToolCall, Usage
 HERE = Span("graph.yaml", 1, 1)
 
 
-def asked(extractor: Extractor = "number", missing: float | None = None) -> Node:
-    sure = Confidence("agreement", HERE, missing=missing, samples=5, extract=extractor)
+def asked(extractor: Extractor = "number", missing: float | None = None, samples: int = 2) -> Node:
+    sure = Confidence("agreement", HERE, missing=missing, samples=samples, extract=extractor)
 
     return Node(name="n", role="answer", span=HERE, confidence=sure)
 
@@ -61,6 +61,12 @@ class TestConfidence:
         one, three = (outputs_of(asked(), reply(*["some words"] * count))["output_tokens"] for count in (1, 3))
 
         assert 3 * float(one) == three
+
+    def test_a_sample_that_did_not_come_agrees_with_nobody(self) -> None:
+        """
+        Two that agree of five that were asked for are as sure as two of five.
+        """
+        assert 0.4 == outputs_of(asked(samples=5), reply("#### 7", "#### 7"))["confidence"]
 
     @given(st.lists(st.sampled_from(["#### 1", "it is 1", "#### 2", "#### 3", "none"]), min_size=2, max_size=12))
     def test_against_counting_by_hand(self, samples: list[str]) -> None:

@@ -159,7 +159,7 @@ class TestNever:
         """
         An edge for every class is dead behind edges that name them all.
         """
-        classes = "rate_limited, overloaded, unreachable, malformed, refused_by_model, timeout, budget, not_started"
+        classes = "rate_limited, overloaded, unreachable, malformed, refused_by_model, too_long, timeout, budget, not_started"
         errors = f"    on_error:\n      - {{to: z, class: [{classes}]}}\n      - {{to: z}}\n"
         (problem,) = findings(text_of("request.flag").replace("  z: {role", f"{errors}  z: {{role"))
 

@@ -15,15 +15,18 @@ wishes to call and where the time went.  Laws of this room:
 5. A stream is read as strictly as a whole answer, and the pieces told of are the text of the reply.  One that breaks off
    before it said that it is at its end is no reply.
 
-`client` makes the calls, `body` writes what is sent, `events` takes a stream apart, `reply` and `streamed` read what comes
-back, whole and piece by piece; `faults` has the words for what is wrong, `progress` the clock, `opening` the environment.
+`client` makes the calls, `body` writes what is sent in the `shape` that a server takes.  `reading` takes an answer in, `events`
+takes a stream apart, and `assembly` puts the reply together, a `choice` for each sample, whole and streamed by the same rules;
+`spellings` names every field that is read.  `faults` has the words for what is wrong, `statuses` the meaning of errors, `waits`
+the pauses that providers ask for, `progress` the clock, `opening` the environment.
 aiohttp rather than a provider's SDK: about a tenth of the CPU time a call, and its trace hooks give the latency split.
 """
 
 from __future__ import annotations
 
-from meshwalk.backends.openai.client import CONNECTIONS, RESPONSE_BYTES, OpenAIBackend, Place
+from meshwalk.backends.openai.client import CONNECTIONS, OpenAIBackend, Place
 from meshwalk.backends.openai.opening import DEFAULT_BASE_URL, open_openai
+from meshwalk.backends.openai.reading import RESPONSE_BYTES
 
 
 __all__ = ["CONNECTIONS", "DEFAULT_BASE_URL", "RESPONSE_BYTES", "OpenAIBackend", "Place", "open_openai"]

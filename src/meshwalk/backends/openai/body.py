@@ -7,11 +7,15 @@ wrote; `admission` has seen that it is JSON.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from meshwalk.backends.base import ChatRequest
+from meshwalk.backends.openai import spellings
+from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
+from meshwalk.backends.openai.tool_calls import as_object
 from meshwalk.trace import Form, Message, ResponseFormat, Tool
 
 
@@ -23,11 +27,11 @@ _SCHEMA_NAME = "reply"
 _NO_PARAMETERS = b'{"type":"object","properties":{}}'
 
 
-def body_of(model: str, request: ChatRequest, *, streamed: bool) -> bytes:
+def body_of(backend: str, model: str, request: ChatRequest, shape: CallShape = PLAIN_SHAPE, *, streamed: bool) -> bytes:
     """
-    Write *request* to *model*.
+    Write *request* to *model* as the server of *backend* takes it.
     """
-    body: dict[str, Any] = {"model": model, "messages": [_message(said) for said in request.messages]}
+    body: dict[str, Any] = {"model": model, "messages": [_message(said, backend, shape) for said in request.messages]}
     body.update(
         (key, value) for key, value in zip(request.sampling._fields, request.sampling, strict=True) if value is not None
     )
@@ -38,16 +42,40 @@ def body_of(model: str, request: ChatRequest, *, streamed: bool) -> bytes:
     if request.form != _PLAIN:
         body.update(_form(request.form))
     if streamed:
-        body.update(stream=True, stream_options={"include_usage": True})
+        body["stream"] = True
+        if shape.stream_options:
+            body["stream_options"] = {"include_usage": True}
+    if shape is PLAIN_SHAPE:
+        return orjson.dumps(body)
+    if shape.max_tokens_name != _LIMIT and _LIMIT in body:
+        body[shape.max_tokens_name] = body.pop(_LIMIT)
+    for field in shape.leave_out:
+        body.pop(field, None)
 
-    return orjson.dumps(body)
+    return orjson.dumps(_merged(body, shape.extra))
 
 
 _PLAIN = Form()
+_LIMIT = "max_tokens"
 
 
-def _message(said: Message) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": said.role, "content": said.content}
+def _merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Lay *extra* over *body*, mapping by mapping; null takes a field away.
+    """
+    found = dict(body)
+    for key, value in extra.items():
+        before = found.get(key)
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = _merged(before, value) if isinstance(before, dict) and isinstance(value, Mapping) else value
+
+    return found
+
+
+def _message(said: Message, backend: str, shape: CallShape) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": shape.roles.get(said.role, said.role), "content": said.content}
     if said.name:
         message["name"] = said.name
     if said.tool_call_id:
@@ -55,11 +83,33 @@ def _message(said: Message) -> dict[str, Any]:
     if said.tool_calls:
         message["content"] = said.content or None
         message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": as_object(call.arguments)}}
+            | _carried(call.carried, backend)
             for call in said.tool_calls
         ]
+    if said.carried:
+        message |= {field: value for field, value in _carried(said.carried, backend).items() if field not in shape.leave_out}
 
     return message
+
+
+def _carried(text: str, backend: str) -> dict[str, Any]:
+    """
+    Return what *backend* needs back of an earlier answer of its own.
+    """
+    if not text:
+        return {}
+    try:
+        fields = orjson.loads(text).get(backend)
+    except (orjson.JSONDecodeError, AttributeError):
+        return {}
+    if not isinstance(fields, dict):
+        return {}
+
+    return {field: value for field, value in fields.items() if field in _CARRIED}
+
+
+_CARRIED = frozenset(spellings.CARRIED_BY_CALLS + spellings.CARRIED_BY_MESSAGES)
 
 
 def _form(form: Form) -> dict[str, Any]:

@@ -11,18 +11,17 @@ import aiohttp
 import anyio
 
 from meshwalk.backends.base import ChatRequest, Tell
+from meshwalk.backends.openai.assembly import Assembly
 from meshwalk.backends.openai.body import body_of
-from meshwalk.backends.openai.events import Events
 from meshwalk.backends.openai.faults import Faults
 from meshwalk.backends.openai.progress import Progress, tracing
-from meshwalk.backends.openai.reply import read_reply
-from meshwalk.backends.openai.streamed import Assembly
+from meshwalk.backends.openai.reading import EVENT_STREAM, RESPONSE_BYTES, StreamReading, kind_of, too_long, whole_answer
+from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
 from meshwalk.model.problems import Unreachable
 from meshwalk.trace import Reply
 
 
 CONNECTIONS = 100
-RESPONSE_BYTES = 16 << 20
 
 _ERROR_BODY_BYTES = 64 << 10
 # The status is what counts, and the words behind it may never come.
@@ -31,7 +30,6 @@ _ERROR_BODY_SECONDS = 1.0
 # How long a stream that has said that it is at its end may take to close, so that its connection can be used again.
 _LINGER_SECONDS = 0.05
 
-_STREAM = "text/event-stream"
 
 # Servers that promise to keep a connection open and close it after a stream: who used it again would often be cut off.
 _CLOSING = frozenset({"llama.cpp"})
@@ -66,15 +64,26 @@ class _Endpoint:
 
     __slots__ = ("faults", "headers", "stream_headers", "url")
 
-    def __init__(self, place: Place, faults: Faults) -> None:
+    def __init__(self, place: Place, faults: Faults, shape: CallShape) -> None:
         self.faults = faults
-        self.url = place.base_url.rstrip("/") + "/chat/completions"
-        common = {"Content-Type": "application/json"}
-        if place.key:
+        self.url = _called(place.base_url)
+        common = {"Content-Type": "application/json", **dict(shape.headers)}
+        if place.key and shape.key_header:
+            common[shape.key_header] = place.key
+        elif place.key:
             common["Authorization"] = f"Bearer {place.key}"
         self.headers = common | {"Accept": "application/json"}
         # Nobody on the way may keep pieces back until enough of them can be compressed.
-        self.stream_headers = common | {"Accept": _STREAM, "Accept-Encoding": "identity"}
+        self.stream_headers = common | {"Accept": EVENT_STREAM, "Accept-Encoding": "identity"}
+
+
+def _called(base_url: str) -> str:
+    """
+    Return what is called under *base_url*; a query of its own stays behind the path.
+    """
+    path, mark, query = base_url.partition("?")
+
+    return f"{path.rstrip('/')}/chat/completions{mark}{query}"
 
 
 class OpenAIBackend:
@@ -85,6 +94,7 @@ class OpenAIBackend:
         base_url: What `/chat/completions` lies under, where there is only one endpoint; *key* and *key_env* are its, too.
         places: The endpoints, where they have names.
         connections: How many calls may be under way; further ones wait for a connection.
+        shape: How its server wants to be called, and how it answers.
     """
 
     waits = True
@@ -99,13 +109,17 @@ class OpenAIBackend:
         key_env: str = "",
         places: Sequence[Place] = (),
         connections: int = CONNECTIONS,
+        shape: CallShape = PLAIN_SHAPE,
     ) -> None:
         self.name = name
+        self._shape = shape
         self.model = model
         known = tuple(places) or (Place("", base_url, key, key_env),)
         keys, addresses = {place.key for place in known}, {place.base_url for place in known}
         self._endpoints = {
-            place.name: _Endpoint(place, Faults(name, place.name, model, keys=keys, key_env=place.key_env, addresses=addresses))
+            place.name: _Endpoint(
+                place, Faults(name, place.name, model, keys=keys, key_env=place.key_env, addresses=addresses), shape
+            )
             for place in known
         }
         self._first = self._endpoints[known[0].name]
@@ -143,7 +157,7 @@ class OpenAIBackend:
     async def _call(self, request: ChatRequest, tell: Tell | None) -> Reply:
         progress = Progress(request.progress)
         endpoint = self._endpoint(request.endpoint)
-        body = body_of(self.model, request, streamed=tell is not None)
+        body = body_of(self.name, self.model, request, self._shape, streamed=tell is not None)
         stale = _STALE_CONNECTIONS
         while True:
             try:
@@ -172,40 +186,80 @@ class OpenAIBackend:
             if response.status != 200:
                 progress.answered()
                 raise faults.refusal(response.status, response.headers, await _words(response))
-            if tell is not None and response.content_type == _STREAM:
-                return await self._streamed(response, request, tell, progress, faults)
-            progress.answered()
-            body = await _read(response, RESPONSE_BYTES + 1)
-        if len(body) > RESPONSE_BYTES:
-            raise _too_long(faults)
-        if not response.content_type.endswith("json"):
-            wanted = "JSON" if tell is None else f"{_STREAM} or JSON"
-            raise faults.malformed(f"its content type is {response.content_type[:80]!r} and not {wanted}")
-        reply, piece = read_reply(body, request, self.model, progress.stop(), faults)
-        if tell is not None and piece.text:
-            tell(piece)
+            assembly = Assembly(
+                request,
+                progress.progress,
+                tell,
+                backend=self.name,
+                model=self.model,
+                faults=faults,
+                tags=self._shape.thoughts,
+                settles_reported=self._shape.settles_reported,
+            )
+            assembly.read_headers(response.headers)
+            try:
+                await self._read_answer(response, assembly, progress, faults, streamed=tell is not None)
+                return assembly.reply(progress.stop())
+            except BaseException:
+                assembly.account()
+                raise
 
-        return reply
+    async def _read_answer(
+        self, response: aiohttp.ClientResponse, assembly: Assembly, progress: Progress, faults: Faults, *, streamed: bool
+    ) -> None:
+        """
+        Read an answer into *assembly*, a stream or a whole one, whichever it is.
+        """
+        said = response.content_type
+        if not (streamed and said == EVENT_STREAM):
+            progress.answered()
+        body, kind = bytearray(), ""
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > RESPONSE_BYTES:
+                response.close()
+                raise too_long(faults)
+            kind = kind_of(body, said) or kind
+            if kind == "stream":
+                if said != EVENT_STREAM:
+                    assembly.mend("content_type")
+                elif not streamed:
+                    assembly.mend("stream")
+                await self._streamed(response, bytes(body), assembly, progress, faults)
+                return
+        if not kind:
+            # An empty body is a stream that broke off, or no JSON.
+            kind = kind_of(body, said, ended=True)
+        progress.answered()
+        if kind == "stream":
+            raise faults.cut_off()
+        if kind == "other" and not said.endswith("json"):
+            wanted = f"{EVENT_STREAM} or JSON" if streamed else "JSON"
+            raise faults.malformed(f"its content type is {said[:80]!r} and not {wanted}")
+        if not said.endswith("json"):
+            assembly.mend("content_type")
+        assembly.take_whole(whole_answer(bytes(body), assembly, faults))
+        assembly.tell_whole()
 
     async def _streamed(
-        self, response: aiohttp.ClientResponse, request: ChatRequest, tell: Tell, progress: Progress, faults: Faults
-    ) -> Reply:
+        self, response: aiohttp.ClientResponse, head: bytes, assembly: Assembly, progress: Progress, faults: Faults
+    ) -> None:
         if response.headers.get("Server") in _CLOSING:
             connection = response.connection
             protocol = None if connection is None else connection.protocol
             if protocol is not None:
                 protocol.force_close()
-        events, assembly, size = Events(), Assembly(request, tell, self.model, faults), 0
+        reading = StreamReading(response, assembly, progress, faults)
         try:
-            async for chunk in response.content.iter_any():
-                size += len(chunk)
-                if size > RESPONSE_BYTES:
-                    raise _too_long(faults)
-                for event in events.feed(chunk):
-                    progress.answered()
-                    assembly.feed(event)
-                if assembly.done:
-                    break
+            reading.feed(head)
+            ended = False
+            while not assembly.done and not ended:
+                if assembly.complete:
+                    ended = await reading.settle()
+                else:
+                    ended = await reading.read()
+            if ended and not assembly.done:
+                reading.end()
         except (aiohttp.ClientError, OSError):
             # What came after the end of the answer would have been its usage at most, which can be estimated.
             if not assembly.whole:
@@ -214,8 +268,6 @@ class OpenAIBackend:
             await _linger(response)
         elif not assembly.whole:
             raise faults.cut_off()
-
-        return assembly.reply(progress.stop())
 
     def _endpoint(self, name: str) -> _Endpoint:
         if not name:
@@ -248,10 +300,6 @@ def _is_unwritten(error: Exception) -> bool:
     causes = (error, error.__cause__)
 
     return any(isinstance(cause, aiohttp.ClientConnectionResetError) and str(cause) == _UNWRITTEN for cause in causes)
-
-
-def _too_long(faults: Faults) -> Exception:
-    return faults.malformed(f"it is longer than {RESPONSE_BYTES >> 20} MiB")
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -1,38 +1,73 @@
 """
-Take a stream of server-sent events apart: bytes in, the data of each event out.
+A stream of server-sent events, taken apart: bytes in, events out.
 
 It follows the HTML standard as far as chat streams go: lines end in LF, CR or both, a colon begins a comment, several
-`data` lines are one text, an empty line ends the event.  An event that the stream breaks off in is none.  Where the bytes
-are cut into chunks makes no difference; each is looked at once, so that a body which drips costs no more than one that flows.
+`data` lines are one text, an empty line ends the event.  Where the bytes are cut into chunks makes no difference; each is
+looked at once, so that a body that drips costs no more than one that flows.
+
+Two things go beyond the standard.  A data line that is a JSON object, or the last word, is an event at once: some servers leave
+out the empty line behind it.  And a body that ends cleanly ends its last event, if that can be read.
 """
 
 from __future__ import annotations
 
 import re
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from meshwalk.backends.openai.json_text import NotJsonError, loads
 
 
-DONE = b"[DONE]"
+class Sign(Enum):
+    """
+    The values of events that hold no JSON.
+    """
 
+    DONE = "done"
+    UNREADABLE = "unreadable"
+
+
+DONE: Final = Sign.DONE
+UNREADABLE: Final = Sign.UNREADABLE
+
+_DONE = b"[DONE]"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Events:
+class Event(NamedTuple):
     """
-    Hold what came of a stream and is no whole event yet; whoever feeds it bounds it.
+    One event: its name, the JSON value of its data, and whether that had to be mended.
     """
 
-    __slots__ = ("_after_cr", "_at_start", "_data", "_line")
+    value: Any
+    name: str = ""
+    mended: bool = False
+
+
+class Events:
+    """
+    What came of a stream and is no whole event yet; the caller bounds it.
+
+    Attributes:
+        ran_together: Whether an event came without the empty line that ends it.
+    """
+
+    __slots__ = ("_after_cr", "_at_start", "_data", "_line", "_name", "_open", "ran_together")
 
     def __init__(self) -> None:
         self._line = bytearray()
         self._data: list[bytes] = []
+        self._name = ""
         self._after_cr = False
         self._at_start = True
+        # Whether an event was passed on whose empty line has not come.
+        self._open = False
+        self.ran_together = False
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> list[Event]:
         """
-        Return the data of the events that end in *chunk*.
+        Return the events that end in *chunk*.
         """
         if not chunk:
             return []
@@ -52,12 +87,65 @@ class Events:
 
         return [event for line in lines if (event := self._take(line)) is not None]
 
-    def _take(self, line: bytes) -> bytes | None:
+    def end(self) -> list[Event]:
+        """
+        Return the last event of a body that ended cleanly without an empty line; one that was cut off is none.
+        """
+        line, self._line = bytes(self._line), bytearray()
+        found = [] if not line else [event for event in [self._take(line)] if event is not None]
+        last = self._flush()
+        if last is not None and last.value is not UNREADABLE:
+            found.append(last)
+        self.ran_together |= bool(found) or self._open
+
+        return found
+
+    def _take(self, line: bytes) -> Event | None:
         if not line:
-            data, self._data = self._data, []
-            return b"\n".join(data) if data else None
+            self._open = False
+            return self._flush()
         field, _, value = line.partition(b":")
         if field == b"data":
-            self._data.append(value.removeprefix(b" "))
+            return self._data_line(value.strip())
+        if field == b"event":
+            self._name = value.decode("utf-8", "replace").strip().lower()
 
         return None
+
+    def _data_line(self, value: bytes) -> Event | None:
+        if not self._data:
+            event = None
+            if value.startswith(b"{") and value.endswith(b"}"):
+                event = _read(value, self._name)
+            elif value == _DONE:
+                event = Event(DONE, self._name)
+            if event is not None and event.value is not UNREADABLE:
+                self.ran_together |= self._open
+                self._open, self._name = True, ""
+                return event
+        self._data.append(value)
+
+        return None
+
+    def _flush(self) -> Event | None:
+        data, name = self._data, self._name
+        self._data, self._name = [], ""
+        if not data:
+            return None
+        text = b"\n".join(data).strip()
+        # What only keeps the connection warm is no part of an answer.
+        if not text:
+            return None
+
+        return _read(text, name)
+
+
+def _read(text: bytes, name: str) -> Event:
+    if text == _DONE:
+        return Event(DONE, name)
+    try:
+        value, mended = loads(text)
+    except NotJsonError:
+        return Event(UNREADABLE, name)
+
+    return Event(value, name, mended)

@@ -5,28 +5,20 @@ What can be wrong at an endpoint, in words: with the backend's name, without an 
 from __future__ import annotations
 
 import os
-import re
-import time
 from collections.abc import Collection, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
+from meshwalk.backends.openai.json_text import NotJsonError, loads, scalar_text
+from meshwalk.backends.openai.statuses import Meaning, error_in, meaning_of, words_of
+from meshwalk.backends.openai.waits import wait_us
 from meshwalk.model.problems import BackendError, Malformed, Overloaded, RateLimited, RefusedByModel, Unreachable
 
 
 _QUOTED_CHARACTERS = 200
-
-# By status, the first range that holds it.
-_STATUSES: tuple[tuple[range, type[BackendError]], ...] = (
-    (range(429, 430), RateLimited),
-    (range(408, 409), Overloaded),
-    (range(500, 600), Overloaded),
-    (range(600), RefusedByModel),
-)
 
 # By what aiohttp raised, the first that fits: the class's words, and whether nothing can have been sent.
 _FOREIGN: tuple[tuple[type[Exception], str, bool], ...] = (
@@ -42,15 +34,8 @@ _FOREIGN: tuple[tuple[type[Exception], str, bool], ...] = (
     (OSError, "the connection broke", False),
 )
 
-# What an error inside an answer says of itself where it has no status: providers differ in the field and agree in the words.
-_SAID: tuple[tuple[re.Pattern[str], type[BackendError]], ...] = (
-    (re.compile(r"\b429\b|rate_?limit|quota|too_many_requests"), RateLimited),
-    (re.compile(r"\b(408|5\d\d)\b|server_error|overloaded|unavailable|internal|timeout"), Overloaded),
-)
-
-# Nobody is left alone for longer, whatever a header says.
-_LONGEST_REST_US = 86_400_000_000
-_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
+# An endpoint without credit is left alone for so long, unless it says for how long.
+_NO_CREDIT_REST_US = 60_000_000
 
 
 class Faults:
@@ -100,25 +85,34 @@ class Faults:
         """
         Say what an answer that is no 200 means.
         """
-        house = next(house for statuses, house in _STATUSES if status in statuses)
-        # A provider that rejects a key may quote a part of it, so its words are left out.
-        if status in {401, 403}:
-            remedy = (
-                f"check the key in {self._key_env}" if self._key_env else "give the backend a 'key_env:' that names its key"
-            )
-            return house(f"{self._whose} answered HTTP {status}: it does not accept our key; {remedy}", backend=self.backend)
-        said = self._quoted(body)
+        answer = _parsed(body)
+        meaning = meaning_of(status, answer)
+        subject = f"{self._whose} answered HTTP {status}"
+        if meaning.bad_key:
+            return self._bad_key(f"{subject}: it does not accept our key", meaning)
+        said = self._quoted(answer)
         remedy = ""
         if status == 404:
             remedy = f"; check 'base_url:' and whether it has the model '{self._model}'"
         elif 300 <= status < 400:
             remedy = "; it redirects, and 'base_url:' must name where it really is"
-        rest_us = _rest_us(headers) if house in {RateLimited, Overloaded} else None
 
-        return house(
-            f"{self._whose} answered HTTP {status}{f': {said}' if said else ''}{remedy}",
-            backend=self.backend,
-            retry_after_us=rest_us,
+        return self._error(meaning, f"{subject}{f': {said}' if said else ''}{remedy}", headers, answer)
+
+    def _bad_key(self, subject: str, meaning: Meaning) -> BackendError:
+        # A provider that rejects a key may quote a part of it, so its words are left out.
+        remedy = f"check the key in {self._key_env}" if self._key_env else "give the backend a 'key_env:' that names its key"
+
+        return meaning.error(f"{subject}; {remedy}", backend=self.backend, of_endpoint=True)
+
+    def _error(self, meaning: Meaning, message: str, headers: Mapping[str, str], answer: Any) -> BackendError:
+        rest_us = wait_us(headers, answer) if meaning.error in (RateLimited, Overloaded) else None
+        final = meaning.final and (rest_us is None or not _may_wait(answer))
+        if final and rest_us is None and meaning.error is RateLimited:
+            rest_us = _NO_CREDIT_REST_US
+
+        return meaning.error(
+            message, backend=self.backend, retry_after_us=rest_us, final=final, of_endpoint=meaning.of_endpoint
         )
 
     def malformed(self, why: str, *, billable: bool = True) -> Malformed:
@@ -127,21 +121,38 @@ class Faults:
         """
         return Malformed(f"the answer of {self._whose} cannot be read: {why}", backend=self.backend, billable=billable)
 
-    def instead(self, why: str, answer: Any) -> BackendError:
+    def in_band(self, answer: Mapping[str, Any], *, failed: bool = False) -> BackendError | None:
         """
-        Say what stands in an answer in the place of a reply: an error of the provider's, or *why* it is none.
-        """
-        error = answer.get("error") if isinstance(answer, dict) else None
-        if not error:
-            return self.malformed(why)
-        said = self._quoted(orjson.dumps(answer))
-        named = [error.get(key) for key in ("code", "type", "status")] if isinstance(error, dict) else []
-        words = " ".join(str(name).lower() for name in named if isinstance(name, str | int))
-        for pattern, house in _SAID:
-            if pattern.search(words):
-                return house(f"{self._whose} ended its answer with an error: {said}", backend=self.backend, billable=True)
+        Say which error stands in an answer of status 200; None where none does.
 
-        return self.malformed(f"{why}, and says: {said}")
+        Args:
+            failed: Whether its server called it an error.
+        """
+        error = error_in(answer)
+        if error is None and not (failed and not answer.get("choices")):
+            return None
+        meaning = meaning_of(None, answer)
+        if meaning.bad_key:
+            return self._bad_key(f"{self._whose} ended its answer with an error: it does not accept our key", meaning)
+        said = self._quoted(answer)
+
+        return self._error(meaning, f"{self._whose} ended its answer with an error{f': {said}' if said else ''}", {}, answer)
+
+    def in_choice(self, choice: Mapping[str, Any] | None) -> BackendError:
+        """
+        Say which error stands in a choice, or that its server gave it up.
+        """
+        error = self.in_band(choice or {})
+        if error is not None:
+            return error
+
+        return Overloaded(f"{self._whose} gave its answer up in the middle", backend=self.backend)
+
+    def empty(self) -> Overloaded:
+        """
+        Say that an answer has no text, no tool call and no tokens.
+        """
+        return Overloaded(f"{self._whose} gave an empty answer", backend=self.backend)
 
     def unwilling(self) -> RefusedByModel:
         """
@@ -152,17 +163,14 @@ class Faults:
     def _unreachable(self, why: str, *, billable: bool) -> Unreachable:
         return Unreachable(f"{self._whose} cannot be reached: {why}", backend=self.backend, billable=billable)
 
-    def _quoted(self, body: bytes) -> str:
+    def _quoted(self, answer: Any) -> str:
         """
         Return the provider's own words on an error: on one line, without a key, and short.
         """
-        text = body.decode("utf-8", "replace")
-        try:
-            said = orjson.loads(body)
-            error = said.get("error", said)
-            text = error if isinstance(error, str) else str(error.get("message") or text)
-        except (orjson.JSONDecodeError, AttributeError):
-            pass
+        text = words_of(error_in(answer)) or words_of(answer) or (answer if isinstance(answer, str) else "")
+        if not text and answer:
+            text = orjson.dumps(answer, default=str).decode()
+        text = scalar_text(text)
         for key in self._keys:
             text = text.replace(key, "[key]")
         for address in self._addresses:
@@ -179,26 +187,17 @@ def whose(backend: str, endpoint: str) -> str:
     return f"backend '{backend}' at endpoint '{endpoint}'" if endpoint else f"backend '{backend}'"
 
 
-def _rest_us(headers: Mapping[str, str]) -> int | None:
-    """
-    Read how long a provider asks to be left alone; nonsense says nothing.
-    """
-    for name, unit_us in (("retry-after-ms", 1_000), ("retry-after", 1_000_000)):
-        given = headers.get(name, "").strip()
-        if _NUMBER.fullmatch(given):
-            return min(round(float(given) * unit_us), _LONGEST_REST_US)
-    until = _unix_s(headers.get("retry-after", ""))
-    if until is None:
-        return None
-    # By the provider's own clock, where it says what that shows.
-    now = _unix_s(headers.get("date", ""))
-    left_s = until - (time.time() if now is None else now)
-
-    return min(max(0, round(left_s * 1_000_000)), _LONGEST_REST_US)
-
-
-def _unix_s(date: str) -> float | None:
+def _parsed(body: bytes) -> Any:
     try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except (ValueError, OverflowError):
-        return None
+        return loads(body)[0]
+    except NotJsonError:
+        return body.decode("utf-8", "replace")
+
+
+def _may_wait(answer: Any) -> bool:
+    """
+    Tell whether an allowance that is gone by its words comes back, as its answer says when.
+    """
+    error = error_in(answer)
+
+    return not (isinstance(error, dict) and any("insufficient" in str(error.get(field, "")) for field in ("code", "type")))

@@ -67,7 +67,8 @@ def plurality(source: Confidence, samples: Sequence[str]) -> tuple[int, int] | N
 def _agreement(source: Confidence, samples: Sequence[str]) -> float | None:
     found = plurality(source, samples) if len(samples) > 1 else None
 
-    return None if found is None else found[1] / len(samples)
+    # A sample that was asked for and did not come agrees with nobody.
+    return None if found is None else found[1] / max(len(samples), source.samples)
 
 
 def _stated(pattern: str, text: str) -> float | None:

@@ -49,6 +49,12 @@ class _TimeUp(Exception):
     """
 
 
+class _Mended(Exception):
+    """
+    The mark of a reply that had to be mended, so that its hop is recorded in full.
+    """
+
+
 class NodeRuntime:
     """
     The engine's parts of a node, prepared once for all walks.
@@ -178,13 +184,15 @@ class FastDriver:
                 # The reply as it came is charged, whichever of its samples is kept.
                 kept = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
                 outputs = runtime.read(kept)
+                if reply.mended:
+                    raise _Mended  # noqa: TRY301 (the full driver records what was mended)
             except BaseException as error:  # noqa: BLE001 (the full driver tells one from the other)
                 call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
                 call.begin(called_us, span_id, sent)
                 deviation = Deviation(call=call, granted_us=called_us, ended=_ended(reply, error))
                 break
             replies[len(walk.hops)] = kept
-            usage, cost_nano_usd, basis = charge(runtime.price, reply, sent.messages)
+            usage, cost_nano_usd, basis = charge(runtime.price, reply, sent.messages, sent.form)
             if walk_budget is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                 walk_budget.settle(reservation_id, spent, assumed=False)
@@ -217,7 +225,9 @@ class FastDriver:
         if served is None:
             return RouteResult(traversal, self.plan)
 
-        return RouteResult(traversal, self.plan, served.text, served.finish_reason, tool_calls=served.tool_calls)
+        return RouteResult(
+            traversal, self.plan, served.text, served.finish_reason, tool_calls=served.tool_calls, carried=served.carried
+        )
 
 
 # ---- hops that may leave the fast path ------------------------------------------------------------------------------

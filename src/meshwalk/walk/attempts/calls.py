@@ -13,7 +13,8 @@ for.  It waits for neither where another endpoint can take it at once.  A hedge 
 
 Laws of this room:
 
-1. There are never more attempts than `retries` + 1, and one more with `hedge`; they are numbered in the order asked for.
+1. There are never more attempts than `retries` + 1, one more with `hedge`, and one more for each endpoint that is at fault
+   itself; they are numbered in the order asked for.
 2. No attempt starts at or past the hop's deadline, nor with less than the node's `min_time` left.
 3. A try after the first is made only once the ledger has granted it; at most one is asked for at a time.
 4. A retry waits at most the longest of its backoff's bound, which never takes more than half of the time that is left, and
@@ -156,6 +157,7 @@ class Attempts:
         elsewhere: bool = False,
         chance: float = 0.0,
         final: bool = False,
+        at_fault: bool = False,
     ) -> Try | Closed | None:
         """
         Take that a call ended with *error_class* at *at*; None if another one is still under way.
@@ -164,14 +166,17 @@ class Attempts:
             retry_after_us: How long the backend asks to be left alone.
             elsewhere: Whether another endpoint of the backend can take the call at once, so that nothing is waited for.
             chance: Where in its bound the backoff falls, in 0..1.
-            final: Whether it was turned away by what knows that it is too early to try again.
+            final: Whether a further call would end in the same way for a long while.
+            at_fault: Whether the endpoint is at fault, and not the request, so that another one is asked whatever is final.
         """
         self._under_way &= ~(1 << number)
         self._hedge_at = None
         if self._under_way:
             return None
         closed = Closed(error_class, message)
-        again = not final and error_class in RETRIABLE and self._retried < self._node.retries and self._late(at) is None
+        other = at_fault and elsewhere
+        may = other or (not final and error_class in RETRIABLE and self._retried < self._node.retries)
+        again = may and self._late(at) is None
         if self._asked is not None:
             self._failure = (closed, again)
             return None
@@ -182,7 +187,8 @@ class Attempts:
             asks = retry_after_us is not None and wait_us <= retry_after_us
             retry = "the retry it asks for in" if asks else "a retry after a pause of"
             return Closed(error_class, f"{message}; {retry} {wait_us / 1e6:.3g} s would come too late")
-        self._retried += 1
+        if not other:
+            self._retried += 1
 
         return self._ask(Try(self._made, self._ends(at + wait_us), at + wait_us))
 

@@ -245,7 +245,14 @@ class Pool:
     # ---- going out ----------------------------------------------------------------------------------------------
 
     def leave(
-        self, pick: Pick, at: int, *, error_class: str | None, retry_after_us: int | None = None, tokens: int | None = None
+        self,
+        pick: Pick,
+        at: int,
+        *,
+        error_class: str | None,
+        retry_after_us: int | None = None,
+        tokens: int | None = None,
+        at_fault: bool = False,
     ) -> None:
         """
         Give an endpoint back.
@@ -254,6 +261,7 @@ class Pool:
             error_class: How the call ended; None if it worked.
             retry_after_us: How long the endpoint asked to be left alone.
             tokens: What the call used; None leaves what it was charged with.
+            at_fault: Whether the endpoint itself is at fault, whatever the class is.
         """
         place = self._places[pick.place]
         place.under_way -= 1
@@ -265,7 +273,7 @@ class Pool:
                 place.rests_until = until
                 place.rest_class = "overloaded" if error_class == "overloaded" else "rate_limited"
         if place.circuit is not None and pick.ticket is not None:
-            good = True if error_class in _GOOD else False if error_class in _BAD else None
+            good = False if at_fault else True if error_class in _GOOD else False if error_class in _BAD else None
             spare = any(other.is_closed for other in self._places if other is not place)
             place.circuit.end(pick.ticket, at, good=good, spare=spare)
 

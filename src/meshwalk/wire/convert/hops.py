@@ -281,6 +281,7 @@ def _pack_attempt(attempt: Attempt) -> wire.Attempt:
         cost_basis=BASES.number[attempt.basis],
         budget_wait_us=attempt.waited_us,
         cache_age_us=attempt.cache_age_us,
+        mended=attempt.mended,
         **{name: getattr(attempt, name) for name in _SAME},
     )
 
@@ -296,6 +297,7 @@ def _unpack_attempt(message: wire.Attempt) -> Attempt:
         basis=BASES.word(message.cost_basis),
         waited_us=message.budget_wait_us,
         cache_age_us=message.cache_age_us if message.HasField("cache_age_us") else None,
+        mended=tuple(message.mended),
         **{name: getattr(message, name) for name in _SAME},
     )
 

@@ -44,7 +44,7 @@ class Totals(NamedTuple):
     The sums of a walk.
     """
 
-    usage: tuple[int, int, int, int]
+    usage: tuple[int, int, int, int, int]
     cost_nano_usd: int
     basis: common.CostBasis.ValueType
     latency_us: int
@@ -74,7 +74,7 @@ class Totals(NamedTuple):
         """
         Add up *hops*, which are all of a walk that took *latency_us*.
         """
-        read = written = cached = reasoned = cost_nano_usd = wait_us = elsewhere_us = 0
+        read = written = cached = reasoned = stored = cost_nano_usd = wait_us = elsewhere_us = 0
         basis = common.COST_BASIS_NONE
         for hop in hops:
             counted = hop.usage
@@ -82,13 +82,16 @@ class Totals(NamedTuple):
             written += counted[1]
             cached += counted[2]
             reasoned += counted[3]
+            stored += counted[4]
             cost_nano_usd += hop.cost_nano_usd
             wait_us += hop.budget_wait_us
             elsewhere_us += hop.latency_us - hop.engine_us
             # The numbers go from the surest basis to the weakest.
             basis = max(basis, BASES.number[hop.basis])
 
-        return cls((read, written, cached, reasoned), cost_nano_usd, basis, latency_us, wait_us, latency_us - elsewhere_us)
+        usage = (read, written, cached, reasoned, stored)
+
+        return cls(usage, cost_nano_usd, basis, latency_us, wait_us, latency_us - elsewhere_us)
 
 
 # ---- the whole record -----------------------------------------------------------------------------------------------

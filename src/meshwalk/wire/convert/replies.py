@@ -36,6 +36,7 @@ def pack_reply(
     *,
     repeated: bool = False,
     tool_calls: Sequence[ToolCall] = (),
+    carried: str = "",
 ) -> routing.RouteResponse:
     """
     Make the reply to a request whose walk did not fail.
@@ -71,7 +72,9 @@ def pack_reply(
         packed.simulated = traversal.trace.simulated_at(finish.answer_hop)
         if tool_calls:
             packed.tool_calls.extend(pack_tool_calls(tool_calls))
-    if detail != "FULL" and prototypes is not None and not (repeated or tool_calls):
+        if carried:
+            packed.carried = carried
+    if detail != "FULL" and prototypes is not None and not (repeated or tool_calls or carried):
         keep_template(prototypes, traversal, message, detail)
 
     return message
@@ -105,6 +108,7 @@ def unpack_reply(message: routing.RouteResponse) -> RouteResult:
         answer.finish_reason,
         repeated=message.replayed,
         tool_calls=unpack_tool_calls(answer.tool_calls),
+        carried=answer.carried,
         # Most callers only want the answer, and need not wait for the record to be read.
         read=partial(unpack_record, message.traversal) if message.HasField("traversal") else None,
     )

@@ -71,21 +71,32 @@ def pack_usage(usage: Usage) -> common.Usage:
     """
     Make a message of counted tokens.
     """
-    return common.Usage(**usage._asdict())
+    message = common.Usage()
+    fill_usage(message, usage)
+
+    return message
 
 
-def fill_usage(message: common.Usage, usage: tuple[int, int, int, int]) -> None:
+def fill_usage(message: common.Usage, usage: tuple[int, int, int, int, int]) -> None:
     """
     Set *message* to *usage*.
     """
-    message.input_tokens, message.output_tokens, message.cached_input_tokens, message.reasoning_tokens = usage
+    message.input_tokens, message.output_tokens, message.cached_input_tokens, message.reasoning_tokens, stored = usage
+    if stored:
+        message.cache_write_tokens = stored
 
 
 def unpack_usage(message: common.Usage) -> Usage:
     """
     Read counted tokens.
     """
-    return Usage(message.input_tokens, message.output_tokens, message.cached_input_tokens, message.reasoning_tokens)
+    return Usage(
+        message.input_tokens,
+        message.output_tokens,
+        message.cached_input_tokens,
+        message.reasoning_tokens,
+        message.cache_write_tokens,
+    )
 
 
 def pack_amount(amount: Amount) -> common.Amount:
@@ -203,6 +214,7 @@ def pack_messages(messages: Iterable[Message]) -> list[common.Message]:
             name=message.name,
             tool_calls=pack_tool_calls(message.tool_calls),
             tool_call_id=message.tool_call_id,
+            carried=message.carried,
         )
         for message in messages
     ]
@@ -214,7 +226,14 @@ def unpack_messages(messages: Iterable[common.Message]) -> tuple[Message, ...]:
     """
     return tuple(
         [
-            Message(message.role, message.content, message.name, unpack_tool_calls(message.tool_calls), message.tool_call_id)
+            Message(
+                message.role,
+                message.content,
+                message.name,
+                unpack_tool_calls(message.tool_calls),
+                message.tool_call_id,
+                message.carried,
+            )
             for message in messages
         ]
     )
@@ -232,7 +251,11 @@ def unpack_tool_calls(messages: Collection[common.ToolCall]) -> tuple[ToolCall, 
     Read tool calls.
     """
     # Few messages have any, and the test is cheaper than an empty list.
-    return tuple([ToolCall(message.id, message.name, message.arguments) for message in messages]) if messages else ()
+    return (
+        tuple([ToolCall(message.id, message.name, message.arguments, message.carried) for message in messages])
+        if messages
+        else ()
+    )
 
 
 def pack_scopes(scopes: Scopes) -> common.Scopes:

@@ -167,6 +167,8 @@ class _ErrorClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorClass
     """A budget did not allow the call."""
     ERROR_CLASS_NOT_STARTED: _ErrorClass.ValueType  # 8
     """The call was not started, because it could not have ended in time."""
+    ERROR_CLASS_TOO_LONG: _ErrorClass.ValueType  # 9
+    """The request does not fit the model's window."""
 
 class ErrorClass(_ErrorClass, metaclass=_ErrorClassEnumTypeWrapper):
     """The class of an error on a hop, which a graph's `on_error` edges choose by."""
@@ -189,6 +191,8 @@ ERROR_CLASS_BUDGET: ErrorClass.ValueType  # 7
 """A budget did not allow the call."""
 ERROR_CLASS_NOT_STARTED: ErrorClass.ValueType  # 8
 """The call was not started, because it could not have ended in time."""
+ERROR_CLASS_TOO_LONG: ErrorClass.ValueType  # 9
+"""The request does not fit the model's window."""
 Global___ErrorClass: _TypeAlias = ErrorClass  # noqa: Y015
 
 class _FailureCause:
@@ -215,13 +219,15 @@ class _FailureCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureC
     """As ERROR_CLASS_BUDGET."""
     FAILURE_CAUSE_NOT_STARTED: _FailureCause.ValueType  # 8
     """As ERROR_CLASS_NOT_STARTED."""
-    FAILURE_CAUSE_CONTENDED: _FailureCause.ValueType  # 9
+    FAILURE_CAUSE_TOO_LONG: _FailureCause.ValueType  # 9
+    """As ERROR_CLASS_TOO_LONG."""
+    FAILURE_CAUSE_CONTENDED: _FailureCause.ValueType  # 10
     """A budget was reserved by other walks for longer than this one could wait."""
-    FAILURE_CAUSE_HOPS: _FailureCause.ValueType  # 10
+    FAILURE_CAUSE_HOPS: _FailureCause.ValueType  # 11
     """The hops were used up."""
-    FAILURE_CAUSE_VISITS: _FailureCause.ValueType  # 11
+    FAILURE_CAUSE_VISITS: _FailureCause.ValueType  # 12
     """The visits of every node that could be next were used up."""
-    FAILURE_CAUSE_NO_ANSWER: _FailureCause.ValueType  # 12
+    FAILURE_CAUSE_NO_ANSWER: _FailureCause.ValueType  # 13
     """An edge ended the walk, and no node had given the answer that it serves."""
 
 class FailureCause(_FailureCause, metaclass=_FailureCauseEnumTypeWrapper):
@@ -245,13 +251,15 @@ FAILURE_CAUSE_BUDGET: FailureCause.ValueType  # 7
 """As ERROR_CLASS_BUDGET."""
 FAILURE_CAUSE_NOT_STARTED: FailureCause.ValueType  # 8
 """As ERROR_CLASS_NOT_STARTED."""
-FAILURE_CAUSE_CONTENDED: FailureCause.ValueType  # 9
+FAILURE_CAUSE_TOO_LONG: FailureCause.ValueType  # 9
+"""As ERROR_CLASS_TOO_LONG."""
+FAILURE_CAUSE_CONTENDED: FailureCause.ValueType  # 10
 """A budget was reserved by other walks for longer than this one could wait."""
-FAILURE_CAUSE_HOPS: FailureCause.ValueType  # 10
+FAILURE_CAUSE_HOPS: FailureCause.ValueType  # 11
 """The hops were used up."""
-FAILURE_CAUSE_VISITS: FailureCause.ValueType  # 11
+FAILURE_CAUSE_VISITS: FailureCause.ValueType  # 12
 """The visits of every node that could be next were used up."""
-FAILURE_CAUSE_NO_ANSWER: FailureCause.ValueType  # 12
+FAILURE_CAUSE_NO_ANSWER: FailureCause.ValueType  # 13
 """An edge ended the walk, and no node had given the answer that it serves."""
 Global___FailureCause: _TypeAlias = FailureCause  # noqa: Y015
 
@@ -438,6 +446,7 @@ class Message(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    CARRIED_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """The speaker's role: `system`, `user`, `assistant` or another role that the model knows."""
     content: _builtins.str
@@ -446,6 +455,8 @@ class Message(_message.Message):
     """The speaker's name, empty if there is none."""
     tool_call_id: _builtins.str
     """For a tool's message: the id of the call that it answers."""
+    carried: _builtins.str
+    """For an assistant's message: opaque text that its provider needs back; from `Answer.carried`."""
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
         """For an assistant's message: the tool calls that the model asked for."""
@@ -458,10 +469,11 @@ class Message(_message.Message):
         name: _builtins.str = ...,
         tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
         tool_call_id: _builtins.str = ...,
+        carried: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "name", b"name", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried", b"carried", "content", b"content", "name", b"name", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -476,22 +488,26 @@ class ToolCall(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
+    CARRIED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The id of the call, for the message that answers it."""
     name: _builtins.str
     """The tool's name."""
     arguments: _builtins.str
     """The arguments: JSON text, as the model wrote it."""
+    carried: _builtins.str
+    """Opaque text that the model's provider needs back with the call."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         name: _builtins.str = ...,
         arguments: _builtins.str = ...,
+        carried: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "carried", b"carried", "id", b"id", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -901,6 +917,7 @@ class Usage(_message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     REASONING_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_WRITE_TOKENS_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Tokens sent to models."""
     output_tokens: _builtins.int
@@ -909,6 +926,8 @@ class Usage(_message.Message):
     """The part of the tokens sent that the provider had in a cache."""
     reasoning_tokens: _builtins.int
     """The part of the tokens written that the caller does not see."""
+    cache_write_tokens: _builtins.int
+    """Those of the input that the provider wrote to a cache."""
     def __init__(
         self,
         *,
@@ -916,10 +935,11 @@ class Usage(_message.Message):
         output_tokens: _builtins.int = ...,
         cached_input_tokens: _builtins.int = ...,
         reasoning_tokens: _builtins.int = ...,
+        cache_write_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_tokens", b"cache_write_tokens", "cached_input_tokens", b"cached_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

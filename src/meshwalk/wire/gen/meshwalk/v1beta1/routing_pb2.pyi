@@ -250,6 +250,7 @@ class Answer(_message.Message):
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
+    CARRIED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
     node: _builtins.str
@@ -260,6 +261,8 @@ class Answer(_message.Message):
     """
     simulated: _builtins.bool
     """True if no model made this text."""
+    carried: _builtins.str
+    """Opaque text that the answer's provider needs back with it, where the conversation goes on."""
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ToolCall]:
         """The tool calls that the model asks for."""
@@ -272,10 +275,11 @@ class Answer(_message.Message):
         finish_reason: _builtins.str = ...,
         tool_calls: _abc.Iterable[_common_pb2.ToolCall] | None = ...,
         simulated: _builtins.bool = ...,
+        carried: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "node", b"node", "simulated", b"simulated", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried", b"carried", "finish_reason", b"finish_reason", "node", b"node", "simulated", b"simulated", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

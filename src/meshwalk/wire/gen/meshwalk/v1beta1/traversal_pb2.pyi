@@ -707,6 +707,7 @@ class Attempt(_message.Message):
     BACKOFF_US_FIELD_NUMBER: _builtins.int
     CACHE_AGE_US_FIELD_NUMBER: _builtins.int
     TOKENS_SEEN_FIELD_NUMBER: _builtins.int
+    MENDED_FIELD_NUMBER: _builtins.int
     started_us: _builtins.int
     """The time when it started, in microseconds since the walk began."""
     latency_us: _builtins.int
@@ -757,6 +758,10 @@ class Attempt(_message.Message):
     def usage(self) -> _common_pb2.Usage:
         """The tokens of the call."""
 
+    @_builtins.property
+    def mended(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The parts of the endpoint's answer that had to be mended to read it."""
+
     def __init__(
         self,
         *,
@@ -783,10 +788,11 @@ class Attempt(_message.Message):
         backoff_us: _builtins.int = ...,
         cache_age_us: _builtins.int | None = ...,
         tokens_seen: _builtins.int = ...,
+        mended: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_age_us", b"_cache_age_us", "cache_age_us", b"cache_age_us", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_age_us", b"_cache_age_us", "backend", b"backend", "backoff_us", b"backoff_us", "budget_wait_us", b"budget_wait_us", "cache_age_us", b"cache_age_us", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "endpoint", b"endpoint", "error_class", b"error_class", "finish_reason", b"finish_reason", "first_byte_us", b"first_byte_us", "hedge", b"hedge", "latency_us", b"latency_us", "message", b"message", "model", b"model", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "simulated", b"simulated", "span_id", b"span_id", "started_us", b"started_us", "status", b"status", "tokens_seen", b"tokens_seen", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_age_us", b"_cache_age_us", "backend", b"backend", "backoff_us", b"backoff_us", "budget_wait_us", b"budget_wait_us", "cache_age_us", b"cache_age_us", "connect_us", b"connect_us", "cost_basis", b"cost_basis", "cost_nano_usd", b"cost_nano_usd", "endpoint", b"endpoint", "error_class", b"error_class", "finish_reason", b"finish_reason", "first_byte_us", b"first_byte_us", "hedge", b"hedge", "latency_us", b"latency_us", "mended", b"mended", "message", b"message", "model", b"model", "queue_us", b"queue_us", "reserved_nano_usd", b"reserved_nano_usd", "simulated", b"simulated", "span_id", b"span_id", "started_us", b"started_us", "status", b"status", "tokens_seen", b"tokens_seen", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_age_us: _TypeAlias = _typing.Literal["cache_age_us"]  # noqa: Y015
     _WhichOneofArgType__cache_age_us: _TypeAlias = _typing.Literal["_cache_age_us", b"_cache_age_us"]  # noqa: Y015

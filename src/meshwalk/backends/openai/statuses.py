@@ -1,0 +1,222 @@
+"""
+The meaning of an error: its class, whether the endpoint is at fault, and whether asking again is of any use.
+
+The code in a body says it first, then the number, then the words.  An endpoint whose key, credit or model is gone is at fault
+itself: another one may well answer the same request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from meshwalk.backends.openai import spellings
+from meshwalk.model.problems import BackendError, Overloaded, RateLimited, RefusedByModel, TooLong
+
+
+class Meaning(NamedTuple):
+    """
+    The meaning of an error.
+
+    Args:
+        of_endpoint: Whether the endpoint is at fault, and not the request.
+        final: Whether a further call here would end in the same way for a long while.
+        bad_key: Whether it is about the key, so that a part of it may stand in the provider's words.
+    """
+
+    error: type[BackendError]
+    of_endpoint: bool = False
+    final: bool = False
+    bad_key: bool = False
+
+
+_DEAD_CODE = re.compile(
+    r"insufficient_(?:user_)?quota|insufficient_(?:credits?|balance|funds)|billing|payment_required|out_of_credits|"
+    r"credits?_exhausted|quota_exhausted|account_(?:suspended|deactivated)|arrears"
+)
+_DEAD_WORDS = re.compile(
+    r"check your plan and billing|exceeded your current quota|insufficient (?:credits?|balance|funds|quota)|out of credits|"
+    r"per[- ]day\b|\bdaily (?:limit|quota|allowance)|\bmonthly (?:limit|quota|allowance)",
+    re.IGNORECASE,
+)
+
+# By the code, the first that fits.
+_TOO_LONG_CODE = re.compile(
+    r"context_length|context_size|context_window|prompt_too_long|input_too_long|max_context|string_above_max_length|"
+    r"request_too_large|tokens_limit_reached|model_max_prompt_tokens"
+)
+_CODES: tuple[tuple[re.Pattern[str], Meaning], ...] = (
+    (re.compile(r"rate_?limit|too_many_requests|throttl|quota|resource_exhausted|per_min|usage_limit"), Meaning(RateLimited)),
+    (_TOO_LONG_CODE, Meaning(TooLong)),
+    (re.compile(r"api_?key|authenticat|unauthori[sz]ed|credential"), Meaning(RefusedByModel, of_endpoint=True, bad_key=True)),
+    (
+        re.compile(r"model_not_found|model_not_available|model_disabled|deployment_not_found|permission_denied"),
+        Meaning(RefusedByModel, of_endpoint=True),
+    ),
+    (re.compile(r"content_filter|moderation|content_policy|safety"), Meaning(RefusedByModel)),
+    (
+        re.compile(
+            r"overload|unavailable|capacity|server_error|internal|time_?out|timed_out|busy|try_again|bad_gateway|api_connection|"
+            r"engine|upstream|network|loading|generation\b"
+        ),
+        Meaning(Overloaded),
+    ),
+    (
+        re.compile(r"invalid|unsupported|not_found|bad_request|unprocessable|validation|not_supported|refus|forbidden"),
+        Meaning(RefusedByModel),
+    ),
+)
+
+# Words that say of a request of whatever number that it does not fit the model's window.
+_TOO_LONG_WORDS = re.compile(
+    r"context (?:length|size|window)|maximum context|(?:prompt|input|request|messages?) (?:is|are) too (?:long|large)|"
+    r"too many (?:input |prompt )?tokens|longer than the (?:model'?s|maximum)|"
+    r"exceeds? the (?:model'?s )?(?:maximum|max)[\w ]* tokens|"
+    r"reduce the length|max_new_tokens.{0,40} must be <=|exceed(?:s|ed)? .{0,30}(?:token limit|window)",
+    re.IGNORECASE,
+)
+_TOO_LONG_NUMBERS = frozenset({400, 413, 422, 500})
+_LIMIT_WORDS = re.compile(
+    r"rate.?limit|too many requests|\bquota\b|slow down|tokens per minute|requests per minute|throttl", re.IGNORECASE
+)
+_KEY_WORDS = re.compile(r"api[ _-]?key|credential|unauthori[sz]ed|authenticat|access token|bearer|\bkey\b", re.IGNORECASE)
+_REFUSED_KEY_WORDS = re.compile(
+    r"(?:api[ _-]?key|credential)s?\W+(?:\w+\W+){0,4}?(?:invalid|incorrect|not valid|missing|expired|required|revoked)|"
+    r"(?:invalid|incorrect|missing|expired|wrong|revoked|no)\W+(?:\w+\W+){0,3}?(?:api[ _-]?key|credential)",
+    re.IGNORECASE,
+)
+_MODERATION_WORDS = re.compile(r"flagged|moderat|safety|content policy|violat|filtered", re.IGNORECASE)
+
+_OVERLOADED_NUMBERS = frozenset({408, 409, 423, 424, 425, 498, 499})
+_HTTP = range(400, 600)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def error_in(body: Any) -> Any:
+    """
+    Return what stands in a body in the place of an answer, an object or a text; None where nothing does.
+    """
+    if isinstance(body, list):
+        return error_in(body[0]) if len(body) == 1 else None
+    if not isinstance(body, dict):
+        return None
+    for field in spellings.ERROR_FIELDS:
+        given = body.get(field)
+        if isinstance(given, list):
+            given = next((one for one in given if one), None)
+        if given:
+            return given
+    if body.get("object") == "error" or body.get("type") == "error":
+        return body
+    status = body.get(spellings.PROVIDER_STATUS_FIELD)
+    if isinstance(status, dict) and status.get("status_code"):
+        return status
+
+    return None
+
+
+def words_of(error: Any) -> str:
+    """
+    Return the words of an error, however deep they stand.
+    """
+    if isinstance(error, str):
+        return error
+    if isinstance(error, list):
+        return " ".join(filter(None, map(words_of, error[:10])))
+    if isinstance(error, dict):
+        return next((words for field in spellings.WORD_FIELDS if (words := words_of(error.get(field)))), "")
+
+    return ""
+
+
+def _codes_of(errors: Iterable[Any]) -> Iterator[str | int]:
+    for error in errors:
+        if not isinstance(error, dict):
+            continue
+        for field in spellings.CODE_FIELDS:
+            code = error.get(field)
+            if isinstance(code, int) and not isinstance(code, bool):
+                yield code
+            elif isinstance(code, str) and code.strip():
+                text = code.strip()
+                yield int(text) if text.isascii() and text.isdigit() and len(text) < 6 else _code(text)
+
+
+def _code(code: str) -> str:
+    """
+    Write a code in small letters with underscores, `RateLimitError` as `rate_limit_error`.
+    """
+    return spellings.folded(_CAMEL.sub("_", code))
+
+
+def meaning_of(number: int | None, body: Any) -> Meaning:
+    """
+    Return what an error means.
+
+    Args:
+        number: The status of the answer; None where the error stands inside an answer of status 200.
+        body: The body as JSON where it is that, else its text.
+    """
+    error = error_in(body)
+    words = words_of(error) or words_of(body)
+    codes = list(_codes_of([error, body] if error is not body else [error]))
+    named = " ".join(code for code in codes if isinstance(code, str))
+    numbers = [code for code in codes if isinstance(code, int) and code in _HTTP]
+    stated = numbers[0] if numbers else number
+    if _DEAD_CODE.search(named):
+        return Meaning(RateLimited, of_endpoint=True, final=True)
+    meaning = _by_code(named, stated, words)
+    if meaning is None:
+        meaning = _by_number(stated, words) if stated is not None else _by_words(words)
+    if meaning.error is RateLimited and _DEAD_WORDS.search(words):
+        return meaning._replace(of_endpoint=True, final=True)
+
+    return meaning
+
+
+def _by_code(named: str, number: int | None, words: str) -> Meaning | None:
+    for pattern, meaning in _CODES:
+        if pattern.search(named):
+            vague = meaning.error in (RefusedByModel, Overloaded) and not meaning.of_endpoint
+            if vague and (number is None or number in _TOO_LONG_NUMBERS) and _TOO_LONG_WORDS.search(words):
+                return Meaning(TooLong)
+            if vague and meaning.error is RefusedByModel and number is not None:
+                # The number says more than a type that fits every mistake.
+                return _by_number(number, words)
+            return meaning
+
+    return None
+
+
+def _by_number(number: int, words: str) -> Meaning:
+    if number == 429:
+        return Meaning(RateLimited)
+    if number in _TOO_LONG_NUMBERS and _TOO_LONG_WORDS.search(words):
+        return Meaning(TooLong)
+    if number == 413:
+        return Meaning(TooLong)
+    if number in _OVERLOADED_NUMBERS or number >= 500:
+        return Meaning(Overloaded)
+    if number == 401:
+        return Meaning(RefusedByModel, of_endpoint=True, bad_key=True)
+    if number == 403:
+        about_key = not words or bool(_KEY_WORDS.search(words))
+        return Meaning(RefusedByModel, of_endpoint=not _MODERATION_WORDS.search(words), bad_key=about_key)
+    if number in {402, 404}:
+        return Meaning(RefusedByModel, of_endpoint=True, final=number == 402)
+    if _REFUSED_KEY_WORDS.search(words):
+        return Meaning(RefusedByModel, of_endpoint=True, bad_key=True)
+
+    return Meaning(RefusedByModel)
+
+
+def _by_words(words: str) -> Meaning:
+    if _LIMIT_WORDS.search(words):
+        return Meaning(RateLimited)
+    if _TOO_LONG_WORDS.search(words):
+        return Meaning(TooLong)
+    if _REFUSED_KEY_WORDS.search(words):
+        return Meaning(RefusedByModel, of_endpoint=True, bad_key=True)
+
+    return Meaning(Overloaded)
