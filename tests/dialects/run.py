@@ -25,7 +25,7 @@ from typing import Any
 import yaml
 
 import meshwalk
-from meshwalk import Form, GraphError, Message, RequestError, ResponseFormat, Sampling, SetupError, Tool, ToolCall, WalkStopped
+from meshwalk import GraphError, Message, RequestError, ResponseFormat, Sampling, SetupError, Tool, ToolCall, WalkStopped
 
 
 CASE_SECONDS = 8.0
@@ -248,7 +248,7 @@ def schema_text(given: Any) -> str:
     return "" if given is None else given if isinstance(given, str) else json.dumps(given)
 
 
-def form_of(request: dict[str, Any]) -> Form:
+def form_of(request: dict[str, Any]) -> tuple[tuple[Tool, ...], str, ResponseFormat | None]:
     tools = tuple(
         Tool(one["name"], one.get("description", ""), schema_text(one.get("parameters"))) for one in request.get("tools") or ()
     )
@@ -259,7 +259,7 @@ def form_of(request: dict[str, Any]) -> Form:
             wanted["kind"], wanted.get("name", ""), schema_text(wanted.get("schema")), wanted.get("strict", False)
         )
 
-    return Form(tools, request.get("tool_choice", ""), kept)
+    return tools, request.get("tool_choice", ""), kept
 
 
 def said_by(done: Any) -> Message:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 
 from meshwalk.loader.build.fit import Part
-from meshwalk.loader.messages import faults
-from meshwalk.loader.messages import traffic_faults
+from meshwalk.loader.messages import faults, traffic_faults
 from meshwalk.loader.yaml.document import Table
 from meshwalk.model.problems import Problem
 

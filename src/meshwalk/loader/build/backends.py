@@ -12,9 +12,9 @@ from typing import Any
 
 from meshwalk.loader.build.addresses import address_fault, without_secrets
 from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
-from meshwalk.loader.messages import backend_faults
-from meshwalk.loader.messages import faults
 from meshwalk.loader.build.prices import Prices, price_of, why_unread
+from meshwalk.loader.build.traffic import listed_endpoints, read_endpoints, traffic_of
+from meshwalk.loader.messages import backend_faults, faults
 from meshwalk.loader.schema.backends import (
     BACKEND_SHAPES,
     AnyBackendShape,
@@ -26,7 +26,6 @@ from meshwalk.loader.schema.backends import (
     SimulatedShape,
 )
 from meshwalk.loader.schema.traffic import Sticky
-from meshwalk.loader.build.traffic import listed_endpoints, read_endpoints, traffic_of
 from meshwalk.loader.yaml.document import Piece, Scalar, Table
 from meshwalk.model import (
     AnyBackendSpec,

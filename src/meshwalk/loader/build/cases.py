@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple, get_args
 
 from meshwalk.loader.build.budgets import limits_of
-from meshwalk.loader.casebook import Case, EdgeName, Expectation, Script, Scripted, Taking
 from meshwalk.loader.build.fit import Part, fit, part_of, respelt
-from meshwalk.loader.messages import case_faults
-from meshwalk.loader.messages import faults
+from meshwalk.loader.casebook import Case, EdgeName, Expectation, Script, Scripted, Taking
+from meshwalk.loader.messages import case_faults, faults
 from meshwalk.loader.schema.budgets import LimitsShape
 from meshwalk.loader.schema.cases import (
     AmountShape,

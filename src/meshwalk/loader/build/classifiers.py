@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 from meshwalk.loader.build.addresses import address_fault
 from meshwalk.loader.build.fit import Findings, Part, fit, part_of, respelt
-from meshwalk.loader.messages import classifier_faults
-from meshwalk.loader.messages import faults
 from meshwalk.loader.build.prices import why_unread
+from meshwalk.loader.messages import classifier_faults, faults
 from meshwalk.loader.schema.graph import ClassifierShape, SignalShape
 from meshwalk.loader.schema.values import why_no_identifier
 from meshwalk.loader.yaml.document import Series

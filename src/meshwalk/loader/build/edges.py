@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from meshwalk.loader.build.fit import Part, fit, respelt
-from meshwalk.loader.messages import edge_faults
-from meshwalk.loader.messages import faults
+from meshwalk.loader.messages import edge_faults, faults
 from meshwalk.loader.schema.edges import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.yaml.document import Piece, Scalar, Series, Table, plain
 from meshwalk.model import Edge

@@ -11,9 +11,9 @@ from meshwalk.loader.build.backends import hash_files, read_backend, resolve_cac
 from meshwalk.loader.build.budgets import limits_of, read_budgets
 from meshwalk.loader.build.classifiers import compare_signals, complete_classifiers
 from meshwalk.loader.build.fit import Findings, Fitted, Part, fit, part_of, respelt
-from meshwalk.loader.messages import faults
 from meshwalk.loader.build.nodes import read_node, with_quotes
 from meshwalk.loader.build.prices import Prices, check_use, read_prices
+from meshwalk.loader.messages import faults
 from meshwalk.loader.schema.budgets import WalkLimitsShape
 from meshwalk.loader.schema.graph import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
 from meshwalk.loader.schema.values import why_no_identifier

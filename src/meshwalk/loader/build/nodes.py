@@ -12,10 +12,9 @@ from meshwalk import prompts
 from meshwalk.loader.build.classifiers import check_classifier, classifier_fields
 from meshwalk.loader.build.edges import read_next, read_on_error
 from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
-from meshwalk.loader.messages import faults
-from meshwalk.loader.messages import traffic_faults
 from meshwalk.loader.build.patterns import check_pattern
 from meshwalk.loader.build.templates import check_prompt, check_system
+from meshwalk.loader.messages import faults, traffic_faults
 from meshwalk.loader.schema.graph import (
     NODE_SHAPES,
     USE_SHAPES,

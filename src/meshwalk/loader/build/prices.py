@@ -23,9 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meshwalk.loader.build.fit import Part, fit, part_of, respelt
-from meshwalk.loader.messages import backend_faults
-from meshwalk.loader.messages import faults
-from meshwalk.loader.messages import price_faults
+from meshwalk.loader.messages import backend_faults, faults, price_faults
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
 from meshwalk.model import AnyBackendSpec, Price, pricing

@@ -146,7 +146,7 @@ class Attempts:
 
         return Closed()
 
-    def failed(
+    def failed(  # noqa: PLR0913 (all that a call that failed tells)
         self,
         number: int,
         at: int,
