@@ -44,8 +44,9 @@ def check_prompt(
         place = _place(scalar, slip.offset, slip.length)
         problems.append(prompt_faults.bad_placeholder(place, node, slip.message, slip.help))
     braces = list(_SINGLE_BRACES.finditer(template))
-    for match in braces:
-        problems.append(prompt_faults.single_braces(_place(scalar, match.start(), len(match[0])), node, match[0], match[1]))
+    problems += [
+        prompt_faults.single_braces(_place(scalar, match.start(), len(match[0])), node, match[0], match[1]) for match in braces
+    ]
     quoted = prompts.quoted(template)
     # An answer that the prompt does not show cannot be judged; a misspelt placeholder is reported already.
     if set(quoted) <= set(answers):

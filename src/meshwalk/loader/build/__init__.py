@@ -1,0 +1,3 @@
+"""
+The steps from a document's pieces to the model.
+"""
