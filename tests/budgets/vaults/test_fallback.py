@@ -390,9 +390,9 @@ class TestManners:
             await vault.reports("ada")
         with pytest.raises(VaultUnavailable, match="the vault flaky does not answer; try again"):
             await vault.claim("ada", "k", "t", "f", SECOND)
-        with pytest.raises(VaultUnavailable):
+        with pytest.raises(VaultUnavailable, match="the vault flaky does not answer"):
             await vault.finish("ada", "k", "t", None, SECOND)
-        with pytest.raises(VaultUnavailable):
+        with pytest.raises(VaultUnavailable, match="the vault flaky does not answer"):
             await vault.set_caps("ada", "session", "s", Caps())
 
         assert 1 == flaky.asked

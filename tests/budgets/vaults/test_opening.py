@@ -53,7 +53,7 @@ async def opened_at(where: str) -> str:
 
 
 async def refusal_of(where: str) -> str:
-    with pytest.raises(SetupError) as caught:
+    with pytest.raises(SetupError, match="vault") as caught:
         await open_vault(where)
 
     return str(caught.value)
@@ -200,7 +200,7 @@ async def test_broken_package_is_not_called_missing(monkeypatch: pytest.MonkeyPa
     """
     monkeypatch.setattr(importlib, "import_module", lambda _: _raise(ModuleNotFoundError("No module", name="hiredis")))
 
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(ModuleNotFoundError, match="No module"):
         await open_vault("redis://cache")
 
 
