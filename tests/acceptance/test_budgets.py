@@ -303,8 +303,8 @@ class TestServersOnRedis:
         assert_held(statement, tally, model)
         assert 0 == statement.assumed.cost_nano_usd
         for traces in ("traces-1", "traces-2"):
-            with TraceReader(tmp_path / traces) as shelf:
-                assert any(walk.cost_nano_usd for walk in shelf.traversals()), "both servers had a share"
+            with TraceReader(tmp_path / traces) as reader:
+                assert any(walk.cost_nano_usd for walk in reader.traversals()), "both servers had a share"
 
     @pytest.mark.slow
     async def test_hold_it_when_one_is_killed(
@@ -387,8 +387,8 @@ class TestCosts:
         ):
             for _ in range(60):
                 tasks.start_soon(ask_until_settled, [client], 0, Tally())
-        with TraceReader(traces) as shelf:
-            walks = list(shelf.traversals())
+        with TraceReader(traces) as reader:
+            walks = list(reader.traversals())
         reported = sum(attempt.cost_nano_usd for walk in walks for attempt in walk.attempts() if attempt.basis == "reported")
 
         assert (60, 60) == (len(walks), len(model.log))
@@ -432,8 +432,8 @@ class TestLoops:
         async with serving(graph, "memory", traces) as server, Client(server.address) as client:
             with pytest.raises(BudgetExceeded) as refused:
                 await think(client)
-        with TraceReader(traces) as shelf:
-            last = max(shelf.traversals(), key=lambda walk: walk.began_unix_us)
+        with TraceReader(traces) as reader:
+            last = max(reader.traversals(), key=lambda walk: walk.began_unix_us)
 
         assert (25, "workflow") == (len(thoughts), refused.value.scope)
         assert "node 'large' makes 1 model call and 0 of 25 are left of workflow 'w-1'" == str(refused.value)

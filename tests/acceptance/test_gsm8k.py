@@ -93,9 +93,9 @@ async def test_decisions_are_the_same_everywhere(plan: Plan, data: Path, tmp_pat
     ):
         routed = [await client.route(row.prompt) for row in load_outcomes(data).rows]
     await store.aclose()
-    with TraceReader(tmp_path) as shelf:
-        there = {traversal.traversal_id: traversal for traversal in shelf.traversals()}
-        report = replay_all(shelf)
+    with TraceReader(tmp_path) as reader:
+        there = {traversal.traversal_id: traversal for traversal in reader.traversals()}
+        report = replay_all(reader)
 
     assert [ROWS, ROWS] == [len(here), len(there)]
     for mine, done in zip(here, routed, strict=True):

@@ -75,8 +75,8 @@ async def test_stored_traces_replay_unchanged(graph: str, stage: Staged, tmp_pat
     async with stage(graph, way.says, way.quick, tmp_path) as on:
         for door in DOORS:
             await on.take(door, way)
-    with TraceReader(tmp_path) as shelf:
-        report = replay_all(shelf)
+    with TraceReader(tmp_path) as reader:
+        report = replay_all(reader)
 
     assert (2, 2) == (report.total, report.unchanged)
 

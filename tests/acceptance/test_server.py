@@ -95,14 +95,14 @@ async def test_a_killed_server_loses_at_most_the_last_second(graph: Path, tmp_pa
             while time.monotonic() < began + 2:
                 done = await client.route("Say hello.")
                 answered[done.traversal_id] = time.monotonic()
-            with TraceReader(traces) as shelf:
-                seen_while_writing = len(shelf.list(limit=100_000))
+            with TraceReader(traces) as reader:
+                seen_while_writing = len(reader.list(limit=100_000))
             process.kill()
             killed = time.monotonic()
         process.wait()
-    with TraceReader(traces) as shelf:
-        stored = {traversal.traversal_id for traversal in shelf.traversals()}
-        report = replay_all(shelf)
+    with TraceReader(traces) as reader:
+        stored = {traversal.traversal_id for traversal in reader.traversals()}
+        report = replay_all(reader)
     old = {traversal_id for traversal_id, at in answered.items() if at < killed - 1}
 
     assert old

@@ -121,9 +121,9 @@ class TestWorkers:
             process.send_signal(signal.SIGTERM)
             out, err = await anyio.to_thread.run_sync(process.communicate)
 
-        with TraceReader(traces) as shelf:
-            stored = {row.traversal_id for row in shelf.list(outcome="answered")}
-            everything = len(shelf.list())
+        with TraceReader(traces) as reader:
+            stored = {row.traversal_id for row in reader.list(outcome="answered")}
+            everything = len(reader.list())
 
         assert [0, 1, 1] == [len(one) for one in held]
         assert {"answered": 3, "BudgetExceeded": 5} == outcomes

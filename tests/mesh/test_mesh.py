@@ -271,8 +271,8 @@ class TestOpening:
         )
         async with meshwalk.load(file, traces=tmp_path / "traces") as mesh:
             done = await mesh.route("Hello")
-        with TraceReader(tmp_path / "traces") as shelf:
-            stored = shelf.get(done.traversal_id)
+        with TraceReader(tmp_path / "traces") as reader:
+            stored = reader.get(done.traversal_id)
 
         assert stored is not None
         assert done.traversal.steps == stored.steps

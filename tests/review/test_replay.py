@@ -54,7 +54,7 @@ def stricter() -> Plan:
 
 def stored(folder: Path, *pairs: tuple[Traversal, Plan]) -> TraceReader:
     """
-    Store each traversal with its plan, and open the shelf.
+    Store each traversal with its plan, and open a reader.
     """
 
     async def main() -> None:
@@ -177,8 +177,8 @@ class TestReplayAll:
         lost = record(answered, plan, number=4)
         lost.source = lost.source._replace(plan_digest="0" * 64)
         good = [(record(script, plan, number=10 + number), plan) for number, script in enumerate(ALL)]
-        with stored(tmp_path, *good, (foreign, other), (lost, plan)) as shelf:
-            report = replay_all(shelf)
+        with stored(tmp_path, *good, (foreign, other), (lost, plan)) as reader:
+            report = replay_all(reader)
 
         assert (9, 7, 1, 1) == (report.total, report.unchanged, report.mismatched, report.unidentified)
         assert [3] == [number_of(mismatch.traversal_id) for mismatch in report.mismatches]
@@ -190,8 +190,8 @@ class TestReplayAll:
         """
         Only the traversals given are replayed.
         """
-        with stored(tmp_path, *((record(answered, plan, number=number), plan) for number in range(3))) as shelf:
-            report = replay_all(shelf, [found for found in [shelf.get(f"{1:032x}")] if found])
+        with stored(tmp_path, *((record(answered, plan, number=number), plan) for number in range(3))) as reader:
+            report = replay_all(reader, [found for found in [reader.get(f"{1:032x}")] if found])
 
         assert (1, 1) == (report.total, report.unchanged)
 
@@ -201,12 +201,12 @@ class TestReplayAll:
         """
         import sqlite3
 
-        with stored(tmp_path, (record(answered, plan), plan)) as shelf:
+        with stored(tmp_path, (record(answered, plan), plan)) as reader:
             connection = sqlite3.connect(tmp_path / "traces.sqlite")
             connection.execute("UPDATE plans SET canonical = ?", (stricter().canonical,))
             connection.commit()
             connection.close()
-            report = replay_all(shelf)
+            report = replay_all(reader)
 
         assert (1, 1) == (report.total, report.unidentified)
         assert f"reads as {stricter().plan_digest} here" in report.unknown[0].reason

@@ -41,10 +41,10 @@ async def stored(folder: Path) -> AsyncIterator[tuple[Client, Callable[[], Await
 
     store = TraceWriter(folder)
     try:
-        with TraceReader(folder) as shelf:
+        with TraceReader(folder) as reader:
             async with (
                 Mesh(DESK, backends={"little": Scripted(script), "big": saying("large words")}, sinks=[store]) as mesh,
-                serve([mesh], traces=shelf) as server,
+                serve([mesh], traces=reader) as server,
                 Client(f"127.0.0.1:{server.port}") as client,
             ):
 
@@ -114,10 +114,10 @@ class TestGetTraversal:
         async with stored(tmp_path) as (client, settle):
             done = await client.route("Say hello.")
             await settle()
-        with TraceReader(tmp_path) as shelf:
+        with TraceReader(tmp_path) as reader:
             async with (
                 Mesh(ALONE) as mesh,
-                serve([mesh], traces=shelf) as server,
+                serve([mesh], traces=reader) as server,
                 Client(f"127.0.0.1:{server.port}") as client,
             ):
                 record = await client.traversal(done.traversal_id)

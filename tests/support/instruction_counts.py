@@ -136,14 +136,14 @@ async def yardstick() -> str:
     """
     found: list[str] = []
     for start in range(5):
-        shelf = _Shelf([_Row(f"row {number}", number, None if number % 2 else 0.75) for number in range(start, start + 6)])
+        reader = _Shelf([_Row(f"row {number}", number, None if number % 2 else 0.75) for number in range(start, start + 6)])
         try:
-            row = await shelf.find(start + 3)
+            row = await reader.find(start + 3)
             if row is None:
                 raise LookupError(start)  # noqa: TRY301
             found.append(f"{row.name}: {row.share or 0:.2f}")
         except LookupError as error:
             found.append(str(error))
-        found.extend(sorted({name for name, times in shelf.seen.items() if times < 2}, key=len))
+        found.extend(sorted({name for name, times in reader.seen.items() if times < 2}, key=len))
 
     return ", ".join(found)

@@ -100,8 +100,8 @@ def _walked(graph: str, plan: Plan | None, traces: str | None, traversal_id: str
     from meshwalk.cli.traces import find
     from meshwalk.records.store import TraceReader
 
-    with TraceReader(traces) as shelf:
-        found = find(shelf, traversal_id)
+    with TraceReader(traces) as reader:
+        found = find(reader, traversal_id)
     # Thresholds may have been tuned since: the edges are the same, and so is the path.
     if plan is None or plan.shape_digest != found.shape_digest:
         raise Misuse(

@@ -33,8 +33,8 @@ def replay(*ids: Annotated[str, Parameter(name="ID")], traces: TracesFolder, jso
     from meshwalk.records.store import TraceReader
     from meshwalk.review.replay import replay_all
 
-    with TraceReader(traces) as shelf:
-        report = replay_all(shelf, [find(shelf, id) for id in ids] if ids else None)
+    with TraceReader(traces) as reader:
+        report = replay_all(reader, [find(reader, id) for id in ids] if ids else None)
     if json:
         emit(_document(report))
     else:

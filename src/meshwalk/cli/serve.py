@@ -148,12 +148,12 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
             telemetry = Telemetry.from_environment()
             stack.push_async_callback(telemetry.aclose)
             sinks: list[Sink] = [telemetry]
-            shelf = None
+            reader = None
             if setup.traces is not None:
                 store = TraceWriter(setup.traces)
                 stack.push_async_callback(store.aclose)
                 sinks.append(store)
-                shelf = stack.enter_context(TraceReader(setup.traces))
+                reader = stack.enter_context(TraceReader(setup.traces))
             vault = await open_vault(setup.vault)
             stack.push_async_callback(vault.aclose)
             window_us = duration_us("--retry-window", setup.retry_window)
@@ -164,7 +164,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
                 for plan in plans
             ]
             server = await stack.enter_async_context(
-                listening(meshes, listen=setup.listen, traces=shelf, operator_key=operator, share_port=as_worker)
+                listening(meshes, listen=setup.listen, traces=reader, operator_key=operator, share_port=as_worker)
             )
             ready = _ready(setup, plans, f"{setup.listen.rpartition(':')[0]}:{server.port}", [os.getpid()])
             told: dict[str, Any] = {"vault": vault.name, "risks": list(vault.risks)}

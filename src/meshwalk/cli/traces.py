@@ -70,9 +70,9 @@ def list_traces(
     """
     from meshwalk.records.store import TraceReader
 
-    with TraceReader(traces) as shelf:
+    with TraceReader(traces) as reader:
         # One row more than is shown tells whether there are others.
-        rows = shelf.list(
+        rows = reader.list(
             graph=graph, session=session, workflow=workflow, outcome=outcome or "", limit=limit + 1, before=before
         )
     rows, more = rows[:limit], len(rows) > limit
@@ -101,9 +101,9 @@ def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> i
     from meshwalk.records.store import TraceReader
     from meshwalk.review.replay import legible
 
-    with TraceReader(traces) as shelf:
-        traversal = find(shelf, traversal_id)
-        plan = _plan_of(shelf, traversal)
+    with TraceReader(traces) as reader:
+        traversal = find(reader, traversal_id)
+        plan = _plan_of(reader, traversal)
     if json:
         emit(explained_document(traversal, plan))
     else:
@@ -139,9 +139,11 @@ def export(
     from meshwalk.records.store import TraceReader
 
     damaged: list[Damaged] = []
-    with TraceReader(traces) as shelf:
-        walks = shelf.traversals(graph=graph, session=session, workflow=workflow, outcome=outcome or "", damaged=damaged.append)
-        records = _documents(shelf, walks, damaged)
+    with TraceReader(traces) as reader:
+        walks = reader.traversals(
+            graph=graph, session=session, workflow=workflow, outcome=outcome or "", damaged=damaged.append
+        )
+        records = _documents(reader, walks, damaged)
         if output is not None:
             count = write_lines(output, (line(record) for record in records))
             _say_written(output, count, damaged, json)
@@ -156,13 +158,13 @@ def export(
     return WRONG_USE if damaged else OK
 
 
-def _documents(shelf: TraceReader, walks: Iterable[Traversal], damaged: list[Damaged]) -> Iterator[dict[str, Any]]:
+def _documents(reader: TraceReader, walks: Iterable[Traversal], damaged: list[Damaged]) -> Iterator[dict[str, Any]]:
     from meshwalk.cli.shapes import record_document
     from meshwalk.records.store import Damaged
 
     for traversal in walks:
         try:
-            yield record_document(traversal, _plan_of(shelf, traversal))
+            yield record_document(traversal, _plan_of(reader, traversal))
         except TraceError as error:
             damaged.append(Damaged(traversal.traversal_id, traversal.plan_digest, str(error)))
 
@@ -178,7 +180,7 @@ def _say_written(output: str, count: int, damaged: Sequence[Damaged], as_json: b
         say(f"{output}: {counted(count, 'walk')}")
 
 
-def find(shelf: TraceReader, traversal_id: str) -> Traversal:
+def find(reader: TraceReader, traversal_id: str) -> Traversal:
     """
     Return a walk by its id, or by a beginning of it.
 
@@ -188,7 +190,7 @@ def find(shelf: TraceReader, traversal_id: str) -> Traversal:
     """
     from meshwalk.records.store import SHORTEST_PREFIX
 
-    traversal = shelf.get(traversal_id)
+    traversal = reader.get(traversal_id)
     if traversal is None:
         short = (
             f"a beginning of an id has at least {SHORTEST_PREFIX} characters, and "
@@ -196,17 +198,17 @@ def find(shelf: TraceReader, traversal_id: str) -> Traversal:
             else ""
         )
         raise Misuse(
-            f"there is no walk {traversal_id!r} in '{shelf.folder}'; {short}`meshwalk traces list` names those there are"
+            f"there is no walk {traversal_id!r} in '{reader.folder}'; {short}`meshwalk traces list` names those there are"
         )
 
     return traversal
 
 
-def _plan_of(shelf: TraceReader, traversal: Traversal) -> Plan:
-    plan = shelf.plan(traversal.plan_digest)
+def _plan_of(reader: TraceReader, traversal: Traversal) -> Plan:
+    plan = reader.plan(traversal.plan_digest)
     if plan is None:
         raise TraceError(
-            f"the plan {traversal.plan_digest} that walk {traversal.traversal_id} took is not in '{shelf.folder}'",
+            f"the plan {traversal.plan_digest} that walk {traversal.traversal_id} took is not in '{reader.folder}'",
             plan_digest=traversal.plan_digest,
         )
 

@@ -161,9 +161,9 @@ def _first_difference(traversal: Traversal, plan: Plan) -> Mismatch | None:
     return None
 
 
-def replay_all(shelf: TraceReader, traversals: Iterable[Traversal] | None = None) -> Report:
+def replay_all(reader: TraceReader, traversals: Iterable[Traversal] | None = None) -> Report:
     """
-    Replay *traversals*, each over the plan that *shelf* holds for it; None means everything on the shelf, oldest first.
+    Replay *traversals*, each over the plan that *reader* has for it; None means every stored one, oldest first.
 
     A record that cannot be read is counted as unidentified, and the others are still looked at.
 
@@ -172,11 +172,11 @@ def replay_all(shelf: TraceReader, traversals: Iterable[Traversal] | None = None
     """
     report = Report()
     plans: dict[str, Plan | str] = {}
-    everything = shelf.traversals(damaged=lambda found: report.unknown.append(Unidentified(*found)))
+    everything = reader.traversals(damaged=lambda found: report.unknown.append(Unidentified(*found)))
     for traversal in everything if traversals is None else traversals:
         digest = traversal.plan_digest
         if digest not in plans:
-            plans[digest] = _plan_or_reason(shelf, digest)
+            plans[digest] = _plan_or_reason(reader, digest)
         _count(report, traversal, plans[digest])
 
     return report
@@ -252,9 +252,9 @@ def _why(edge: EdgePlan, values: Mapping[str, Value | None]) -> guards.Explanati
     return None if edge.checked is None else guards.explain(edge.checked.tree, values.get)
 
 
-def _plan_or_reason(shelf: TraceReader, plan_digest: str) -> Plan | str:
+def _plan_or_reason(reader: TraceReader, plan_digest: str) -> Plan | str:
     try:
-        return shelf.plan(plan_digest) or "it is not stored beside the traces"
+        return reader.plan(plan_digest) or "it is not stored beside the traces"
     except TraceError as error:
         return str(error)
 

@@ -195,7 +195,7 @@ class TestAway:
         said: list[str] = []
 
         async def ask(number: int) -> None:
-            with pytest.raises(VaultUnavailable, match="did not answer within|is asked for more than it answers") as away:
+            with pytest.raises(VaultUnavailable, match=r"did not answer within|is asked for more than it answers") as away:
                 await vault.exchange(None, reservation_of(f"h{number}", session(), cost=1))
             said.append(str(away.value))
 
