@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types proto once unit unit-all coverage matrix bench dist changelog stubs format constraints clean
+.PHONY: help demo test lint types proto once unit unit-all coverage matrix bench dist changelog docs stubs format constraints clean
 
 # The first Python on the PATH that fits and can make environments; `make PYTHON=…` chooses another.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
@@ -83,6 +83,11 @@ dist: .venvs/dist/.made  ## Build sdist and wheel, check them, and try the wheel
 
 changelog: .venvs/dist/.made  ## Put the fragments of changes/ into CHANGELOG.md; VERSION=1.2.3 names the release
 	@.venvs/dist/bin/towncrier build --yes --version '$(or $(VERSION),$(error VERSION is not set))'
+
+docs: .venv/.dev  ## Build the documentation in dist/docs, with every warning as an error
+	$(say) "documentation"
+	@$(PY) docs/generate.py
+	@$(PY) -m sphinx -W --keep-going -q docs dist/docs
 
 stubs: .venvs/stubs/.made  ## Generate the stubs of proto/ and their reference again
 	@$(STUBS) proto/generate.py

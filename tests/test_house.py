@@ -335,7 +335,10 @@ class TestPins:
         extras = project["project"]["optional-dependencies"].values()
         asked = {
             "run": [*project["project"]["dependencies"], *(line for extra in extras for line in extra), *groups["build"]],
-            **{name: groups[name] for name in ("model", "dev", "stubs", "langgraph", "litellm")},
+            **{
+                name: [line for line in groups[name] if isinstance(line, str)]
+                for name in ("model", "dev", "stubs", "langgraph", "litellm")
+            },
         }
         unfit = [
             f"{name}: {line}"
