@@ -307,7 +307,7 @@ class TestSinks:
         async with Mesh(PLAN, sinks=[listing]) as mesh:
             await mesh.route("Hello")
             await mesh.route("Hello", task="proof")
-            with pytest.raises(HopFailed):
+            with pytest.raises(HopFailed, match=r"backend 'broken' pretends to fail with class 'malformed'$"):
                 await mesh.route("Hello", correctness="strict")
 
         assert ["answered", "refused", "failed"] == [traversal.outcome.value for traversal in listing.traversals]

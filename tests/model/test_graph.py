@@ -121,7 +121,7 @@ class TestPlainData:
             attributes={}, thresholds={},
         )  # fmt: skip
         part = graph if kind is Graph else node
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(dataclasses.FrozenInstanceError, match=r"^cannot assign to field 'name'$"):
             part.name = "other"  # type: ignore[misc]
 
     def test_every_urgency_has_a_deadline(self) -> None:

@@ -225,7 +225,7 @@ class TestSetting:
         async with books() as client:
             for _ in range(3):
                 await client.route("hi", session="s-1")
-            with pytest.raises(BudgetExceeded):
+            with pytest.raises(BudgetExceeded, match="makes 1 model call and 0 of 3 are left of session 's-1'"):
                 await client.route("hi", session="s-1")
             await client.set_budget("session", "s-1", Caps(calls=4), key=KEY)
 
@@ -318,7 +318,7 @@ class TestRetries:
         """
         gate = Gate()
         async with books(backend=gate) as client:
-            with pytest.raises(DeadlineExceeded):
+            with pytest.raises(DeadlineExceeded, match=r"did not answer in time; allow more with `timeout`$"):
                 await client.route("hi", session="s-1", idempotency_key="k-1", timeout=0.5)
             gate.open.set()
             second = await client.route("hi", session="s-1", idempotency_key="k-1", timeout=20)
@@ -394,7 +394,7 @@ async def test_walk_that_failed_holds_nothing() -> None:
     A walk that fails under shared budgets fails as any other, and nothing stays reserved.
     """
     async with books(backend=raising(Overloaded("busy", backend="one"))) as client:
-        with pytest.raises(HopFailed):
+        with pytest.raises(HopFailed, match=r"^node 'only': busy$"):
             await client.route("hi", session="s-1")
         page = await client.budgets(scope="session")
 

@@ -429,7 +429,7 @@ class TestDeadlines:
         gate = Gate()
         async with desk({"little": gate}) as (client, _):
             await client.graphs()
-            with pytest.raises(DeadlineExceeded):
+            with pytest.raises(DeadlineExceeded, match=r"^node 'small' did not answer within "):
                 await client.route("Say hello.", timeout=0.5)
             await gate.left.wait()
 

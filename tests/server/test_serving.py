@@ -83,7 +83,7 @@ class TestListening:
         What gRPC itself cuts off fails too, and the server goes on.
         """
         async with desk() as (client, _):
-            with pytest.raises(InputTooLarge):
+            with pytest.raises(InputTooLarge, match=r"^messages: are 3145728 bytes of UTF-8 and limits\.input_bytes is 2000"):
                 await client.route("x" * (3 << 20))
             with pytest.raises(RpcError, match="RESOURCE_EXHAUSTED"):
                 await client.route("x" * (5 << 20))

@@ -181,7 +181,7 @@ class TestListTraversals:
         async with stored(tmp_path) as (client, settle):
             await client.route("Say hello.", session="s-17", workflow="w-3")
             await client.route("Prove it.", task="proof")
-            with pytest.raises(HopFailed):
+            with pytest.raises(HopFailed, match=r"^node 'small': gone$"):
                 await client.route("fail")
             await settle()
             page = await client.traversals(**asked)  # type: ignore[arg-type]

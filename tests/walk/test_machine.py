@@ -105,7 +105,7 @@ class TestPhases:
         if type(entry) in Walk.LEGAL[phase]:
             walk.feed(entry)
         else:
-            with pytest.raises(ProtocolError):
+            with pytest.raises(ProtocolError, match=f" does not take {type(entry).__name__} now$"):
                 walk.feed(entry)
 
             assert (phase, *before) == (walk.phase, repr(walk), walk.path, walk.decisions)
