@@ -1,10 +1,10 @@
 """
-House words survive the wire: laws over random words, and the fields where the two sides differ.
+Python values survive the wire: laws over random values, and the fields where the two sides differ.
 """
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,20 +13,15 @@ from hypothesis import strategies as st
 from meshwalk.budgets import AccountReport, SpendLine, SpendPath
 from meshwalk.loader.casebook import Cause
 from meshwalk.mesh import Mesh
-from meshwalk.model import Amount, AwayPolicy, Caps, Limits, Role, Sampling, ScopeKind, Value, ValueType
-from meshwalk.model.problems import ErrorClass, MeshwalkError, RequestError
-from meshwalk.model.signals import Section
+from meshwalk.model import Amount, Caps, Limits, Sampling, ScopeKind, Value
+from meshwalk.model.problems import RequestError
 from meshwalk.records.events import DELTA_CHARACTERS, AnswerDelta, Committed, HopFinished, HopStarted
-from meshwalk.records.hops import VERDICTS as STORED_VERDICTS
-from meshwalk.records.hops import Hop, HopStatus, Verdict
+from meshwalk.records.hops import Hop
 from meshwalk.trace import (
-    AttemptStatus,
-    Basis,
     Content,
     Facts,
     Form,
     Message,
-    Outcome,
     Request,
     ResponseFormat,
     Scopes,
@@ -34,9 +29,9 @@ from meshwalk.trace import (
     ToolCall,
 )
 from meshwalk.wire import convert
-from meshwalk.wire.convert import Prototypes, enums, values
-from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, common_pb2, graph_pb2, routing_pb2, traversal_pb2
-from meshwalk.wire.types import AccountInfo, AccountPage, Detail, Summary
+from meshwalk.wire.convert import Prototypes, values
+from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2, common_pb2, routing_pb2
+from meshwalk.wire.types import AccountInfo, AccountPage, Summary
 from tests.support.backends import saying
 from tests.support.plans import plan_of
 from tests.support.random_records import VALUES, WORDS, filled, hops
@@ -45,8 +40,6 @@ from tests.support.service import DESK
 
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
-
-KINDS = {"openai", "local", "recorded", "simulated", "python", "cache"}
 
 # On the wire an empty list of stops cannot be told from none.
 LIMITS = filled(Limits)
@@ -59,52 +52,6 @@ FORMATS = st.builds(ResponseFormat, st.sampled_from(["json_object", "json_schema
 FORMS = st.builds(Form, st.lists(filled(Tool), max_size=2).map(tuple), WORDS, st.none() | FORMATS)
 # Whose budgets a request draws on is the server's to say, so it does not travel with one.
 SCOPES = st.builds(Scopes, WORDS, WORDS, st.just(""))
-
-
-class TestEnums:
-    @pytest.mark.parametrize(
-        ("words", "python", "wire"),
-        [
-            (enums.OUTCOMES, set(Outcome), common_pb2.Outcome),
-            (enums.ROLES, set(get_args(Role)), common_pb2.Role),
-            (enums.BASES, set(get_args(Basis)), common_pb2.CostBasis),
-            (enums.VERDICTS, set(get_args(Verdict)), common_pb2.Verdict),
-            (enums.VERDICTS, set(STORED_VERDICTS.values()), common_pb2.Verdict),
-            (enums.SECTIONS, set(get_args(Section)), common_pb2.Section),
-            (enums.DETAILS, set(get_args(Detail)), routing_pb2.Detail),
-            (enums.FORMATS, {"json_object", "json_schema"}, common_pb2.ResponseFormatKind),
-            (enums.HOP_STATUSES, set(get_args(HopStatus)), traversal_pb2.HopStatus),
-            (enums.ATTEMPT_STATUSES, set(get_args(AttemptStatus)), traversal_pb2.AttemptStatus),
-            (enums.VALUE_TYPES, set(get_args(ValueType)), graph_pb2.ValueType),
-            (enums.BACKEND_KINDS, KINDS, graph_pb2.BackendKind),
-            (enums.SCOPE_KINDS, {"request", *get_args(ScopeKind)}, common_pb2.ScopeKind),
-            (enums.SCOPES, {"request", *get_args(ScopeKind)}, common_pb2.ScopeKind),
-            (enums.AWAY_POLICIES, set(get_args(AwayPolicy)), common_pb2.AwayPolicy),
-            (enums.AWAY, set(get_args(AwayPolicy)), common_pb2.AwayPolicy),
-            (enums.ERROR_CLASSES, set(get_args(ErrorClass)), common_pb2.ErrorClass),
-            (enums.CAUSES, {*get_args(Cause), "contended"}, common_pb2.FailureCause),
-        ],
-    )
-    def test_every_word_has_a_number(self, words: enums.EnumWords[Any, Any], python: set[object], wire: Any) -> None:
-        """
-        Each word of Python's has a number of its own, and each number but 0 a word.
-        """
-        assert python == words.number.keys()
-        assert set(wire.values()) - {0} == set(words.number.values())
-
-    def test_a_word_that_stands_for_nothing(self) -> None:
-        """
-        Where nothing need be said, 0 is the empty word; so is an error class that a backend of the user's own made up.
-        """
-        assert "" == enums.ERROR_CLASSES.word(enums.ERROR_CLASSES.number[""])
-        assert "" == enums.ERROR_CLASSES.word(enums.ERROR_CLASSES.number["my_own"])
-
-    def test_a_later_peer(self) -> None:
-        """
-        A number that we do not know is said to be one.
-        """
-        with pytest.raises(MeshwalkError, match="knows no Role 99; the other side may be a later version"):
-            enums.ROLES.word(99)
 
 
 class TestRequests:
