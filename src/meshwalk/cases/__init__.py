@@ -30,9 +30,9 @@ reads one; only a stated one has to stand in the text.  What is not in `expect` 
 A case is alone with its budgets: what stands under `spent` was spent by nobody it meets, and it needs no name for a session
 or a workflow of which it says what was spent.  A scope that it neither names nor says this of does not cap it.
 
-Laws of this room:
+Invariants:
 
-1. Only the models and the clock are pretended.  Admission, budgets, retries, deadlines and roles are the engine's own.
+1. Only the models and the clock are simulated.  Admission, budgets, retries, deadlines and roles are the engine's own.
 2. Shared budgets are kept in a vault of the case's own, whose time stands still, so no window ends and no lease.
 3. Time passes only in calls: each takes its `latency`, cut off where the hop's or the attempt's time ends, which is a timeout
    like any other and charged at its worst.  `error: timeout` takes all the time there is.

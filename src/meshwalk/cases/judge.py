@@ -21,7 +21,7 @@ _TIMES = ("elapsed", "deadline.left")
 
 class End(NamedTuple):
     """
-    Hold how a case's walk ended.
+    The end of a case's walk.
     """
 
     outcome: str
@@ -143,7 +143,7 @@ def _explained(edge: Explained) -> str:
     if edge.why is None or edge.verdict in ("not_looked_at", "visits_spent"):
         return f"{edge.to}: {edge.verdict.replace('_', ' ')} ({edge.guard})"
 
-    # Where one condition of several decided, the others are what an author looks at next.
+    # If one condition of several decided, an author looks at the others next.
     values = ", ".join(f"{name} {_shown(name, value)}" for name, value in edge.why.values.items())
     several = any(name not in edge.why.leaf for name in edge.why.values)
 

@@ -1,5 +1,5 @@
 """
-What comes of cases: how each ended, what did not come as expected, and which edges they took.
+The results of cases: their ends, their failures, and the edges they took.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meshwalk.model.problems import Span
 
 class Failure(NamedTuple):
     """
-    Say one thing that did not come as expected.
+    One difference between the expected and the actual end.
 
     Args:
         expectation: The key under `expect`, or `replies` for a call that the case says nothing of.
@@ -29,7 +29,7 @@ class Failure(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
     """
-    Hold what came of a case.
+    The result of one case.
 
     Args:
         outcome: How the walk ended; `rejected` if none was begun, `unscripted` if the case did not say how to go on.
@@ -53,7 +53,7 @@ class CaseResult:
 
 class Uncovered(NamedTuple):
     """
-    Show an edge that no passing case takes.
+    An edge that no passing case takes.
     """
 
     name: EdgeName
@@ -64,7 +64,7 @@ class Uncovered(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """
-    Count the edges of a graph, and those that passing cases take.
+    The number of edges of a graph, and of those that passing cases take.
     """
 
     edges: int

@@ -11,7 +11,7 @@ from meshwalk.budgets import SpendPath
 from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.cases.judge import End, edge_name, failures_of
 from meshwalk.cases.results import CaseResult, Coverage, Failure, Uncovered
-from meshwalk.cases.stage import SaidBy, Stage, Unscripted
+from meshwalk.cases.stage import ScriptedClassifier, Stage, Unscripted
 from meshwalk.engine import Engine
 from meshwalk.engine.walk_budget import shared_scopes
 from meshwalk.loader.casebook import Case, EdgeName
@@ -51,7 +51,7 @@ async def _run(plan: Plan, case: Case) -> CaseResult:
     stage = Stage(plan, case)
     backends = dict.fromkeys(plan.graph.backends, stage)
     vault = await _vault(plan, case)
-    classifiers = {name: SaidBy(node, case) for name, node in plan.graph.nodes.items() if opens(node)}
+    classifiers = {name: ScriptedClassifier(node, case) for name, node in plan.graph.nodes.items() if opens(node)}
     engine = Engine(
         plan,
         backends,

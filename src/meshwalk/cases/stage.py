@@ -30,7 +30,7 @@ from meshwalk.walk import Walk
 
 class Unscripted(BaseException):
     """
-    Stop a walk at a call that its case says nothing of.
+    The error that ends a walk at a call without a script.
 
     Not an `Exception`: the engine takes each of those for a backend's failure, and would walk on.
     """
@@ -38,7 +38,7 @@ class Unscripted(BaseException):
 
 class _Late(BackendError):
     """
-    Say that a call took longer than it had.
+    The error of a call that took longer than its time.
     """
 
     error_class: ClassVar[ErrorClass] = "timeout"
@@ -54,9 +54,9 @@ _FAILURES: Mapping[str, type[BackendError]] = {
 }
 
 
-class SaidBy:
+class ScriptedClassifier:
     """
-    Be the classifier of one node: give what the case says of its signals.
+    The classifier of one node, which gives the signals of the case.
     """
 
     waits = False
@@ -91,7 +91,7 @@ class SaidBy:
 
 class Stage:
     """
-    Be every backend of a walk, and its clock.
+    Every backend of a walk, and its clock.
 
     It is told of each call before the call is made, so it knows which node is asking; a walk makes one call at a time.
     """

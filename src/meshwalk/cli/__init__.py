@@ -1,8 +1,8 @@
 """
-The command line: one file a command, every one a thin door to a room that does the work.
+The command line: one file a command, each a thin layer over the package that does the work.
 
-`--help` must be quick, so heavy rooms are imported inside commands; what stands at the top of these files is light.
-`output` holds the laws of exit codes and of stdout.
+`--help` must be quick, so heavy packages are imported inside commands; imports at the top of these files are light.
+`output` states the rules for exit codes and for stdout.
 """
 
 from meshwalk.cli.main import main

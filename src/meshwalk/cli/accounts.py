@@ -24,19 +24,19 @@ _HEADINGS = (
 )  # fmt: skip
 
 
-def accounts_tables(cards: Sequence[AccountInfo], *, lines: bool) -> Group:
+def accounts_tables(accounts: Sequence[AccountInfo], *, lines: bool) -> Group:
     """
     Show a row an account, and if asked, where each was spent.
     """
-    tables = [table("Budgets", _HEADINGS, [_row(card) for card in cards], right=range(3, len(_HEADINGS)))]
+    tables = [table("Budgets", _HEADINGS, [_row(account) for account in accounts], right=range(3, len(_HEADINGS)))]
     if lines:
-        tables += [_lines_table(card.statement) for card in cards]
+        tables += [_lines_table(account.statement) for account in accounts]
 
     return Group(*tables)
 
 
-def _row(card: AccountInfo) -> tuple[str, ...]:
-    one, caps = card.statement, in_force(card)
+def _row(account: AccountInfo) -> tuple[str, ...]:
+    one, caps = account.statement, in_force(account)
     ends = "for ever" if one.window_ends_unix_us is None else wall_time(one.window_ends_unix_us)
 
     return (
@@ -81,11 +81,11 @@ def _lines_table(one: AccountReport) -> FittedTable:
     )
 
 
-def in_force(card: AccountInfo) -> Caps:
+def in_force(account: AccountInfo) -> Caps:
     """
     Return the caps that hold, as far as they are known: an operator's where set, else the graphs'.
     """
-    pairs = zip(card.statement.caps, card.graph_caps, strict=True)
+    pairs = zip(account.statement.caps, account.graph_caps, strict=True)
 
     return Caps._make(graphs if own is None else own for own, graphs in pairs)
 
@@ -100,11 +100,11 @@ def caps_text(caps: Caps) -> str:
     return ", ".join([*money, *(counted(cap, word) for part, word in words if (cap := getattr(caps, part)) is not None)])
 
 
-def account_document(card: AccountInfo) -> dict[str, Any]:
+def account_document(account: AccountInfo) -> dict[str, Any]:
     """
     Return an account, with null where there is no cap or no end.
     """
-    one = card.statement
+    one = account.statement
     ends = one.window_ends_unix_us
 
     return {
@@ -113,7 +113,7 @@ def account_document(card: AccountInfo) -> dict[str, Any]:
         "window_s": None if one.window_us is None else one.window_us / 1e6,
         "window_ends": None if ends is None else wall_time(ends),
         "caps": caps_document(one.caps),
-        "graph_caps": caps_document(card.graph_caps),
+        "graph_caps": caps_document(account.graph_caps),
         "spent": amount_document(one.spent),
         "reserved": amount_document(one.reserved),
         "holds": one.reservations,

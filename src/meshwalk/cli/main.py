@@ -15,7 +15,7 @@ from meshwalk.cli.output import WRONG_USE, Misuse, Stdout, Unwritten, complain, 
 from meshwalk.model.problems import MeshwalkError
 
 
-# What a shell says of a program that Ctrl-C or a closed pipe ended.
+# The exit codes that a shell gives programs ended by Ctrl-C or by a closed pipe.
 _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str], *, as_json: bool) -> int:
-    # What is imported stays until the end: to look through it for what could go takes a tenth of the time, and finds nothing.
+    # Imported modules stay until the end, so a search of the collector through them finds nothing.
     gc.disable()
     from cyclopts import CycloptsError
 

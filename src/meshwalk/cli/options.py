@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from meshwalk.model import Value, ValueType
 
 
-# What records, the wire and the store can hold.
-_MOST = 2**63 - 1
+# The largest number that records, the wire and the store can hold.
+_MAX = 2**63 - 1
 
 _WHOLE = re.compile(r"[0-9]{1,19}", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -41,8 +41,8 @@ def graph_files(paths: Sequence[str]) -> list[str]:
 def _whole(_: Any, tokens: Sequence[Token]) -> int:
     # Read here, because cyclopts rounds 1.5 to a number that nobody wrote.
     option, text = tokens[0].keyword, tokens[0].value
-    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= _MOST:
-        raise Misuse(f"{option} takes a whole number from 1 to {_MOST}, and {_clipped(text)} is none")
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= _MAX:
+        raise Misuse(f"{option} takes a whole number from 1 to {_MAX}, and {_clipped(text)} is none")
 
     return int(text)
 
@@ -58,7 +58,7 @@ def _count(_: Any, tokens: Sequence[Token]) -> int:
 
 
 def _name(_: Any, tokens: Sequence[Token]) -> str:
-    # An empty text is what an unset variable of a shell leaves.
+    # An unset variable of a shell leaves an empty text.
     if not tokens[0].value:
         raise Misuse(f"{tokens[0].keyword} takes a name, and '' is none")
 
@@ -91,7 +91,7 @@ def scope_name(option: str, name: str) -> str:
 
 
 def _folder(_: Any, tokens: Sequence[Token]) -> str:
-    # An empty text is what an unset variable of a shell leaves; the current folder is not what was meant.
+    # An unset variable of a shell leaves an empty text, which does not mean the current folder.
     if not tokens[0].value:
         raise Misuse(f"{tokens[0].keyword} takes a folder, and '' names none; the current one is '.'")
 
@@ -132,11 +132,11 @@ def duration_us(option: str, text: str) -> int:
     Raises:
         Misuse: If *text* is none.
     """
-    found = _DURATION.fullmatch(text)
-    if found is None:
+    match = _DURATION.fullmatch(text)
+    if match is None:
         raise Misuse(f"{option} takes a duration such as 300ms, 4s or 2m, and {text!r} is none")
 
-    return int(Decimal(found[1]) * _UNITS_US[found[2]])
+    return int(Decimal(match[1]) * _UNITS_US[match[2]])
 
 
 def vault_address(text: str) -> str:
@@ -153,20 +153,20 @@ def vault_address(text: str) -> str:
     return text
 
 
-def nano_usd(option: str, amount: float, most: int = _MOST // 10**9) -> int:
+def nano_usd(option: str, amount: float, max_usd: int = _MAX // 10**9) -> int:
     """
     Read an amount of dollars.
 
     Args:
-        most: The most dollars; without it, what a record can hold.
+        max_usd: The most dollars; by default as many as a record can hold.
 
     Raises:
-        Misuse: If it is not a finite number, less than nothing, more than *most*, or finer than a billionth of a dollar.
+        Misuse: If it is not a finite number, less than nothing, more than *max_usd*, or finer than a billionth of a dollar.
     """
     from meshwalk.model import nano_usd_or_none
 
-    if not math.isfinite(amount) or not 0 <= amount <= most:
-        raise Misuse(f"{option} takes an amount in USD from 0 to {most}, and {amount:g} is none")
+    if not math.isfinite(amount) or not 0 <= amount <= max_usd:
+        raise Misuse(f"{option} takes an amount in USD from 0 to {max_usd}, and {amount:g} is none")
     nano = nano_usd_or_none(amount)
     if nano is None:
         raise Misuse(f"{option} is {amount!r}, which is finer than a billionth of a dollar")
@@ -174,7 +174,7 @@ def nano_usd(option: str, amount: float, most: int = _MOST // 10**9) -> int:
     return nano
 
 
-def attribute_values(given: Sequence[str], graph: str, declared: Mapping[str, ValueType]) -> dict[str, Value]:
+def attribute_values(texts: Sequence[str], graph: str, declared: Mapping[str, ValueType]) -> dict[str, Value]:
     """
     Read `NAME=VALUE` texts by the types that *graph* declares.
 
@@ -183,7 +183,7 @@ def attribute_values(given: Sequence[str], graph: str, declared: Mapping[str, Va
     """
     values: dict[str, Value] = {}
     faults: list[str] = []
-    for text in given:
+    for text in texts:
         name, _, value = text.partition("=")
         if fault := _fault(text, graph, declared):
             faults.append(fault)

@@ -1,5 +1,5 @@
 """
-What leaves a command: one JSON document or text for people on stdout, what went wrong on stderr, and the exit code.
+The output of a command: a JSON document or text on stdout, faults on stderr, and the exit code.
 
 Exit codes: 0 is yes, 1 is no (a graph with errors, a walk without an answer, a replay that differs), 2 is wrong use (a
 command line, a file, a graph or a server that cannot be used).  With `--json`, what went wrong is a document, too, so that
@@ -25,17 +25,17 @@ OK, NO, WRONG_USE = 0, 1, 2
 # A graph with more faults than this has one that causes the rest.
 _SHOWN_FAULTS = 100
 
-# What a terminal obeys instead of showing it, and halves of character pairs.
+# Characters that a terminal obeys instead of showing them, and lone surrogates.
 _UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
-# What a name may not do to the line it stands in: end it, or turn its order around.
+# Characters that end the line of a name, or turn its direction around.
 _UNNAMED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NAME_HEAD, _NAME_TAIL = 40, 7
 
 
 class Misuse(MeshwalkError):
     """
-    Say that a command line cannot be taken.
+    An error of a command line that cannot be taken.
     """
 
     hint = "INVALID_ARGUMENT"
@@ -43,7 +43,7 @@ class Misuse(MeshwalkError):
 
 class Unwritten(Exception):
     """
-    Say that stdout takes no more: a full disk, or a reader who has enough.
+    An error of a stdout that takes no more: a full disk, or a reader that is gone.
     """
 
     def __init__(self, error: OSError) -> None:
@@ -53,7 +53,7 @@ class Unwritten(Exception):
 
 class Stdout:
     """
-    Be *stream*, but tell its own failures from those of every other file.
+    A wrapper of *stream* that tells its failures from those of other files.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -110,7 +110,7 @@ def complain(text: str) -> None:
     Print *text* where it does not mix with what the command gives.
     """
     sys.stdout.flush()
-    # Where not even that can be said, the exit code still says it.
+    # If stderr takes nothing either, the exit code still tells.
     with suppress(OSError):
         _write(sys.stderr, text)
 

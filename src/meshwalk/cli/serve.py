@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """
-    Hold what a server was asked to be.
+    The settings of a server, as the command line gives them.
     """
 
     graphs: Sequence[str]
@@ -98,7 +98,7 @@ def serve(
         retry_window=retry_window,
         json=json,
     )
-    # What is made on the way up stays until the end: to look for what could go takes a tenth of the start, and finds nothing.
+    # Objects made during the start stay until the end, so a search of the collector finds nothing.
     gc.disable()
     try:
         return _run(setup, as_worker)
@@ -262,7 +262,7 @@ def _announce(setup: Setup, ready: dict[str, Any], *, quietly: bool = False) -> 
         kept = f", traces in {setup.traces}" if setup.traces is not None else ""
         books = f", budgets in {ready['vault']}" if setup.vault != "memory" else ""
         say(f"Serving {', '.join(ready['graphs'])} at {ready['address']}{shared}{kept}{books}; Ctrl-C stops.")
-    # Whoever waits for this line may read it through a pipe, which Python would hold back.
+    # Python buffers a pipe, and a reader may wait for this line.
     sys.stdout.flush()
     # From now on there is something to collect; what is here already is not looked at again.
     gc.freeze()

@@ -20,7 +20,7 @@ from meshwalk.trace import Traversal
 
 _END_OF_CALENDAR_US = 253_402_300_800_000_000
 
-# What a traversal and a server's reply have in common is enough for a document.
+# A document needs only the fields that a traversal and a server's reply have in common.
 Walk = Traversal | RouteResult
 
 

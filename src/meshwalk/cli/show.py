@@ -21,7 +21,7 @@ from meshwalk.review.replay import Explained, explain_decision
 from meshwalk.trace import Attempt, Basis, Traversal, Usage
 
 
-# Where nobody looks at the width, nothing is cut off.
+# Outside a terminal nothing is cut off.
 _WIDE = 240
 
 
@@ -80,7 +80,7 @@ def hops_table(hops: Iterable[Hop]) -> FittedTable:
 def _hop_row(hop: Hop, *, waited: bool) -> tuple[str, ...]:
     wait = (hop.budget_wait_us,) if waited else ()
     times = (hop.started_us, hop.latency_us, *wait, *hop.timing, hop.engine_us)
-    # What the budget did not allow says whose budget that is.
+    # A call refused by a budget names the scope of that budget.
     why = f"budget: {hop.scope}" if hop.scope else hop.error_class
     ages = (attempt.cache_age_us for attempt in hop.attempts)
     aside = [*([why] if why else []), *(_kept(age) for age in ages if age is not None)]

@@ -83,7 +83,7 @@ class FittedTable:
             if self._width(shown) <= width or not self.columns[place].drop:
                 break
             shown.remove(place)
-        # Where not even the longest words fit side by side, all texts but the first stand below it.
+        # If not even the longest words fit side by side, all texts but the first stand below it.
         if sum(self._floors(shown)) + _GAP * (len(shown) - 1) > width:
             texts = [place for place in shown[1:] if not self.columns[place].right]
             shown, below = [place for place in shown if place not in texts], sorted([*texts, *below])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class _Tested(NamedTuple):
     """
-    Hold what came of one graph's cases.
+    The results of one graph's cases.
     """
 
     file: str

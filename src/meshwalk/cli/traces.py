@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Ids begin with twelve digits of the time, in milliseconds; four more tell walks of one millisecond apart.
 _SHORT_ID = 16
 
-# How much of a time of day is shown in a list: "2026-11-30T12:00:00".
+# The part of a time that a list shows: "2026-11-30T12:00:00".
 _TO_SECONDS = 19
 
 Ending = Literal["answered", "refused", "failed", "cancelled"]

@@ -1,5 +1,5 @@
 """
-How well a confidence tells right answers from wrong ones: the area under the ROC curve.
+The area under the ROC curve: the power of a confidence to tell right answers from wrong ones.
 
 It is the chance that a right answer, drawn at random, comes with a higher confidence than a wrong one, ties counting half
 (Mann and Whitney).  A coin reaches 0.5, and a confidence that some threshold splits without a mistake reaches 1.  It says
@@ -24,7 +24,7 @@ _Z = NormalDist().inv_cdf(0.975)
 
 class Area(NamedTuple):
     """
-    Hold one area; *value* is None where all answers are right or all are wrong.
+    One area; *value* is None if all answers are right or all are wrong.
 
     Args:
         n: How many answers had a confidence.

@@ -1,5 +1,5 @@
 """
-Which confidence can be believed: how well each tells right answers from wrong ones (`auroc`).
+The reliability of confidences: the power of each to tell right answers from wrong ones (`auroc`).
 
 It is asked of the walks of a graph, for every node that gives a confidence or a score, and of files in which models chose among
 answers and left what their logits say of the choice.
@@ -42,7 +42,7 @@ _LABEL = "pseudo_label"
 
 class Judged(NamedTuple):
     """
-    Hold one confidence that a walk saw, and whether the answer it is about was right.
+    One confidence that a walk saw, and the correctness of the answer it is about.
     """
 
     node: str
@@ -52,10 +52,10 @@ class Judged(NamedTuple):
 
 class NodeArea(NamedTuple):
     """
-    Hold how well the confidence of one node told right answers from wrong ones.
+    The area of the confidence of one node.
 
     Args:
-        source: Where the node has it from; for a verifier without a model `agreement`.
+        source: The origin of the confidence; `agreement` for a verifier without a model.
         about: The node whose answers it is about.
     """
 
@@ -121,7 +121,7 @@ def of_nodes(plan: Plan, judged: Iterable[Judged]) -> tuple[NodeArea, ...]:
 
 class ModelArea(NamedTuple):
     """
-    Hold how well one kind of confidence told a model's right answers on one task.
+    The area of one kind of confidence, for one model on one task.
     """
 
     task: str
@@ -132,7 +132,7 @@ class ModelArea(NamedTuple):
 
 class TaskMean(NamedTuple):
     """
-    Hold the mean area of one kind of confidence on one task, over the *models* that have one.
+    The mean area of one kind of confidence on one task, over the *models* that have one.
     """
 
     task: str
@@ -143,7 +143,7 @@ class TaskMean(NamedTuple):
 
 class Report(NamedTuple):
     """
-    Hold what a confidences file says of each kind of confidence.
+    The areas of a confidences file, by kind of confidence.
     """
 
     rows: int

@@ -58,7 +58,7 @@ _Z = NormalDist().inv_cdf(0.975)
 
 class Interval(NamedTuple):
     """
-    Bound a mean at 95 %.
+    The bounds of a mean at 95 %.
     """
 
     low: float
@@ -67,7 +67,7 @@ class Interval(NamedTuple):
 
 class Percentiles(NamedTuple):
     """
-    Hold three quantiles of the walks' latency, in microseconds.
+    Three quantiles of the walks' latency, in microseconds.
     """
 
     p50: int
@@ -78,11 +78,11 @@ class Percentiles(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
     """
-    Hold what one dull way to route would have given.
+    The figures of a trivial way to route.
 
     Args:
         backend: The one it always asks; empty for the random mix.
-        share: How often it asks the best backend.
+        share: The share of requests that go to the best backend.
     """
 
     backend: str
@@ -94,7 +94,7 @@ class Baseline:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathShare:
     """
-    Sum up the walks that took one path; a request that the graph does not take has an empty one.
+    The figures of the walks that took one path; rejected requests have an empty one.
     """
 
     path: tuple[str, ...]
@@ -107,14 +107,14 @@ class PathShare:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """
-    Hold what a graph made of a labelled file.
+    The figures of a graph on a labelled file.
 
     Args:
         n: The rows walked.
-        skipped: How many rows were left out, by reason.
-        contaminated: How many of the rows walked are marked as known to the models.
-        outcomes: How many walks ended how; `rejected` is a request the graph does not take.
-        failures: How many walks failed of what.
+        skipped: The number of rows left out, by reason.
+        contaminated: The number of walked rows that are marked as known to the models.
+        outcomes: The number of walks by outcome; `rejected` is a request that the graph does not take.
+        failures: The number of failed walks by cause.
         gain: Quality above always-best, row by row.
         cost_ratio: Cost over always-best's; None if that is nothing.
     """
@@ -269,7 +269,7 @@ def _unusable(file: Outcomes, row: Row, specs: Iterable[RecordedSpec]) -> str:
 
 class _Walk(NamedTuple):
     """
-    Keep of one walk what the figures need.
+    The part of one walk that the figures need.
     """
 
     outcome: str

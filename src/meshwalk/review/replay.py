@@ -28,7 +28,7 @@ from meshwalk.walk import Walk
 
 class Mismatch(NamedTuple):
     """
-    Show where a replay first differs from its record.
+    The first difference between a replay and its record.
 
     Args:
         step: The position of *entry* in the record.
@@ -53,7 +53,7 @@ class Mismatch(NamedTuple):
 
 class Unidentified(NamedTuple):
     """
-    Name a traversal whose record cannot be read or whose plan is not at hand, and why.
+    A traversal without a readable record or without its plan, and the reason.
     """
 
     traversal_id: str
@@ -64,7 +64,7 @@ class Unidentified(NamedTuple):
 @dataclass(slots=True)
 class Report:
     """
-    Count what replays came to; every traversal is unchanged, mismatched or unidentified.
+    The counts of replays; every traversal is unchanged, mismatched or unidentified.
     """
 
     unchanged: int = 0
@@ -95,7 +95,7 @@ class Report:
 
 class Explained(NamedTuple):
     """
-    Show one edge of a decision, and why its guard said what it said.
+    One edge of a decision, and the explanation of its guard.
 
     Args:
         verdict: In the words of `hops.VERDICTS`, as recorded.
@@ -108,7 +108,7 @@ class Explained(NamedTuple):
     why: guards.Explanation | None
 
 
-# What reading on leads to where a record has the right shape and impossible things in it.
+# Errors of records that have the right shape and impossible contents.
 _NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 

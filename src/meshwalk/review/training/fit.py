@@ -40,7 +40,7 @@ _DIGITS = 6
 
 class Prompts(NamedTuple):
     """
-    Hold prompts as numbers.
+    Prompts as numbers.
 
     Args:
         measured: The features of each, by column as *names* says.
@@ -65,7 +65,7 @@ class Prompts(NamedTuple):
 
 class Recipe(NamedTuple):
     """
-    Say how to fit.
+    The parameters of a fit.
     """
 
     factor: float
@@ -178,7 +178,7 @@ def _logistic(vectors: Floats, target: Floats, c: float, seed: int) -> tuple[flo
     counts = np.concatenate([target[good], 1 - target[bad]])
     model = LogisticRegression(C=c, max_iter=_ROUNDS, random_state=seed)
     with warnings.catch_warnings():
-        # What has not settled after that many rounds differs in digits that do not matter.
+        # Weights that have not settled after that many rounds differ in digits that do not matter.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(vectors[np.concatenate([good, bad])], labels, sample_weight=counts)
 

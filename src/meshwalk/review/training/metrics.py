@@ -1,8 +1,8 @@
 """
-How good scores are, on rows that they were not fitted to.
+The quality of scores on rows that they were not fitted to.
 
 - *AUROC*: the chance that a row that came out right has the higher score than one that did not; ties count half.
-- *Log-loss*: the mean of -ln of what was said of what came; scores are cut off at 1e-6.
+- *Log-loss*: the mean of -ln of the probability given to the outcome; scores are cut off at 1e-6.
 - *ECE*: rows in ten bins of equal width by score, the mean distance between score and share right, weighted by rows.
 - *APGR*: the area under the share of the gap between the weak and the strong model that is won as the share of rows sent to
   the strong one grows from none to all, those first that score highest; rows of equal score go in together.  A random mix has
@@ -32,7 +32,7 @@ _NO_GAP = 1e-9
 
 class Figure(NamedTuple):
     """
-    Hold one figure with its interval.
+    One figure with its interval.
     """
 
     value: float

@@ -45,7 +45,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadReport:
     """
-    Hold how good one head is on rows it was not fitted to.
+    The quality of one head on rows that it was not fitted to.
 
     Args:
         right: How right the model's answers are on average.
@@ -63,7 +63,7 @@ class HeadReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """
-    Hold what was learnt and how good it is.
+    The learnt weights and their quality.
 
     Args:
         skipped: How many rows were left out, by reason.
