@@ -4,8 +4,8 @@ Expected and actual: every difference as a sentence, with the decision that led 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from meshwalk.cases.results import Failure
 from meshwalk.loader.casebook import Case, EdgeName, Taking
@@ -46,7 +46,7 @@ def edge_name(end: End, decision: Decision) -> EdgeName:
 
 def failures_of(plan: Plan, case: Case, end: End) -> Iterator[Failure]:
     """
-    Hold *end* against everything that *case* expects.
+    Yield every difference between *end* and the expectations of *case*.
     """
     expect = case.expect
     if expect.path is not None and not _same_path(expect.path, end):
@@ -55,25 +55,43 @@ def failures_of(plan: Plan, case: Case, end: End) -> Iterator[Failure]:
     for taking in expect.takes:
         if not _takes(taking, end):
             yield _not_taken(plan, taking, end)
-    if expect.outcome is not None and expect.outcome != end.outcome:
-        message = f"the outcome is {end.outcome}, expected {expect.outcome}{_because(end)}"
-        yield Failure("outcome", message, expect.spans["outcome"])
-    if expect.served is not None and expect.served != end.served:
-        served = f"'{end.served}' is served" if end.served else "nothing is served"
-        yield Failure("served", f"{served}, expected '{expect.served}'{_because(end)}", expect.spans["served"])
-    if expect.reason is not None and expect.reason not in end.reason:
-        said = f"the reason is {end.reason!r}" if end.reason else "there is an answer and no reason"
-        yield Failure("reason", f"{said}, expected one that holds {expect.reason!r}", expect.spans["reason"])
-    if expect.cause is not None and expect.cause != end.cause:
-        failed = f"the walk failed of {end.cause}" if end.cause else f"the walk did not fail, it is {end.outcome}"
-        yield Failure("cause", f"{failed}, expected {expect.cause}", expect.spans["cause"])
-    if expect.scope is not None and expect.scope not in (scopes := _refusing(end)):
-        refused = f"what refused a call is: {', '.join(scopes)}" if scopes else "no call was refused"
-        yield Failure("scope", f"{refused}, expected {expect.scope}{_because(end)}", expect.spans["scope"])
-    most = expect.max_cost_nano_usd
-    if most is not None and end.cost_nano_usd > most:
-        message = f"the calls cost {_usd(end.cost_nano_usd)} USD, expected at most {_usd(most)}"
-        yield Failure("cost_usd_at_most", message, expect.spans["cost_usd_at_most"])
+    for check in _CHECKS:
+        expected = getattr(expect, check.field)
+        if expected is not None and not check.holds(expected, end):
+            yield Failure(check.key, check.message(expected, end), expect.spans[check.key])
+
+
+def _outcome(expected: str, end: End) -> str:
+    return f"the outcome is {end.outcome}, expected {expected}{_because(end)}"
+
+
+def _served(expected: str, end: End) -> str:
+    served = f"'{end.served}' is served" if end.served else "nothing is served"
+
+    return f"{served}, expected '{expected}'{_because(end)}"
+
+
+def _reason(expected: str, end: End) -> str:
+    reason = f"the reason is {end.reason!r}" if end.reason else "there is an answer and no reason"
+
+    return f"{reason}, expected one that holds {expected!r}"
+
+
+def _cause(expected: str, end: End) -> str:
+    cause = f"the walk failed of {end.cause}" if end.cause else f"the walk did not fail, it is {end.outcome}"
+
+    return f"{cause}, expected {expected}"
+
+
+def _scope(expected: str, end: End) -> str:
+    scopes = _refusing(end)
+    refused = f"what refused a call is: {', '.join(scopes)}" if scopes else "no call was refused"
+
+    return f"{refused}, expected {expected}{_because(end)}"
+
+
+def _cost(expected: int, end: End) -> str:
+    return f"the calls cost {_usd(end.cost_nano_usd)} USD, expected at most {_usd(expected)}"
 
 
 def _refusing(end: End) -> tuple[str, ...]:
@@ -83,6 +101,27 @@ def _refusing(end: End) -> tuple[str, ...]:
     steps = () if end.traversal is None else end.traversal.steps
 
     return tuple(dict.fromkeys(entry.scope for entry, _ in steps if isinstance(entry, Denied)))
+
+
+class _Check(NamedTuple):
+    """
+    One field of `expect`: its key in YAML, the condition that it states, and the message of its failure.
+    """
+
+    field: str
+    key: str
+    holds: Callable[[Any, End], bool]
+    message: Callable[[Any, End], str]
+
+
+_CHECKS = (
+    _Check("outcome", "outcome", lambda expected, end: expected == end.outcome, _outcome),
+    _Check("served", "served", lambda expected, end: expected == end.served, _served),
+    _Check("reason", "reason", lambda expected, end: expected in end.reason, _reason),
+    _Check("cause", "cause", lambda expected, end: expected == end.cause, _cause),
+    _Check("scope", "scope", lambda expected, end: expected in _refusing(end), _scope),
+    _Check("max_cost_nano_usd", "cost_usd_at_most", lambda expected, end: end.cost_nano_usd <= expected, _cost),
+)
 
 
 def _nodes(path: tuple[str, ...]) -> tuple[str, ...]:

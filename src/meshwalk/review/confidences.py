@@ -194,16 +194,24 @@ def _judged(path: str, text: str) -> tuple[int, dict[_Key, list[tuple[float, boo
     try:
         for row in reader:
             rows += 1
-            for model, kind in kinds:
-                value, answer = _figure(path, reader.line_num, row, f"{model}|{kind}"), row[f"{model}|answer"]
-                if value is not None and answer and row[_LABEL]:
-                    judged[row["task"], kind, model].append((value * _KINDS[kind], answer == row[_LABEL]))
+            for key, value, right in _judged_row(path, reader.line_num, row, kinds):
+                judged[key].append((value, right))
     except csv.Error as error:
         raise SetupError(f"{path}:{reader.line_num}: this is not CSV ({error})") from error
     if not judged:
         raise SetupError(f"the confidences file '{path}' has no answer with a confidence")
 
     return rows, judged
+
+
+def _judged_row(
+    path: str, line: int, row: Mapping[str, str | None], kinds: Iterable[tuple[str, str]]
+) -> Iterator[tuple[_Key, float, bool]]:
+    label = row[_LABEL]
+    for model, kind in kinds:
+        value, answer = _figure(path, line, row, f"{model}|{kind}"), row[f"{model}|answer"]
+        if value is not None and answer and label:
+            yield (row["task"] or "", kind, model), value * _KINDS[kind], answer == label
 
 
 def _figure(path: str, line: int, row: Mapping[str, str | None], column: str) -> float | None:
