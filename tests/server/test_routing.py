@@ -223,7 +223,7 @@ class TestDetail:
 
             request = routing_pb2.RouteRequest(detail=9)  # type: ignore[arg-type]
             with pytest.raises(RequestError, match="detail: is 9"):
-                await client._call(client._routing.Route(request))
+                await client._call(client._routing.Route, request, None)
 
 
 class TestBadRequests:

@@ -211,7 +211,7 @@ class TestListTraversals:
         async with stored(tmp_path) as (client, _):
             request = trace_pb2.ListTraversalsRequest(outcome=17)  # type: ignore[arg-type]
             with pytest.raises(RequestError, match="outcome: is 17"):
-                await client._call(client._traces.ListTraversals(request))
+                await client._call(client._traces.ListTraversals, request, None)
 
 
 async def test_without_a_store() -> None:

@@ -1,13 +1,13 @@
 """
-The typed client: what `Mesh` is in process, over gRPC.
+The typed client: a `Router` over gRPC, as `Mesh` is one in process.
 
-It takes and gives house words, and raises what `Mesh` raises: a `RequestError` that names the fields, a child of `WalkStopped`
-with the id of the record.  What only a wire can do wrong is a `RpcError`.
+It takes and returns the same types, and raises the same errors: a `RequestError` that names the fields, a child of
+`WalkStopped` with the id of the record.  A fault of the transport alone is a `RpcError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, TypeVar
@@ -65,9 +65,9 @@ __all__ = [
 ]
 
 
-_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
 
-Metadata = tuple[tuple[str, str], ...]
+_Metadata = tuple[tuple[str, str], ...]
 
 # The most that a server gives at a time.
 _PAGE = 1_000
@@ -84,36 +84,61 @@ _OPTIONS = (
 )
 
 
+class _Stubs:
+    """
+    An open channel, and the services behind it.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.routing = routing_pb2_grpc.RoutingServiceStub(channel)
+        self.traces = trace_pb2_grpc.TraceServiceStub(channel)
+        self.graphs = graph_pb2_grpc.GraphServiceStub(channel)
+        self.budgets = budget_pb2_grpc.BudgetServiceStub(channel)
+
+
 class Client:
     """
-    Call the meshwalk server at *target* (`host:port`), inside `async with`.
+    A connection to the meshwalk server at *target* (`host:port`), inside `async with`.
+
+    Args:
+        credentials: The credentials of a secure channel, such as `grpc.ssl_channel_credentials()`; None sends in the clear.
+        metadata: Headers for every call, by their lower-case names.
 
     Raises:
         SetupError: If *target* is no address.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(
+        self, target: str, *, credentials: grpc.ChannelCredentials | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
         self.target = checked_address(target, first_port=1)
-        self._channel: grpc.aio.Channel | None = None
+        self._credentials = credentials
+        self._headers: _Metadata = tuple((metadata or {}).items())
+        self._stubs: _Stubs | None = None
 
     async def __aenter__(self) -> Self:
-        channel = grpc.aio.insecure_channel(self.target, options=_OPTIONS)
-        self._routing = routing_pb2_grpc.RoutingServiceStub(channel)
-        self._traces = trace_pb2_grpc.TraceServiceStub(channel)
-        self._graphs = graph_pb2_grpc.GraphServiceStub(channel)
-        self._budgets = budget_pb2_grpc.BudgetServiceStub(channel)
-        self._channel = channel
+        if self._stubs is not None:
+            raise SetupError(f"the client of {self.target} is open already")
+        if self._credentials is None:
+            channel = grpc.aio.insecure_channel(self.target, options=_OPTIONS)
+        else:
+            channel = grpc.aio.secure_channel(self.target, self._credentials, options=_OPTIONS)
+        self._stubs = _Stubs(channel)
 
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+        stubs, self._stubs = self._stubs, None
+        if stubs is not None:
+            await stubs.channel.close()
 
-    # ---- asking -------------------------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"<Client of {self.target}: {'open' if self._stubs is not None else 'closed'}>"
+
+    # ---- routing ------------------------------------------------------------------------------------------------
 
     async def route(
         self,
@@ -178,11 +203,9 @@ class Client:
         Route *request*, as `route` does.
         """
         message = convert.pack_request(request, graph, detail)
-        metadata = _metadata(request.traceparent)
+        metadata = self._metadata(request.traceparent)
 
-        return convert.unpack_reply(
-            await self._call(self._routing.Route(message, timeout=seconds_of(timeout), metadata=metadata))
-        )
+        return convert.unpack_reply(await self._call(self._routing.Route, message, timeout, metadata))
 
     async def stream(
         self,
@@ -226,7 +249,7 @@ class Client:
             idempotency_key=idempotency_key,
         )
         message = routing_pb2.RouteStreamRequest(request=convert.pack_request(request, graph, detail))
-        call = self._routing.RouteStream(message, timeout=seconds_of(timeout), metadata=_metadata(request.traceparent))
+        call = self._routing.RouteStream(message, timeout=seconds_of(timeout), metadata=self._metadata(request.traceparent))
         try:
             async for said in call:
                 if (event := convert.unpack_event(said)) is not None:
@@ -249,7 +272,9 @@ class Client:
         Raises:
             SetupError: If one of them is out of its range.
         """
-        return Many(self._opened(), self.target, linger=linger, largest=largest, in_flight=in_flight)
+        return Many(
+            self._opened().channel, self.target, metadata=self._headers, linger=linger, largest=largest, in_flight=in_flight
+        )
 
     async def decide(
         self,
@@ -284,7 +309,7 @@ class Client:
         )
         message = routing_pb2.DecideRequest(request=convert.pack_request(request, graph))
 
-        return convert.unpack_preview(await self._call(self._routing.Decide(message, timeout=seconds_of(timeout))))
+        return convert.unpack_preview(await self._call(self._routing.Decide, message, timeout))
 
     # ---- looking back -------------------------------------------------------------------------------------------
 
@@ -297,7 +322,7 @@ class Client:
             SetupError: If the server keeps no records.
         """
         message = trace_pb2.GetTraversalRequest(traversal_id=traversal_id)
-        reply = await self._call(self._traces.GetTraversal(message, timeout=seconds_of(timeout)))
+        reply = await self._call(self._traces.GetTraversal, message, timeout)
 
         return convert.unpack_record(reply.traversal)
 
@@ -326,7 +351,7 @@ class Client:
             page_size=size,
             page_token=page,
         )
-        reply = await self._call(self._traces.ListTraversals(message, timeout=seconds_of(timeout)))
+        reply = await self._call(self._traces.ListTraversals, message, timeout)
 
         return Page(tuple(convert.unpack_summary(summary) for summary in reply.traversals), reply.next_page_token)
 
@@ -340,7 +365,7 @@ class Client:
         token = ""
         while True:
             message = graph_pb2.ListGraphsRequest(page_size=_PAGE, page_token=token)
-            page = await self._call(self._graphs.ListGraphs(message, timeout=seconds_of(timeout)))
+            page = await self._call(self._graphs.ListGraphs, message, timeout)
             graphs += map(convert.unpack_graph_info, page.graphs)
             token = page.next_page_token
             if not token:
@@ -352,7 +377,7 @@ class Client:
         """
         message = graph_pb2.DescribeGraphRequest(graph=graph)
 
-        return convert.unpack_described(await self._call(self._graphs.DescribeGraph(message, timeout=seconds_of(timeout))))
+        return convert.unpack_described(await self._call(self._graphs.DescribeGraph, message, timeout))
 
     # ---- budgets ------------------------------------------------------------------------------------------------
 
@@ -381,7 +406,7 @@ class Client:
             page_token=page,
         )
 
-        return convert.unpack_accounts(await self._call(self._budgets.ListAccounts(message, timeout=seconds_of(timeout))))
+        return convert.unpack_accounts(await self._call(self._budgets.ListAccounts, message, timeout))
 
     async def set_budget(
         self, scope: ScopeKind, name: str, caps: Caps, *, key: str, timeout: timedelta | float | None = None
@@ -399,21 +424,43 @@ class Client:
         kind = convert.SCOPE_KINDS.number[scope]
         message = budget_pb2.SetBudgetRequest(scope=kind, name=name, caps=convert.pack_caps(caps))
         # None at all is the server's to refuse, which says how to give it one.
-        metadata = (("authorization", f"Bearer {key and checked_key(key)}"),)
-        await self._call(self._budgets.SetBudget(message, timeout=seconds_of(timeout), metadata=metadata))
+        metadata = (*self._headers, ("authorization", f"Bearer {key and checked_key(key)}"))
+        await self._call(self._budgets.SetBudget, message, timeout, metadata)
 
-    def _opened(self) -> grpc.aio.Channel:
-        if self._channel is None:
+    def _metadata(self, traceparent: str) -> _Metadata:
+        return (*self._headers, ("traceparent", traceparent)) if traceparent else self._headers
+
+    def _opened(self) -> _Stubs:
+        if self._stubs is None:
             raise SetupError(f"the client of {self.target} is not open; use it inside `async with`")
 
-        return self._channel
+        return self._stubs
 
-    async def _call(self, call: Awaitable[_Given]) -> _Given:
+    @property
+    def _routing(self) -> routing_pb2_grpc.RoutingServiceAsyncStub:
+        return self._opened().routing
+
+    @property
+    def _traces(self) -> trace_pb2_grpc.TraceServiceAsyncStub:
+        return self._opened().traces
+
+    @property
+    def _graphs(self) -> graph_pb2_grpc.GraphServiceAsyncStub:
+        return self._opened().graphs
+
+    @property
+    def _budgets(self) -> budget_pb2_grpc.BudgetServiceAsyncStub:
+        return self._opened().budgets
+
+    async def _call(
+        self,
+        rpc: Callable[..., Awaitable[_Result]],
+        message: object,
+        timeout: timedelta | float | None,
+        metadata: _Metadata | None = None,
+    ) -> _Result:
+        headers = self._headers if metadata is None else metadata
         try:
-            return await call
+            return await rpc(message, timeout=seconds_of(timeout), metadata=headers)
         except grpc.aio.AioRpcError as error:
             raise unpack_error(error, self.target) from error
-
-
-def _metadata(traceparent: str) -> Metadata:
-    return (("traceparent", traceparent),) if traceparent else ()

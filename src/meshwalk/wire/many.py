@@ -1,8 +1,8 @@
 """
 Many requests on one stream: the client's side of `RouteMany`.
 
-Any number of tasks ask, each for one answer; what they ask travels in frames of several.  A stream that breaks fails every
-request that waits on it, since nobody knows which of them were walked, and the next request opens another.
+Any number of tasks send requests, which travel in frames of several.  A stream that breaks fails every request that waits on
+it, since nobody knows which of them were walked, and the next request opens another.
 """
 
 from __future__ import annotations
@@ -42,16 +42,26 @@ _Result = routing_pb2.RouteManyResponse.Result
 
 class Many:
     """
-    Ask on one stream, see `Client.many`.
+    A stream for many requests, see `Client.many`.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, target: str, *, linger: float, largest: int, in_flight: int) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        target: str,
+        *,
+        metadata: tuple[tuple[str, str], ...],
+        linger: float,
+        largest: int,
+        in_flight: int,
+    ) -> None:
         if not linger >= 0 or largest < 1 or in_flight < 1:
             raise SetupError("a stream takes linger from 0 seconds on, and largest and in_flight from 1")
         # Frames are put together as bytes.
         self._call: Any = channel.stream_stream(
             f"/{_SERVICE}/RouteMany", response_deserializer=routing_pb2.RouteManyResponse.FromString
         )
+        self._metadata = metadata
         self._target = target
         self._linger = linger
         self._largest = largest
@@ -102,7 +112,7 @@ class Many:
         **more_attributes: Value,
     ) -> RouteResult:
         """
-        Route one prompt, or one conversation, as `Client.route` does; to be cancelled cancels the walk.
+        Route one prompt, or one conversation, as `Client.route` does; cancelling the call cancels the walk.
         """
         request = build_request(
             prompt,
@@ -165,14 +175,14 @@ class Many:
         if self._state == "closed":
             raise _broken_off(self._target)
         if self._stream is None or self._stream.ended:
-            self._stream = _Stream(self._call(), self._target, self._linger, self._largest)
+            self._stream = _Stream(self._call(metadata=self._metadata), self._target, self._linger, self._largest)
 
         return self._stream
 
 
 class _Stream:
     """
-    Keep one call going: a task writes frames, another reads them.
+    One call under way: a task writes frames, another reads them.
     """
 
     def __init__(self, call: Any, target: str, linger: float, largest: int) -> None:
@@ -182,7 +192,7 @@ class _Stream:
         self._largest = largest
         self._seqs = count(1)
         self._waiting: dict[int, asyncio.Future[_Result | MeshwalkError]] = {}
-        # What is to be written: requests by their seq, so that one nobody waits for any more need not travel.
+        # The requests to be written, by their seq, so that one nobody waits for any more need not travel.
         self._items: dict[int, bytes] = {}
         self._cancelled: list[int] = []
         self._closing = False
@@ -214,7 +224,7 @@ class _Stream:
 
     async def aclose(self) -> None:
         """
-        Ask for nothing more, and end the call: by breaking it off, if there is a request without a result.
+        Send nothing more, and end the call: by breaking it off, if there is a request without a result.
         """
         if self._waiting:
             self._call.cancel()
@@ -312,7 +322,7 @@ class _Stream:
 
 class _Unreadable(Exception):
     """
-    Say that the server could not read what it was sent so far that it knows whose it was.
+    A frame that the server could not decode far enough to find the requests' `seq`.
     """
 
     def __init__(self, failure: error_pb2.Failure) -> None:
