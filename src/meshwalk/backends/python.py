@@ -26,6 +26,7 @@ from meshwalk.backends.cancellation import asked_to_stop
 from meshwalk.model import PythonSpec, is_unicode
 from meshwalk.model.functions import import_named
 from meshwalk.model.problems import BackendError, Malformed, SetupError, Unreachable
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Reply, Timing, TokenProbabilities, ToolCall, Usage
 
 
@@ -99,7 +100,7 @@ FIELDS: Mapping[str, tuple[Fits, str]] = {
 }
 
 
-class PythonBackend:
+class PythonBackend(AsyncResource):
     """
     Answer with what *function* returns.
     """

@@ -19,10 +19,11 @@ from meshwalk.backends.base import ChatRequest
 from meshwalk.backends.outcomes import Outcomes, load_outcomes
 from meshwalk.model import RecordedSpec
 from meshwalk.model.problems import RefusedByModel, SetupError
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Reply
 
 
-class RecordedBackend:
+class RecordedBackend(AsyncResource):
     """
     Answer with what *model* said in *outcomes*.
     """

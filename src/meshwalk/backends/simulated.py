@@ -36,6 +36,7 @@ from meshwalk.model.problems import (
     TooLong,
     Unreachable,
 )
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Message, Piece, Reply, TokenProbabilities, Usage
 
 
@@ -59,7 +60,7 @@ _WORD = re.compile(r"\S+\s*")
 _PROMPTS_KEPT = 1 << 16
 
 
-class SimulatedBackend:
+class SimulatedBackend(AsyncResource):
     """
     Pretend to be a model called *name*.
 

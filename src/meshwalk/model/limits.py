@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from datetime import timedelta
+from decimal import Decimal
+from typing import NamedTuple, Self
 
 from meshwalk.model.constructors import fast_constructor
 from meshwalk.model.problems import Span
@@ -38,6 +40,34 @@ class Limits(NamedTuple):
     output_tokens: int | None = None
     input_tokens: int | None = None
     calls: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        hops: int | None = None,
+        deadline: timedelta | float | None = None,
+        cost_usd: float | Decimal | None = None,
+        input_bytes: int | None = None,
+        output_tokens: int | None = None,
+        input_tokens: int | None = None,
+        calls: int | None = None,
+    ) -> Self:
+        """
+        Return limits from a *deadline* in seconds or as a timedelta, and a cost in dollars.
+        """
+        seconds = deadline.total_seconds() if isinstance(deadline, timedelta) else deadline
+
+        return cls(
+            hops=hops,
+            deadline_us=None if seconds is None else round(seconds * 1e6),
+            # A decimal of the text that a float prints as is the number that was meant.
+            cost_nano_usd=None if cost_usd is None else round(Decimal(str(cost_usd)) * 1_000_000_000),
+            input_bytes=input_bytes,
+            output_tokens=output_tokens,
+            input_tokens=input_tokens,
+            calls=calls,
+        )
 
 
 class Amount(NamedTuple):

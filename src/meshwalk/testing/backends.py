@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 from meshwalk.backends.base import ChatRequest
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Reply, Usage
 
 
-class ScriptedBackend:
+class ScriptedBackend(AsyncResource):
     """
     A backend for `Mesh(backends=…)` that answers with the results of *script*, and keeps the requests it was sent.
 

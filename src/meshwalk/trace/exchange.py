@@ -131,6 +131,23 @@ class Request:
         self.traceparent = traceparent
         self.idempotency_key = idempotency_key
 
+    def _values(self) -> tuple[object, ...]:
+        return tuple([getattr(self, name) for name in self.__slots__])
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Request) else NotImplemented
+
+    # Its attributes are a mapping, which may change.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        # Prompts are the caller's own, so only their number is shown.
+        count = f"{len(self.messages)} message{'' if len(self.messages) == 1 else 's'}"
+        named = [f"{name}={getattr(self, name)!r}" for name in ("attributes", "idempotency_key") if getattr(self, name)]
+        named += [f"{scope}={name!r}" for scope, name in zip(Scopes._fields, self.scopes, strict=True) if name]
+
+        return f"<Request: {', '.join([count, *named])}>"
+
 
 class Usage(NamedTuple):
     """
@@ -231,6 +248,21 @@ class Reply:
         self.estimated = estimated
         self.carried = carried
         self.mended = mended
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple([getattr(self, name) for name in self.__slots__])
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Reply) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        # Answers are as private as prompts, so only their length is shown.
+        usage = "" if self.usage is None else f", {self.usage.input_tokens} + {self.usage.output_tokens} tokens"
+
+        return f"<Reply{f' of {self.model}' if self.model else ''}: {len(self.text)} characters, {self.finish_reason}{usage}>"
 
     def saying(self, text: str) -> Reply:
         """

@@ -21,6 +21,7 @@ import orjson
 from meshwalk.backends.classifiers.declared import as_declared
 from meshwalk.model import Attribute, Node, Value, environment
 from meshwalk.model.problems import BackendError, Malformed, Overloaded, RateLimited, RefusedByModel, SetupError, Unreachable
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Message
 
 
@@ -36,7 +37,7 @@ _STATUSES: tuple[tuple[range, type[BackendError]], ...] = (
 )
 
 
-class HttpClassifier:
+class HttpClassifier(AsyncResource):
     """
     Ask the service at *url*.
 

@@ -22,13 +22,14 @@ from meshwalk.backends.classifiers.declared import declarer
 from meshwalk.model import Attribute, Node, Value
 from meshwalk.model.functions import import_named
 from meshwalk.model.problems import BackendError, Malformed, SetupError, Unreachable
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Message
 
 
 Function = Callable[[Sequence[Message], Mapping[str, Value]], Awaitable[Mapping[str, Value]]]
 
 
-class PythonClassifier:
+class PythonClassifier(AsyncResource):
     """
     Give what *function* returns.
     """

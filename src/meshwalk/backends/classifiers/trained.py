@@ -18,11 +18,12 @@ from meshwalk.backends.roles import wording
 from meshwalk.backends.roles.classifier import asked_text
 from meshwalk.model import Node, Value
 from meshwalk.model.problems import SetupError
+from meshwalk.model.resource import AsyncResource
 from meshwalk.model.weights import NoWeights, Weights, read_weights
 from meshwalk.trace import Message
 
 
-class TrainedClassifier:
+class TrainedClassifier(AsyncResource):
     """
     Score messages by the heads of *weights*.
 

@@ -18,6 +18,7 @@ from meshwalk.backends.openai.progress import Progress, tracing
 from meshwalk.backends.openai.reading import EVENT_STREAM, RESPONSE_BYTES, StreamReading, kind_of, too_long, whole_answer
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
 from meshwalk.model.problems import Unreachable
+from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Reply
 
 
@@ -86,7 +87,7 @@ def _called(base_url: str) -> str:
     return f"{path.rstrip('/')}/chat/completions{mark}{query}"
 
 
-class OpenAIBackend:
+class OpenAIBackend(AsyncResource):
     """
     Call *model* at an endpoint, or at one of several.
 
