@@ -223,7 +223,13 @@ class Hop:
         self._considered = edges
 
     def _values(self) -> tuple[object, ...]:
-        return tuple([getattr(self, name.removeprefix("_")) for name in self.__slots__ if name != "_leg"])
+        return tuple([getattr(self, name.removeprefix("_")) for name in self.__slots__ if name != "_source"])
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        # A compact trace comes with its node's plan, which holds compiled code; another process has no use for it.
+        state = {name: getattr(self, name.removeprefix("_")) for name in self.__slots__ if name != "_source"}
+
+        return None, {**state, "_source": None}
 
     def __eq__(self, other: object) -> bool:
         return self._values() == other._values() if isinstance(other, Hop) else NotImplemented

@@ -377,6 +377,7 @@ def record_of(traversal: Traversal, plan: Plan) -> Record:
     Return *traversal*, a walk over *plan*, as a record with everything in it.
     """
     finish, began = traversal.finish, traversal.began
+    facts = began.facts
 
     return Record(
         traversal_id=traversal.traversal_id,
@@ -401,7 +402,12 @@ def record_of(traversal: Traversal, plan: Plan) -> Record:
         budget_wait_us=traversal.budget_wait_us,
         slack_nano_usd=traversal.slack_nano_usd,
         prices=traversal.prices,
-        facts=began.facts,
+        # In the order of their names, which is the only one that a map on the wire has.
+        facts=facts._replace(
+            attributes=tuple(sorted(facts.attributes)),
+            counted=tuple(sorted(facts.counted)),
+            healthy=tuple(sorted(facts.healthy)),
+        ),
         limits=began.limits,
         content=traversal.content,
     )
