@@ -7,33 +7,26 @@ It takes and returns the same types, and raises the same errors: a `RequestError
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
-from types import TracebackType
-from typing import Self, TypeVar
 
 import grpc.aio
 
 from meshwalk.model import Caps, Limits, Sampling, ScopeKind, Value
-from meshwalk.model.problems import SetupError
 from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted
 from meshwalk.records.previews import Preview
 from meshwalk.records.results import Record, RouteResult
 from meshwalk.trace import Outcome, Request, ResponseFormat, Tool
 from meshwalk.trace.requests import Prompt, build_request, seconds_of
 from meshwalk.wire import convert
-from meshwalk.wire.address import checked_address
+from meshwalk.wire.connection import Connection
 from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated, unpack_error
 from meshwalk.wire.gen.meshwalk.v1beta1 import (
     budget_pb2,
-    budget_pb2_grpc,
     common_pb2,
     graph_pb2,
-    graph_pb2_grpc,
     routing_pb2,
-    routing_pb2_grpc,
     trace_pb2,
-    trace_pb2_grpc,
 )
 from meshwalk.wire.keys import checked_key
 from meshwalk.wire.many import IN_FLIGHT, LARGEST, Many
@@ -65,39 +58,11 @@ __all__ = [
 ]
 
 
-_Result = TypeVar("_Result")
-
-_Metadata = tuple[tuple[str, str], ...]
-
 # The most that a server gives at a time.
 _PAGE = 1_000
 
-_OPTIONS = (
-    # Each client has a connection of its own, so that the workers behind one port share the load of several.
-    ("grpc.use_local_subchannel_pool", 1),
-    # A reply may be as long as a model makes it; the server bounds what it takes.
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # A connection that broke without a word is noticed before the next request needs it.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-)
 
-
-class _Stubs:
-    """
-    An open channel, and the services behind it.
-    """
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.routing = routing_pb2_grpc.RoutingServiceStub(channel)
-        self.traces = trace_pb2_grpc.TraceServiceStub(channel)
-        self.graphs = graph_pb2_grpc.GraphServiceStub(channel)
-        self.budgets = budget_pb2_grpc.BudgetServiceStub(channel)
-
-
-class Client:
+class Client(Connection):
     """
     A connection to the meshwalk server at *target* (`host:port`), inside `async with`.
 
@@ -108,35 +73,6 @@ class Client:
     Raises:
         SetupError: If *target* is no address.
     """
-
-    def __init__(
-        self, target: str, *, credentials: grpc.ChannelCredentials | None = None, metadata: Mapping[str, str] | None = None
-    ) -> None:
-        self.target = checked_address(target, first_port=1)
-        self._credentials = credentials
-        self._headers: _Metadata = tuple((metadata or {}).items())
-        self._stubs: _Stubs | None = None
-
-    async def __aenter__(self) -> Self:
-        if self._stubs is not None:
-            raise SetupError(f"the client of {self.target} is open already")
-        if self._credentials is None:
-            channel = grpc.aio.insecure_channel(self.target, options=_OPTIONS)
-        else:
-            channel = grpc.aio.secure_channel(self.target, self._credentials, options=_OPTIONS)
-        self._stubs = _Stubs(channel)
-
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        stubs, self._stubs = self._stubs, None
-        if stubs is not None:
-            await stubs.channel.close()
-
-    def __repr__(self) -> str:
-        return f"<Client of {self.target}: {'open' if self._stubs is not None else 'closed'}>"
 
     # ---- routing ------------------------------------------------------------------------------------------------
 
@@ -426,41 +362,3 @@ class Client:
         # None at all is the server's to refuse, which says how to give it one.
         metadata = (*self._headers, ("authorization", f"Bearer {key and checked_key(key)}"))
         await self._call(self._budgets.SetBudget, message, timeout, metadata)
-
-    def _metadata(self, traceparent: str) -> _Metadata:
-        return (*self._headers, ("traceparent", traceparent)) if traceparent else self._headers
-
-    def _opened(self) -> _Stubs:
-        if self._stubs is None:
-            raise SetupError(f"the client of {self.target} is not open; use it inside `async with`")
-
-        return self._stubs
-
-    @property
-    def _routing(self) -> routing_pb2_grpc.RoutingServiceAsyncStub:
-        return self._opened().routing
-
-    @property
-    def _traces(self) -> trace_pb2_grpc.TraceServiceAsyncStub:
-        return self._opened().traces
-
-    @property
-    def _graphs(self) -> graph_pb2_grpc.GraphServiceAsyncStub:
-        return self._opened().graphs
-
-    @property
-    def _budgets(self) -> budget_pb2_grpc.BudgetServiceAsyncStub:
-        return self._opened().budgets
-
-    async def _call(
-        self,
-        rpc: Callable[..., Awaitable[_Result]],
-        message: object,
-        timeout: timedelta | float | None,
-        metadata: _Metadata | None = None,
-    ) -> _Result:
-        headers = self._headers if metadata is None else metadata
-        try:
-            return await rpc(message, timeout=seconds_of(timeout), metadata=headers)
-        except grpc.aio.AioRpcError as error:
-            raise unpack_error(error, self.target) from error
