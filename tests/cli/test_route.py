@@ -51,7 +51,9 @@ class TestAnswer:
             *("node", "role", "status", "started_us", "latency_us", "engine_us", "cost_usd", "usage", "outputs"),
             *("edge", "considered"),
         } <= first.keys()
-        assert {"input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens"} == second["usage"].keys()
+        assert {
+            *("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cache_write_tokens"),
+        } == second["usage"].keys()
         assert 0.9 == second["outputs"]["confidence"]
         assert [
             {"to": "sorry", "guard": "request.task == 'proof'", "verdict": "not_held"},
@@ -219,6 +221,13 @@ class TestWrongUse:
             (("desk.yaml",), "route takes GRAPH and PROMPT, and the words given are 1"),
             (("desk.yaml", "say", "hello"), "quote a prompt of several words"),
             (("--target", "127.0.0.1:1", "desk.yaml", "hi"), "route takes PROMPT with --target"),
+            (
+                ("desk.yaml", "hi", "--messages", "c.json"),
+                "route takes GRAPH with --messages, and the words given are 2",
+            ),
+            (("desk.yaml", "-", "--messages", "-"), "stdin holds either the prompt or the messages"),
+            (("desk.yaml", "hi", "--tools", "none.json"), "--tools none.json cannot be read"),
+            (("desk.yaml", "hi", "--response-format", "jsn"), "--response-format jsn cannot be read"),
             (("--target", "127.0.0.1:1", "hi", "--traces", "t"), "are the server's to choose"),
             (("desk.yaml", "hi", "--data", "nowhere.jsonl"), "there is none called 'nowhere.jsonl'"),
             (("desk.yaml", "hi", "--graph", "desk"), "--graph names a graph of a server"),

@@ -121,6 +121,20 @@ class TestServe:
         assert (here["path"], here["cost_usd"], here["answer"]) == (there["path"], there["cost_usd"], there["answer"])
         assert [hop["outputs"] for hop in here["hops"]] == [hop["outputs"] for hop in there["hops"]]
 
+    def test_streams(self, served: tuple[str, Path], run: Run, desk: Path, tmp_path: Path) -> None:
+        """
+        A conversation is streamed from a server as from a graph file.
+        """
+        chat = tmp_path / "chat.json"
+        chat.write_text('[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]', encoding="utf-8")
+        words = ("--messages", chat, "--stream", "--json", "--set", "draft=false")
+        here = run("route", desk, *words).out.splitlines()
+        there = run("route", "--target", served[0], "--graph", "desk", *words).out.splitlines()
+        events = [[json.loads(line)["event"] for line in lines] for lines in (here, there)]
+
+        assert events[0] == events[1]
+        assert json.loads(here[-1])["answer"] == json.loads(there[-1])["answer"]
+
     def test_people_see_tokens_and_cost(self, served: tuple[str, Path], run: Run, desk: Path) -> None:
         """
         The table of a walk made by a server has the same tokens and dollars a hop.

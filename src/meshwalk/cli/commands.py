@@ -15,7 +15,7 @@ _COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "evaluate", "tr
 # Each of these has commands of its own.
 _GROUPS = ("traces", "budget")
 
-_USAGES = {"route": "Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) PROMPT"}
+_USAGES = {"route": "Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) (PROMPT | --messages FILE)"}
 
 
 def app(words: Sequence[str]) -> App:

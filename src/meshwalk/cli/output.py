@@ -81,14 +81,17 @@ class Stdout:
             raise Unwritten(error) from error
 
 
-def emit(document: Mapping[str, Any], *, on_one_line: bool = False) -> None:
+def emit(document: Mapping[str, Any], *, on_one_line: bool = False, at_once: bool = False) -> None:
     """
-    Print *document* as the one JSON document of a command.
+    Print *document* as JSON.
 
     Args:
         on_one_line: For who reads line by line while the command still runs.
+        at_once: Past the buffer that Python keeps for a pipe.
     """
     say(line(document) if on_one_line else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    if at_once:
+        sys.stdout.flush()
 
 
 def line(document: Mapping[str, Any]) -> str:
@@ -103,6 +106,14 @@ def say(text: str) -> None:
     Print *text*; what the terminal cannot show, or would obey, is escaped.
     """
     _write(sys.stdout, text)
+
+
+def say_piece(text: str) -> None:
+    """
+    Print *text* at once and end no line: more of it follows.
+    """
+    _write(sys.stdout, text, end="")
+    sys.stdout.flush()
 
 
 def complain(text: str) -> None:
@@ -145,10 +156,10 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _write(stream: Any, text: str) -> None:
+def _write(stream: Any, text: str, end: str = "\n") -> None:
     # A terminal may know no UTF-8, which is no reason to die.
     encoding = stream.encoding or "utf-8"
-    stream.write(visible(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(visible(text).encode(encoding, "backslashreplace").decode(encoding) + end)
 
 
 def write_lines(path: str, lines: Iterable[str]) -> int:
@@ -169,12 +180,12 @@ def write_lines(path: str, lines: Iterable[str]) -> int:
     return count
 
 
-def report(error: MeshwalkError, *, as_json: bool) -> int:
+def report(error: MeshwalkError, *, as_json: bool, on_one_line: bool = False) -> int:
     """
     Say what went wrong, and return the exit code for it.
     """
     if as_json:
-        emit({"error": error_document(error)})
+        emit({"error": error_document(error)}, on_one_line=on_one_line)
     if isinstance(error, GraphError):
         complain(rendered(error.problems))
     else:

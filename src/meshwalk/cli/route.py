@@ -5,30 +5,43 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from meshwalk.cli.options import DataFile, Json, NewTraces, Whole, attribute_values, duration_us, nano_usd
-from meshwalk.cli.output import NO, OK, Misuse, emit, say
+from meshwalk.cli.output import NO, OK, Misuse, emit, report, say
+from meshwalk.model.problems import MeshwalkError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from meshwalk.model import Value, ValueType
+    from meshwalk.records.events import Event
     from meshwalk.records.hops import Hop
-    from meshwalk.trace import Request, ToolCall
+    from meshwalk.records.results import RouteResult
+    from meshwalk.trace import Form, Message, Request, ToolCall
 
     # Makes the request once the graph, and so the types of its attributes, is known.
     Asker = Callable[[str, Mapping[str, ValueType]], Request]
+    # Prints a walk's events; gives its result, and whether a part of the answer has been printed.
+    Printing = Callable[[AsyncGenerator[Event, None]], Awaitable[tuple[RouteResult, bool]]]
+    # The document of a walk, its hops, and whether a part of the answer has been printed.
+    Walk = tuple[dict[str, Any], list[Hop], bool]
 
 
 def route(
     *words: Annotated[str, Parameter(name="GRAPH PROMPT")],
     stdin: Annotated[bool, Parameter(name="-", negative="")] = False,
+    messages: Annotated[str | None, Parameter(name="--messages", allow_leading_hyphen=True)] = None,
     target: Annotated[str, Parameter(name="--target")] = "",
     set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    tools: Annotated[str | None, Parameter(name="--tools")] = None,
+    tool_choice: str = "",
+    response_format: str | None = None,
+    stream: Annotated[bool, Parameter(name="--stream", negative="")] = False,
     session: str = "",
     workflow: str = "",
     graph: Annotated[str, Parameter(name="--graph")] = "",
@@ -52,10 +65,20 @@ def route(
         The graph's YAML file (not with --target), and the prompt; one that begins with a dash goes behind `--`.
     stdin
         In the prompt's place: read it from stdin.
+    messages
+        In the prompt's place: a JSON file with a list of messages, as OpenAI's API has them; `-` reads it from stdin.
     target
         A server's `HOST:PORT`, instead of a graph file.
     set
         An attribute's value as NAME=VALUE; may be given several times.
+    tools
+        A JSON file with a list of functions that the model may call.
+    tool_choice
+        Which it calls: auto, none, required, or a function's name.
+    response_format
+        The answer's format: `json`, or a file with a JSON Schema.
+    stream
+        Print the answer as it comes; with --json, each event on a line.
     session
         The session that the request belongs to.
     workflow
@@ -80,9 +103,10 @@ def route(
     import anyio
 
     from meshwalk.model import Limits
-    from meshwalk.trace import Message, Request, Scopes
+    from meshwalk.trace import Form, Request, Scopes
 
-    path, prompt = _given(words, target, stdin)
+    path, asked = _words(words, target, stdin=stdin, messages=messages)
+    form = _form(tools, tool_choice, response_format)
     limits = Limits(
         hops=max_hops,
         deadline_us=None if deadline is None else duration_us("--deadline", deadline),
@@ -93,39 +117,74 @@ def route(
     def ask(name: str, declared: Mapping[str, ValueType]) -> Request:
         values: Mapping[str, Value] = attribute_values(set, name, declared)
         scopes = Scopes(session, workflow)
-        message = Message("user", prompt)
-        return Request((message,), attributes=values, scopes=scopes, limits=limits, idempotency_key=idempotency_key)
+        return Request(
+            asked, attributes=values, scopes=scopes, limits=limits, idempotency_key=idempotency_key, form=form or Form()
+        )
 
+    from meshwalk.cli.streams import print_events
+
+    printing = partial(print_events, json=json) if stream else None
     if target:
         if data is not None or traces is not None:
             raise Misuse("--data and --traces are the server's to choose; leave them out with --target")
-        document, hops = anyio.run(_there, target, graph, ask, bool(set))
+        walk = partial(_there, target, graph, ask, printing, typed=bool(set))
     else:
         if graph:
             raise Misuse("--graph names a graph of a server; with a graph file leave it out")
         if idempotency_key:
             raise Misuse("--idempotency-key is remembered by a server; with a graph file leave it out")
-        document, hops = anyio.run(_here, path, data, traces, ask)
+        walk = partial(_here, path, data, traces, ask, printing)
+    try:
+        document, hops, begun = anyio.run(walk)
+    except MeshwalkError as error:
+        return report(error, as_json=json, on_one_line=stream)
     if json:
-        emit(document)
+        emit({"event": "result", **document} if stream else document, on_one_line=stream)
     else:
-        _show(document, hops)
+        _show(document, hops, begun=begun)
 
     return OK if document["outcome"] == "answered" else NO
 
 
-def _given(words: tuple[str, ...], target: str, stdin: bool) -> tuple[str, str]:
-    given = (*words, sys.stdin.read()) if stdin else words
-    wanted = ("PROMPT",) if target else ("GRAPH", "PROMPT")
-    if len(given) != len(wanted):
-        hint = "quote a prompt of several words" if len(given) > len(wanted) else "`-` reads the prompt from stdin"
-        takes = f"{' and '.join(wanted)}{' with --target' if target else ''}"
-        raise Misuse(f"route takes {takes}, and the words given are {len(given)}; {hint}")
+def _words(words: tuple[str, ...], target: str, *, stdin: bool, messages: str | None) -> tuple[str, tuple[Message, ...]]:
+    from meshwalk.cli.chat_files import read_messages
+    from meshwalk.trace import Message
 
-    return given[0], given[-1]
+    if stdin and messages == "-":
+        raise Misuse("stdin holds either the prompt or the messages; leave `-` or `--messages -` out")
+    words = (*words, sys.stdin.read()) if stdin else words
+    wanted = (*(() if target else ("GRAPH",)), *(() if messages is not None else ("PROMPT",)))
+    if len(words) != len(wanted):
+        raise Misuse(_miscounted(words, wanted, target, messages))
+    chat = (Message("user", words[-1]),) if messages is None else read_messages(messages)
+
+    return words[0] if words else "", chat
 
 
-async def _here(path: str, data: str | None, traces: str | None, ask: Asker) -> tuple[dict[str, Any], list[Hop]]:
+def _miscounted(words: Sequence[str], wanted: Sequence[str], target: str, messages: str | None) -> str:
+    extra = f"{' with --target' if target else ''}{' and --messages' if target and messages else ''}"
+    takes = f"{' and '.join(wanted) or 'no words'}{extra or (' with --messages' if messages else '')}"
+    hint = "`-` reads the prompt from stdin"
+    if len(words) > len(wanted):
+        hint = "the messages stand in the prompt's place" if messages else "quote a prompt of several words"
+
+    return f"route takes {takes}, and the words given are {len(words)}; {hint}"
+
+
+def _form(tools: str | None, tool_choice: str, response_format: str | None) -> Form | None:
+    if tools is None and not tool_choice and response_format is None:
+        return None
+    from meshwalk.cli.chat_files import read_response_format, read_tools
+    from meshwalk.trace import Form
+
+    return Form(
+        () if tools is None else read_tools(tools),
+        tool_choice,
+        None if response_format is None else read_response_format(response_format),
+    )
+
+
+async def _here(path: str, data: str | None, traces: str | None, ask: Asker, printing: Printing | None) -> Walk:
     from meshwalk.cli.shapes import walk_document
     from meshwalk.loader import load_graph
     from meshwalk.mesh import Mesh
@@ -135,20 +194,25 @@ async def _here(path: str, data: str | None, traces: str | None, ask: Asker) -> 
 
     plan = compile_plan(load_graph(path))
     request = ask(plan.name, {attribute.name: attribute.type for attribute in signals.attributes(plan.graph).values()})
+    begun = False
     async with Mesh(plan, outcomes=data, traces=traces) as mesh:
-        walked = await mesh.walk(request)
+        if printing is None:
+            walked = await mesh.walk(request)
+        else:
+            walked, begun = await printing(mesh.stream(request.messages, **_arguments(request)))
     hops = hops_of(walked.traversal, plan)
     document = walk_document(
         walked.traversal, hops, graph=plan.name, plan_digest=plan.plan_digest, answer=walked.answer, reason=walked.reason
     )
 
-    return document | _besides(walked.tool_calls, repeated=walked.repeated), hops
+    return document | _besides(walked.tool_calls, repeated=walked.repeated), hops, begun
 
 
-async def _there(target: str, graph: str, ask: Asker, typed: bool) -> tuple[dict[str, Any], list[Hop]]:
+async def _there(target: str, graph: str, ask: Asker, printing: Printing | None, *, typed: bool) -> Walk:
     from meshwalk.cli.shapes import walk_document
     from meshwalk.wire.client import Client
 
+    begun = False
     async with Client(target) as client:
         declared: dict[str, ValueType] = {}
         name = graph
@@ -156,25 +220,48 @@ async def _there(target: str, graph: str, ask: Asker, typed: bool) -> tuple[dict
             described = await client.describe(graph)
             name = described.plan.graph
             declared = {attribute.name: attribute.type for attribute in described.attributes}
-        routed = await client.send(ask(name, declared), graph=graph, detail="HOPS")
+        request = ask(name, declared)
+        if printing is None:
+            routed = await client.send(request, graph=graph, detail="HOPS")
+        else:
+            events = client.stream(request.messages, graph=graph, detail="HOPS", **_arguments(request))
+            routed, begun = await printing(events)
     hops = list(routed.hops)
     document = walk_document(
         routed, hops, graph=routed.plan.graph, plan_digest=routed.plan.plan_digest, answer=routed.answer, reason=routed.reason
     )
 
-    return document | _besides(routed.tool_calls, repeated=routed.repeated), hops
+    return document | _besides(routed.tool_calls, repeated=routed.repeated), hops, begun
+
+
+def _arguments(request: Request) -> dict[str, Any]:
+    return {
+        "attributes": request.attributes,
+        "session": request.scopes.session,
+        "workflow": request.scopes.workflow,
+        "limits": request.limits,
+        "tools": request.form.tools,
+        "tool_choice": request.form.tool_choice,
+        "response_format": request.form.response_format,
+        "idempotency_key": request.idempotency_key,
+    }
 
 
 def _besides(calls: Sequence[ToolCall], *, repeated: bool) -> dict[str, Any]:
-    wishes = [call._asdict() for call in calls]
+    # Few providers have anything to carry.
+    wishes = [{key: value for key, value in call._asdict().items() if value or key != "carried"} for call in calls]
 
     return {"repeated": repeated, **({"tool_calls": wishes} if wishes else {})}
 
 
-def _show(document: dict[str, Any], hops: list[Hop]) -> None:
+def _show(document: dict[str, Any], hops: list[Hop], *, begun: bool) -> None:
     from meshwalk.cli.show import console, hops_table
 
-    say(document["answer"] if document["outcome"] == "answered" else f"{document['outcome']}: {document['reason']}")
+    if begun:
+        # The answer has been printed as it came; its line is ended here.
+        say("")
+    else:
+        say(document["answer"] if document["outcome"] == "answered" else f"{document['outcome']}: {document['reason']}")
     for call in document.get("tool_calls", ()):
         say(f"calls {call['name']}({call['arguments']})")
     say("")
