@@ -49,7 +49,7 @@ class TestGate:
 
         assert "east" == passed.endpoint
         assert passed.queue_us < 1_000_000
-        assert "<Gate to <Pool large: east 1, west 0, 0 waiting>>" == repr(before)
+        assert "<BackendLimiter of <Pool large: east 1, west 0, 0 waiting>>" == repr(before)
 
     async def test_waiters_come_in_in_order(self) -> None:
         """
@@ -163,7 +163,7 @@ class TestGate:
         with pytest.raises(Overloaded, match="had no place in time"):
             await entered(before, time.monotonic_ns() // 1_000 + 1_000)
 
-        assert "<Gate to <Pool large: calls 1, 0 waiting>>" == repr(before)
+        assert "<BackendLimiter of <Pool large: calls 1, 0 waiting>>" == repr(before)
 
     async def test_those_who_wait_in_vain_hear_of_it(self) -> None:
         """
@@ -226,7 +226,7 @@ class TestGate:
 
         assert (300, 0) == (done, inside)
         assert most <= 4
-        assert "<Gate to <Pool large: east 0, west 0, 0 waiting>>" == repr(before)
+        assert "<BackendLimiter of <Pool large: east 0, west 0, 0 waiting>>" == repr(before)
 
 
 class TestGates:

@@ -212,7 +212,7 @@ class Worst:
         under_way: dict[int, Try] = {}
         while not isinstance(step, Closed):
             if step is not None:
-                self.at = max(self.at, step.not_before)
+                self.at = max(self.at, step.not_before_us)
                 if step.number:
                     self.own.settle(self._need.amount)
                     self.own.reserve(self._need)
@@ -221,8 +221,8 @@ class Worst:
                         continue
                 under_way[step.number] = step
             number = self._data.draw(st.sampled_from(sorted(under_way)))
-            if machine.hedge_at is not None and self._data.draw(st.booleans()):
-                self.at = max(self.at, machine.hedge_at)
+            if machine.hedge_at_us is not None and self._data.draw(st.booleans()):
+                self.at = max(self.at, machine.hedge_at_us)
                 step = machine.hedge(self.at)
                 if step is not None:
                     continue

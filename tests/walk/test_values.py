@@ -64,7 +64,7 @@ class TestStart:
         What one walk notes is not seen by the next.
         """
         first = values.start(PLAN, Facts((("task", "easy"),), 10, 1))
-        values.tell_time(PLAN, first, 5, 10)
+        values.update_time(PLAN, first, 5, 10)
         second = values.start(PLAN, Facts((("task", "hard"),), 10, 1))
 
         assert (5, "easy") == (first[PLAN.slots["elapsed"]], first[PLAN.slots["request.task"]])
@@ -78,7 +78,7 @@ class TestTellTime:
         What has passed, and what is left of the deadline, is in microseconds.
         """
         given = values.start(PLAN, Facts((), 10, 1))
-        values.tell_time(PLAN, given, 400, 1_000)
+        values.update_time(PLAN, given, 400, 1_000)
 
         assert (400, 600) == (read(PLAN, given)["elapsed"], read(PLAN, given)["deadline.left"])
 

@@ -2,7 +2,7 @@
 Drive walks: make the calls they wish for, and tell them what happened.
 
 Here data turns round: the walk decides and the engine acts, and neither does the other's work.  A decision is one synchronous
-`feed`; I/O comes after it.  The engine owns the clock, the walk's purse, cancellation, and the ids under which spans
+`feed`; I/O comes after it.  The engine owns the clock, the walk's budget, cancellation, and the ids under which spans
 will stand; when a walk is over it hands the finished traversal to whoever records it and forgets it.
 
 Time limits cost about ten microseconds each to open, so one is opened only round a call that may wait (`Backend.waits`).

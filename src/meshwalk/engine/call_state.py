@@ -21,20 +21,20 @@ _NO_FORM = Form()
 
 class CallState:
     """
-    Hold one call under way, and what it came to.
+    One call under way, and its end.
 
     Args:
-        reservation_id: Its reservation in the walk's purse.
+        reservation_id: The id of its reservation in the walk's budget.
         need: Its worst case, which is reserved.
 
     Attributes:
-        scope: What cancels it, where it may have to be cancelled.
+        scope: The scope that cancels it, if it may have to be cancelled.
         attempt: Its line in the record, once it has ended.
-        spent: What it is settled at, and whether that is assumed.
+        spent: The amount it is settled at, and whether that is assumed.
         seen: The text that has arrived of a streamed reply.
         final: Whether a further call would end in the same way for a long while.
         at_fault: Whether its endpoint is at fault, and not the request.
-        turned_away: Whether its backend's gate did not let it in.
+        turned_away: Whether its backend's limiter did not let it in.
     """
 
     __slots__ = (
@@ -166,7 +166,7 @@ class CallState:
         if not billable or not self.progress.sent:
             self._note(now, status)
         elif self.tokens or self.progress.usage is not None:
-            # What streamed was counted; DESIGN calls that estimated, and what was never answered assumed.
+            # Streamed tokens were counted, so their cost is estimated; a cost without any answer is assumed.
             usage = broken_off(self._sent, self._form, self.progress, self.tokens, self.need.output_tokens)
             price = self.node.price
             cost = 0 if price is None else price.cost(*usage)
@@ -227,7 +227,7 @@ class CallState:
         )
         hops = self.need.hops or 0
         if basis == "assumed":
-            # What was sent and never answered is charged at its worst, tokens too.
+            # A call that was sent and never answered is charged at its worst, tokens too.
             self.spent = self.need.amount._replace(cost_nano_usd=cost), True
         elif status != "denied":
             self.spent = Amount(cost, usage.input_tokens, usage.output_tokens, calls=1, hops=hops), False

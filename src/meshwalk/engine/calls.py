@@ -1,10 +1,9 @@
 """
 The calls of one hop: made, put off, hedged, judged while they stream, and cut short.
 
-`attempts` decides when there is a call; here it is made.  Calls are made in turn, or, where the node says `hedge:`, up to two
-side by side; what the first good one leaves over is cancelled.  Each call that was begun ends as a line in the record with a
-cost, whatever ends it: what it answered, its deadline, the walk's judgement of what was seen of it, or a caller that went
-away.
+`walk.attempts` decides when there is a call; this module makes it.  Calls are made in turn, or, if the node says `hedge:`, up
+to two side by side; the first good reply cancels the other call.  Each call that was begun ends as a line in the record with a
+cost, whatever ended it: its reply, its deadline, the walk's judgement of its beginning, or a caller that went away.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 class _Begun(NamedTuple):
     """
-    Hold a further call that may begin.
+    A further call that may begin.
     """
 
     call: CallState
@@ -46,7 +45,7 @@ class _Begun(NamedTuple):
 
 class Ended(NamedTuple):
     """
-    Tell how a call ended that somebody else made: with a reply, with an error, or, having neither, when its time was up.
+    The end of a call that the fast path made: a reply, an error, or a timeout (neither set).
     """
 
     reply: Reply | None = None
@@ -55,7 +54,7 @@ class Ended(NamedTuple):
 
 class Calls:
     """
-    Make the calls of a hop at *node*, for *walk*.
+    The calls of a hop at *node*, made for *walk*.
 
     Attributes:
         states: Every call, in the order they were asked for.
@@ -84,11 +83,11 @@ class Calls:
         assert node.node.backend is not None
         self._name = node.node.backend
         self._backend = deps.backends[self._name]
-        self._gate = deps.limiters.get(self._name)
+        self._limiter = deps.limiters.get(self._name)
         self._tried: set[str] = set()
-        self._blind = False
+        self._prefix_unreadable = False
         self._ended: deque[CallState] = deque()
-        self._bell = anyio.Event()
+        self._call_ended = anyio.Event()
         self.states: list[CallState] = []
         self.reply: Reply | None = None
         self.refusal: Refusal | None = None
@@ -111,8 +110,8 @@ class Calls:
             return step
         if ended is not None:
             return await self._in_turn(first, step, ended)
-        # What answers at once is never slow.
-        if self._machine.hedge_at is None or not (self._backend.waits or self._gate):
+        # A backend that answers at once needs no hedge.
+        if self._machine.hedge_at_us is None or not (self._backend.waits or self._limiter):
             return await self._in_turn(first, step)
 
         return await self._side_by_side(first, step)
@@ -135,7 +134,7 @@ class Calls:
 
     async def _side_by_side(self, call: CallState, step: Try) -> Closed:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._call_and_ring, call, step.deadline_at_us)
+            tasks.start_soon(self._call_and_signal, call, step.deadline_at_us)
             closed: Closed | None = None
             while closed is None:
                 closed = await self._next(tasks)
@@ -149,12 +148,12 @@ class Calls:
         Wait for what comes next, an end or the time for a hedge, and return how the hop is closed, if it is.
         """
         if not self._ended:
-            hedge_at = self._machine.hedge_at
-            if hedge_at is None or self.committed is not None:
-                await self._bell.wait()
+            hedge_at_us = self._machine.hedge_at_us
+            if hedge_at_us is None or self.committed is not None:
+                await self._call_ended.wait()
             else:
-                with move_on_after(max(0, hedge_at - self._walk.now()) / 1e6):
-                    await self._bell.wait()
+                with move_on_after(max(0, hedge_at_us - self._walk.now()) / 1e6):
+                    await self._call_ended.wait()
             if not self._ended:
                 step = self._machine.hedge(self._walk.now())
                 return None if step is None else await self._go_on(tasks, step)
@@ -166,21 +165,21 @@ class Calls:
         further = await self._further(step)
         if not isinstance(further, _Begun):
             return further
-        tasks.start_soon(self._call_and_ring, further.call, further.step.deadline_at_us)
+        tasks.start_soon(self._call_and_signal, further.call, further.step.deadline_at_us)
 
         return None
 
     def _judged_next(self) -> Try | Closed | None:
         call = self._ended.popleft()
         if not self._ended:
-            self._bell = anyio.Event()
+            self._call_ended = anyio.Event()
 
         return self._judged(call)
 
-    async def _call_and_ring(self, call: CallState, deadline_at_us: int) -> None:
+    async def _call_and_signal(self, call: CallState, deadline_at_us: int) -> None:
         await self._call(call, deadline_at_us)
         self._ended.append(call)
-        self._bell.set()
+        self._call_ended.set()
 
     def _judged(self, call: CallState) -> Try | Closed | None:
         if call.reply is not None:
@@ -192,7 +191,7 @@ class Calls:
             # It was cancelled in favour of the one that is passed on.
             return None
         assert call.error_class is not None, "a call that nothing else ended has failed"
-        elsewhere = self._gate is not None and self._gate.elsewhere(frozenset(self._tried), call.max_tokens)
+        elsewhere = self._limiter is not None and self._limiter.elsewhere(frozenset(self._tried), call.max_tokens)
 
         return self._machine.failed(
             call.number,
@@ -202,7 +201,7 @@ class Calls:
             retry_after_us=call.retry_after_us,
             elsewhere=elsewhere,
             chance=self._deps.chance(),
-            # What a breaker or a limit turns away is not to wait for it: that is what they are for.
+            # A call that a breaker or a limit turned away does not wait for it.
             final=call.final or (call.turned_away and call.error_class != "overloaded"),
             at_fault=call.at_fault,
         )
@@ -213,18 +212,18 @@ class Calls:
         """
         walk, node = self._walk, self._node
         since = walk.now()
-        if step.not_before > since:
-            await self._deps.sleep((step.not_before - since) / 1e6)
+        if step.not_before_us > since:
+            await self._deps.sleep((step.not_before_us - since) / 1e6)
         put_off_us = walk.now() - since
         walk.settle()
         # The hop itself is reserved once, however many calls it makes.
         need = self.states[0].need._replace(hops=0)
         # A hedge is for speed: it does not wait for a budget.
-        last_start_at = 0 if step.hedge else self._deadline_at_us - node.node.min_time_us
-        given = await self._walk_budget.reserve(need, self._path, self._deadline_at_us, last_start_at)
+        last_start_us = 0 if step.hedge else self._deadline_at_us - node.node.min_time_us
+        given = await self._walk_budget.reserve(need, self._path, self._deadline_at_us, last_start_us)
         call = CallState(node, step.number, -1 if isinstance(given, Refusal) else given, need)
         call.hedge = step.hedge
-        call.backoff_us = put_off_us if step.not_before > since else 0
+        call.backoff_us = put_off_us if step.not_before_us > since else 0
         call.waited_us = 0 if step.hedge else self._walk_budget.waited_us
         if not isinstance(given, Refusal):
             walk.open(call)
@@ -264,11 +263,11 @@ class Calls:
                 reply = ended.reply
                 if ended.error is not None:
                     raise ended.error  # noqa: TRY301 (what a call raised is told apart in one place)
-            elif not (self._backend.waits or self._gate or node.node.stream is not None):
+            elif not (self._backend.waits or self._limiter or node.node.stream is not None):
                 reply = await self._backend.chat(call.request)
             else:
                 with move_on_after((deadline_at_us - call.started_us) / 1e6) as call.scope:
-                    reply = await self._through_gate(call)
+                    reply = await self._with_lease(call)
         except BackendError as error:
             call.retry_after_us, call.final, call.at_fault = error.retry_after_us, error.final, error.of_endpoint
             message = f"node '{node.name}': {error}"
@@ -279,7 +278,7 @@ class Calls:
                 message = f"node '{node.name}': the backend gave up its call, which nobody had cancelled"
                 call.failed(walk.now(), "failed", "malformed", message, billable=True)
                 return
-            # Whose call is under way no more: the hop's, or the whole walk's.
+            # Either another call of the hop was faster, or the whole walk is cancelled.
             message = "another call of the hop was faster" if self._settled_by_another(call) else "the caller went away"
             call.failed(walk.now(), "cancelled", None, message, billable=True)
             raise
@@ -310,14 +309,14 @@ class Calls:
     def _settled_by_another(self, call: CallState) -> bool:
         return self.committed not in (None, call) or (self.reply is not None and call.reply is None)
 
-    async def _through_gate(self, call: CallState) -> Reply:
-        gate = self._gate
-        if gate is None:
+    async def _with_lease(self, call: CallState) -> Reply:
+        limiter = self._limiter
+        if limiter is None:
             return await self._ask(call)
         since = self._walk.now()
         call.progress.sent = False
         try:
-            passed = await gate.enter(
+            lease = await limiter.enter(
                 tokens=call.max_tokens,
                 stick_to=self._walk.stick_to(self._name),
                 avoid=frozenset(self._tried),
@@ -327,13 +326,13 @@ class Calls:
             call.turned_away = True
             raise
         finally:
-            # Who waits in vain has waited all the same.
+            # The wait counts, whether or not it led anywhere.
             call.progress.queue_us += self._walk.now() - since
         call.progress.sent = True
-        call.endpoint = passed.endpoint
-        self._tried.add(passed.endpoint)
+        call.endpoint = lease.endpoint
+        self._tried.add(lease.endpoint)
         assert call.request is not None
-        call.request = call.request._replace(endpoint=passed.endpoint)
+        call.request = call.request._replace(endpoint=lease.endpoint)
         ended: str | None = "cancelled"
         rest_us: int | None = None
         at_fault = False
@@ -351,7 +350,7 @@ class Calls:
                 ended = "timeout"
             if not call.progress.sent:
                 tokens = 0
-            gate.leave(passed, error_class=ended, retry_after_us=rest_us, tokens=tokens, at_fault=at_fault)
+            limiter.leave(lease, error_class=ended, retry_after_us=rest_us, tokens=tokens, at_fault=at_fault)
 
         return reply
 
@@ -374,7 +373,7 @@ class Calls:
             return
         if call is self.committed:
             self._walk.emit(piece.text)
-        elif not self._blind and call.tokens >= max(1, self._node.node.stream or 0):
+        elif not self._prefix_unreadable and call.tokens >= max(1, self._node.node.stream or 0):
             self._judge_beginning(call)
 
     def _judge_beginning(self, call: CallState) -> None:
@@ -383,7 +382,7 @@ class Calls:
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             # Then it is judged whole, where this is told.
             log_unforeseen("the beginning of a reply could not be read", self._node.name, error)
-            self._blind = True
+            self._prefix_unreadable = True
             return
         # It has not ended for any reason yet.
         outputs.pop("finish_reason", None)

@@ -1,5 +1,5 @@
 """
-What a reply costs.
+The cost of a reply.
 """
 
 from __future__ import annotations

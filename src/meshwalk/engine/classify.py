@@ -1,5 +1,5 @@
 """
-Ask a classifier that is neither features of the house nor a backend's model.
+Classifiers that are neither built-in features nor a backend's model.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) ->
         return Failed(hop, now(), error.error_class, f"node '{node}': {error}")
     if not isinstance(error, Exception):
         raise error
-    # Whatever a classifier raises, the walk goes on and is recorded.
+    # The walk goes on and is recorded, whatever a classifier raises.
     log_unforeseen("a classifier raised what is not a BackendError", node, error)
 
     return Failed(hop, now(), "malformed", f"node '{node}' raised {type(error).__name__}")

@@ -1,5 +1,5 @@
 """
-What a walk is called and when it began: its ids, its clock, and its record when it is over.
+The ids and the clock of one walk, and its record when it is over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meshwalk.model import Limits
 from meshwalk.trace import Content, Facts, Request, Source, Trace, Traversal
 
 
-# Where the ids of a walk end in the digits drawn for it: its trace, its span, itself, and its first calls.
+# The ends of a walk's ids in the digits drawn for it: its trace, its span, itself, and its first calls.
 _TRACE, _SPAN, _OWN, _CALLS = 32, 48, 68, 132
 _BITS = 4 * _CALLS
 _DIGITS = f"0{_CALLS}x"
@@ -26,7 +26,7 @@ _cut = itemgetter(*map(slice, (0, *_ENDS), _ENDS))
 
 class WalkContext:
     """
-    Name the walk of *request*, which begins now.
+    The ids and the clock of the walk of *request*, which begins now.
     """
 
     __slots__ = (

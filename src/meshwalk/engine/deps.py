@@ -1,5 +1,5 @@
 """
-What all walks of an engine share, and what a hop's calls ask of their walk.
+The dependencies that all walks of an engine share, and the part of a walk that a hop's calls need.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from meshwalk.model import Value
 from meshwalk.trace import Message, Source, Traversal, Wish
 
 
-# What a classifier makes of messages, and a clock in nanoseconds.
+# The features of messages, and a clock in nanoseconds.
 Features = Callable[[Sequence[Message]], dict[str, Value]]
 ClockNs = Callable[[], int]
 
-# Told of each piece of an answer, and of its hop, from the moment the walk has committed to it.
+# Called with the hop and the text of each piece of an answer, once the walk has committed to it.
 OnDelta = Callable[[int, str], None]
 
 
 class Sleep(Protocol):
     """
-    Let some seconds pass.
+    A function that lets some seconds pass.
     """
 
     async def __call__(self, seconds: float, /) -> None:
@@ -38,12 +38,12 @@ class Sleep(Protocol):
 
 class EngineDeps(NamedTuple):
     """
-    Hold what all walks of an engine share.
+    The dependencies that all walks of an engine share.
 
     Args:
-        source: What is walked, as records say it.
-        limiters: What stands before a backend, where its graph bounds the traffic to it.
-        classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
+        source: The plan that is walked, as records name it.
+        limiters: By backend, if the graph bounds the traffic to it.
+        classifiers: By node, unless its classifier is built in.
         chance: Gives a number from 0 to below 1.
     """
 
@@ -62,7 +62,7 @@ class EngineDeps(NamedTuple):
 
 class HopContext(Protocol):
     """
-    Be the walk that a hop's calls are made for.
+    The part of a walk that `Calls` needs.
     """
 
     def now(self) -> int:

@@ -1,5 +1,5 @@
 """
-The world's side of one walk: its clock, its purse and its record.
+The full driver of one walk: it makes the calls, keeps the budget and makes the record.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ from meshwalk.walk import Phase, Walk
 from meshwalk.walk.attempts import Closed
 
 
-# Told of each entry, the wishes it led to, and the walk that made them.
+# Called with each entry, the wishes it led to, and the walk that made them.
 OnEvent = Callable[[Entry, tuple[Wish, ...], Walk], None]
 
 
 class WalkDriver:
     """
-    Hold the world's side of one walk.
+    The full driver of one walk.
 
     Args:
         on_delta: Called with each piece of an answer that is passed on as it comes.
@@ -76,9 +76,9 @@ class WalkDriver:
         self._walk = Walk(plan)
         self._replies: dict[int, Reply] = {}
         self._steps: list[Step] = []
-        # What is reserved and not settled, by ticket.
+        # The calls that are reserved and not settled, by the id of their reservation.
         self._open: dict[int, CallState] = {}
-        # What the hop under way has reserved, and the calls it makes.
+        # The reservation of the hop under way, and the calls it makes.
         self._first: CallState | None = None
         self._calls: Calls | None = None
         self.now = context.now
@@ -142,7 +142,7 @@ class WalkDriver:
             await self._cancel()
             raise
         except Exception:
-            # Whatever broke the walk, what it holds is not left to its lease.
+            # The reservations of a broken walk are not left to their leases.
             self.settle()
             await self._walk_budget.close()
             raise
@@ -164,7 +164,7 @@ class WalkDriver:
             self._finished(finish)
             return
         hop = len(self._walk.path) - 1
-        # What is held by now was waited for before, and is told.
+        # A reservation that is held by now was waited for before, and its wait is recorded.
         waited_us = 0 if self._walk_budget.holds else self._walk_budget.waited_us
         for wish in self._feed(Cancelled(hop, self.now(), self._attempts(), waited_us)):
             if isinstance(wish, Settle):

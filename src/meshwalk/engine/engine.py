@@ -36,18 +36,18 @@ _COUNTED_AT_ONCE = 4096
 
 class Engine:
     """
-    Walk requests over *plan*.
+    The engine of *plan*.
 
     Args:
         backends: An open backend for each that the plan's nodes name.
         record: Takes each finished traversal; it must not block and must not raise.
         vault: Where the budgets are kept that walks share.
         tenant: Whose walks these are, where a request does not say.
-        tokenizers: What counts the input of a backend's calls, by its name; the others' is bounded by bytes.
-        limiters: What stands before a backend, where its graph bounds the traffic to it.
-        classifiers: What is asked for a classifier node that is no rule of the house, by the node's name.
-        features: What the classifiers of the house make of messages.
-        clock_ns: What walks are timed by; it never goes back.
+        tokenizers: By backend, to count the input of its calls; the others' is bounded by bytes.
+        limiters: By backend, if the graph bounds the traffic to it.
+        classifiers: By node, unless its classifier is built in.
+        features: Computes the features of messages, for built-in classifiers.
+        clock_ns: The clock of walks; it never goes back.
         unix_ns: The wall clock that records are dated by.
         sleep: How a retry that is put off waits.
         chance: Gives numbers from 0 to below 1.
@@ -73,7 +73,7 @@ class Engine:
         self.plan = plan
         self.vault = vault
         self.tokenizers = tokenizers or {}
-        # Whether there is more to be known of a request than it says itself.
+        # Otherwise the request itself holds all facts.
         self._learns = bool(plan.watched or self.tokenizers)
         graph = plan.graph
         source = Source(plan.name, graph.version, plan.plan_digest, plan.shape_digest, graph.prices)
@@ -86,7 +86,7 @@ class Engine:
 
     def with_deps(self, deps: EngineDeps) -> None:
         """
-        Walk with what *shop* holds, from now on.
+        Walk with *deps* from now on.
         """
         self.deps = deps
         self._clock_ns, self._unix_ns = deps.clock_ns, deps.unix_ns
@@ -139,9 +139,9 @@ class Engine:
         return facts._replace(counted=counted)
 
     def _healthy(self, backend: str) -> bool:
-        gate = self.deps.limiters.get(backend)
+        limiter = self.deps.limiters.get(backend)
 
-        return gate is None or gate.healthy
+        return limiter is None or limiter.healthy
 
     async def _views(self, facts: Facts, limits: Limits) -> tuple[View, ...]:
         budgets = tuple(self.plan.graph.budgets.values())

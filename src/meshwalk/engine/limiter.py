@@ -1,12 +1,12 @@
 """
-The gate before a backend: where calls wait for an endpoint, as its pool decides.
+The limiter of a backend, where calls wait for an endpoint.
 
-A gate owns a pool, a clock and chance; what is decided is decided by `attempts.pool`.  It belongs to one event loop, as its
-mesh does, so that nothing comes between asking the pool and writing down what it said.
+A limiter owns a pool, a clock and chance; the pool (`attempts.pool`) decides.  It belongs to one event loop, as its mesh does,
+so that nothing comes between asking the pool and acting on its answer.
 
-Laws of this room:
+Invariants:
 
-1. Whoever stops waiting, for whatever reason, leaves the line and calls the next one: no turn is lost.
+1. A call that stops waiting, for whatever reason, leaves the queue and wakes the next one: no turn is lost.
 2. An endpoint that was given is the caller's to give back, once.
 """
 
@@ -34,13 +34,13 @@ _ERRORS: Mapping[str, type[BackendError]] = {
 # No hop waits longer.
 _LONGEST_WAIT_US = 3_600_000_000
 
-# How a call may end that tells nothing of an endpoint's health, beside having been asked to come later.
+# The end of a call that tells nothing of its endpoint's health.
 CANCELLED = "cancelled"
 
 
 class Lease(NamedTuple):
     """
-    Let a call go to *endpoint* (empty: the only one), after having waited.
+    The right of a call to go to *endpoint* (empty: the only one), after a wait.
     """
 
     endpoint: str
@@ -50,7 +50,7 @@ class Lease(NamedTuple):
 
 class BackendLimiter:
     """
-    Let the calls of this process through to the backend that *spec* declares.
+    The limiter of this process's calls to the backend that *spec* declares.
 
     Args:
         clock_ns: The clock that `until_us` is read from, in nanoseconds.
@@ -66,11 +66,11 @@ class BackendLimiter:
         self._waiters: dict[int, anyio.Event] = {}
 
     def __repr__(self) -> str:
-        return f"<Gate to {self._pool!r}>"
+        return f"<BackendLimiter of {self._pool!r}>"
 
     async def enter(self, *, tokens: int, stick_to: str = "", avoid: frozenset[str] = frozenset(), until_us: int) -> Lease:
         """
-        Wait for an endpoint until *until_us* at the latest; the pass must be given back by `leave`.
+        Wait for an endpoint until *until_us* at the latest; the lease must be given back by `leave`.
 
         Args:
             tokens: What the call may need at most, sent and received.
@@ -91,7 +91,7 @@ class BackendLimiter:
 
     def leave(
         self,
-        passed: Lease,
+        lease: Lease,
         *,
         error_class: str | None,
         retry_after_us: int | None = None,
@@ -99,7 +99,7 @@ class BackendLimiter:
         at_fault: bool = False,
     ) -> None:
         """
-        Give the endpoint back, and call whoever may have it now.
+        Give the endpoint back, and wake the call that may have it now.
 
         Args:
             error_class: How the call ended: None if it worked, `cancelled` if that says nothing of the endpoint.
@@ -108,7 +108,7 @@ class BackendLimiter:
             at_fault: Whether the endpoint itself is at fault, whatever the class is.
         """
         self._pool.leave(
-            passed.pick,
+            lease.pick,
             self._now(),
             error_class=error_class,
             retry_after_us=retry_after_us,
@@ -143,7 +143,7 @@ class BackendLimiter:
         try:
             while True:
                 turn = self._waiters[number] = anyio.Event()
-                with anyio.move_on_after((answer.look_again_at - self._now()) / 1e6):
+                with anyio.move_on_after((answer.look_again_at_us - self._now()) / 1e6):
                     await turn.wait()
                 found = self._pool.look(number, self._now(), self._chance())
                 if not isinstance(found, Waiting):
@@ -164,33 +164,35 @@ def limiters(
     graph: Graph, names: Iterable[str], clock_ns: Callable[[], int], chance: Callable[[], float] = random.random
 ) -> dict[str, BackendLimiter]:
     """
-    Open a gate before each backend of *names* that bounds its traffic or has endpoints to choose from.
+    Make a limiter for each backend of *names* that bounds its traffic or has endpoints to choose from.
     """
     specs: Iterable[AnyBackendSpec] = (graph.backends[name] for name in names)
 
-    # A cache waits for nobody: what it does not have it asks of the other backend, through that one's gate.
+    # A cache waits for nobody: what it does not have it asks of the other backend, through that one's limiter.
     bounded = [spec for spec in specs if spec.gated and not isinstance(spec, CacheSpec)]
 
     return {spec.name: BackendLimiter(spec, clock_ns, chance=chance) for spec in bounded}
 
 
 @asynccontextmanager
-async def limited(gate: BackendLimiter, clock_ns: Callable[[], int], request: ChatRequest) -> AsyncIterator[ChatRequest]:
+async def limited(limiter: BackendLimiter, clock_ns: Callable[[], int], request: ChatRequest) -> AsyncIterator[ChatRequest]:
     """
-    Let *request* through *gate* for as long as the context is open; whoever calls bounds the wait by cancelling it.
+    Hold a lease for *request* for as long as the context is open; the caller bounds the wait by cancelling it.
     """
     size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
-    passed = await gate.enter(tokens=size + (request.sampling.max_tokens or 0), until_us=clock_ns() // 1000 + _LONGEST_WAIT_US)
+    lease = await limiter.enter(
+        tokens=size + (request.sampling.max_tokens or 0), until_us=clock_ns() // 1000 + _LONGEST_WAIT_US
+    )
     if request.progress is not None:
-        request.progress.queue_us += passed.queue_us
+        request.progress.queue_us += lease.queue_us
     ended: str | None = CANCELLED
     rest_us: int | None = None
     at_fault = False
     try:
-        yield request._replace(endpoint=passed.endpoint)
+        yield request._replace(endpoint=lease.endpoint)
         ended = None
     except BackendError as error:
         ended, rest_us, at_fault = error.error_class, error.retry_after_us, error.of_endpoint
         raise
     finally:
-        gate.leave(passed, error_class=ended, retry_after_us=rest_us, at_fault=at_fault)
+        limiter.leave(lease, error_class=ended, retry_after_us=rest_us, at_fault=at_fault)

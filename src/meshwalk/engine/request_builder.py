@@ -1,5 +1,5 @@
 """
-What a node's call sends.
+The requests that a node's calls send.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FROM_PROBABILITIES = frozenset({"mean_token_probability", "min_token_probabilit
 
 class RequestBuilder:
     """
-    Say what calls of *node* send.
+    The builder of the requests that calls of *node* send.
     """
 
     __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling", "_system")
@@ -52,7 +52,7 @@ class RequestBuilder:
         """
         asked = self.usual(request, facts, traceparent, progress)
         if self._prompt is not None:
-            # What a node asks of its own needs none of the caller's tools and formats.
+            # A node's own prompt needs none of the caller's tools and formats.
             attributes = dict(facts.attributes)
             messages = prompts.render(self._prompt, request.messages, attributes, answers, self._node.node.quotes)
             asked = asked._replace(messages=messages, form=_NO_FORM)

@@ -13,7 +13,7 @@ _HEX = frozenset("0123456789abcdef")
 
 class TraceContext(NamedTuple):
     """
-    Hold a trace context; *parent_span_id* is empty where the walk starts its trace.
+    A trace context; *parent_span_id* is empty if the walk starts its trace.
     """
 
     trace_id: str

@@ -1,10 +1,10 @@
 """
-The money side of one walk: its own limits, the shared scopes it is in, and what it holds in them.
+The reservations of one walk against its own limits and the budgets that it shares.
 
 A call's worst case is held in every scope at once, its own first.  Where others hold what is left, the walk waits for them to
 settle, inside its hop's time; what it spent on the call before is settled in the same round trip that reserves the next.  On
-every way out what is open is settled, so that nothing is left to a lease but what dies with its process.  Each reservation has
-a ticket, since a hedged hop has two calls under way.
+every way out open reservations are settled, so that only those of a process that dies are left to their leases.  Each
+reservation has an id, since a hedged hop has two calls under way.
 
 Talking to a vault is not cut short by a caller that goes away: it is bounded by the vault's own time limits.  Where an answer
 is lost all the same (the vault is away, or a task is cancelled past its shields), the walk takes it that nothing was granted,
@@ -47,20 +47,20 @@ from meshwalk.trace import CompactCall, Scopes, View, make_view
 
 _log = logging.getLogger(__name__)
 
-# How long past a hop's deadline its reservation is kept: who is late by no more than this is still charged the truth.
+# The lease of a reservation goes on this long past the hop's deadline: a call that is no later is still charged its real cost.
 LEASE_GRACE_US = 2_000_000
 
 
-# What is held for a ticket, in the walk's own limits and in the vault.
+# A reservation: its amount in the walk's own limits, and its form in the vault.
 _Held = tuple[Amount, Reservation | None]
 
 _NOTHING = Amount()
-_NO_TICKETS: Mapping[int, Amount] = {}
+_NO_RESERVATIONS: Mapping[int, Amount] = {}
 
 
 class WalkBudget:
     """
-    Hold and settle for one walk.
+    The reservations of one walk, in its own limits and in the budgets that it shares.
 
     Args:
         walk_id: Names the walk's holds; no two walks share it.
@@ -71,8 +71,20 @@ class WalkBudget:
     """
 
     __slots__ = (
-        "_caps", "_graph", "_held", "_made", "_now", "_pending", "_scopes", "_shown", "_since", "_spent", "_unacknowledged",
-        "_vault", "_walk_id", "waited_us",
+        "_caps",
+        "_changes",
+        "_graph",
+        "_held",
+        "_made",
+        "_now",
+        "_pending",
+        "_scopes",
+        "_spent",
+        "_unacknowledged",
+        "_vault",
+        "_views",
+        "_walk_id",
+        "waited_us",
     )  # fmt: skip
 
     def __init__(
@@ -88,11 +100,11 @@ class WalkBudget:
         self._spent = _NOTHING
         # The shared scopes as the vault last told of them, and what was spent since then, and in place of what.  Most walks
         # are not asked how they stand, so it is added up for those that are.
-        self._shown: tuple[View, ...] = ()
-        self._since: list[tuple[Amount, Amount]] = []
-        # What the vault is not told yet, oldest first.
+        self._views: tuple[View, ...] = ()
+        self._changes: list[tuple[Amount, Amount]] = []
+        # Settlements that the vault does not know yet, oldest first.
         self._pending: list[Settlement] = []
-        # What was asked for and not answered.
+        # The reservation that was asked for and not answered.
         self._unacknowledged: Reservation | None = None
         self._made = 0
         self.waited_us = 0
@@ -104,7 +116,7 @@ class WalkBudget:
         if self._scopes:
             # Of a vault that is away guards know nothing; whether anything is granted, the first reservation tells.
             with suppress(VaultUnavailable):
-                self._show(await self._vault.balances(self._scopes))
+                self._update(await self._vault.balances(self._scopes))
 
     @property
     def holds(self) -> bool:
@@ -113,9 +125,9 @@ class WalkBudget:
         """
         return bool(self._held)
 
-    def views(self, spent: Mapping[int, Amount] = _NO_TICKETS) -> tuple[View, ...]:
+    def views(self, spent: Mapping[int, Amount] = _NO_RESERVATIONS) -> tuple[View, ...]:
         """
-        Show every scope as this walk knows it; what was *spent* on a ticket is shown in place of what is held for it.
+        Show every scope as this walk knows it, with the amounts in *spent* in place of their reservations.
         """
         used = self._spent.plus(self._reserved()) if self._held else self._spent
         views = (make_view((REQUEST, self._caps, used, "")), *self.shared)
@@ -131,26 +143,26 @@ class WalkBudget:
         """
         Show the shared scopes alone.
         """
-        return _changed(self._shown, self._since)
+        return _changed(self._views, self._changes)
 
-    async def reserve(self, need: Need, path: Sequence[str], deadline_at_us: int, last_start_at: int) -> Refusal | int:
+    async def reserve(self, need: Need, path: Sequence[str], deadline_at_us: int, last_start_us: int) -> Refusal | int:
         """
-        Hold *need* in every scope, and return a ticket for it, or why that was not granted.
+        Reserve *need* in every scope, and return the reservation's id, or why it was not granted.
 
         Args:
             path: The nodes visited so far; the last is the one that spends.
             deadline_at: When the hop ends.
-            last_start_at: Until when others are waited for.
+            last_start_us: Until when others are waited for.
         """
         self.waited_us = 0
         refusal = refusal_of(need, (REQUEST,), (self._own(),))
         if refusal is not None:
             return refusal
 
-        return await self.reserve_affordable(need, path, deadline_at_us, last_start_at)
+        return await self.reserve_affordable(need, path, deadline_at_us, last_start_us)
 
     async def reserve_affordable(
-        self, need: Need, path: Sequence[str], deadline_at_us: int, last_start_at: int
+        self, need: Need, path: Sequence[str], deadline_at_us: int, last_start_us: int
     ) -> Refusal | int:
         """
         Hold *need*, which the walk's own limits were found to allow, as `reserve` does.
@@ -159,14 +171,14 @@ class WalkBudget:
         self._made += 1
         if not self._scopes:
             return self._take(need, None)
-        hold = self._hold_of(need, path, deadline_at_us)
-        answer = await self._ask(hold)
+        reservation = self._reservation_of(need, path, deadline_at_us)
+        answer = await self._ask(reservation)
         if answer.refusal is not None and answer.refusal.contended:
-            answer = await self._wait(hold, answer, deadline_at_us, last_start_at)
+            answer = await self._wait(reservation, answer, deadline_at_us, last_start_us)
         if answer.balances:
-            self._show(answer.balances)
+            self._update(answer.balances)
 
-        return answer.refusal or self._take(need, hold)
+        return answer.refusal or self._take(need, reservation)
 
     def replay(self, calls: Iterable[CompactCall]) -> None:
         """
@@ -183,8 +195,8 @@ class WalkBudget:
 
         return self._take(need, None)
 
-    def _take(self, need: Need, hold: Reservation | None) -> int:
-        self._held[self._made] = (need.amount, hold)
+    def _take(self, need: Need, reservation: Reservation | None) -> int:
+        self._held[self._made] = (need.amount, reservation)
 
         return self._made
 
@@ -192,11 +204,11 @@ class WalkBudget:
         """
         Put what was *spent* in place of a reservation; the vault learns of it with the next reservation, or by `close`.
         """
-        amount, hold = self._held.pop(reservation_id)
+        amount, reservation = self._held.pop(reservation_id)
         self._spent = self._spent.plus(spent)
-        if hold is not None:
-            self._since.append((spent, amount))
-            self._pending.append(make_settlement((hold.scopes[0].tenant, hold.id, spent, assumed)))
+        if reservation is not None:
+            self._changes.append((spent, amount))
+            self._pending.append(make_settlement((reservation.scopes[0].tenant, reservation.id, spent, assumed)))
 
     async def close(self) -> None:
         """
@@ -225,94 +237,94 @@ class WalkBudget:
 
     # ---- shared scopes ------------------------------------------------------------------------------------------
 
-    def _show(self, balances: Iterable[Balance]) -> None:
+    def _update(self, balances: Iterable[Balance]) -> None:
         """
         Put what the vault told of the shared scopes in place of what was known.
         """
-        self._shown = tuple(
+        self._views = tuple(
             [
                 make_view((scope.kind, caps, spent.plus(held), away))
                 for scope, (caps, spent, held, _, away) in zip(self._scopes, balances, strict=True)
             ]
         )
-        self._since.clear()
+        self._changes.clear()
 
-    def _hold_of(self, need: Need, path: Sequence[str], deadline_at_us: int) -> Reservation:
+    def _reservation_of(self, need: Need, path: Sequence[str], deadline_at_us: int) -> Reservation:
         lease_us = max(0, deadline_at_us - self._now()) + LEASE_GRACE_US
-        place = SpendPath(self._graph, " > ".join(path))
+        spend_path = SpendPath(self._graph, " > ".join(path))
 
-        return make_reservation((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, place))
+        return make_reservation((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, spend_path))
 
-    async def _wait(self, hold: Reservation, answer: Answer, deadline_at_us: int, last_start_at: int) -> Answer:
+    async def _wait(self, reservation: Reservation, answer: Answer, deadline_at_us: int, last_start_us: int) -> Answer:
         vault, began = self._vault, self._now()
         pause, longest = vault.poll_seconds
-        place, called = self._place(answer), False
+        queue, called = self._queue_of(answer), False
         try:
-            while place is not None and (left := last_start_at - self._now()) > 0:
+            while queue is not None and (left := last_start_us - self._now()) > 0:
                 # Spread, so that walks of several servers do not look all at once.
                 seconds = min(pause * random.uniform(0.5, 1.5), left / 1e6)  # noqa: S311 (no secret)
-                called = await vault.waiters.wait(place, seconds, first=called)
+                called = await vault.waiters.wait(queue, seconds, first=called)
                 pause = min(longest, 2 * pause)
-                answer = await self._ask(hold._replace(lease_us=max(0, deadline_at_us - self._now()) + LEASE_GRACE_US))
-                left_line, place = place, self._place(answer)
-                if place != left_line or self._now() >= last_start_at:
-                    # Whoever leaves a line may have been called, and there may be more for the next in it.
-                    vault.waiters.wake_next(left_line)
+                answer = await self._ask(reservation._replace(lease_us=max(0, deadline_at_us - self._now()) + LEASE_GRACE_US))
+                left_queue, queue = queue, self._queue_of(answer)
+                if queue != left_queue or self._now() >= last_start_us:
+                    # A walk that leaves a queue may have been woken, and there may be more for the next in it.
+                    vault.waiters.wake_next(left_queue)
                     called = False
         finally:
             self.waited_us = self._now() - began
 
         return answer
 
-    def _place(self, answer: Answer) -> tuple[str, str, str] | None:
+    def _queue_of(self, answer: Answer) -> tuple[str, str, str] | None:
         """
         Tell in which line to wait after *answer*, if waiting may help.
         """
         refusal = answer.refusal
 
-        return None if refusal is None or not refusal.contended else _line(self._scopes[refusal.position])
+        return None if refusal is None or not refusal.contended else _queue_name(self._scopes[refusal.position])
 
-    async def _ask(self, hold: Reservation) -> Answer:
+    async def _ask(self, reservation: Reservation) -> Answer:
         try:
-            return await self._exchange(hold)
+            return await self._exchange(reservation)
         except VaultUnavailable as error:
             scope = self._scopes[0]
             message = f"draws on {scope.kind} {scope.name!r}, whose vault is away ({error}); try again"
             return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
 
-    async def _exchange(self, hold: Reservation | None) -> Answer:
+    async def _exchange(self, reservation: Reservation | None) -> Answer:
         vault, unacknowledged, pending = self._vault, self._unacknowledged, self._pending
         if unacknowledged is not None or len(pending) > 1:
-            await self._catch_up(hold)
+            await self._catch_up(reservation)
         last = pending[0] if pending else None
-        self._unacknowledged = hold
-        answer = await (self._told(last, hold) if vault.waits else vault.exchange(last, hold))
+        self._unacknowledged = reservation
+        answer = await (self._shielded_exchange(last, reservation) if vault.waits else vault.exchange(last, reservation))
         self._unacknowledged = None
         if last is not None:
             # Others may have settled meanwhile.
             del pending[0]
         if vault.waiters.has_waiters and (last is not None or unacknowledged is not None):
             for scope in self._scopes:
-                vault.waiters.wake_next(_line(scope))
+                vault.waiters.wake_next(_queue_name(scope))
 
         return answer
 
-    async def _catch_up(self, hold: Reservation | None) -> None:
+    async def _catch_up(self, reservation: Reservation | None) -> None:
         """
-        Tell what is to be told before *hold* is asked for, but for one settlement, which goes with it.
+        Tell what is to be told before *reservation* is asked for, but for one settlement, which goes with it.
         """
         unacknowledged = self._unacknowledged
-        if unacknowledged is not None and (hold is None or hold.id != unacknowledged.id):
+        if unacknowledged is not None and (reservation is None or reservation.id != unacknowledged.id):
             # Nothing was sent for it.
-            await self._told(Settlement(unacknowledged.scopes[0].tenant, unacknowledged.id, _NOTHING), None)
+            await self._shielded_exchange(Settlement(unacknowledged.scopes[0].tenant, unacknowledged.id, _NOTHING), None)
             self._unacknowledged = None
         while len(self._pending) > 1:
-            await self._told(self._pending[0], None)
+            await self._shielded_exchange(self._pending[0], None)
             del self._pending[0]
 
-    async def _told(self, settlement: Settlement | None, hold: Reservation | None) -> Answer:
+    async def _shielded_exchange(self, settlement: Settlement | None, reservation: Reservation | None) -> Answer:
         with CancelScope(shield=True):
-            answer = await self._vault.exchange(settlement, hold)
+            answer = await self._vault.exchange(settlement, reservation)
 
         return answer  # noqa: RET504 (to a type checker the scope may end early)
 
@@ -337,7 +349,7 @@ def need_of(call: CompactCall) -> Need:
 
 def open_budget(plan: Plan, deps: EngineDeps, context: WalkContext) -> WalkBudget:
     """
-    Open the purse of the walk that *trip* names.
+    Open the budget of the walk of *context*.
     """
     budgets = plan.graph.budgets
     scopes = shared_scopes(tuple(budgets.values()), context.facts.scopes) if budgets else ()
@@ -359,5 +371,5 @@ def shared_scopes(budgets: Sequence[Budget], scopes: Scopes) -> tuple[Scope, ...
     )
 
 
-def _line(scope: Scope) -> tuple[str, str, str]:
+def _queue_name(scope: Scope) -> tuple[str, str, str]:
     return scope.tenant, scope.kind, scope.name

@@ -1,5 +1,5 @@
 """
-What happened: the lines a walk is fed, and what they are made of.
+Entries, the events that a walk is fed, and the types that they are made of.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from meshwalk.model.problems import ErrorClass
 from meshwalk.trace.exchange import Scopes, Timing, Usage
 
 
-# How sure a cost is, from the surest to the weakest: nothing was sent; the provider said it; counted here and priced; sent and
-# never answered, so taken for the worst case; or answered, and no price is declared that could say what it cost.
+# The sureness of a cost, from the surest to the weakest: nothing was sent; the provider said it; counted here and priced; sent
+# and never answered, so taken for the worst case; or answered, and no price is declared that could say what it cost.
 Basis = Literal["none", "reported", "estimated", "assumed", "unpriced"]
 AttemptStatus = Literal["ok", "failed", "timeout", "cancelled", "denied"]
 
 
 class View(NamedTuple):
     """
-    Show one budget scope as a walk last saw it.
+    One budget scope, as a walk last saw it.
 
     Args:
         used: What is spent and what is reserved.
@@ -48,7 +48,7 @@ make_view = fast_constructor(View)
 
 class Attempt(NamedTuple):
     """
-    Record one call made for a hop.
+    The record of one call made for a hop.
 
     Args:
         status: `denied` means that the ledger did not grant it and nothing was sent.
@@ -134,7 +134,7 @@ def calling_us(attempts: Sequence[Attempt]) -> int:
 
 class Facts(NamedTuple):
     """
-    Keep of a request what decisions may depend on.
+    The facts of a request that decisions may depend on.
 
     Args:
         attributes: Every attribute with its value, defaults filled in, in declared order.
@@ -157,7 +157,7 @@ make_facts = fast_constructor(Facts)
 
 class Began(NamedTuple):
     """
-    Start a walk under its effective limits.
+    The start of a walk, under its effective limits.
     """
 
     at_us: int
@@ -168,7 +168,7 @@ class Began(NamedTuple):
 
 class Granted(NamedTuple):
     """
-    Allow a reservation, after having waited for others to settle.
+    The grant of a reservation, after a wait for others to settle.
     """
 
     hop: int
@@ -179,7 +179,7 @@ class Granted(NamedTuple):
 
 class Denied(NamedTuple):
     """
-    Refuse a reservation in *scope*.
+    The refusal of a reservation in *scope*.
 
     Args:
         contended: It would fit what is spent, and not what others have reserved: a later try may be granted.
@@ -196,7 +196,7 @@ class Denied(NamedTuple):
 
 class PrefixJudged(NamedTuple):
     """
-    Tell what the beginning of a streamed reply is like, at the point where it must be judged.
+    The outputs of the beginning of a streamed reply, at the point where it must be judged.
 
     Args:
         tokens: How many tokens had arrived.
@@ -210,7 +210,7 @@ class PrefixJudged(NamedTuple):
 
 class Stopped(NamedTuple):
     """
-    Close a hop whose call the walk did not want to go on after its glimpse.
+    The end of a hop whose call the walk stopped after its beginning was judged.
     """
 
     hop: int
@@ -221,7 +221,7 @@ class Stopped(NamedTuple):
 
 class Replied(NamedTuple):
     """
-    Close a hop that worked; *views* show the scopes with its cost in place of its reservation.
+    The end of a hop that worked; *views* show the scopes with its cost in place of its reservation.
     """
 
     hop: int
@@ -233,7 +233,7 @@ class Replied(NamedTuple):
 
 class Failed(NamedTuple):
     """
-    Close a hop that did not.
+    The end of a hop that failed.
 
     Args:
         scope: The budget scope that refused a further call, if that is why; *contended* as in `Denied`.
@@ -251,7 +251,7 @@ class Failed(NamedTuple):
 
 class TimedOut(NamedTuple):
     """
-    Close a hop whose time was up.
+    The end of a hop whose time was up.
     """
 
     hop: int
@@ -263,7 +263,7 @@ class TimedOut(NamedTuple):
 
 class Cancelled(NamedTuple):
     """
-    Close a hop because nobody waits for the walk any more; it may itself have been waiting for others to settle.
+    The end of a hop that nobody waits for any more; it may itself have been waiting for others to settle.
     """
 
     hop: int
@@ -272,7 +272,7 @@ class Cancelled(NamedTuple):
     waited_us: int = 0
 
 
-# What ends a hop and tells of its calls.
+# The entries that end a hop and tell of its calls.
 Closing = Replied | Stopped | Failed | TimedOut | Cancelled
 
 Entry = Began | Granted | Denied | PrefixJudged | Replied | Stopped | Failed | TimedOut | Cancelled

@@ -1,5 +1,5 @@
 """
-What goes in and comes back: the request for a walk, and a backend's reply to one call.
+The request for a walk, and a backend's reply to one call.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meshwalk.model.constructors import fast_constructor
 
 class ToolCall(NamedTuple):
     """
-    Hold a model's wish to call a tool.
+    A model's wish to call a tool.
 
     Args:
         arguments: JSON text, as the model wrote it.
@@ -28,7 +28,7 @@ class ToolCall(NamedTuple):
 
 class Message(NamedTuple):
     """
-    Hold one chat message.
+    One chat message.
 
     Args:
         tool_calls: For an assistant's message: the tools it wished to call.
@@ -46,7 +46,7 @@ class Message(NamedTuple):
 
 class Tool(NamedTuple):
     """
-    Offer a function that a model may wish to call.
+    A function that a model may wish to call.
 
     Args:
         parameters: A JSON Schema, as JSON text; empty takes none.
@@ -59,7 +59,7 @@ class Tool(NamedTuple):
 
 class ResponseFormat(NamedTuple):
     """
-    Ask for JSON: any object, or one that fits *schema* (JSON text).
+    A format of replies: any JSON object, or one that fits *schema* (JSON text).
     """
 
     kind: Literal["json_object", "json_schema"]
@@ -70,7 +70,7 @@ class ResponseFormat(NamedTuple):
 
 class Form(NamedTuple):
     """
-    Say what else a request asks of the model that answers: tools it may wish to call, and the format of its reply.
+    The tools that the model which answers may wish to call, and the format of its reply.
 
     It goes with the caller's own messages; a node with a `prompt:` of its own asks something else, and leaves it out.
 
@@ -85,7 +85,7 @@ class Form(NamedTuple):
 
 class Scopes(NamedTuple):
     """
-    Name what a request belongs to; the tenant comes from whoever answers for the caller, never from the caller's own words.
+    The names of what a request belongs to; the tenant comes from the caller's credentials, never from its own words.
     """
 
     session: str = ""
@@ -98,7 +98,7 @@ make_scopes = fast_constructor(Scopes)
 
 class Request:
     """
-    Ask for one walk.
+    A request for one walk.
 
     Args:
         attributes: Values for the graph's declared and built-in attributes; what is left out takes its default.
@@ -174,7 +174,7 @@ class Usage(NamedTuple):
 
 class Timing(NamedTuple):
     """
-    Split a call's latency: waiting for a slot, connecting, first byte after that; the rest is what remains.
+    The split of a call's latency: waiting for a slot, connecting, first byte after that; the rest is what remains.
     """
 
     queue_us: int = 0
@@ -184,7 +184,7 @@ class Timing(NamedTuple):
 
 class TokenProbabilities(NamedTuple):
     """
-    Sum up the probabilities of the tokens a model chose, and the mean margin to its second choice where known.
+    A summary of the probabilities of the tokens a model chose, and the mean margin to its second choice where known.
     """
 
     mean: float
@@ -194,7 +194,7 @@ class TokenProbabilities(NamedTuple):
 
 class Reply:
     """
-    Hold what a backend gave for one call.
+    A backend's reply to one call.
 
     Args:
         usage: None if the backend did not say; the engine then estimates it.
@@ -275,7 +275,7 @@ class Reply:
 
 class Piece(NamedTuple):
     """
-    Hold a part of a reply that is still being made.
+    A part of a reply that is still being made.
 
     Args:
         tokens: How many tokens it has, as far as the endpoint tells them apart.

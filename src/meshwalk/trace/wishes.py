@@ -1,5 +1,5 @@
 """
-What a walk wants, and how it chose: the answers to its entries.
+Wishes, the commands that a walk answers entries with, and the decisions between them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from meshwalk.model.signals import Section
 
 class Reserve(NamedTuple):
     """
-    Ask for a hop's worst case before it is made, to be granted by *deadline_at*; None cannot be bounded.
+    The command to reserve a hop's worst case before it is made, by *deadline_at_us*; None cannot be bounded.
 
-    A hop that calls nothing asks for itself alone (no calls, no tokens, no cost), where the graph caps shared hops.
+    A hop that calls nothing reserves itself alone (no calls, no tokens, no cost), where the graph caps shared hops.
     """
 
     hop: int
@@ -29,7 +29,7 @@ class Reserve(NamedTuple):
 
 class Call(NamedTuple):
     """
-    Ask for a hop's work, done by *deadline_at*.
+    The command to do a hop's work, by *deadline_at_us*.
     """
 
     hop: int
@@ -39,7 +39,7 @@ class Call(NamedTuple):
 
 class Commit(NamedTuple):
     """
-    Ask that a hop's reply is passed on as it comes: it will be served, whatever its end is like.
+    The command to pass a hop's reply on as it comes: it will be served, whatever its end is like.
     """
 
     hop: int
@@ -47,7 +47,7 @@ class Commit(NamedTuple):
 
 class Stop(NamedTuple):
     """
-    Ask that a hop's call is ended: what was seen of its reply sends the walk elsewhere.
+    The command to end a hop's call: the beginning of its reply sends the walk elsewhere.
     """
 
     hop: int
@@ -55,7 +55,7 @@ class Stop(NamedTuple):
 
 class Settle(NamedTuple):
     """
-    Ask that what a hop's calls really cost replaces what was reserved for them.
+    The command to put the real cost of a hop's calls in place of their reservations.
     """
 
     hop: int
@@ -63,7 +63,7 @@ class Settle(NamedTuple):
 
 class Outcome(Enum):
     """
-    Tell how a walk ended.
+    The outcome of a walk.
     """
 
     ANSWERED = "answered"
@@ -74,10 +74,10 @@ class Outcome(Enum):
 
 class Finish(NamedTuple):
     """
-    End the walk.
+    The end of the walk.
 
     Args:
-        answer_hop: Whose reply is served; None unless answered.
+        answer_hop: The hop whose reply is served; None unless answered.
         cause: Why it failed: an error class, `contended` (a budget that others hold), `hops`, `visits` or `no_answer`; empty if
             it did not.
         message: One sentence for people: the refusal's reason, or what went wrong and the remedy.
@@ -96,7 +96,7 @@ Wish = Reserve | Call | Commit | Stop | Settle | Finish
 
 class Decision(NamedTuple):
     """
-    Record the way a hop was left: the edge taken, and a verdict for every edge of the section.
+    The record of how a hop was left: the edge taken, and a verdict for every edge of the section.
 
     Args:
         edge: Its index in *section* of the node; -1 if no edge took the walk.

@@ -1,7 +1,8 @@
 """
-The stair: one request's way through a plan, decided and nothing else.
+The decisions of a walk: entries (events) in, wishes (commands) out.
 
-`Walk` takes whatever may happen, entry by entry; `admission` lets requests in, and `attempts` decides on the calls of a hop.
+`Walk` decides one request's way through a plan, entry by entry.  `admission` lets requests in, and `attempts` decides on the
+calls of a hop.  Nothing here does what it decides.
 """
 
 from __future__ import annotations

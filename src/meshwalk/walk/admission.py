@@ -1,8 +1,8 @@
 """
-The gate of a graph: which requests may begin a walk, and under which limits.
+Admission of requests: which may begin a walk, and under which limits.
 
-Everything a caller can get wrong is said here, all of it at once, with the field named as the wire names it.  What passes is
-turned into the `Facts` that decisions may depend on: defaults filled in, sizes counted, limits tightened.
+All faults of a request are reported at once, each field named as the wire names it.  A request that passes is turned into the
+`Facts` that decisions may depend on: defaults filled in, sizes counted, limits tightened.
 
 Without a deadline from anyone, `request.urgency` gives one (2 s, 30 s, 10 min).  The walk is pure and asks nobody, so
 every walk begins with a deadline and a hop limit.
@@ -37,17 +37,17 @@ from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes
 
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
 
-# What OpenAI takes; a provider that takes fewer says so itself.
+# The bound of OpenAI; a provider that takes fewer says so itself.
 MAX_TOOLS = 128
 TOOL_CHOICES = ("auto", "none", "required")
 
 # Records hold whole numbers of 64 bits.
-MOST = 2**63 - 1
+MAX_INT64 = 2**63 - 1
 
 
 class Admission:
     """
-    Admit requests to *plan*; those that name no tenant are *tenant*'s.
+    The admission of requests to *plan*; those that name no tenant are *tenant*'s.
     """
 
     def __init__(self, plan: Plan, tenant: str = "") -> None:
@@ -55,7 +55,7 @@ class Admission:
         self._tenant = tenant
         self._required = frozenset(budget.scope for budget in plan.graph.budgets.values() if budget.required)
         self._attributes = signals.attributes(plan.graph)
-        # What most requests walk under: nothing of their own, and one of three urgencies.
+        # Most requests bring no limits of their own, and one of three urgencies.
         self._usual = {urgency: self._tightened(_NO_LIMITS, urgency) for urgency in URGENCY_DEADLINES_US}
         self._defaults: dict[str, Value] = {
             name: attribute.default for name, attribute in self._attributes.items() if attribute.default is not None
@@ -106,7 +106,7 @@ class Admission:
             return None
         size, asks = 0, False
         for role, content, name, tool_calls, tool_call_id, carried in request.messages:
-            # What is ASCII is Unicode, and has as many bytes as characters.
+            # ASCII text is Unicode, and has as many bytes as characters.
             if name or tool_calls or tool_call_id or carried or not content.isascii():
                 return None
             size += len(content)
@@ -293,10 +293,10 @@ def _in_limits(limits: Limits) -> Iterator[Violation]:
         ("output_tokens", limits.output_tokens, 0),
         ("input_tokens", limits.input_tokens, 0),
         ("calls", limits.calls, 0),
-        ("deadline_us", limits.deadline_us, -MOST),  # one that is spent has an error of its own
+        ("deadline_us", limits.deadline_us, -MAX_INT64),  # one that is spent has an error of its own
     ):
-        if value is not None and not least <= value <= MOST:
-            yield Violation(f"limits.{name}", f"is {value}, and it lies in {least} to {MOST}")
+        if value is not None and not least <= value <= MAX_INT64:
+            yield Violation(f"limits.{name}", f"is {value}, and it lies in {least} to {MAX_INT64}")
 
 
 def _out_of_range(name: str, value: float | tuple[str, ...]) -> str:
@@ -306,8 +306,8 @@ def _out_of_range(name: str, value: float | tuple[str, ...]) -> str:
         return "" if 0 < len(value) <= 16 and all(value) else "takes 1 to 16 texts that are not empty"
     if not math.isfinite(value):
         return "is not a finite number"
-    if abs(value) > MOST:
-        return f"is {value:g}, and the most is {MOST}"
+    if abs(value) > MAX_INT64:
+        return f"is {value:g}, and the most is {MAX_INT64}"
     match name:
         case "max_tokens" if value < 1:
             return f"is {value:g}, and the least is 1"

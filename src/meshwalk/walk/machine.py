@@ -1,11 +1,11 @@
 """
 One request's way through a plan, as a state machine.
 
-A `Walk` is fed what happened (`Began`, `Granted`, `Replied`, …) and answers with what it wants next (`Reserve`, `Call`,
-`Settle`, `Finish`).  It owns no clock, no network and no dice: time and chance arrive inside the entries.  The same plan
-fed the same entries therefore decides the same, which is all that replay is.
+A `Walk` is fed entries, its events (`Began`, `Granted`, `Replied`, …), and answers with wishes, its commands (`Reserve`,
+`Call`, `Settle`, `Finish`).  It owns no clock, no network and no dice: time and chance arrive inside the entries.  The same
+plan fed the same entries therefore decides the same, which is all that replay is.
 
-Laws of this room:
+Invariants:
 
 1. Whatever changes a walk's phase stands in a method that `LEGAL` names, or in one that it calls.
 2. An entry that is refused leaves the walk as it was.
@@ -61,7 +61,7 @@ from meshwalk.walk import values
 
 class Phase(Enum):
     """
-    Tell what a walk waits for.
+    The event that a walk waits for.
     """
 
     NEW = "new"
@@ -74,7 +74,7 @@ class Phase(Enum):
 
 class Walk:
     """
-    Decide one request's way through *plan*.
+    One request's way through *plan*.
 
     `path` names the node of each hop so far, `decisions` holds how each was left.
     """
@@ -114,7 +114,7 @@ class Walk:
             raise ProtocolError(f"{self!r} does not take {type(entry).__name__} now", self.phase.value)
         if self.path and getattr(entry, "hop", None) != len(self.path) - 1:
             raise ProtocolError(f"{self!r} is at hop {len(self.path) - 1}, and {entry!r} is about another", self.phase.value)
-        if handler is Walk._glimpsed and self._node.node.stream is None:
+        if handler is Walk._prefix_judged and self._node.node.stream is None:
             raise ProtocolError(f"{self!r} holds the reply of '{self._node.name}' until it is whole", self.phase.value)
 
         return handler(self, entry)
@@ -175,12 +175,12 @@ class Walk:
             self._replies[node.index] = entry.hop
             if node.serves:
                 self._last_answer = entry.hop
-        self._tell_time(entry.at_us)
+        self._update_time(entry.at_us)
         edge = self._choose()
 
         return self._stuck(settled) if edge is None else self._follow(edge, entry.at_us, settled)
 
-    def _glimpsed(self, entry: PrefixJudged) -> tuple[Wish, ...]:
+    def _prefix_judged(self, entry: PrefixJudged) -> tuple[Wish, ...]:
         node, outputs = self._node, entry.outputs
         if node.node.stream == 0:
             # Its only edge serves it, and that is decided when it is left.
@@ -188,7 +188,7 @@ class Walk:
             return (Commit(entry.hop),)
         for name, slot in node.writes:
             self._values[slot] = outputs.get(name)
-        self._tell_time(entry.at_us)
+        self._update_time(entry.at_us)
         self._chosen = edge = self._choose()
         if edge is not None and edge.to == DONE_INDEX and edge.answer in (None, node.index):
             self.phase = Phase.COMMITTED
@@ -242,7 +242,7 @@ class Walk:
 
     # ---- going on -----------------------------------------------------------------------------------------------
 
-    def _enter(self, to: int, at: int, wishes: tuple[Wish, ...]) -> tuple[Wish, ...]:
+    def _enter(self, to: int, at_us: int, wishes: tuple[Wish, ...]) -> tuple[Wish, ...]:
         node = self.plan.nodes[to]
         if len(self.path) >= self._hops:
             most = f"{self._hops} hop{'' if self._hops == 1 else 's'}"
@@ -258,15 +258,15 @@ class Walk:
             return self._finish(wishes, Finish(Outcome.REFUSED, message=node.node.reason, node=node.name))
         deadline_at_us, own = self._deadline_at_us, node.node.deadline_us
         if own is not None:
-            deadline_at_us = min(deadline_at_us, at + own)
+            deadline_at_us = min(deadline_at_us, at_us + own)
         if not node.reserves:
             self.phase = Phase.CALLING
             return (*wishes, Call(hop, node.name, deadline_at_us))
         if not node.calls:
             return self._ask(wishes, Reserve(hop, node.name, 0, 0, 0, calls=0, hops=1, deadline_at_us=deadline_at_us))
-        late = self._too_late(node, at)
+        late = self._too_late(node, at_us)
         if late is not None:
-            return self._leave_by_error(*late, at, wishes)
+            return self._leave_by_error(*late, at_us, wishes)
 
         return self._ask(
             wishes, Reserve(hop, node.name, *node.need(self._facts), calls=1, hops=1, deadline_at_us=deadline_at_us)
@@ -279,8 +279,8 @@ class Walk:
 
         return (*wishes, reserve)
 
-    def _too_late(self, node: NodePlan, at: int) -> tuple[ErrorClass, str] | None:
-        left = self._deadline_at_us - at
+    def _too_late(self, node: NodePlan, at_us: int) -> tuple[ErrorClass, str] | None:
+        left = self._deadline_at_us - at_us
         if left <= 0:
             return "timeout", f"time was up before node '{node.name}' could be called"
         if left < node.node.min_time_us:
@@ -310,10 +310,10 @@ class Walk:
         left = "-" * (len(edges) - position - 1)
         self.decisions.append(Decision(len(self.path) - 1, section, position, target, verdicts + left, by))
 
-    def _follow(self, edge: EdgePlan, at: int, wishes: tuple[Wish, ...]) -> tuple[Wish, ...]:
+    def _follow(self, edge: EdgePlan, at_us: int, wishes: tuple[Wish, ...]) -> tuple[Wish, ...]:
         to, answer = self._resolve(edge)
         if to != DONE_INDEX:
-            return self._enter(to, at, wishes)
+            return self._enter(to, at_us, wishes)
         if answer is None:
             whose = f"node '{edge.edge.answer}'" if edge.edge.answer else "any answer or primary node"
             message = (
@@ -336,7 +336,7 @@ class Walk:
         return DONE_INDEX, answer
 
     def _leave_by_error(
-        self, error_class: ErrorClass, message: str, at: int, wishes: tuple[Wish, ...], unhandled: Finish | None = None
+        self, error_class: ErrorClass, message: str, at_us: int, wishes: tuple[Wish, ...], unhandled: Finish | None = None
     ) -> tuple[Wish, ...]:
         node = self._node
         if node.status_slot >= 0:
@@ -349,7 +349,7 @@ class Walk:
                 verdicts += "s"
             else:
                 self._decide(edge, "on_error", len(verdicts), verdicts + "y", error_class)
-                return self._follow(edge, at, wishes)
+                return self._follow(edge, at_us, wishes)
         self.decisions.append(Decision(len(self.path) - 1, "on_error", -1, "", verdicts, error_class))
         if "s" in verdicts:
             return self._stuck(wishes)
@@ -376,8 +376,8 @@ class Walk:
     def _spent(self, to: int) -> bool:
         return to != DONE_INDEX and self._visits[to] >= self.plan.nodes[to].node.visits
 
-    def _tell_time(self, at: int) -> None:
-        values.tell_time(self.plan, self._values, at, self._deadline_at_us)
+    def _update_time(self, at_us: int) -> None:
+        values.update_time(self.plan, self._values, at_us, self._deadline_at_us)
 
     def _see(self, views: tuple[View, ...]) -> None:
         if views:
@@ -389,7 +389,7 @@ class Walk:
         Phase.NEW: {Began: _began},
         Phase.RESERVING: {Granted: _granted, Denied: _denied, Cancelled: _cancelled},
         Phase.CALLING: {
-            PrefixJudged: _glimpsed,
+            PrefixJudged: _prefix_judged,
             Replied: _replied,
             Failed: _failed,
             TimedOut: _timed_out,

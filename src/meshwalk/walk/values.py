@@ -1,5 +1,5 @@
 """
-What guards read on a walk: one value for each signal that some guard of the plan names, None while it is undetermined.
+The values that guards read on a walk: one for each signal that a guard of the plan names, None while it is undetermined.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def start(plan: Plan, facts: Facts) -> Values:
     return values
 
 
-def tell_time(plan: Plan, values: Values, at: int, deadline_at_us: int) -> None:
+def update_time(plan: Plan, values: Values, at_us: int, deadline_at_us: int) -> None:
     """
-    Note that it is *at* now.
+    Note that it is *at_us* now.
     """
     slots = plan.slots
     if "elapsed" in slots:
-        values[slots["elapsed"]] = at
+        values[slots["elapsed"]] = at_us
     if "deadline.left" in slots:
-        values[slots["deadline.left"]] = deadline_at_us - at
+        values[slots["deadline.left"]] = deadline_at_us - at_us
 
 
 def see(plan: Plan, values: Values, views: Sequence[View]) -> None:
@@ -62,13 +62,13 @@ def see(plan: Plan, values: Values, views: Sequence[View]) -> None:
 
 
 def _readings(view: View, pressure_from: float) -> tuple[tuple[str, float | None], ...]:
-    at = f"budget.{view.scope}"
+    at_us = f"budget.{view.scope}"
     caps, used = view.caps, view.used
     share = used_share(caps, used)
 
     return (
-        (f"{at}.left_usd", None if caps.cost_nano_usd is None else (caps.cost_nano_usd - used.cost_nano_usd) / 1e9),
-        (f"{at}.left_fraction", None if share is None else 1 - share),
-        (f"{at}.left_tokens", None if caps.output_tokens is None else float(caps.output_tokens - used.output_tokens)),
-        (f"{at}.pressure", pressure(share, pressure_from)),
+        (f"{at_us}.left_usd", None if caps.cost_nano_usd is None else (caps.cost_nano_usd - used.cost_nano_usd) / 1e9),
+        (f"{at_us}.left_fraction", None if share is None else 1 - share),
+        (f"{at_us}.left_tokens", None if caps.output_tokens is None else float(caps.output_tokens - used.output_tokens)),
+        (f"{at_us}.pressure", pressure(share, pressure_from)),
     )

@@ -131,8 +131,8 @@ class TestBackoff:
         for number in range(4):
             step = attempts.failed(number, 1_000, BUSY, "busy", chance=chance)
             assert isinstance(step, Try)
-            found.append(step.not_before - 1_000)
-            attempts.granted(step.number, step.not_before)
+            found.append(step.not_before_us - 1_000)
+            attempts.granted(step.number, step.not_before_us)
 
         assert pauses == found
 
@@ -180,7 +180,7 @@ class TestBackoff:
         step = started(seconds, 5_000_000).failed(0, 500_000, BUSY, "busy", chance=1.0)
 
         assert isinstance(step, Try)
-        assert 500_000 + 3_500_000 // 2 == step.not_before
+        assert 500_000 + 3_500_000 // 2 == step.not_before_us
 
     def test_a_grant_before_the_pause_is_over_does_not_shorten_it(self) -> None:
         """
@@ -200,10 +200,10 @@ class TestHedge:
         own = node(hedge_us=300, attempt_timeout_us=500)
         attempts = started(own)
 
-        assert 300 == started(own).hedge_at
+        assert 300 == started(own).hedge_at_us
         assert Try(1, 800, hedge=True) == attempts.hedge(300)
         assert Try(1, 820, hedge=True) == attempts.granted(1, 320)
-        assert attempts.hedge_at is None
+        assert attempts.hedge_at_us is None
         assert attempts.hedge(330) is None
 
     def test_the_first_reply_is_the_hops(self) -> None:
@@ -286,7 +286,7 @@ class TestHedge:
         """
         Where its delay leaves too little time there is no hedge to wait for.
         """
-        assert None is started(replace(node(hedge_us=hedge_us), min_time_us=min_time_us)).hedge_at
+        assert None is started(replace(node(hedge_us=hedge_us), min_time_us=min_time_us)).hedge_at_us
 
     def test_only_the_first_call_is_hedged(self) -> None:
         """
@@ -296,7 +296,7 @@ class TestHedge:
         attempts.failed(0, 10, BUSY, "busy")
         attempts.granted(1, 10)
 
-        assert attempts.hedge_at is None
+        assert attempts.hedge_at_us is None
         assert attempts.hedge(400) is None
 
 
@@ -352,7 +352,7 @@ class TestLaws:
             if act in ("grant", "deny"):
                 if asked is None:
                     continue
-                begins = max(at, asked.not_before)
+                begins = max(at, asked.not_before_us)
                 step = attempts.granted(asked.number, at) if act == "grant" else attempts.denied(asked.number, "")
                 if isinstance(step, Try):
                     assert 1_000 > begins
@@ -372,7 +372,7 @@ class TestLaws:
                 if isinstance(step, Try):
                     assert error_class in RETRIABLE
                     longest = max(retry_after_us or 0, min(own.backoff.max_us, own.backoff.first_us << own.retries))
-                    assert at <= step.not_before <= at + (0 if elsewhere else longest)
+                    assert at <= step.not_before_us <= at + (0 if elsewhere else longest)
                     asked = step
                     numbers.append(asked.number)
             if isinstance(step, Closed):

@@ -178,7 +178,7 @@ class TestWaiting:
         entered(shared)
         patient, hasty = waiting(shared, at=5), waiting(shared, ASK._replace(until=SECOND), at=5)
 
-        assert (2 * SECOND + 5, SECOND) == (patient.look_again_at, hasty.look_again_at)
+        assert (2 * SECOND + 5, SECOND) == (patient.look_again_at_us, hasty.look_again_at_us)
         assert patient == shared.look(patient.number, 2 * SECOND, 0.0)
         answer = shared.look(hasty.number, SECOND, 0.0)
         assert isinstance(answer, Refused)
@@ -207,7 +207,7 @@ class TestLimits:
             entered(shared)
         first = waiting(shared)
 
-        assert SECOND == first.look_again_at
+        assert SECOND == first.look_again_at_us
         assert isinstance(shared.look(first.number, SECOND - 1, 0.0), Waiting)
         assert isinstance(shared.look(first.number, SECOND, 0.0), Pick)
 
@@ -276,7 +276,7 @@ class TestResting:
         assert not shared.healthy(0)
         assert (expected, 30 * SECOND) == (answer.error_class, answer.retry_after_us)
         assert "backend 'large' asked to be left alone for 30 s" in answer.message
-        assert 30 * SECOND == waiting(shared, ASK._replace(until=60 * SECOND)).look_again_at
+        assert 30 * SECOND == waiting(shared, ASK._replace(until=60 * SECOND)).look_again_at_us
         assert shared.healthy(30 * SECOND)
 
     def test_the_others_go_on(self) -> None:
@@ -383,7 +383,7 @@ class TestBreaking:
         entered(shared)
         first = waiting(shared)
 
-        assert SECOND == first.look_again_at
+        assert SECOND == first.look_again_at_us
         answer = shared.look(first.number, SECOND, 0.0)
         assert isinstance(answer, Pick)
         assert "east" == answer.endpoint
@@ -460,7 +460,7 @@ class TestLaws:
                     let_in(answer)
                 elif isinstance(answer, Waiting):
                     line[answer.number] = ask
-                    assert answer.look_again_at <= ask.until
+                    assert answer.look_again_at_us <= ask.until
                 assert len(line) <= traffic.queue
             elif act == "leave" and inside:
                 pick = inside.pop(which % len(inside))
@@ -472,7 +472,7 @@ class TestLaws:
                 number = sorted(line)[which % len(line)]
                 answer = shared.look(number, at, chance)
                 if isinstance(answer, Waiting):
-                    assert at < answer.look_again_at <= line[number].until
+                    assert at < answer.look_again_at_us <= line[number].until
                 else:
                     del line[number]
                 if isinstance(answer, Pick):

@@ -204,7 +204,7 @@ class FastDriver:
                 reply.simulated, reply.cache_age_us, span_id, shared_views,
             ))  # fmt: skip
             node = node.leave(walk, (clock_ns() - began_ns) // 1000, outputs, made)
-        if not walk.over:
+        if walk.answer_hop is None and not walk.over:
             handover = Handover(walk.trace(), replies, walk_budget, deviation)
             return await WalkDriver(self.plan, self.deps, context, None, None).resume(handover)
 

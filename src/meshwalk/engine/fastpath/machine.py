@@ -259,7 +259,7 @@ class FastWalk:
         """
         if node.status_slot >= 0:
             self.values[node.status_slot] = "ok"
-        walk_values.tell_time(self._plan.plan, self.values, at_us, self.ends_at_us)
+        walk_values.update_time(self._plan.plan, self.values, at_us, self.ends_at_us)
 
     def end(self, answers: frozenset[str]) -> None:
         """
@@ -413,7 +413,7 @@ def _choose(node: FastNode, values: walk_values.Values) -> FastEdge:
     """
     Return the first edge of *node* that can be taken, with the verdicts that led to it.
     """
-    # Whether visits are used up is seen where the edge leads.
+    # Visits are counted when the walk enters the node that the edge leads to.
     edge, verdicts = node.node.choose(values, _is_never_spent)
     taken = node.edges[edge]
 

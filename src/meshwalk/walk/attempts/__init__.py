@@ -1,8 +1,8 @@
 """
-What stands between a hop and the calls it makes, as pure machines: time and chance are their arguments.
+Retries, hedges, breakers and pools between a hop and its calls, as pure machines: time and chance are their arguments.
 
 `calls` decides on the calls of one hop.  `pool` shares one backend's endpoints among all calls of this process, with a
-`breaker` and two `meter`s for each endpoint; `engine.gate` waits where it says so.
+`breaker` and two `meter`s for each endpoint; `engine.limiter` waits where it says so.
 """
 
 from meshwalk.walk.attempts.breaker import Circuit, Ticket

@@ -8,7 +8,7 @@ call at a time through, as a probe.  A good probe closes it, and a bad one opens
 What a call tells of an endpoint is one of three: good (it replied, or refused this one request), bad (it could not be
 reached, was overloaded, too slow, or replied with nonsense), or neither (the call was cancelled, or asked to come later).
 
-Laws of this room:
+Invariants:
 
 1. Open, it admits nothing; half open, never a second probe beside one under way.
 2. A call tells only of the time in which it began: what began before it opened or closed changes nothing after.
@@ -36,7 +36,7 @@ _SLICES = 10
 
 class Ticket(NamedTuple):
     """
-    Remember when a call began: in which era, and whether as a probe.
+    The beginning of a call: its era, and whether it is a probe.
     """
 
     era: int
@@ -45,7 +45,7 @@ class Ticket(NamedTuple):
 
 class Circuit:
     """
-    Watch one endpoint.
+    The breaker of one endpoint.
     """
 
     __slots__ = ("_calls", "_era", "_failed", "_in_a_row", "_open_until", "_opened", "_probing", "_rules", "_slices")
@@ -56,7 +56,7 @@ class Circuit:
         self._probing = False
         # When it is half open; None while it is closed.
         self._open_until: int | None = None
-        # How often it has opened since it was closed.
+        # The times it has opened since it was closed.
         self._opened = 0
         self._in_a_row = 0
         # (slice, calls, failed) of the window, and their sums.

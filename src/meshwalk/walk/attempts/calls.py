@@ -11,7 +11,7 @@ together ("Exponential Backoff And Jitter", full jitter; Brooker, AWS Architectu
 for.  It waits for neither where another endpoint can take it at once.  A hedge is a second call beside a slow first one
 ("The Tail at Scale", Dean and Barroso): whichever replies first is the hop's reply.
 
-Laws of this room:
+Invariants:
 
 1. There are never more attempts than `retries` + 1, one more with `hedge`, and one more for each endpoint that is at fault
    itself; they are numbered in the order asked for.
@@ -35,22 +35,22 @@ RETRIABLE: frozenset[ErrorClass] = frozenset({"rate_limited", "overloaded", "unr
 
 class Try(NamedTuple):
     """
-    Ask for a call, the *number*-th from 0, done by *deadline_at*.
+    The command to make a call, the *number*-th from 0, by *deadline_at_us*.
 
     Args:
-        not_before: When it may begin; 0 is at once.
+        not_before_us: When it may begin; 0 is at once.
         hedge: Whether it runs beside the one under way.
     """
 
     number: int
     deadline_at_us: int
-    not_before: int = 0
+    not_before_us: int = 0
     hedge: bool = False
 
 
 class Closed(NamedTuple):
     """
-    End the hop; an empty *error_class* says that an attempt worked.
+    The end of the hop; an empty *error_class* says that an attempt worked.
     """
 
     error_class: ErrorClass | None = None
@@ -59,10 +59,10 @@ class Closed(NamedTuple):
 
 class Attempts:
     """
-    Decide on the calls of one hop at *node*.
+    The decisions on the calls of one hop at *node*.
     """
 
-    __slots__ = ("_asked", "_deadline_at_us", "_failure", "_hedge_at", "_made", "_node", "_retried", "_under_way")
+    __slots__ = ("_asked", "_deadline_at_us", "_failure", "_hedge_at_us", "_made", "_node", "_retried", "_under_way")
 
     def __init__(self, node: Node, deadline_at_us: int) -> None:
         self._node = node
@@ -73,16 +73,16 @@ class Attempts:
         self._under_way = 0
         # A further call that the ledger has not answered for yet.
         self._asked: Try | None = None
-        self._hedge_at: int | None = None
-        # How the first call ended while its hedge was asked for, and whether a retry could have followed.
+        self._hedge_at_us: int | None = None
+        # The end of the first call while its hedge was asked for, and whether a retry could have followed.
         self._failure: tuple[Closed, bool] | None = None
 
     @property
-    def hedge_at(self) -> int | None:
+    def hedge_at_us(self) -> int | None:
         """
         Return when a second call may be asked for beside the first, if that is still under way; None is never.
         """
-        return self._hedge_at
+        return self._hedge_at_us
 
     def start(self, at: int) -> Try | Closed:
         """
@@ -93,7 +93,7 @@ class Attempts:
             return late
         hedge_us = self._node.hedge_us
         if hedge_us is not None and self._late(at + hedge_us) is None:
-            self._hedge_at = at + hedge_us
+            self._hedge_at_us = at + hedge_us
         self._under_way, self._made = 1, 1
 
         return Try(0, self._ends(at))
@@ -102,7 +102,7 @@ class Attempts:
         """
         Ask for a call beside the first, whose delay is over at *at*; None if there is none to be made.
         """
-        due, self._hedge_at = self._hedge_at, None
+        due, self._hedge_at_us = self._hedge_at_us, None
         if due is None or self._late(at) is not None:
             return None
 
@@ -115,7 +115,7 @@ class Attempts:
         A hedge that was granted too late is not made, and the hop is not over for that.
         """
         asked = self._answered(number)
-        begins = max(at, asked.not_before)
+        begins = max(at, asked.not_before_us)
         late = self._late(begins)
         if late is None:
             self._under_way |= 1 << number
@@ -142,7 +142,7 @@ class Attempts:
         Take that a call gave a reply, which is the hop's.
         """
         self._under_way &= ~(1 << number)
-        self._hedge_at = None
+        self._hedge_at_us = None
 
         return Closed()
 
@@ -170,7 +170,7 @@ class Attempts:
             at_fault: Whether the endpoint is at fault, and not the request, so that another one is asked whatever is final.
         """
         self._under_way &= ~(1 << number)
-        self._hedge_at = None
+        self._hedge_at_us = None
         if self._under_way:
             return None
         closed = Closed(error_class, message)

@@ -1,16 +1,16 @@
 """
-How much of an allowance by the minute is left, purely: a token bucket, in whole numbers.
+A token bucket in whole numbers: the rest of an allowance by the minute.
 
 The bucket holds one minute's worth and fills evenly.  Providers count by fixed minutes or by such a bucket of their own, and
 either takes a burst of a minute's worth after a quiet while; a bucket of one second's worth would hold back what they would
 take.  In the worst minute, a burst and all that is filled meanwhile, twice the allowance may be used; what a provider then
 refuses it answers with 429, and the endpoint rests.
 
-Laws of this room:
+Invariants:
 
 1. Over any time, no more is taken than one minute's worth and what that time fills, but for what ends larger than it began.
-2. Whoever waits until `free_at` finds what it needs, if nobody else takes it.
-3. What alone is more than a whole minute's worth is let through on a full bucket, and paid back before anything else is.
+2. A call that waits until `free_at` finds what it needs, if nobody else takes it.
+3. A call that alone needs more than a minute's worth is let through on a full bucket, and paid back before anything else is.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _MINUTE_US = 60_000_000
 
 class Meter:
     """
-    Meter out *per_minute* of something.
+    A bucket that fills by *per_minute*.
     """
 
     __slots__ = ("_at", "_owed", "per_minute")
 
     def __init__(self, per_minute: int) -> None:
         self.per_minute = per_minute
-        # What was taken and is not filled up yet, in parts of which a microsecond fills `per_minute`: all stays whole.
+        # The amount taken and not filled up yet, in parts of which a microsecond fills `per_minute`, so that all stays whole.
         self._owed = 0
         self._at = 0
 

@@ -11,7 +11,7 @@ hold up everybody behind it.
 An endpoint that asked to be left alone (`Retry-After`) rests until then.  The tokens of a call are charged by what it may
 need at most when it enters, and corrected by what it used when it leaves.
 
-Laws of this room:
+Invariants:
 
 1. No endpoint has more calls under way than its `concurrency`, and none is called while its breaker is open or it rests.
 2. Calls are let in in the order they came; nobody passes those who wait.
@@ -33,7 +33,7 @@ from meshwalk.walk.attempts.meter import Meter
 from meshwalk.walk.attempts.refusals import Refused, limited, no_place, none_well, queue_full, resting
 
 
-# What a call tells of its endpoint's health; what is not here tells nothing.
+# The outcomes of a call that tell of its endpoint's health.
 _GOOD = frozenset({None, "refused_by_model"})
 _BAD = frozenset({"unreachable", "overloaded", "timeout", "malformed"})
 
@@ -43,7 +43,7 @@ _LONGEST_REST_US = 3_600_000_000
 
 class Ask(NamedTuple):
     """
-    Ask for an endpoint.
+    A request for an endpoint.
 
     Args:
         tokens: What the call may need at most, sent and received.
@@ -60,7 +60,7 @@ class Ask(NamedTuple):
 
 class Pick(NamedTuple):
     """
-    Give an endpoint; what comes after its name is for `Pool.leave`.
+    An endpoint that was given; the fields after its name are for `Pool.leave`.
     """
 
     endpoint: str
@@ -71,11 +71,11 @@ class Pick(NamedTuple):
 
 class Waiting(NamedTuple):
     """
-    Keep a place in line, the *number*-th ever given; it looks again when it is called, at the latest at *look_again_at*.
+    A place in the queue, the *number*-th ever given; it looks again when it is woken, at the latest at *look_again_at_us*.
     """
 
     number: int
-    look_again_at: int
+    look_again_at_us: int
 
 
 class _Waiter(NamedTuple):
@@ -85,7 +85,7 @@ class _Waiter(NamedTuple):
 
 class _Place:
     """
-    Hold what is known of one endpoint.
+    The state of one endpoint.
     """
 
     __slots__ = (
@@ -118,7 +118,7 @@ class _Place:
 
     @property
     def is_closed(self) -> bool:
-        # Whether it counts as well when another one is to be left alone.
+        # It counts as well when another one is to be left alone.
         return self.circuit is None or self.circuit.is_closed
 
     def comes_back(self, before: int) -> bool:
@@ -159,7 +159,7 @@ def _metered(per_minute: int | None) -> Meter | None:
 
 class Pool:
     """
-    Share the endpoints of the backend called *name*.
+    The endpoints of the backend called *name*, shared by its calls.
 
     Args:
         endpoints: None of them stands for the one that the backend itself is.

@@ -1,5 +1,5 @@
 """
-What a pool says when it lets a call in nowhere: what is exceeded, and what can be done about it.
+The messages of a pool that lets a call in nowhere: the limit that is exceeded, and the remedy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 class Refused(NamedTuple):
     """
-    Let a call in nowhere.
+    The refusal of a call by every endpoint.
 
     Args:
         retry_after_us: When it may go better; None if that is not known.
