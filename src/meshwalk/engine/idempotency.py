@@ -1,11 +1,11 @@
 """
 Retries that cost nothing: requests with one idempotency key are walked once.
 
-Who comes first claims the key in the vault and walks; who comes later, at whatever server of the same vault, is given that
-walk.  The first walk does not end when its caller goes away, since the key says that the caller will come back for it; if its
-process dies the claim runs out with the walk's own time, and the next to come walks.  A walk that failed and cost nothing gives
-its key free, so that trying again may help; whatever cost something is kept for the window, and so is every answer, which a
-vault therefore holds that long.  Prompts are not kept: of the request there is only a hash.
+The first request claims its key in the vault and walks; later ones, at any server of the same vault, get the result of that
+walk.  The walk goes on when its caller goes away, since a key announces that the caller will come back.  If its process dies,
+the claim runs out with the walk's own deadline, and the next request walks.  A walk that failed and cost nothing frees its key,
+so that trying again may help.  Every answer, and every walk that cost something, is kept in the vault for the retry window.
+Prompts are not kept: of the request there is only a hash.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from meshwalk.trace import Message, Outcome, Request, ToolCall, decode, encode
 
 _log = logging.getLogger(__name__)
 
-# How long past a walk's deadline its claim is kept, for its last steps.
+# Past its deadline a walk keeps its claim so long, for its last steps.
 CLAIM_GRACE_US = 5_000_000
 
 

@@ -1,7 +1,7 @@
 """
-What can be an operator's key: for the server that is given it, and for whoever sends it.
+The operator's key, as the server is given it and as a client sends it.
 
-A key travels in a header, and gRPC breaks off over what no header can hold.  No error shows a key.
+A key travels in a header, and gRPC breaks off over characters that no header can hold.  No error shows a key.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from meshwalk.model.problems import SetupError
 
 
-# What HTTP lets a header hold, without the spaces that it does not keep.
+# The characters of an HTTP header, without the spaces that it does not keep.
 _KEY = re.compile(r"[!-~]+", re.ASCII)
 
 
