@@ -39,7 +39,7 @@ def relative(text: str) -> str:
     """
     Return *text* without the folder that the broken graphs are in.
     """
-    return text.replace(f"{BROKEN}/", "")
+    return text.replace(f"{BROKEN}/", "").replace(str(BROKEN), "graphs")
 
 
 def type_of(key: Mapping[str, Any]) -> str:
@@ -185,7 +185,7 @@ def errors_page() -> str:
         "|---|---|---|---|",
     ]
     for code, problem in sorted(examples.items()):
-        lines.append(f"| `{code}` | {problem.severity} | {cell(relative(problem.message))} | {cell(problem.help)} |")
+        lines.append(f"| `{code}` | {problem.severity} | {cell(relative(problem.message))} | {cell(relative(problem.help))} |")
     lines += [
         "",
         "## Errors of requests and walks",

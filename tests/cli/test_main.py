@@ -19,7 +19,7 @@ from tests.cli.conftest import Run
 COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "route", "evaluate", "traces", "replay")
 
 # Each of these takes longer to import than the help to print.
-HEAVY = ("aiohttp", "anyio", "cel_expr_python", "grpc", "opentelemetry", "pydantic", "sqlite3", "yaml")
+HEAVY = ("meshwalk.model", "aiohttp", "anyio", "cel_expr_python", "grpc", "opentelemetry", "pydantic", "sqlite3", "yaml")
 
 
 def test_help_names_every_command(run: Run) -> None:

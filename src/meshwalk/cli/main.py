@@ -12,7 +12,6 @@ from contextlib import redirect_stdout
 from typing import TextIO, cast
 
 from meshwalk.cli.output import WRONG_USE, Misuse, Stdout, Unwritten, complain, report
-from meshwalk.model.problems import MeshwalkError
 
 
 # The exit codes that a shell gives programs ended by Ctrl-C or by a closed pipe.
@@ -54,9 +53,16 @@ def _run(words: Sequence[str], *, as_json: bool) -> int:
         sys.stdout.flush()
     except CycloptsError as error:
         return report(Misuse(f"{' '.join(str(error).split())} (`meshwalk --help` says more)"), as_json=as_json)
-    except MeshwalkError as error:
+    except Misuse as error:
         return report(error, as_json=as_json)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except Exception as error:
+        # Only who fails waits for the model of graphs, which its errors are a part of.
+        from meshwalk.model.problems import MeshwalkError
+
+        if not isinstance(error, MeshwalkError):
+            raise
+        return report(error, as_json=as_json)
 
     return code or 0

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, Token
 
 from meshwalk.cli.output import Misuse
-from meshwalk.model.problems import did_you_mean
 
 
 if TYPE_CHECKING:
@@ -202,6 +201,8 @@ def _fault(text: str, graph: str, declared: Mapping[str, ValueType]) -> str:
     if not equals:
         return f"--set takes NAME=VALUE, and {text!r} has no '='"
     if name not in declared:
+        from meshwalk.model.problems import did_you_mean
+
         hint = did_you_mean(name, declared)
         return f"graph '{graph}' declares no attribute '{name}'; {hint + ' ' if hint else ''}it has: {', '.join(declared)}"
     try:

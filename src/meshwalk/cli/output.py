@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 
-from meshwalk.model.problems import GraphError, MeshwalkError, Problem, RequestError, SetupError, WalkStopped
+
+if TYPE_CHECKING:
+    from meshwalk.model.problems import MeshwalkError, Problem
 
 
 OK, NO, WRONG_USE = 0, 1, 2
@@ -33,9 +35,11 @@ _UNNAMED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 _NAME_HEAD, _NAME_TAIL = 40, 7
 
 
-class Misuse(MeshwalkError):
+class Misuse(Exception):
     """
     An error of a command line that cannot be taken.
+
+    It is no `MeshwalkError`, so that `--help` does not wait for the model of graphs, which those are a part of.
     """
 
     hint = "INVALID_ARGUMENT"
@@ -175,15 +179,19 @@ def write_lines(path: str, lines: Iterable[str]) -> int:
             for count, text in enumerate(lines, start=1):  # noqa: B007 (counted to the end)
                 file.write(text + "\n")
     except OSError as error:
+        from meshwalk.model.problems import SetupError
+
         raise SetupError(f"'{path}' cannot be written: {error.strerror or error}") from error
 
     return count
 
 
-def report(error: MeshwalkError, *, as_json: bool, on_one_line: bool = False) -> int:
+def report(error: MeshwalkError | Misuse, *, as_json: bool, on_one_line: bool = False) -> int:
     """
     Say what went wrong, and return the exit code for it.
     """
+    from meshwalk.model.problems import GraphError, WalkStopped
+
     if as_json:
         emit({"error": error_document(error)}, on_one_line=on_one_line)
     if isinstance(error, GraphError):
@@ -194,10 +202,12 @@ def report(error: MeshwalkError, *, as_json: bool, on_one_line: bool = False) ->
     return NO if isinstance(error, WalkStopped) else WRONG_USE
 
 
-def error_document(error: MeshwalkError) -> dict[str, Any]:
+def error_document(error: MeshwalkError | Misuse) -> dict[str, Any]:
     """
     Return *error* with what it knows besides its sentence.
     """
+    from meshwalk.model.problems import GraphError, RequestError, WalkStopped
+
     document: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
     match error:
         case GraphError():
@@ -235,7 +245,7 @@ def rendered(problems: Sequence[Problem]) -> str:
     Print *problems* with the lines they are about, as far as those can be read; of very many, the first.
     """
     from meshwalk.loader import source_lines
-    from meshwalk.model.problems import render
+    from meshwalk.model.problems import MeshwalkError, render
 
     sources: dict[str, list[str]] = {}
     for file in {problem.span.file for problem in problems}:

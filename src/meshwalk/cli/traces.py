@@ -10,7 +10,6 @@ from cyclopts import App, Parameter
 
 from meshwalk.cli.options import Json, TracesFolder, Whole
 from meshwalk.cli.output import OK, WRONG_USE, Misuse, complain, counted, emit, line, say, write_lines
-from meshwalk.model.problems import TraceError
 
 
 if TYPE_CHECKING:
@@ -160,6 +159,7 @@ def export(
 
 def _documents(reader: TraceReader, walks: Iterable[Traversal], damaged: list[Damaged]) -> Iterator[dict[str, Any]]:
     from meshwalk.cli.shapes import record_document
+    from meshwalk.model.problems import TraceError
     from meshwalk.records.store import Damaged
 
     for traversal in walks:
@@ -207,6 +207,8 @@ def find(reader: TraceReader, traversal_id: str) -> Traversal:
 def _plan_of(reader: TraceReader, traversal: Traversal) -> Plan:
     plan = reader.plan(traversal.plan_digest)
     if plan is None:
+        from meshwalk.model.problems import TraceError
+
         raise TraceError(
             f"the plan {traversal.plan_digest} that walk {traversal.traversal_id} took is not in '{reader.folder}'",
             plan_digest=traversal.plan_digest,

@@ -14,7 +14,6 @@ from cyclopts import Parameter
 
 from meshwalk.cli.options import Json
 from meshwalk.cli.output import OK, Misuse, counted, emit, visible
-from meshwalk.model.problems import SetupError
 
 
 if TYPE_CHECKING:
@@ -62,9 +61,13 @@ def train_classifier(
     others = dict(_head(text) for text in head)
     lacking = [package for package in ("sklearn", "wordllama") if find_spec(package) is None]
     if "sklearn" in lacking or (embedding and lacking):
+        from meshwalk.model.problems import SetupError
+
         raise SetupError("training needs scikit-learn and wordllama; install the extra: pip install 'meshwalk[train]'")
     target = Path(output)
     if not target.parent.is_dir():
+        from meshwalk.model.problems import SetupError
+
         raise SetupError(f"the weights cannot be written to '{output}': its folder is not there; make it first")
 
     from meshwalk.review.training.train import train
@@ -74,6 +77,8 @@ def train_classifier(
     try:
         target.write_bytes(training.text())
     except OSError as error:
+        from meshwalk.model.problems import SetupError
+
         raise SetupError(f"the weights cannot be written to '{output}': {error.strerror or error}") from error
     if json:
         emit(_document(training, output))
