@@ -12,7 +12,6 @@ from cyclopts import Parameter
 
 from meshwalk.cli.options import DataFile, Json, NewTraces, Whole, attribute_values, duration_us, nano_usd
 from meshwalk.cli.output import NO, OK, Misuse, emit, report, say
-from meshwalk.model.problems import MeshwalkError
 
 
 if TYPE_CHECKING:
@@ -122,6 +121,7 @@ def route(
         )
 
     from meshwalk.cli.streams import print_events
+    from meshwalk.model.problems import MeshwalkError
 
     printing = partial(print_events, json=json) if stream else None
     if target:
