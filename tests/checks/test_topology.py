@@ -85,7 +85,7 @@ class TestNames:
         """
         Where no name is near, the few there are get listed.
         """
-        assert ["there are: a"] == [problem.help for problem in check(graph_of({"a": ["qqq", DONE]}))]
+        assert ["there are: a, done"] == [problem.help for problem in check(graph_of({"a": ["qqq", DONE]}))]
 
     def test_start_may_be_a_refusal(self) -> None:
         """

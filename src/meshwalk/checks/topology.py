@@ -34,6 +34,10 @@ _MAX_PATHS = 10
 _MAX_SUGGESTIONS = 50
 
 
+# Words for the end of a walk in other languages of graphs.
+_ENDINGS = ("done", "end", "__end__", "stop", "exit", "finish", "finished", "return", "answer", "serve")
+
+
 class _Step(NamedTuple):
     """
     One way of leaving a node.
@@ -152,7 +156,7 @@ class _NameCheck:
 
     def target(self, name: str, span: Span) -> None:
         if name != DONE:
-            self._look("node", name, span, self.graph.nodes)
+            self._look("node", name, span, [*self.graph.nodes, DONE])
 
     def backend(self, name: str, span: Span) -> None:
         self._look("backend", name, span, self.graph.backends)
@@ -160,7 +164,10 @@ class _NameCheck:
     def _look(self, what: str, name: str, span: Span, known: Collection[str]) -> None:
         if name in known or name in self.graph.broken:
             return
+        known = [*known, *(self.graph.broken_in.get(f"{what}s", frozenset()) - set(known))]
         remedy = did_you_mean(name, known) if len(self.problems) < _MAX_SUGGESTIONS else ""
+        if DONE in known and name.lower() in _ENDINGS:
+            remedy = f"write {DONE}, which serves an answer"
         if not remedy and len(known) <= _MAX_SUGGESTIONS:
             remedy = f"there are: {', '.join(known)}" if known else f"the graph has no {what}s"
         self.problems.append(Problem(span, f"unknown-{what}", f"there is no {what} '{name}'", remedy))

@@ -313,10 +313,23 @@ def _unknown_help(name: str, names: _NameIndex, visible: Mapping[str, Signal]) -
     return _meant(name, names.like(name)) + _readable(name, names, visible)
 
 
+# Texts of a walk under the names that authors try.
+_TEXTS = frozenset(
+    f"{head}{tail}"
+    for head in ("request.", "output.", "")
+    for tail in ("prompt", "text", "content", "message", "messages", "question", "conversation")
+)
+
+
 def _elsewhere(name: str, names: _NameIndex) -> str:
     prefix, here = name.partition(".")[0], names.tops
     if name == "error.class":
         return "edges of `on_error` are chosen by their `class:`; guards stand on `next`, where the node has just succeeded"
+    if name in _TEXTS:
+        return (
+            "guards do not see the text; let a classifier read it (use: features, use: model, or use: python with your own "
+            "function) and compare the signals it writes"
+        )
     if prefix == "output" and "output" not in here:
         return "the node that this edge leaves writes no outputs"
     if prefix == "signals" and "signals" not in here:

@@ -200,6 +200,7 @@ class Graph:
         hashes: SHA-256 of each file that the graph names, by the key that names it (`backends.replayed.data`).
         broken: Names of parts (nodes, backends, attributes, thresholds) that are not fully known because their own text is at
             fault; others may still refer to them.
+        broken_in: The same names by the section of the text they stand in (`request`, `nodes`, …).
         problems: The loader's findings; a graph with errors here never becomes a plan.
         folder: The folder that relative paths start at.
     """
@@ -224,5 +225,6 @@ class Graph:
     description: str = ""
     hashes: Mapping[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
+    broken_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     folder: str = "."

@@ -296,6 +296,10 @@ class _GuardSheet:
         return {slot for checked in self.checked.values() for slot in checked.reads}
 
 
+# The section of a graph that declares the names after a first part.
+_SECTIONS = {"request": "request", "thresholds": "thresholds", "fits": "backends", "backend": "backends", "hop": "nodes"}
+
+
 def _in_broken_part(graph: Graph, node: Node, name: str) -> bool:
     head, _, rest = name.partition(".")
     if head == "signals":
@@ -307,7 +311,10 @@ def _in_broken_part(graph: Graph, node: Node, name: str) -> bool:
     if head == "output":
         return node.name in graph.broken
 
-    return rest.partition(".")[0] in graph.broken
+    section = _SECTIONS.get(head)
+    broken = graph.broken if section is None else graph.broken_in.get(section, frozenset())
+
+    return rest.partition(".")[0] in broken
 
 
 def _placed(fault: guards.GuardFault, node: Node, edge: Edge) -> Problem:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from meshwalk.loader.build.addresses import address_fault, without_secrets
-from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
+from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
 from meshwalk.loader.build.prices import Prices, price_of, why_unread
 from meshwalk.loader.build.traffic import listed_endpoints, read_endpoints, traffic_of
 from meshwalk.loader.messages import backend_faults, faults
@@ -54,10 +54,14 @@ def read_backend(name: str, span: Span, piece: Piece, prices: Prices, findings: 
         findings.broken.add(name)
         return None
     part = respelt(without_secrets(part, problems), _KEYS, problems)
+    part = with_key_found(part, "kind", BACKEND_SHAPES, _KEYS, problems)
     kind = choose(part, "kind", BACKEND_SHAPES, problems)
     if kind is None:
         findings.broken.add(name)
-        return None
+        guess = guessed(part, "kind", BACKEND_SHAPES)
+        if guess is None:
+            return None
+        part, kind = guess
     shape = BACKEND_SHAPES[kind]
     row = _row(part.table)
     preset = {"kind": kind, **listed_endpoints(part.table)}

@@ -7,7 +7,7 @@ node vanish, and with it every name that refers to it.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -126,6 +126,44 @@ def part_of(piece: Piece, subject: str, span: Span, problems: list[Problem]) -> 
             problems.append(faults.wrong_type(piece.span, subject, plain(piece), "a table of keys"))
 
     return None
+
+
+def with_key_found(part: Part, key: str, shapes: Collection[str], known: Collection[str], problems: list[Problem]) -> Part:
+    """
+    Return *part* with *key* in place of an unknown key whose value is one of its words (`type: openai`), and report that.
+    """
+    if key in part.table.entries:
+        return part
+    for other, piece in part.table.entries.items():
+        if other not in known and isinstance(piece, Scalar) and piece.value in shapes:
+            remedy = f"you wrote {other}: {piece.value}; write {key}: {piece.value}"
+            problems.append(faults.missing_key(part.table.key_spans[other], part.subject, key, remedy))
+            table = Table(part.table.span)
+            table.merged = part.table.merged
+            table.entries = {key if one == other else one: inner for one, inner in part.table.entries.items()}
+            table.key_spans = {key if one == other else one: span for one, span in part.table.key_spans.items()}
+            return part._replace(table=table)
+
+    return part
+
+
+def guessed(part: Part, key: str, shapes: Mapping[str, type[ShapeT]]) -> tuple[Part, str] | None:
+    """
+    Return *part* with the likely word under *key*: of the shapes that miss nothing, the one that takes most of its keys.
+
+    Such a part is still looked into, so that its other faults do not wait for this one.
+    """
+    table = part.table
+    keys = table.entries.keys() - {key}
+    taken = {word: keys & set(shape.known_keys()) for word, shape in shapes.items() if shape.needed_keys() <= {key, *keys}}
+    best = max(taken, key=lambda word: len(taken[word]), default="")
+    if table.merged or not best or not set().union(*taken.values()) <= taken[best]:
+        return None
+    whole = Table(table.span)
+    whole.entries = {**table.entries, key: Scalar(best, best, table.span, table.span, exact=False)}
+    whole.key_spans = {**table.key_spans, key: table.key_spans.get(key, table.span)}
+
+    return part._replace(table=whole), best
 
 
 def choose(part: Part, key: str, shapes: Mapping[str, type[ShapeT]], problems: list[Problem]) -> str | None:

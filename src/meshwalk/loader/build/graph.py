@@ -57,11 +57,14 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
     top = root.span._replace(length=1)
     root = respelt(Part(root, _GRAPH, top), GraphShape.known_keys(), problems).table
     header, lost = _header(root, problems)
-    attributes = _attributes(root, findings)
-    thresholds = _thresholds(root, findings)
+    of_requests, of_thresholds, of_backends, of_nodes = (Findings(problems, set()) for _ in range(4))
+    attributes = _attributes(root, of_requests)
+    thresholds = _thresholds(root, of_thresholds)
     prices = read_prices(root, folder, problems, stored=hashes is not None)
-    backends = _backends(root, prices, findings)
-    nodes = _nodes(root, {*attributes, *_BUILT_IN, *findings.broken}, findings)
+    backends = _backends(root, prices, of_backends)
+    nodes = _nodes(root, {*attributes, *_BUILT_IN, *of_requests.broken}, of_nodes)
+    named = {"request": of_requests, "thresholds": of_thresholds, "backends": of_backends, "nodes": of_nodes}
+    findings.broken.update(*(one.broken for one in named.values()))
     _check_ids(nodes, problems)
     allowance = _allowance(root, problems)
     budgets = _budgets(root, findings)
@@ -99,6 +102,7 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         description=header.description or "",
         hashes=hashed,
         broken=frozenset(findings.broken),
+        broken_in={section: frozenset(one.broken) for section, one in named.items()},
         problems=in_file_order(_causes(problems)),
         folder=folder,
     )

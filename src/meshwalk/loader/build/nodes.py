@@ -11,7 +11,7 @@ from typing import Any, get_args
 from meshwalk import prompts
 from meshwalk.loader.build.classifiers import check_classifier, classifier_fields
 from meshwalk.loader.build.edges import read_next, read_on_error
-from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, part_of, respelt
+from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
 from meshwalk.loader.build.patterns import check_pattern
 from meshwalk.loader.build.templates import check_prompt, check_system
 from meshwalk.loader.messages import faults, traffic_faults
@@ -63,7 +63,11 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
         findings.broken.add(name)
         return None
     part = respelt(part, _KEYS, problems)
+    part = with_key_found(part, "role", NODE_SHAPES, _KEYS, problems)
     role = choose(part, "role", NODE_SHAPES, problems)
+    if role is None:
+        findings.broken.add(name)
+        part, role = guessed(part, "role", NODE_SHAPES) or (part, None)
     following = read_next(name, part.table, problems)
     handling = read_on_error(name, part.table, problems)
     shape = None if role is None else _shape(role, part, problems)

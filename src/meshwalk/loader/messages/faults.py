@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from meshwalk.loader.messages.remedies import number_in, table_for, type_for
 from meshwalk.model.problems import Problem, Span, did_you_mean
 
 
@@ -48,13 +49,17 @@ def not_utf8(span: Span) -> Problem:
 
 
 def not_yaml(span: Span, problem: str, context: str) -> Problem:
-    tab = "no token" if "cannot start any token" in problem else ""
+    remedy = ""
+    if "cannot start any token" in problem:
+        remedy = "indent with spaces, not tabs, and quote text that starts with @, ` or %"
+    elif "scanning a tag" in context:
+        remedy = 'quote a guard or a text that begins with !, as in when: "!request.vip"'
 
     return Problem(
         span,
         "bad-yaml",
         f"this is not YAML: {problem}{f' {context}' if context else ''}",
-        "indent with spaces, not tabs, and quote text that starts with @, ` or %" if tab else "",
+        remedy,
     )
 
 
@@ -151,6 +156,10 @@ def no_value(span: Span, subject: str, key: str) -> Problem:
 def wrong_type(span: Span, what: str, value: Any, wanted: str, remedy: str = "") -> Problem:
     if not remedy and wanted == "text" and isinstance(value, bool | int | float):
         remedy = "put it in quotes"
+    if not remedy and wanted == "a table of keys":
+        remedy = table_for(what)
+    if not remedy and wanted == "a number" and isinstance(value, str):
+        remedy = number_in(value)
     if wanted == "true or false" and value in ("yes", "no", "on", "off"):
         remedy = f"YAML 1.2 reads '{value}' as text; write {'true' if value in ('yes', 'on') else 'false'}"
 
@@ -199,8 +208,13 @@ def unknown_word(span: Span, what: str, key: str, word: str, known: Iterable[str
     kind = _KINDS_OF_WORD[key]
     takes = f"'{known[0]}' is the only one" if len(known) == 1 else f"there are: {_list(known)}"
 
+    remedy = type_for(word) if kind == "type" else ""
+
     return Problem(
-        span, f"unknown-{kind}", f"{what} is {quoted(word)}, and there is no such {kind}", did_you_mean(word, known) or takes
+        span,
+        f"unknown-{kind}",
+        f"{what} is {quoted(word)}, and there is no such {kind}",
+        remedy or did_you_mean(word, known) or takes,
     )
 
 

@@ -26,6 +26,14 @@ class Shape(BaseModel):
 
     @classmethod
     @cache
+    def needed_keys(cls) -> frozenset[str]:
+        """
+        List the keys that cannot be left out.
+        """
+        return frozenset(field.alias or name for name, field in cls.model_fields.items() if field.is_required())
+
+    @classmethod
+    @cache
     def known_keys(cls) -> tuple[str, ...]:
         """
         List the keys as an author writes them.

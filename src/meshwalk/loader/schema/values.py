@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from meshwalk.loader.messages.faults import quoted, worded
+from meshwalk.loader.messages.remedies import duration_in, number_in
 from meshwalk.model import MAX_SHARED_USD, nano_usd_or_none
 from meshwalk.model.problems import ErrorClass
 
@@ -124,7 +125,7 @@ def _duration_us(value: Any, min_us: int = 1, max_us: int = _LONGEST_DURATION_US
         raise fault("bad-duration", f"is a number without a unit, and takes {wanted}", remedy)
     match = _DURATION.fullmatch(_text(value, wanted))
     if match is None:
-        raise fault("bad-duration", f"is {quoted(value)}, and takes {wanted}")
+        raise fault("bad-duration", f"is {quoted(value)}, and takes {wanted}", duration_in(str(value)))
     exact = Decimal(match[1]) * _UNITS_US[match[2]]
     if exact != int(exact):
         raise fault("bad-duration", f"is {quoted(value)}, which is no whole number of microseconds")
@@ -214,7 +215,7 @@ def _size_bytes(value: Any) -> int:
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise fault("wrong-type", f"is {worded(value)}, and takes a number")
+        raise fault("wrong-type", f"is {worded(value)}, and takes a number", number_in(value) if isinstance(value, str) else "")
     if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN is what differs from itself
         raise fault("out-of-range", f"is {value:g}, and takes a finite number")
 

@@ -212,8 +212,13 @@ def read_document(text: bytes, file: str, *, any_text: bool = False) -> Document
     return Document(builder.root, builder.problems)
 
 
+_IN_TAG = "scanning a tag"
+
+
 def _marked(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> Problem:
     mark = error.problem_mark or error.context_mark
+    if _IN_TAG in (error.context or "") and error.context_mark is not None:
+        mark = error.context_mark
     # Text that ends without a line break still ends on a line of its own to libyaml.
     span = Span(file, len(lines), len(lines[-1]) + 1)
     if mark is not None and mark.line < len(lines):
