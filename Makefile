@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types proto once unit unit-all coverage matrix bench dist changelog docs stubs format constraints clean
+.PHONY: help demo test lint types proto once unit unit-all coverage mutants matrix bench dist changelog docs stubs format constraints clean
 
 # The first Python on the PATH that fits and can make environments; `make PYTHON=…` chooses another.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
@@ -77,6 +77,11 @@ coverage: .venv/.dev  ## Run the tests with branch coverage; fails below the flo
 	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage report
 
+mutants: .venv/.dev constraints/mutants.txt  ## Look for code that no test would miss; MINUTES=20, ARGS="'meshwalk.engine.charge*'" chooses
+	$(say) "mutants: walk, budgets and charge, changed line by line"
+	@$(PY) $(INSTALL) constraints/mutants.txt
+	@$(PY) .ci/mutants.py --minutes $(or $(MINUTES),20) $(ARGS)
+
 matrix: .venvs/uv/.made  ## Run the quick tests on every Python here, with newest and lowest dependencies; ARGS="3.12 3.13:lowest" chooses
 	@$(PYTHON) .ci/matrix.py --uv $(UV) $(ARGS)
 
@@ -107,6 +112,7 @@ constraints: .venvs/uv/.made  ## Pin the dependencies again; ARGS=--upgrade take
 	$(COMPILE) $(ARGS) --extra classify --extra lint --extra local --extra otlp --extra redis --extra tokenizer --extra train --group build -o constraints/run.txt
 	$(GROUP) $(ARGS) --group model --no-deps -o constraints/model.txt
 	$(GROUP) $(ARGS) --group dev -c constraints/run.txt -o constraints/dev.txt
+	$(GROUP) $(ARGS) --group mutants -c constraints/dev.txt -c constraints/run.txt -o constraints/mutants.txt
 	$(GROUP) $(ARGS) --group stubs -o constraints/stubs.txt
 	$(GROUP) $(ARGS) --group langgraph -o constraints/langgraph.txt
 	$(GROUP) $(ARGS) --group litellm -o constraints/litellm.txt

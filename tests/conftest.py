@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.extras import pytest_make_collect_report
 from tests.support.files import ROOT, Golden
@@ -34,6 +34,10 @@ BLOCKED_SECONDS = 5.0
 # with `make unit ARGS=--hypothesis-profile=explore`.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, print_blob=True)
+# For `make mutants`, that runs tests many times in one process.
+settings.register_profile(
+    "mutants", derandomize=True, deadline=None, max_examples=30, suppress_health_check=[HealthCheck.differing_executors]
+)
 settings.load_profile("steady")
 
 

@@ -370,3 +370,31 @@ class TestFits:
         pair.reply()
 
         assert ["look", taken] == pair.live.path
+
+
+HASTY = plan_of(
+    """
+    meshwalk: 1
+    name: hasty
+    start: look
+    backends:
+      little: {kind: simulated}
+    nodes:
+      look: {role: classifier, use: features, next: ask}
+      ask: {role: primary, backend: little, min_time: 2s, next: done, on_error: sorry}
+      sorry: {role: refusal, reason: no}
+    """
+)
+
+
+@pytest.mark.parametrize(("at_us", "path"), [(3_000_000, ["look", "ask"]), (3_000_001, ["look", "ask", "sorry"])])
+def test_a_node_needs_its_least_time(at_us: int, path: list[str]) -> None:
+    """
+    With exactly `min_time` left a node begins; with a microsecond less it is not started.
+    """
+    pair = WalkPair(HASTY)
+    pair.feed(began(Limits(hops=4, deadline_us=5_000_000)))
+    pair.feed(Replied(0, at_us, {}))
+
+    assert path == pair.live.path
+    assert (["not_started"] if "sorry" in path else []) == [one.error_class for one in pair.live.decisions if one.error_class]
