@@ -86,6 +86,7 @@ _HOMES = {
         "SetupError",
         "TooLong",
         "TraceError",
+        "TooLong",
         "Unreachable",
         "VaultUnavailable",
         "Violation",

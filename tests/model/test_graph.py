@@ -19,8 +19,9 @@ from meshwalk.trace import Usage
 
 HERE = Span("a.yaml", 1, 1)
 TOKENS = st.integers(0, 10**9)
-PRICES = st.builds(Price, st.integers(0, 10**12), st.integers(0, 10**12))
-DETAILED = st.builds(Price, *[st.integers(0, 10**12)] * 2, *[st.none() | st.integers(0, 10**12)] * 2)
+RATES = st.integers(0, 10**12)
+PRICES = st.tuples(RATES, RATES).map(lambda rates: Price(*rates))
+DETAILED = st.tuples(RATES, RATES, *[st.none() | RATES] * 3).map(lambda rates: Price(*rates))
 USAGES = st.builds(Usage, TOKENS, TOKENS, TOKENS, TOKENS, TOKENS)
 
 
@@ -91,7 +92,11 @@ class TestPrice:
         """
         The bound is the cost of some way to split the tokens, and so is no larger than it must be.
         """
-        splits = [(cached, reasoning) for cached in (0, incoming) for reasoning in (0, outgoing)]
+        splits = [
+            (cached, reasoning, written)
+            for cached, written in ((0, 0), (incoming, 0), (0, incoming))
+            for reasoning in (0, outgoing)
+        ]
 
         assert price.bound(incoming, outgoing) == max(price.cost(incoming, outgoing, *split) for split in splits)
 

@@ -175,9 +175,11 @@ def _visit(graph: Graph, node: Node, facts: Facts) -> _Visit:
     if words and backend.context_tokens is not None:
         # They may fill the window, as plain messages of that many bytes would.
         facts = facts._replace(input_bytes=backend.context_tokens)
-        cost, _, outputs = worst_case.need(replace(node, prompt=None), backend.price, backend.context_tokens, facts)
+        cost, _, outputs = worst_case.need(
+            replace(node, prompt=None), backend.price, backend.context_tokens, facts, backend.input_bound
+        )
     else:
-        cost, _, outputs = worst_case.need(node, backend.price, backend.context_tokens, facts)
+        cost, _, outputs = worst_case.need(node, backend.price, backend.context_tokens, facts, backend.input_bound)
     stated_us = _stated_us(node)
     tokens_reason = cost_reason = ""
     if outputs is None:

@@ -38,7 +38,9 @@ def check(graph: Graph, bounds: Bounds, named: Named) -> list[Problem]:
 
 def _never(graph: Graph, node: Node) -> Iterator[Problem]:
     backend = graph.backends[node.backend or ""]
-    cost, inputs, outputs = worst_case.need(node, backend.price, backend.context_tokens, worst_case.min_facts(graph, node))
+    cost, inputs, outputs = worst_case.need(
+        node, backend.price, backend.context_tokens, worst_case.min_facts(graph, node), backend.input_bound
+    )
     span = node.places.get("backend", node.span)
     for name, caps in _caps(graph):
         if caps.cost_nano_usd is not None and cost is not None and cost > caps.cost_nano_usd:
@@ -181,7 +183,7 @@ def _misfits(graph: Graph, callers: Sequence[Node], named: Named) -> Iterator[Pr
     seen_to = _seen_to(graph, named)
     for node in callers:
         backend = graph.backends[node.backend or ""]
-        filled = worst_case.window(node, facts)
+        filled = worst_case.window(node, facts, backend.input_bound)
         if backend.context_tokens is None or filled <= backend.context_tokens:
             continue
         if f"fits.{backend.name}" not in seen_to.get(node.name, ()):

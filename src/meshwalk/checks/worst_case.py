@@ -1,10 +1,13 @@
 """
 The worst case of one call: input tokens, output tokens, money.
 
-The ledger reserves these figures before a call, and `check` bounds a whole walk with them, so both ask here.  No tokenizer we
-know makes more tokens than a text has UTF-8 bytes, so bytes bound tokens from above; where a backend declares its tokenizer,
-what that counts of a request stands for its bytes.  The largest request a graph admits is one message of all its
-bytes: `limits.input_bytes` counts a further message as heavy as the tokens a chat template may add to it (`counted_bytes`), so
+The ledger reserves these figures before a call, and `check` bounds a whole walk with them, so both ask here.  Most tokenizers
+make no more tokens than a text has UTF-8 bytes; one that normalises Unicode first may make up to five times as many of rare
+characters, and a chat template adds text of its own.  So each backend declares what bounds it, and has safe figures where it
+does not (`InputBound`); where it declares its tokenizer, what that counts of a request stands for its bytes.
+
+The largest request a graph admits is one message of all its bytes:
+`limits.input_bytes` counts a further message as heavy as the tokens a chat template may add to it (`counted_bytes`), so
 that many empty messages need no more than one full one.
 """
 
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from meshwalk import prompts
-from meshwalk.model import DEFAULT_INPUT_BYTES, MTOK, Attribute, Graph, Node, Price, Sampling, Value, signals
+from meshwalk.model import DEFAULT_INPUT_BYTES, MTOK, Attribute, Graph, InputBound, Node, Price, Sampling, Value, signals
 from meshwalk.trace import Facts, Form, Message
 
 
@@ -44,16 +47,16 @@ def message_bytes(message: Message) -> int:
     """
     size = len(message.content.encode()) + len(message.name.encode())
 
-    return size + tool_bytes(message) if message.tool_calls or message.tool_call_id else size
+    return size + tool_bytes(message) if message.tool_calls or message.tool_call_id or message.carried else size
 
 
 def tool_bytes(message: Message) -> int:
     """
-    Return the part of those bytes that tools cause.
+    Return the part of those bytes that tools cause, and what a provider needs back.
     """
     calls = sum(sum(len(text.encode()) for text in call) + OVERHEAD_TOKENS_PER_TOOL for call in message.tool_calls)
 
-    return calls + len(message.tool_call_id.encode())
+    return calls + len(message.tool_call_id.encode()) + len(message.carried.encode())
 
 
 def form_bytes(form: Form) -> int:
@@ -73,22 +76,23 @@ def form_bytes(form: Form) -> int:
     return size
 
 
-def input_tokens(node: Node, facts: Facts) -> int:
+def input_tokens(node: Node, facts: Facts, allowance: InputBound = InputBound()) -> int:
     """
     Bound the tokens that a call of *node* sends, whatever window its backend has.
     """
-    ahead = 0 if node.system is None else 1
+    own, ahead = node.prompt is not None, 0 if node.system is None else 1
+    messages, images = (1, 0) if own else (facts.messages, facts.images)
     for name, tokens in facts.counted:
         if name == node.name:
-            return tokens + ((facts.messages if node.prompt is None else 1) + ahead) * OVERHEAD_TOKENS_PER_MESSAGE
-    input_bytes, messages = facts.input_bytes, facts.messages
+            # Its tokenizer has counted the text, and not what a template writes round it.
+            return tokens + allowance.tokens(0, messages + ahead, images)
+    input_bytes = facts.input_bytes
     if node.prompt is not None:
-        input_bytes = prompts.bound_bytes(node.prompt, input_bytes, messages, dict(facts.attributes), node.quotes)
-        messages = 1
+        input_bytes = prompts.bound_bytes(node.prompt, input_bytes, facts.messages, dict(facts.attributes), node.quotes)
     if node.system is not None:
         input_bytes += len(node.system.encode())
 
-    return input_bytes + (messages + ahead) * OVERHEAD_TOKENS_PER_MESSAGE
+    return allowance.tokens(input_bytes, messages + ahead, images)
 
 
 def max_tokens(node: Node, requested: int | None) -> int | None:
@@ -102,14 +106,16 @@ def max_tokens(node: Node, requested: int | None) -> int | None:
     return min(stated, requested)
 
 
-def need(node: Node, price: Price | None, context_tokens: int | None, facts: Facts) -> tuple[int | None, int, int | None]:
+def need(
+    node: Node, price: Price | None, context_tokens: int | None, facts: Facts, allowance: InputBound = InputBound()
+) -> tuple[int | None, int, int | None]:
     """
     Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
 
     A window holds input and output together, so neither is ever larger than it, whatever a caller asks for.  Of several samples
     each has the window to itself: the input is sent once, and every one of them is paid for as output.
     """
-    inputs = input_tokens(node, facts)
+    inputs = input_tokens(node, facts, allowance)
     outputs = max_tokens(node, facts.sampling.max_tokens)
     if context_tokens is not None:
         inputs = min(inputs, context_tokens)
@@ -133,36 +139,42 @@ class Bounder:
             whose tokens nobody has counted; None if that is no quicker.
     """
 
-    __slots__ = ("_context_tokens", "_node", "_price", "usual")
+    __slots__ = ("_allowance", "_context_tokens", "_node", "_price", "usual")
 
-    def __init__(self, node: Node, price: Price | None, context_tokens: int | None) -> None:
+    def __init__(
+        self, node: Node, price: Price | None, context_tokens: int | None, allowance: InputBound = InputBound()
+    ) -> None:
+        self._allowance = allowance
         self._node = node
         self._price = price
         self._context_tokens = context_tokens
-        self.usual = _usual(node, price, context_tokens)
+        self.usual = _usual(node, price, context_tokens, allowance)
 
     def __call__(self, facts: Facts) -> tuple[int | None, int, int | None]:
         """
         Bound a call: cost in nano-dollars, input tokens, output tokens; None where nothing declared bounds it.
         """
-        if self.usual is None or facts.counted or facts.sampling.max_tokens is not None:
-            return need(self._node, self._price, self._context_tokens, facts)
+        if self.usual is None or facts.counted or facts.images or facts.sampling.max_tokens is not None:
+            return need(self._node, self._price, self._context_tokens, facts, self._allowance)
 
         return self.usual(facts)
 
 
-def _usual(node: Node, price: Price | None, window: int | None) -> Bound | None:
+def _usual(node: Node, price: Price | None, window: int | None, allowance: InputBound) -> Bound | None:
     _, _, outputs = need(node, price, window, _ANY)
     # A prompt of its own is as long as the texts it quotes, and a system message is added to either.
     if node.prompt is not None or node.system is not None or price is None or outputs is None:
+        return None
+    if price.above or allowance.thousandths_per_byte != 1000:
         return None
     input_price, output_price = price.max_rates
     # The cost is a sum then, rounded up.
     output_cost = outputs * output_price + MTOK - 1
     max_inputs = _NO_WINDOW if window is None else window
+    _, per_request, per_message, _ = allowance
 
     def bound(facts: Facts) -> tuple[int | None, int, int | None]:
-        inputs = facts.input_bytes + facts.messages * OVERHEAD_TOKENS_PER_MESSAGE
+        inputs = facts.input_bytes + per_request + facts.messages * per_message
         if inputs > max_inputs:  # noqa: PLR1730 (`min` would be called)
             inputs = max_inputs
 
@@ -176,7 +188,7 @@ _NO_WINDOW = 1 << 80
 _ANY = Facts((), 0, 0)
 
 
-def window(node: Node, facts: Facts) -> int:
+def window(node: Node, facts: Facts, allowance: InputBound = InputBound()) -> int:
     """
     Bound the context that a call of *node* may fill; a reply that nothing bounds has room for one token at least.
 
@@ -184,7 +196,7 @@ def window(node: Node, facts: Facts) -> int:
     """
     outputs = max_tokens(node, facts.sampling.max_tokens)
 
-    return input_tokens(node, facts) + (1 if outputs is None else outputs)
+    return input_tokens(node, facts, allowance) + (1 if outputs is None else outputs)
 
 
 def largest_facts(graph: Graph) -> Facts:

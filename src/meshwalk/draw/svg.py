@@ -127,7 +127,7 @@ def _cards(graph: Graph) -> dict[str, _Card]:
 def _price(price: Price) -> str:
     if not any(price):
         return "free"
-    input_price, output_price, cached, reasoning = (None if nano is None else _decimal(nano) for nano in price)
+    input_price, output_price, cached, reasoning, _ = (None if nano is None else _decimal(nano) for nano in price.rates)
     cached = "" if cached is None else f" ({cached} cached)"
     reasoning = "" if reasoning is None else f" ({reasoning} reasoning)"
 

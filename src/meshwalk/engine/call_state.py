@@ -34,6 +34,8 @@ class CallState:
         seen: The text that has arrived of a streamed reply.
         final: Whether a further call would end in the same way for a long while.
         at_fault: Whether its endpoint is at fault, and not the request.
+        ends_at: When its scope ends it at the latest, on the event loop's clock; its stream may have to bring something before.
+        stalled: The words for a stream that brings nothing in time; empty while nothing but *ends_at* bounds it.
         turned_away: Whether its backend's limiter did not let it in.
     """
 
@@ -42,6 +44,7 @@ class CallState:
         "attempt",
         "backoff_us",
         "endpoint",
+        "ends_at",
         "error_class",
         "final",
         "hedge",
@@ -60,6 +63,7 @@ class CallState:
         "seen",
         "span_id",
         "spent",
+        "stalled",
         "started_us",
         "tokens",
         "turned_away",
@@ -86,6 +90,8 @@ class CallState:
         self.turned_away = False
         self.retry_after_us: int | None = None
         self.final = self.at_fault = False
+        self.ends_at = 0.0
+        self.stalled = ""
         self.attempt: Attempt | None = None
         self.spent = (Amount(hops=need.hops or 0), False)
         self.seen: list[str] = []

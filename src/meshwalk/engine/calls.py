@@ -300,7 +300,9 @@ class Calls:
             call.failed(now, "cancelled", None, "another call of the hop was faster", billable=True)
         else:
             seconds = f"{(now - call.started_us) / 1e6:.3g} s"
-            if call.progress.sent:
+            if call.stalled:
+                message = f"node '{name}' {call.stalled}"
+            elif call.progress.sent:
                 message = f"node '{name}' did not answer within {seconds}"
             else:
                 message = f"node '{name}' was not called: for {seconds} there was no place at backend '{self._name}'"
@@ -359,9 +361,23 @@ class Calls:
         stream = getattr(self._backend, "stream", None) if self._node.node.stream is not None else None
         if stream is None:
             return await self._backend.chat(call.request)
+        if call.scope is not None:
+            call.ends_at = call.scope.deadline
+            self._bound_wait(call, "first_token", self._node.node.first_token_us)
         reply: Reply = await stream(call.request, partial(self._heard, call))
 
         return reply
+
+    def _bound_wait(self, call: CallState, key: str, wait_us: int | None) -> None:
+        """
+        Give the stream of *call* until *wait_us* from now to bring its next token; None bounds it by the call's end alone.
+        """
+        until, words = call.ends_at, ""
+        if wait_us is not None and not call.progress.ended:
+            soon = anyio.current_time() + wait_us / 1e6
+            if soon < until:
+                until, words = soon, f"brought nothing for {wait_us / 1e6:.3g} s ({key})"
+        call.scope.deadline, call.stalled = until, words
 
     # ---- while it streams ---------------------------------------------------------------------------------------
 
@@ -369,6 +385,8 @@ class Calls:
         if self.stopped or self.committed not in (None, call):
             return
         call.hear(piece)
+        if call.stalled or self._node.node.between_tokens_us is not None:
+            self._bound_wait(call, "between_tokens", self._node.node.between_tokens_us)
         if not piece.text and not piece.tokens:
             return
         if call is self.committed:

@@ -5,13 +5,63 @@ Backends as an author declares them: prices, traffic, endpoints, and a spec for 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from meshwalk.model.problems import ErrorClass, Span
 
 
 # Prices are per this many tokens.
 MTOK = 1_000_000
+
+
+class Rates(NamedTuple):
+    """
+    The prices of a million tokens of each kind, in whole nano-dollars; None is the same as other input, or as other output.
+
+    Args:
+        cached_nano_per_mtok: Of input that the provider had in a cache.
+        reasoning_nano_per_mtok: Of output that the caller does not see.
+        cache_write_nano_per_mtok: Of input that the provider wrote to a cache.
+    """
+
+    input_nano_per_mtok: int
+    output_nano_per_mtok: int
+    cached_nano_per_mtok: int | None = None
+    reasoning_nano_per_mtok: int | None = None
+    cache_write_nano_per_mtok: int | None = None
+
+    def exact(self, input_tokens: int, output_tokens: int, cached: int, reasoning: int, written: int) -> int:
+        """
+        Price a call in millionths of a nano-dollar.
+        """
+        plain_in, plain_out, cached_price, reasoning_price, write_price = self
+        found = input_tokens * plain_in + output_tokens * plain_out
+        if cached_price is not None and cached > 0:
+            found += min(cached, input_tokens) * (cached_price - plain_in)
+        if write_price is not None and written > 0:
+            found += min(written, input_tokens - min(max(cached, 0), input_tokens)) * (write_price - plain_in)
+        if reasoning_price is not None and reasoning > 0:
+            found += min(reasoning, output_tokens) * (reasoning_price - plain_out)
+
+        return found
+
+    @property
+    def max_rates(self) -> tuple[int, int]:
+        """
+        Return the most that a million tokens of input cost, and of output.
+        """
+        plain_in, plain_out, cached, reasoning, written = self
+
+        return max(plain_in, cached or 0, written or 0), max(plain_out, reasoning or 0)
+
+
+class Mark(NamedTuple):
+    """
+    The prices of calls whose input has more than *input_tokens*; they hold for all tokens of such a call.
+    """
+
+    input_tokens: int
+    rates: Rates
 
 
 class Price(NamedTuple):
@@ -21,12 +71,16 @@ class Price(NamedTuple):
     Args:
         cached_nano_per_mtok: Of input that the provider had in a cache; None is the same as other input.
         reasoning_nano_per_mtok: Of output that the caller does not see; None is the same as other output.
+        cache_write_nano_per_mtok: Of input that the provider wrote to a cache; None is the same as other input.
+        above: Other prices for calls with a long input, the lowest mark first.
     """
 
     input_nano_per_mtok: int
     output_nano_per_mtok: int
     cached_nano_per_mtok: int | None = None
     reasoning_nano_per_mtok: int | None = None
+    cache_write_nano_per_mtok: int | None = None
+    above: tuple[Mark, ...] = ()
 
     @property
     def pair_rate(self) -> int:
@@ -35,21 +89,36 @@ class Price(NamedTuple):
         """
         return self.input_nano_per_mtok + self.output_nano_per_mtok
 
+    @property
+    def rates(self) -> Rates:
+        """
+        Return the prices of a call below every mark.
+        """
+        return Rates(*self[:5])
+
     def cost(
         self,
         input_tokens: int,
         output_tokens: int,
         cached_input_tokens: int = 0,
         reasoning_tokens: int = 0,
-        cache_write_tokens: int = 0,  # noqa: ARG002
+        cache_write_tokens: int = 0,
     ) -> int:
         """
         Price a call in nano-dollars, rounded up, so that a bound stays a bound.
 
         Args:
-            cached_input_tokens: Those of the input; more than the input has are not counted, as for *reasoning_tokens*.
+            cached_input_tokens: Those of the input; more than the input has are not counted, as for the other parts.
         """
-        plain_in, plain_out, cached, reasoning = self
+        if self.above or cache_write_tokens:
+            rates = self.rates
+            for mark in self.above:
+                if input_tokens > mark.input_tokens:
+                    rates = mark.rates
+            return -(
+                -rates.exact(input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, cache_write_tokens) // MTOK
+            )
+        plain_in, plain_out, cached, reasoning, _, _ = self
         exact = input_tokens * plain_in + output_tokens * plain_out
         if cached is not None and cached_input_tokens > 0:
             exact += min(cached_input_tokens, input_tokens) * (cached - plain_in)
@@ -60,20 +129,20 @@ class Price(NamedTuple):
 
     def bound(self, input_tokens: int, output_tokens: int) -> int:
         """
-        Price the max_rates call of at most so many tokens, whatever part of them was cached or is not seen.
+        Price the dearest call of at most so many tokens, whatever part of them was cached or is not seen.
         """
-        input_price, output_price = self.max_rates
+        able = [self.max_rates, *(mark.rates.max_rates for mark in self.above if input_tokens > mark.input_tokens)]
 
-        return -(-(input_tokens * input_price + output_tokens * output_price) // MTOK)
+        return max([-(-(input_tokens * inputs + output_tokens * outputs) // MTOK) for inputs, outputs in able])
 
     @property
     def max_rates(self) -> tuple[int, int]:
         """
-        Return the most that a million tokens of input cost, and of output.
+        Return the most that a million tokens of input cost, and of output, below every mark.
         """
-        plain_in, plain_out, cached, reasoning = self
+        plain_in, plain_out, cached, reasoning, written, _ = self
 
-        return max(plain_in, cached or 0), max(plain_out, reasoning or 0)
+        return max(plain_in, cached or 0, written or 0), max(plain_out, reasoning or 0)
 
 
 class ThoughtTags(NamedTuple):
@@ -83,6 +152,44 @@ class ThoughtTags(NamedTuple):
 
     open: str
     close: str
+
+
+class Template(NamedTuple):
+    """
+    The tokens that a chat template may add: once to a call, and to each message.
+    """
+
+    per_request: int
+    per_message: int
+
+
+class InputBound(NamedTuple):
+    """
+    What bounds the input tokens of a call.
+
+    Args:
+        thousandths_per_byte: Thousandths of a token for a byte of text.
+        image_tokens: The tokens of an image.
+    """
+
+    thousandths_per_byte: int = 1000
+    per_request: int = 0
+    per_message: int = 16
+    image_tokens: int = 0
+
+    def tokens(self, input_bytes: int, messages: int, images: int) -> int:
+        """
+        Bound the tokens of so many bytes in so many messages, and of so many images beside them.
+        """
+        of_text = input_bytes if self.thousandths_per_byte == 1000 else -(-input_bytes * self.thousandths_per_byte // 1000)
+
+        return of_text + self.per_request + messages * self.per_message + images * self.image_tokens
+
+
+# A template of a real model may write a system text where the caller sends none; the longest that was measured has 475 tokens.
+SERVED_TEMPLATE = Template(512, 16)
+PACKAGED_TEMPLATE = Template(32, 16)
+PRETENDED_TEMPLATE = Template(0, 16)
 
 
 class Breaker(NamedTuple):
@@ -143,6 +250,8 @@ class BackendSpec:
     The keys that every kind of backend may declare.
 
     Args:
+        tokens_per_byte: The most tokens that a byte of text becomes; None is one.
+        template: The tokens that its chat template adds; None is what is usual.
         traffic: None bounds nothing and watches nothing.
         tokenizer: A `tokenizer.json`, relative to the graph's folder as the author wrote it, whose counts bound the input
             more tightly than its bytes do.
@@ -155,6 +264,20 @@ class BackendSpec:
     tokenizer: str | None = None
     traffic: Traffic | None = None
     description: str = ""
+    tokens_per_byte: float | None = None
+    template: Template | None = None
+
+    # The template of a backend that declares none: there is none where no model reads one.
+    usual_template: ClassVar[Template] = PRETENDED_TEMPLATE
+
+    @property
+    def input_bound(self) -> InputBound:
+        """
+        Return what bounds the input of its calls.
+        """
+        per_byte = 1000 if self.tokens_per_byte is None else round(self.tokens_per_byte * 1000)
+
+        return InputBound(per_byte, *(self.template or self.usual_template))
 
     @property
     def gated(self) -> bool:
@@ -173,12 +296,43 @@ class OpenAISpec(BackendSpec):
         base_url: None means `${OPENAI_BASE_URL}`.
         key_env: The environment variable that holds the key, never the key.
         endpoints: Several addresses of the model, in place of *base_url*.
+        max_tokens_name: The server's name for the limit on tokens; None is the protocol's.
+        leave_out: Fields that are never sent.
+        extra: Further fields of the body, as JSON text of an object.
+        headers: Further headers; `${NAME}` in a value is read from the environment when a mesh opens.
+        key_header: The header that the key goes in as it is; None sends it as a bearer token.
+        roles: Roles with their names at this server.
+        stream_options: Whether a stream is asked for its usage.
+        thoughts: The tags round thoughts that stand in the content of an answer.
+        takes: The kinds of content it takes; empty is text alone.
+        image_tokens: The most tokens that an image has.
+        settles_reported: Whether a call is settled at what the provider says that it costs.
     """
 
     model: str
     base_url: str | None = None
     key_env: str | None = None
     endpoints: tuple[Endpoint, ...] = ()
+    max_tokens_name: str | None = None
+    leave_out: tuple[str, ...] = ()
+    extra: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    key_header: str | None = None
+    roles: tuple[tuple[str, str], ...] = ()
+    stream_options: bool = True
+    thoughts: ThoughtTags | None = None
+    takes: tuple[str, ...] = ()
+    image_tokens: int | None = None
+    settles_reported: bool = False
+
+    usual_template: ClassVar[Template] = SERVED_TEMPLATE
+
+    @property
+    def input_bound(self) -> InputBound:
+        """
+        Return what bounds the input of its calls.
+        """
+        return super(OpenAISpec, self).input_bound._replace(image_tokens=self.image_tokens or 0)
 
     @property
     def gated(self) -> bool:
@@ -196,6 +350,17 @@ class LocalSpec(BackendSpec):
 
     model: str | None = None
     threads: int | None = None
+
+    usual_template: ClassVar[Template] = SERVED_TEMPLATE
+
+    @property
+    def input_bound(self) -> InputBound:
+        """
+        Return what bounds the input of its calls; the packaged model's template is known.
+        """
+        found = super(LocalSpec, self).input_bound
+
+        return found if self.template or self.model else found._replace(per_request=PACKAGED_TEMPLATE.per_request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

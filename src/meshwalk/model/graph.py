@@ -133,6 +133,8 @@ class Node:
         qualified: For a prescreen: a regular expression that a qualifying reply matches (ignoring case).
         visits: The most visits of one walk.
         hedge_us: The time without a reply after which a second call is made beside the first; None never.
+        first_token_us: The longest wait for the first token of a streamed reply, thoughts included; None is no bound.
+        between_tokens_us: The longest wait between two tokens of one.
         stream: None holds a reply back until it is whole; 0 passes it on as it comes; N does so from its N-th token on, if
             what was seen by then would be served.
         weights: For a classifier: its file of trained weights, relative to the graph's folder as the author wrote it.
@@ -164,6 +166,8 @@ class Node:
     backoff: Backoff = Backoff()
     hedge_us: int | None = None
     stream: int | None = None
+    first_token_us: int | None = None
+    between_tokens_us: int | None = None
     weights: str | None = None
     url: str | None = None
     key_env: str | None = None

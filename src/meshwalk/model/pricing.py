@@ -31,7 +31,8 @@ def version_of(backends: Mapping[str, AnyBackendSpec]) -> str:
         return ""
     # Unset prices are left out, so that a further kind of price does not make all versions new.
     stated = {
-        name: {key: value for key, value in price._asdict().items() if value is not None} for name, price in prices.items()
+        name: {key: value for key, value in price._asdict().items() if value not in (None, ())}
+        for name, price in prices.items()
     }
 
-    return short(hashlib.sha256(orjson.dumps(stated, option=orjson.OPT_SORT_KEYS)).hexdigest())
+    return short(hashlib.sha256(orjson.dumps(stated, default=list, option=orjson.OPT_SORT_KEYS)).hexdigest())

@@ -29,6 +29,7 @@ from meshwalk.model import (
     Endpoint,
     Graph,
     LocalSpec,
+    Mark,
     Node,
     OpenAISpec,
     PythonSpec,
@@ -188,15 +189,23 @@ def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
             "output": _usd(spec.price.output_nano_per_mtok),
             "cached_input": _usd(spec.price.cached_nano_per_mtok),
             "reasoning": _usd(spec.price.reasoning_nano_per_mtok),
+            "cache_write": _usd(spec.price.cache_write_nano_per_mtok),
+            "above": [_mark(mark) for mark in spec.price.above],
         }
     )
-    common = {"context_tokens": spec.context_tokens, "usd_per_mtok": price, **_traffic(spec.traffic or Traffic())}
+    common = {
+        "context_tokens": spec.context_tokens,
+        "usd_per_mtok": price,
+        "tokens_per_byte": spec.tokens_per_byte,
+        "template": None if spec.template is None else spec.template._asdict(),
+        **_traffic(spec.traffic or Traffic()),
+    }
     particular: dict[str, Any]
     match spec:
         case OpenAISpec():
             # Their order is nobody's; each has its name.
             endpoints = [_endpoint(endpoint) for endpoint in sorted(spec.endpoints)]
-            particular = {"kind": "openai", "model": spec.model, "endpoints": endpoints}
+            particular = {"kind": "openai", "model": spec.model, "endpoints": endpoints, **_calls(spec)}
         case LocalSpec():
             particular = {"kind": "local"}
         case RecordedSpec():
@@ -222,6 +231,41 @@ def _backend(spec: AnyBackendSpec) -> dict[str, Any]:
             }
 
     return _stated(particular | common)
+
+
+def _mark(mark: Mark) -> dict[str, Any]:
+    plain_in, plain_out, cached, reasoning, written = mark.rates
+
+    return _stated(
+        {
+            "input_tokens": mark.input_tokens,
+            "input": _usd(plain_in),
+            "output": _usd(plain_out),
+            "cached_input": _usd(cached),
+            "reasoning": _usd(reasoning),
+            "cache_write": _usd(written),
+        }
+    )
+
+
+def _calls(spec: OpenAISpec) -> dict[str, Any]:
+    """
+    Return how a server is called, as far as that decides what it answers or how that is read.
+    """
+    tags = spec.thoughts
+
+    return {
+        "max_tokens_name": spec.max_tokens_name,
+        "leave_out": list(spec.leave_out),
+        "extra": orjson.loads(spec.extra) if spec.extra else None,
+        "headers": dict(spec.headers),
+        "roles": dict(spec.roles),
+        "stream_options": None if spec.stream_options else False,
+        "thoughts": None if tags is None else _stated(tags._asdict()),
+        "takes": ["text", *spec.takes] if spec.takes else None,
+        "image_tokens": spec.image_tokens,
+        "cost": "reported" if spec.settles_reported else None,
+    }
 
 
 def _stream(tokens: int | None) -> str | dict[str, int] | None:
@@ -296,6 +340,8 @@ def _node(node: Node, guard_texts: GuardTexts) -> dict[str, Any]:
             "min_time": _us(node.min_time_us),
             "retries": node.retries or None,
             "stream": _stream(node.stream),
+            "first_token": _us(node.first_token_us),
+            "between_tokens": _us(node.between_tokens_us),
             "backoff": _backoff(node.backoff),
             "hedge": _us(node.hedge_us),
             "visits": node.visits if node.visits != 1 else None,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from meshwalk import guards, loader
 from meshwalk.checks import assignment, bounds, decide_first, limits, reachability, topology, worst_case
-from meshwalk.model import DONE, Edge, Graph, Limits, Node, Price, Role, Value, signals
+from meshwalk.model import DONE, AnyBackendSpec, Edge, Graph, Limits, Node, Price, Role, Value, signals
 from meshwalk.model.problems import GraphError, Problem, in_file_order
 from meshwalk.plan import canonical
 from meshwalk.trace import Facts
@@ -189,7 +189,10 @@ class Plan:
         Yield for each context window that some guard reads: its slot, and whether a request surely fits.
         """
         for slot, context_tokens, callers in self.fits:
-            yield slot, all(worst_case.window(node, facts) <= context_tokens for node in callers)
+            yield slot, all(self._window(node, facts) <= context_tokens for node in callers)
+
+    def _window(self, node: Node, facts: Facts) -> int:
+        return worst_case.window(node, facts, self.graph.backends[node.backend or ""].input_bound)
 
     def __repr__(self) -> str:
         return f"<Plan {self.name}: {len(self.nodes)} nodes, {self.plan_digest[:12]}>"
@@ -405,8 +408,15 @@ def _node(graph: Graph, node: Node, index: Mapping[str, int], slots: Mapping[str
         status_slot=slots.get(f"hop.{node.name}.status", -1),
         price=backend.price if backend else None,
         context_tokens=backend.context_tokens if backend else None,
-        need=worst_case.Bounder(node, backend.price if backend else None, backend.context_tokens if backend else None),
+        need=_bounder(node, backend),
     )
+
+
+def _bounder(node: Node, backend: AnyBackendSpec | None) -> worst_case.Bounder:
+    if backend is None:
+        return worst_case.Bounder(node, None, None)
+
+    return worst_case.Bounder(node, backend.price, backend.context_tokens, backend.input_bound)
 
 
 def _writes(node: Node, slots: Mapping[str, int]) -> Iterator[tuple[str, int]]:

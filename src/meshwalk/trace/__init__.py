@@ -39,6 +39,7 @@ from meshwalk.trace.entries import (
 )
 from meshwalk.trace.exchange import (
     Form,
+    Image,
     Message,
     Piece,
     Reply,
@@ -82,6 +83,7 @@ __all__ = [
     "FullTrace",
     "Granted",
     "HopBuilder",
+    "Image",
     "Message",
     "Outcome",
     "Piece",

@@ -30,7 +30,7 @@ from meshwalk.trace.entries import (
     TimedOut,
     View,
 )
-from meshwalk.trace.exchange import Message, Scopes, Timing, ToolCall, Usage
+from meshwalk.trace.exchange import Image, Message, Scopes, Timing, ToolCall, Usage
 from meshwalk.trace.full_trace import FullTrace
 from meshwalk.trace.record import Content, Source, Traversal
 from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
@@ -93,10 +93,10 @@ _PLAIN = ("traversal_id", "trace_id", "span_id", "parent_span_id", "sampled", "b
 
 def _add_compact(document: dict[str, Any], trace: CompactTrace) -> None:
     # The text that `_plain` would come to as well, call by call; most records are made here.
-    (attributes, *size, sampling, scopes, counted, healthy), limits, hops, *ended, views = trace
+    (attributes, *size, sampling, scopes, counted, healthy, images), limits, hops, *ended, views = trace
 
     document["straight"] = [
-        [attributes, *size, [*sampling], [*scopes], counted, healthy],
+        [attributes, *size, [*sampling], [*scopes], counted, healthy, *([images] if images else [])],
         [*limits],
         [[*hop[:_CALL], None if hop.call is None else _call_fields(hop.call)] for hop in hops],
         *ended,
@@ -165,29 +165,50 @@ def _as_text(value: Any) -> Any:
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
         return {_as_text(key): _as_text(item) for key, item in value.items()}
-    if isinstance(value, _GROWN) and not value[-1]:
-        value = value[:-1]
+    if isinstance(value, _GROWN):
+        value = _spoken(value)
     if isinstance(value, list | tuple):
         return [_as_text(item) for item in value]
 
     return value
 
 
-# What had its last field added after the first records of this format leaves it out where it says nothing.
-_GROWN = (Usage, Attempt, Message, ToolCall)
+# What had its last fields added after the first records of this format leaves them out where they say nothing.
+_GROWN = (Usage, Attempt, Message, ToolCall, Facts)
+
+
+_FIRST_LATER = (
+    (Usage, "cache_write_tokens"), (Attempt, "mended"), (Message, "carried"), (ToolCall, "carried"), (Facts, "images"),
+)  # fmt: skip
+_BEFORE: Mapping[type, int] = {kind: kind._fields.index(first) for kind, first in _FIRST_LATER}
+
+
+def _spoken(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """
+    Return the fields of *value* without the later ones at its end that say nothing.
+    """
+    size, least = len(value), _BEFORE[type(value)]
+    while size > least and not value[size - 1]:
+        size -= 1
+
+    return value[:size]
 
 
 def _plain(value: Any) -> Any:
     # orjson leaves subclasses of tuple to us; every NamedTuple here travels as a list of its fields.
-    if isinstance(value, _GROWN) and not value[-1]:
-        return list(value[:-1])
+    if isinstance(value, _GROWN):
+        return list(_spoken(value))
     if isinstance(value, tuple):
         return list(value)
     raise TypeError(f"a record holds no {type(value).__name__}")
 
 
 def _message(fields: list[Any]) -> Message:
-    return Message(*[*fields[:3], tuple(ToolCall(*call) for call in fields[3]), *fields[4:]])
+    message = Message(*[*fields[:3], tuple(ToolCall(*call) for call in fields[3]), *fields[4:]])
+    if not message.parts:
+        return message
+
+    return message._replace(parts=tuple(part if isinstance(part, str) else Image(*part) for part in message.parts))
 
 
 def _sampling(fields: list[Any]) -> Sampling:
@@ -195,7 +216,7 @@ def _sampling(fields: list[Any]) -> Sampling:
 
 
 def _facts(fields: list[Any]) -> Facts:
-    attributes, input_bytes, messages, sampling, scopes, counted, healthy = fields
+    attributes, input_bytes, messages, sampling, scopes, counted, healthy, *images = fields
 
     return Facts(
         tuple((name, value) for name, value in attributes),
@@ -205,6 +226,7 @@ def _facts(fields: list[Any]) -> Facts:
         Scopes(*scopes),
         tuple((node, tokens) for node, tokens in counted),
         tuple((backend, well) for backend, well in healthy),
+        *images,
     )
 
 

@@ -141,6 +141,7 @@ class Facts(NamedTuple):
         input_bytes: The UTF-8 bytes of the messages, tools and formats, for the bound on input tokens.
         counted: The tokens that each node's call sends, by the node's name, where its backend declares a tokenizer.
         healthy: Whether each backend whose health some guard reads could be called when the walk began, by its name.
+        images: The images among the content of the messages.
     """
 
     attributes: tuple[tuple[str, Value], ...]
@@ -150,6 +151,7 @@ class Facts(NamedTuple):
     scopes: Scopes = Scopes()
     counted: tuple[tuple[str, int], ...] = ()
     healthy: tuple[tuple[str, bool], ...] = ()
+    images: int = 0
 
 
 make_facts = fast_constructor(Facts)

@@ -26,6 +26,19 @@ class ToolCall(NamedTuple):
     carried: str = ""
 
 
+class Image(NamedTuple):
+    """
+    An image among the content of a message.
+
+    Args:
+        url: Where it is; or `data:` with the image itself.
+        detail: How closely it is looked at, in the provider's word; empty leaves it to the provider.
+    """
+
+    url: str
+    detail: str = ""
+
+
 class Message(NamedTuple):
     """
     One chat message.
@@ -34,6 +47,7 @@ class Message(NamedTuple):
         tool_calls: For an assistant's message: the tools it wished to call.
         tool_call_id: For a tool's message: the call that it answers.
         carried: For an assistant's message: what its provider needs back, as opaque text.
+        parts: The texts and images of a content that has more than one text; *content* is its text then.
     """
 
     role: str
@@ -42,6 +56,14 @@ class Message(NamedTuple):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     carried: str = ""
+    parts: tuple[str | Image, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """
+        Count the images among its content.
+        """
+        return sum([isinstance(part, Image) for part in self.parts])
 
 
 class Tool(NamedTuple):

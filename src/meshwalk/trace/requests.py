@@ -11,7 +11,7 @@ from typing import Any
 
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.problems import RequestError, Violation
-from meshwalk.trace.exchange import Form, Message, Request, ResponseFormat, Scopes, Tool
+from meshwalk.trace.exchange import Form, Image, Message, Request, ResponseFormat, Scopes, Tool
 
 
 # Past this, a deadline is none: gRPC counts in nanoseconds of 64 bits.
@@ -108,4 +108,40 @@ def _messages(prompt: Any) -> tuple[Message, ...]:
             why = f"takes a text or a sequence of Message, and got {type(message).__name__}"
             raise RequestError([Violation("messages", why)])
 
-    return messages
+    return tuple(
+        message if isinstance(message.content, str) else with_parts(message, f"messages[{position}].content")
+        for position, message in enumerate(messages)
+    )
+
+
+def with_parts(message: Message, field: str) -> Message:
+    """
+    Return *message*, whose content is a list of parts, with its text as its content and its parts beside that.
+
+    Raises:
+        RequestError: If a part is neither a text nor an image, in the words of *field*.
+    """
+    given: Any = message.content
+    if not isinstance(given, list | tuple) or not given:
+        why = f"is {type(given).__name__}, and takes a text or a list of parts"
+        raise RequestError([Violation(field, why)])
+    parts = tuple(_part(part, f"{field}[{position}]") for position, part in enumerate(given))
+    text = "".join(part for part in parts if isinstance(part, str))
+    images = any(isinstance(part, Image) for part in parts)
+
+    return message._replace(content=text, parts=parts if images else ())
+
+
+def _part(part: Any, field: str) -> str | Image:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if isinstance(part, Image):
+        return part
+    if kind == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    if kind == "image_url":
+        image = part.get("image_url")
+        image = {"url": image} if isinstance(image, str) else image
+        if isinstance(image, Mapping) and isinstance(image.get("url"), str) and isinstance(image.get("detail", ""), str):
+            return Image(image["url"], image.get("detail", ""))
+    why = "is no part of a message: a part is {type: text, text: …} or {type: image_url, image_url: {url: …}}"
+    raise RequestError([Violation(field, why)])

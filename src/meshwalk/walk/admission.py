@@ -25,6 +25,7 @@ from meshwalk.model import (
     SCOPE_CHARACTERS,
     URGENCY_DEADLINES_US,
     Limits,
+    OpenAISpec,
     Sampling,
     Value,
     is_unicode,
@@ -32,7 +33,7 @@ from meshwalk.model import (
 )
 from meshwalk.model.problems import DeadlineExpired, InputTooLarge, RequestError, Violation
 from meshwalk.plan import Plan
-from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool, make_facts, make_scopes
+from meshwalk.trace import Facts, Form, Image, Message, Request, ResponseFormat, Scopes, Tool, make_facts, make_scopes
 
 
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -55,6 +56,8 @@ class Admission:
         self._tenant = tenant
         self._required = frozenset(budget.scope for budget in plan.graph.budgets.values() if budget.required)
         self._attributes = signals.attributes(plan.graph)
+        specs = plan.graph.backends.values()
+        self._takes_images = any(isinstance(spec, OpenAISpec) and "image" in spec.takes for spec in specs)
         # Most requests bring no limits of their own, and one of three urgencies.
         self._usual = {urgency: self._tightened(_NO_LIMITS, urgency) for urgency in URGENCY_DEADLINES_US}
         self._defaults: dict[str, Value] = {
@@ -79,7 +82,7 @@ class Admission:
         if (size := self._plain_size(request)) is not None:
             session, workflow, tenant = request.scopes
             scopes = make_scopes((session, workflow, tenant or self._tenant))
-            return make_facts((self._usual_attributes, size, len(request.messages), _UNSET, scopes, (), ())), self._usually
+            return make_facts((self._usual_attributes, size, len(request.messages), _UNSET, scopes, (), (), 0)), self._usually
         violations = [*self._in_messages(request), *self._in_attributes(request), *self._in_sampling(request.sampling)]
         violations += [*_in_limits(request.limits), *self._in_scopes(request), *_in_form(request.form)]
         if violations:
@@ -91,7 +94,9 @@ class Admission:
 
         scopes = request.scopes if request.scopes.tenant else request.scopes._replace(tenant=self._tenant)
 
-        return Facts(tuple(attributes.items()), size, len(request.messages), request.sampling, scopes), limits
+        images = sum([message.images for message in request.messages])
+
+        return Facts(tuple(attributes.items()), size, len(request.messages), request.sampling, scopes, images=images), limits
 
     def _plain_size(self, request: Request) -> int | None:
         """
@@ -105,9 +110,9 @@ class Admission:
         if self._required and not all(getattr(request.scopes, scope) for scope in self._required):
             return None
         size, asks = 0, False
-        for role, content, name, tool_calls, tool_call_id, carried in request.messages:
+        for role, content, name, tool_calls, tool_call_id, carried, parts in request.messages:
             # ASCII text is Unicode, and has as many bytes as characters.
-            if name or tool_calls or tool_call_id or carried or not content.isascii():
+            if name or tool_calls or tool_call_id or carried or parts or not content.isascii():
                 return None
             size += len(content)
             if role != "user":
@@ -125,6 +130,9 @@ class Admission:
             if message.role not in MESSAGE_ROLES:
                 known = ", ".join(MESSAGE_ROLES)
                 yield Violation(f"messages[{position}].role", f"is {message.role!r}, and a role is one of: {known}")
+            if message.parts and not self._takes_images:
+                why = f"holds an image, and no backend of graph '{self._plan.name}' takes any; see `takes:` of its backends"
+                yield Violation(f"messages[{position}].content", why)
             if message.tool_calls or message.tool_call_id or message.role == "tool":
                 yield from _in_tools(message, f"messages[{position}]")
         if request.messages and not any(_asks(message) for message in request.messages):
@@ -187,7 +195,8 @@ class Admission:
         except UnicodeEncodeError:
             raise RequestError([Violation("messages", NOT_UNICODE)]) from None
         assert limits.input_bytes is not None
-        counted = worst_case.counted_bytes(size, len(request.messages))
+        # An image is bounded by its tokens, and its bytes are bytes all the same.
+        counted = worst_case.counted_bytes(size, len(request.messages)) + sum(map(_image_bytes, request.messages))
         if counted > limits.input_bytes:
             more = "" if counted == size else f" ({counted} counted, {_PER_MESSAGE} more for each message after the first)"
             what = "are" if request.form == _PLAIN else "and form are"
@@ -208,8 +217,12 @@ _asked = attrgetter("attributes", "idempotency_key", "limits", "form", "sampling
 _NOTHING_ASKED = _asked(Request(()))
 
 
+def _image_bytes(message: Message) -> int:
+    return sum([len(part.url.encode()) for part in message.parts if isinstance(part, Image)])
+
+
 def _asks(message: Message) -> bool:
-    return message.role not in ("system", "developer") and bool(message.content.strip())
+    return message.role not in ("system", "developer") and bool(message.parts or message.content.strip())
 
 
 def _in_tools(message: Message, field: str) -> Iterator[Violation]:

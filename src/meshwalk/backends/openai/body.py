@@ -16,7 +16,7 @@ from meshwalk.backends.base import ChatRequest
 from meshwalk.backends.openai import spellings
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
 from meshwalk.backends.openai.tool_calls import as_object
-from meshwalk.trace import Form, Message, ResponseFormat, Tool
+from meshwalk.trace import Form, Image, Message, ResponseFormat, Tool
 
 
 # The choices that are no tool's name.
@@ -87,10 +87,19 @@ def _message(said: Message, backend: str, shape: CallShape) -> dict[str, Any]:
             | _carried(call.carried, backend)
             for call in said.tool_calls
         ]
+    if said.parts:
+        message["content"] = [_part(part) for part in said.parts]
     if said.carried:
         message |= {field: value for field, value in _carried(said.carried, backend).items() if field not in shape.leave_out}
 
     return message
+
+
+def _part(part: str | Image) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+
+    return {"type": "image_url", "image_url": {"url": part.url} | ({"detail": part.detail} if part.detail else {})}
 
 
 def _carried(text: str, backend: str) -> dict[str, Any]:

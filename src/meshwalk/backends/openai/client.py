@@ -17,7 +17,7 @@ from meshwalk.backends.openai.faults import Faults
 from meshwalk.backends.openai.progress import Progress, tracing
 from meshwalk.backends.openai.reading import EVENT_STREAM, RESPONSE_BYTES, StreamReading, kind_of, too_long, whole_answer
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
-from meshwalk.model.problems import Unreachable
+from meshwalk.model.problems import RefusedByModel, Unreachable
 from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Reply
 
@@ -39,6 +39,10 @@ _CLOSING = frozenset({"llama.cpp"})
 # How many connections that a server has closed meanwhile a call may come upon before it is broken.
 _STALE_CONNECTIONS = 3
 _UNWRITTEN = "Cannot write to closing transport"
+
+
+# A header may hold a secret from the environment; shorter values are words, which an error may well say.
+_SECRET_CHARACTERS = 12
 
 
 class Place(NamedTuple):
@@ -117,6 +121,7 @@ class OpenAIBackend(AsyncResource):
         self.model = model
         known = tuple(places) or (Place("", base_url, key, key_env),)
         keys, addresses = {place.key for place in known}, {place.base_url for place in known}
+        keys |= {value for _, value in shape.headers if len(value) >= _SECRET_CHARACTERS}
         self._endpoints = {
             place.name: _Endpoint(
                 place, Faults(name, place.name, model, keys=keys, key_env=place.key_env, addresses=addresses), shape
@@ -158,6 +163,9 @@ class OpenAIBackend(AsyncResource):
     async def _call(self, request: ChatRequest, tell: Tell | None) -> Reply:
         progress = Progress(request.progress)
         endpoint = self._endpoint(request.endpoint)
+        if not self._shape.takes_images and any(message.images for message in request.messages):
+            progress.stop()
+            raise RefusedByModel(f"backend '{self.name}' takes no images; see its 'takes:'", backend=self.name)
         body = body_of(self.name, self.model, request, self._shape, streamed=tell is not None)
         stale = _STALE_CONNECTIONS
         while True:

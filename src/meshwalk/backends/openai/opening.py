@@ -5,10 +5,14 @@ Read addresses and keys from the environment, when a mesh opens.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+import orjson
 
 from meshwalk.backends.openai.client import CONNECTIONS, OpenAIBackend, Place
 from meshwalk.backends.openai.faults import whose
+from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
 from meshwalk.model import Endpoint, OpenAISpec, environment
 from meshwalk.model.problems import SetupError
 
@@ -28,6 +32,7 @@ def open_openai(spec: OpenAISpec) -> OpenAIBackend:
     key_envs = [endpoint.key_env or spec.key_env or "" for endpoint in endpoints]
     # All that is missing is told at once.
     needed = [name for template in templates for name in environment.names_in(template)] + list(filter(None, key_envs))
+    needed += [name for _, template in spec.headers for name in environment.names_in(template)]
     given = environment.read(dict.fromkeys(needed), f"backend '{spec.name}'")
     places = []
     for endpoint, template, key_env in zip(endpoints, templates, key_envs, strict=True):
@@ -40,7 +45,32 @@ def open_openai(spec: OpenAISpec) -> OpenAIBackend:
             raise SetupError(f"{subject}: what {key_env} holds cannot be a key: it has a space or an odd character")
         places.append(Place(endpoint.name, url, key, key_env))
 
-    return OpenAIBackend(spec.name, spec.model, places=places, connections=_connections(spec, endpoints))
+    return OpenAIBackend(
+        spec.name, spec.model, places=places, connections=_connections(spec, endpoints), shape=_shape(spec, given)
+    )
+
+
+def _shape(spec: OpenAISpec, given: Mapping[str, str]) -> CallShape:
+    headers = []
+    for name, template in spec.headers:
+        value = environment.fill(template, given)
+        if not re.fullmatch(r"[\t\x20-\x7e]*", value):
+            raise SetupError(f"backend '{spec.name}': its header '{name}' has an odd character{_origin(template)}")
+        headers.append((name, value))
+    shape = CallShape(
+        max_tokens_name=spec.max_tokens_name or PLAIN_SHAPE.max_tokens_name,
+        leave_out=frozenset(spec.leave_out),
+        extra=orjson.loads(spec.extra) if spec.extra else {},
+        headers=tuple(headers),
+        key_header=spec.key_header or "",
+        roles=dict(spec.roles),
+        stream_options=spec.stream_options,
+        thoughts=spec.thoughts,
+        settles_reported=spec.settles_reported,
+        takes_images="image" in spec.takes,
+    )
+
+    return PLAIN_SHAPE if shape == PLAIN_SHAPE else shape
 
 
 def _connections(spec: OpenAISpec, endpoints: tuple[Endpoint, ...]) -> int:

@@ -25,11 +25,11 @@ _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?
 _UNITS_S = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 _IN_WORDS = re.compile(
     r"(?:try again|retry|wait|available again|resets?|reset after)\D{0,24}?(?:in|after|for|at least)?\s*"
-    r"((?:\d+(?:\.\d+)?\s*(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s|milliseconds?|ms)\b[\s,]*(?:and\s+)?)+)",
+    r"((?:\d+(?:\.\d+)?\s*(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s|milliseconds?|ms)(?![a-z])[\s,]*(?:and\s+)?)+)",
     re.IGNORECASE,
 )
 _WORDED = re.compile(
-    r"(\d+(?:\.\d+)?)\s*(milliseconds?|ms|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)\b", re.IGNORECASE
+    r"(\d+(?:\.\d+)?)\s*(milliseconds?|ms|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)(?![a-z])", re.IGNORECASE
 )
 _WORDED_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 _BODY_FIELDS = ("retryDelay", "retry_delay", "retry_after", "retryAfter", "retry_after_seconds")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from meshwalk.loader.build.addresses import address_fault, without_secrets
+from meshwalk.loader.build.calls import faults_of_calls, shape_of_calls
 from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
 from meshwalk.loader.build.prices import Prices, price_of, why_unread
 from meshwalk.loader.build.traffic import listed_endpoints, read_endpoints, traffic_of
@@ -37,6 +38,7 @@ from meshwalk.model import (
     PythonSpec,
     RecordedSpec,
     SimulatedSpec,
+    Template,
 )
 from meshwalk.model.problems import Problem, Span
 
@@ -107,6 +109,8 @@ def _whose(table: Table, shape: type[AnyBackendShape]) -> dict[str, str]:
 
 def _check(fitted: Fitted[AnyBackendShape], part: Part, problems: list[Problem]) -> None:
     shape = fitted.shape
+    if isinstance(shape, OpenAIShape):
+        problems += faults_of_calls(shape, part)
     if isinstance(shape, OpenAIShape) and shape.base_url is not None:
         problem = address_fault(shape.base_url, part)
         if problem is not None:
@@ -128,10 +132,19 @@ def _spec(
         "tokenizer": shape.tokenizer,
         "traffic": None if isinstance(shape, CacheShape) else traffic_of(shape, _sticky(shape)),
         "description": shape.description or "",
+        "tokens_per_byte": shape.tokens_per_byte,
+        "template": None if shape.template is None else Template(shape.template.per_request, shape.template.per_message),
     }
     match shape:
         case OpenAIShape():
-            return OpenAISpec(**common, model=shape.model, base_url=shape.base_url, key_env=shape.key_env, endpoints=endpoints)
+            return OpenAISpec(
+                **common,
+                model=shape.model,
+                base_url=shape.base_url,
+                key_env=shape.key_env,
+                endpoints=endpoints,
+                **shape_of_calls(shape),
+            )
         case LocalShape():
             return LocalSpec(**common, model=shape.model, threads=shape.threads)
         case RecordedShape():

@@ -188,6 +188,8 @@ def _asking_fields(fitted: Fitted[AnyNodeShape], shape: _Asking) -> dict[str, An
         "hedge_us": shape.hedge,
         "visits": shape.visits,
         "stream": _stream(shape),
+        "first_token_us": shape.first_token if isinstance(shape, AnswerShape | PrimaryShape) else None,
+        "between_tokens_us": shape.between_tokens if isinstance(shape, AnswerShape | PrimaryShape) else None,
     }
 
 
@@ -246,6 +248,8 @@ def _check(
             check_system(name, system, problems)
         _check_confidence(name, table, "score" if isinstance(shape, JudgeShape) else "confidence", problems)
         _check_times(name, shape, table, problems)
+    if isinstance(shape, AnswerShape | PrimaryShape):
+        _check_stream_times(name, shape, table, problems)
     if isinstance(shape, AnswerShape | PrimaryShape) and shape.stream is not None:
         _check_stream(name, shape, table, following, problems)
     if isinstance(shape, PrescreenShape) and "qualified" not in fitted.lost:
@@ -253,6 +257,17 @@ def _check(
         matches = qualified.scalar("matches") if isinstance(qualified, Table) else None
         if matches is not None:
             check_pattern(matches, f"'qualified.matches' of node '{name}'", problems)
+
+
+def _check_stream_times(name: str, shape: AnswerShape | PrimaryShape, table: Table, problems: list[Problem]) -> None:
+    for key, time in (("first_token", shape.first_token), ("between_tokens", shape.between_tokens)):
+        if time is None:
+            continue
+        if shape.stream is None:
+            message = f"'{key}' of node '{name}' bounds a wait inside a stream, and the node does not stream"
+            problems.append(Problem(table.place(key), "not-streamed", message, "add stream: live or {hold_first: N}"))
+        elif shape.deadline is not None and time > shape.deadline:
+            problems.append(faults.bad_times(table.place(key), name, key, "deadline"))
 
 
 def _check_stream(

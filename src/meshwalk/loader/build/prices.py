@@ -20,13 +20,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from meshwalk.loader.build.fit import Part, fit, part_of, respelt
 from meshwalk.loader.messages import backend_faults, faults, price_faults
-from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape
+from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape, RatesShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
-from meshwalk.model import AnyBackendSpec, Price, pricing
+from meshwalk.model import AnyBackendSpec, Mark, Price, Rates, pricing
 from meshwalk.model.problems import GraphError, Problem, Span, nearest
 
 
@@ -202,6 +202,10 @@ def read_table(text: bytes, file: str, problems: list[Problem]) -> PriceTable:
     return PriceTable(file, version or pricing.short(digest), digest, *reader.named())
 
 
+# The line of the first row of each model, with its cells.
+_First = dict[tuple[str, str], tuple[int, dict[str, Any]]]
+
+
 class _Row(NamedTuple):
     model: str
     provider: str
@@ -283,7 +287,7 @@ class _RowReader:
         if not lines:
             raise GraphError([price_faults.no_table(top)])
         columns = self._columns(*lines[0])
-        first: dict[tuple[str, str], int] = {}
+        first: _First = {}
         for number, line in lines[1:]:
             table = self._cells(number, line, columns)
             if table is not None:
@@ -344,16 +348,19 @@ class _RowReader:
 
         return table
 
-    def _csv_row(self, table: Table, number: int, first: dict[tuple[str, str], int]) -> None:
+    def _csv_row(self, table: Table, number: int, first: _First) -> None:
         model, provider = (cell.raw if (cell := table.scalar(key)) else "" for key in (_MODEL, _PROVIDER))
         span = table.place(_MODEL)
         if not model:
             self._problems.append(price_faults.no_model(span))
             return
-        if (model, provider) in first:
-            self._problems.append(price_faults.row_twice(span, model, provider, first[model, provider]))
+        cells = {key: cell.value for key in PriceColumns.known_keys() if (cell := table.scalar(key)) is not None}
+        before = first.get((model, provider))
+        if before is not None:
+            same = cells == before[1]
+            self._problems.append(price_faults.row_twice(span, model, provider, before[0], same=same))
             return
-        first[model, provider] = number
+        first[model, provider] = number, cells
         lacking = [key for key in PriceColumns.required() if key not in table.entries]
         if lacking:
             self._problems += [price_faults.no_price(span, model, key) for key in lacking]
@@ -373,11 +380,34 @@ def _full(row: _Row) -> str:
     return f"{row.provider}/{row.model}" if row.provider else row.model
 
 
+def _rates(shape: RatesShape | PriceColumns) -> Rates:
+    return Rates(shape.input, shape.output, shape.cached_input, shape.reasoning, shape.cache_write)
+
+
+def _marks(shape: PriceShape, part: Part, problems: list[Problem]) -> tuple[Mark, ...]:
+    marks = sorted(Mark(mark.input_tokens - mark.inclusive, _rates(mark)) for mark in shape.above or ())
+    tokens = [mark.input_tokens for mark in marks]
+    if len(set(tokens)) < len(tokens):
+        problems.append(backend_faults.mark_twice(part.table.place("above"), part.subject))
+
+    return tuple(marks)
+
+
 def price_of(shape: PriceShape | PriceColumns, part: Part, problems: list[Problem]) -> Price:
     """
     Make a price of a fitted shape, and warn of one that is likely not meant.
     """
-    price = Price(shape.input, shape.output, shape.cached_input, shape.reasoning)
+    rates = _rates(shape)
+    marks: tuple[Mark, ...] = ()
+    if isinstance(shape, PriceShape):
+        marks = _marks(shape, part, problems)
+        if shape.tier is not None:
+            tier = (shape.tiers or {}).get(shape.tier)
+            if tier is None:
+                problems.append(backend_faults.no_tier(part.table.place("tier"), part.subject, shape.tier, shape.tiers or ()))
+            else:
+                rates, marks = _rates(tier), ()
+    price = Price(*rates, marks)
     if price.cached_nano_per_mtok is not None and price.cached_nano_per_mtok > price.input_nano_per_mtok:
         alias = type(shape).model_fields["cached_input"].alias or "cached_input"
         problems.append(backend_faults.dear_cache(part.table.place(alias), part.subject))

@@ -75,6 +75,28 @@ def dear_cache(span: Span, subject: str) -> Problem:
     )
 
 
+def mark_twice(span: Span, subject: str) -> Problem:
+    return Problem(span, "duplicate-mark", f"'above' of {subject} names one mark twice", "remove one of them")
+
+
+def no_tier(span: Span, subject: str, tier: str, known: Iterable[str]) -> Problem:
+    return Problem(
+        span,
+        "unknown-tier",
+        f"{subject} is paid by the tier {quoted(tier)}, and has no price for it",
+        f"it has: {', '.join(known) or 'no tiers'}",
+    )
+
+
+def refused_row(span: Span, backend: str, name: str, why: str) -> Problem:
+    return Problem(
+        span,
+        "unpriced-row",
+        f"backend '{backend}' takes its price from the row {quoted(name)}, which has none by the token: {why}",
+        "write the price out: usd_per_mtok: {input: 2.5, output: 10}",
+    )
+
+
 # ---- caches ---------------------------------------------------------------------------------------------------------
 
 

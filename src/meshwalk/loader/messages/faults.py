@@ -200,6 +200,8 @@ _KINDS_OF_WORD = {
     "sticky": "scope",
     "outcome": "outcome",
     "cause": "cause",
+    "cost": "source",
+    "takes": "kind",
 }
 
 

@@ -66,12 +66,13 @@ def no_price(span: Span, model: str, column: str) -> Problem:
     )
 
 
-def row_twice(span: Span, model: str, provider: str, line: int) -> Problem:
+def row_twice(span: Span, model: str, provider: str, line: int, *, same: bool = False) -> Problem:
     whose = f" at provider {quoted(provider)}" if provider else ""
 
     return Problem(
         span,
         "duplicate-row",
-        f"the model {quoted(model)}{whose} has a row already, in line {line}",
-        "remove one of them; this one was not read",
+        f"the model {quoted(model)}{whose} has a row already, in line {line}{', with the same price' if same else ''}",
+        "remove one of them" if same else "remove one of them; this one was not read",
+        severity="warning" if same else "error",
     )

@@ -9,8 +9,33 @@ from pydantic import Field
 from meshwalk.loader.schema.prices import PriceOrRow
 from meshwalk.loader.schema.shape import Shape
 from meshwalk.loader.schema.traffic import Endpoints, Sticky, TrafficShape
-from meshwalk.loader.schema.values import Fraction, FreeText, Function, Size, Text, Time, TimeOrNone, Variable, Whole
+from meshwalk.loader.schema.values import (
+    Fraction,
+    FreeText,
+    Function,
+    Listed,
+    Name,
+    Size,
+    Text,
+    Time,
+    TimeOrNone,
+    Variable,
+    Whole,
+)
 from meshwalk.model.problems import ErrorClass
+
+
+class TemplateShape(Shape):
+    """
+    The tokens that a chat template may add.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"per_request": 0}
+
+    per_request: Annotated[int, Field(ge=0, le=100_000), Whole] = Field(
+        description="Once to a call, as the system text that a template writes where there is none."
+    )
+    per_message: Annotated[int, Field(ge=0, le=16), Whole] = Field(16, description="To each message.")
 
 
 class _PricedShape(Shape):
@@ -23,11 +48,32 @@ class _PricedShape(Shape):
     tokenizer: Text | None = Field(
         None, description="Its tokenizer.json; what that counts bounds the input more tightly than bytes do."
     )
+    tokens_per_byte: Annotated[float, Field(ge=1, le=16, allow_inf_nan=False)] | None = Field(
+        None, description="The most tokens that a byte of text becomes; 1 if nothing is said.", examples=[1, 5]
+    )
+    template: TemplateShape | None = Field(
+        None,
+        description="The tokens that its chat template may add.",
+        examples=[{"per_request": 40, "per_message": 12}],
+    )
     description: FreeText | None = Field(None, description="What the backend is.")
 
 
 class _BackendShape(TrafficShape, _PricedShape):
     pass
+
+
+class ThoughtsShape(Shape):
+    """
+    The tags round thoughts that stand in the content of an answer.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {"close": "</think>"}
+
+    open: Text | None = Field(
+        None, description="What stands before them; without it, every answer begins with thoughts.", examples=["<think>"]
+    )
+    close: Text = Field(description="What stands behind them.", examples=["</think>"])
 
 
 class OpenAIShape(_BackendShape):
@@ -46,6 +92,43 @@ class OpenAIShape(_BackendShape):
     endpoints: Endpoints | None = Field(None, description="Several places where the model can be called, in place of base_url.")
     sticky: Sticky | None = Field(
         None, description="Whose calls stay with one endpoint while that is well: those of a session, or of a workflow."
+    )
+    max_tokens_name: Variable | None = Field(
+        None, description="What the server calls the limit on tokens.", examples=["max_completion_tokens"]
+    )
+    leave_out: Annotated[list[Variable], Field(min_length=1), Listed] | None = Field(
+        None, description="Fields of the body that are never sent.", examples=[["temperature"]]
+    )
+    extra: dict[str, Any] | None = Field(
+        None,
+        description="Fields that are merged into the body of every call.",
+        examples=[{"chat_template_kwargs": {"enable_thinking": False}}],
+    )
+    headers: dict[str, Text] | None = Field(
+        None,
+        description="Further headers of every call; ${NAME} in a value is read from the environment.",
+        examples=[{"X-Org": "${ORG}"}],
+    )
+    key_header: Text | None = Field(
+        None, description="The header that the key goes in as it is, in place of a bearer token.", examples=["api-key"]
+    )
+    roles: dict[str, Name] | None = Field(
+        None, description="Roles by their names at the server.", examples=[{"developer": "system"}]
+    )
+    stream_options: bool = Field(True, description="Whether a stream is asked for its usage; false does not send the field.")
+    thoughts: ThoughtsShape | None = Field(
+        None,
+        description="The tags round thoughts that stand in the content of an answer; they are paid for and not served.",
+        examples=[{"open": "<think>", "close": "</think>"}],
+    )
+    takes: Annotated[list[Literal["text", "image"]], Field(min_length=1), Listed] | None = Field(
+        None, description="The kinds of content that messages may have; without it, text alone.", examples=[["text", "image"]]
+    )
+    image_tokens: Annotated[int, Field(ge=1, le=10_000_000), Whole] | None = Field(
+        None, description="The most tokens that one image counts for; it bounds what a call with images costs."
+    )
+    cost: Literal["reported"] | None = Field(
+        None, description="'reported' settles a call at what the provider says that it costs; without it, at the price."
     )
 
 

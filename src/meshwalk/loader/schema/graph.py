@@ -190,6 +190,10 @@ class PrescreenShape(_CallingShape):
 
 
 class _ServingShape(_CallingShape):
+    first_token: Time | None = Field(
+        None, description="The longest wait for the first token of a streamed reply, thoughts included."
+    )
+    between_tokens: Time | None = Field(None, description="The longest wait between two tokens of a streamed reply.")
     stream: StreamMode = Field(
         None,
         description=(

@@ -286,7 +286,7 @@ def _whole(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | dict) else value
 
 
 def _plain(function: Callable[[Any], Any], **schema: Any) -> tuple[PlainValidator, WithJsonSchema]:
@@ -324,3 +324,4 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Whole = BeforeValidator(_whole)
 Classes = BeforeValidator(_listed, json_schema_input_type=ErrorClass | list[ErrorClass])
 Verbatims = BeforeValidator(_listed, json_schema_input_type=Verbatim | list[Verbatim])
+Listed = BeforeValidator(_listed)
