@@ -13,7 +13,7 @@ from meshwalk.budgets import Need
 from meshwalk.model import Amount, Caps, Limits, Sampling, Value
 from meshwalk.plan import Plan
 from meshwalk.records.results import PlanRef
-from meshwalk.trace import Message, Scopes, ToolCall, Traversal, Usage
+from meshwalk.trace import Image, Message, Scopes, ToolCall, Traversal, Usage
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 
 
@@ -215,6 +215,7 @@ def pack_messages(messages: Iterable[Message]) -> list[common.Message]:
             tool_calls=pack_tool_calls(message.tool_calls),
             tool_call_id=message.tool_call_id,
             carried=message.carried,
+            parts=map(_pack_part, message.parts),
         )
         for message in messages
     ]
@@ -233,10 +234,22 @@ def unpack_messages(messages: Iterable[common.Message]) -> tuple[Message, ...]:
                 unpack_tool_calls(message.tool_calls),
                 message.tool_call_id,
                 message.carried,
+                tuple(map(_unpack_part, message.parts)) if message.parts else (),
             )
             for message in messages
         ]
     )
+
+
+def _pack_part(part: str | Image) -> common.ContentPart:
+    if isinstance(part, str):
+        return common.ContentPart(text=part)
+
+    return common.ContentPart(image=common.Image(url=part.url, detail=part.detail))
+
+
+def _unpack_part(message: common.ContentPart) -> str | Image:
+    return Image(message.image.url, message.image.detail) if message.HasField("image") else message.text
 
 
 def pack_tool_calls(calls: Iterable[ToolCall]) -> list[common.ToolCall]:
