@@ -30,8 +30,7 @@ class TestDiff:
 
         assert 1 == told.code
         assert (
-            "~ 'value' of threshold 'sure' is 0.7 now, and was 0.8\n1 change, in threshold values only: the shape is the same\n"
-            == told.out
+            "~ 'value' of threshold 'sure': 0.8 → 0.7\n1 change, in threshold values only: the shape is the same\n" == told.out
         )
         assert (False, True) == (document["same"], document["same_shape"])
         assert [
@@ -40,7 +39,7 @@ class TestDiff:
                 "what": "thresholds.sure.value",
                 "old": 0.8,
                 "new": 0.7,
-                "message": "'value' of threshold 'sure' is 0.7 now, and was 0.8",
+                "message": "'value' of threshold 'sure': 0.8 → 0.7",
             }
         ] == document["changes"]
 

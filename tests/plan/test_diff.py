@@ -71,25 +71,25 @@ CHANGES: dict[str, tuple[Change, str, str, str]] = {
         lambda desk: desk["thresholds"]["sure"].update(value=0.7),
         "changed",
         "thresholds.sure.value",
-        "'value' of threshold 'sure' is 0.7 now, and was 0.8",
+        "'value' of threshold 'sure': 0.8 → 0.7",
     ),
     "range": (
         lambda desk: desk["thresholds"]["sure"].update(range=[0.5, 1]),
         "changed",
         "thresholds.sure.range",
-        "'range' of threshold 'sure' is [0.5,1.0] now, and was [0.0,1.0]",
+        "'range' of threshold 'sure': [0.0,1.0] → [0.5,1.0]",
     ),
     "limit": (
         lambda desk: desk["limits"].update(deadline="4s"),
         "added",
         "limits.deadline",
-        "'deadline' in 'limits' is '4s' now, and was not given before",
+        "'deadline' in 'limits' is new: '4s'",
     ),
     "no limit": (
         lambda desk: desk["limits"].pop("cost_usd"),
         "removed",
         "limits.cost_usd",
-        "'cost_usd' in 'limits' is not given any more, and was 0.5",
+        "'cost_usd' in 'limits' is gone, and was 0.5",
     ),
     "budget": (
         lambda desk: desk.update(budgets={"session": {"cost_usd": 2, "window": "1h"}}),
@@ -101,58 +101,58 @@ CHANGES: dict[str, tuple[Change, str, str, str]] = {
         lambda desk: desk["backends"]["big"]["usd_per_mtok"].update(output=15),
         "changed",
         "backends.big.usd_per_mtok.output",
-        "'output' in 'usd_per_mtok' of backend 'big' is 15.0 now, and was 12.0",
+        "'output' in 'usd_per_mtok' of backend 'big': 12.0 → 15.0",
     ),
     "attribute": (
         lambda desk: desk["request"]["task"].update(enum=["a", "b", "c"]),
         "changed",
         "request.task.enum",
-        """'enum' of attribute 'task' is ["a","b","c"] now, and was ["a","b"]""",
+        """'enum' of attribute 'task': ["a","b"] → ["a","b","c"]""",
     ),
     "sampling": (
         lambda desk: desk.update(sampling=["seed"]),
         "changed",
         "sampling",
-        """'sampling' is ["seed"] now, and was ["max_tokens","seed","stop","temperature","top_p"]""",
+        """'sampling': ["max_tokens","seed","stop","temperature","top_p"] → ["seed"]""",
     ),
     "role": (
         lambda desk: desk["nodes"]["large"].update(role="answer"),
         "changed",
         "nodes.large.role",
-        "'role' of node 'large' is 'answer' now, and was 'primary'",
+        "'role' of node 'large': 'primary' → 'answer'",
     ),
     "prompt": (
         lambda desk: desk["nodes"]["large"].update(prompt="Think. {{ prompt }}"),
         "added",
         "nodes.large.prompt",
-        "'prompt' of node 'large' is 'Think. {{ prompt }}' now, and was not given before",
+        "'prompt' of node 'large' is new: 'Think. {{ prompt }}'",
     ),
     "confidence": (
         lambda desk: desk["nodes"]["small"]["confidence"].update(missing=0.5),
         "changed",
         "nodes.small.confidence.missing",
-        "'missing' in 'confidence' of node 'small' is 0.5 now, and was 0.0",
+        "'missing' in 'confidence' of node 'small': 0.0 → 0.5",
     ),
     "guard": (
         lambda desk: edges(desk)[0].update(when="output.confidence > thresholds.sure"),
         "changed",
         "nodes.small.next[0].when",
         (
-            "'when' of the edge to 'done' when output.confidence > thresholds.sure of node 'small' is "
-            "'output.confidence > thresholds.sure' now, and was 'output.confidence >= thresholds.sure'"
+            "'when' of the edge to 'done' when output.confidence > thresholds.sure of node 'small': "
+            "'output.confidence >= thresholds.sure' → 'output.confidence > thresholds.sure'"
         ),
     ),
     "target": (
         lambda desk: edges(desk)[0].update(to="sorry"),
         "changed",
         "nodes.small.next[0].to",
-        "'to' of the edge to 'sorry' when output.confidence >= thresholds.sure of node 'small' is 'sorry' now, and was 'done'",
+        "'to' of the edge to 'sorry' when output.confidence >= thresholds.sure of node 'small': 'done' → 'sorry'",
     ),
     "named edge": (
         lambda desk: edges(desk)[1].update(to="large", when="request.task != 'a'"),
         "changed",
         "nodes.small.next[1].to",
-        "'to' of the edge 'never_b' to 'large' when request.task != 'a' of node 'small' is 'large' now, and was 'sorry'",
+        "'to' of the edge 'never_b' to 'large' when request.task != 'a' of node 'small': 'sorry' → 'large'",
     ),
     "new edge": (
         lambda desk: edges(desk).insert(1, {"to": "done", "when": "request.urgency == 'realtime'"}),
@@ -170,13 +170,13 @@ CHANGES: dict[str, tuple[Change, str, str, str]] = {
         lambda desk: edges(desk).insert(0, edges(desk).pop(2)),
         "moved",
         "nodes.small.next",
-        "node 'small' tries its edge to 'large' when output.confidence < thresholds.easy first now, and tried it third",
+        "node 'small' tries its edge to 'large' when output.confidence < thresholds.easy: third → first",
     ),
     "endpoint": (
         lambda desk: desk["backends"]["great"]["endpoints"][1].update(weight=2),
         "added",
         "backends.great.endpoints.west.weight",
-        "'weight' of endpoint 'west' of backend 'great' is 2.0 now, and was not given before",
+        "'weight' of endpoint 'west' of backend 'great' is new: 2.0",
     ),
     "endpoint gone": (
         lambda desk: desk["backends"]["great"]["endpoints"].pop(),
@@ -194,21 +194,21 @@ CHANGES: dict[str, tuple[Change, str, str, str]] = {
         lambda desk: desk["backends"]["great"]["breaker"].update(failures=9),
         "changed",
         "backends.great.breaker.failures",
-        "'failures' in 'breaker' of backend 'great' is 9 now, and was 5",
+        "'failures' in 'breaker' of backend 'great': 5 → 9",
     ),
     "hedge": (
         lambda desk: desk["nodes"]["large"].update(hedge="2s"),
         "added",
         "nodes.large.hedge",
-        "'hedge' of node 'large' is '2s' now, and was not given before",
+        "'hedge' of node 'large' is new: '2s'",
     ),
     "classes": (
         lambda desk: desk["nodes"]["small"]["on_error"][0].update({"class": ["timeout", "overloaded"]}),
         "changed",
         "nodes.small.on_error[0].class",
         (
-            "'class' of the edge to 'large' for overloaded, timeout of node 'small' on error is "
-            """["overloaded","timeout"] now, and was ["timeout"]"""
+            "'class' of the edge to 'large' for overloaded, timeout of node 'small' on error: "
+            """["timeout"] → ["overloaded","timeout"]"""
         ),
     ),
 }
@@ -276,12 +276,12 @@ class TestBudgets:
     @pytest.mark.parametrize(
         ("key", "value", "message"),
         [
-            ("cost_usd", 1, "'cost_usd' of budget 'session' is 1.0 now, and was 2.0"),
-            ("window", "2h", "'window' of budget 'session' is '7200s' now, and was '3600s'"),
-            ("calls", 9, "'calls' of budget 'session' is 9 now, and was not given before"),
-            ("pressure_from", 0.5, "'pressure_from' of budget 'session' is 0.5 now, and was not given before"),
-            ("required", True, "'required' of budget 'session' is true now, and was not given before"),
-            ("away", "local", "'away' of budget 'session' is 'local' now, and was not given before"),
+            ("cost_usd", 1, "'cost_usd' of budget 'session': 2.0 → 1.0"),
+            ("window", "2h", "'window' of budget 'session': '3600s' → '7200s'"),
+            ("calls", 9, "'calls' of budget 'session' is new: 9"),
+            ("pressure_from", 0.5, "'pressure_from' of budget 'session' is new: 0.5"),
+            ("required", True, "'required' of budget 'session' is new: true"),
+            ("away", "local", "'away' of budget 'session' is new: 'local'"),
         ],
     )
     def test_all_that_decides_is_told(self, key: str, value: Any, message: str) -> None:

@@ -136,11 +136,11 @@ def _values(what: str, whose: str, old: Any, new: Any) -> Iterator[Difference]:
             inner = f"'{key}' in {whose}" if whose.startswith("'") else f"'{key}' of {whose}"
             yield from _values(f"{what}.{key}", inner, old.get(key), new.get(key))
     elif old is None and new is not None:
-        yield Difference("added", what, old, new, f"{whose} is {_shown(new)} now, and was not given before")
+        yield Difference("added", what, old, new, f"{whose} is new: {_shown(new)}")
     elif new is None and old is not None:
-        yield Difference("removed", what, old, new, f"{whose} is not given any more, and was {_shown(old)}")
+        yield Difference("removed", what, old, new, f"{whose} is gone, and was {_shown(old)}")
     elif not _same(old, new):
-        yield Difference("changed", what, old, new, f"{whose} is {_shown(new)} now, and was {_shown(old)}")
+        yield Difference("changed", what, old, new, f"{whose}: {_shown(old)} → {_shown(new)}")
 
 
 def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -176,7 +176,7 @@ def _edges(what: str, whose: str, old: Sequence[_Edge], new: Sequence[_Edge]) ->
         yield Difference("added", what, None, new[at], f"{whose} has a new edge {_way(new[at])}, tried {_place(at)}")
     for at in _movers(pairs):
         was, now = _place(at), _place(pairs[at])
-        message = f"{whose} tries its edge {_way(new[pairs[at]])} {now} now, and tried it {was}"
+        message = f"{whose} tries its edge {_way(new[pairs[at]])}: {was} → {now}"
         yield Difference("moved", what, at, pairs[at], message)
     for at, to in sorted(pairs.items(), key=lambda pair: pair[1]):
         for key in _keys(old[at], new[to]):

@@ -33,6 +33,18 @@ class _Generator(GenerateJsonSchema):
 
         return made | {"additionalProperties": False} if "patternProperties" in made else made
 
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """
+        Choose the shape by the value of its tag: validators ignore OpenAPI's discriminator, and tell of every shape then.
+        """
+        tag = str(schema["discriminator"])
+        shapes = {str(word): self.generate_inner(inner) for word, inner in schema["choices"].items()}
+        choices = [
+            {"if": {"properties": {tag: {"const": word}}, "required": [tag]}, "then": shape} for word, shape in shapes.items()
+        ]
+
+        return {"type": "object", "required": [tag], "properties": {tag: {"enum": list(shapes)}}, "allOf": choices}
+
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the signature is pydantic's
         return False
 
