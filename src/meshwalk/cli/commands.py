@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App, Parameter
 
 
-_COMMANDS = ("check", "test", "draw", "diff", "schema", "serve", "evaluate", "train-classifier", "replay", "route")
+_COMMANDS = ("check", "test", "decide", "draw", "diff", "schema", "serve", "evaluate", "train-classifier", "replay", "route")
 # Each of these has commands of its own.
 _GROUPS = ("traces", "budget")
 
