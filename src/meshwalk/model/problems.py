@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 Severity = Literal["error", "warning"]
 
-# What is quoted of a line, and how much of that may stand before the place.
+# The most characters quoted of a line, and of these the most before the place.
 _LONGEST_LINE = 240
 _BEFORE = 80
 _LONGER_WORD = re.compile(rf"(\S{{{_LONGEST_LINE - 1}}})\S{{2,}}")

@@ -1,5 +1,5 @@
 """
-The events of a streamed walk, alike in process and over the wire; the last one is the `RouteResult`.
+The events of a streamed walk, the same in process and over the wire; the last is the `RouteResult`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class HopStarted(NamedTuple):
 
 class HopFinished(NamedTuple):
     """
-    A hop that has ended, and the way it was left.
+    A hop that has ended, and the edge by which it was left.
     """
 
     hop: Hop
@@ -33,7 +33,7 @@ class HopFinished(NamedTuple):
 
 class Committed(NamedTuple):
     """
-    A hop whose reply will be served, whatever its end is like: its pieces follow as they come.
+    A hop whose reply will be served, even if it breaks off: its pieces follow as they come.
     """
 
     hop: int
@@ -52,13 +52,13 @@ class AnswerDelta(NamedTuple):
 Progress = HopStarted | HopFinished | Committed | AnswerDelta
 Event = Progress | RouteResult
 
-# A piece of an answer is small beside any limit on the size of a message, whatever its characters are.
+# A piece stays far below any limit on the size of a message, even with 4 bytes a character.
 DELTA_CHARACTERS = 4_096
 
 
 def answer_deltas(hop: int, answer: str) -> Iterator[AnswerDelta]:
     """
-    Yield *answer*, which no graph streamed, in pieces.
+    Yield *answer* in pieces, for a graph that did not stream it.
     """
     for start in range(0, len(answer), DELTA_CHARACTERS):
         yield AnswerDelta(hop, answer[start : start + DELTA_CHARACTERS])

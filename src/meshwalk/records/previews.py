@@ -1,5 +1,5 @@
 """
-Previews: the way of a request as far as it is known without calling a model.
+Previews: the path of a request as far as it is known without calling a model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from meshwalk.trace import Outcome
 
 class FreeHop(NamedTuple):
     """
-    A hop that calls no model, and the way it was left.
+    A hop that calls no model, and the edge by which it was left.
 
     Args:
         edge: The node it led to; empty if the walk ended here.
@@ -48,7 +48,7 @@ class PreviewEdge(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """
-    The way of a request up to its first call.
+    The path of a request up to its first call.
 
     Args:
         path: The nodes visited; the last would be called, or ends the walk.

@@ -1,8 +1,8 @@
 """
-The result of a walk, for whoever asked for it: the answer, and the figures of its record.
+The result of a walk: the answer, and the figures of its record.
 
-In process a result reads its figures off the traversal when they are asked for, since most callers want the answer only.  Over
-the wire they come with the reply, and the record too where the call asked for it.
+In process a result computes its figures from the traversal on demand, since most callers want the answer only.  Over the wire
+the figures come with the reply, and so does the record if the call asked for it.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Record:
     Args:
         cause: Why it failed: an error class, `contended`, `hops`, `visits` or `no_answer`; empty if it did not.
         budget_wait_us: The time spent waiting for others to settle, which is no part of *engine_us*.
-        slack_nano_usd: The cost of calls made while the vault was away: so much may be past a cap.
+        slack_nano_usd: The cost of calls made while the vault was away; at most this much lies past a cap.
         prices: The version of the prices that its calls were settled at.
-        facts: None below detail FULL, as for *limits*; *content* only where the graph records it, too.
+        facts: None below detail FULL, as are *limits* and *content*; *content* is also None unless the graph records it.
     """
 
     traversal_id: str
@@ -127,11 +127,11 @@ class RouteResult:
         walk: The traversal of a walk in this process; the figures that a server sent otherwise.
         plan: The plan of that traversal; None where it is not here, so that there are no hops.
         repeated: Whether an earlier request with the same idempotency key made this walk.
-        tool_calls: The tools that the model wishes to call.
-        partial: The part of a broken answer that had been passed on.
+        tool_calls: The calls of tools that the model asks for.
+        partial: The part of a broken answer that was passed on before it broke.
         streamed: Whether the answer was passed on as it came.
         read: Reads the record that came with a server's reply.
-        carried: What the answer's provider needs back with it, as opaque text.
+        carried: The opaque text that the answer's provider needs back with it.
     """
 
     __slots__ = (
@@ -234,7 +234,7 @@ class RouteResult:
     @property
     def simulated(self) -> bool:
         """
-        Tell whether no model made the answer.
+        Return True if no model made the answer.
         """
         return _simulated(self._walk) if isinstance(self._walk, Traversal) else self._walk.simulated
 
@@ -326,7 +326,7 @@ class RouteResult:
             error_class=finish.cause,
             scope=finish.scope,
             partial=self.partial,
-            # No node is called after a reply was passed on, so it is the last hop's.
+            # No node is called after a reply was passed on, so the last hop made it.
             partial_hop=len(self.path) - 1 if self.partial else None,
         )
 
@@ -358,7 +358,7 @@ class RouteResult:
         return hash(self.traversal_id)
 
     def __getstate__(self) -> dict[str, object]:
-        # A plan holds compiled code, and a reader of the record a message: neither goes to another process, the record does.
+        # A plan holds compiled code and the reader a protobuf message.  Neither can be pickled, so the record is.
         names = "answer", "finish_reason", "partial", "repeated", "streamed", "tool_calls", "_walk"
         return {name: getattr(self, name) for name in names} | {"_record": self.record, "_plan": None, "_read": None}
 

@@ -1,3 +1,3 @@
 """
-Between house words and the wire: generated stubs (`gen`), conversion, errors, and the client.
+The client, and all that turns plain data into messages of the wire and back: stubs (`gen`), conversion and errors.
 """

@@ -1,8 +1,8 @@
 """
 Many requests on one stream: the client's side of `RouteMany`.
 
-Any number of tasks send requests, which travel in frames of several.  A stream that breaks fails every request that waits on
-it, since nobody knows which of them were walked, and the next request opens another.
+Any number of tasks send requests; a frame holds several.  If the stream breaks, every request that waits on it fails, since the
+client cannot tell which were walked.  The next request opens another stream.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from meshwalk.wire.types import Detail
 LARGEST = 64
 IN_FLIGHT = 512
 
-# A frame of several has no more bytes than this; a server takes 4 MiB, and a request that is longer goes alone.
-LARGEST_BYTES = 1 << 20
+# A frame of several requests has no more bytes than this.  A server takes 4 MiB, and a longer request goes alone.
+FRAME_BYTES = 1 << 20
 
 _SERVICE = routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
 
@@ -57,7 +57,7 @@ class Many:
     ) -> None:
         if not linger >= 0 or largest < 1 or in_flight < 1:
             raise SetupError("a stream takes linger from 0 seconds on, and largest and in_flight from 1")
-        # Frames are put together as bytes.
+        # Frames are built as bytes, so requests need no serializer.
         self._call: Any = channel.stream_stream(
             f"/{_SERVICE}/RouteMany", response_deserializer=routing_pb2.RouteManyResponse.FromString
         )
@@ -65,10 +65,10 @@ class Many:
         self._target = target
         self._linger = linger
         self._largest = largest
-        self._turns = asyncio.Semaphore(in_flight)
+        self._slots = asyncio.Semaphore(in_flight)
         self._stream: _Stream | None = None
         self._state: Literal["new", "open", "closing", "closed"] = "new"
-        self._asking = 0
+        self._unanswered = 0
         self._answered = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -80,11 +80,11 @@ class Many:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """
-        Wait for the answers that others wait for; after an error, break the stream off.
+        Wait for the requests under way; after an error, break the stream off.
         """
         self._state = "closing"
         try:
-            while kind is None and self._asking:
+            while kind is None and self._unanswered:
                 self._answered.clear()
                 await self._answered.wait()
         finally:
@@ -145,12 +145,12 @@ class Many:
         message = convert.pack_request(request, graph, detail)
         seconds = seconds_of(timeout)
         if seconds is None:
-            result = await self._asked(message, None, request.traceparent)
+            result = await self._result_of(message, None, request.traceparent)
         else:
-            ends = asyncio.get_running_loop().time() + seconds
+            deadline = asyncio.get_running_loop().time() + seconds
             try:
-                async with asyncio.timeout_at(ends):
-                    result = await self._asked(message, ends, request.traceparent)
+                async with asyncio.timeout_at(deadline):
+                    result = await self._result_of(message, deadline, request.traceparent)
             except TimeoutError:
                 raise unanswered(self._target) from None
         if result.HasField("failure"):
@@ -158,20 +158,20 @@ class Many:
 
         return convert.unpack_reply(result.reply)
 
-    async def _asked(self, message: routing_pb2.RouteRequest, ends: float | None, traceparent: str) -> _Result:
+    async def _result_of(self, message: routing_pb2.RouteRequest, deadline: float | None, traceparent: str) -> _Result:
         if self._state != "open":
             raise SetupError("this stream of requests is not open; use it inside `async with client.many()`")
-        self._asking += 1
+        self._unanswered += 1
         try:
-            async with self._turns:
-                left_us = None if ends is None else max(0, int((ends - asyncio.get_running_loop().time()) * 1e6))
+            async with self._slots:
+                timeout_us = None if deadline is None else max(0, int((deadline - asyncio.get_running_loop().time()) * 1e6))
 
-                return await self._going().ask(message, left_us, traceparent)
+                return await self._open_stream().ask(message, timeout_us, traceparent)
         finally:
-            self._asking -= 1
+            self._unanswered -= 1
             self._answered.set()
 
-    def _going(self) -> _Stream:
+    def _open_stream(self) -> _Stream:
         if self._state == "closed":
             raise _broken_off(self._target)
         if self._stream is None or self._stream.ended:
@@ -182,7 +182,7 @@ class Many:
 
 class _Stream:
     """
-    One call under way: a task writes frames, another reads them.
+    One call of `RouteMany`, with a task that writes frames and a task that reads them.
     """
 
     def __init__(self, call: Any, target: str, linger: float, largest: int) -> None:
@@ -191,45 +191,45 @@ class _Stream:
         self._linger = linger
         self._largest = largest
         self._seqs = count(1)
-        self._waiting: dict[int, asyncio.Future[_Result | MeshwalkError]] = {}
-        # The requests to be written, by their seq, so that one nobody waits for any more need not travel.
-        self._items: dict[int, bytes] = {}
+        self._pending: dict[int, asyncio.Future[_Result | MeshwalkError]] = {}
+        # The requests not written yet, by their seq; a cancelled one is taken out.
+        self._unsent: dict[int, bytes] = {}
         self._cancelled: list[int] = []
         self._closing = False
-        self._due = asyncio.Event()
+        self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self.ended = False
         self._loop = asyncio.get_running_loop()
         self._writer = asyncio.create_task(self._write())
         self._reader = asyncio.create_task(self._read())
 
-    async def ask(self, message: routing_pb2.RouteRequest, left_us: int | None, traceparent: str) -> _Result:
+    async def ask(self, message: routing_pb2.RouteRequest, timeout_us: int | None, traceparent: str) -> _Result:
         """
         Wait for the result of one request.
         """
         seq = next(self._seqs)
-        self._items[seq] = convert.pack_item(seq, message, left_us, traceparent)
-        answer: asyncio.Future[_Result | MeshwalkError] = self._loop.create_future()
-        self._waiting[seq] = answer
-        self._gather()
+        self._unsent[seq] = convert.pack_item(seq, message, timeout_us, traceparent)
+        future: asyncio.Future[_Result | MeshwalkError] = self._loop.create_future()
+        self._pending[seq] = future
+        self._schedule()
         try:
-            end = await answer
+            outcome = await future
         except asyncio.CancelledError:
-            self._give_up(seq)
+            self._withdraw(seq)
             raise
-        if isinstance(end, MeshwalkError):
-            raise end
+        if isinstance(outcome, MeshwalkError):
+            raise outcome
 
-        return end
+        return outcome
 
     async def aclose(self) -> None:
         """
-        Send nothing more, and end the call: by breaking it off, if there is a request without a result.
+        End the call; cancel it if a request has no result yet.
         """
-        if self._waiting:
+        if self._pending:
             self._call.cancel()
         self._closing = True
-        self._due.set()
+        self._wake.set()
         try:
             await asyncio.wait([self._writer, self._reader])
         finally:
@@ -237,30 +237,30 @@ class _Stream:
 
     # ---- writing ------------------------------------------------------------------------------------------------
 
-    def _gather(self) -> None:
-        if not self._linger or self._closing or self._cancelled or len(self._items) >= self._largest:
-            self._due.set()
+    def _schedule(self) -> None:
+        if not self._linger or self._closing or self._cancelled or len(self._unsent) >= self._largest:
+            self._wake.set()
         elif self._timer is None:
-            self._timer = self._loop.call_later(self._linger, self._due.set)
+            self._timer = self._loop.call_later(self._linger, self._wake.set)
 
-    def _give_up(self, seq: int) -> None:
-        still_waiting = self._waiting.pop(seq, None) is not None
-        if self._items.pop(seq, None) is None and still_waiting:
+    def _withdraw(self, seq: int) -> None:
+        was_pending = self._pending.pop(seq, None) is not None
+        if self._unsent.pop(seq, None) is None and was_pending:
             self._cancelled.append(seq)
-            self._gather()
+            self._schedule()
 
     async def _write(self) -> None:
         try:
-            while self._items or self._cancelled or not self._closing:
-                await self._due.wait()
-                self._due.clear()
+            while self._unsent or self._cancelled or not self._closing:
+                await self._wake.wait()
+                self._wake.clear()
                 self._stop_timer()
                 if frame := self._frame():
                     await self._call.write(frame)
-                if self._items or self._cancelled:
-                    self._gather()
+                if self._unsent or self._cancelled:
+                    self._schedule()
             await self._call.done_writing()
-        except Exception:  # noqa: BLE001 (the call is over, or is now; the reader tells why)
+        except Exception:  # noqa: BLE001 (the reader reports the cause)
             self._call.cancel()
 
     def _frame(self) -> bytes:
@@ -268,12 +268,12 @@ class _Stream:
         self._cancelled.clear()
         taken: list[int] = []
         size = 0
-        for seq, item in self._items.items():
+        for seq, item in self._unsent.items():
             size += len(item)
-            if len(taken) == self._largest or (taken and size > LARGEST_BYTES):
+            if len(taken) == self._largest or (taken and size > FRAME_BYTES):
                 break
             taken.append(seq)
-        parts += [self._items.pop(seq) for seq in taken]
+        parts += [self._unsent.pop(seq) for seq in taken]
 
         return b"".join(parts)
 
@@ -285,39 +285,39 @@ class _Stream:
     # ---- reading ------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        why: Callable[[], MeshwalkError] = partial(_unanswering, self._target)
+        make_error: Callable[[], MeshwalkError] = partial(_ended_early, self._target)
         try:
             while (frame := await self._call.read()) is not grpc.aio.EOF:
                 for result in frame.results:
                     self._take(result)
-        except _Unreadable as unread:
-            why = partial(unpack_failure, unread.failure)
+        except _Unreadable as unreadable:
+            make_error = partial(unpack_failure, unreadable.failure)
         except grpc.aio.AioRpcError as error:
-            why = partial(unpack_error, error, self._target)
+            make_error = partial(unpack_error, error, self._target)
         except asyncio.CancelledError:
-            why = partial(_broken_off, self._target)
+            make_error = partial(_broken_off, self._target)
         except DecodeError:
-            why = partial(_unintelligible, self._target)
-        self._end(why)
+            make_error = partial(_undecodable, self._target)
+        self._end(make_error)
 
     def _take(self, result: _Result) -> None:
         if not result.seq:
             raise _Unreadable(result.failure)
-        answer = self._waiting.pop(result.seq, None)
-        # Nobody waits for what was cancelled.
-        if answer is not None and not answer.done():
-            answer.set_result(result)
+        future = self._pending.pop(result.seq, None)
+        # A cancelled request has no future any more.
+        if future is not None and not future.done():
+            future.set_result(result)
 
-    def _end(self, why: Callable[[], MeshwalkError]) -> None:
+    def _end(self, make_error: Callable[[], MeshwalkError]) -> None:
         self.ended = True
         self._stop_timer()
         self._writer.cancel()
         self._call.cancel()
-        for answer in self._waiting.values():
-            if not answer.done():
-                # Each has an error of its own, since each is raised somewhere else.
-                answer.set_result(why())
-        self._waiting.clear()
+        for future in self._pending.values():
+            if not future.done():
+                # Each request gets its own error, since each is raised in another task.
+                future.set_result(make_error())
+        self._pending.clear()
 
 
 class _Unreadable(Exception):
@@ -330,7 +330,7 @@ class _Unreadable(Exception):
         super().__init__(failure.message)
 
 
-def _unanswering(target: str) -> RpcError:
+def _ended_early(target: str) -> RpcError:
     message = (
         f"{target} ended the stream without an answer to this request; it may have been walked: with an idempotency key it is "
         "safe to ask again"
@@ -339,7 +339,7 @@ def _unanswering(target: str) -> RpcError:
     return RpcError(message, code="UNAVAILABLE")
 
 
-def _unintelligible(target: str) -> RpcError:
+def _undecodable(target: str) -> RpcError:
     message = f"what {target} sent on the stream cannot be read; is it a meshwalk server of this version?"
 
     return RpcError(message, code="INTERNAL")

@@ -1,7 +1,7 @@
 """
-What a client is given: replies, records and graphs as plain data, as far as the wire tells of them.
+The plain data that only a client sees: lists of records, accounts, and descriptions of graphs.
 
-Results, previews and events are the same as in process, see `records`; the entries of a walk stay on the server.
+Results, previews and events are those of a walk in process, see `records`.  The entries of a walk stay on the server.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from meshwalk.records.results import PlanRef
 from meshwalk.trace import Outcome, Scopes
 
 
-# How much of the record a reply carries: the answer and path alone, hops with decisions too, or everything.
+# The part of the record that a reply carries: answer and path alone, hops with decisions too, or everything.
 Detail = Literal["NONE", "HOPS", "FULL"]
 
 
@@ -24,7 +24,7 @@ Detail = Literal["NONE", "HOPS", "FULL"]
 
 class Summary(NamedTuple):
     """
-    Say of a record what a list says of it.
+    The line of a record in a list.
     """
 
     traversal_id: str
@@ -50,7 +50,7 @@ class Summary(NamedTuple):
 
 class Page(NamedTuple):
     """
-    Hold a page of a list; an empty *next* says that it is the last.
+    A page of a list of records; *next* is empty on the last page.
     """
 
     traversals: tuple[Summary, ...]
@@ -62,7 +62,7 @@ class Page(NamedTuple):
 
 class AccountInfo(NamedTuple):
     """
-    Show an account to its operator, with the tightest caps that the graphs of the server that shows it put there.
+    An account as its operator sees it, with the tightest caps of all graphs of the server.
     """
 
     statement: AccountReport
@@ -71,7 +71,7 @@ class AccountInfo(NamedTuple):
 
 class AccountPage(NamedTuple):
     """
-    Hold a page of the accounts of *tenant*; an empty *next* says that it is the last.
+    A page of the accounts of *tenant*; *next* is empty on the last page.
     """
 
     tenant: str
@@ -84,7 +84,7 @@ class AccountPage(NamedTuple):
 
 class GraphInfo(NamedTuple):
     """
-    Name a graph that a server serves.
+    The names of a graph that a server serves.
     """
 
     plan: PlanRef
@@ -93,7 +93,7 @@ class GraphInfo(NamedTuple):
 
 class EdgeInfo(NamedTuple):
     """
-    Describe an edge; empty texts are left out in the graph.
+    An edge; a text is empty where the graph leaves it out.
     """
 
     id: str
@@ -106,7 +106,7 @@ class EdgeInfo(NamedTuple):
 
 class NodeInfo(NamedTuple):
     """
-    Describe a node.
+    A node.
     """
 
     name: str
@@ -124,7 +124,7 @@ class NodeInfo(NamedTuple):
 
 class BackendInfo(NamedTuple):
     """
-    Describe a backend; its endpoints have names where it declares them.
+    A backend; *endpoints* is empty where it declares none.
     """
 
     name: str
@@ -138,7 +138,7 @@ class BackendInfo(NamedTuple):
 
 class AttributeInfo(NamedTuple):
     """
-    Describe an attribute that callers may send.
+    An attribute that callers may send.
     """
 
     name: str
@@ -151,7 +151,7 @@ class AttributeInfo(NamedTuple):
 
 class ThresholdInfo(NamedTuple):
     """
-    Describe a threshold.
+    A threshold of a graph.
     """
 
     name: str
@@ -162,7 +162,7 @@ class ThresholdInfo(NamedTuple):
 
 class BudgetInfo(NamedTuple):
     """
-    Describe what the walks of a scope may use up together.
+    The caps that all walks of a scope share.
     """
 
     scope: ScopeKind
@@ -176,11 +176,11 @@ class BudgetInfo(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphDescription:
     """
-    Describe a graph that a server serves.
+    A graph that a server serves.
 
     Args:
         params: The sampling parameters that callers may set.
-        budgets: What many walks share.
+        budgets: The caps that many walks share.
         pressure_from: The used share of a walk's own limits from which `budget.request.pressure` rises above 0.
         prices: The version of its prices; empty if no backend has a price.
         canonical: The canonical plan as JSON text, which the plan digest is taken over.

@@ -45,7 +45,7 @@ async def test_answers_come_in_order_and_are_logged() -> None:
     assert [("usage", (10, 5)), ("nothing", (0, 0)), ("usage", (2, 1))] == [
         (seen.bill, seen.usage) for seen in servers["model"].seen
     ]
-    assert [["Where?"]] * 3 == [[message["content"] for message in seen.asked["messages"]] for seen in servers["model"].seen]
+    assert [["Where?"]] * 3 == [[message["content"] for message in seen.body["messages"]] for seen in servers["model"].seen]
     assert [] == servers["model"].unused
 
 

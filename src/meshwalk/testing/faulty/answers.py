@@ -60,7 +60,7 @@ class Exchange:
         """
         Return whether a stream is asked for, and given.
         """
-        return bool(self.seen.asked.get("stream")) and self.act.options.get("body") != "plain"
+        return bool(self.seen.body.get("stream")) and self.act.options.get("body") != "plain"
 
     async def send(self, data: bytes | str) -> None:
         """
@@ -291,7 +291,7 @@ def _body(exchange: Exchange) -> dict[str, Any]:
     choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": act.text}}
     if (reason := act.options.get("finish", "stop")) != "no":
         choice["finish_reason"] = reason
-    if exchange.seen.asked.get("logprobs") and "p" in act.options:
+    if exchange.seen.body.get("logprobs") and "p" in act.options:
         choice["logprobs"] = _probabilities(act, act.text.split(" "))
 
     return _frame(exchange, choices=[choice]) | ({} if act.options.get("usage") == "no" else {"usage": _usage(act)})
@@ -300,14 +300,14 @@ def _body(exchange: Exchange) -> dict[str, Any]:
 def _event(exchange: Exchange, *, delta: dict[str, Any], reason: str | None = None) -> str:
     act = exchange.act
     choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": reason}
-    if exchange.seen.asked.get("logprobs") and "p" in act.options and "content" in delta:
+    if exchange.seen.body.get("logprobs") and "p" in act.options and "content" in delta:
         choice["logprobs"] = _probabilities(act, [delta["content"]])
 
     return f"data: {json.dumps(_frame(exchange, choices=[choice]))}\n\n"
 
 
 def _frame(exchange: Exchange, **rest: Any) -> dict[str, Any]:
-    return {"id": "chat-1", "object": "chat.completion", "model": exchange.seen.asked.get("model", ""), **rest}
+    return {"id": "chat-1", "object": "chat.completion", "model": exchange.seen.body.get("model", ""), **rest}
 
 
 def _probabilities(act: Act, tokens: list[str]) -> dict[str, Any]:

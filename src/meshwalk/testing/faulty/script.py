@@ -109,17 +109,17 @@ class Seen:
     One request, as the server saw it.
 
     Attributes:
-        asked: The body of the request.
+        body: The body of the request, decoded.
         headers: By their names in small letters.
         streamed: True if the answer is a stream.
         sent: The number of words of a stream, or of whole bodies, that went out.
         ended: `answered`, `broken` by the server, or `left` by the client.
-        bill: The provider's bill: for the usage it told, for nothing, or for something that nobody was told.
+        bill: The provider's bill: for the usage it reported, for nothing, or for usage it never reported.
     """
 
-    def __init__(self, act: Act, asked: dict[str, Any], headers: dict[str, str]) -> None:
+    def __init__(self, act: Act, body: dict[str, Any], headers: dict[str, str]) -> None:
         self.act = act
-        self.asked = asked
+        self.body = body
         self.headers = headers
         self.streamed = False
         self.sent = 0
