@@ -2,8 +2,10 @@
 Prices of tokens: tables of prices, and the rows that a graph names.
 
 A graph may name a table (`prices: FILE`), and its backends then take their prices from rows of it by name.  A table is YAML,
-`{version: …, models: {NAME: {input: …, output: …}}}`, or CSV, whose first line names its columns and whose other lines are
-models; columns that mean nothing here are left alone.  Prices are copied into the graph when it is loaded, so that a stored
+`{version: …, models: {NAME: {input: …, output: …}}}`, the JSON of the litellm package (see `litellm_prices`), or CSV, whose
+first line names its columns and whose other lines are models; columns that mean nothing here are left alone.
+
+Prices are copied into the graph when it is loaded, so that a stored
 plan needs no table; of the table, the plan keeps the version and the hash.
 
 Invariants:
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshwalk.loader.build.fit import Part, fit, part_of, respelt
+from meshwalk.loader.build.litellm_prices import read_rows
 from meshwalk.loader.messages import backend_faults, faults, price_faults
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape, RatesShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
@@ -47,6 +50,7 @@ class PriceTable(NamedTuple):
         rows: By every name that means one row.
         shared: The names a backend may write instead, by a name that several rows share.
         broken: The names of rows whose own text is at fault.
+        refused: The reason for each row that has no price by the token.
     """
 
     file: str
@@ -55,6 +59,7 @@ class PriceTable(NamedTuple):
     rows: Mapping[str, Price]
     shared: Mapping[str, tuple[str, ...]]
     broken: frozenset[str]
+    refused: Mapping[str, str] = {}
 
 
 class Prices:
@@ -88,6 +93,8 @@ class Prices:
             return table.rows[name]
         elif name in table.shared:
             problems.append(backend_faults.shared_row(span, backend, name, table.shared[name]))
+        elif name in table.refused:
+            problems.append(backend_faults.refused_row(span, backend, name, table.refused[name]))
         elif name not in table.broken:
             problems.append(backend_faults.no_row(span, backend, name, table.file, table.rows))
 
@@ -192,6 +199,8 @@ def read_table(text: bytes, file: str, problems: list[Problem]) -> PriceTable:
         GraphError: If nothing in it can be read.
     """
     digest = hashlib.sha256(text).hexdigest()
+    if file.lower().endswith(".json") and (found := read_rows(text)) is not None:
+        return PriceTable(file, pricing.short(digest), digest, found.prices, {}, frozenset(), found.refused)
     reader = _RowReader(file, problems)
     version = ""
     if file.lower().endswith(".csv"):
