@@ -158,6 +158,7 @@ def hop_document(hop: Hop) -> dict[str, Any]:
                 "latency_us": attempt.latency_us,
                 "cost_usd": attempt.cost_nano_usd / 1e9,
                 "cache_age_us": attempt.cache_age_us,
+                "mended": list(attempt.mended),
             }
             for attempt in hop.attempts
         ],

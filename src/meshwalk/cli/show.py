@@ -146,7 +146,7 @@ def _attempts(hops: Sequence[Hop]) -> Iterator[FittedTable]:
     rows = [
         (hop.node if number == 0 else "", *_attempt_row(attempt))
         for hop in hops
-        if len(hop.attempts) > 1 or any(one.endpoint or one.status != "ok" for one in hop.attempts)
+        if len(hop.attempts) > 1 or any(one.endpoint or one.mended or one.status != "ok" for one in hop.attempts)
         for number, attempt in enumerate(hop.attempts)
     ]
     if rows:
@@ -185,7 +185,7 @@ def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
         *(f"{us / 1000:.2f}" for us in times),
         _tokens(usage) if any(usage) else "",
         f"{cost} {attempt.basis}" if cost and cost != attempt.basis else cost,
-        attempt.message,
+        attempt.message or (f"mended: {', '.join(attempt.mended)}" if attempt.mended else ""),
     )
 
 

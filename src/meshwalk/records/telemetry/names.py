@@ -68,6 +68,8 @@ HEDGE: Final = "meshwalk.hedge"
 BACKOFF_US: Final = "meshwalk.backoff_us"
 TOKENS_SEEN: Final = "meshwalk.tokens_seen"
 CACHE_AGE_US: Final = "meshwalk.cache_age_us"
+MENDED: Final = "meshwalk.mended"  # the parts of the answer that had to be mended
+OVERRUN_USD: Final = "meshwalk.overrun_usd"  # the cost past the bound that was reserved
 
 # Attributes of several kinds of spans.
 COST_USD: Final = "meshwalk.cost_usd"

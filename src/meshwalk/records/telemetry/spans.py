@@ -311,6 +311,10 @@ def _attempt_attributes(attempt: Attempt) -> Attributes:
     found |= {name: value for name, value in some.items() if value}
     if attempt.cache_age_us is not None:
         found[names.CACHE_AGE_US] = attempt.cache_age_us
+    if attempt.mended:
+        found[names.MENDED] = list(attempt.mended)
+    if attempt.cost_nano_usd > attempt.reserved_nano_usd > 0:
+        found[names.OVERRUN_USD] = (attempt.cost_nano_usd - attempt.reserved_nano_usd) / 1e9
 
     return found
 
