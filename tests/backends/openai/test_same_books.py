@@ -28,7 +28,9 @@ IDLE = st.lists(
     st.sampled_from([b": warm\n\n", b"data:\n\n", b"data: \n\n", b"\n", b"event: ping\ndata: -\n\n", b'data: {"id": "c"}\n\n'])
 ).map(b"".join)
 
-TEXT = st.lists(st.sampled_from(["<think>", "</think>", "<th", " ", "a", "b\n", "\u00e9", "\U0001f600"]), max_size=6).map("".join)
+TEXT = st.lists(st.sampled_from(["<think>", "</think>", "<th", " ", "a", "b\n", "\u00e9", "\U0001f600"]), max_size=6).map(
+    "".join
+)
 ARGUMENTS = st.text(st.sampled_from('ab"\u00e9\U0001f600'), max_size=8).map(
     lambda text: json.dumps({"a": text}, ensure_ascii=False)
 )
