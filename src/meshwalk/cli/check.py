@@ -13,8 +13,9 @@ from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, erro
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from meshwalk.model import BackendSpec
     from meshwalk.model.problems import Problem
 
 
@@ -69,14 +70,51 @@ def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
         card |= {"graph": plan.name, "nodes": len(plan.nodes), "edges": edges}
         card |= {"plan_digest": plan.plan_digest, "shape_digest": plan.shape_digest}
         card["bounds"] = bounds_document(plan.bounds)
+        card["input_bounds"] = {name: _input_bound(spec) for name, spec in sorted(plan.graph.backends.items())}
 
     return card, problems
+
+
+def _input_bound(spec: BackendSpec) -> dict[str, Any]:
+    """
+    Return what the input of a backend's calls is bounded by.
+    """
+    bound = spec.input_bound
+
+    return {
+        "tokenizer": spec.tokenizer is not None,
+        "tokens_per_byte": bound.thousandths_per_byte / 1000,
+        "per_request": bound.per_request,
+        "per_message": bound.per_message,
+        "image_tokens": bound.image_tokens,
+    }
+
+
+def _relied_on(card: Mapping[str, Any]) -> str:
+    """
+    Name the bounds of input that the figures rely on, for backends whose chat template is read by a model.
+    """
+    named: dict[str, list[str]] = {}
+    for name, bound in card["input_bounds"].items():
+        if bound["per_request"]:
+            text = (
+                "its tokenizer's count"
+                if bound["tokenizer"]
+                else "a token a byte"
+                if bound["tokens_per_byte"] == 1
+                else f"{bound['tokens_per_byte']:g} tokens a byte"
+            )
+            images = f", {bound['image_tokens']} an image" if bound["image_tokens"] else ""
+            words = f"{text}, {bound['per_request']} a call, {bound['per_message']} a message{images}"
+            named.setdefault(words, []).append(name)
+
+    return "".join(f"\n  input of {', '.join(names)}: at most {words}" for words, names in named.items())
 
 
 def _summary(problems: list[Any], cards: list[dict[str, Any]]) -> str:
     rows = [
         f"{card['file']}: ok, graph '{card['graph']}' with {counted(card['nodes'], 'node')} and "
-        f"{counted(card['edges'], 'edge')}, plan {card['plan_digest'][:12]}\n  {_bounded(card['bounds'])}"
+        f"{counted(card['edges'], 'edge')}, plan {card['plan_digest'][:12]}\n  {_bounded(card['bounds'])}{_relied_on(card)}"
         for card in cards
         if card["ok"]
     ]
