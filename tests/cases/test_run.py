@@ -115,6 +115,9 @@ class TestExpectations:
             (SURE, "takes: [intake -> screen, screen -> done, edge 1 of screen]"),
             (SURE, "outcome: answered"),
             (SURE, "served: screen"),
+            (SURE, "answer: {contains: yes}"),
+            ("signals: {complexity: 1}\nreplies: {primary: It is 42.}", 'answer: {contains: "42", matches: "[0-9]+"}'),
+            ("signals: {complexity: 1}\nreplies: {primary: [It is 42.]}", "answer: {contains: It is}"),
             ("replies: {screen: {usage: {input: 10, output: 90}, confidence: 1}}", "cost_usd_at_most: 0.0001"),
             ("signals: {complexity: 1}\nreplies: {primary: {error: overloaded}}", "takes: primary -> sorry"),
             ("signals: {complexity: 1}\nreplies: {primary: {error: overloaded}}", "outcome: refused\nreason: could answer"),
@@ -499,3 +502,30 @@ class TestCoverage:
         plan = plan_of("meshwalk: 1\nname: g\nstart: a\nnodes:\n  a: {role: refusal, reason: no}\n")
 
         assert 1.0 == coverage(plan, []).share
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("given", "expect", "message"),
+    [
+        (SURE, "answer: {contains: no}", "the answer is 'yes', expected one that holds 'no'"),
+        (
+            SURE,
+            'answer: {contains: yes, matches: "[0-9]"}',
+            "the answer is 'yes', expected one that holds 'yes' and that matches '[0-9]'",
+        ),
+        (
+            "signals: {complexity: 1}\nreplies: {primary: {error: overloaded}}",
+            "answer: {contains: yes}",
+            "there is no answer, expected one that holds 'yes'",
+        ),
+    ],
+)
+async def test_answers_that_say_something_else(given: str, expect: str, message: str) -> None:
+    """
+    An answer whose text is not the expected one is shown.
+    """
+    failure = await missed(given, expect)
+
+    assert "answer" == failure.expectation
+    assert failure.message.startswith(message)

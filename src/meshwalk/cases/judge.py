@@ -4,11 +4,12 @@ Expected and actual: every difference as a sentence, with the decision that led 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from meshwalk.cases.results import Failure
-from meshwalk.loader.casebook import Case, EdgeName, Taking
+from meshwalk.loader.casebook import AnswerText, Case, EdgeName, Taking
 from meshwalk.model import DONE, Value
 from meshwalk.plan import Plan
 from meshwalk.review.replay import Explained, explain_decision
@@ -30,6 +31,7 @@ class End(NamedTuple):
     reason: str = ""
     cause: str = ""
     served: str = ""
+    answer: str = ""
     cost_nano_usd: int = 0
     traversal: Traversal | None = None
 
@@ -69,6 +71,21 @@ def _served(expected: str, end: End) -> str:
     served = f"'{end.served}' is served" if end.served else "nothing is served"
 
     return f"{served}, expected '{expected}'{_because(end)}"
+
+
+def _answer(expected: AnswerText, end: End) -> str:
+    shown = f"the answer is {end.answer!r}" if end.served else "there is no answer"
+    texts = [f"that holds {expected.contains!r}"] if expected.contains else []
+    texts += [f"that matches {expected.matches!r}"] if expected.matches else []
+
+    return f"{shown}, expected one {' and '.join(texts)}{_because(end)}"
+
+
+def _holds_answer(expected: AnswerText, end: End) -> bool:
+    if not end.served or (expected.contains is not None and expected.contains not in end.answer):
+        return False
+
+    return expected.matches is None or re.search(expected.matches, end.answer) is not None
 
 
 def _reason(expected: str, end: End) -> str:
@@ -117,6 +134,7 @@ class _Check(NamedTuple):
 _CHECKS = (
     _Check("outcome", "outcome", lambda expected, end: expected == end.outcome, _outcome),
     _Check("served", "served", lambda expected, end: expected == end.served, _served),
+    _Check("answer", "answer", _holds_answer, _answer),
     _Check("reason", "reason", lambda expected, end: expected in end.reason, _reason),
     _Check("cause", "cause", lambda expected, end: expected == end.cause, _cause),
     _Check("scope", "scope", lambda expected, end: expected in _refusing(end), _scope),

@@ -99,6 +99,7 @@ def _ended(walked: RouteResult) -> End:
         walked.reason,
         traversal.finish.cause,
         traversal.answer_node,
+        walked.answer or "",
         traversal.cost_nano_usd,
         traversal,
     )

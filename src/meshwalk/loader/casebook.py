@@ -90,6 +90,15 @@ class Taking(NamedTuple):
     to: str = ""
 
 
+class AnswerText(NamedTuple):
+    """
+    The text that an answer must hold, and the regular expression that must match in it; None for any.
+    """
+
+    contains: str | None = None
+    matches: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
     """
@@ -106,6 +115,7 @@ class Expectation:
     takes: tuple[Taking, ...] = ()
     outcome: CaseOutcome | None = None
     served: str | None = None
+    answer: AnswerText | None = None
     reason: str | None = None
     cause: Cause | None = None
     scope: RefusingScope | None = None

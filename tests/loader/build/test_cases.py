@@ -205,7 +205,7 @@ class TestPlaces:
             ("replies: {scren: {text: x}}", ("unknown-node", 3, 38)),
             ("replies: {intake: {text: x}}", ("calls-nothing", 3, 38)),
             ("replies: {sorry: {text: x}}", ("calls-nothing", 3, 38)),
-            ("replies: {screen: hello}", ("wrong-type", 3, 46)),
+            ("replies: {screen: 4}", ("wrong-type", 3, 46)),
             ("replies: {screen: }", ("no-value", 3, 38)),
             ("replies: {screen: []}", ("no-value", 3, 38)),
             ("replies: {screen: [{text: x}, 3]}", ("wrong-type", 3, 58)),

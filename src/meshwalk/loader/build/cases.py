@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple, get_args
 
 from meshwalk.loader.build.budgets import limits_of
-from meshwalk.loader.build.fit import Part, fit, part_of, respelt
-from meshwalk.loader.casebook import Case, EdgeName, Expectation, Script, Scripted, Taking
+from meshwalk.loader.build.fit import Part, fit, part_of, respelt, spelt_out
+from meshwalk.loader.casebook import AnswerText, Case, EdgeName, Expectation, Script, Scripted, Taking
 from meshwalk.loader.messages import case_faults, faults
 from meshwalk.loader.schema.budgets import LimitsShape
 from meshwalk.loader.schema.cases import (
@@ -250,14 +250,15 @@ class _CaseReader:
     def script(self, node: Node, piece: Piece, span: Span) -> Script:
         subject = f"the reply of '{node.name}'"
         if isinstance(piece, Series) and piece.items:
-            numbered = [(f"reply {number} of '{node.name}'", item) for number, item in enumerate(piece.items, 1)]
+            items = [spelt_out(item, "text", str) for item in piece.items]
+            numbered = [(f"reply {number} of '{node.name}'", item) for number, item in enumerate(items, 1)]
             replies = [self.reply(node, part_of(item, what, item.span, self.problems)) for what, item in numbered]
             return Script(tuple(replies), endless=False)
         if isinstance(piece, Series):
             self.problems.append(faults.empty_part(span, subject))
             return Script((), endless=False)
 
-        return Script((self.reply(node, part_of(piece, subject, span, self.problems)),), endless=True)
+        return Script((self.reply(node, part_of(spelt_out(piece, "text", str), subject, span, self.problems)),), endless=True)
 
     def reply(self, node: Node, part: Part | None) -> Scripted:
         if part is None:
@@ -322,6 +323,7 @@ class _CaseReader:
             takes=tuple(self.takes(part)) if shape.takes is not None else (),
             outcome=shape.outcome,
             served=shape.served,
+            answer=None if shape.answer is None else AnswerText(shape.answer.contains, shape.answer.matches),
             reason=shape.reason,
             cause=shape.cause,
             scope=shape.scope,
@@ -436,10 +438,8 @@ def _texts(piece: Piece) -> list[tuple[str, Span]]:
     return [(str(plain(item)), item.span) for item in items]
 
 
-def _targets(edge: Edge) -> Iterator[str]:
-    yield edge.to
-    if edge.otherwise is not None:
-        yield edge.otherwise
+def _targets(edge: Edge) -> tuple[str, ...]:
+    return (edge.to,) if edge.otherwise is None else (edge.to, edge.otherwise)
 
 
 def _edges(node: Node) -> Iterator[tuple[Section, int, Edge]]:

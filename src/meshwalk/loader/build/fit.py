@@ -128,6 +128,19 @@ def part_of(piece: Piece, subject: str, span: Span, problems: list[Problem]) -> 
     return None
 
 
+def spelt_out(piece: Piece, key: str, *types: type) -> Piece:
+    """
+    Return a bare value of one of *types* as the table it is short for, with the value under *key*.
+    """
+    if not isinstance(piece, Scalar) or not isinstance(piece.value, types) or piece.value is None:
+        return piece
+    table = Table(piece.span)
+    table.entries[key] = piece
+    table.key_spans[key] = piece.span
+
+    return table
+
+
 def with_key_found(part: Part, key: str, shapes: Collection[str], known: Collection[str], problems: list[Problem]) -> Part:
     """
     Return *part* with *key* in place of an unknown key whose value is one of its words (`type: openai`), and report that.

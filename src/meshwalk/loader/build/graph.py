@@ -10,7 +10,7 @@ from typing import NamedTuple
 from meshwalk.loader.build.backends import hash_files, read_backend, resolve_caches
 from meshwalk.loader.build.budgets import limits_of, read_budgets
 from meshwalk.loader.build.classifiers import compare_signals, complete_classifiers
-from meshwalk.loader.build.fit import Findings, Fitted, Part, fit, part_of, respelt
+from meshwalk.loader.build.fit import Findings, Fitted, Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.build.nodes import read_node, with_quotes
 from meshwalk.loader.build.prices import Prices, check_use, read_prices
 from meshwalk.loader.messages import faults
@@ -203,7 +203,7 @@ def _check_attribute(attribute: Attribute, part: Part, problems: list[Problem]) 
 def _thresholds(root: Table, findings: Findings) -> dict[str, Threshold]:
     thresholds = {}
     for name, span, piece in _named(root, "thresholds", "a threshold", findings):
-        part = part_of(_spelt_out(piece), f"threshold '{name}'", span, findings.problems)
+        part = part_of(spelt_out(piece, "value", object), f"threshold '{name}'", span, findings.problems)
         if part is None:
             findings.broken.add(name)
             continue
@@ -219,17 +219,6 @@ def _thresholds(root: Table, findings: Findings) -> dict[str, Threshold]:
             )
 
     return thresholds
-
-
-def _spelt_out(piece: Piece) -> Piece:
-    # A bare number is short for a table with a value.
-    if not isinstance(piece, Scalar) or piece.value is None:
-        return piece
-    table = Table(piece.span)
-    table.entries["value"] = piece
-    table.key_spans["value"] = piece.span
-
-    return table
 
 
 def _backends(root: Table, prices: Prices, findings: Findings) -> dict[str, AnyBackendSpec]:

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meshwalk.loader.build.fit import Part, fit, part_of, respelt
+from meshwalk.loader.build.fit import Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.build.litellm_prices import read_rows
 from meshwalk.loader.messages import backend_faults, faults, price_faults
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape, RatesShape
@@ -120,7 +120,7 @@ def read_prices(root: Table, folder: str, problems: list[Problem], *, stored: bo
     if piece is None:
         return Prices()
     key = root.key_spans["prices"]
-    part = part_of(_spelt_out(piece), "'prices'", key, problems)
+    part = part_of(spelt_out(piece, "table", str), "'prices'", key, problems)
     if part is None:
         return Prices(unread=True)
     part = respelt(part, PricesShape.known_keys(), problems)
@@ -142,17 +142,6 @@ def check_use(prices: Prices, problems: list[Problem]) -> None:
     """
     if prices.table is not None and prices.span is not None and not prices.used:
         problems.append(backend_faults.nothing_taken(prices.span, prices.table.file))
-
-
-def _spelt_out(piece: Piece) -> Piece:
-    # A bare name is short for a table with a file.
-    if not isinstance(piece, Scalar) or not isinstance(piece.value, str):
-        return piece
-    table = Table(piece.span)
-    table.entries["table"] = piece
-    table.key_spans["table"] = piece.span
-
-    return table
 
 
 def _opened(name: str, folder: str, span: Span, problems: list[Problem]) -> PriceTable | None:

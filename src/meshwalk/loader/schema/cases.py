@@ -14,6 +14,7 @@ from meshwalk.loader.schema.values import (
     Fraction,
     Identifier,
     Money,
+    Pattern,
     ScalarValue,
     SharedMoney,
     Text,
@@ -93,7 +94,7 @@ class FailedReplyShape(Shape):
     latency: TimeOrNone = Field(0, description="How long the call is pretended to take.")
 
 
-_OneReply = ReplyShape | FailedReplyShape
+_OneReply = Text | ReplyShape | FailedReplyShape
 
 
 # As much as a cap can be.
@@ -141,8 +142,17 @@ class GivenShape(Shape):
         None, description="What classifiers say; of features, what is left out is computed from the messages."
     )
     replies: dict[Identifier, _OneReply | Annotated[list[_OneReply], Field(min_length=1)]] | None = Field(
-        None, description="By node: one reply for all of its calls, or a list with one for each call in turn."
+        None, description="By node: one reply (or its text) for all of its calls, or a list with one for each call in turn."
     )
+
+
+class AnswerTextShape(Shape):
+    """
+    The text of an answer.
+    """
+
+    contains: Text | None = Field(None, description="A text that the answer holds, in the same case.")
+    matches: Pattern | None = Field(None, description="A regular expression that matches somewhere in the answer.")
 
 
 class ExpectShape(Shape):
@@ -160,6 +170,7 @@ class ExpectShape(Shape):
     )
     outcome: CaseOutcome | None = Field(None, description="How the walk ends; `rejected` is a request that begins none.")
     served: Text | None = Field(None, description="The node whose reply is served.")
+    answer: AnswerTextShape | None = Field(None, description="What the answer's text holds.")
     reason: Text | None = Field(None, description="What the reason for giving no answer holds.")
     cause: Cause | None = Field(None, description="What the walk failed of.")
     scope: RefusingScope | None = Field(None, description="The scope that refused a call.")

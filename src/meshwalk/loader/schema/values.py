@@ -248,6 +248,16 @@ def _function(value: Any) -> str:
     return text
 
 
+def _pattern(value: Any) -> str:
+    text = _text(value)
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise fault("bad-pattern", f"is no regular expression: {error}") from error
+
+    return text
+
+
 def _variable(value: Any) -> str:
     # The text may be the key itself, so it is never shown.
     text = _text(value)
@@ -315,6 +325,7 @@ Size = Annotated[int, *_plain(_size_bytes, type=["string", "integer"], examples=
 Number = Annotated[float, *_plain(_number, type="number")]
 Interval = Annotated[tuple[float, float], *_plain(_interval, type="array", items={"type": "number"}, minItems=2, maxItems=2)]
 ScalarValue = Annotated[str | float | bool, *_plain(_scalar, type=["string", "number", "boolean"])]
+Pattern = Annotated[str, *_plain(_pattern, type="string", minLength=1)]
 Function = Annotated[str, *_plain(_function, type="string", pattern=r"^[\w.]+:[\w.]+$")]
 Version = Annotated[int, *_plain(_version, const=1)]
 Variable = Annotated[str, *_plain(_variable, type="string", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
