@@ -4,13 +4,16 @@ The public names, and when they are imported; their types are held in `typing/`.
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 import meshwalk
 import meshwalk.backends
+import meshwalk.server
 import meshwalk.testing
 from meshwalk.model import problems
 
@@ -61,6 +64,38 @@ class TestNames:
         Names for authors of backends and of tests stand in packages of their own.
         """
         assert [] == [name for name in vars(package)["__all__"] if not hasattr(package, name)]
+
+
+CLASSES = [
+    pytest.param(value, id=f"{package.__name__}.{name}")
+    for package in (meshwalk, meshwalk.backends, meshwalk.testing, meshwalk.server)
+    for name in package.__all__
+    if inspect.isclass(value := getattr(package, name)) and not getattr(value, "_is_protocol", False)
+]
+# The end of a context manager, by the method without arguments that does the same.
+CLOSED = {"aclose": "__aexit__", "close": "__exit__"}
+
+
+def _is_alone(method: Callable[..., object]) -> bool:
+    return len(inspect.signature(method).parameters) == 1
+
+
+class TestClasses:
+    @pytest.mark.parametrize("kind", CLASSES)
+    def test_prints_something(self, kind: type) -> None:
+        """
+        No public class shows the address of its object in place of its content.
+        """
+        assert any("__repr__" in vars(parent) for parent in kind.__mro__[:-1])
+
+    @pytest.mark.parametrize("kind", CLASSES)
+    def test_whatever_is_closed_is_a_context_manager(self, kind: type) -> None:
+        """
+        Each public class with a method that closes it closes itself at the end of a `with` block, too.
+        """
+        methods = [name for name in CLOSED if inspect.isfunction(method := getattr(kind, name, None)) and _is_alone(method)]
+
+        assert [] == [name for name in methods if not hasattr(kind, CLOSED[name])]
 
 
 @pytest.mark.process

@@ -86,7 +86,6 @@ _HOMES = {
         "SetupError",
         "TooLong",
         "TraceError",
-        "TooLong",
         "Unreachable",
         "VaultUnavailable",
         "Violation",

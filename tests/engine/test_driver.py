@@ -61,6 +61,8 @@ class Way(NamedTuple):
 
 AGAIN = SMALL._replace(hops=0)
 
+PATIENT = shared(("deadline: 50ms", "deadline: 5s"))
+
 WAYS = {
     "answered": Way(Outcome.ANSWERED, CHEAP, [SURE]),
     "answered-on-retry": Way(Outcome.ANSWERED, plus(CHEAP, CALL), [BUSY, SURE]),
@@ -97,7 +99,9 @@ async def test_every_end_has_exact_books(way: Way, vault: type[MemoryVault]) -> 
     """
     Whatever ends a walk, each of its scopes has spent what its record says, and holds nothing.
     """
-    bench = Bench(PLAN, way.little, way.great, vault())
+    # A busy machine may stall for longer than the node's deadline, which only a backend that never answers needs.
+    plan = PLAN if None in way.little else PATIENT
+    bench = Bench(plan, way.little, way.great, vault())
     done = await bench.walk(asking(limits=way.limits, task=way.task))
     spent = await bench.settled()
 
@@ -302,7 +306,7 @@ class TestAway:
         """
         vault = SlowVault()
         vault.mode = "lost"
-        bench = Bench(shared(("deadline: 50ms", "deadline: 5s")), [SURE], vault=vault)
+        bench = Bench(PATIENT, [SURE], vault=vault)
 
         async def mend() -> None:
             await vault.asked.wait()

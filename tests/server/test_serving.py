@@ -4,6 +4,7 @@ A server's life: listening, health, reflection, and stopping without breaking of
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -175,7 +176,32 @@ class TestStopping:
         """
         async with Mesh(DESK) as mesh, serve([mesh]) as server, anyio.create_task_group() as tasks:
             tasks.start_soon(server.wait)
+            assert f"<Server on port {server.port}: open>" == repr(server)
             await server.stop(0)
+            assert f"<Server on port {server.port}: stopped>" == repr(server)
+
+    @pytest.mark.parametrize("grace", [0.05, timedelta(milliseconds=50)])
+    async def test_grace_is_seconds_or_a_timedelta(self, grace: timedelta | float) -> None:
+        """
+        A call that is under way when the context is left is cancelled after the grace, in either unit.
+        """
+        gate, listing = Gate(), Listing()
+        async with (
+            desk({"little": gate}, sinks=[listing], grace=grace) as (client, server),
+            anyio.create_task_group() as tasks,
+        ):
+
+            async def ask() -> None:
+                with pytest.raises(RpcError):
+                    await client.route("hi")
+
+            tasks.start_soon(ask)
+            await gate.asked_for.wait()
+            with anyio.fail_after(10):
+                await server.stop(grace)
+                await listing.recorded.wait()
+
+        assert Outcome.CANCELLED is listing.traversals[0].outcome
 
     async def test_the_mesh_outlives_its_server(self) -> None:
         """

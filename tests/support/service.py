@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from meshwalk.backends.base import Backend
 from meshwalk.mesh import Mesh
@@ -76,7 +77,7 @@ async def desk(
     *,
     plan: Plan = DESK,
     sinks: Sequence[Listing] = (),
-    grace: float = 10,
+    grace: timedelta | float = 10,
 ) -> AsyncIterator[tuple[Client, Server]]:
     """
     Serve one graph and call it; without *backends* a small clerk and a large one answer.

@@ -36,6 +36,11 @@ class CallProgress:
         self.estimated = self.ended = False
         self.queue_us = self.connect_us = self.first_byte_us = 0
 
+    def __repr__(self) -> str:
+        state = ("ended" if self.ended else "sent") if self.sent else "not sent"
+
+        return f"<CallProgress: {state}, usage {self.usage}>"
+
     @property
     def timing(self) -> Timing:
         """

@@ -105,6 +105,9 @@ class SimulatedBackend(AsyncResource):
         self._text = f"[simulated {name}] No model made this text"
         self.waits = latency_p50_us > 0 or (failure_rate > 0 and failure_class == "timeout")
 
+    def __repr__(self) -> str:
+        return f"<SimulatedBackend {self.name}: seed {self._seed}>"
+
     @classmethod
     def of(cls, spec: SimulatedSpec) -> Self:
         """

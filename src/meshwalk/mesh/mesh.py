@@ -26,7 +26,7 @@ from meshwalk.engine import Engine, OnDelta, OnEvent, limited, limiters
 from meshwalk.engine.idempotency import IdempotentWalks
 from meshwalk.loader import load_graph
 from meshwalk.mesh.clock import Clock, SystemClock
-from meshwalk.mesh.options import RETRY_WINDOW, MeshOptions
+from meshwalk.mesh.options import RETRY_WINDOW, MeshOptions, in_seconds
 from meshwalk.mesh.relay import RecordRelay, Schedule, Sink
 from meshwalk.mesh.resources import Resources, open_resources
 from meshwalk.mesh.under_way import StreamedWalk, WalksUnderWay
@@ -88,8 +88,8 @@ class Mesh:
         self._sinks = tuple(sinks)
         self._traces = traces
         self._given_vault = vault
-        self._retry_window_us = round(_seconds(retry_window) * 1e6)
-        self._grace = None if grace is None else _seconds(grace)
+        self._retry_window_us = round(in_seconds(retry_window) * 1e6)
+        self._grace = None if grace is None else in_seconds(grace)
         self._clock = clock
         self._chance = chance
         self._schedule: Schedule | None = None
@@ -429,7 +429,3 @@ async def _flush_loop(vault: Vault) -> None:
             await vault.flush()
         except Exception:  # noqa: BLE001 (a vault of the caller's own may raise anything, and walks go on)
             _log.exception("the vault %s could not be sent what it missed", vault.name)
-
-
-def _seconds(time: timedelta | float) -> float:
-    return time.total_seconds() if isinstance(time, timedelta) else float(time)

@@ -34,3 +34,10 @@ class MeshOptions(TypedDict, total=False):
     grace: timedelta | float | None
     clock: Clock
     chance: Callable[[], float]
+
+
+def in_seconds(time: timedelta | float) -> float:
+    """
+    Return *time*, a number of seconds or a `timedelta`, as seconds.
+    """
+    return time.total_seconds() if isinstance(time, timedelta) else float(time)

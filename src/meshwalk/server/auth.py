@@ -26,6 +26,10 @@ class OperatorKey:
     def __init__(self, key: str = "") -> None:
         self._key = key.encode()
 
+    def __repr__(self) -> str:
+        # The key itself stays out of logs.
+        return f"<OperatorKey: {'set' if self._key else 'none'}>"
+
     @classmethod
     def from_environment(cls, name: str, environment: Mapping[str, str]) -> OperatorKey:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from meshwalk.mesh import Mesh
+from meshwalk.mesh import Mesh, in_seconds
 from meshwalk.model import DEFAULT_INPUT_BYTES
 from meshwalk.model.problems import SetupError
 from meshwalk.records.store import TraceReader
@@ -66,6 +67,10 @@ class Server:
         self._health = health
         self._routing = routing
         self.port = port
+        self._stopped = False
+
+    def __repr__(self) -> str:
+        return f"<Server on port {self.port}: {'stopped' if self._stopped else 'open'}>"
 
     async def wait(self) -> None:
         """
@@ -73,13 +78,17 @@ class Server:
         """
         await self._server.wait_for_termination()
 
-    async def stop(self, grace: float = DEFAULT_GRACE_SECONDS) -> None:
+    async def stop(self, grace: timedelta | float = DEFAULT_GRACE_SECONDS) -> None:
         """
-        Take no more calls, wait up to *grace* seconds for those that run, and cancel the rest.
+        Take no more calls, wait up to *grace* for those that run, and cancel the rest.
+
+        Args:
+            grace: A `timedelta` or a number of seconds.
         """
         await self._health.stop()
         self._routing.stop()
-        await self._server.stop(grace)
+        await self._server.stop(in_seconds(grace))
+        self._stopped = True
 
 
 @asynccontextmanager
@@ -90,7 +99,7 @@ async def serve(
     traces: TraceReader | None = None,
     operator_key: OperatorKey | None = None,
     share_port: bool = False,
-    grace: float = DEFAULT_GRACE_SECONDS,
+    grace: timedelta | float = DEFAULT_GRACE_SECONDS,
 ) -> AsyncIterator[Server]:
     """
     Serve open *meshes* over gRPC until the context is left.
@@ -100,7 +109,7 @@ async def serve(
         traces: The store that TraceService reads; the caller closes it.
         operator_key: The key that sets budgets; None lets nobody set any.
         share_port: Let other processes listen at the same port and share its calls; see `workers`.
-        grace: The seconds that running calls have to end when the context is left.
+        grace: The time that running calls have to end when the context is left: a `timedelta` or a number of seconds.
 
     Raises:
         SetupError: If the address is none or cannot be listened at, or two graphs have one name.

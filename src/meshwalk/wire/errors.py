@@ -32,6 +32,7 @@ from meshwalk.model.problems import (
     HopFailed,
     HopLimitExceeded,
     InputTooLarge,
+    MeshClosed,
     MeshwalkError,
     RequestError,
     RequestInProgress,
@@ -113,6 +114,7 @@ _REASONS: Mapping[str, type[MeshwalkError]] = {
     "SETUP_INCOMPLETE": SetupError,
     "TRACE_UNUSABLE": TraceError,
     "INTERNAL": Internal,
+    "MESH_CLOSED": MeshClosed,
 }
 _NAMES = {kind: reason for reason, kind in _REASONS.items()}
 _KINDS: Mapping[int, type[MeshwalkError]] = {REASONS.number[reason]: kind for reason, kind in _REASONS.items()}

@@ -44,6 +44,9 @@ class FaultyServer:
         self._acts = script(line) if line else []
         self._events: dict[str, anyio.Event] = {}
 
+    def __repr__(self) -> str:
+        return f"<FaultyServer {self.name} at {self.base_url or 'no address'}: {len(self.seen)} requests>"
+
     def event(self, name: str) -> anyio.Event:
         """
         Return the event that `hold NAME` waits for.

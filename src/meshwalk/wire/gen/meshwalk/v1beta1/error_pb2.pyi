@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: the server failed in a way it should not; its log says more."""
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 17
     """CANCELLED: in a `Failure` alone, the caller cancelled the request."""
+    ERROR_REASON_MESH_CLOSED: _ErrorReason.ValueType  # 18
+    """UNAVAILABLE with google.rpc.RetryInfo: the mesh was closed before the walk had ended."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The kind of an error."""
@@ -108,6 +110,8 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 """INTERNAL: the server failed in a way it should not; its log says more."""
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 17
 """CANCELLED: in a `Failure` alone, the caller cancelled the request."""
+ERROR_REASON_MESH_CLOSED: ErrorReason.ValueType  # 18
+"""UNAVAILABLE with google.rpc.RetryInfo: the mesh was closed before the walk had ended."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
