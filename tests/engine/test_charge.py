@@ -7,11 +7,12 @@ from __future__ import annotations
 import pytest
 
 from meshwalk.backends import roles
+from meshwalk.backends.base import ChatRequest
 from meshwalk.engine.charge import charge
 from meshwalk.mesh import Mesh
 from meshwalk.model import Price
 from meshwalk.records.hops import hops_of
-from meshwalk.trace import Basis, Form, Message, Reply, Request, Usage, decode, encode
+from meshwalk.trace import Basis, Message, Reply, Request, Usage, decode, encode
 from tests.support.plans import plan_of
 from tests.support.streaming import Bench, Streamer, pieces
 
@@ -19,7 +20,7 @@ from tests.support.streaming import Bench, Streamer, pieces
 pytestmark = pytest.mark.anyio
 
 PRICE = Price(input_nano_per_mtok=1_000_000_000, output_nano_per_mtok=2_000_000_000)
-SENT = (Message("user", "Why?"),)
+SENT = ChatRequest((Message("user", "Why?"),))
 COUNTED = Usage(3, 4)
 ESTIMATED = Usage(roles.estimate_tokens("Why?"), roles.estimate_tokens("So."))
 
@@ -41,7 +42,7 @@ def test_cost_has_the_basis_it_rests_on(price: Price | None, reply: Reply, expec
     """
     A cost that was stated is reported, one of counted tokens estimated, and one without a price unpriced.
     """
-    assert expected == charge(price, reply, SENT, Form())
+    assert expected == charge(price, reply, SENT)
 
 
 UNPRICED = plan_of(
@@ -61,7 +62,7 @@ async def test_an_answer_without_a_price_is_no_free_one() -> None:
     The record of a walk, its call and its hop say that the cost is not known, also after a trip through the codec.
     """
     async with Mesh(UNPRICED) as mesh:
-        traversal = decode(encode((await mesh.walk(Request(SENT))).traversal))
+        traversal = decode(encode((await mesh.walk(Request(SENT.messages))).traversal))
     (hop,) = hops_of(traversal, UNPRICED)
 
     assert ["unpriced"] * 3 == [traversal.basis, hop.basis, next(traversal.attempts()).basis]

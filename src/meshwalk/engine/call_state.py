@@ -4,7 +4,6 @@ One call of a hop, from the reservation to its line in the record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from meshwalk.backends.base import CallProgress, ChatRequest
@@ -13,10 +12,10 @@ from meshwalk.engine.charge import broken_off, charge
 from meshwalk.model import Amount
 from meshwalk.model.problems import ErrorClass
 from meshwalk.plan import NodePlan
-from meshwalk.trace import Attempt, AttemptStatus, Basis, Form, Message, Piece, Reply, TokenProbabilities, Usage
+from meshwalk.trace import Attempt, AttemptStatus, Basis, Piece, Reply, TokenProbabilities, Usage
 
 
-_NO_FORM = Form()
+_NOTHING_SENT = ChatRequest(())
 
 
 class CallState:
@@ -158,7 +157,7 @@ class CallState:
         Take that it gave *reply*.
         """
         self.reply = reply
-        usage, cost, basis = charge(self.node.price, reply, self._sent, self._form)
+        usage, cost, basis = charge(self.node.price, reply, self.request or _NOTHING_SENT)
         self._note(now, "ok", usage=usage, cost=cost, basis=basis)
 
     def failed(self, now: int, status: AttemptStatus, error_class: ErrorClass | None, message: str, *, billable: bool) -> None:
@@ -173,7 +172,7 @@ class CallState:
             self._note(now, status)
         elif self.tokens or self.progress.usage is not None:
             # Streamed tokens were counted, so their cost is estimated; a cost without any answer is assumed.
-            usage = broken_off(self._sent, self._form, self.progress, self.tokens, self.need.output_tokens)
+            usage = broken_off(self.request or _NOTHING_SENT, self.progress, self.tokens, self.need.output_tokens)
             price = self.node.price
             cost = 0 if price is None else price.cost(*usage)
             self._note(now, status, usage=usage, cost=cost, basis="unpriced" if price is None else self._certainty)
@@ -193,14 +192,6 @@ class CallState:
         progress = self.progress
 
         return "estimated" if progress.usage is None or progress.estimated else "reported"
-
-    @property
-    def _form(self) -> Form:
-        return _NO_FORM if self.request is None else self.request.form
-
-    @property
-    def _sent(self) -> Sequence[Message]:
-        return () if self.request is None else self.request.messages
 
     def _note(self, now: int, status: AttemptStatus, *, usage: Usage = Usage(), cost: int = 0, basis: Basis = "none") -> None:
         reply, progress = self.reply, self.progress

@@ -4,18 +4,16 @@ The cost of a reply.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from meshwalk.backends import estimates
-from meshwalk.backends.base import CallProgress
+from meshwalk.backends.base import CallProgress, ChatRequest
 from meshwalk.model import Price
-from meshwalk.trace import Basis, Form, Message, Reply, Usage
+from meshwalk.trace import Basis, Reply, Usage
 
 
 _NOTHING = Usage()
 
 
-def charge(price: Price | None, reply: Reply, sent: Sequence[Message], form: Form) -> tuple[Usage, int, Basis]:
+def charge(price: Price | None, reply: Reply, sent: ChatRequest) -> tuple[Usage, int, Basis]:
     """
     Return the tokens that *reply* to *sent* used, its cost in nano-dollars, and how sure that is.
     """
@@ -25,7 +23,7 @@ def charge(price: Price | None, reply: Reply, sent: Sequence[Message], form: For
     usage = reply.usage
     basis: Basis = "estimated" if reply.estimated else "reported"
     if usage is None:
-        usage, basis = Usage(estimates.input_tokens(sent, form), estimates.output_tokens(reply)), "estimated"
+        usage, basis = Usage(estimates.input_tokens(sent.messages, sent.form), estimates.output_tokens(reply)), "estimated"
     if reply.cost_nano_usd is not None:
         return usage, reply.cost_nano_usd, "reported"
     if price is None:
@@ -34,7 +32,7 @@ def charge(price: Price | None, reply: Reply, sent: Sequence[Message], form: For
     return usage, price.cost(*usage), basis
 
 
-def broken_off(sent: Sequence[Message], form: Form, progress: CallProgress, tokens: int, limit: int | None) -> Usage:
+def broken_off(sent: ChatRequest, progress: CallProgress, tokens: int, limit: int | None) -> Usage:
     """
     Return the tokens of a call that ended before its reply did.
 
@@ -44,7 +42,7 @@ def broken_off(sent: Sequence[Message], form: Form, progress: CallProgress, toke
     """
     stated = progress.usage
     if stated is None:
-        return Usage(estimates.input_tokens(sent, form), tokens)
+        return Usage(estimates.input_tokens(sent.messages, sent.form), tokens)
     seen = max(stated.output_tokens, tokens if limit is None else min(tokens, limit))
 
     return stated._replace(output_tokens=seen)

@@ -305,8 +305,9 @@ class Mesh:
             RequestError: If the request cannot begin a walk.
             MeshClosed: If the mesh was closed before the walk had ended.
         """
-        engine, under_way = self._opened(), self._under_way
-        assert under_way is not None
+        engine, under_way = self._engine, self._under_way
+        if engine is None or under_way is None:
+            raise self._not_open()
         under_way.count += 1
         try:
             if under_way.cancellable:
@@ -385,9 +386,12 @@ class Mesh:
 
     def _opened(self) -> Engine:
         if self._engine is None:
-            raise SetupError(f"the mesh of graph '{self.plan.name}' is not open; use it inside `async with`")
+            raise self._not_open()
 
         return self._engine
+
+    def _not_open(self) -> SetupError:
+        return SetupError(f"the mesh of graph '{self.plan.name}' is not open; use it inside `async with`")
 
     # ---- records ------------------------------------------------------------------------------------------------
 

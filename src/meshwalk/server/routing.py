@@ -13,7 +13,7 @@ from meshwalk.records.results import RouteResult
 from meshwalk.server.calls import Context, deadline_us, rich_errors, traceparent
 from meshwalk.server.many import ManyCall
 from meshwalk.server.registry import MeshRegistry, ServedMesh
-from meshwalk.trace import Request
+from meshwalk.trace import Request, Traversal
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
 from meshwalk.wire.types import Detail
@@ -130,7 +130,7 @@ def _reply(served: ServedMesh, result: RouteResult, request: routing_pb2.RouteRe
         result.traversal,
         result.answer,
         result.finish_reason,
-        served.prototypes if _is_known(served, result) else None,
+        served.prototypes if _is_known(served, result.traversal) else None,
         _DETAILS[request.detail],
         repeated=result.repeated,
         tool_calls=result.tool_calls,
@@ -142,16 +142,16 @@ def _written(served: ServedMesh, result: RouteResult, request: routing_pb2.Route
     """
     Write the reply by a template, if one like it was made before.
     """
-    detail = _DETAILS[request.detail]
-    if detail == "FULL" or result.repeated or result.tool_calls or not _is_known(served, result):
+    detail, traversal = _DETAILS[request.detail], result.traversal
+    if detail == "FULL" or result.repeated or result.tool_calls or not _is_known(served, traversal):
         return None
 
-    return convert.write_compact(result.traversal, result.answer, result.finish_reason, served.prototypes, detail)
+    return convert.write_compact(traversal, result.answer, result.finish_reason, served.prototypes, detail)
 
 
-def _is_known(served: ServedMesh, result: RouteResult) -> bool:
+def _is_known(served: ServedMesh, traversal: Traversal) -> bool:
     # A replayed walk may be of an earlier plan, and without that plan its hops cannot be told.
-    return result.traversal.plan_digest == served.mesh.plan.plan_digest
+    return traversal.plan_digest == served.mesh.plan.plan_digest
 
 
 def _pack_event(event: Progress, served: ServedMesh, request: routing_pb2.RouteRequest) -> routing_pb2.RouteStreamResponse:

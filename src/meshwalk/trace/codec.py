@@ -116,8 +116,9 @@ _FORMS: Mapping[type, Callable[..., None]] = {CompactTrace: _add_compact, FullTr
 
 def _call_fields(call: CompactCall) -> list[Any]:
     fields: list[Any] = [*call]
+    usage = call.usage
     fields[_TIMING] = [*call.timing]
-    fields[_USAGE] = call.usage if call.usage[-1] else call.usage[:-1]
+    fields[_USAGE] = usage if usage[-1] else usage[:-1]
 
     return fields
 

@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from meshwalk.model import Amount, Caps, Limits
@@ -29,6 +30,10 @@ _BUILT_IN = frozenset({"urgency", "correctness"})
 _STOP = "stop"
 
 _ANSWERED, _REFUSED = Outcome.ANSWERED.value, Outcome.REFUSED.value
+
+# An outline is made of every record that is stored, so it reads the fields without a loop of its own.
+_node_of, _call_of = attrgetter("node"), attrgetter("call")
+_cost_of, _latency_of = attrgetter("cost_nano_usd"), attrgetter("latency_us")
 
 # The scope every walk has for itself.
 _REQUEST = "request"
@@ -183,13 +188,9 @@ class CompactTrace(NamedTuple):
         Return the sums and the end of the walk.
         """
         _, _, hops, answer_hop, refused_by, *_ = self
-        path, cost_nano_usd, calling_us = [], 0, 0
-        for hop in hops:
-            path.append(hop.node)
-            call = hop.call
-            if call is not None:
-                cost_nano_usd += call.cost_nano_usd
-                calling_us += call.latency_us
+        path = list(map(_node_of, hops))
+        calls = list(filter(None, map(_call_of, hops)))
+        cost_nano_usd, calling_us = sum(map(_cost_of, calls)), sum(map(_latency_of, calls))
         if refused_by:
             path.append(refused_by)
         outcome = _REFUSED if answer_hop is None else _ANSWERED

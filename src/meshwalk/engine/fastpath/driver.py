@@ -124,11 +124,12 @@ class FastDriver:
         """
         Walk the request of *context* to its end, on the fast path as far as that goes.
         """
-        request, facts, reads_budget = context.request, context.facts, self.plan.reads_budget
-        walk_budget = open_budget(self.plan, self.deps, context) if self.uses_budget else None
+        request, facts = context.request, context.facts
         views = shared_views = _NO_VIEWS
-        reservation_id = 0
-        if walk_budget is not None:
+        walk_budget: WalkBudget | None = None
+        reservation_id, reads_budget = 0, False
+        if self.uses_budget:
+            walk_budget, reads_budget = open_budget(self.plan, self.deps, context), self.plan.reads_budget
             if self.plan.reads_budget_first:
                 await walk_budget.refresh()
             views = walk_budget.views() if reads_budget else _NO_VIEWS
@@ -192,7 +193,7 @@ class FastDriver:
                 deviation = Deviation(call=call, granted_us=called_us, ended=_ended(reply, error))
                 break
             replies[len(walk.hops)] = kept
-            usage, cost_nano_usd, basis = charge(runtime.price, reply, sent.messages, sent.form)
+            usage, cost_nano_usd, basis = charge(runtime.price, reply, sent)
             if walk_budget is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                 walk_budget.settle(reservation_id, spent, assumed=False)
@@ -253,13 +254,13 @@ def _classify(name: str, deps: EngineDeps) -> _Classify:
 
         return entry.outputs if isinstance(entry, Replied) else Deviation(entry)
 
-    def classified(context: WalkContext, walk: FastWalk) -> Awaitable[_Classified]:
-        if classifier.waits:
-            return classified_in_time(context, walk)
+    ask = classifier.classify
 
-        return classifier.classify(context.request.messages, dict(context.facts.attributes), "")
+    # This is no coroutine, so that only the classifier's own is awaited.
+    def classified(context: WalkContext, _: FastWalk) -> Awaitable[_Classified]:
+        return ask(context.request.messages, dict(context.facts.attributes), "")
 
-    return classified
+    return classified_in_time if classifier.waits else classified
 
 
 def _classifier_failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> Deviation:

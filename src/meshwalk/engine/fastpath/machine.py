@@ -196,8 +196,15 @@ class FastWalk:
         self.hops: list[CompactHop] = []
         self._refused_by: FastNode | None = None
         self.answer_hop: int | None = None
-        self.node: FastNode | None = None
-        self._begin(plan.start, 0)
+        start = plan.start
+        if start.counts_no_visits and self.ends_at_us >= start.min_us:
+            ends_at_us, own_us = self.ends_at_us, start.deadline_us
+            self.deadline_at_us = ends_at_us if own_us is None or ends_at_us < own_us else own_us
+            self.started_us = 0
+            self.node: FastNode | None = start
+        else:
+            self.node = None
+            self._begin(start, 0)
 
     @property
     def over(self) -> bool:
@@ -226,10 +233,11 @@ class FastWalk:
         """
         Return the trace of the walk so far.
         """
-        trace = make_compact_trace((self._facts, self._limits, tuple(self.hops), self.answer_hop, "", "", self._views[1:]))
-        by = self._refused_by
+        node, reason = "", ""
+        if self._refused_by is not None:
+            node, reason = self._refused_by.name, self._refused_by.reason or ""
 
-        return trace if by is None else trace._replace(refused_by=by.name, reason=by.reason or "")
+        return make_compact_trace((self._facts, self._limits, tuple(self.hops), self.answer_hop, node, reason, self._views[1:]))
 
     def affords(self, cost: int | None, inputs: int, outputs: int | None) -> bool:
         """
