@@ -27,11 +27,13 @@ _cut = itemgetter(*map(slice, (0, *_ENDS), _ENDS))
 class WalkContext:
     """
     The ids and the clock of the walk of *request*, which begins now.
+
+    Attributes:
+        span_ids: Ids for the spans of its next calls; `call_span_id` draws more when they are used up.
     """
 
     __slots__ = (
         "_flags",
-        "_span_ids",
         "began_ns",
         "began_unix_us",
         "clock_ns",
@@ -40,6 +42,7 @@ class WalkContext:
         "parent_span_id",
         "request",
         "span_id",
+        "span_ids",
         "trace_id",
         "traversal_id",
     )  # fmt: skip
@@ -52,7 +55,7 @@ class WalkContext:
         self.began_ns = clock_ns()
         self.began_unix_us = unix_us = unix_ns() // 1000
         # The ids are drawn together, which is cheaper than one after the other.
-        trace_id, self.span_id, own, *self._span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
+        trace_id, self.span_id, own, *self.span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
         # An id begins with the time, so that ids sort by it.
         self.traversal_id = f"{unix_us // 1000:012x}{own}"
         if request.traceparent:
@@ -72,7 +75,7 @@ class WalkContext:
         """
         Name the span of one more call.
         """
-        span_ids = self._span_ids
+        span_ids = self.span_ids
 
         return span_ids.pop() if span_ids else format(random.getrandbits(4 * _SPAN_DIGITS) | 1, f"0{_SPAN_DIGITS}x")
 

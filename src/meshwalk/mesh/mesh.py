@@ -316,7 +316,9 @@ class Mesh:
                 return await engine.walk(request, on_event, on_delta)
             return await self._walk(engine, request, on_event, on_delta)
         finally:
-            under_way.ended()
+            under_way.count -= 1
+            if under_way.idle is not None:
+                under_way.wake()
 
     async def _walk(self, engine: Engine, request: Request, on_event: OnEvent | None, on_delta: OnDelta | None) -> RouteResult:
         if not request.idempotency_key:

@@ -42,15 +42,21 @@ class WalksUnderWay:
         self._tasks = tasks
         self._scopes: set[CancelScope] = set()
         # Set by the last walk to end; there while `end` waits for that.
-        self._idle: anyio.Event | None = None
+        self.idle: anyio.Event | None = None
 
     def ended(self) -> None:
         """
         Count a walk less.
         """
         self.count -= 1
-        if self._idle is not None and not self.count:
-            self._idle.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """
+        Tell `end` if no walk is left.
+        """
+        if self.idle is not None and not self.count:
+            self.idle.set()
 
     def spawn(self, walk: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """
@@ -103,8 +109,8 @@ class WalksUnderWay:
 
     async def _all_ended(self) -> None:
         if self.count:
-            self._idle = anyio.Event()
-            await self._idle.wait()
+            self.idle = anyio.Event()
+            await self.idle.wait()
 
 
 class StreamedWalk:

@@ -135,7 +135,7 @@ class RouteResult:
     """
 
     __slots__ = (
-        "_plan", "_read", "_record", "_walk", "answer", "carried", "finish_reason", "partial", "repeated", "streamed",
+        "_origin", "_walk", "answer", "carried", "finish_reason", "partial", "repeated", "streamed",
         "tool_calls",
     )  # fmt: skip
 
@@ -154,9 +154,8 @@ class RouteResult:
         carried: str = "",
     ) -> None:
         self._walk = walk
-        self._plan = plan
-        self._read = read
-        self._record: Record | None = None
+        # The record itself once it was made, and before that what it is made from.
+        self._origin: Plan | Callable[[], Record | None] | Record | None = plan if read is None else read
         self.answer = answer
         self.finish_reason = finish_reason
         self.repeated = repeated
@@ -295,13 +294,13 @@ class RouteResult:
         Raises:
             MeshwalkError: If it holds a word that this version does not know.
         """
-        if self._record is None:
-            if self._read is not None:
-                self._record = self._read()
-            elif self._plan is not None and isinstance(self._walk, Traversal):
-                self._record = record_of(self._walk, self._plan)
+        origin = self._origin
+        if origin is None or isinstance(origin, Record):
+            return origin
+        record = record_of(self.traversal, origin) if isinstance(origin, Plan) else origin()
+        self._origin = record
 
-        return self._record
+        return record
 
     @property
     def hops(self) -> tuple[Hop, ...]:
@@ -360,7 +359,7 @@ class RouteResult:
     def __getstate__(self) -> dict[str, object]:
         # A plan holds compiled code and the reader a protobuf message.  Neither can be pickled, so the record is.
         names = "answer", "finish_reason", "partial", "repeated", "streamed", "tool_calls", "_walk"
-        return {name: getattr(self, name) for name in names} | {"_record": self.record, "_plan": None, "_read": None}
+        return {name: getattr(self, name) for name in names} | {"_origin": self.record}
 
     def __setstate__(self, state: Mapping[str, object]) -> None:
         for name, value in state.items():

@@ -120,19 +120,23 @@ class CompactTrace(NamedTuple):
         None if a part of the walk was decided while the vault of shared budgets was away.
         """
         facts, _, hops, answer_hop, refused_by, *_ = self
-        key: list[object] = [answer_hop, refused_by, *map(bool, facts.scopes), facts.sampling.max_tokens, self.all_stopped]
+        key: list[object] = [answer_hop, refused_by, *map(bool, facts.scopes), facts.sampling.max_tokens]
         key += [value for name, value in facts.attributes if name in _BUILT_IN]
+        stopped = True
         for node, _, _, _, outputs, edge, _, verdicts, call in hops:
+            stopped = stopped and outputs.get("finish_reason", _STOP) == _STOP
             key += node, edge, verdicts, *outputs, *map(type, outputs.values())
             if call is not None:
                 _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, _, views = call
                 if views and any(view.away for view in views):
                     return None
                 _, _, cached, reasoned, stored = usage
+                stopped = stopped and reason == _STOP
                 key += cost is None, output is None, any(timing), not cached, not reasoned, not stored, basis
                 key += not model, not reason, simulated, age_us is None
 
-        return tuple(key)
+        # As `all_stopped` tells it, without another pass.
+        return *key, stopped
 
     @property
     def began(self) -> Began:

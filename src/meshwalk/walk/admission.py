@@ -109,8 +109,8 @@ class Admission:
             return None
         if self._required and not all(getattr(request.scopes, scope) for scope in self._required):
             return None
-        size, asks = 0, False
-        for role, content, name, tool_calls, tool_call_id, carried, parts in request.messages:
+        messages, size, asks = request.messages, 0, False
+        for role, content, name, tool_calls, tool_call_id, carried, parts in messages:
             # ASCII text is Unicode, and has as many bytes as characters.
             if name or tool_calls or tool_call_id or carried or parts or not content.isascii():
                 return None
@@ -121,7 +121,7 @@ class Admission:
             elif content and not content.isspace():
                 asks = True
 
-        return size if asks and size + len(request.messages) * _PER_MESSAGE <= self._usual_bytes else None
+        return size if asks and size + len(messages) * _PER_MESSAGE <= self._usual_bytes else None
 
     def _in_messages(self, request: Request) -> Iterator[Violation]:
         if not request.messages:

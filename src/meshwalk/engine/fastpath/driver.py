@@ -133,8 +133,8 @@ class FastDriver:
             if self.plan.reads_budget_first:
                 await walk_budget.refresh()
             views = walk_budget.views() if reads_budget else _NO_VIEWS
-        # The clock is read here as `context.now` reads it.
-        clock_ns, began_ns = context.clock_ns, context.began_ns
+        # The clock is read here as `context.now` reads it, and ids are taken as `context.call_span_id` takes them.
+        clock_ns, began_ns, span_ids = context.clock_ns, context.began_ns, context.span_ids
         runtimes = self.usual_nodes if request.sampling == _UNSET and not facts.counted else self.nodes
         walk = FastWalk(self.fast_plan, facts, context.limits, views)
         replies: dict[int, Reply] = {}
@@ -173,7 +173,7 @@ class FastDriver:
                 call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
                 deviation = Deviation(call=call, granted_us=called_us)
                 break
-            span_id, waits = context.call_span_id(), backend.waits
+            span_id, waits = span_ids.pop() if span_ids else context.call_span_id(), backend.waits
             if waits:
                 sent = runtime.build_request(request, facts, context.traceparent(span_id), CallProgress())
             else:

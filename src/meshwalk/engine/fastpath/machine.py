@@ -187,7 +187,7 @@ class FastWalk:
             self.cost_headroom_nano_usd = -1
         # Limits are effective ones, so there is a deadline, and one hop or more.
         self.max_hops = max_hops or 0
-        self.ends_at_us = deadline_us or 0
+        self.ends_at_us = ends_at_us = deadline_us or 0
         self.values = walk_values.start(plan.plan, facts) if plan.reads_request else list(plan.template)
         if views:
             self.see(views)
@@ -197,8 +197,8 @@ class FastWalk:
         self._refused_by: FastNode | None = None
         self.answer_hop: int | None = None
         start = plan.start
-        if start.counts_no_visits and self.ends_at_us >= start.min_us:
-            ends_at_us, own_us = self.ends_at_us, start.deadline_us
+        if start.counts_no_visits and ends_at_us >= start.min_us:
+            own_us = start.deadline_us
             self.deadline_at_us = ends_at_us if own_us is None or ends_at_us < own_us else own_us
             self.started_us = 0
             self.node: FastNode | None = start
