@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from meshwalk.review.replay import replay
     from meshwalk.server import serve
     from meshwalk.trace import Message, Outcome, Request, ResponseFormat, Scopes, Tool, ToolCall, Traversal, Usage
+    from meshwalk.wire.blocking import BlockingClient
     from meshwalk.wire.client import Client
     from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated
 
@@ -101,6 +102,7 @@ _HOMES = {
     "review.replay": ("replay",),
     "server": ("serve",),
     "trace": ("Message", "Outcome", "Request", "ResponseFormat", "Scopes", "Tool", "ToolCall", "Traversal", "Usage"),
+    "wire.blocking": ("BlockingClient",),
     "wire.client": ("Client",),
     "wire.errors": ("NotFound", "RpcError", "Unauthenticated"),
 }
@@ -132,6 +134,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "AnswerDelta",
     "BackendError",
+    "BlockingClient",
     "BudgetContended",
     "BudgetExceeded",
     "Caps",

@@ -78,6 +78,7 @@ class Client(Connection):
 
     async def route(
         self,
+        /,
         prompt: Prompt,
         *,
         attributes: Mapping[str, Value] = {},
@@ -145,6 +146,7 @@ class Client(Connection):
 
     async def stream(
         self,
+        /,
         prompt: Prompt,
         *,
         attributes: Mapping[str, Value] = {},
@@ -214,6 +216,7 @@ class Client(Connection):
 
     async def decide(
         self,
+        /,
         prompt: Prompt,
         *,
         attributes: Mapping[str, Value] = {},
