@@ -105,6 +105,17 @@ class TestShow:
         assert rows["workflow"][2].endswith("Z")
         assert "Where" not in shown.out
 
+    def test_those_that_spent_most(self, run: Run, vault: str) -> None:
+        """
+        `--top` keeps the accounts that spent most, and says how many it left out.
+        """
+        every = run("budget", "show", "--vault", vault, "--json").json["accounts"]
+        shown = run("budget", "show", "--vault", vault, "--top", "1")
+        (first,) = run("budget", "show", "--vault", vault, "--top", "1", "--json").json["accounts"]
+
+        assert max(account["spent"]["cost_usd"] for account in every) == first["spent"]["cost_usd"]
+        assert f"There are {len(every) - 1} more account" in shown.out
+
     def test_one_account_with_its_lines(self, run: Run, vault: str) -> None:
         """
         Of one account people see where it went, the dearest first.

@@ -44,6 +44,27 @@ def test_every_command_has_help_and_json(run: Run, command: str) -> None:
     assert "traces" == command or "--json" in shown.out
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "default"),
+    [
+        ("serve", "--listen", "127.0.0.1:50051"),
+        ("serve", "--grace", "10s"),
+        ("serve", "--workers", "1"),
+        ("traces list", "--limit", "50"),
+    ],
+)
+def test_help_shows_defaults(run: Run, command: str, option: str, default: str) -> None:
+    """
+    A default that is a value stands in the help; an empty one does not.
+    """
+    shown = " ".join(run(*command.split(), "--help").out.split())
+
+    assert option in shown
+    assert f"[default: {default}]" in shown
+    assert "[default: ]" not in shown
+    assert "[default: False]" not in shown
+
+
 def test_version(run: Run) -> None:
     """
     `--version` is the package's.
@@ -70,7 +91,8 @@ def test_help_is_quick() -> None:
         (("check", "x.yaml", "--jsn"), "--json"),
         (("draw", "x.yaml", "--format", "png"), "png"),
         (("evaluate", "x.yaml"), "outcomes file"),
-        (("traces", "list"), "--traces"),
+        (("traces", "list"), "name the folder that traces are kept in with --traces (`meshwalk traces list --help` says more)"),
+        (("check", "x.yaml", "--jsn"), "(`meshwalk check --help` says more)"),
         (("evaluate", "x.yaml", "y.jsonl", "--limit", "0"), "--limit takes a whole number from 1 to"),
         (("traces", "list", "--traces", "t", "--limit", "9" * 23), f"and '{'9' * 23}' is none"),
         (("traces", "list", "--traces", "t", "--limit", "1.5"), "and '1.5' is none"),

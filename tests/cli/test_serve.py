@@ -77,7 +77,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     for name in ("desk", "other"):
         (folder / f"{name}.yaml").write_text(DESK.replace("name: desk", f"name: {name}"), encoding="utf-8")
     with serving(folder / "desk.yaml", folder / "other.yaml", "--traces", folder / "traces") as (_, ready):
-        assert {"ready", "address", "port", "graphs", "traces", "tenant", "workers", "pids", "vault", "risks"} == ready.keys()
+        assert {
+            "ready",
+            "address",
+            "port",
+            "graphs",
+            "traces",
+            "tenant",
+            "workers",
+            "pids",
+            "vault",
+            "risks",
+            "spans",
+        } == ready.keys()
         assert (["desk", "other"], 1, "memory", []) == tuple(ready[key] for key in ("graphs", "workers", "vault", "risks"))
 
         yield ready["address"], folder / "traces"
@@ -191,7 +203,7 @@ class TestServe:
 
 class TestLife:
     @pytest.mark.process
-    @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     def test_stops_gracefully(self, run: Run, desk: Path, tmp_path: Path, stop: signal.Signals) -> None:
         """
         A signal ends the server with 0 and without a word, and what it walked is stored.
@@ -217,10 +229,10 @@ class TestLife:
             finally:
                 process.terminate()
 
-        host, port = line.removeprefix("Serving desk at ").partition(";")[0].split(":")
+        host, port = line.removeprefix("Serving desk at ").partition(",")[0].split(":")
 
         assert ("127.0.0.1", True) == (host, 0 < int(port) < 65536)
-        assert line.endswith("; Ctrl-C stops.\n")
+        assert line.endswith(", no spans are exported; Ctrl-C stops.\n")
 
     @pytest.mark.process
     def test_address_in_use(self, desk: Path) -> None:
@@ -246,6 +258,7 @@ class TestLife:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
+            (("--grace", "soon"), "--grace takes a duration such as 300ms"),
             (("--retry-window", "0s"), "--retry-window takes a duration of more than 0"),
             (("--retry-window", "-1s"), "--retry-window takes a duration such as"),
             (("--tenant", "a\x1b[2J"), "has control characters in it"),

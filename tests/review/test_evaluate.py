@@ -263,6 +263,15 @@ class TestRows:
         """
         assert 1 == (await evaluated(tmp_path)).contaminated
 
+    async def test_contaminated_rows_are_left_out(self, tmp_path: Path) -> None:
+        """
+        They are left out if asked, and counted under their reason.
+        """
+        whole, clean = await evaluated(tmp_path), await evaluated(tmp_path, contaminated=False)
+
+        assert (whole.n - 1, 0) == (clean.n, clean.contaminated)
+        assert 1 == clean.skipped["marked as known to the models"]
+
     async def test_limit_takes_the_first_rows(self, tmp_path: Path) -> None:
         """
         A limit walks that many rows from the top.

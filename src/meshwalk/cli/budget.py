@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from meshwalk.cli.options import Count, Json, OperatorKeyEnv, Tenant, nano_usd, scope_name, vault_address
+from meshwalk.cli.options import Count, Json, OperatorKeyEnv, Tenant, Whole, nano_usd, scope_name, vault_address
 from meshwalk.cli.output import OK, Misuse, counted, emit, say
 
 
@@ -49,6 +49,7 @@ def show(
     whole_tenant: WholeTenant = False,
     graph: Annotated[str, Parameter(name="--graph")] = "",
     tenant: OfTenant = None,
+    top: Annotated[int | None, Whole] = None,
     json: Json = False,
 ) -> int:
     """
@@ -58,6 +59,8 @@ def show(
     ----------
     graph
         Only what walks over this graph spent.
+    top
+        Only so many accounts: those that spent most.
     """
     import anyio
 
@@ -65,15 +68,20 @@ def show(
 
     chosen = _chosen(session, workflow, whole_tenant)
     page = anyio.run(_accounts, _place(vault, target, tenant), tenant or _DEFAULT_TENANT, chosen, graph)
+    accounts = page.accounts
+    if top is not None:
+        accounts = tuple(sorted(accounts, key=lambda account: account.statement.spent.cost_nano_usd, reverse=True)[:top])
     if json:
-        emit({"tenant": page.tenant, "accounts": [account_document(card) for card in page.accounts]})
+        emit({"tenant": page.tenant, "accounts": [account_document(card) for card in accounts]})
     elif not page.accounts:
         whose = f"{_called(*chosen)} of " if chosen else ""
         say(f"Nothing was reserved or spent for {whose}tenant {page.tenant!r}.")
     else:
         from meshwalk.cli.show import console
 
-        console().print(accounts_tables(page.accounts, lines=chosen is not None or bool(graph)))
+        console().print(accounts_tables(accounts, lines=chosen is not None or bool(graph)))
+        if left := len(page.accounts) - len(accounts):
+            say(f"There are {counted(left, 'more account')}; a larger --top shows them.")
 
     return OK
 

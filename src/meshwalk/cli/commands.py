@@ -29,7 +29,7 @@ def app(words: Sequence[str]) -> App:
         # The list of commands has no markup; Rich's Markdown takes as long to import as all else that prints it.
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
-        default_parameter=Parameter(show_default=False),
+        default_parameter=Parameter(show_default=_default),
     )
     known = (*_COMMANDS, *_GROUPS)
     for name in words[:1] if words and words[0] in known else known:
@@ -39,6 +39,22 @@ def app(words: Sequence[str]) -> App:
             commands.command(_found(name), help_format="markdown", usage=_USAGES.get(name))
 
     return commands
+
+
+def _default(value: Any) -> str | None:
+    # An empty default, and a flag that is not set, tell a reader nothing.
+    return None if value in (None, "", False, ()) else str(value)
+
+
+def command_of(words: Sequence[str]) -> str:
+    """
+    Return the command that *words* begin with, as its help is asked for.
+    """
+    if not words or words[0] not in (*_COMMANDS, *_GROUPS):
+        return "meshwalk"
+    below = words[1:2] if words[0] in _GROUPS and words[1:2] and words[1].isalpha() else ()
+
+    return " ".join(("meshwalk", words[0], *below))
 
 
 def _found(name: str) -> Any:

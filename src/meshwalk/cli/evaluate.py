@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AsyncExitStack, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from meshwalk.cli.options import ConfidencesFile, Json, NewTraces, Whole
 from meshwalk.cli.output import OK, Misuse, complain, counted, emit, visible
@@ -28,6 +28,7 @@ def evaluate(
     confidences: ConfidencesFile = None,
     traces: NewTraces = None,
     limit: Annotated[int | None, Whole] = None,
+    without: Literal["contaminated"] | None = None,
     json: Json = False,
 ) -> int:
     """
@@ -50,17 +51,19 @@ def evaluate(
         A folder to store every walk in, so that it can be shown and replayed.
     limit
         Look at the first rows only.
+    without
+        Leave out rows that are marked as known to the models.
     """
     if confidences is not None:
-        if graph is not None or traces is not None or limit is not None:
-            raise Misuse("--confidences looks at its file alone; leave the graph, --traces and --limit out")
+        if graph is not None or traces is not None or limit is not None or without is not None:
+            raise Misuse("--confidences looks at its file alone; leave the graph, --traces, --limit and --without out")
         return _confidences(confidences, json=json)
     if graph is None or data is None:
         raise Misuse("evaluate takes a graph and an outcomes file, or --confidences and a confidences file")
 
     import anyio
 
-    evaluation = anyio.run(_evaluate, graph, data, traces, limit)
+    evaluation = anyio.run(_evaluate, graph, data, traces, limit, without is None)
     if json:
         emit(_document(evaluation))
     else:
@@ -69,7 +72,7 @@ def evaluate(
     return OK
 
 
-async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None) -> Evaluation:
+async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None, contaminated: bool) -> Evaluation:
     from meshwalk.loader import load_graph
     from meshwalk.plan import compile_plan
     from meshwalk.records.store import TraceWriter
@@ -83,7 +86,7 @@ async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None
             sinks.append(TraceWriter(traces, on_full="block"))
             stack.push_async_callback(sinks[0].aclose)
         with _progress_bar() as progress:
-            evaluation = await walk_file(plan, data, sinks=sinks, limit=limit, progress=progress)
+            evaluation = await walk_file(plan, data, sinks=sinks, limit=limit, contaminated=contaminated, progress=progress)
     for store in sinks:
         if lost := store.dropped + store.failed:
             complain(f"warning: {lost} of {counted(evaluation.n, 'walk')} could not be stored in '{traces}'")
@@ -259,6 +262,9 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     causes = ", ".join(f"{count} of {cause}" for cause, count in evaluation.failures.items())
     yield f"Walks: {ends}{f' ({causes})' if causes else ''}."
     if evaluation.contaminated:
-        yield f"Rows marked as known to the models: {evaluation.contaminated}; published figures leave them out."
+        yield (
+            f"Rows marked as known to the models: {evaluation.contaminated}; published figures leave them out, "
+            "as --without contaminated does."
+        )
     for reason, count in evaluation.skipped.items():
         yield f"Left out: {counted(count, 'row')} ({reason})."

@@ -45,14 +45,17 @@ def _run(words: Sequence[str], *, as_json: bool) -> int:
     gc.disable()
     from cyclopts import CycloptsError
 
-    from meshwalk.cli.commands import app
+    from meshwalk.cli.commands import app, command_of
 
     gc.enable()
     try:
         code: int | None = app(words)(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        return report(Misuse(f"{' '.join(str(error).split())} (`meshwalk --help` says more)"), as_json=as_json)
+        said = " ".join(str(error).split())
+        if "--traces" in said and not any(word.partition("=")[0] == "--traces" for word in words):
+            said = "name the folder that traces are kept in with --traces"
+        return report(Misuse(f"{said} (`{command_of(words)} --help` says more)"), as_json=as_json)
     except Misuse as error:
         return report(error, as_json=as_json)
     except KeyboardInterrupt:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from meshwalk.plan import Plan
 
 
+# A terminal that is closed sends SIGHUP, which would end a process without a word.
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """
@@ -41,6 +45,7 @@ class Setup:
     tenant: str
     operator_key_env: str | None
     retry_window: str
+    grace: str
     json: bool
 
 
@@ -57,11 +62,12 @@ def serve(
     operator_key_env: OperatorKeyEnv = None,
     # Led by a hyphen it is no duration either, and told so.
     retry_window: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10m",
+    grace: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10s",
     as_worker: Annotated[bool, Parameter(name="--as-worker", negative="", show=False)] = False,
     json: Json = False,
 ) -> int:
     """
-    Serve graphs over gRPC until Ctrl-C or SIGTERM; calls that run may end.
+    Serve graphs over gRPC until Ctrl-C, SIGTERM or SIGHUP; calls that run may end within --grace.
 
     One line says when it is ready, and on which port.  Spans are exported where the OTEL_* variables say so.
 
@@ -85,6 +91,8 @@ def serve(
         The environment variable that holds the key for setting budgets; without it nobody sets any.
     retry_window
         How long a walk is kept for requests that repeat its idempotency key.
+    grace
+        How long running calls may take to end once the server is told to stop; the others are cancelled.
     """
     setup = Setup(
         graphs=graphs,
@@ -96,6 +104,7 @@ def serve(
         tenant=tenant,
         operator_key_env=operator_key_env,
         retry_window=retry_window,
+        grace=grace,
         json=json,
     )
     # Objects made during the start stay until the end, so a search of the collector finds nothing.
@@ -115,6 +124,7 @@ def _run(setup: Setup, as_worker: bool) -> int:
     plans = [compile_plan(load_graph(path)) for path in setup.graphs]
     if not duration_us("--retry-window", setup.retry_window):
         raise Misuse(f"--retry-window takes a duration of more than 0, such as 10m, and {setup.retry_window!r} is none")
+    duration_us("--grace", setup.grace)
     if setup.workers == 1 or as_worker:
         anyio.run(_serve, setup, plans, as_worker)
         return OK
@@ -143,7 +153,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
     key_env = setup.operator_key_env
     operator = None if key_env is None else OperatorKey.from_environment(key_env, os.environ)
     # Signals are received from here on, so that a stop that comes early is a graceful one, too.
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(*_STOPPING) as signals:
         async with AsyncExitStack() as stack:
             telemetry = Telemetry.from_environment()
             stack.push_async_callback(telemetry.aclose)
@@ -164,10 +174,22 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
                 for plan in plans
             ]
             server = await stack.enter_async_context(
-                listening(meshes, listen=setup.listen, traces=reader, operator_key=operator, share_port=as_worker)
+                listening(
+                    meshes,
+                    listen=setup.listen,
+                    traces=reader,
+                    operator_key=operator,
+                    share_port=as_worker,
+                    grace=duration_us("--grace", setup.grace) / 1e6,
+                )
             )
             ready = _ready(setup, plans, f"{setup.listen.rpartition(':')[0]}:{server.port}", [os.getpid()])
-            told: dict[str, Any] = {"vault": vault.name, "risks": list(vault.risks)}
+            told: dict[str, Any] = {
+                "vault": vault.name,
+                # The loss of a vault's last seconds matters to those who count money in it.
+                "risks": list(vault.risks) if any(plan.graph.budgets for plan in plans) else [],
+                "spans": telemetry.exporting,
+            }
             if as_worker:
                 told["turns"] = take_turns(server.port, setup.workers)
             _announce(setup, ready | told, quietly=as_worker)
@@ -197,18 +219,17 @@ def _refuse_shared_memory(setup: Setup, plans: Sequence[Plan]) -> None:
 async def _supervise(setup: Setup, plans: Sequence[Plan]) -> int:
     import anyio
 
-    from meshwalk.server.serving import DEFAULT_GRACE_SECONDS
     from meshwalk.server.workers import WorkerFailed, reserved_port, worker_pool
 
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, reserved_port(setup.listen) as address:
+    with anyio.open_signal_receiver(*_STOPPING) as signals, reserved_port(setup.listen) as address:
         try:
             async with worker_pool(
                 _command(setup, address),
                 setup.workers,
                 report=lambda death: complain(f"warning: {death}"),
-                grace=DEFAULT_GRACE_SECONDS,
+                grace=duration_us("--grace", setup.grace) / 1e6,
             ) as workers:
-                told = {key: workers.ready[key] for key in ("vault", "risks", "turns")}
+                told = {key: workers.ready[key] for key in ("vault", "risks", "spans", "turns")}
                 _announce(setup, _ready(setup, plans, address, workers.pids) | told)
                 async for _ in signals:
                     break
@@ -230,6 +251,7 @@ def _command(setup: Setup, address: str) -> list[str]:
         "--tenant": setup.tenant,
         "--operator-key-env": setup.operator_key_env,
         "--retry-window": setup.retry_window,
+        "--grace": setup.grace,
     }
 
     return [*words, *(f"{name}={value}" for name, value in named.items() if value is not None)]
@@ -261,7 +283,8 @@ def _announce(setup: Setup, ready: dict[str, Any], *, quietly: bool = False) -> 
         shared = f" with {ready['workers']} workers" if ready["workers"] > 1 else ""
         kept = f", traces in {setup.traces}" if setup.traces is not None else ""
         books = f", budgets in {ready['vault']}" if setup.vault != "memory" else ""
-        say(f"Serving {', '.join(ready['graphs'])} at {ready['address']}{shared}{kept}{books}; Ctrl-C stops.")
+        spans = "spans are exported" if ready["spans"] else "no spans are exported"
+        say(f"Serving {', '.join(ready['graphs'])} at {ready['address']}{shared}{kept}{books}, {spans}; Ctrl-C stops.")
     # Python buffers a pipe, and a reader may wait for this line.
     sys.stdout.flush()
     # From now on there is something to collect; what is here already is not looked at again.

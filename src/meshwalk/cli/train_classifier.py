@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from meshwalk.cli.options import Json
-from meshwalk.cli.output import OK, Misuse, counted, emit, visible
+from meshwalk.cli.output import OK, Misuse, complain, counted, emit, visible
 
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _head(text: str) -> tuple[str, str]:
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
     if not sys.stderr.isatty():
-        yield None
+        yield lambda what, done, total: complain(f"{what} ({done} of {total})")
         return
 
     from rich.console import Console

@@ -147,6 +147,7 @@ async def evaluate(
     *,
     sinks: Sequence[Sink] = (),
     limit: int | None = None,
+    contaminated: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
     """
@@ -155,6 +156,7 @@ async def evaluate(
     Args:
         sinks: Fed with the traversals of the graph, not with the baselines'.
         limit: Look at the first rows only.
+        contaminated: Walk rows that are marked as known to the models, too.
         progress: Told after each row of the graph's how many of how many are done.
 
     Raises:
@@ -164,7 +166,7 @@ async def evaluate(
     file = await anyio.to_thread.run_sync(load_outcomes, data)
     # Opened first, so that a model that the file does not have at all is said as such and not a row at a time.
     async with Mesh(plan, outcomes=data, sinks=sinks) as mesh:
-        rows, skipped = _usable(file, plan.graph, limit)
+        rows, skipped = _usable(file, plan.graph, limit, contaminated=contaminated)
         walks = await _walk(mesh, rows, progress)
     alone = {}
     for backend in candidates:
@@ -225,13 +227,14 @@ def _same_file(graph: Graph, name: str, data: str | Path) -> None:
         )
 
 
-def _usable(file: Outcomes, graph: Graph, limit: int | None) -> tuple[list[Row], dict[str, int]]:
+def _usable(file: Outcomes, graph: Graph, limit: int | None, *, contaminated: bool) -> tuple[list[Row], dict[str, int]]:
     used = {node.backend for node in graph.nodes.values()}
     specs = [spec for name, spec in graph.backends.items() if name in used and isinstance(spec, RecordedSpec)]
     rows: list[Row] = []
     reasons: Counter[str] = Counter()
     for row in file.rows[:limit]:
-        reason = _unusable(file, row, specs)
+        known = row.contaminated and not contaminated
+        reason = "marked as known to the models" if known else _unusable(file, row, specs)
         if reason:
             reasons[reason] += 1
         else:

@@ -56,6 +56,13 @@ class Telemetry(AsyncResource):
         return f"<Telemetry to {outputs} outputs: {self.dropped} dropped, {self.failed} failed, {self.rejected} rejected>"
 
     @property
+    def exporting(self) -> bool:
+        """
+        Return whether spans go anywhere.
+        """
+        return bool(self._processors or self._exports)
+
+    @property
     def dropped(self) -> int:
         """
         Return the number of traversals lost because a queue was full.
@@ -98,7 +105,7 @@ class Telemetry(AsyncResource):
         """
         Export the spans of *traversal* if it is sampled.
         """
-        if not (self._processors or self._exports):
+        if not self.exporting:
             return
         item = self._sampled(traversal, plan)
         if item is None:
