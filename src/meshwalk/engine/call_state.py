@@ -17,6 +17,9 @@ from meshwalk.trace import Attempt, AttemptStatus, Basis, Piece, Reply, TokenPro
 
 _NOTHING_SENT = ChatRequest(())
 
+# What a record calls a call whose input was more than its bound.
+INPUT_OVERRUN = "input_overrun"
+
 
 class CallState:
     """
@@ -160,6 +163,14 @@ class CallState:
         usage, cost, basis = charge(self.node.price, reply, self.request or _NOTHING_SENT)
         self._note(now, "ok", usage=usage, cost=cost, basis=basis)
 
+    def _overrun(self, reply: Reply) -> tuple[str, ...]:
+        """
+        Name the bound of input that *reply* shows not to hold, if there is one.
+        """
+        bound, usage = self.need.input_tokens, reply.usage
+
+        return (INPUT_OVERRUN,) if bound is not None and usage is not None and usage.input_tokens > bound else ()
+
     def failed(self, now: int, status: AttemptStatus, error_class: ErrorClass | None, message: str, *, billable: bool) -> None:
         """
         Take that it ended without a reply that can be used.
@@ -220,7 +231,7 @@ class CallState:
             backoff_us=self.backoff_us,
             cache_age_us=reply.cache_age_us if reply else None,
             tokens_seen=self.tokens if reply is None else 0,
-            mended=reply.mended if reply else (),
+            mended=reply.mended + self._overrun(reply) if reply else (),
         )
         hops = self.need.hops or 0
         if basis == "assumed":

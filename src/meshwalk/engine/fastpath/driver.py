@@ -185,8 +185,8 @@ class FastDriver:
                 # The reply as it came is charged, whichever of its samples is kept.
                 kept = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
                 outputs = runtime.read(kept)
-                if reply.mended:
-                    raise _Mended  # noqa: TRY301 (the full driver records what was mended)
+                if reply.mended or (reply.usage is not None and reply.usage[0] > inputs):
+                    raise _Mended  # noqa: TRY301 (the full driver records such calls)
             except BaseException as error:  # noqa: BLE001 (the full driver tells one from the other)
                 call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
                 call.begin(called_us, span_id, sent)
