@@ -308,7 +308,7 @@ class Books:
             return self._price(name, estimate_tokens(PROMPT), seen.sent)
         if seen.bill == "unknown" or not _is_told(seen):
             return self.worst(name)
-        if seen.act.options.get("usage") == "no":
+        if seen.act.options.get("usage") in {"no", "bad"}:
             return self._price(name, estimate_tokens(PROMPT), estimate_tokens(seen.act.text))
 
         parts = [int(seen.act.options.get(part, 0)) for part in ("cached", "reasoning")]
@@ -329,4 +329,4 @@ def _is_told(seen: Seen) -> bool:
     """
     options = seen.act.options
 
-    return seen.ended == "answered" and options.get("usage") != "bad" and options.get("head") != "huge"
+    return seen.ended == "answered" and options.get("head") != "huge"

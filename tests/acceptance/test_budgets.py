@@ -54,6 +54,7 @@ budgets:
 backends:
   large:
     kind: openai
+    template: {{per_request: 0}}
     base_url: "{base_url}"
     model: loopback-1
     context_tokens: 8000
