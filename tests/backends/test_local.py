@@ -4,6 +4,7 @@ import importlib.util
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -135,23 +136,24 @@ class TestChat:
     @pytest.mark.slow
     async def test_cancelling_frees_the_model(self, backend: LocalBackend) -> None:
         """
-        While a long prompt is read a cancelled call lets the next one in, long before the prompt would have been read.
+        A call that is cancelled while its long prompt is read lets the next one in; the rest of the prompt is not read.
         """
         long = ask("word " * 420, 1)
         shares: list[float] = []
-        # One round in which the machine is as busy for both is enough.
-        while len(shares) < 4 and min(shares, default=1.0) >= 0.5:
-            began = anyio.current_time()
+        # The model runs in this process, so processor time counts its work: all of the prompt's if cancelling does nothing.
+        # Sharing a core makes the same work dearer, so one quiet round is enough.
+        while len(shares) < 4 and min(shares, default=1.0) >= 0.6:
+            began, began_cpu = anyio.current_time(), time.process_time()
             await backend.chat(long)
-            whole = anyio.current_time() - began
+            whole, whole_cpu = anyio.current_time() - began, time.process_time() - began_cpu
+            began_cpu = time.process_time()
             with anyio.move_on_after(whole / 20) as scope:
                 await backend.chat(long)
-            began = anyio.current_time()
             await backend.chat(ask("Hello", 1))
-            shares.append((anyio.current_time() - began) / whole)
+            shares.append((time.process_time() - began_cpu) / whole_cpu)
             assert scope.cancelled_caught
 
-        assert min(shares) < 0.5
+        assert min(shares) < 0.6
 
 
 @needs_model
