@@ -93,6 +93,9 @@ class BlockingClient:
         self._portal = None
         self._exit.__exit__(kind, error, traceback)
 
+    def __repr__(self) -> str:
+        return f"<BlockingClient of {self.target}: {'open' if self._portal is not None else 'closed'}>"
+
     @property
     def target(self) -> str:
         """
