@@ -165,7 +165,7 @@ class Template(NamedTuple):
 
 class InputBound(NamedTuple):
     """
-    What bounds the input tokens of a call.
+    The bounds on the input tokens of a call.
 
     Args:
         thousandths_per_byte: Thousandths of a token for a byte of text.
