@@ -119,7 +119,7 @@ class Play:
         if told is None and charge.left:
             estimated = sum(map(estimate_tokens, charge.texts)), charge.sent
             # A call that nothing came of may have cost all it may: each byte a token, and what a template adds to a message.
-            worst = sum(len(text.encode()) + 16 for text in charge.texts), charge.body["max_tokens"]
+            worst = 512 + sum(len(text.encode()) + 16 for text in charge.texts), charge.body["max_tokens"]
             told = estimated if charge.sent else worst
         incoming, outgoing = told or (0, 0)
         (price,) = {

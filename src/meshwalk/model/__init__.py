@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from meshwalk.model.backends import (
     MTOK,
+    PACKAGED_TEMPLATE,
+    SERVED_TEMPLATE,
     AnyBackendSpec,
     BackendSpec,
     Breaker,
@@ -75,8 +77,10 @@ __all__ = [
     "MAX_SHARED_USD",
     "MTOK",
     "NOT_UNICODE",
+    "PACKAGED_TEMPLATE",
     "PRESSURE_FROM",
     "SCOPE_CHARACTERS",
+    "SERVED_TEMPLATE",
     "URGENCY_DEADLINES_US",
     "Amount",
     "AnyBackendSpec",

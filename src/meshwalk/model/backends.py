@@ -5,7 +5,7 @@ Backends as an author declares them: prices, traffic, endpoints, and a spec for 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from meshwalk.model.problems import ErrorClass, Span
 
@@ -251,7 +251,7 @@ class BackendSpec:
 
     Args:
         tokens_per_byte: The most tokens that a byte of text becomes; None is one.
-        template: The tokens that its chat template adds; None is what is usual.
+        template: The tokens that its chat template adds; None adds nothing once, and 16 to each message.
         traffic: None bounds nothing and watches nothing.
         tokenizer: A `tokenizer.json`, relative to the graph's folder as the author wrote it, whose counts bound the input
             more tightly than its bytes do.
@@ -267,9 +267,6 @@ class BackendSpec:
     tokens_per_byte: float | None = None
     template: Template | None = None
 
-    # The template of a backend that declares none: there is none where no model reads one.
-    usual_template: ClassVar[Template] = PRETENDED_TEMPLATE
-
     @property
     def input_bound(self) -> InputBound:
         """
@@ -277,7 +274,7 @@ class BackendSpec:
         """
         per_byte = 1000 if self.tokens_per_byte is None else round(self.tokens_per_byte * 1000)
 
-        return InputBound(per_byte, *(self.template or self.usual_template))
+        return InputBound(per_byte, *(self.template or PRETENDED_TEMPLATE))
 
     @property
     def gated(self) -> bool:
@@ -325,8 +322,6 @@ class OpenAISpec(BackendSpec):
     image_tokens: int | None = None
     settles_reported: bool = False
 
-    usual_template: ClassVar[Template] = SERVED_TEMPLATE
-
     @property
     def input_bound(self) -> InputBound:
         """
@@ -350,17 +345,6 @@ class LocalSpec(BackendSpec):
 
     model: str | None = None
     threads: int | None = None
-
-    usual_template: ClassVar[Template] = SERVED_TEMPLATE
-
-    @property
-    def input_bound(self) -> InputBound:
-        """
-        Return what bounds the input of its calls; the packaged model's template is known.
-        """
-        found = super(LocalSpec, self).input_bound
-
-        return found if self.template or self.model else found._replace(per_request=PACKAGED_TEMPLATE.per_request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

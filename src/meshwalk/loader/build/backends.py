@@ -29,6 +29,8 @@ from meshwalk.loader.schema.backends import (
 from meshwalk.loader.schema.traffic import Sticky
 from meshwalk.loader.yaml.document import Piece, Scalar, Table
 from meshwalk.model import (
+    PACKAGED_TEMPLATE,
+    SERVED_TEMPLATE,
     AnyBackendSpec,
     CacheSpec,
     Endpoint,
@@ -46,9 +48,14 @@ from meshwalk.model.problems import Problem, Span
 _KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()))
 
 
-def read_backend(name: str, span: Span, piece: Piece, prices: Prices, findings: Findings) -> AnyBackendSpec | None:
+def read_backend(
+    name: str, span: Span, piece: Piece, prices: Prices, findings: Findings, *, stored: bool = False
+) -> AnyBackendSpec | None:
     """
     Read one backend, or report why there is nothing to read and note its name as broken.
+
+    Args:
+        stored: Whether the graph is a stored plan's, which names its templates, or is older than they are.
     """
     problems = findings.problems
     part = part_of(piece, f"backend '{name}'", span, problems)
@@ -76,7 +83,19 @@ def read_backend(name: str, span: Span, piece: Piece, prices: Prices, findings: 
     if fitted.lost or (row is not None and price is None):
         findings.broken.add(name)
 
-    return _spec(name, span, fitted.shape, price, endpoints)
+    spec = _spec(name, span, fitted.shape, price, endpoints)
+
+    return spec if stored or spec.template is not None else replace(spec, template=_usual_template(spec))
+
+
+def _usual_template(spec: AnyBackendSpec) -> Template | None:
+    """
+    Return what the chat template of a backend may add that declares none; there is none where no model reads one.
+    """
+    if isinstance(spec, LocalSpec):
+        return PACKAGED_TEMPLATE if spec.model is None else SERVED_TEMPLATE
+
+    return SERVED_TEMPLATE if isinstance(spec, OpenAISpec) else None
 
 
 def _row(table: Table) -> Scalar | None:
@@ -215,6 +234,8 @@ def resolve_caches(
             price=inner.price if spec.price is None else spec.price,
             context_tokens=inner.context_tokens if spec.context_tokens is None else spec.context_tokens,
             tokenizer=inner.tokenizer if spec.tokenizer is None else spec.tokenizer,
+            template=spec.template or inner.template,
+            tokens_per_byte=inner.tokens_per_byte if spec.tokens_per_byte is None else spec.tokens_per_byte,
         )
 
 

@@ -224,7 +224,7 @@ def _thresholds(root: Table, findings: Findings) -> dict[str, Threshold]:
 def _backends(root: Table, prices: Prices, findings: Findings) -> dict[str, AnyBackendSpec]:
     backends = {}
     for name, span, piece in _named(root, "backends", "a backend", findings):
-        spec = read_backend(name, span, piece, prices, findings)
+        spec = read_backend(name, span, piece, prices, findings, stored=prices.stored)
         if spec is not None:
             backends[name] = spec
 

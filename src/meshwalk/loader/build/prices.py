@@ -72,9 +72,16 @@ class Prices:
     """
 
     def __init__(
-        self, version: str = "", table: PriceTable | None = None, *, unread: bool = False, span: Span | None = None
+        self,
+        version: str = "",
+        table: PriceTable | None = None,
+        *,
+        unread: bool = False,
+        span: Span | None = None,
+        stored: bool = False,
     ) -> None:
         self.version = version
+        self.stored = stored
         self.table = table
         self.unread = unread
         self.span = span
@@ -118,22 +125,22 @@ def read_prices(root: Table, folder: str, problems: list[Problem], *, stored: bo
     """
     piece = root.entries.get("prices")
     if piece is None:
-        return Prices()
+        return Prices(stored=stored)
     key = root.key_spans["prices"]
     part = part_of(spelt_out(piece, "table", str), "'prices'", key, problems)
     if part is None:
-        return Prices(unread=True)
+        return Prices(unread=True, stored=stored)
     part = respelt(part, PricesShape.known_keys(), problems)
     fitted = fit(PricesShape, part, problems)
     shape = fitted.shape
     if shape.table is None and shape.version is None and not part.table.merged and not part.table.entries:
         problems.append(backend_faults.prices_of_nothing(key))
     if shape.table is None or stored:
-        return Prices(shape.version or "", unread="table" in fitted.lost or stored)
+        return Prices(shape.version or "", unread="table" in fitted.lost or stored, stored=stored)
     span = part.table.place("table")
     table = _opened(shape.table, folder, span, problems)
 
-    return Prices(shape.version or "", table, unread=table is None, span=span)
+    return Prices(shape.version or "", table, unread=table is None, span=span, stored=stored)
 
 
 def check_use(prices: Prices, problems: list[Problem]) -> None:
