@@ -56,8 +56,13 @@ def test_what_is_trained_routes(run: Run, tmp_path: Path) -> None:
     assert "Above the best baseline (prompt length) by" in trained.out
 
     found = run("evaluate", tmp_path / "router.yaml", data, "--json").json
+    others = tmp_path / "others.jsonl"
+    others.write_bytes(Path(data).read_bytes().split(b"\n", 1)[1])
+    unseen = run("evaluate", tmp_path / "router.yaml", others, "--json").json
 
     assert found["quality"] > found["baselines"]["random_mix"]["quality"] + 0.05
+    assert (1, []) == (len(found["trained_on_it"]), unseen["trained_on_it"])
+    assert "were trained on this file" in run("evaluate", tmp_path / "router.yaml", data).out
 
 
 def test_json_shape(run: Run, tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def _document(evaluation: Evaluation) -> dict[str, Any]:
         "n": evaluation.n,
         "skipped": dict(evaluation.skipped),
         "contaminated": evaluation.contaminated,
+        "trained_on_it": list(evaluation.trained_on_it),
         "outcomes": dict(evaluation.outcomes),
         "failures": dict(evaluation.failures),
         "quality": evaluation.quality,
@@ -261,6 +262,11 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     ends = ", ".join(f"{count} {outcome}" for outcome, count in evaluation.outcomes.items())
     causes = ", ".join(f"{count} of {cause}" for cause, count in evaluation.failures.items())
     yield f"Walks: {ends}{f' ({causes})' if causes else ''}."
+    if evaluation.trained_on_it:
+        yield (
+            f"The weights of {', '.join(evaluation.trained_on_it)} were trained on this file, so these figures flatter them; "
+            "evaluate on rows that they have not seen."
+        )
     if evaluation.contaminated:
         yield (
             f"Rows marked as known to the models: {evaluation.contaminated}; published figures leave them out, "

@@ -45,6 +45,7 @@ from meshwalk.model.problems import RequestError, SetupError
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.review import confidences
 from meshwalk.review.confidences import Judged, NodeArea
+from meshwalk.review.provenance import trained_on
 from meshwalk.trace import Basis, Message, Request, weakest
 
 
@@ -113,6 +114,7 @@ class Evaluation:
         n: The rows walked.
         skipped: The number of rows left out, by reason.
         contaminated: The number of walked rows that are marked as known to the models.
+        trained_on_it: The nodes whose weights were trained on this very file.
         outcomes: The number of walks by outcome; `rejected` is a request that the graph does not take.
         failures: The number of failed walks by cause.
         gain: Quality above always-best, row by row.
@@ -124,6 +126,7 @@ class Evaluation:
     n: int
     skipped: Mapping[str, int]
     contaminated: int
+    trained_on_it: tuple[str, ...] = ()
     outcomes: Mapping[str, int]
     failures: Mapping[str, int]
     quality: float
@@ -173,7 +176,8 @@ async def evaluate(
         async with Mesh(_alone(plan.graph, backend), outcomes=data) as mesh:
             alone[backend] = await _walk(mesh, rows)
 
-    return _evaluation(plan, rows, skipped, walks, alone)
+    seen = await anyio.to_thread.run_sync(trained_on, plan.graph, data)
+    return replace(_evaluation(plan, rows, skipped, walks, alone), trained_on_it=seen)
 
 
 # ---- what can be judged ---------------------------------------------------------------------------------------------
