@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshwalk.model import Limits, Value
-from meshwalk.trace import Form, Message, ResponseFormat
+from meshwalk.trace import Message, ReplyOptions, ResponseFormat
 from tests.acceptance.pattern_server import Says
 from tests.acceptance.pattern_stage import Way
 
@@ -22,7 +22,7 @@ HARD = (
     "three tariffs, calculate the difference for every month, and explain which one we should choose and why before the next "
     "bill comes."
 )
-JSON = Form(response_format=ResponseFormat("json_object"))
+JSON = ReplyOptions(response_format=ResponseFormat("json_object"))
 STRICT: Mapping[str, Value] = {"correctness": "strict"}
 REALTIME: Mapping[str, Value] = {"urgency": "realtime"}
 

@@ -33,7 +33,7 @@ from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.review.replay import replay
 from meshwalk.server import serve
-from meshwalk.trace import Form, Message, Traversal, decode, encode
+from meshwalk.trace import Message, ReplyOptions, Traversal, decode, encode
 from meshwalk.wire.client import AnswerDelta, Client, HopStarted, RouteResult
 from tests.acceptance.pattern_server import Charge, Part, PatternServer, Says, pattern_server
 from tests.support.backends import Listing
@@ -64,7 +64,7 @@ class Way(NamedTuple):
     prompt: str | Sequence[Message] = "What is the capital of France?"
     attributes: Mapping[str, Value] = {}
     limits: Limits = Limits()
-    form: Form = Form()
+    form: ReplyOptions = ReplyOptions()
     quick: Mapping[str, str] = {}
 
 

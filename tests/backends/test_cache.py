@@ -16,7 +16,7 @@ from meshwalk.backends import CacheBackend, ChatRequest, open_backend
 from meshwalk.backends.base import Backend, CallProgress, StreamingBackend, Tell
 from meshwalk.model import CacheSpec, Sampling
 from meshwalk.model.problems import BackendError, Overloaded, SetupError, Span
-from meshwalk.trace import Form, Message, Piece, Reply, Timing, TokenProbabilities, Tool, ToolCall, Usage
+from meshwalk.trace import Message, Piece, Reply, ReplyOptions, Timing, TokenProbabilities, Tool, ToolCall, Usage
 
 
 pytestmark = pytest.mark.anyio
@@ -134,7 +134,7 @@ class TestSameRequest:
             ask(sampling=Sampling(max_tokens=5)),
             ask(samples=3),
             ask(probabilities=True),
-            ask(form=Form(tools=(Tool("look"),))),
+            ask(form=ReplyOptions(tools=(Tool("look"),))),
             ChatRequest((Message("system", "Why?"),)),
             ChatRequest((Message("user", "Why?", "ada"),)),
             ChatRequest((Message("user", "Why?", tool_call_id="1"),)),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from meshwalk.backends import estimates
 from meshwalk.backends.roles import estimate_tokens
-from meshwalk.trace import Form, Message, Reply, ResponseFormat, Tool, ToolCall
+from meshwalk.trace import Message, Reply, ReplyOptions, ResponseFormat, Tool, ToolCall
 
 
 def test_input_is_all_that_was_sent() -> None:
@@ -15,7 +15,7 @@ def test_input_is_all_that_was_sent() -> None:
     """
     call = ToolCall("c", "look", '{"at": "Rome"}')
     messages = (Message("user", "Two and two?"), Message("assistant", "", tool_calls=(call,)))
-    form = Form((Tool("look", "Look at a city.", '{"type": "object"}'),), "", ResponseFormat("json_schema", "r", "{}"))
+    form = ReplyOptions((Tool("look", "Look at a city.", '{"type": "object"}'),), "", ResponseFormat("json_schema", "r", "{}"))
     texts = ["Two and two?", "look", '{"at": "Rome"}', "look", "Look at a city.", '{"type": "object"}', "r", "{}"]
 
     assert sum(map(estimate_tokens, texts)) == estimates.input_tokens(messages, form)

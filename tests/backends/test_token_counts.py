@@ -12,7 +12,7 @@ import pytest
 from meshwalk.backends.token_counts import count_inputs
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.checks import worst_case
-from meshwalk.trace import Facts, Form, Message, ResponseFormat, Tool, ToolCall
+from meshwalk.trace import Facts, Message, ReplyOptions, ResponseFormat, Tool, ToolCall
 from tests.support.plans import plan_of
 from tests.support.tokenizer import trained
 
@@ -98,7 +98,7 @@ class TestForm:
         """
         Tools and schemas count by their bytes where the caller's messages are sent, and not where a node asks its own.
         """
-        form = Form((Tool("look", "See.", "{}"),), response_format=ResponseFormat("json_schema", "x", "{}"))
+        form = ReplyOptions((Tool("look", "See.", "{}"),), response_format=ResponseFormat("json_schema", "x", "{}"))
         talk = (*MESSAGES, Message("assistant", "", tool_calls=(ToolCall("c1", "look", "{}"),)))
         counted = dict(count_inputs(PLAN, {"one": Words()}, talk, ATTRIBUTES, form))
         plain = dict(count_inputs(PLAN, {"one": Words()}, MESSAGES, ATTRIBUTES))

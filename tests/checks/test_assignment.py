@@ -21,7 +21,7 @@ from meshwalk.model import Edge, Graph, Value
 from meshwalk.model.problems import Problem, Span
 from meshwalk.model.signals import Kind, everywhere, visible
 from meshwalk.plan import Plan, examine
-from meshwalk.trace import Attempt, Failed, Granted, Replied, Reserve, View
+from meshwalk.trace import Attempt, Failed, Granted, Replied, Reserve, ScopeView
 from meshwalk.walk import Phase, Walk
 from tests.support.instruction_counts import instructions
 from tests.support.walks import NO_LIMITS, began
@@ -327,7 +327,7 @@ def walked(plan: Plan, data: st.DataObject) -> Iterator[tuple[Walk, set[str], in
         hop = len(walk.path) - 1
         node = plan.node(walk.path[-1])
         if isinstance(wishes[-1], Reserve):
-            walk.feed(Granted(hop, 0, (View("request"),)))
+            walk.feed(Granted(hop, 0, (ScopeView("request"),)))
         attempts = (Attempt(0, 0, "ok"),)
         if node.calls and data.draw(st.integers(0, 2)) == 0:
             wishes = walk.feed(Failed(hop, 0, "overloaded", "", attempts))

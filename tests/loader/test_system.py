@@ -10,7 +10,7 @@ from meshwalk.checks import worst_case
 from meshwalk.engine.request_builder import RequestBuilder
 from meshwalk.model import Sampling
 from meshwalk.plan import restore
-from meshwalk.trace import Facts, Form, Message, Request, Tool
+from meshwalk.trace import Facts, Message, ReplyOptions, Request, Tool
 from tests.support.plans import plan_of
 
 
@@ -34,7 +34,7 @@ MESSAGES = (
     Message("assistant", "Hello"),
     Message("user", "Where?"),
 )
-FORM = Form(tools=(Tool("look_up", "", "{}"),))
+FORM = ReplyOptions(tools=(Tool("look_up", "", "{}"),))
 
 
 def test_stands_before_the_messages_of_the_caller() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from meshwalk.model import Amount, Caps
 from meshwalk.plan import Plan
 from meshwalk.records.hops import VERDICTS, Assembly, Hop, considered, hops_of
-from meshwalk.trace import Cancelled, Denied, FullTrace, Granted, Replied, TimedOut, Timing, Trace, Usage, View
+from meshwalk.trace import Cancelled, Denied, FullTrace, Granted, Replied, ScopeView, TimedOut, Timing, Trace, Usage
 from tests.support.plans import plan_of
 from tests.support.random_records import traversals
 from tests.support.records import (
@@ -128,7 +128,7 @@ class TestMoney:
         small = hops(answered, plan)[1]
 
         assert (plan.node("small").need(began(task="any").facts)[0], 5_600) == (small.reserved_nano_usd, small.cost_nano_usd)
-        assert (View("request", Caps(1_000_000_000), Amount(90_000)),) == small.views
+        assert (ScopeView("request", Caps(1_000_000_000), Amount(90_000)),) == small.views
 
     def test_weakest_basis(self, plan: Plan) -> None:
         """
@@ -150,14 +150,14 @@ class TestMoney:
         large = hops(denied, plan)[2]
 
         assert (0, "none", ()) == (large.cost_nano_usd, large.basis, large.attempts)
-        assert (View("request", Caps(10_000_000), Amount(5_600)),) == large.views
+        assert (ScopeView("request", Caps(10_000_000), Amount(5_600)),) == large.views
         assert "request" == large.scope
 
     def test_views_are_what_guards_saw(self, plan: Plan) -> None:
         """
         A hop shows the budgets as its reservation left them, and as they stood when it was left.
         """
-        reserved, settled = (View("session", Caps(900), Amount(used, calls=1)) for used in (700, 20))
+        reserved, settled = (ScopeView("session", Caps(900), Amount(used, calls=1)) for used in (700, 20))
 
         def seen(pair: WalkPair) -> None:
             classified(pair)
@@ -212,8 +212,8 @@ class TestSlack:
 
         def away(pair: WalkPair) -> None:
             classified(pair)
-            pair.feed(Granted(1, 120, (View("session", away=reserved),)))
-            pair.feed(Replied(1, 600, {"confidence": 0.9}, (attempt(150),), (View("session", away=settled),)))
+            pair.feed(Granted(1, 120, (ScopeView("session", away=reserved),)))
+            pair.feed(Replied(1, 600, {"confidence": 0.9}, (attempt(150),), (ScopeView("session", away=settled),)))
 
         assert slack == walked(away, plan=plan).slack_nano_usd
 
@@ -224,7 +224,7 @@ class TestSlack:
 
         def left(pair: WalkPair) -> None:
             classified(pair)
-            pair.feed(Granted(1, 120, (View("session", away="open"),)))
+            pair.feed(Granted(1, 120, (ScopeView("session", away="open"),)))
             pair.feed(Cancelled(1, 200, (attempt(150, 50),)))
 
         assert 5_600 == walked(left, plan=plan).slack_nano_usd
@@ -372,7 +372,7 @@ class TestUnderWay:
 
         assert ("ok", "small") == (classify.status, classify.edge)
         assert (100, 0, "") == (small.started_us, small.latency_us, small.edge)
-        assert (View("request", Caps(1_000_000_000), Amount(90_000)),) == small.views
+        assert (ScopeView("request", Caps(1_000_000_000), Amount(90_000)),) == small.views
 
     def test_closed_hop_keeps_what_closed_it(self, plan: Plan) -> None:
         """

@@ -12,7 +12,7 @@ from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.review.replay import explain_decision, replay, replay_all
-from meshwalk.trace import Decision, Finish, Granted, Outcome, Replied, Traversal, View, decode, encode
+from meshwalk.trace import Decision, Finish, Granted, Outcome, Replied, ScopeView, Traversal, decode, encode
 from tests.support.plans import plan_of
 from tests.support.records import (
     TRIAGE,
@@ -90,7 +90,7 @@ class TestReplay:
             classified(pair, complexity)
             for time in at[1:]:
                 if pair.live.phase.value == "reserving":
-                    pair.feed(Granted(pair.hop, time, (View("request"),)))
+                    pair.feed(Granted(pair.hop, time, (ScopeView("request"),)))
                 if pair.live.phase.value == "calling":
                     pair.feed(Replied(pair.hop, time, {} if confidence is None else {"confidence": confidence}))
 

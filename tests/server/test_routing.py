@@ -25,7 +25,7 @@ from meshwalk.model.problems import (
     Unreachable,
 )
 from meshwalk.server import serve
-from meshwalk.trace import Form, Message, Outcome, Reply, ResponseFormat, Tool, ToolCall, Usage
+from meshwalk.trace import Message, Outcome, Reply, ReplyOptions, ResponseFormat, Tool, ToolCall, Usage
 from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, RouteResult
 from meshwalk.wire.errors import Internal, NotFound, RpcError
 from tests.support.backends import Gate, Listing, Scripted, raising, saying
@@ -97,7 +97,7 @@ class TestRoute:
             return Reply("", finish_reason="tool_calls", usage=Usage(10, 5), tool_calls=calls)
 
         tools, json = (Tool("look", "See.", '{"type": "object"}'),), ResponseFormat("json_object")
-        form = Form(tools, "look", json)
+        form = ReplyOptions(tools, "look", json)
         little, big = saying("yes"), Scripted(wishing)
         async with (
             Mesh(plan, backends={"little": little, "big": big}) as mesh,
@@ -111,7 +111,7 @@ class TestRoute:
         last = events[-1]
         assert isinstance(last, RouteResult)
 
-        assert [Form(), Form()] == [asked.form for asked in little.asked]
+        assert [ReplyOptions(), ReplyOptions()] == [asked.form for asked in little.asked]
         assert [form, form] == [asked.form for asked in big.asked]
         assert ("", "tool_calls", calls) == (done.answer, done.finish_reason, done.tool_calls)
         assert calls == last.tool_calls

@@ -29,11 +29,11 @@ from meshwalk.trace import (
     FullTrace,
     Message,
     Scopes,
+    ScopeView,
     Source,
     Timing,
     Traversal,
     Usage,
-    View,
     Wish,
 )
 
@@ -75,7 +75,7 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
     return st.from_type(hint)
 
 
-_PARTS = {Amount, Attempt, CompactCall, Caps, Facts, CompactHop, Limits, Message, Sampling, Scopes, Timing, Usage, View}
+_PARTS = {Amount, Attempt, CompactCall, Caps, Facts, CompactHop, Limits, Message, Sampling, Scopes, Timing, Usage, ScopeView}
 
 ENTRIES: st.SearchStrategy[Entry] = st.one_of([filled(kind) for kind in get_args(Entry)])
 WISHES: st.SearchStrategy[Wish] = st.one_of([filled(kind) for kind in get_args(Wish)])
@@ -114,7 +114,7 @@ _NEEDS = st.builds(Need, st.none() | _INT64, _INT64, st.none() | _INT64, _INT64,
 _ERROR_CLASSES = st.sampled_from(["", *get_args(ErrorClass)])
 _SCOPES = st.sampled_from(["", "request", *get_args(ScopeKind)])
 _AWAY = st.sampled_from(["", *get_args(AwayPolicy)])
-_VIEWS = st.lists(st.builds(View._replace, filled(View), scope=_SCOPES, away=_AWAY), max_size=2).map(tuple)
+_VIEWS = st.lists(st.builds(ScopeView._replace, filled(ScopeView), scope=_SCOPES, away=_AWAY), max_size=2).map(tuple)
 _ATTEMPTS = st.lists(st.builds(Attempt._replace, filled(Attempt), error_class=_ERROR_CLASSES), max_size=2).map(tuple)
 _OUTPUTS: st.SearchStrategy[dict[str, Value]] = st.dictionaries(WORDS, VALUES, max_size=3)
 

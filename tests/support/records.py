@@ -19,11 +19,11 @@ from meshwalk.trace import (
     Granted,
     Replied,
     Scopes,
+    ScopeView,
     TimedOut,
     Timing,
     Traversal,
     Usage,
-    View,
 )
 from tests.support.plans import plan_of
 from tests.support.walks import NO_LIMITS, WalkPair, began, traversal_of
@@ -115,7 +115,7 @@ def granted(pair: WalkPair, at: int) -> None:
     """
     Grant what the walk asks for, with a view that says so.
     """
-    pair.feed(Granted(pair.hop, at, (View("request", Caps(1_000_000_000), Amount(90_000)),)))
+    pair.feed(Granted(pair.hop, at, (ScopeView("request", Caps(1_000_000_000), Amount(90_000)),)))
 
 
 def answered(pair: WalkPair) -> None:
@@ -195,7 +195,7 @@ def denied(pair: WalkPair) -> None:
     classified(pair)
     granted(pair, 120)
     pair.feed(Replied(1, 600, {"confidence": 0.3, "finish_reason": "stop", "output_tokens": 8.0}, (attempt(150),)))
-    views = (View("request", Caps(10_000_000), Amount(5_600)),)
+    views = (ScopeView("request", Caps(10_000_000), Amount(5_600)),)
     pair.feed(Denied(2, 620, "request", "may cost up to 0.02 USD and 0.01 are left", views))
 
 

@@ -18,9 +18,9 @@ from meshwalk.trace import (
     Granted,
     Replied,
     Reserve,
+    ScopeView,
     Source,
     Traversal,
-    View,
     Wish,
     decode,
     encode,
@@ -77,11 +77,11 @@ class OwnScope:
         """
         return self._account.balance(self._caps).used
 
-    def views(self) -> tuple[View, ...]:
+    def views(self) -> tuple[ScopeView, ...]:
         """
         Show it as an entry does.
         """
-        return (View(REQUEST, self._caps, self.used),)
+        return (ScopeView(REQUEST, self._caps, self.used),)
 
 
 def traversal_of(steps: list[tuple[Entry, tuple[Wish, ...]]], walk: Walk) -> Traversal:
@@ -141,13 +141,13 @@ class WalkPair:
         """
         Grant what the walk asked for last.
         """
-        return self.feed(Granted(self.hop, at, (View(REQUEST),)))
+        return self.feed(Granted(self.hop, at, (ScopeView(REQUEST),)))
 
     def deny(self, at: int = 0, message: str = "may cost too much") -> tuple[Wish, ...]:
         """
         Deny what the walk asked for last.
         """
-        return self.feed(Denied(self.hop, at, REQUEST, message, (View(REQUEST),)))
+        return self.feed(Denied(self.hop, at, REQUEST, message, (ScopeView(REQUEST),)))
 
     def reply(self, at: int = 0, **outputs: Value) -> tuple[Wish, ...]:
         """

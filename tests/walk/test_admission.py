@@ -11,7 +11,7 @@ import pytest
 from meshwalk.checks.worst_case import OVERHEAD_TOKENS_OF_TOOLS, OVERHEAD_TOKENS_PER_TOOL
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.problems import DeadlineExpired, InputTooLarge, RequestError
-from meshwalk.trace import Facts, Form, Message, Request, ResponseFormat, Scopes, Tool, ToolCall
+from meshwalk.trace import Facts, Message, ReplyOptions, Request, ResponseFormat, Scopes, Tool, ToolCall
 from meshwalk.walk.admission import Admission
 from tests.support.plans import plan_of
 
@@ -170,7 +170,7 @@ SCHEMA = '{"type": "object"}'
 LOOK = Tool("look", "See.", SCHEMA)
 
 
-def forming(form: Form, *messages: Message) -> Request:
+def forming(form: ReplyOptions, *messages: Message) -> Request:
     return Request((*HELLO, *messages), form=form)
 
 
@@ -196,33 +196,36 @@ class TestForm:
     @pytest.mark.parametrize(
         ("request_", "fields"),
         [
-            (forming(Form((Tool(""),))), ["tools[0].name"]),
-            (forming(Form((Tool(" "), LOOK))), ["tools[0].name"]),
-            (forming(Form((Tool("auto"),))), ["tools[0].name"]),
-            (forming(Form((LOOK, Tool("wait"), LOOK))), ["tools[2].name"]),
-            (forming(Form((Tool("look", "\ud800"),))), ["tools[0].description"]),
-            (forming(Form((Tool("\ud800"),))), ["tools[0].name"]),
-            (forming(Form((Tool("look", parameters="{"),))), ["tools[0].parameters"]),
-            (forming(Form((Tool("look", parameters="[]"),))), ["tools[0].parameters"]),
-            (forming(Form((Tool("look", parameters='{"a": "\ud800"}'),))), ["tools[0].parameters"]),
-            (forming(Form(tuple(Tool(f"t{number}") for number in range(129)))), ["tools"]),
-            (forming(Form(tool_choice="required")), ["tool_choice"]),
-            (forming(Form((LOOK,), "wait")), ["tool_choice"]),
-            (forming(Form((LOOK,), "\ud800")), ["tool_choice"]),
-            (forming(Form(response_format=ResponseFormat("json_schema"))), ["response_format.schema"]),
-            (forming(Form(response_format=ResponseFormat("json_schema", schema="3"))), ["response_format.schema"]),
-            (forming(Form(response_format=ResponseFormat("json_object", schema=SCHEMA))), ["response_format.schema"]),
-            (forming(Form(response_format=ResponseFormat("json_object", "\ud800"))), ["response_format.name"]),
-            (forming(Form(), Message("user", "x", tool_calls=(ToolCall("c", "look", ""),))), ["messages[1].tool_calls"]),
+            (forming(ReplyOptions((Tool(""),))), ["tools[0].name"]),
+            (forming(ReplyOptions((Tool(" "), LOOK))), ["tools[0].name"]),
+            (forming(ReplyOptions((Tool("auto"),))), ["tools[0].name"]),
+            (forming(ReplyOptions((LOOK, Tool("wait"), LOOK))), ["tools[2].name"]),
+            (forming(ReplyOptions((Tool("look", "\ud800"),))), ["tools[0].description"]),
+            (forming(ReplyOptions((Tool("\ud800"),))), ["tools[0].name"]),
+            (forming(ReplyOptions((Tool("look", parameters="{"),))), ["tools[0].parameters"]),
+            (forming(ReplyOptions((Tool("look", parameters="[]"),))), ["tools[0].parameters"]),
+            (forming(ReplyOptions((Tool("look", parameters='{"a": "\ud800"}'),))), ["tools[0].parameters"]),
+            (forming(ReplyOptions(tuple(Tool(f"t{number}") for number in range(129)))), ["tools"]),
+            (forming(ReplyOptions(tool_choice="required")), ["tool_choice"]),
+            (forming(ReplyOptions((LOOK,), "wait")), ["tool_choice"]),
+            (forming(ReplyOptions((LOOK,), "\ud800")), ["tool_choice"]),
+            (forming(ReplyOptions(response_format=ResponseFormat("json_schema"))), ["response_format.schema"]),
+            (forming(ReplyOptions(response_format=ResponseFormat("json_schema", schema="3"))), ["response_format.schema"]),
+            (forming(ReplyOptions(response_format=ResponseFormat("json_object", schema=SCHEMA))), ["response_format.schema"]),
+            (forming(ReplyOptions(response_format=ResponseFormat("json_object", "\ud800"))), ["response_format.name"]),
             (
-                forming(Form(), Message("assistant", "", tool_calls=(ToolCall("", "", ""),))),
+                forming(ReplyOptions(), Message("user", "x", tool_calls=(ToolCall("c", "look", ""),))),
+                ["messages[1].tool_calls"],
+            ),
+            (
+                forming(ReplyOptions(), Message("assistant", "", tool_calls=(ToolCall("", "", ""),))),
                 ["messages[1].tool_calls[0].id", "messages[1].tool_calls[0].name"],
             ),
-            (forming(Form(), Message("tool", "sunny")), ["messages[1].tool_call_id"]),
-            (forming(Form(), Message("user", "sunny", tool_call_id="c")), ["messages[1].tool_call_id"]),
-            (forming(Form(), Message("tool", "sunny", tool_call_id="\ud800")), ["messages"]),
+            (forming(ReplyOptions(), Message("tool", "sunny")), ["messages[1].tool_call_id"]),
+            (forming(ReplyOptions(), Message("user", "sunny", tool_call_id="c")), ["messages[1].tool_call_id"]),
+            (forming(ReplyOptions(), Message("tool", "sunny", tool_call_id="\ud800")), ["messages"]),
             (
-                forming(Form((Tool("", parameters="3"),), "wait")),
+                forming(ReplyOptions((Tool("", parameters="3"),), "wait")),
                 ["tools[0].name", "tools[0].parameters", "tool_choice"],
             ),
         ],
@@ -239,15 +242,15 @@ class TestForm:
     @pytest.mark.parametrize(
         "form",
         [
-            Form((LOOK, Tool("wait"))),
-            Form((LOOK,), "auto"),
-            Form((LOOK,), "none"),
-            Form((LOOK,), "required", ResponseFormat("json_object")),
-            Form((LOOK,), "look", ResponseFormat("json_schema", "x", SCHEMA, strict=True)),
-            Form(response_format=ResponseFormat("json_schema", schema=SCHEMA)),
+            ReplyOptions((LOOK, Tool("wait"))),
+            ReplyOptions((LOOK,), "auto"),
+            ReplyOptions((LOOK,), "none"),
+            ReplyOptions((LOOK,), "required", ResponseFormat("json_object")),
+            ReplyOptions((LOOK,), "look", ResponseFormat("json_schema", "x", SCHEMA, strict=True)),
+            ReplyOptions(response_format=ResponseFormat("json_schema", schema=SCHEMA)),
         ],
     )
-    def test_takes_what_models_take(self, form: Form) -> None:
+    def test_takes_what_models_take(self, form: ReplyOptions) -> None:
         """
         Tools, each choice among them, and both formats are admitted.
         """
@@ -260,18 +263,19 @@ class TestForm:
         calls = (ToolCall("c1", "look", "not even JSON"),)
         talk = Message("assistant", "", tool_calls=calls), Message("tool", "", tool_call_id="c1")
 
-        assert 3 == self.GATE.admit(forming(Form(), *talk))[0].messages
+        assert 3 == self.GATE.admit(forming(ReplyOptions(), *talk))[0].messages
 
     def test_it_is_counted(self) -> None:
         """
         Every text of it is part of the input, and so is what a template writes round it.
         """
-        plain = self.GATE.admit(forming(Form()))[0].input_bytes
-        tools = self.GATE.admit(forming(Form((LOOK,))))[0].input_bytes
-        named = self.GATE.admit(forming(Form((Tool("look", "Sée.", SCHEMA),))))[0].input_bytes
-        schema = self.GATE.admit(forming(Form(response_format=ResponseFormat("json_schema", "x", SCHEMA))))[0].input_bytes
+        plain = self.GATE.admit(forming(ReplyOptions()))[0].input_bytes
+        tools = self.GATE.admit(forming(ReplyOptions((LOOK,))))[0].input_bytes
+        named = self.GATE.admit(forming(ReplyOptions((Tool("look", "Sée.", SCHEMA),))))[0].input_bytes
+        with_schema = ReplyOptions(response_format=ResponseFormat("json_schema", "x", SCHEMA))
+        schema = self.GATE.admit(forming(with_schema))[0].input_bytes
         calls = Message("assistant", "", tool_calls=(ToolCall("c1", "look", "{}"),)), Message("tool", "é", tool_call_id="c1")
-        talk = self.GATE.admit(forming(Form(), *calls))[0].input_bytes
+        talk = self.GATE.admit(forming(ReplyOptions(), *calls))[0].input_bytes
 
         assert OVERHEAD_TOKENS_OF_TOOLS + OVERHEAD_TOKENS_PER_TOOL + len("lookSee.") + len(SCHEMA) == tools - plain
         assert 1 == named - tools
@@ -283,4 +287,4 @@ class TestForm:
         A form that is past `limits.input_bytes` is refused as messages are.
         """
         with pytest.raises(InputTooLarge, match=r"messages: and form are \d+ bytes .* limits\.input_bytes is 1500"):
-            self.GATE.admit(forming(Form((Tool("look", "x" * 1500),))))
+            self.GATE.admit(forming(ReplyOptions((Tool("look", "x" * 1500),))))

@@ -23,10 +23,10 @@ from meshwalk.trace import (
     Outcome,
     PrefixJudged,
     Replied,
+    ScopeView,
     Settle,
     Stopped,
     TimedOut,
-    View,
 )
 from meshwalk.walk import Phase, Walk
 from tests.support.files import Golden
@@ -66,8 +66,8 @@ PLAN = plan_of(
 
 ENTRIES: list[Entry] = [
     began(),
-    Granted(0, 1, (View("request"),)),
-    Denied(0, 1, "request", "no", (View("request"),)),
+    Granted(0, 1, (ScopeView("request"),)),
+    Denied(0, 1, "request", "no", (ScopeView("request"),)),
     Replied(0, 1, {}),
     Failed(0, 1, "overloaded", "busy"),
     TimedOut(0, 1, "late"),
@@ -167,11 +167,11 @@ def test_an_edge_that_names_its_own_node_commits_early() -> None:
     """
     pair = WalkPair(NAMED)
     pair.feed(began())
-    pair.feed(Granted(0, 1, (View("request"),)))
+    pair.feed(Granted(0, 1, (ScopeView("request"),)))
 
     pair.feed(PrefixJudged(0, 2, {"confidence": 0.9}, 8))
 
-    # By the phase: a `Stop` of the hop would be an equal tuple.
+    # By the phase: a `StopCall` of the hop would be an equal tuple.
     assert Phase.COMMITTED is pair.live.phase
 
 
@@ -303,7 +303,7 @@ def happenings(hop: int, phase: Phase) -> st.SearchStrategy[Entry]:
     Give what may happen to *hop* in *phase*.
     """
     at = st.integers(0, 4_000_000)
-    views = (View("request"),)
+    views = (ScopeView("request"),)
     if phase is Phase.RESERVING:
         return at.map(lambda now: Granted(hop, now, views)) | at.map(
             lambda now: Denied(hop, now, "request", "is too dear", views)

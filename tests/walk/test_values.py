@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from meshwalk.model import Amount, Caps, Value
 from meshwalk.plan import Plan
-from meshwalk.trace import Facts, View
+from meshwalk.trace import Facts, ScopeView
 from meshwalk.walk import values
 from tests.support.plans import plan_of
 
@@ -89,8 +89,8 @@ class TestSee:
         A scope's readings are in dollars, in tokens, and as a share of the cap that is used most.
         """
         given = values.start(PLAN, Facts((), 10, 1))
-        request = View("request", Caps(cost_nano_usd=1_000_000_000, output_tokens=100), Amount(250_000_000, 0, 40))
-        session = View("session", Caps(cost_nano_usd=500_000_000), Amount(125_000_000))
+        request = ScopeView("request", Caps(cost_nano_usd=1_000_000_000, output_tokens=100), Amount(250_000_000, 0, 40))
+        session = ScopeView("session", Caps(cost_nano_usd=500_000_000), Amount(125_000_000))
         values.see(PLAN, given, (request, session))
         seen = read(PLAN, given)
 
@@ -102,7 +102,7 @@ class TestSee:
         What nobody caps is undetermined.
         """
         given = values.start(PLAN, Facts((), 10, 1))
-        values.see(PLAN, given, (View("request", Caps(), Amount(5)), View("session", Caps(), Amount(5))))
+        values.see(PLAN, given, (ScopeView("request", Caps(), Amount(5)), ScopeView("session", Caps(), Amount(5))))
         seen = read(PLAN, given)
 
         assert {None} == {seen[name] for name in ("budget.request.left_usd", "budget.request.left_tokens")}

@@ -44,7 +44,7 @@ from meshwalk.trace import (
     Replied,
     Reserve,
     Settle,
-    Stop,
+    StopCall,
     Stopped,
     TimedOut,
     Usage,
@@ -202,7 +202,7 @@ class Stage:
                 return _row("call", wish.node, f"within {(wish.deadline_at_us - self._at) / 1e6:g} s")
             case Commit():
                 return _row("commit", self._pair.live.path[wish.hop], "its reply is passed on as it comes")
-            case Stop():
+            case StopCall():
                 return _row("stop", self._pair.live.path[wish.hop], "what was seen sends the walk elsewhere")
             case Finish():
                 hops = len(self._pair.live.path)

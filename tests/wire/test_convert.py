@@ -20,8 +20,8 @@ from meshwalk.records.hops import Hop
 from meshwalk.trace import (
     Content,
     Facts,
-    Form,
     Message,
+    ReplyOptions,
     Request,
     ResponseFormat,
     Scopes,
@@ -49,7 +49,7 @@ ATTRIBUTES: st.SearchStrategy[dict[str, Value]] = st.dictionaries(WORDS, VALUES,
 CALLS = st.lists(filled(ToolCall), max_size=2).map(tuple)
 MESSAGES = st.lists(st.builds(Message, WORDS, WORDS, WORDS, CALLS, WORDS), max_size=3).map(tuple)
 FORMATS = st.builds(ResponseFormat, st.sampled_from(["json_object", "json_schema"]), WORDS, WORDS, st.booleans())
-FORMS = st.builds(Form, st.lists(filled(Tool), max_size=2).map(tuple), WORDS, st.none() | FORMATS)
+FORMS = st.builds(ReplyOptions, st.lists(filled(Tool), max_size=2).map(tuple), WORDS, st.none() | FORMATS)
 # Whose budgets a request draws on is the server's to say, so it does not travel with one.
 SCOPES = st.builds(Scopes, WORDS, WORDS, st.just(""))
 
@@ -64,7 +64,7 @@ class TestRequests:
         scopes: Scopes,
         limits: Limits,
         key: str,
-        form: Form,
+        form: ReplyOptions,
     ) -> None:
         """
         What a client asks is what a mesh is asked, also through bytes.
@@ -139,7 +139,7 @@ class TestRequests:
         with pytest.raises(RequestError, match=r"response_format\.kind: is 99"):
             convert.unpack_request(packed)
 
-        assert Form() == plain
+        assert ReplyOptions() == plain
 
     @pytest.mark.parametrize(
         ("misfit", "said"),
@@ -153,10 +153,10 @@ class TestRequests:
             (Request((), sampling=Sampling(seed=2**63)), "sampling.seed: is a number too large"),
             (Request((), scopes=Scopes("\ud800")), "scopes.session: holds characters"),
             (Request((), idempotency_key="\ud800"), "idempotency_key: holds characters"),
-            (Request((), form=Form((Tool("a"), Tool("\ud800")))), "tools[1]: holds characters"),
-            (Request((), form=Form(tool_choice="\ud800")), "tool_choice: holds characters"),
-            (Request((), form=Form(response_format=ResponseFormat("json_object", "\ud800"))), "response_format: holds"),
-            (Request((), form=Form(({"name": "a"},))), "tools[0]: is of a type"),  # type: ignore[arg-type]
+            (Request((), form=ReplyOptions((Tool("a"), Tool("\ud800")))), "tools[1]: holds characters"),
+            (Request((), form=ReplyOptions(tool_choice="\ud800")), "tool_choice: holds characters"),
+            (Request((), form=ReplyOptions(response_format=ResponseFormat("json_object", "\ud800"))), "response_format: holds"),
+            (Request((), form=ReplyOptions(({"name": "a"},))), "tools[0]: is of a type"),  # type: ignore[arg-type]
         ],
     )
     def test_what_does_not_fit(self, misfit: Request, said: str) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from meshwalk.model import Sampling, Value
 from meshwalk.model.constructors import fast_constructor
-from meshwalk.trace import Form, Message, Piece, Reply, Timing, Usage
+from meshwalk.trace import Message, Piece, Reply, ReplyOptions, Timing, Usage
 
 
 class CallProgress:
@@ -69,7 +69,7 @@ class ChatRequest(NamedTuple):
     sampling: Sampling = Sampling()
     probabilities: bool = False
     traceparent: str = ""
-    form: Form = Form()
+    form: ReplyOptions = ReplyOptions()
     samples: int = 1
     endpoint: str = ""
     tenant: str = ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshwalk.backends.roles.classifier import estimate_tokens
-from meshwalk.trace import Form, Message, Reply
+from meshwalk.trace import Message, Reply, ReplyOptions
 
 
 def text_tokens(text: str) -> int:
@@ -17,7 +17,7 @@ def text_tokens(text: str) -> int:
     return estimate_tokens(text) if text else 0
 
 
-def input_tokens(messages: Sequence[Message], form: Form) -> int:
+def input_tokens(messages: Sequence[Message], form: ReplyOptions) -> int:
     """
     Estimate the tokens of what a call sends: its messages with their tool calls, the tools and the format.
     """

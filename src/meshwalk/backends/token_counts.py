@@ -17,7 +17,7 @@ from meshwalk import prompts
 from meshwalk.checks import worst_case
 from meshwalk.model import Node, Value
 from meshwalk.plan import Plan
-from meshwalk.trace import Form, Message
+from meshwalk.trace import Message, ReplyOptions
 
 
 # The number of tokens that a text becomes.
@@ -29,7 +29,7 @@ def count_inputs(
     tokenizers: Mapping[str, Tokenizer],
     messages: Sequence[Message],
     attributes: Mapping[str, Value],
-    form: Form = Form(),
+    form: ReplyOptions = ReplyOptions(),
 ) -> tuple[tuple[str, int], ...]:
     """
     Count what a call of each node would send, by the node's name.

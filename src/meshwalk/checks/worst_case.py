@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 
 from meshwalk import prompts
 from meshwalk.model import DEFAULT_INPUT_BYTES, MTOK, Attribute, Graph, InputBound, Node, Price, Sampling, Value, signals
-from meshwalk.trace import Facts, Form, Message
+from meshwalk.trace import Facts, Message, ReplyOptions
 
 
 # The tokens a chat template may add round a message (role markers, separators); the widest we know adds about ten.
@@ -59,7 +59,7 @@ def tool_bytes(message: Message) -> int:
     return calls + len(message.tool_call_id.encode()) + len(message.carried.encode())
 
 
-def form_bytes(form: Form) -> int:
+def form_bytes(form: ReplyOptions) -> int:
     """
     Return the UTF-8 bytes that *form* counts as.
 

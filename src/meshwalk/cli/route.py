@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from meshwalk.records.events import Event
     from meshwalk.records.hops import Hop
     from meshwalk.records.results import RouteResult
-    from meshwalk.trace import Form, Message, Request, ToolCall
+    from meshwalk.trace import Message, ReplyOptions, Request, ToolCall
 
     # Makes the request once the graph, and so the types of its attributes, is known.
     Asker = Callable[[str, Mapping[str, ValueType]], Request]
@@ -102,7 +102,7 @@ def route(
     import anyio
 
     from meshwalk.model import Limits
-    from meshwalk.trace import Form, Request, Scopes
+    from meshwalk.trace import ReplyOptions, Request, Scopes
 
     path, asked = _words(words, target, stdin=stdin, messages=messages)
     form = _form(tools, tool_choice, response_format)
@@ -117,7 +117,7 @@ def route(
         values: Mapping[str, Value] = attribute_values(set, name, declared)
         scopes = Scopes(session, workflow)
         return Request(
-            asked, attributes=values, scopes=scopes, limits=limits, idempotency_key=idempotency_key, form=form or Form()
+            asked, attributes=values, scopes=scopes, limits=limits, idempotency_key=idempotency_key, form=form or ReplyOptions()
         )
 
     from meshwalk.cli.streams import print_events
@@ -171,13 +171,13 @@ def _miscounted(words: Sequence[str], wanted: Sequence[str], target: str, messag
     return f"route takes {takes}, and the words given are {len(words)}; {hint}"
 
 
-def _form(tools: str | None, tool_choice: str, response_format: str | None) -> Form | None:
+def _form(tools: str | None, tool_choice: str, response_format: str | None) -> ReplyOptions | None:
     if tools is None and not tool_choice and response_format is None:
         return None
     from meshwalk.cli.chat_files import read_response_format, read_tools
-    from meshwalk.trace import Form
+    from meshwalk.trace import ReplyOptions
 
-    return Form(
+    return ReplyOptions(
         () if tools is None else read_tools(tools),
         tool_choice,
         None if response_format is None else read_response_format(response_format),

@@ -5,7 +5,7 @@ Here data turns round: the walk decides and the engine acts, and neither does th
 `feed`; I/O comes after it.  The engine owns the clock, the walk's budget, cancellation, and the ids under which spans
 will stand; when a walk is over it hands the finished traversal to whoever records it and forgets it.
 
-Time limits cost about ten microseconds each to open, so one is opened only round a call that may wait (`Backend.waits`).
+A time limit is opened only round a call that may wait (`Backend.waits`).
 What has to be done on the way out awaits nothing but the vault, and talking to a vault is shielded and bounded (`walk_budget`).
 """
 

@@ -30,9 +30,9 @@ async def classify(
             return Replied(hop, now(), outputs)
         began = now()
         # It has no span of its own, so what it asks hangs under the walk's.
-        asked = classifier.classify(request.messages, attributes, context.traceparent(context.span_id))
+        classified = classifier.classify(request.messages, attributes, context.traceparent(context.span_id))
         with move_on_after((deadline_at_us - began) / 1e6):
-            outputs = await asked
+            outputs = await classified
             return Replied(hop, now(), outputs)
     except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
         return failed(hop, node, error, now)

@@ -54,7 +54,7 @@ class WalkContext:
         self.clock_ns = clock_ns
         self.began_ns = clock_ns()
         self.began_unix_us = unix_us = unix_ns() // 1000
-        # The ids are drawn together, which is cheaper than one after the other.
+        # The ids are drawn together, in one call of the generator.
         trace_id, self.span_id, own, *self.span_ids = _cut(format(random.getrandbits(_BITS) | _NOT_ZERO, _DIGITS))
         # An id begins with the time, so that ids sort by it.
         self.traversal_id = f"{unix_us // 1000:012x}{own}"

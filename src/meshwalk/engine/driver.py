@@ -40,11 +40,11 @@ from meshwalk.trace import (
     Replied,
     Reply,
     Reserve,
+    ScopeView,
     Settle,
     Step,
     Stopped,
     TimedOut,
-    View,
     Wish,
 )
 from meshwalk.walk import Phase, Walk
@@ -230,13 +230,13 @@ class WalkDriver:
         self._calls = self._first = None
         need = Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
         node = self._plan.node(wish.node)
-        given = await self._walk_budget.reserve(
+        reservation = await self._walk_budget.reserve(
             need, self._walk.path, wish.deadline_at_us, wish.deadline_at_us - node.node.min_time_us
         )
         waited_us, views = self._walk_budget.waited_us, self._walk_budget.views()
-        if isinstance(given, Refusal):
-            return Denied(wish.hop, self.now(), given.scope, given.message, views, given.contended, waited_us)
-        self._first = CallState(node, 0, given, need)
+        if isinstance(reservation, Refusal):
+            return Denied(wish.hop, self.now(), reservation.scope, reservation.message, views, reservation.contended, waited_us)
+        self._first = CallState(node, 0, reservation, need)
         self.open(self._first)
 
         return Granted(wish.hop, self.now(), views, waited_us)
@@ -245,10 +245,10 @@ class WalkDriver:
         node = self._plan.node(wish.node)
         if not node.calls:
             self._calls = None
-            asked = self._deps.classifiers.get(node.name)
-            if asked is None:
+            classifier = self._deps.classifiers.get(node.name)
+            if classifier is None:
                 return self._free(wish.hop, node)
-            return await classify(wish.hop, node.name, wish.deadline_at_us, asked, self._context)
+            return await classify(wish.hop, node.name, wish.deadline_at_us, classifier, self._context)
         assert self._first is not None
         if node.node.quotes and (lacking := [name for name in node.node.of if name not in self._texts(node)]):
             self._calls = None
@@ -259,7 +259,7 @@ class WalkDriver:
 
         return self._closing(wish.hop, node, calls, await calls.make(self._first, ended))
 
-    def _views(self) -> tuple[View, ...]:
+    def _views(self) -> tuple[ScopeView, ...]:
         """
         Show the budgets with what the hop spent in place of what it holds.
         """

@@ -26,7 +26,7 @@ from meshwalk.model import Limits
 from meshwalk.plan import Plan
 from meshwalk.records.previews import Preview
 from meshwalk.records.results import RouteResult
-from meshwalk.trace import Facts, Request, Source, Traversal, View
+from meshwalk.trace import Facts, Request, ScopeView, Source, Traversal
 from meshwalk.walk.admission import Admission
 
 
@@ -143,7 +143,7 @@ class Engine:
 
         return limiter is None or limiter.healthy
 
-    async def _views(self, facts: Facts, limits: Limits) -> tuple[View, ...]:
+    async def _views(self, facts: Facts, limits: Limits) -> tuple[ScopeView, ...]:
         budgets = tuple(self.plan.graph.budgets.values())
         walk_budget = WalkBudget(self.plan.name, limits, shared_scopes(budgets, facts.scopes), self.vault, "", lambda: 0)
         if self.plan.reads_budget_first:

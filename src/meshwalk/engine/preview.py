@@ -18,12 +18,12 @@ from meshwalk.plan import EdgePlan, NodePlan, Plan
 from meshwalk.records.hops import considered, need_of
 from meshwalk.records.previews import FreeHop, Preview, PreviewEdge
 from meshwalk.records.results import PlanRef
-from meshwalk.trace import Began, Call, Entry, Facts, Failed, Finish, Granted, Replied, Request, Reserve, View
+from meshwalk.trace import Began, Call, Entry, Facts, Failed, Finish, Granted, Replied, Request, Reserve, ScopeView
 from meshwalk.walk import Walk
 
 
 async def preview(
-    plan: Plan, deps: EngineDeps, request: Request, facts: Facts, limits: Limits, views: tuple[View, ...]
+    plan: Plan, deps: EngineDeps, request: Request, facts: Facts, limits: Limits, views: tuple[ScopeView, ...]
 ) -> Preview:
     """
     Walk *request* without its calls, seeing the budgets in *views*; no time passes on the way.
@@ -42,16 +42,16 @@ async def preview(
             continue
         assert isinstance(wish, Call)
         node = plan.node(wish.node)
-        asked = deps.classifiers.get(node.name)
-        if asked is not None and asked.waits:
+        classifier = deps.classifiers.get(node.name)
+        if classifier is not None and classifier.waits:
             break
         try:
-            given = await _given(deps, node, asked, request, facts)
+            free_outputs = await _outputs_without_a_call(deps, node, classifier, request, facts)
         except BackendError as error:
             entry = Failed(wish.hop, 0, error.error_class, f"node '{node.name}': {error}")
             continue
-        outputs[wish.node] = given
-        entry = Replied(wish.hop, 0, given)
+        outputs[wish.node] = free_outputs
+        entry = Replied(wish.hop, 0, free_outputs)
     finish = wish if isinstance(wish, Finish) else None
     pending = wish if isinstance(wish, Reserve) else None
     next = wish.node if isinstance(wish, Reserve | Call) else ""
@@ -68,11 +68,11 @@ async def preview(
     )
 
 
-async def _given(
-    deps: EngineDeps, node: NodePlan, asked: Classifier | None, request: Request, facts: Facts
+async def _outputs_without_a_call(
+    deps: EngineDeps, node: NodePlan, classifier: Classifier | None, request: Request, facts: Facts
 ) -> Mapping[str, Value]:
-    if asked is not None:
-        return await asked.classify(request.messages, dict(facts.attributes), "")
+    if classifier is not None:
+        return await classifier.classify(request.messages, dict(facts.attributes), "")
     # Before the first call there is no reply that a verifier could look at.
     return deps.features(request.messages) if node.role == "classifier" else roles.agreement(node.node, {})
 
@@ -90,7 +90,7 @@ def _free_hop(plan: Plan, walk: Walk, hop: int, outputs: Mapping[str, Mapping[st
 def _edge(walk: Walk, name: str, edge: EdgePlan) -> PreviewEdge:
     if edge.checked is None:
         return PreviewEdge(edge.edge.to, "otherwise", (), True)
-    # Compiled guards trust that a node which was left has given its outputs; this one was never asked.
+    # Compiled guards trust that a node which was left has free_outputs its outputs; this one was never classifier.
     verdict = guards.evaluate(edge.checked.tree, walk.value)
     unknown = [slot for slot in edge.checked.reads if walk.value(slot) is None] if verdict is None else []
     needs = tuple(sorted(slot.replace(f"hop.{name}.", "output.", 1) for slot in unknown))

@@ -10,12 +10,12 @@ from meshwalk import prompts
 from meshwalk.backends.base import CallProgress, ChatRequest, make_chat_request
 from meshwalk.model import Sampling
 from meshwalk.plan import NodePlan
-from meshwalk.trace import Facts, Form, Message, Request
+from meshwalk.trace import Facts, Message, ReplyOptions, Request
 
 
 _NO_ANSWERS: Mapping[str, str] = {}
 _UNSET = Sampling()
-_NO_FORM = Form()
+_NO_FORM = ReplyOptions()
 _FROM_PROBABILITIES = frozenset({"mean_token_probability", "min_token_probability", "margin"})
 
 
@@ -27,12 +27,12 @@ class RequestBuilder:
     __slots__ = ("_node", "_probabilities", "_prompt", "_samples", "_sampling", "_system")
 
     def __init__(self, node: NodePlan) -> None:
-        own = node.node
+        spec = node.node
         self._node = node
-        self._prompt = own.prompt
-        self._system = () if own.system is None else (Message("system", own.system),)
-        self._sampling = own.sampling
-        confidence = own.confidence
+        self._prompt = spec.prompt
+        self._system = () if spec.system is None else (Message("system", spec.system),)
+        self._sampling = spec.sampling
+        confidence = spec.confidence
         self._probabilities = confidence is not None and confidence.source in _FROM_PROBABILITIES
         self._samples = 1 if confidence is None else confidence.samples
 
@@ -50,18 +50,18 @@ class RequestBuilder:
         Args:
             answers: The texts of earlier nodes that its prompt quotes.
         """
-        asked = self.usual(request, facts, traceparent, progress)
+        sent = self.usual(request, facts, traceparent, progress)
         if self._prompt is not None:
             # A node's own prompt needs none of the caller's tools and formats.
             attributes = dict(facts.attributes)
             messages = prompts.render(self._prompt, request.messages, attributes, answers, self._node.node.quotes)
-            asked = asked._replace(messages=messages, form=_NO_FORM)
+            sent = sent._replace(messages=messages, form=_NO_FORM)
         if self._system:
-            asked = asked._replace(messages=self._system + asked.messages)
+            sent = sent._replace(messages=self._system + sent.messages)
         if request.sampling != _UNSET:
-            asked = asked._replace(sampling=self._merged(request.sampling))
+            sent = sent._replace(sampling=self._merged(request.sampling))
 
-        return asked
+        return sent
 
     def usual(self, request: Request, facts: Facts, traceparent: str, progress: CallProgress | None) -> ChatRequest:
         """
@@ -72,10 +72,10 @@ class RequestBuilder:
             facts.scopes.tenant, progress,
         ))  # fmt: skip
 
-    def _merged(self, asked: Sampling) -> Sampling:
-        merged = (theirs if mine is None else mine for mine, theirs in zip(self._sampling, asked, strict=True))
+    def _merged(self, requested: Sampling) -> Sampling:
+        merged = (theirs if mine is None else mine for mine, theirs in zip(self._sampling, requested, strict=True))
 
-        return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(asked.max_tokens))
+        return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(requested.max_tokens))
 
 
 BuildRequest = Callable[[Request, Facts, str, CallProgress | None], ChatRequest]

@@ -42,7 +42,7 @@ from meshwalk.engine.deps import EngineDeps
 from meshwalk.model import Amount, Budget, Caps, Limits
 from meshwalk.model.problems import VaultUnavailable
 from meshwalk.plan import Plan
-from meshwalk.trace import CompactCall, Scopes, View, make_view
+from meshwalk.trace import CompactCall, Scopes, ScopeView, make_view
 
 
 _log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class WalkBudget:
         self._spent = _NOTHING
         # The shared scopes as the vault last told of them, and what was spent since then, and in place of what.  Most walks
         # are not asked how they stand, so it is added up for those that are.
-        self._views: tuple[View, ...] = ()
+        self._views: tuple[ScopeView, ...] = ()
         self._changes: list[tuple[Amount, Amount]] = []
         # Settlements that the vault does not know yet, oldest first.
         self._pending: list[Settlement] = []
@@ -125,7 +125,7 @@ class WalkBudget:
         """
         return bool(self._held)
 
-    def views(self, spent: Mapping[int, Amount] = _NO_RESERVATIONS) -> tuple[View, ...]:
+    def views(self, spent: Mapping[int, Amount] = _NO_RESERVATIONS) -> tuple[ScopeView, ...]:
         """
         Show every scope as this walk knows it, with the amounts in *spent* in place of their reservations.
         """
@@ -139,7 +139,7 @@ class WalkBudget:
         )
 
     @property
-    def shared(self) -> tuple[View, ...]:
+    def shared(self) -> tuple[ScopeView, ...]:
         """
         Show the shared scopes alone.
         """
@@ -329,7 +329,7 @@ class WalkBudget:
         return answer  # noqa: RET504 (to a type checker the scope may end early)
 
 
-def _changed(views: tuple[View, ...], since: Iterable[tuple[Amount, Amount]]) -> tuple[View, ...]:
+def _changed(views: tuple[ScopeView, ...], since: Iterable[tuple[Amount, Amount]]) -> tuple[ScopeView, ...]:
     """
     Show *views* with what was spent *since* in place of what was held for it.
     """

@@ -32,13 +32,13 @@ from meshwalk.trace import (
     PrefixJudged,
     Replied,
     Reserve,
+    ScopeView,
     Stopped,
     TimedOut,
     Timing,
     Trace,
     Traversal,
     Usage,
-    View,
     Wish,
     calling_us,
     total_usage,
@@ -156,8 +156,8 @@ class Hop:
         self.outputs: Mapping[str, Value] = {}
         self._source = source
         self._attempts: tuple[Attempt, ...] | None = None
-        self._granted_views: tuple[View, ...] | None = None
-        self._views: tuple[View, ...] | None = None
+        self._granted_views: tuple[ScopeView, ...] | None = None
+        self._views: tuple[ScopeView, ...] | None = None
         self._considered: tuple[Considered, ...] | None = None
         self.error_class = ""
         self.message = ""
@@ -180,7 +180,7 @@ class Hop:
         self._attempts = attempts
 
     @property
-    def granted_views(self) -> tuple[View, ...]:
+    def granted_views(self) -> tuple[ScopeView, ...]:
         """
         Return the budgets as its reservation left them.
         """
@@ -190,11 +190,11 @@ class Hop:
         return self._granted_views
 
     @granted_views.setter
-    def granted_views(self, views: tuple[View, ...]) -> None:
+    def granted_views(self, views: tuple[ScopeView, ...]) -> None:
         self._granted_views = views
 
     @property
-    def views(self) -> tuple[View, ...]:
+    def views(self) -> tuple[ScopeView, ...]:
         """
         Return the budgets as it last saw them, which is as guards saw them when it was left.
         """
@@ -204,7 +204,7 @@ class Hop:
         return self._views
 
     @views.setter
-    def views(self, views: tuple[View, ...]) -> None:
+    def views(self, views: tuple[ScopeView, ...]) -> None:
         self._views = views
 
     @property

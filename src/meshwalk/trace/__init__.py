@@ -28,9 +28,9 @@ from meshwalk.trace.entries import (
     Granted,
     PrefixJudged,
     Replied,
+    ScopeView,
     Stopped,
     TimedOut,
-    View,
     calling_us,
     make_facts,
     make_view,
@@ -38,11 +38,11 @@ from meshwalk.trace.entries import (
     weakest,
 )
 from meshwalk.trace.exchange import (
-    Form,
     Image,
     Message,
     Piece,
     Reply,
+    ReplyOptions,
     Request,
     ResponseFormat,
     Scopes,
@@ -56,7 +56,7 @@ from meshwalk.trace.exchange import (
 from meshwalk.trace.full_trace import FullTrace
 from meshwalk.trace.interface import HopBuilder, Step, TemplateKey, Trace
 from meshwalk.trace.record import Content, Source, Traversal
-from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
+from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, StopCall, Wish
 
 
 __all__ = [
@@ -79,7 +79,6 @@ __all__ = [
     "Facts",
     "Failed",
     "Finish",
-    "Form",
     "FullTrace",
     "Granted",
     "HopBuilder",
@@ -90,14 +89,16 @@ __all__ = [
     "PrefixJudged",
     "Replied",
     "Reply",
+    "ReplyOptions",
     "Request",
     "Reserve",
     "ResponseFormat",
+    "ScopeView",
     "Scopes",
     "Settle",
     "Source",
     "Step",
-    "Stop",
+    "StopCall",
     "Stopped",
     "TemplateKey",
     "TimedOut",
@@ -108,7 +109,6 @@ __all__ = [
     "Trace",
     "Traversal",
     "Usage",
-    "View",
     "Wish",
     "calling_us",
     "decode",

@@ -26,14 +26,14 @@ from meshwalk.trace.entries import (
     Granted,
     PrefixJudged,
     Replied,
+    ScopeView,
     Stopped,
     TimedOut,
-    View,
 )
 from meshwalk.trace.exchange import Image, Message, Scopes, Timing, ToolCall, Usage
 from meshwalk.trace.full_trace import FullTrace
 from meshwalk.trace.record import Content, Source, Traversal
-from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, Stop, Wish
+from meshwalk.trace.wishes import Call, Commit, Decision, Finish, Outcome, Reserve, Settle, StopCall, Wish
 
 
 FORMAT = 5
@@ -174,7 +174,7 @@ def _as_text(value: Any) -> Any:
     return value
 
 
-# What had its last fields added after the first records of this format leaves them out where they say nothing.
+# Types whose last fields are younger than the first records of this format; those fields are left out while they are empty.
 _GROWN = (Usage, Attempt, Message, ToolCall, Facts)
 
 
@@ -231,8 +231,8 @@ def _facts(fields: list[Any]) -> Facts:
     )
 
 
-def _views(fields: Iterable[Any]) -> tuple[View, ...]:
-    return tuple(View(scope, Caps(*caps), Amount(*used), away) for scope, caps, used, away in fields)
+def _views(fields: Iterable[Any]) -> tuple[ScopeView, ...]:
+    return tuple(ScopeView(scope, Caps(*caps), Amount(*used), away) for scope, caps, used, away in fields)
 
 
 def _attempts(fields: list[Any]) -> tuple[Attempt, ...]:
@@ -241,9 +241,9 @@ def _attempts(fields: list[Any]) -> tuple[Attempt, ...]:
 
 def _attempt(fields: list[Any]) -> Attempt:
     # The last fields came later than the first records of this format.
-    found = Attempt(*[*fields[:3], Timing(*fields[3]), *fields[4:6], Usage(*fields[6]), *fields[7:]])
+    attempt = Attempt(*[*fields[:3], Timing(*fields[3]), *fields[4:6], Usage(*fields[6]), *fields[7:]])
 
-    return found._replace(mended=tuple(found.mended))
+    return attempt._replace(mended=tuple(attempt.mended))
 
 
 _ENTRIES: Mapping[str, Callable[[list[Any]], Entry]] = {
@@ -262,7 +262,7 @@ _WISHES: Mapping[str, Callable[[list[Any]], Wish]] = {
     "reserve": lambda f: Reserve(*f),
     "call": lambda f: Call(*f),
     "commit": lambda f: Commit(*f),
-    "stop": lambda f: Stop(*f),
+    "stop": lambda f: StopCall(*f),
     "settle": lambda f: Settle(*f),
     "finish": lambda f: Finish(Outcome(f[0]), *f[1:]),
 }
@@ -280,7 +280,7 @@ _TAGS: Mapping[type, str] = {
     Reserve: "reserve",
     Call: "call",
     Commit: "commit",
-    Stop: "stop",
+    StopCall: "stop",
     Settle: "settle",
     Finish: "finish",
 }

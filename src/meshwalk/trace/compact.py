@@ -1,7 +1,7 @@
 """
 Hops that took the usual way, each kept as one line: granted at once, called once, answered, and left by an edge of `next`.
 
-A line is made in a fraction of the time that a hop's entries and wishes take, and those follow from it (`CompactTrace`).
+The entries and wishes of a hop follow from its line (`CompactTrace`), and are made only where they are read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from meshwalk.model import Amount, Value
 from meshwalk.model.constructors import fast_constructor
-from meshwalk.trace.entries import Attempt, Basis, View
+from meshwalk.trace.entries import Attempt, Basis, ScopeView
 from meshwalk.trace.exchange import Timing, Usage
 
 
@@ -41,7 +41,7 @@ class CompactCall(NamedTuple):
     simulated: bool = False
     cache_age_us: int | None = None
     span_id: str = ""
-    shared_views: tuple[View, ...] = ()
+    shared_views: tuple[ScopeView, ...] = ()
 
     @property
     def reserved(self) -> Amount:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from meshwalk.model import Amount, Caps, Limits
 from meshwalk.model.constructors import fast_constructor
 from meshwalk.trace.compact import CompactCall, CompactHop
-from meshwalk.trace.entries import Attempt, Began, Entry, Facts, Granted, Replied, View
+from meshwalk.trace.entries import Attempt, Began, Entry, Facts, Granted, Replied, ScopeView
 from meshwalk.trace.interface import HopBuilder, Outline, Step, TemplateKey, make_outline
 from meshwalk.trace.wishes import Call, Decision, Finish, Outcome, Reserve, Settle, Wish
 
@@ -54,7 +54,7 @@ class CompactTrace(NamedTuple):
     answer_hop: int | None = None
     refused_by: str = ""
     reason: str = ""
-    shared_views: tuple[View, ...] = ()
+    shared_views: tuple[ScopeView, ...] = ()
 
     @property
     def path(self) -> list[str]:
@@ -146,7 +146,7 @@ class CompactTrace(NamedTuple):
         limits = self.limits
         caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
 
-        return Began(0, self.facts, limits, (View(_REQUEST, caps), *self.shared_views))
+        return Began(0, self.facts, limits, (ScopeView(_REQUEST, caps), *self.shared_views))
 
     @property
     def finish(self) -> Finish:
@@ -214,9 +214,9 @@ class CompactTrace(NamedTuple):
                 yield Replied(index, hop.at_us, hop.outputs)
                 continue
             reserved, paid, shared = call.reserved, call.spent, call.shared_views
-            yield Granted(index, call.started_us, (View(_REQUEST, caps, spent.plus(reserved)), *shared))
+            yield Granted(index, call.started_us, (ScopeView(_REQUEST, caps, spent.plus(reserved)), *shared))
             spent, change = spent.plus(paid), paid.less(reserved)
-            left = (View(_REQUEST, caps, spent), *[view.changed(change) for view in shared])
+            left = (ScopeView(_REQUEST, caps, spent), *[view.changed(change) for view in shared])
             yield Replied(index, hop.at_us, hop.outputs, (call.attempt,), left)
 
     def attempts(self) -> Iterator[Attempt]:
@@ -233,12 +233,12 @@ class CompactTrace(NamedTuple):
 
         return () if call is None else (call.attempt,)
 
-    def views_at(self, hop: int) -> tuple[tuple[View, ...], tuple[View, ...]]:
+    def views_at(self, hop: int) -> tuple[tuple[ScopeView, ...], tuple[ScopeView, ...]]:
         """
         Return the budgets as the reservation of *hop* left them, and as the hop did; nothing if it called nobody.
         """
-        granted: tuple[View, ...] = ()
-        left: tuple[View, ...] = ()
+        granted: tuple[ScopeView, ...] = ()
+        left: tuple[ScopeView, ...] = ()
         for entry in self.entries():
             if isinstance(entry, Granted) and entry.hop == hop:
                 granted = entry.views

@@ -20,7 +20,7 @@ Basis = Literal["none", "reported", "estimated", "assumed", "unpriced"]
 AttemptStatus = Literal["ok", "failed", "timeout", "cancelled", "denied"]
 
 
-class View(NamedTuple):
+class ScopeView(NamedTuple):
     """
     One budget scope, as a walk last saw it.
 
@@ -34,7 +34,7 @@ class View(NamedTuple):
     used: Amount = Amount()
     away: str = ""
 
-    def changed(self, change: Amount) -> View:
+    def changed(self, change: Amount) -> ScopeView:
         """
         Show it with *change* more used.
         """
@@ -43,7 +43,7 @@ class View(NamedTuple):
         return make_view((scope, caps, used.plus(change), away))
 
 
-make_view = fast_constructor(View)
+make_view = fast_constructor(ScopeView)
 
 
 class Attempt(NamedTuple):
@@ -165,7 +165,7 @@ class Began(NamedTuple):
     at_us: int
     facts: Facts
     limits: Limits
-    views: tuple[View, ...]
+    views: tuple[ScopeView, ...]
 
 
 class Granted(NamedTuple):
@@ -175,7 +175,7 @@ class Granted(NamedTuple):
 
     hop: int
     at_us: int
-    views: tuple[View, ...]
+    views: tuple[ScopeView, ...]
     waited_us: int = 0
 
 
@@ -191,7 +191,7 @@ class Denied(NamedTuple):
     at_us: int
     scope: str
     message: str
-    views: tuple[View, ...]
+    views: tuple[ScopeView, ...]
     contended: bool = False
     waited_us: int = 0
 
@@ -218,7 +218,7 @@ class Stopped(NamedTuple):
     hop: int
     at_us: int
     attempts: tuple[Attempt, ...] = ()
-    views: tuple[View, ...] = ()
+    views: tuple[ScopeView, ...] = ()
 
 
 class Replied(NamedTuple):
@@ -230,7 +230,7 @@ class Replied(NamedTuple):
     at_us: int
     outputs: Mapping[str, Value]
     attempts: tuple[Attempt, ...] = ()
-    views: tuple[View, ...] = ()
+    views: tuple[ScopeView, ...] = ()
 
 
 class Failed(NamedTuple):
@@ -246,7 +246,7 @@ class Failed(NamedTuple):
     error_class: ErrorClass
     message: str
     attempts: tuple[Attempt, ...] = ()
-    views: tuple[View, ...] = ()
+    views: tuple[ScopeView, ...] = ()
     scope: str = ""
     contended: bool = False
 
@@ -260,7 +260,7 @@ class TimedOut(NamedTuple):
     at_us: int
     message: str
     attempts: tuple[Attempt, ...] = ()
-    views: tuple[View, ...] = ()
+    views: tuple[ScopeView, ...] = ()
 
 
 class Cancelled(NamedTuple):

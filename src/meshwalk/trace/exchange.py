@@ -90,7 +90,7 @@ class ResponseFormat(NamedTuple):
     strict: bool = False
 
 
-class Form(NamedTuple):
+class ReplyOptions(NamedTuple):
     """
     The tools that the model which answers may wish to call, and the format of its reply.
 
@@ -142,7 +142,7 @@ class Request:
         limits: Limits = Limits(),
         traceparent: str = "",
         idempotency_key: str = "",
-        form: Form = Form(),
+        form: ReplyOptions = ReplyOptions(),
     ) -> None:
         self.messages = messages
         self.form = form

@@ -18,7 +18,7 @@ from meshwalk.trace.entries import (
     Granted,
     PrefixJudged,
     Replied,
-    View,
+    ScopeView,
     calling_us,
 )
 from meshwalk.trace.interface import HopBuilder, Outline, Step, TemplateKey
@@ -151,12 +151,12 @@ class FullTrace(NamedTuple):
 
         return tuple([attempt for entry in entries for attempt in entry.attempts])
 
-    def views_at(self, hop: int) -> tuple[tuple[View, ...], tuple[View, ...]]:
+    def views_at(self, hop: int) -> tuple[tuple[ScopeView, ...], tuple[ScopeView, ...]]:
         """
         Return the budgets as the reservation of *hop* left them, and as it last saw them.
         """
-        granted: tuple[View, ...] = ()
-        left: tuple[View, ...] = ()
+        granted: tuple[ScopeView, ...] = ()
+        left: tuple[ScopeView, ...] = ()
         for entry, _ in self.steps:
             if isinstance(entry, Began | PrefixJudged | Cancelled) or entry.hop != hop or not entry.views:
                 continue

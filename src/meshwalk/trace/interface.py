@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from meshwalk.model.constructors import fast_constructor
 from meshwalk.trace.compact import CompactHop
-from meshwalk.trace.entries import Attempt, Basis, Began, Entry, Facts, View
+from meshwalk.trace.entries import Attempt, Basis, Began, Entry, Facts, ScopeView
 from meshwalk.trace.exchange import Usage
 from meshwalk.trace.wishes import Decision, Finish, Wish
 
@@ -216,7 +216,7 @@ class Trace(Protocol):
         """
         ...
 
-    def views_at(self, hop: int) -> tuple[tuple[View, ...], tuple[View, ...]]:
+    def views_at(self, hop: int) -> tuple[tuple[ScopeView, ...], tuple[ScopeView, ...]]:
         """
         Return the budgets as the reservation of *hop* left them, and as the hop did; nothing if it called nobody.
         """

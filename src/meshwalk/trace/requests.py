@@ -11,7 +11,7 @@ from typing import Any
 
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.problems import RequestError, Violation
-from meshwalk.trace.exchange import Form, Image, Message, Request, ResponseFormat, Scopes, Tool
+from meshwalk.trace.exchange import Image, Message, ReplyOptions, Request, ResponseFormat, Scopes, Tool
 
 
 # Past this, a deadline is none: gRPC counts in nanoseconds of 64 bits.
@@ -21,7 +21,7 @@ MAX_SECONDS = 1e9
 Prompt = str | Sequence[Message]
 
 _NO_ATTRIBUTES: Mapping[str, Value] = {}
-_PLAIN = Form()
+_PLAIN = ReplyOptions()
 
 
 def build_request(
@@ -61,7 +61,7 @@ def build_request(
         limits=limits,
         traceparent=traceparent,
         idempotency_key=idempotency_key,
-        form=Form(tuple(tools), tool_choice, response_format) if asks_more else _PLAIN,
+        form=ReplyOptions(tuple(tools), tool_choice, response_format) if asks_more else _PLAIN,
     )
 
 
@@ -121,11 +121,11 @@ def with_parts(message: Message, field: str) -> Message:
     Raises:
         RequestError: If a part is neither a text nor an image, in the words of *field*.
     """
-    given: Any = message.content
-    if not isinstance(given, list | tuple) or not given:
-        why = f"is {type(given).__name__}, and takes a text or a list of parts"
+    parts_or_text: Any = message.content
+    if not isinstance(parts_or_text, list | tuple) or not parts_or_text:
+        why = f"is {type(parts_or_text).__name__}, and takes a text or a list of parts"
         raise RequestError([Violation(field, why)])
-    parts = tuple(_part(part, f"{field}[{position}]") for position, part in enumerate(given))
+    parts = tuple(_part(part, f"{field}[{position}]") for position, part in enumerate(parts_or_text))
     text = "".join(part for part in parts if isinstance(part, str))
     images = any(isinstance(part, Image) for part in parts)
 

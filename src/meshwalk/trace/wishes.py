@@ -45,7 +45,7 @@ class Commit(NamedTuple):
     hop: int
 
 
-class Stop(NamedTuple):
+class StopCall(NamedTuple):
     """
     The command to end a hop's call: the beginning of its reply sends the walk elsewhere.
     """
@@ -91,7 +91,7 @@ class Finish(NamedTuple):
     scope: str = ""
 
 
-Wish = Reserve | Call | Commit | Stop | Settle | Finish
+Wish = Reserve | Call | Commit | StopCall | Settle | Finish
 
 
 class Decision(NamedTuple):

@@ -33,7 +33,7 @@ from meshwalk.model import (
 )
 from meshwalk.model.problems import DeadlineExpired, InputTooLarge, RequestError, Violation
 from meshwalk.plan import Plan
-from meshwalk.trace import Facts, Form, Image, Message, Request, ResponseFormat, Scopes, Tool, make_facts, make_scopes
+from meshwalk.trace import Facts, Image, Message, ReplyOptions, Request, ResponseFormat, Scopes, Tool, make_facts, make_scopes
 
 
 MESSAGE_ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -210,7 +210,7 @@ _PLAIN_ROLES = frozenset({"assistant", "system", "developer"})
 _UNSET = Sampling()
 _PER_MESSAGE = worst_case.OVERHEAD_TOKENS_PER_MESSAGE
 _NO_LIMITS = Limits()
-_PLAIN = Form()
+_PLAIN = ReplyOptions()
 
 # All that a request may ask for besides an answer to its messages.
 _asked = attrgetter("attributes", "idempotency_key", "limits", "form", "sampling")
@@ -238,7 +238,7 @@ def _in_tools(message: Message, field: str) -> Iterator[Violation]:
         yield Violation(f"{field}.tool_call_id", f"is for the role 'tool', and the role is {message.role!r}")
 
 
-def _in_form(form: Form) -> Iterator[Violation]:
+def _in_form(form: ReplyOptions) -> Iterator[Violation]:
     if form == _PLAIN:
         return
     if len(form.tools) > MAX_TOOLS:

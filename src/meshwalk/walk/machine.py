@@ -49,11 +49,11 @@ from meshwalk.trace import (
     PrefixJudged,
     Replied,
     Reserve,
+    ScopeView,
     Settle,
-    Stop,
+    StopCall,
     Stopped,
     TimedOut,
-    View,
     Wish,
 )
 from meshwalk.walk import values
@@ -93,7 +93,7 @@ class Walk:
         self._visits = [0] * len(plan.nodes)
         self._replies: dict[int, int] = {}
         self._last_answer: int | None = None
-        self._views: tuple[View, ...] = ()
+        self._views: tuple[ScopeView, ...] = ()
         self._facts: Facts
         self._hops: int
         self._deadline_at_us: int
@@ -129,7 +129,7 @@ class Walk:
 
     def __repr__(self) -> str:
         hops = f"{len(self.path)} hop{'' if len(self.path) == 1 else 's'}"
-        view = self._views[0] if self._views else View("request")
+        view = self._views[0] if self._views else ScopeView("request")
         cap, used = view.caps.cost_nano_usd, view.used.cost_nano_usd
         limit = "" if cap is None else f" of {usd(cap)}"
         waiting = f"waiting for '{self.path[-1]}'" if self.phase in _WAITING else self.phase.value
@@ -195,7 +195,7 @@ class Walk:
             return (Commit(entry.hop),)
         self.phase = Phase.STOPPING
 
-        return (Stop(entry.hop),)
+        return (StopCall(entry.hop),)
 
     def _stopped(self, entry: Stopped) -> tuple[Wish, ...]:
         self._see(entry.views)
@@ -379,7 +379,7 @@ class Walk:
     def _update_time(self, at_us: int) -> None:
         values.update_time(self.plan, self._values, at_us, self._deadline_at_us)
 
-    def _see(self, views: tuple[View, ...]) -> None:
+    def _see(self, views: tuple[ScopeView, ...]) -> None:
         if views:
             self._views = views
             values.see(self.plan, self._values, views)

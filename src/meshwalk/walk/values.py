@@ -10,7 +10,7 @@ from meshwalk.budgets import pressure, used_share
 from meshwalk.model import Value
 from meshwalk.model.signals import healthy
 from meshwalk.plan import Plan
-from meshwalk.trace import Facts, View
+from meshwalk.trace import Facts, ScopeView
 
 
 Values = list[Value | None]
@@ -47,7 +47,7 @@ def update_time(plan: Plan, values: Values, at_us: int, deadline_at_us: int) -> 
         values[slots["deadline.left"]] = deadline_at_us - at_us
 
 
-def see(plan: Plan, values: Values, views: Sequence[View]) -> None:
+def see(plan: Plan, values: Values, views: Sequence[ScopeView]) -> None:
     """
     Note how budgets stand.
     """
@@ -61,7 +61,7 @@ def see(plan: Plan, values: Values, views: Sequence[View]) -> None:
                 values[slot] = value
 
 
-def _readings(view: View, pressure_from: float) -> tuple[tuple[str, float | None], ...]:
+def _readings(view: ScopeView, pressure_from: float) -> tuple[tuple[str, float | None], ...]:
     at_us = f"budget.{view.scope}"
     caps, used = view.caps, view.used
     share = used_share(caps, used)

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from meshwalk.model import Sampling
-from meshwalk.trace import Form, Message, ResponseFormat, Tool, ToolCall
+from meshwalk.trace import Message, ReplyOptions, ResponseFormat, Tool, ToolCall
 from tests.backends.chat_endpoint import ASK, KEY, answer, endpoint, fails, streamed
 
 
@@ -73,9 +73,9 @@ class TestRequest:
         tools = (Tool("look", "See.", schema), Tool("wait"))
         strict = ResponseFormat("json_schema", schema=schema, strict=True)
         async with endpoint(handler) as backend:
-            await backend.chat(ASK._replace(form=Form(tools, "look", strict)))
-            await backend.chat(ASK._replace(form=Form(tools[1:], "required", ResponseFormat("json_object"))))
-            await backend.chat(ASK._replace(form=Form(response_format=ResponseFormat("json_schema", "shape", "{}"))))
+            await backend.chat(ASK._replace(form=ReplyOptions(tools, "look", strict)))
+            await backend.chat(ASK._replace(form=ReplyOptions(tools[1:], "required", ResponseFormat("json_object"))))
+            await backend.chat(ASK._replace(form=ReplyOptions(response_format=ResponseFormat("json_schema", "shape", "{}"))))
         first, second, third = map(json.loads, seen)
 
         assert 2 == seen[0].count(schema.encode())

@@ -17,7 +17,7 @@ from meshwalk.backends import ChatRequest
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.model import Sampling
 from meshwalk.model.problems import RefusedByModel
-from meshwalk.trace import Form, Message, ResponseFormat, Tool, ToolCall
+from meshwalk.trace import Message, ReplyOptions, ResponseFormat, Tool, ToolCall
 from tests.backends.chat_endpoint import streamed
 
 
@@ -105,7 +105,7 @@ class TestServer:
         schema = (
             '{"type": "object", "properties": {"sky": {"enum": ["blue"]}}, "required": ["sky"], "additionalProperties": false}'
         )
-        form = Form(response_format=ResponseFormat("json_schema", "sky", schema, strict=True))
+        form = ReplyOptions(response_format=ResponseFormat("json_schema", "sky", schema, strict=True))
         reply, _ = await streamed(backend, ask("The sky?", 32, form=form))
 
         assert {"sky": "blue"} == json.loads(reply.text)
@@ -114,8 +114,8 @@ class TestServer:
         """
         Where the model would chat, it begins an object, or a fence for one.
         """
-        form = Form(response_format=ResponseFormat("json_object"))
-        starts = [(await backend.chat(ask("Hello.", 3, form=form))).text.strip() for form in (Form(), form)]
+        form = ReplyOptions(response_format=ResponseFormat("json_object"))
+        starts = [(await backend.chat(ask("Hello.", 3, form=form))).text.strip() for form in (ReplyOptions(), form)]
 
         assert [False, True] == [start[:1] in {"{", "`"} for start in starts]
 
@@ -128,7 +128,7 @@ class TestServer:
         called = Message("assistant", "", tool_calls=(ToolCall("c1", "look", '{"at": "Rome"}'),))
         said = Message("tool", "sunny", tool_call_id="c1")
         sizes = []
-        for messages, form in (((asked,), Form(tools, "auto")), ((asked, called, said), Form(tools, "none"))):
+        for messages, form in (((asked,), ReplyOptions(tools, "auto")), ((asked, called, said), ReplyOptions(tools, "none"))):
             reply = await backend.chat(ask("", 1, messages=messages, form=form))
             assert reply.usage is not None
             sizes.append(reply.usage.input_tokens)

@@ -22,7 +22,7 @@ from meshwalk.model import Graph, Node, Value
 from meshwalk.model.problems import Problem, Span, in_file_order
 from meshwalk.model.signals import everywhere, visible
 from meshwalk.plan import Plan, examine
-from meshwalk.trace import Attempt, Granted, Replied, View
+from meshwalk.trace import Attempt, Granted, Replied, ScopeView
 from meshwalk.walk import Walk
 from tests.guards.guard_samples import contexts, trees
 from tests.support.walks import began
@@ -327,7 +327,7 @@ def taken(plan: Plan, attributes: dict[str, Any], confidence: float, at: int) ->
     """
     walk = Walk(plan)
     walk.feed(began(**attributes))
-    walk.feed(Granted(0, 0, (View("request"),)))
+    walk.feed(Granted(0, 0, (ScopeView("request"),)))
     walk.feed(Replied(0, at, {"confidence": confidence, "output_tokens": 3.0, "finish_reason": "stop"}, (Attempt(0, 0, "ok"),)))
 
     return walk.decisions[0].verdicts

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
 from meshwalk.plan import Plan
 from meshwalk.records.telemetry import Telemetry
-from meshwalk.trace import Granted, Replied, Scopes, Traversal, Usage, View
+from meshwalk.trace import Granted, Replied, Scopes, ScopeView, Traversal, Usage
 from tests.support.plans import plan_of
 from tests.support.records import (
     SPAN_IDS,
@@ -257,7 +257,7 @@ class TestBudgets:
 
         def waited(pair: WalkPair) -> None:
             classified(pair)
-            pair.feed(Granted(1, 120, (View("session", away="open"),), 15))
+            pair.feed(Granted(1, 120, (ScopeView("session", away="open"),), 15))
             pair.feed(Replied(1, 600, {"confidence": 0.9}, (attempt(150),)))
 
         traversal = walked(waited, plan=plan)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwalk.plan import Plan
-from meshwalk.trace import CompactCall, CompactTrace, Reply, Traversal, View
+from meshwalk.trace import CompactCall, CompactTrace, Reply, ScopeView, Traversal
 from meshwalk.wire import convert
 from meshwalk.wire.convert import Prototypes
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
@@ -127,7 +127,7 @@ class TestOneKind:
         trace = compact(self.records()[1][0])
         first, *others = trace.hops
         assert first.call is not None
-        away = first._replace(call=first.call._replace(shared_views=(View("session", away="local"),)))
+        away = first._replace(call=first.call._replace(shared_views=(ScopeView("session", away="local"),)))
 
         assert trace.template_key is not None
         assert trace._replace(hops=(away, *others)).template_key is None

@@ -16,7 +16,7 @@ from meshwalk.backends.base import ChatRequest
 from meshwalk.backends.openai import spellings
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
 from meshwalk.backends.openai.tool_calls import as_object
-from meshwalk.trace import Form, Image, Message, ResponseFormat, Tool
+from meshwalk.trace import Image, Message, ReplyOptions, ResponseFormat, Tool
 
 
 # The choices that are no tool's name.
@@ -55,7 +55,7 @@ def body_of(backend: str, model: str, request: ChatRequest, shape: CallShape = P
     return orjson.dumps(_merged(body, shape.extra))
 
 
-_PLAIN = Form()
+_PLAIN = ReplyOptions()
 _LIMIT = "max_tokens"
 
 
@@ -121,7 +121,7 @@ def _carried(text: str, backend: str) -> dict[str, Any]:
 _CARRIED = frozenset(spellings.CARRIED_BY_CALLS + spellings.CARRIED_BY_MESSAGES)
 
 
-def _form(form: Form) -> dict[str, Any]:
+def _form(form: ReplyOptions) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if form.tools:
         found["tools"] = [{"type": "function", "function": _function(tool)} for tool in form.tools]

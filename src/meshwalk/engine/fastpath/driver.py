@@ -30,10 +30,10 @@ from meshwalk.engine.walk_budget import WalkBudget, open_budget
 from meshwalk.model import Amount, Sampling, Value
 from meshwalk.plan import Bound, NodePlan, Plan
 from meshwalk.records.results import RouteResult
-from meshwalk.trace import Content, Denied, Replied, Reply, Timing, View, make_compact_call
+from meshwalk.trace import Content, Denied, Replied, Reply, ScopeView, Timing, make_compact_call
 
 
-_NO_VIEWS: tuple[View, ...] = ()
+_NO_VIEWS: tuple[ScopeView, ...] = ()
 _UNSET = Sampling()
 
 # The walk goes on as it is: the full driver does the hop under way anew.
@@ -183,8 +183,8 @@ class FastDriver:
                 reply = await (_in_time(runtime, backend, sent, left_us) if waits else backend.chat(sent))
                 latency_us = (clock_ns() - began_ns) // 1000 - called_us
                 # The reply as it came is charged, whichever of its samples is kept.
-                kept = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
-                outputs = runtime.read(kept)
+                settled_reply = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
+                outputs = runtime.read(settled_reply)
                 if reply.mended or (reply.usage is not None and reply.usage[0] > inputs):
                     raise _Mended  # noqa: TRY301 (the full driver records such calls)
             except BaseException as error:  # noqa: BLE001 (the full driver tells one from the other)
@@ -192,7 +192,7 @@ class FastDriver:
                 call.begin(called_us, span_id, sent)
                 deviation = Deviation(call=call, granted_us=called_us, ended=_ended(reply, error))
                 break
-            replies[len(walk.hops)] = kept
+            replies[len(walk.hops)] = settled_reply
             usage, cost_nano_usd, basis = charge(runtime.price, reply, sent)
             if walk_budget is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)

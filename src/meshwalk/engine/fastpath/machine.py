@@ -20,7 +20,7 @@ from typing import NamedTuple
 from meshwalk.guards import Test
 from meshwalk.model import DONE, Limits, Value
 from meshwalk.plan import DONE_INDEX, NodePlan, Plan
-from meshwalk.trace import CompactCall, CompactHop, CompactTrace, Facts, View, make_compact_hop, make_compact_trace
+from meshwalk.trace import CompactCall, CompactHop, CompactTrace, Facts, ScopeView, make_compact_hop, make_compact_trace
 from meshwalk.walk import values as walk_values
 
 
@@ -174,7 +174,7 @@ class FastWalk:
         "deadline_at_us", "ends_at_us", "hops", "max_hops", "node", "started_us", "values",
     )  # fmt: skip
 
-    def __init__(self, plan: FastPlan, facts: Facts, limits: Limits, views: tuple[View, ...] = ()) -> None:
+    def __init__(self, plan: FastPlan, facts: Facts, limits: Limits, views: tuple[ScopeView, ...] = ()) -> None:
         max_hops, deadline_us, max_nano_usd, _, max_outputs, max_inputs, max_calls = limits
         self._plan = plan
         self._facts = facts
@@ -253,7 +253,7 @@ class FastWalk:
             and (max_calls is None or len(calls) < max_calls)
         )
 
-    def see(self, views: tuple[View, ...]) -> None:
+    def see(self, views: tuple[ScopeView, ...]) -> None:
         """
         Take the state of budgets.
         """

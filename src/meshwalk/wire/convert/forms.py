@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from meshwalk.model.problems import MeshwalkError, RequestError, Violation
-from meshwalk.trace import Form, ResponseFormat, Tool
+from meshwalk.trace import ReplyOptions, ResponseFormat, Tool
 from meshwalk.wire.convert.enums import FORMATS
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2 as common
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2 as routing
 
 
-_PLAIN = Form()
+_PLAIN = ReplyOptions()
 
 
 def pack_tools(tools: Iterable[Tool]) -> list[common.Tool]:
@@ -34,7 +34,7 @@ def pack_format(response_format: ResponseFormat | None) -> common.ResponseFormat
     return common.ResponseFormat(kind=FORMATS.number[kind], name=name, schema=schema, strict=strict)
 
 
-def unpack_form(message: routing.RouteRequest) -> Form:
+def unpack_form(message: routing.RouteRequest) -> ReplyOptions:
     """
     Read the tools and the format of a request.
 
@@ -45,7 +45,7 @@ def unpack_form(message: routing.RouteRequest) -> Form:
     if not (tools or message.tool_choice or message.HasField("response_format")):
         return _PLAIN
 
-    return Form(
+    return ReplyOptions(
         tuple([Tool(tool.name, tool.description, tool.parameters) for tool in tools]),
         message.tool_choice,
         _unpack_format(message.response_format),

@@ -14,7 +14,7 @@ from meshwalk.plan import Plan
 from meshwalk.records.hops import VERDICTS as MARKED
 from meshwalk.records.hops import Considered, Hop, HopStatus, PrefixVerdict
 from meshwalk.records.templates import Template
-from meshwalk.trace import Attempt, Basis, Decision, TemplateKey, Timing, View
+from meshwalk.trace import Attempt, Basis, Decision, ScopeView, TemplateKey, Timing
 from meshwalk.wire.convert.enums import (
     ATTEMPT_STATUSES,
     AWAY,
@@ -51,7 +51,7 @@ _MARKS = {word: mark for mark, word in MARKED.items()}
 # graphs of a usual size ever differ in.
 MAX_EDGES = 20_000
 
-# The most templates of whole replies that are kept; each takes about twenty kilobytes, and two milliseconds to be made.
+# The most templates of whole replies that are kept, which bounds their memory.
 MAX_TEMPLATES = 500
 
 _Message = TypeVar("_Message")
@@ -72,8 +72,8 @@ class Prototypes:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.ref = pack_plan(plan)
-        self._hops: dict[_Kind, wire.Hop] = {}
-        self._replies: dict[tuple[_Kind, ...], routing.RouteResponse] = {}
+        self._hops: dict[_PrototypeKey, wire.Hop] = {}
+        self._replies: dict[tuple[_PrototypeKey, ...], routing.RouteResponse] = {}
         self._templates: dict[Detail, dict[TemplateKey | None, Template]] = {"NONE": {}, "HOPS": {}}
         self._room = MAX_EDGES
 
@@ -100,39 +100,39 @@ class Prototypes:
         """
         Return the prototype of *hop*, which is to be copied.
         """
-        kind = _kind(hop)
-        known = self._hops.get(kind)
+        key = _prototype_key(hop)
+        known = self._hops.get(key)
 
-        return self._kept(self._hops, kind, _made(hop), [hop]) if known is None else known
+        return self._kept(self._hops, key, _made(hop), [hop]) if known is None else known
 
     def reply(self, hops: Sequence[Hop]) -> routing.RouteResponse:
         """
         Return the prototype of a reply whose record has *hops*, which is to be copied.
         """
-        kinds = tuple([_kind(hop) for hop in hops])
-        known = self._replies.get(kinds)
+        keys = tuple([_prototype_key(hop) for hop in hops])
+        known = self._replies.get(keys)
         if known is None:
             path = [hop.node for hop in hops]
             record = wire.Traversal(plan=self.ref, path=path, hops=[self.hop(hop) for hop in hops])
             made = routing.RouteResponse(plan=self.ref, path=path, traversal=record)
-            known = self._kept(self._replies, kinds, made, hops)
+            known = self._kept(self._replies, keys, made, hops)
 
         return known
 
-    def _kept(self, among: dict[Any, _Message], kind: object, made: _Message, hops: Sequence[Hop]) -> _Message:
+    def _kept(self, among: dict[Any, _Message], key: object, made: _Message, hops: Sequence[Hop]) -> _Message:
         edges = sum(1 if hop.decision is None else 1 + len(hop.decision.verdicts) for hop in hops)
         if edges <= self._room:
             self._room -= edges
-            among[kind] = made
+            among[key] = made
 
         return made
 
 
 # The key of a hop's prototype: its node, its status, the basis of its cost, and its decision.
-_Kind = tuple[str, HopStatus, Basis, tuple[object, ...]]
+_PrototypeKey = tuple[str, HopStatus, Basis, tuple[object, ...]]
 
 
-def _kind(hop: Hop) -> _Kind:
+def _prototype_key(hop: Hop) -> _PrototypeKey:
     # A decision counts with its section, edge, target and verdicts; its hop and error class differ from walk to walk.
     return hop.node, hop.status, hop.basis, () if hop.decision is None else hop.decision[1:5]
 
@@ -309,7 +309,7 @@ _SAME = (
 )  # fmt: skip
 
 
-def _pack_view(view: View) -> wire.ScopeView:
+def _pack_view(view: ScopeView) -> wire.ScopeView:
     return wire.ScopeView(
         scope=SCOPES.number[view.scope],
         caps=pack_caps(view.caps),
@@ -318,5 +318,7 @@ def _pack_view(view: View) -> wire.ScopeView:
     )
 
 
-def _unpack_view(message: wire.ScopeView) -> View:
-    return View(SCOPES.word(message.scope), unpack_caps(message.caps), unpack_amount(message.used), AWAY.word(message.away))
+def _unpack_view(message: wire.ScopeView) -> ScopeView:
+    caps, used = unpack_caps(message.caps), unpack_amount(message.used)
+
+    return ScopeView(SCOPES.word(message.scope), caps, used, AWAY.word(message.away))
