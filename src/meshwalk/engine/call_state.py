@@ -17,7 +17,7 @@ from meshwalk.trace import Attempt, AttemptStatus, Basis, Piece, Reply, TokenPro
 
 _NOTHING_SENT = ChatRequest(())
 
-# What a record calls a call whose input was more than its bound.
+# The mark, in a record, of a call whose input was more than its bound.
 INPUT_OVERRUN = "input_overrun"
 
 
