@@ -5,10 +5,12 @@ The cost of a reply, and how sure it is.
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meshwalk.backends import roles
 from meshwalk.backends.base import ChatRequest
-from meshwalk.engine.charge import charge
+from meshwalk.engine.charge import charge, charge_at
 from meshwalk.mesh import Mesh
 from meshwalk.model import Price
 from meshwalk.records.hops import hops_of
@@ -93,3 +95,25 @@ async def test_a_stopped_stream_without_a_price_is_no_free_one() -> None:
     (record,) = bench.records
 
     assert [("cancelled", 0, "unpriced")] == [(one.status, one.cost_nano_usd, one.basis) for one in record.attempts()]
+
+
+_TOKENS = st.integers(0, 1 << 30)
+_RATES = st.integers(0, 10**12)
+
+
+@given(
+    price=st.none() | st.builds(Price, _RATES, _RATES, st.none() | _RATES, st.none() | _RATES, st.none() | _RATES),
+    usage=st.none() | st.builds(Usage, _TOKENS, _TOKENS, _TOKENS, _TOKENS, _TOKENS),
+    cost=st.none() | _TOKENS,
+    age=st.none() | _TOKENS,
+    estimated=st.booleans(),
+)
+def test_prepared_charges_are_the_same(
+    price: Price | None, usage: Usage | None, cost: int | None, age: int | None, estimated: bool
+) -> None:
+    """
+    The function that is prepared for a price charges every reply as `charge` does.
+    """
+    reply = Reply("So.", usage=usage, cost_nano_usd=cost, cache_age_us=age, estimated=estimated)
+
+    assert charge(price, reply, SENT) == charge_at(price)(reply, SENT)

@@ -4,13 +4,19 @@ The cost of a reply.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from meshwalk.backends import estimates
 from meshwalk.backends.base import CallProgress, ChatRequest
-from meshwalk.model import Price
+from meshwalk.model import MTOK, Price
 from meshwalk.trace import Basis, Reply, Usage
 
 
+Charge = Callable[[Reply, ChatRequest], tuple[Usage, int, Basis]]
+
 _NOTHING = Usage()
+_NO_OTHER_RATES = (None, None, None, ())
 
 
 def charge(price: Price | None, reply: Reply, sent: ChatRequest) -> tuple[Usage, int, Basis]:
@@ -30,6 +36,25 @@ def charge(price: Price | None, reply: Reply, sent: ChatRequest) -> tuple[Usage,
         return usage, 0, "unpriced"
 
     return usage, price.cost(*usage), basis
+
+
+def charge_at(price: Price | None) -> Charge:
+    """
+    Return a function that charges as `charge` does at *price*, prepared for replies that state their usage and nothing else.
+    """
+    if price is None or price[2:] != _NO_OTHER_RATES:
+        return partial(charge, price)
+    input_rate, output_rate = price.input_nano_per_mtok, price.output_nano_per_mtok
+
+    def charged(reply: Reply, sent: ChatRequest) -> tuple[Usage, int, Basis]:
+        usage = reply.usage
+        if usage is None or reply.cost_nano_usd is not None or reply.cache_age_us is not None:
+            return charge(price, reply, sent)
+        cost_nano_usd = -(-(usage[0] * input_rate + usage[1] * output_rate) // MTOK)
+
+        return usage, cost_nano_usd, "estimated" if reply.estimated else "reported"
+
+    return charged
 
 
 def broken_off(sent: ChatRequest, progress: CallProgress, tokens: int, limit: int | None) -> Usage:

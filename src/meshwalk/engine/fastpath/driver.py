@@ -18,7 +18,7 @@ from meshwalk.backends.base import Backend, CallProgress, ChatRequest
 from meshwalk.budgets import Need, Refusal, make_need
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Ended
-from meshwalk.engine.charge import charge
+from meshwalk.engine.charge import charge_at
 from meshwalk.engine.classify import classify, failed
 from meshwalk.engine.context import WalkContext
 from meshwalk.engine.deps import EngineDeps
@@ -75,11 +75,11 @@ class NodeRuntime:
         "backend_name",
         "bound",
         "build_request",
+        "charge",
         "classify",
         "compares_samples",
         "min_us",
         "node",
-        "price",
         "read",
         "spec",
     )
@@ -96,7 +96,7 @@ class NodeRuntime:
         self.bound: Bound = (node.need.usual if usual else None) or node.need
         builder = RequestBuilder(node)
         self.build_request: BuildRequest = builder.usual if usual and spec.prompt is None and spec.system is None else builder
-        self.price = node.price
+        self.charge = charge_at(node.price)
         self.attempt_us = spec.attempt_timeout_us
         self.read = partial(roles.READERS.get(spec.role, roles.outputs_of), spec)
         self.compares_samples = spec.confidence is not None and spec.confidence.source == "agreement"
@@ -185,7 +185,8 @@ class FastDriver:
                 # The reply as it came is charged, whichever of its samples is kept.
                 settled_reply = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
                 outputs = runtime.read(settled_reply)
-                if reply.mended or (reply.usage is not None and reply.usage[0] > inputs):
+                usage, cost_nano_usd, basis = runtime.charge(reply, sent)
+                if reply.mended or usage[0] > inputs:
                     raise _Mended  # noqa: TRY301 (the full driver records such calls)
             except BaseException as error:  # noqa: BLE001 (the full driver tells one from the other)
                 call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
@@ -193,7 +194,6 @@ class FastDriver:
                 deviation = Deviation(call=call, granted_us=called_us, ended=_ended(reply, error))
                 break
             replies[len(walk.hops)] = settled_reply
-            usage, cost_nano_usd, basis = charge(runtime.price, reply, sent)
             if walk_budget is not None:
                 spent = Amount(cost_nano_usd, usage.input_tokens, usage.output_tokens, 1, 1)
                 walk_budget.settle(reservation_id, spent, assumed=False)
