@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from meshwalk.guards import Explanation, Expr, check, evaluate, explain
+from meshwalk.guards import Expr, check, evaluate
+from meshwalk.guards.explain import Explanation, explain
 from meshwalk.model import Value
 from tests.guards.guard_samples import OPEN, VISIBLE, contexts, trees
 

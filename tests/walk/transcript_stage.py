@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from meshwalk import guards
 from meshwalk.budgets import REQUEST, usd
+from meshwalk.guards.explain import explain
 from meshwalk.loader import load_graph
 from meshwalk.model import Amount, Limits, Value
 from meshwalk.plan import EdgePlan, Plan, compile_plan
@@ -187,7 +187,7 @@ class Stage:
         if verdict == "s":
             return "visits spent"
         if edge.checked is not None:
-            return str(guards.explain(edge.checked.tree, self._pair.live.value))
+            return str(explain(edge.checked.tree, self._pair.live.value))
         if decision.section == "next":
             return "otherwise"
 

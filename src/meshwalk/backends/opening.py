@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from meshwalk.backends.base import Backend
 from meshwalk.backends.cache import open_cache
-from meshwalk.backends.recorded import open_recorded
 from meshwalk.backends.simulated import SimulatedBackend
 from meshwalk.model import AnyBackendSpec, CacheSpec, LocalSpec, OpenAISpec, PythonSpec, RecordedSpec, SimulatedSpec
 
@@ -39,6 +38,8 @@ async def open_backend(
         case SimulatedSpec():
             return SimulatedBackend.of(spec)
         case RecordedSpec():
+            from meshwalk.backends.recorded import open_recorded  # noqa: PLC0415
+
             return await open_recorded(spec, folder=folder, data=data)
         case OpenAISpec():
             from meshwalk.backends.openai import open_openai  # noqa: PLC0415

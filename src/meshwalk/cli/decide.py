@@ -116,7 +116,7 @@ def _document(plan: Plan, preview: Preview, attributes: Mapping[str, Value]) -> 
 
 
 def _edges(plan: Plan, hop: FreeHop, slots: Mapping[str, Value]) -> list[dict[str, Any]]:
-    from meshwalk.guards import explain
+    from meshwalk.guards.explain import explain
 
     edges = []
     for considered, edge in zip(hop.considered, plan.node(hop.node).next, strict=False):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meshwalk.checks.bounds import Bounds
-from meshwalk.guards import Explanation
+from meshwalk.guards.explain import Explanation
 from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
 from meshwalk.records.hops import Hop, hops_of

@@ -12,7 +12,6 @@ from __future__ import annotations
 from meshwalk.guards.check import Checked, check
 from meshwalk.guards.compile import Test, compile_test
 from meshwalk.guards.evaluate import Lookup, evaluate
-from meshwalk.guards.explain import Explanation, explain
 from meshwalk.guards.faults import GuardFault, GuardFaults
 from meshwalk.guards.runs import Run, runs
 from meshwalk.guards.suppose import LACKING, OWED, TRUE, Supposition, outcomes, reads
@@ -24,7 +23,6 @@ __all__ = [
     "OWED",
     "TRUE",
     "Checked",
-    "Explanation",
     "Expr",
     "GuardFault",
     "GuardFaults",
@@ -37,7 +35,6 @@ __all__ = [
     "check",
     "compile_test",
     "evaluate",
-    "explain",
     "outcomes",
     "reads",
     "runs",

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from meshwalk import guards
+from meshwalk.guards.explain import Explanation, explain
 from meshwalk.model import Value
 from meshwalk.model.problems import ProtocolError, TraceError
 from meshwalk.plan import EdgePlan, Plan
@@ -105,7 +105,7 @@ class Explained(NamedTuple):
     to: str
     guard: str
     verdict: str
-    why: guards.Explanation | None
+    why: Explanation | None
 
 
 # Errors of records that have the right shape and impossible contents.
@@ -248,8 +248,8 @@ def _values_at(traversal: Traversal, plan: Plan, hop: int) -> dict[str, Value | 
     return seen
 
 
-def _why(edge: EdgePlan, values: Mapping[str, Value | None]) -> guards.Explanation | None:
-    return None if edge.checked is None else guards.explain(edge.checked.tree, values.get)
+def _why(edge: EdgePlan, values: Mapping[str, Value | None]) -> Explanation | None:
+    return None if edge.checked is None else explain(edge.checked.tree, values.get)
 
 
 def _plan_or_reason(reader: TraceReader, plan_digest: str) -> Plan | str:

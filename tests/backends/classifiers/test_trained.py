@@ -8,7 +8,7 @@ import pytest
 from meshwalk.backends.classifiers import embedding, open_classifier
 from meshwalk.backends.classifiers.embedding import DIMS, READ_CHARACTERS, installed_version, open_embedding
 from meshwalk.backends.classifiers.trained import TrainedClassifier
-from meshwalk.backends.roles import wording
+from meshwalk.backends.roles.wording import wording
 from meshwalk.model import Attribute, Node
 from meshwalk.model.problems import SetupError, Span
 from meshwalk.model.weights import Embedding

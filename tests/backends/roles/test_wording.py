@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwalk.backends.roles import wording
 from meshwalk.backends.roles.classifier import READ_CHARACTERS
+from meshwalk.backends.roles.wording import wording
 from meshwalk.model.weights import FEATURES
 from meshwalk.trace import Message
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from meshwalk.budgets import AccountReport, Answer, Balance, Reservation, Scope, Settlement, SpendPath
-from meshwalk.budgets.vaults import Claim, FallbackVault, MemoryVault, Vault
+from meshwalk.budgets.vaults import Claim, MemoryVault, Vault
+from meshwalk.budgets.vaults.fallback import FallbackVault
 from meshwalk.model import Amount, AwayPolicy, Caps, ScopeKind
 from meshwalk.model.problems import VaultUnavailable
 from tests.budgets.vault_contract import VaultContract, balance_of, reservation_of, spent

@@ -12,7 +12,8 @@ from typing import Self
 
 import pytest
 
-from meshwalk.budgets.vaults import FallbackVault, MemoryVault, open_vault
+from meshwalk.budgets.vaults import MemoryVault, open_vault
+from meshwalk.budgets.vaults.fallback import FallbackVault
 from meshwalk.budgets.vaults.opening import ADDRESS_FORMS
 from meshwalk.model.problems import SetupError
 

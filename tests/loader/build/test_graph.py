@@ -29,6 +29,7 @@ from meshwalk.model import (
     Recording,
     Sampling,
     SimulatedSpec,
+    Template,
     Threshold,
 )
 from meshwalk.model.problems import GraphError, SetupError, Span
@@ -135,12 +136,13 @@ class TestBackends:
                 context_tokens=32_000,
                 model="little:1b",
                 base_url="http://127.0.0.1:11434/v1",
+                template=Template(512, 16),
             )
             == small
         )
         assert isinstance(large, OpenAISpec)
         assert ("${LARGE_URL}", "LARGE_KEY") == (large.base_url, large.key_env)
-        assert LocalSpec(name="inside", span=NOWHERE, price=Price(0, 0), threads=2) == inside
+        assert LocalSpec(name="inside", span=NOWHERE, price=Price(0, 0), threads=2, template=Template(32, 16)) == inside
         assert PythonSpec(name="own", span=NOWHERE, price=Price(0, 0), function="house.models:answer") == own
         assert (
             SimulatedSpec(

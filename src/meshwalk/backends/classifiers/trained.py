@@ -14,8 +14,8 @@ from pathlib import Path
 from anyio import to_thread
 
 from meshwalk.backends.classifiers.embedding import Embed, open_embedding
-from meshwalk.backends.roles import wording
 from meshwalk.backends.roles.classifier import asked_text
+from meshwalk.backends.roles.wording import wording
 from meshwalk.model import Node, Value
 from meshwalk.model.problems import SetupError
 from meshwalk.model.resource import AsyncResource

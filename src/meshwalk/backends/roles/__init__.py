@@ -10,7 +10,6 @@ from meshwalk.backends.roles.classifier import complexity, estimate_tokens, feat
 from meshwalk.backends.roles.extract import extract
 from meshwalk.backends.roles.outputs import READERS, outputs_of, settled
 from meshwalk.backends.roles.verifier import agreement
-from meshwalk.backends.roles.wording import wording
 
 
-__all__ = ["READERS", "agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "settled", "wording"]
+__all__ = ["READERS", "agreement", "complexity", "estimate_tokens", "extract", "features", "outputs_of", "settled"]

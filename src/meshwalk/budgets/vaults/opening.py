@@ -15,7 +15,6 @@ from types import ModuleType
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from meshwalk.budgets.vaults.base import PASSWORD_REMEDY, Vault
-from meshwalk.budgets.vaults.fallback import FallbackVault
 from meshwalk.budgets.vaults.memory import MemoryVault
 from meshwalk.model import environment
 from meshwalk.model.problems import SetupError
@@ -45,13 +44,20 @@ async def open_vault(where: str) -> Vault:
     scheme, colon, rest = address.partition(":")
     if colon and scheme == "sqlite":
         path = _path(rest)
-        return FallbackVault(await importlib.import_module("meshwalk.budgets.vaults.sqlite").SqliteVault.open(path))
+        return _with_fallback(await importlib.import_module("meshwalk.budgets.vaults.sqlite").SqliteVault.open(path))
     if scheme in {"redis", "rediss", "unix"} and rest.startswith("//"):
         if why := _redis_address_fault(address):
             raise SetupError(f"the vault's address {why}; write {ADDRESS_FORMS}")
-        return FallbackVault(await _redis().RedisVault.open(address))
+        return _with_fallback(await _redis().RedisVault.open(address))
 
     raise SetupError(f"the vault's address {_beginning(where)}; write {ADDRESS_FORMS}")
+
+
+def _with_fallback(vault: Vault) -> Vault:
+    # Most servers keep their budgets in memory, and need no fallback.
+    from meshwalk.budgets.vaults.fallback import FallbackVault  # noqa: PLC0415
+
+    return FallbackVault(vault)
 
 
 def _redis() -> ModuleType:

@@ -23,7 +23,6 @@ from meshwalk.loader.yaml.document import Series
 from meshwalk.model import Attribute, Node
 from meshwalk.model.problems import Problem, Span
 from meshwalk.model.signals import FEATURES, written
-from meshwalk.model.weights import NoWeights, read_weights
 
 
 # The time limit of a service or a function whose node states none.
@@ -199,6 +198,9 @@ def complete_classifiers(nodes: Mapping[str, Node], folder: str, findings: Findi
 
 
 def _learnt(node: Node, file: str, folder: str, findings: Findings) -> tuple[Node, str]:
+    # Few graphs have trained weights.
+    from meshwalk.model.weights import NoWeights, read_weights  # noqa: PLC0415
+
     span = node.places["weights"]
     try:
         text = _read(Path(folder, file))

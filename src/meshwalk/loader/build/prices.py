@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshwalk.loader.build.fit import Part, fit, part_of, respelt, spelt_out
-from meshwalk.loader.build.litellm_prices import read_rows
 from meshwalk.loader.messages import backend_faults, faults, price_faults
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape, RatesShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
@@ -195,6 +194,9 @@ def read_table(text: bytes, file: str, problems: list[Problem]) -> PriceTable:
         GraphError: If nothing in it can be read.
     """
     digest = hashlib.sha256(text).hexdigest()
+    # Few tables are of that package.
+    from meshwalk.loader.build.litellm_prices import read_rows  # noqa: PLC0415
+
     if file.lower().endswith(".json") and (found := read_rows(text)) is not None:
         return PriceTable(file, pricing.short(digest), digest, found.prices, {}, frozenset(), found.refused)
     reader = _RowReader(file, problems)

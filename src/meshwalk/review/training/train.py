@@ -22,7 +22,7 @@ import numpy as np
 
 from meshwalk.backends.classifiers.embedding import DIMS, installed_version, open_embedding
 from meshwalk.backends.outcomes import Outcomes, Row, load_outcomes
-from meshwalk.backends.roles import wording
+from meshwalk.backends.roles.wording import wording
 from meshwalk.model.problems import SetupError, did_you_mean
 from meshwalk.model.weights import FEATURES, MAX_TOPICS, PACKAGE, Embedding, Weights, write_weights
 from meshwalk.review.training.fit import Prompts, Recipe, choose, fit, scored
