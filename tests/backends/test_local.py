@@ -134,26 +134,26 @@ class TestChat:
         assert min(waits) < max(waits) // 10
 
     @pytest.mark.slow
-    async def test_cancelling_frees_the_model(self, backend: LocalBackend) -> None:
+    async def test_cancelling_frees_the_model(self) -> None:
         """
         A call that is cancelled while its long prompt is read lets the next one in; the rest of the prompt is not read.
         """
-        long = ask("word " * 420, 1)
-        shares: list[float] = []
-        # The model runs in this process, so processor time counts its work: all of the prompt's if cancelling does nothing.
-        # Sharing a core makes the same work dearer, so one quiet round is enough.
-        while len(shares) < 4 and min(shares, default=1.0) >= 0.6:
+        opened = await open_backend(spec(context_tokens=2048, threads=1))
+        assert isinstance(opened, LocalBackend)
+        async with opened as backend:
+            # The model runs in this process, so processor time counts its work: all of the prompt's if cancelling does nothing.
             began, began_cpu = anyio.current_time(), time.process_time()
-            await backend.chat(long)
+            await backend.chat(ask("one " * 1000, 1))
             whole, whole_cpu = anyio.current_time() - began, time.process_time() - began_cpu
             began_cpu = time.process_time()
             with anyio.move_on_after(whole / 20) as scope:
-                await backend.chat(long)
+                await backend.chat(ask("two " * 1000, 1))
             await backend.chat(ask("Hello", 1))
-            shares.append((time.process_time() - began_cpu) / whole_cpu)
-            assert scope.cancelled_caught
+            share = (time.process_time() - began_cpu) / whole_cpu
 
-        assert min(shares) < 0.6
+        assert scope.cancelled_caught
+        # It is 0.3 where the call stops at its next batch, and 1 where it does not.
+        assert share < 0.65
 
 
 @needs_model
