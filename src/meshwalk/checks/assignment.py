@@ -98,7 +98,8 @@ def rings(graph: Graph) -> Mapping[str, int]:
                     following[node.name].append(to)
                     before[to].append(node.name)
     numbers: dict[str, int] = {}
-    # Kosaraju's way: what was finished last, searched against the edges, meets its own ring and rings that are numbered.
+    # Kosaraju's algorithm: a search against the edges starts at the node that was finished last.  It meets only nodes of the
+    # same ring, and nodes of rings that have a number already.
     for name in reversed(_backwards(following, following)):
         if name not in numbers:
             number, waiting = len(numbers), [name]

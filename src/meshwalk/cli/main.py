@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     # gRPC's C core writes lines of its own to stderr beside the error it raises, which we say in a sentence.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # No plugin has to do with graphs, and pydantic would look through every package that is installed for some.
+    # Plugins of pydantic have nothing to do with graphs, and it would search every installed package for them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         with redirect_stdout(cast("TextIO", Stdout(sys.stdout))):

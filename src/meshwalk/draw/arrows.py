@@ -55,7 +55,7 @@ class Arrow(NamedTuple):
 
 def arrows(graph: Graph) -> Iterator[Arrow]:
     """
-    Go through every way of *graph*, node by node, in the order they are tried.
+    Yield every way of *graph* as an arrow, node by node, in the order in which the ways are tried.
     """
     for node in graph.nodes.values():
         several = len(node.next) > 1

@@ -398,7 +398,7 @@ class Calls:
         try:
             outputs = roles.outputs_of(self._node.node, call.so_far())
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
-            # Then it is judged whole, where this is told.
+            # The reply is judged once it is whole, and the fault is reported then.
             log_unforeseen("the beginning of a reply could not be read", self._node.name, error)
             self._prefix_unreadable = True
             return

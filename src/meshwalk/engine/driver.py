@@ -157,7 +157,7 @@ class WalkDriver:
 
     async def _cancel(self) -> None:
         if self._walk.phase is Phase.OVER:
-            # Only telling the vault was cut short.
+            # The walk itself is over: only the report to the vault was cut short.
             await self._walk_budget.close()
             finish = self._steps[-1][1][-1]
             assert isinstance(finish, Finish)

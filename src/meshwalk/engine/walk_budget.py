@@ -67,7 +67,7 @@ class WalkBudget:
         now: The walk's clock, in microseconds since it began.
 
     Attributes:
-        waited_us: How long the last reservation waited for others to settle, or until it was given up.
+        waited_us: The time that the last reservation waited for others to settle, even if it was given up then.
     """
 
     __slots__ = (
@@ -261,7 +261,7 @@ class WalkBudget:
         queue, called = self._queue_of(answer), False
         try:
             while queue is not None and (left := last_start_us - self._now()) > 0:
-                # Spread, so that walks of several servers do not look all at once.
+                # The pauses are spread, so that walks of several servers do not ask all at once.
                 seconds = min(pause * random.uniform(0.5, 1.5), left / 1e6)  # noqa: S311 (no secret)
                 called = await vault.waiters.wait(queue, seconds, first=called)
                 pause = min(longest, 2 * pause)

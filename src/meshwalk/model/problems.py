@@ -236,9 +236,9 @@ class WalkStopped(MeshwalkError):
     Args:
         node: The node it stopped at.
         error_class: The class that no `on_error` edge of that node took, if there was one.
-        partial: What had been passed on of an answer that broke off; over a wire a long one is cut.
+        partial: The part of a broken answer that had been passed on; a long one is cut before it goes over a wire.
         partial_hop: The hop whose answer it is, if there was one.
-        partial_characters: How long it was before it was cut; None takes it as it is.
+        partial_characters: The length of *partial* before it was cut; None takes its present length.
     """
 
     hint = "FAILED_PRECONDITION"

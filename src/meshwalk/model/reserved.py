@@ -1,7 +1,7 @@
 """
 Names that a graph may not give its attributes, since a call's own arguments have them.
 
-`Mesh.route` and `Client.route` take attributes by name as well (`task="formatting"`), so an attribute that is called as an
+`Mesh.route` and `Client.route` take attributes by name as well (`task="formatting"`), so an attribute with the name of an
 argument of either would mean one thing in process and another over the wire.
 """
 

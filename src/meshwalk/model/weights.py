@@ -148,7 +148,7 @@ class Weights(NamedTuple):
     A whole classifier.
 
     Args:
-        models: Which model's answers each head was trained on, where that is one model's.
+        models: The model whose answers a head was trained on, for each head that was trained on one model's answers.
     """
 
     heads: tuple[Head, ...]

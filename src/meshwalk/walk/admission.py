@@ -67,7 +67,7 @@ class Admission:
         self._usual_urgency = str(self._defaults["urgency"])
         usual = self._usual[self._usual_urgency]
         self._usually = usual
-        # With as much more as counting each message, the first too, counts too much.
+        # A size counts `_PER_MESSAGE` for the first message too, which is too much, so the limit is raised by as much.
         self._usual_bytes = (usual.input_bytes or 0) + _PER_MESSAGE
 
     def admit(self, request: Request) -> tuple[Facts, Limits]:
@@ -100,7 +100,7 @@ class Admission:
 
     def _plain_size(self, request: Request) -> int | None:
         """
-        Return the size of the messages if *request* is nothing but plain, and surely in order; most are.
+        Return the size of the messages if *request* is plain and surely in order, as most are; None otherwise.
         """
         if _asked(request) != _NOTHING_ASKED:
             return None

@@ -31,7 +31,7 @@ Function = Callable[[Sequence[Message], Mapping[str, Value]], Awaitable[Mapping[
 
 class PythonClassifier(AsyncResource):
     """
-    Give what *function* returns.
+    A classifier whose values *function* returns.
     """
 
     def __init__(self, name: str, function: Function, writes: Mapping[str, Attribute]) -> None:

@@ -52,7 +52,7 @@ class TrainedClassifier(AsyncResource):
         traceparent: str,  # noqa: ARG002
     ) -> dict[str, Value]:
         """
-        Give the score of each head.
+        Return the score of each head.
         """
         return dict(self.scores(messages))
 

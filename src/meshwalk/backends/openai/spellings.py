@@ -116,7 +116,7 @@ TIMED_OUTPUT = ("predicted_n",)
 
 # ---- thoughts -------------------------------------------------------------------------------------------------------
 
-# Of several that say the same, the first that has anything counts.
+# Several fields may say the same; the first that is not empty counts.
 THOUGHT_FIELDS = (
     "reasoning_content", "reasoning", "thinking", "thoughts", "reasoning_text", "reasoning_details", "thinking_blocks",
 )  # fmt: skip

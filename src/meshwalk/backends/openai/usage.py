@@ -66,7 +66,7 @@ class Counts:
     def __init__(self) -> None:
         self._parts = dict.fromkeys(spellings.COUNTS, 0)
         self._apart = False
-        # Whether more of the answer came after its tokens were counted.
+        # True once more of the answer came after its tokens were counted.
         self._stale = False
         self.stated = self.output_stated = False
         self.cost_nano_usd: int | None = None

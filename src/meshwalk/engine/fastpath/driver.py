@@ -309,10 +309,10 @@ async def _in_time(runtime: NodeRuntime, backend: Backend, sent: ChatRequest, le
 
 def _ended(reply: Reply | None, error: BaseException) -> Ended:
     """
-    Return how a call ended that *error* followed: by the error, by running out of time, or by a *reply* that cannot be read.
+    Return the end of a call after *error*: the error itself, a lack of time, or a *reply* that cannot be read.
 
     Raises:
-        BaseException: *error* itself, if reading raised what is no error of a role or of an author's pattern.
+        BaseException: *error* itself, if it is no `Exception`, such as a cancellation.
     """
     if reply is None:
         return Ended(error=None if isinstance(error, _TimeUp) else error)
@@ -330,7 +330,7 @@ async def _close(walk_budget: WalkBudget) -> BaseException | None:
     try:
         await walk_budget.close()
     except get_cancelled_exc_class() as gone:
-        # Only telling the vault was cut short.
+        # The walk itself is over: only the report to the vault was cut short.
         await walk_budget.close()
         return gone
 

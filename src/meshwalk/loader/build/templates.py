@@ -13,7 +13,7 @@ from meshwalk.loader.yaml.document import Scalar
 from meshwalk.model.problems import Problem, Span
 
 
-# Placeholders as Python, f-strings and most template languages beside ours have them.
+# Placeholders in single braces, as in f-strings and most other template languages; ours have two.
 _SINGLE_BRACES = re.compile(
     r"(?<!\{)\{\s*(prompt|conversation|question|input|query|request\.\w+|answer\.\w+)\s*\}(?!\})", re.ASCII
 )

@@ -5,15 +5,15 @@ Closed, every call goes through.  It opens after so many failures in a row, or w
 while failed (Envoy calls that outlier ejection).  Then it is left alone; once that time is over it is half open and lets one
 call at a time through, as a probe.  A good probe closes it, and a bad one opens it again for twice as long.
 
-What a call tells of an endpoint is one of three: good (it replied, or refused this one request), bad (it could not be
+A call tells one of three things about an endpoint: good (it replied, or refused this one request), bad (it could not be
 reached, was overloaded, too slow, or replied with nonsense), or neither (the call was cancelled, or asked to come later).
 
 Invariants:
 
 1. Open, it admits nothing; half open, never a second probe beside one under way.
 2. A call tells only of the time in which it began: what began before it opened or closed changes nothing after.
-3. A share opens it only where the pool can spare it, failures in a row always: a handful of flaws in every endpoint shall not
-   leave a backend with none.
+3. Failures in a row always open it.  A share of failures opens it only while the pool can spare the endpoint: otherwise a few
+   flaws in every endpoint would leave the backend with none.
 4. The share is that of the calls that ended within the last `window`, give or take a tenth of it.
 """
 

@@ -69,7 +69,7 @@ class Attempts:
         self._deadline_at_us = deadline_at_us
         self._made = 0
         self._retried = 0
-        # One bit a call.
+        # A mask with one bit for each call.
         self._under_way = 0
         # A further call that the ledger has not answered for yet.
         self._asked: Try | None = None

@@ -33,7 +33,7 @@ def queue_full(name: str, under_way: int, waiting: int) -> Refused:
 
 def no_place(name: str, under_way: int) -> Refused:
     """
-    Say that a call has waited long enough.
+    Return the refusal of a call that has waited long enough for a place.
     """
     remedy = "raise `concurrency` or the `wait` of `queue`, or give the node an on_error edge for overloaded"
 
