@@ -85,7 +85,7 @@ def seen(plan: Plan, traversal: Traversal, row: Row) -> Iterator[Judged]:
 
 def about(node: Node) -> str:
     """
-    Return the name of the node that a confidence of *node* is about: itself, or the node whose answers it lets be served.
+    Return the name of the node that a confidence of *node* is about: itself, or for a verifier the node it lets serve.
     """
     if not node.of:
         return node.name
