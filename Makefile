@@ -109,7 +109,7 @@ COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 
 	--no-config --no-emit-index-url --no-emit-find-links
 GROUP = $(subst pyproject.toml,,$(COMPILE))
 constraints: .venvs/uv/.made  ## Pin the dependencies again; ARGS=--upgrade takes newer ones
-	$(COMPILE) $(ARGS) --extra classify --extra lint --extra local --extra otlp --extra redis --extra tokenizer --extra train --group build -o constraints/run.txt
+	$(COMPILE) $(ARGS) --extra auth --extra classify --extra lint --extra local --extra otlp --extra redis --extra tokenizer --extra train --group build -o constraints/run.txt
 	$(GROUP) $(ARGS) --group model --no-deps -o constraints/model.txt
 	$(GROUP) $(ARGS) --group dev -c constraints/run.txt -o constraints/dev.txt
 	$(GROUP) $(ARGS) --group mutants -c constraints/dev.txt -c constraints/run.txt -o constraints/mutants.txt
