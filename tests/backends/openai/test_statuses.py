@@ -39,6 +39,29 @@ from meshwalk.backends.openai.statuses import meaning_of
         (424, {"error": "out of memory", "error_type": "generation"}, "overloaded", False, False),
         (498, {"error": {"code": "capacity_exceeded"}}, "overloaded", False, False),
         (500, {"error": {"type": "server_error"}}, "overloaded", False, False),
+        (
+            500,
+            {
+                "error": {
+                    "code": 500,
+                    "message": "image input is not supported - hint: load a projector",
+                    "type": "server_error",
+                }
+            },
+            "refused_by_model",
+            False,
+            False,
+        ),
+        (
+            500,
+            {"error": {"message": "It does not support audio", "type": "server_error"}},
+            "refused_by_model",
+            False,
+            False,
+        ),
+        (501, {"error": {"message": "tools are not supported here"}}, "refused_by_model", False, False),
+        (503, {"error": {"message": "image input is not supported"}}, "overloaded", False, False),
+        (500, {"error": {"message": "the image cannot be fetched now"}}, "overloaded", False, False),
         (502, {"error": {"code": 429}}, "rate_limited", False, False),
         (None, {"error": "the model is loading"}, "overloaded", False, False),
         (None, {"error": {"type": "RateLimitError"}}, "rate_limited", False, False),

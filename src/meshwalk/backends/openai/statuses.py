@@ -88,6 +88,15 @@ _REFUSED_KEY_WORDS = re.compile(
 )
 _MODERATION_WORDS = re.compile(r"flagged|moderat|safety|content policy|violat|filtered", re.IGNORECASE)
 
+# Words about a part of the request that the model does not take; some servers say so with a number of their own faults.
+_UNSUPPORTED_WORDS = re.compile(
+    r"\b(?:images?|audio|videos?|files?|multi-?modal|vision|tools?|functions?|tool[_ ]choice|response[_ ]format|json[_ ]schema|"
+    r"logprobs|streaming)\b(?: \w+){0,4} (?:is|are) (?:not|un)[ -]?supported|"
+    r"(?:does|do|did) not (?:support|accept|take)(?: \w+){0,3} "
+    r"(?:images?|audio|videos?|files?|multi-?modal\w*|vision|tools?|functions?|streaming|logprobs)\b",
+    re.IGNORECASE,
+)
+_UNSUPPORTED_NUMBERS = frozenset({500, 501})
 _OVERLOADED_NUMBERS = frozenset({408, 409, 423, 424, 425, 498, 499})
 _HTTP = range(400, 600)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -169,6 +178,8 @@ def meaning_of(number: int | None, body: Any) -> Meaning:
     meaning = _by_code(named, stated, words)
     if meaning is None:
         meaning = _by_number(stated, words) if stated is not None else _by_words(words)
+    if meaning.error is Overloaded and stated in _UNSUPPORTED_NUMBERS and _UNSUPPORTED_WORDS.search(words):
+        return Meaning(RefusedByModel)
     if meaning.error is RateLimited and _DEAD_WORDS.search(words):
         return meaning._replace(of_endpoint=True, final=True)
 
