@@ -130,13 +130,25 @@ def test_yaml_block(text: str) -> None:
     assert () == compile_plan(read_graph(text.encode(), file="page.md")).warnings
 
 
+def test_a_shipped_graph_is_shown_as_it_is() -> None:
+    """
+    A block with the name of a graph in graphs/ has that file's text.
+    """
+    shipped = {read_graph(file.read_bytes(), file=file.name).name: file for file in (ROOT / "graphs").glob("*.yaml")}
+    shown = [text for page in BLOCKS for text in blocks(page, "yaml") if "\nname:" in text]
+    named = [(shipped[name], text) for text in shown if (name := re.findall(r"^name: (\S+)", text, re.MULTILINE)[0]) in shipped]
+
+    assert named
+    assert [file.read_text(encoding="utf-8") for file, _ in named] == [text for _, text in named]
+
+
 def test_there_are_blocks() -> None:
     """
     The blocks are found, so that a change of fences cannot empty these tests.
     """
     counted = {kind: sum(len(blocks(page, kind)) for page in BLOCKS) for kind in ("sh", "python", "yaml", "js")}
 
-    assert {"sh": 16, "python": 5, "yaml": 9, "js": 1} == counted
+    assert {"sh": 17, "python": 5, "yaml": 8, "js": 1} == counted
 
 
 def test_the_front_page_is_short() -> None:
