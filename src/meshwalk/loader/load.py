@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshwalk.loader.build.graph import build
+from meshwalk.loader.parts.graph import build
 from meshwalk.loader.yaml.document import MAX_BYTES, decode, read_document, split_lines
 from meshwalk.model import Graph
 from meshwalk.model.problems import Problem, SetupError
@@ -79,7 +79,7 @@ def read_cases(text: bytes, graph: Graph, *, file: str) -> tuple[Case, ...]:
         GraphError: With every fault found, in file order.
     """
     # Most who read a graph read no cases.
-    from meshwalk.loader.build.cases import build_cases  # noqa: PLC0415
+    from meshwalk.loader.parts.cases import build_cases  # noqa: PLC0415
 
     return build_cases(text, graph, file=file)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from meshwalk.loader import load_graph, source_lines
-from meshwalk.loader.build import calls
 from meshwalk.loader.messages.faults import _KINDS_OF_WORD
+from meshwalk.loader.parts import calls
 from meshwalk.model.problems import GraphError, Problem, render
 from meshwalk.plan import Plan, examine
 from tests.support.files import Golden

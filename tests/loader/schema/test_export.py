@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from meshwalk.loader import read_graph
-from meshwalk.loader.build.fit import Part, fit
+from meshwalk.loader.parts.fit import Part, fit
 from meshwalk.loader.schema.backends import BACKEND_SHAPES
 from meshwalk.loader.schema.edges import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.schema.export import cases_schema, json_schema

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meshwalk.loader.build.addresses import address_fault, without_secrets
-from meshwalk.loader.build.calls import faults_of_calls, shape_of_calls
-from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
-from meshwalk.loader.build.prices import Prices, price_of, why_unread
-from meshwalk.loader.build.traffic import listed_endpoints, read_endpoints, traffic_of
 from meshwalk.loader.messages import backend_faults, faults
+from meshwalk.loader.parts.addresses import address_fault, without_secrets
+from meshwalk.loader.parts.calls import faults_of_calls, shape_of_calls
+from meshwalk.loader.parts.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
+from meshwalk.loader.parts.prices import Prices, price_of, why_unread
+from meshwalk.loader.parts.traffic import listed_endpoints, read_endpoints, traffic_of
 from meshwalk.loader.schema.backends import (
     BACKEND_SHAPES,
     AnyBackendShape,

@@ -24,8 +24,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meshwalk.loader.build.fit import Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.messages import backend_faults, faults, price_faults
+from meshwalk.loader.parts.fit import Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape, RatesShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
 from meshwalk.model import AnyBackendSpec, Mark, Price, Rates, pricing
@@ -195,7 +195,7 @@ def read_table(text: bytes, file: str, problems: list[Problem]) -> PriceTable:
     """
     digest = hashlib.sha256(text).hexdigest()
     # Few tables are of that package.
-    from meshwalk.loader.build.litellm_prices import read_rows  # noqa: PLC0415
+    from meshwalk.loader.parts.litellm_prices import read_rows  # noqa: PLC0415
 
     if file.lower().endswith(".json") and (found := read_rows(text)) is not None:
         return PriceTable(file, pricing.short(digest), digest, found.prices, {}, frozenset(), found.refused)

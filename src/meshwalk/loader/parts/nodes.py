@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from meshwalk import prompts
-from meshwalk.loader.build.classifiers import check_classifier, classifier_fields
-from meshwalk.loader.build.edges import read_next, read_on_error
-from meshwalk.loader.build.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
-from meshwalk.loader.build.patterns import check_pattern
-from meshwalk.loader.build.templates import check_prompt, check_system
 from meshwalk.loader.messages import faults, traffic_faults
+from meshwalk.loader.parts.classifiers import check_classifier, classifier_fields
+from meshwalk.loader.parts.edges import read_next, read_on_error
+from meshwalk.loader.parts.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
+from meshwalk.loader.parts.patterns import check_pattern
+from meshwalk.loader.parts.templates import check_prompt, check_system
 from meshwalk.loader.schema.graph import (
     NODE_SHAPES,
     USE_SHAPES,

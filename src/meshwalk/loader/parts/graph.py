@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from meshwalk.loader.build.backends import hash_files, read_backend, resolve_caches
-from meshwalk.loader.build.budgets import limits_of, read_budgets
-from meshwalk.loader.build.classifiers import compare_signals, complete_classifiers
-from meshwalk.loader.build.fit import Findings, Fitted, Part, fit, part_of, respelt, spelt_out
-from meshwalk.loader.build.nodes import read_node, with_quotes
-from meshwalk.loader.build.prices import Prices, check_use, read_prices
 from meshwalk.loader.messages import faults
+from meshwalk.loader.parts.backends import hash_files, read_backend, resolve_caches
+from meshwalk.loader.parts.budgets import limits_of, read_budgets
+from meshwalk.loader.parts.classifiers import compare_signals, complete_classifiers
+from meshwalk.loader.parts.fit import Findings, Fitted, Part, fit, part_of, respelt, spelt_out
+from meshwalk.loader.parts.nodes import read_node, with_quotes
+from meshwalk.loader.parts.prices import Prices, check_use, read_prices
 from meshwalk.loader.schema.budgets import WalkLimitsShape
 from meshwalk.loader.schema.graph import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
 from meshwalk.loader.schema.values import why_no_identifier

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from meshwalk.loader.build.litellm_prices import read_rows
+from meshwalk.loader.parts.litellm_prices import read_rows
 from meshwalk.model import Mark, Price, Rates
 
 

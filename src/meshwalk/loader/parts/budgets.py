@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshwalk.loader.build.fit import Findings, Fitted, Part, fit, part_of, respelt
 from meshwalk.loader.messages import faults
+from meshwalk.loader.parts.fit import Findings, Fitted, Part, fit, part_of, respelt
 from meshwalk.loader.schema.budgets import BudgetShape, BudgetsShape, LimitsShape, TenantBudgetShape
 from meshwalk.loader.yaml.document import Table
 from meshwalk.model import Budget, Caps, Limits, ScopeKind

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from meshwalk.loader.build.fit import Part
 from meshwalk.loader.messages import faults, traffic_faults
+from meshwalk.loader.parts.fit import Part
 from meshwalk.loader.yaml.document import Table
 from meshwalk.model.problems import Problem
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, get_args
 
-from meshwalk.loader.build.budgets import limits_of
-from meshwalk.loader.build.fit import Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.casebook import AnswerText, Case, EdgeName, Expectation, Script, Scripted, Taking
 from meshwalk.loader.messages import case_faults, faults
+from meshwalk.loader.parts.budgets import limits_of
+from meshwalk.loader.parts.fit import Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.schema.budgets import LimitsShape
 from meshwalk.loader.schema.cases import (
     AmountShape,

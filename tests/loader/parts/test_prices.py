@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.loader import load_graph, source_lines
-from meshwalk.loader.build.prices import PriceTable, read_table
 from meshwalk.loader.messages import price_faults
+from meshwalk.loader.parts.prices import PriceTable, read_table
 from meshwalk.model import Graph, Price
 from meshwalk.model.problems import GraphError, Problem, in_file_order, render
 from meshwalk.plan import compile_plan, restore

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meshwalk.loader.build.addresses import address_fault
-from meshwalk.loader.build.fit import Findings, Part, fit, part_of, respelt
-from meshwalk.loader.build.prices import why_unread
 from meshwalk.loader.messages import classifier_faults, faults
+from meshwalk.loader.parts.addresses import address_fault
+from meshwalk.loader.parts.fit import Findings, Part, fit, part_of, respelt
+from meshwalk.loader.parts.prices import why_unread
 from meshwalk.loader.schema.graph import ClassifierShape, SignalShape
 from meshwalk.loader.schema.values import why_no_identifier
 from meshwalk.loader.yaml.document import Series

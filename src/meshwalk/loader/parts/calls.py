@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from meshwalk.loader.build.fit import Part
 from meshwalk.loader.messages import call_faults
 from meshwalk.loader.messages.faults import secret_in_graph
+from meshwalk.loader.parts.fit import Part
 from meshwalk.loader.schema.backends import OpenAIShape
 from meshwalk.loader.yaml.document import Table
 from meshwalk.model import ThoughtTags

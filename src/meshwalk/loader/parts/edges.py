@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from meshwalk.loader.build.fit import Part, fit, respelt
 from meshwalk.loader.messages import edge_faults, faults
+from meshwalk.loader.parts.fit import Part, fit, respelt
 from meshwalk.loader.schema.edges import EdgeShape, ErrorEdgeShape
 from meshwalk.loader.yaml.document import Piece, Scalar, Series, Table, plain
 from meshwalk.model import Edge

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshwalk.loader.build.addresses import address_fault, without_secrets
-from meshwalk.loader.build.fit import Part, fit, respelt
 from meshwalk.loader.messages import faults, traffic_faults
+from meshwalk.loader.parts.addresses import address_fault, without_secrets
+from meshwalk.loader.parts.fit import Part, fit, respelt
 from meshwalk.loader.schema.traffic import BreakerShape, EndpointShape, Sticky, TrafficShape
 from meshwalk.loader.yaml.document import Piece, Series, Table, plain
 from meshwalk.model import Breaker, Endpoint, Traffic
