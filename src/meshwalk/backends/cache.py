@@ -43,6 +43,13 @@ _GOOD = frozenset({"stop", "length", "tool_calls"})
 _OVERHEAD_BYTES = 64
 
 
+def _is_answer(reply: Reply) -> bool:
+    """
+    Tell whether a reply is one to keep: it ended well, and says something.
+    """
+    return reply.finish_reason in _GOOD and bool(reply.text or reply.tool_calls)
+
+
 class _Kept(NamedTuple):
     """
     Hold a reply, and the probabilities of its tokens if it was streamed.
@@ -254,7 +261,7 @@ class CacheBackend(AsyncResource):
         leads = self._flights.setdefault(key, flight) is flight
         try:
             kept = await self._call(request, tell)
-            if kept.reply.finish_reason in _GOOD:
+            if _is_answer(kept.reply):
                 flight.kept = kept
                 self._keep(key, kept)
             else:

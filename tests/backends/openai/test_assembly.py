@@ -139,7 +139,7 @@ class TestMalformed:
             ('{"choices": []}', "it has no choice with a message"),
             ('{"choices": [{"message": "text"}]}', "it has no choice with a message"),
             (json.dumps(answer(choice={"message": {"content": None}})), "its message has no text"),
-            (json.dumps(answer(choice={"message": {"tool_calls": [{"id": "1"}]}})), "its tool calls are none"),
+            (json.dumps(answer(choice={"message": {"tool_calls": [{"id": "1"}]}})), "names no tool"),
             (json.dumps(answer(choice={"message": {"tool_calls": "look"}})), "its tool calls are none"),
             (json.dumps(answer(choice={"message": {"tool_calls": [{"function": {"name": ""}}]}})), "names no tool"),
             (

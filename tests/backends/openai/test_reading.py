@@ -255,12 +255,12 @@ class TestBroken:
         [
             ("not json", "an event of its stream is not JSON"),
             ("[]", "an event of its stream has no choices"),
-            ({"choices": {}}, "an event of its stream has no choices"),
+            ({"choices": {"a": 1}}, "an event of its stream has no choices"),
             ({"choices": [3]}, "a choice of its stream has no delta"),
             ({"choices": [{"delta": 3}]}, "a choice of its stream has no delta"),
             (chunk(delta={"content": 3}), "its content is neither a text nor a list of parts"),
             (chunk(delta={"tool_calls": [3]}), "its tool calls are none"),
-            (chunk(delta={"tool_calls": [{"function": {"name": "f", "arguments": []}}]}), "are no text"),
+            (chunk(delta={"tool_calls": [{"function": {"name": "f", "arguments": [3]}}]}), "are no text"),
         ],
     )
     async def test_an_event_that_is_no_chunk_may_have_cost(self, event: dict[str, Any] | str, words: str) -> None:

@@ -119,7 +119,16 @@ def test_llama_cpps_timings_are_counts() -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(0.0123, 12_300_000), (7.5e-07, 750), (0, 0), (-1, None), (True, None), ("0.1", None), (float("nan"), None)],
+    [
+        (0.0123, 12_300_000),
+        (7.5e-07, 750),
+        (0, 0),
+        (-1, None),
+        (True, None),
+        ("0.1", 100_000_000),
+        ("dear", None),
+        (float("nan"), None),
+    ],
 )
 def test_a_stated_cost_is_whole_nano_dollars(given: Any, expected: int | None) -> None:
     """

@@ -28,7 +28,7 @@ from meshwalk.trace import Piece, Reply, Timing
 _NO_CHOICE = "it has no choice with a message"
 
 # Events under these names keep a connection warm, whatever their data is.
-_HEARTBEATS = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})
+_HEARTBEATS = frozenset({"ping", "pong", "keepalive", "heartbeat", "noop"})
 
 # A reply of no text is one where its model was cut off before the first word.
 _MAY_BE_EMPTY = frozenset({"length", "content_filter"})
@@ -49,7 +49,8 @@ class Assembly:
     """
 
     __slots__ = (
-        "_asked", "_backend", "_choices", "_counts", "_faults", "_grew", "_mended", "_model", "_one_of_several", "_progress",
+        "_asked", "_backend", "_choices", "_counts", "_faults", "_grew", "_headers", "_mended", "_model",
+        "_one_of_several", "_progress",
         "_request", "_settles_reported", "_tags", "_tell", "done",
     )  # fmt: skip
 
@@ -68,6 +69,7 @@ class Assembly:
         self.done = False
         # Whether the last chunk brought more of the answer.
         self._grew = False
+        self._headers: Mapping[str, str] = {}
         self._request = request
         self._progress = progress
         self._tell = tell
@@ -119,6 +121,7 @@ class Assembly:
         if self._settles_reported and (cost := headers.get("x-litellm-response-cost")):
             self._counts.read_cost(cost)
         self._one_of_several = headers.get("Server") == "llama.cpp"
+        self._headers = headers
 
     # ---- taking it --------------------------------------------------------------------------------------------------
 
@@ -130,10 +133,10 @@ class Assembly:
             BackendError: If it is no chunk of an answer.
         """
         value, name, mended = event
-        if self.done or name in _HEARTBEATS:
+        if self.done or (name and name.replace("-", "").replace("_", "") in _HEARTBEATS):
             return
         if value is DONE:
-            self.done = True
+            self._finish()
             return
         if value is UNREADABLE:
             raise self._faults.malformed("an event of its stream is not JSON")
@@ -142,6 +145,16 @@ class Assembly:
         if mended:
             self.mend("json")
         self._take(value, whole=False, failed=name == "error")
+
+    def _finish(self) -> None:
+        """
+        Take the last word, which says that all is there even where no reason to finish was given.
+        """
+        self.done = True
+        for choice in self._choices.values():
+            if not choice.finish_reason:
+                choice.finish_reason = "tool_calls" if choice.calls else "stop"
+                self.mend("finish_reason")
 
     def take_whole(self, answer: Any) -> None:
         """
@@ -184,8 +197,8 @@ class Assembly:
 
     def _take(self, answer: Mapping[str, Any], *, whole: bool, failed: bool = False) -> None:
         choices = answer.get("choices")
-        error: BackendError | None = self._faults.in_band(answer, failed=failed)
-        if error is None and choices is not None and not isinstance(choices, list):
+        error: BackendError | None = self._faults.in_band(answer, self._headers, failed=failed)
+        if error is None and choices and not isinstance(choices, list):
             error = self._faults.malformed(_NO_CHOICE if whole else "an event of its stream has no choices")
         elif error is None:
             try:
@@ -210,20 +223,22 @@ class Assembly:
         # Where several samples share an index, their places tell them apart.
         by_place = whole and self._request.samples > 1 and len(set(indexes)) < len(indexes)
         for place, given in enumerate(choices):
-            if whole and not has_part(given):
+            if given is None or (whole and not has_part(given)):
                 continue
             if not isinstance(given, dict):
                 raise UnreadableReplyError("a choice of its stream has no delta")
             index = given.get("index")
-            at = place if by_place else index if type(index) is int else 0
+            at = place if by_place else spellings.index_of(index, 0)
             choice = self._choices.get(at)
             if choice is None:
                 choice = self._choices[at] = Choice(self._tags)
             pieces = choice.take(given, whole=whole, probabilities=self._request.probabilities)
             if choice.broken is not None:
-                return self._faults.in_choice(choice.broken)
-            for name in spellings.USAGE_FIELDS:
-                self._counts.read(given.get(name))
+                return self._faults.in_choice(choice.broken, self._headers)
+            for holder in (given, given.get("delta"), given.get("message")):
+                if isinstance(holder, dict):
+                    for name in spellings.USAGE_FIELDS:
+                        self._counts.read(holder.get(name))
             if pieces and not whole:
                 self._grew = True
                 self._counts.came()
@@ -247,6 +262,8 @@ class Assembly:
             if isinstance(inner, dict):
                 for name in spellings.USAGE_FIELDS:
                     counts.read(inner.get(name))
+        if spellings.TOP_COUNT_FIELD in answer:
+            counts.read(answer)
         timings = answer.get(spellings.TIMINGS_FIELD)
         if timings is not None:
             self._one_of_several |= isinstance(timings, dict) and "predicted_n" in timings
@@ -360,7 +377,7 @@ class Assembly:
         """
         Raise what keeps the first choice from being a reply.
         """
-        if first.text or called:
+        if called or (first.text and not (first.thoughts and first.text.isspace() and first.finish_reason == "stop")):
             return
         if first.refused:
             raise self._faults.unwilling()

@@ -58,6 +58,10 @@ class _Tally:
         return max(self.pieces, estimates.text_tokens(text))
 
 
+def _reason_in(given: Mapping[str, Any]) -> str:
+    return next((word for field in spellings.FINISH_REASON_FIELDS if (word := spellings.reason_of(given.get(field)))), "")
+
+
 def has_part(given: Any) -> bool:
     """
     Tell whether a choice of a whole answer has a message, or an error in its place.
@@ -124,21 +128,22 @@ class Choice:
         if beside:
             self._thoughts.add(self._thought_joiner.add(beside))
             pieces.append(Piece("", 0))
-        chances = read_logprobs(given.get("logprobs")) if probabilities and given.get("logprobs") else []
+        chances = read_logprobs(given.get("logprobs") or part.get("logprobs")) if probabilities else []
         if whole:
             self._whole_chances = chances
+        thinking = self._filter.before_answer
         answer, thought = self._filter.feed(self._joiner.add(content)) if content else ("", "")
         if thought:
             self._thoughts.add(thought)
         called = self._call(part, whole=whole)
         if answer or (chances and not beside and not thought and not self._filter.unfinished):
-            piece = self._told(answer, chances, whole=whole)
+            piece = self._told(answer, chances, whole=whole, mixed=thinking or bool(beside or thought))
             if piece is not None:
                 pieces.append(piece)
                 if whole:
                     self.piece = piece if self.piece is None else piece._replace(text=self.piece.text + piece.text)
         elif thought or called or content:
-            self._hold(chances, thought=bool(thought or beside))
+            self._hold(chances, thought=self._filter.before_answer or bool(thought or beside))
             pieces.append(Piece("", 0))
         self._carry(part)
 
@@ -152,7 +157,11 @@ class Choice:
                 part = {"content": given["text"]}
             return part if isinstance(part, dict) else {}
         # Some servers send the whole message once more behind its deltas.
-        part = delta if delta is not None else {} if self.was_delta or message is None else message
+        part = delta if delta is not None else {} if self.came or message is None else message
+        if not part and message is not None and not self.came:
+            part = message
+        if not part and isinstance(given.get("text"), str):
+            part = {"content": given["text"]}
         if not isinstance(part, dict):
             raise UnreadableReplyError("a choice of its stream has no delta")
         self.was_delta = True
@@ -160,7 +169,7 @@ class Choice:
         return part
 
     def _note_end(self, given: Mapping[str, Any], part: Mapping[str, Any]) -> None:
-        reason = next((word for field in spellings.FINISH_REASON_FIELDS if (word := spellings.reason_of(given.get(field)))), "")
+        reason = _reason_in(given) or _reason_in(part)
         native = next((word for field in spellings.NATIVE_REASON_FIELDS if (word := spellings.reason_of(given.get(field)))), "")
         # An empty reason never takes one away.
         self.finish_reason = scalar_text(reason) or self.finish_reason
@@ -177,9 +186,12 @@ class Choice:
 
         return called
 
-    def _told(self, answer: str, chances: list[TokenChance], *, whole: bool) -> Piece | None:
+    def _told(self, answer: str, chances: list[TokenChance], *, whole: bool, mixed: bool) -> Piece | None:
         if whole:
             chances = of_answer(chances, answer) if self._thoughts.texts else chances
+        elif mixed:
+            # What was held is of the thoughts, which end in this very piece.
+            chances, self._held_chances = of_answer(chances, answer), []
         else:
             chances, self._held_chances = self._held_chances + chances, []
         if answer:

@@ -24,6 +24,9 @@ from meshwalk.trace import Reply
 
 CONNECTIONS = 100
 
+# The statuses of answers; some gateways say that they created one.
+_ANSWERED = frozenset({200, 201, 203})
+
 _ERROR_BODY_BYTES = 64 << 10
 # The status is what counts, and the words behind it may never come.
 _ERROR_BODY_SECONDS = 1.0
@@ -192,7 +195,7 @@ class OpenAIBackend(AsyncResource):
             allow_redirects=False,
             trace_request_ctx=progress,
         ) as response:
-            if response.status != 200:
+            if response.status not in _ANSWERED:
                 progress.answered()
                 raise faults.refusal(response.status, response.headers, await _words(response))
             assembly = Assembly(

@@ -5,8 +5,9 @@ It follows the HTML standard as far as chat streams go: lines end in LF, CR or b
 `data` lines are one text, an empty line ends the event.  Where the bytes are cut into chunks makes no difference; each is
 looked at once, so that a body that drips costs no more than one that flows.
 
-Two things go beyond the standard.  A data line that is a JSON object, or the last word, is an event at once: some servers leave
-out the empty line behind it.  And a body that ends cleanly ends its last event, if that can be read.
+Three things go beyond the standard.  A data line that is a JSON object, or the last word, is an event at once: some servers
+leave out the empty line behind it.  A body that ends cleanly ends its last event, if that can be read.  An error is one also as
+words under its name, and as a line of JSON that is no field.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ DONE: Final = Sign.DONE
 UNREADABLE: Final = Sign.UNREADABLE
 
 _DONE = b"[DONE]"
+_ERROR = "error"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -109,6 +111,8 @@ class Events:
             return self._data_line(value.strip())
         if field == b"event":
             self._name = value.decode("utf-8", "replace").strip().lower()
+        elif line.startswith(b"{"):
+            return _bare_error(line)
 
         return None
 
@@ -117,7 +121,7 @@ class Events:
             event = None
             if value.startswith(b"{") and value.endswith(b"}"):
                 event = _read(value, self._name)
-            elif value == _DONE:
+            elif value.upper() == _DONE:
                 event = Event(DONE, self._name)
             if event is not None and event.value is not UNREADABLE:
                 self.ran_together |= self._open
@@ -140,12 +144,26 @@ class Events:
         return _read(text, name)
 
 
+def _bare_error(line: bytes) -> Event | None:
+    """
+    Read a line that is an error in JSON and no field of an event.
+    """
+    event = _read(line.strip(), "")
+    if not isinstance(event.value, dict) or not event.value.get(_ERROR):
+        return None
+
+    return event._replace(name=_ERROR, mended=True)
+
+
 def _read(text: bytes, name: str) -> Event:
-    if text == _DONE:
+    if text.strip(b'"').upper() == _DONE:
         return Event(DONE, name)
     try:
         value, mended = loads(text)
     except NotJsonError:
-        return Event(UNREADABLE, name)
+        if name != _ERROR:
+            return Event(UNREADABLE, name)
+        # What a server calls an error is one, in whatever words.
+        return Event({_ERROR: text.decode("utf-8", "replace")}, name, mended=True)
 
     return Event(value, name, mended)

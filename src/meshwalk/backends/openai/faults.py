@@ -108,7 +108,7 @@ class Faults:
     def _error(self, meaning: Meaning, message: str, headers: Mapping[str, str], answer: Any) -> BackendError:
         rest_us = wait_us(headers, answer) if meaning.error in (RateLimited, Overloaded) else None
         final = meaning.final and (rest_us is None or not _may_wait(answer))
-        if final and rest_us is None and meaning.error is RateLimited:
+        if final and rest_us is None:
             rest_us = _NO_CREDIT_REST_US
 
         return meaning.error(
@@ -121,11 +121,12 @@ class Faults:
         """
         return Malformed(f"the answer of {self._whose} cannot be read: {why}", backend=self.backend, billable=billable)
 
-    def in_band(self, answer: Mapping[str, Any], *, failed: bool = False) -> BackendError | None:
+    def in_band(self, answer: Mapping[str, Any], headers: Mapping[str, str], *, failed: bool = False) -> BackendError | None:
         """
         Say which error stands in an answer of status 200; None where none does.
 
         Args:
+            headers: Those of the answer, which may say how long to wait.
             failed: Whether its server called it an error.
         """
         error = error_in(answer)
@@ -135,14 +136,15 @@ class Faults:
         if meaning.bad_key:
             return self._bad_key(f"{self._whose} ended its answer with an error: it does not accept our key", meaning)
         said = self._quoted(answer)
+        subject = f"{self._whose} ended its answer with an error"
 
-        return self._error(meaning, f"{self._whose} ended its answer with an error{f': {said}' if said else ''}", {}, answer)
+        return self._error(meaning, f"{subject}: {said}" if said else subject, headers, answer)
 
-    def in_choice(self, choice: Mapping[str, Any] | None) -> BackendError:
+    def in_choice(self, choice: Mapping[str, Any] | None, headers: Mapping[str, str]) -> BackendError:
         """
         Say which error stands in a choice, or that its server gave it up.
         """
-        error = self.in_band(choice or {})
+        error = self.in_band(choice or {}, headers)
         if error is not None:
             return error
 

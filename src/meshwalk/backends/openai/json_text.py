@@ -1,8 +1,8 @@
 """
 JSON as servers write it: strict JSON, and the few slips that leave no doubt about what is meant.
 
-NaN and Infinity are null.  Halves of a surrogate pair stay in a text until `Joiner` has seen what comes behind; one that stays
-alone becomes U+FFFD, as do bytes that are no UTF-8.
+NaN and Infinity are null, and control characters may stand in texts.  Halves of a surrogate pair stay in a text until `Joiner`
+has seen what comes behind; one that stays alone becomes U+FFFD, as do bytes that are no UTF-8.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def loads(text: bytes) -> tuple[Any, bool]:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(text.decode("utf-8-sig", "replace"), parse_constant=lambda _: None), True
+        return json.loads(text.decode("utf-8-sig", "replace"), strict=False, parse_constant=lambda _: None), True
     except (ValueError, RecursionError):
         raise NotJsonError from None
 

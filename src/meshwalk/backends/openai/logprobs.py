@@ -107,8 +107,8 @@ def _margin(tops: Any) -> float | None:
     Return the margin between the two likeliest tokens, whichever of them was chosen.
     """
     if isinstance(tops, dict):
-        numbers = list(tops.values())
-    elif isinstance(tops, list):
+        tops = [top if isinstance(top, dict) else {"logprob": top} for top in tops.values()]
+    if isinstance(tops, list):
         numbers = [top.get("logprob") if isinstance(top, dict) else None for top in tops]
     else:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 
 # ---- reasons to finish ----------------------------------------------------------------------------------------------
@@ -17,17 +18,18 @@ NATIVE_REASON_FIELDS = ("native_finish_reason", "nativeFinishReason")
 
 _REASONS: Mapping[str, tuple[str, ...]] = {
     "stop": (
-        "stop eos eos_token stop_sequence stop_str stop_token stop_word end end_turn end_of_text",
-        "complete completed finish finished done",
+        "stop stopped eos eos_token eos_token_id end_of_sequence end_of_text stop_sequence stop_str stop_token stop_word",
+        "stop_words end end_turn end_of_turn im_end eot eot_id complete completed finish finished done normal",
     ),
     "length": (
-        "length max_tokens max_length max_output_tokens max_new_tokens model_length token_limit",
-        "context_length length_limit",
+        "length max_tokens max_length max_output_tokens max_new_tokens max_completion_tokens max_output model_length",
+        "token_limit context_length length_limit length_capped truncated context_window model_context_window_exceeded",
+        "context_length_exceeded",
     ),
-    "tool_calls": ("tool_calls tool_call tool_use function_call function_calls",),
+    "tool_calls": ("tool_calls tool_call tool_use function_call function_calls function",),
     "content_filter": (
-        "content_filter content_filtered safety recitation blocklist prohibited_content spii sensitive refusal",
-        "guardrail_intervened moderation",
+        "content_filter content_filtered safety recitation blocklist prohibited_content spii sensitive refusal refused blocked",
+        "guardrail_intervened moderation moderated flagged content_policy content_policy_violation safety_filter image_safety",
     ),
 }
 _REASON_OF = {word: reason for reason, words in _REASONS.items() for word in " ".join(words).split()}
@@ -36,18 +38,20 @@ _REASON_OF = {word: reason for reason, words in _REASONS.items() for word in " "
 BROKEN_REASONS = frozenset({
     "error", "abort", "aborted", "cancelled", "canceled", "failed", "failure", "network_error", "server_error",
     "internal_error", "insufficient_system_resource", "malformed_function_call",
-    "engine_error", "provider_error", "overloaded", "timeout",
+    "engine_error", "provider_error", "overloaded", "timeout", "internal_server_error", "upstream_error", "connection_error",
+    "service_unavailable", "server_overloaded", "exception", "disconnected", "unexpected_tool_call",
 })  # fmt: skip
 
-_BETWEEN_WORDS = re.compile(r"[\s\-./]+")
+_BETWEEN_WORDS = re.compile(r"[\s\-./<>|]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LONGEST_REASON = 40
 
 
 def folded(word: str) -> str:
     """
-    Write *word* in small letters, with one underscore between its parts.
+    Write *word* in small letters, with one underscore between its parts: `maxTokens` is `max_tokens`.
     """
-    return _BETWEEN_WORDS.sub("_", word.strip()).lower()
+    return _CAMEL.sub("_", _BETWEEN_WORDS.sub("_", word.strip())).lower().strip("_")
 
 
 def reason_of(given: object) -> str:
@@ -65,43 +69,59 @@ def reason_of(given: object) -> str:
 
 # ---- tokens ---------------------------------------------------------------------------------------------------------
 
+
+def index_of(given: object, otherwise: int) -> int:
+    """
+    Return the index that *given* is, a number or a text of digits.
+    """
+    if type(given) is int:
+        return given
+    if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) < 6:
+        return int(given)
+
+    return int(given) if isinstance(given, float) and given.is_integer() and abs(given) < 1e6 else otherwise
+
+
 USAGE_FIELDS = ("usage", "usage_metadata", "usageMetadata")
 USAGE_WRAPPERS = ("x_groq",)
-COST_FIELDS = ("cost",)
+COST_FIELDS = ("cost", "total_cost", "cost_usd", "total_cost_usd", "estimated_cost")
 
-COUNTS: Mapping[str, tuple[str, ...]] = {
-    "input": ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount", "prompt_eval_count"),
-    "output": (
-        "completion_tokens",
-        "output_tokens",
-        "completionTokens",
-        "outputTokens",
-        "candidatesTokenCount",
-        "generated_tokens",
-        "eval_count",
+# Where a usage has no counts of its own, they stand under these names.
+USAGE_INSIDE = ("billed_units", "tokens", "usage")
+
+# An answer with this field has its counts beside its choices.
+TOP_COUNT_FIELD = "eval_count"
+
+# The parts that are counted, with the names of their counts in snake case; the first that fits.
+_COUNTS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("", re.compile(r".*cache.*miss.*")),
+    ("cache_write", re.compile(r".*cach.*_(?:creation|write|written|created)(?:_input)?(?:_tokens?|_token_count)?")),
+    ("cached", re.compile(r"(?:.*_)?(?:cached|cache_read|cache_hit)(?:_.*)?(?:tokens?|token_count|count)")),
+    ("reasoning", re.compile(r"(?:.*_)?(?:reasoning|thinking|thoughts?)(?:_output)?_(?:tokens?|token_count)")),
+    ("input", re.compile(r"(?:num_|n_)?(?:prompt|input)_(?:tokens?|token_count|tokens_count|eval_count)")),
+    (
+        "output",
+        re.compile(
+            r"(?:num_|n_)?(?:completion|output|generated|generation|candidates|predicted|response)_(?:tokens?|token_count|tokens_count)|"
+            r"eval_count"
+        ),
     ),
-    "total": ("total_tokens", "totalTokens", "totalTokenCount"),
-    "cached": (
-        "cached_tokens",
-        "prompt_cache_hit_tokens",
-        "cache_read_input_tokens",
-        "cache_read_tokens",
-        "cached_input_tokens",
-        "cached_prompt_tokens",
-        "num_cached_tokens",
-        "cacheReadInputTokens",
-        "cachedContentTokenCount",
-    ),
-    "reasoning": ("reasoning_tokens", "thinking_tokens", "thought_tokens", "reasoning_output_tokens", "thoughtsTokenCount"),
-    "cache_write": (
-        "cache_creation_input_tokens",
-        "cache_creation_tokens",
-        "cache_write_tokens",
-        "cache_write_input_tokens",
-        "cacheWriteInputTokens",
-        "cacheCreationInputTokens",
-    ),
-}
+    ("total", re.compile(r"total_tokens?|total_token_count|tokens_total|n_total_tokens")),
+)
+COUNTED = ("input", "output", "total", "cached", "reasoning", "cache_write")
+
+
+@lru_cache(maxsize=512)
+def part_of(name: str) -> str:
+    """
+    Return which part of a usage the count under *name* is of; empty where it is of none.
+    """
+    words = folded(name) if len(name) <= _LONGEST_NAME else ""
+
+    return next((part for part, pattern in _COUNTS if pattern.fullmatch(words)), "")
+
+
+_LONGEST_NAME = 60
 
 # Under these names a protocol of its own counts what a cache gave or took beside the rest of the input.
 APART_INPUT = "input_tokens"
@@ -128,7 +148,14 @@ TEXT_PARTS = frozenset({"text", "output_text"})
 
 # ---- what a provider needs back -------------------------------------------------------------------------------------
 
-CARRIED_BY_CALLS = ("extra_content", "thought_signature", "thoughtSignature", "signature", "encrypted_content")
+CARRIED_BY_CALLS = (
+    "extra_content",
+    "thought_signature",
+    "thoughtSignature",
+    "signature",
+    "encrypted_content",
+    "provider_specific_fields",
+)
 CARRIED_BY_MESSAGES = (
     "reasoning_content",
     "reasoning",
@@ -138,6 +165,9 @@ CARRIED_BY_MESSAGES = (
     "thought_signature",
     "signature",
     "encrypted_content",
+    "reasoning_signature",
+    "thinking",
+    "provider_specific_fields",
     "extra_content",
 )
 
@@ -146,5 +176,6 @@ CARRIED_BY_MESSAGES = (
 
 ERROR_FIELDS = ("error", "errors")
 CODE_FIELDS = ("code", "type", "status", "error_type", "error_code", "reason", "name", "status_code", "err_code")
+OWN_CODE_FIELDS = ("code", "error_code", "err_code", "status_code", "error_type")
 WORD_FIELDS = ("message", "msg", "status_msg", "detail", "error_message", "error", "error_msg")
 PROVIDER_STATUS_FIELD = "base_resp"

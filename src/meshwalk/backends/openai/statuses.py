@@ -8,7 +8,7 @@ itself: another one may well answer the same request.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from meshwalk.backends.openai import spellings
@@ -36,8 +36,9 @@ _DEAD_CODE = re.compile(
     r"credits?_exhausted|quota_exhausted|account_(?:suspended|deactivated)|arrears"
 )
 _DEAD_WORDS = re.compile(
-    r"check your plan and billing|exceeded your current quota|insufficient (?:credits?|balance|funds|quota)|out of credits|"
-    r"per[- ]day\b|\bdaily (?:limit|quota|allowance)|\bmonthly (?:limit|quota|allowance)",
+    r"check your plan and billing|exceeded your current quota|insufficient (?:credits?|balance|funds|quota)|out of credits?|"
+    r"credit balance is too low|no credits? (?:left|remaining)|(?:spend|spending|billing)(?: hard)? limit|good standing|"
+    r"per[- ]day\b|\bdaily (?:[a-z]+ )?(?:limit|quota|allowance)|\bmonthly (?:[a-z]+ )?(?:limit|quota|allowance)",
     re.IGNORECASE,
 )
 
@@ -70,10 +71,13 @@ _CODES: tuple[tuple[re.Pattern[str], Meaning], ...] = (
 
 # Words that say of a request of whatever number that it does not fit the model's window.
 _TOO_LONG_WORDS = re.compile(
-    r"context (?:length|size|window)|maximum context|(?:prompt|input|request|messages?) (?:is|are) too (?:long|large)|"
+    r"context (?:length|size|window)|maximum context|maximum (?:prompt|input|model) length|"
+    r"(?:prompt|input|request|messages?|conversation) (?:is|are) too (?:long|large)|"
     r"too many (?:input |prompt )?tokens|longer than the (?:model'?s|maximum)|"
     r"exceeds? the (?:model'?s )?(?:maximum|max)[\w ]* tokens|"
-    r"reduce the length|max_new_tokens.{0,40} must be <=|exceed(?:s|ed)? .{0,30}(?:token limit|window)",
+    r"reduce the length|max_new_tokens.{0,40} must be <=|exceed(?:s|ed)? .{0,30}(?:token limit|window)|"
+    r"(?:prompt|input)s?`? (?:token count|tokens|length).{0,40}exceeds?|"
+    r"(?:prompt|input)s? exceeds? .{0,20}(?:length|limit|tokens)|inputs`? must have less than \d+ tokens|range of input length",
     re.IGNORECASE,
 )
 _TOO_LONG_NUMBERS = frozenset({400, 413, 422, 500})
@@ -99,7 +103,6 @@ _UNSUPPORTED_WORDS = re.compile(
 _UNSUPPORTED_NUMBERS = frozenset({500, 501})
 _OVERLOADED_NUMBERS = frozenset({408, 409, 423, 424, 425, 498, 499})
 _HTTP = range(400, 600)
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def error_in(body: Any) -> Any:
@@ -114,7 +117,7 @@ def error_in(body: Any) -> Any:
         given = body.get(field)
         if isinstance(given, list):
             given = next((one for one in given if one), None)
-        if given:
+        if _says_something(given):
             return given
     if body.get("object") == "error" or body.get("type") == "error":
         return body
@@ -122,7 +125,25 @@ def error_in(body: Any) -> Any:
     if isinstance(status, dict) and status.get("status_code"):
         return status
 
-    return None
+    return body if "choices" not in body and _is_error(body) else None
+
+
+def _says_something(given: Any) -> bool:
+    return any(given.values()) if isinstance(given, dict) else bool(given)
+
+
+def _is_error(body: Mapping[str, Any]) -> bool:
+    """
+    Tell whether a mapping without choices has the code of an error, and words for it.
+    """
+    if not words_of(body):
+        return False
+    codes = list(_codes_of([{field: body.get(field) for field in spellings.OWN_CODE_FIELDS}]))
+    named = " ".join(code for code in codes if isinstance(code, str))
+
+    return any(code in _HTTP for code in codes if isinstance(code, int)) or bool(
+        named and (_DEAD_CODE.search(named) or any(pattern.search(named) for pattern, _ in _CODES))
+    )
 
 
 def words_of(error: Any) -> str:
@@ -156,7 +177,7 @@ def _code(code: str) -> str:
     """
     Write a code in small letters with underscores, `RateLimitError` as `rate_limit_error`.
     """
-    return spellings.folded(_CAMEL.sub("_", code))
+    return spellings.folded(code)
 
 
 def meaning_of(number: int | None, body: Any) -> Meaning:
@@ -206,7 +227,7 @@ def _by_number(number: int, words: str) -> Meaning:
     if number in _TOO_LONG_NUMBERS and _TOO_LONG_WORDS.search(words):
         return Meaning(TooLong)
     if number == 413:
-        return Meaning(TooLong)
+        return Meaning(RateLimited if _LIMIT_WORDS.search(words) else TooLong)
     if number in _OVERLOADED_NUMBERS or number >= 500:
         return Meaning(Overloaded)
     if number == 401:
@@ -214,8 +235,10 @@ def _by_number(number: int, words: str) -> Meaning:
     if number == 403:
         about_key = not words or bool(_KEY_WORDS.search(words))
         return Meaning(RefusedByModel, of_endpoint=not _MODERATION_WORDS.search(words), bad_key=about_key)
-    if number in {402, 404}:
+    if number in {402, 404, 410}:
         return Meaning(RefusedByModel, of_endpoint=True, final=number == 402)
+    if number == 400 and _DEAD_WORDS.search(words):
+        return Meaning(RefusedByModel, of_endpoint=True, final=True)
     if _REFUSED_KEY_WORDS.search(words):
         return Meaning(RefusedByModel, of_endpoint=True, bad_key=True)
 

@@ -95,6 +95,13 @@ class TagFilter:
         """
         return not self._over and self._inside
 
+    @property
+    def before_answer(self) -> bool:
+        """
+        Tell whether thoughts came, or may go on, and nothing of the answer did.
+        """
+        return not self._over and (self._inside or self._strip)
+
     def feed(self, text: str) -> tuple[str, str]:
         """
         Return what *text* adds to the answer, and what to the thoughts.

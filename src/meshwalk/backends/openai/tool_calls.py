@@ -102,22 +102,35 @@ class ToolCalls:
     def _add(self, wish: Mapping[str, Any], function: Mapping[str, Any], position: int) -> None:
         given, index = wish.get("id"), wish.get("index")
         id_ = given if isinstance(given, str) else ""
-        stated = type(index) is int
-        named = isinstance(function.get("name"), str) and bool(function["name"])
-        here = [call for call in self._calls if call.index == (index if stated else position)]
+        at = spellings.index_of(index, -1)
+        stated = at >= 0
+        name = function.get("name")
+        named = isinstance(name, str) and bool(name)
+        here = [call for call in self._calls if call.index == (at if stated else position)]
         call = next((call for call in reversed(self._calls) if id_ and call.id == id_), None)
         if call is None:
             call = here[-1] if here else None
             # Without ids and indexes, what names no tool continues the call begun last.
             if call is None and not stated and not id_ and not named and self._calls:
                 call = self._calls[-1]
-            if call is not None and id_ and call.id:
+            # An id that is new begins a call; behind half of one's arguments, what names no tool is the other half.
+            if call is not None and id_ and call.id and (named or call.is_whole):
                 call, self.mended = None, True
-        if call is not None and named and function.get("arguments") and call.is_whole:
+        if call is not None and named and self._is_another(call, name, function):
             call, self.mended = None, True
         if call is None:
-            call = self._begin(index if type(index) is int else self._next_index(position))
+            call = self._begin(at if stated else self._next_index(position))
         self._fill(call, wish, function)
+
+    @staticmethod
+    def _is_another(call: _Call, name: Any, function: Mapping[str, Any]) -> bool:
+        """
+        Tell whether a piece that names a tool begins another call than the one at its index.
+        """
+        if call.name and name != call.name:
+            return call.is_whole or not "".join(call.arguments).strip()
+
+        return bool(function.get("arguments")) and call.is_whole and bool("".join(call.arguments).strip("{} \n"))
 
     def _next_index(self, position: int) -> int:
         return max((call.index + 1 for call in self._calls), default=position)
@@ -196,9 +209,15 @@ def _wishes_in(message: Mapping[str, Any]) -> Any:
     return message.get("tool_calls") or ([{"function": function}] if function else None)
 
 
+_FUNCTION_FIELDS = ("name", "arguments")
+
+
 def _functions_of(wishes: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     for wish in wishes if isinstance(wishes, list) else [wishes] if wishes else ():
         function = wish.get("function") if isinstance(wish, dict) else None
+        if function is None and isinstance(wish, dict):
+            # What belongs into the function stands beside it, or nothing of it is in this piece.
+            function = {field: wish[field] for field in _FUNCTION_FIELDS if field in wish}
         if not isinstance(function, dict):
             raise UnreadableReplyError("its tool calls are none")
         yield wish, function
@@ -211,6 +230,8 @@ def _arguments_of(function: Mapping[str, Any]) -> str:
     arguments = function.get("arguments")
     if isinstance(arguments, dict):
         return orjson.dumps(_clean(arguments)).decode()
+    if arguments == []:
+        return ""
     if not isinstance(arguments, str | None):
         raise UnreadableReplyError("the arguments of one of its tool calls are no text")
 
@@ -221,8 +242,11 @@ def _tidied(text: str) -> str:
     """
     Return arguments as an object where none were given, or where the object stands in a text of its own.
     """
-    if text.strip() in {"", "null"}:
+    if text.strip() in {"", "null", "[]"}:
         return "{}"
+    if text.startswith("{}") and _object(text[2:]) is not None:
+        # Some gateways begin with what would stand for no arguments.
+        return text[2:]
     if text.lstrip().startswith('"'):
         try:
             inner, _ = loads(text.encode())

@@ -64,7 +64,7 @@ class Counts:
     __slots__ = ("_apart", "_parts", "_stale", "cost_nano_usd", "output_stated", "stated")
 
     def __init__(self) -> None:
-        self._parts = dict.fromkeys(spellings.COUNTS, 0)
+        self._parts = dict.fromkeys(spellings.COUNTED, 0)
         self._apart = False
         # True once more of the answer came after its tokens were counted.
         self._stale = False
@@ -83,16 +83,18 @@ class Counts:
         """
         if not isinstance(given, dict):
             return
-        details = [value for key, value in given.items() if isinstance(value, dict) and key.lower().endswith("details")]
-        places = [given, *details]
-        found = {
-            part: max([_count(place.get(name)) for place in places for name in names])
-            for part, names in spellings.COUNTS.items()
-        }
+        found = _counts_in(given)
+        for key, value in given.items():
+            if isinstance(value, dict) and key.lower().endswith("details"):
+                for part, count in _counts_in(value).items():
+                    found[part] = max(found.get(part, 0), count)
+        if not found:
+            found = next((counts for name in spellings.USAGE_INSIDE if (counts := _counts_in(given.get(name)))), {})
         self._apart |= _count(given.get(spellings.APART_INPUT)) > 0 and any(given.get(name) for name in spellings.APART_CACHE)
         self._take(found)
         for name in spellings.COST_FIELDS:
-            self._cost(given.get(name))
+            if given.get(name) is not None:
+                self._cost(given[name])
 
     def restated(self) -> None:
         """
@@ -119,7 +121,7 @@ class Counts:
 
     def read_cost(self, given: str) -> None:
         """
-        Take what a header says that the call costs, in dollars.
+        Take what a text says that the call costs, in dollars.
         """
         try:
             self._cost(float(given))
@@ -127,7 +129,9 @@ class Counts:
             return
 
     def _cost(self, given: Any) -> None:
-        if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < _DEAREST_USD:
+        if isinstance(given, str):
+            self.read_cost(given)
+        elif isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < _DEAREST_USD:
             # Written in decimals, and meant so: the nearest nano-dollar is the one that was meant.
             self.cost_nano_usd = max(self.cost_nano_usd or 0, round(given * _NANO_USD))
 
@@ -194,6 +198,20 @@ class Counts:
 
         # Nothing that was named explains it: what is billed and not shown are thoughts.
         return 0, gap, max(reasoning, gap)
+
+
+def _counts_in(given: Any) -> dict[str, int]:
+    """
+    Return the counts in a mapping, by the part that each is of.
+    """
+    found: dict[str, int] = {}
+    if isinstance(given, dict):
+        for name, value in given.items():
+            part = spellings.part_of(name)
+            if part and (count := _count(value)):
+                found[part] = max(found.get(part, 0), count)
+
+    return found
 
 
 def _count(given: Any) -> int:

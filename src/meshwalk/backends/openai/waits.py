@@ -36,6 +36,9 @@ _BODY_FIELDS = ("retryDelay", "retry_delay", "retry_after", "retryAfter", "retry
 _BODY_FIELDS_MS = ("retry_after_ms", "retryAfterMs")
 _DEPTH = 6
 
+# The remaining part and the reset of an allowance, as one header tells of both.
+_NOTHING_LEFT = re.compile(r";\s*r=0\s*;\s*t=(\d{1,9})")
+
 # Seconds of the clock, and milliseconds of it, are told from a wait by their size.
 _CLOCK_S = 1e9
 _CLOCK_MS = 1e12
@@ -134,6 +137,8 @@ def _resets(headers: Mapping[str, str], now: float) -> Iterator[float]:
     """
     Yield when each allowance comes back of which nothing is left.
     """
+    for match in _NOTHING_LEFT.finditer(headers.get("ratelimit", "")):
+        yield float(match[1])
     for name, value in headers.items():
         if "ratelimit" not in name or "remaining" not in name or not _NUMBER.fullmatch(value.strip()) or float(value) > 0:
             continue
