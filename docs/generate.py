@@ -7,6 +7,7 @@ Write the pages of docs/reference that the code knows: keys of a graph, signals,
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -214,6 +215,8 @@ def cli_page() -> str:
     Write every command with its parameters.
     """
     text = app([]).generate_docs(output_format="markdown")
+    # A usage of our own names its command, which the generator has put before it already.
+    text = re.sub(r"^(meshwalk( [a-z-]+)+?)\2 ", r"\1 ", text, flags=re.MULTILINE)
     body = text.partition("**Commands**:")[2].partition("\n## ")[2]
 
     return f"{NOTE}\n# Commands\n\nEvery command takes `--json`. Exit codes: 0 yes, 1 no, 2 wrong use.\n\n## {body.rstrip()}\n"

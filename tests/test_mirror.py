@@ -5,6 +5,7 @@ The tests mirror the code: each module has a test file of its name in the same f
 from __future__ import annotations
 
 import tomllib
+from fnmatch import fnmatch
 
 import pytest
 
@@ -52,3 +53,13 @@ def test_row_is_needed_and_true(module: str) -> None:
     assert not mirrored(module), f"{module} has a test file of its name"
     assert (ROOT / place).is_file(), f"there is no {place}"
     assert why
+
+
+def test_every_test_is_collected(pytestconfig: pytest.Config) -> None:
+    """
+    No folder of tests has a name that pytest leaves out.
+    """
+    left_out = pytestconfig.getini("norecursedirs")
+    folders = {part for path in TESTS.rglob("test_*.py") for part in path.relative_to(TESTS).parent.parts}
+
+    assert [] == sorted(folder for folder in folders if any(fnmatch(folder, pattern) for pattern in left_out))

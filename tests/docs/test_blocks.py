@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ BLOCKS = {page.name: BLOCK.findall(page.read_text(encoding="utf-8")) for page in
 
 # The port that the pages serve on; a test takes a free one in its place.
 PORT = "50051"
+
+# The address of a model server on a page; nothing answers there.
+ENDPOINT = "127.0.0.1:8080"
+
+# Commands print as they do in a terminal of 80 columns.
+TERMINAL = {"TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": "80"}
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+# Parts of an output that are not the same in every run: ids and digests, and what is measured.
+_CHANGING = re.compile(r"\b[0-9a-f]{12,64}\b|-?\d+\.\d+")
 
 # What a part of a graph needs to be one.
 REST = """\
@@ -64,24 +75,93 @@ def run(*words: str, folder: Path, timeout: float = 300) -> None:
     # What a page puts into /tmp goes into the test's own folder, which is new.
     *command, text = words
     command.append(text.replace("/tmp/", f"{folder}/"))
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **TERMINAL}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
+def shown(page: str) -> list[tuple[str, str]]:
+    """
+    List the commands of a page's console blocks, each with the output that the page shows.
+    """
+    text = "".join(blocks(page, "console"))
+    starts = [*(match.start() for match in re.finditer(r"^\$ ", text, re.MULTILINE)), len(text)]
+    parts = (text[start + 2 : stop].partition("\n") for start, stop in pairwise(starts))
+
+    return [(command, output) for command, _, output in parts]
+
+
+def script_of(page: str) -> str:
+    """
+    Put a page's shell blocks and the commands of its console blocks together, in order.
+    """
+    lines, numbers = [], count()
+    for kind, text in BLOCKS[page]:
+        if kind == "sh":
+            lines.append(text)
+        elif kind == "console":
+            # The output says what came of it, so any exit code will do; the shell's own echo is no part of it.
+            commands = (line[2:] for line in text.splitlines() if line.startswith("$ "))
+            outputs = (f"{{ {command}; }} > /tmp/output-{next(numbers)} 2>&1 || true" for command in commands)
+            lines += ["{ set +x; } 2> /dev/null", *outputs, "set -x"]
+
+    return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """
+    Return *text* without styles, with each part that changes from run to run as a mark, and rules and gaps as one character.
+    """
+    text = _CHANGING.sub("#", _STYLE.sub("", text))
+
+    return re.sub(r" +", " ", re.sub("─+", "─", "".join(f"{line.rstrip()}\n" for line in text.splitlines())))
+
+
+def is_shown(expected: str, actual: str) -> bool:
+    """
+    Tell whether *actual* is what a page shows, where a line with an ellipsis stands for any lines.
+    """
+    lines = (".*" if line == "…" else re.escape(f"{line}\n") for line in plain(expected).splitlines())
+
+    return re.fullmatch("".join(lines), plain(actual), re.DOTALL) is not None
+
+
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.timeout(330)
-@pytest.mark.parametrize("page", [page for page in BLOCKS if blocks(page, "sh")])
+@pytest.mark.parametrize("page", [page for page in BLOCKS if blocks(page, "sh") or blocks(page, "console")])
 def test_shell_blocks(page: str, tmp_path: Path) -> None:
     """
-    Each line of a page's shell blocks succeeds, one after the other: later blocks build on earlier ones.
+    Each line of a page's shell blocks succeeds, one after the other, and each command of a console block prints what is shown.
     """
     # A server that a block starts ends with the test, wherever that ends.
-    ending = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
-    script = ending + "\n".join(blocks(page, "sh"))
-    run("bash", "-xeuo", "pipefail", "-c", script.replace(PORT, str(free_port())), folder=tmp_path)
+    script = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n" + script_of(page)
+    script = script.replace(PORT, str(free_port())).replace(ENDPOINT, f"127.0.0.1:{free_port()}")
+    run("bash", "-xeuo", "pipefail", "-c", script, folder=tmp_path)
+    for number, (command, expected) in enumerate(shown(page)):
+        actual = (tmp_path / f"output-{number}").read_text(encoding="utf-8").replace(f"{tmp_path}/", "/tmp/")
+
+        assert is_shown(expected, actual), f"$ {command}\n{actual}"
+
+
+def test_an_output_that_differs_is_seen() -> None:
+    """
+    Ids and what is measured may change; a word, a count, a line and a missing line may not.
+    """
+    page = "Walk 01a22fc7839f took 3 hops in 12.5 ms\n…\nend\n"
+
+    assert is_shown(page, "Walk 01a22fc7840a took 3 hops in 9.0 ms\nmore\nand more\nend\n")
+    assert not is_shown(page, "Walk 01a22fc7840a took 2 hops in 9.0 ms\nmore\nend\n")
+    assert not is_shown(page, "Walk 01a22fc7840a needed 3 hops in 9.0 ms\nmore\nend\n")
+    assert not is_shown(page, "Walk 01a22fc7840a took 3 hops in 9.0 ms\nmore\n")
+
+
+def test_the_quickstart_is_the_one_that_ships() -> None:
+    """
+    The first graph of the page on authoring is the file that its commands name.
+    """
+    assert (ROOT / "graphs" / "quickstart.yaml").read_text(encoding="utf-8") == blocks("authoring.md", "yaml")[0]
 
 
 @pytest.mark.process
@@ -146,9 +226,9 @@ def test_there_are_blocks() -> None:
     """
     The blocks are found, so that a change of fences cannot empty these tests.
     """
-    counted = {kind: sum(len(blocks(page, kind)) for page in BLOCKS) for kind in ("sh", "python", "yaml", "js")}
+    counted = {kind: sum(len(blocks(page, kind)) for page in BLOCKS) for kind in ("sh", "console", "python", "yaml", "js")}
 
-    assert {"sh": 17, "python": 5, "yaml": 8, "js": 1} == counted
+    assert {"sh": 17, "console": 3, "python": 5, "yaml": 8, "js": 1} == counted
 
 
 def test_the_front_page_is_short() -> None:

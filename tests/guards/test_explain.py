@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from meshwalk.guards import Expr, check, evaluate
-from meshwalk.guards.explain import Explanation, explain
+from meshwalk.guards.explain import Explanation, explain, rounded
 from meshwalk.model import Value
 from tests.guards.guard_samples import OPEN, VISIBLE, contexts, trees
 
@@ -203,3 +204,43 @@ def test_leaf_has_the_verdict_of_the_guard(tree: Expr, context: dict[str, Value 
 
     assert evaluate(tree, context.get) is explanation.verdict
     assert evaluate(check(explanation.leaf, OPEN).tree, context.get) is explanation.verdict
+
+
+class TestRounding:
+    @pytest.mark.parametrize(
+        ("numbers", "expected"),
+        [
+            ([0.5536123456789, 0.7], ["0.5536", "0.7"]),
+            ([0.7, 0.699999999], ["0.7", "0.699999999"]),
+            ([0.123456789, 0.1234567], ["0.1234568", "0.1234567"]),
+            ([1234567.0, 12.0], ["1234567", "12"]),
+            ([0.1 + 0.2, 0.3], ["0.30000000000000004", "0.3"]),
+            ([0.123456, 1e-12], ["0.123456", "1e-12"]),
+            ([1 / 3, 1 / 3], ["0.3333", "0.3333"]),
+            ([], []),
+        ],
+    )
+    def test_numbers_are_as_short_as_they_can_be(self, numbers: list[float], expected: list[str]) -> None:
+        """
+        A measured number has four digits, or as many more as tell it from its neighbour; what people write stays.
+        """
+        assert expected == rounded(numbers)
+
+    @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=4))
+    def test_order_is_kept(self, numbers: list[float]) -> None:
+        """
+        Two numbers look equal only where they are, and the smaller one looks smaller.
+        """
+        shown = [float(text) for text in rounded(numbers)]
+
+        assert [[one < other for other in numbers] for one in numbers] == [[one < other for other in shown] for one in shown]
+
+    @given(st.floats(0, 1), st.floats(0, 1))
+    def test_a_reason_shows_its_comparison(self, confidence: float, threshold: float) -> None:
+        """
+        The two numbers of a reason stand in the relation that is written between them.
+        """
+        why = _explain(f"output.confidence >= {threshold!r}", hop__small__confidence=confidence)
+        left, relation, right = why.text.rpartition("(")[2].rstrip(")").split()
+
+        assert why.verdict is (relation == ">=") is (float(left) >= float(right))

@@ -47,7 +47,8 @@ def draw(
     traces
         The folder that traces are kept in, for --traversal.
     traversal
-        A walk over this graph, whose path is drawn over the rest (SVG only): its id, or a beginning that no other has.
+        A walk over this graph, whose path is drawn over the rest (SVG only): its id, a beginning that no
+        other has, or `last` for the newest.
     """
     from meshwalk import draw as drawing
     from meshwalk.loader import load_graph

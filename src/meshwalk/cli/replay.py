@@ -27,7 +27,7 @@ def replay(*ids: Annotated[str, Parameter(name="ID")], traces: TracesFolder, jso
     Parameters
     ----------
     ids
-        The ids of walks, or beginnings of them that no others have; all walks without them.
+        The ids of walks, beginnings of them that no others have, or `last` for the newest; all walks without them.
     """
     from meshwalk.cli.traces import find
     from meshwalk.records.store import TraceReader

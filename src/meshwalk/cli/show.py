@@ -4,8 +4,7 @@ Walks as people read them: tables of hops, and a whole trace with what decided a
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.text import Text
@@ -13,6 +12,7 @@ from rich.text import Text
 from meshwalk.cli.output import visible
 from meshwalk.cli.shapes import wall_time
 from meshwalk.cli.tables import Column, FittedTable
+from meshwalk.guards.explain import rounded
 from meshwalk.model import Value
 from meshwalk.model.problems import TraceError
 from meshwalk.plan import Plan
@@ -29,7 +29,9 @@ def console() -> Console:
     """
     Return a console on stdout, as wide as the terminal, or wide enough if there is none.
     """
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    out = Console(highlight=False)
+
+    return out if out.is_terminal else Console(highlight=False, width=_WIDE)
 
 
 def table(
@@ -205,7 +207,7 @@ def _why_row(node: str, edge: Explained) -> tuple[str, ...]:
     verdict = edge.verdict.replace("_", " ")
     if edge.why is None:
         return node, edge.to, verdict, "", edge.guard, "", ""
-    values = ", ".join(f"{name} {value_text(value)}" for name, value in edge.why.values.items())
+    values = values_text(edge.why.values)
     distance = "" if edge.why.distance is None else f"{edge.why.distance:.4g}"
 
     return node, edge.to, verdict, distance, edge.guard, edge.why.text, values
@@ -215,7 +217,19 @@ def outputs_text(hop: Hop) -> str:
     """
     Print what a hop wrote, or what went wrong.
     """
-    return ", ".join(f"{name} {value_text(value)}" for name, value in hop.outputs.items()) or hop.message
+    return values_text(hop.outputs) or hop.message
+
+
+def values_text(values: Mapping[str, Value | None]) -> str:
+    """
+    Print named values in one line; numbers that differ look different.
+    """
+    numbers = [value for value in values.values() if isinstance(value, float)]
+    texts = dict(zip(numbers, rounded(numbers), strict=True))
+
+    return ", ".join(
+        f"{name} {texts[value] if isinstance(value, float) else value_text(value)}" for name, value in values.items()
+    )
 
 
 def value_text(value: Value | None) -> str:

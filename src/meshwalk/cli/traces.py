@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # Ids begin with twelve digits of the time, in milliseconds; four more tell walks of one millisecond apart.
 _SHORT_ID = 16
 
+# The word that stands for the id of the newest walk; no id is spelt so.
+_NEWEST = "last"
+
 # The part of a time that a list shows: "2026-11-30T12:00:00".
 _TO_SECONDS = 19
 
@@ -92,7 +95,7 @@ def show(traversal_id: str, /, *, traces: TracesFolder, json: Json = False) -> i
     Parameters
     ----------
     traversal_id
-        The walk's id, or a beginning of it (6 characters at least) that no other has.
+        The walk's id, a beginning of it (6 characters at least) that no other has, or `last` for the newest walk.
     """
     from meshwalk.cli.shapes import explained_document
     from meshwalk.cli.show import console, trace_table
@@ -182,7 +185,7 @@ def _say_written(output: str, count: int, damaged: Sequence[Damaged], as_json: b
 
 def find(reader: TraceReader, traversal_id: str) -> Traversal:
     """
-    Return a walk by its id, or by a beginning of it.
+    Return a walk by its id, by a beginning of it, or the newest for `last`.
 
     Raises:
         Misuse: If there is none.
@@ -190,6 +193,11 @@ def find(reader: TraceReader, traversal_id: str) -> Traversal:
     """
     from meshwalk.records.store import SHORTEST_PREFIX
 
+    if traversal_id == _NEWEST:
+        newest = reader.list(limit=1)
+        if not newest:
+            raise Misuse(f"there is no walk in '{reader.folder}'; `meshwalk route --traces` stores one")
+        traversal_id = newest[0].traversal_id
     traversal = reader.get(traversal_id)
     if traversal is None:
         short = (

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 from meshwalk.guards.evaluate import Lookup, evaluate
@@ -191,6 +192,12 @@ def _apart(leaf: Expr, lookup: Lookup) -> float | None:
     return apart if math.isfinite(apart) else None
 
 
+# A number that is measured has this many digits, or as many more as tell it from its neighbour.
+_FEWEST_DIGITS, _MOST_DIGITS = 4, 17
+# Numbers that people write have at most so many digits, and stand as they are written.
+_READABLE_DIGITS = 6
+
+
 # The relation of two values of which a comparison does not hold.
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
@@ -205,7 +212,8 @@ def _why(leaf: Expr, lookup: Lookup) -> str:
         return f"{' and '.join(missing)} {'has' if len(missing) == 1 else 'have'} no value"
     match leaf:
         case Compare(op=op, left=left, right=right):
-            return f"{_value(left, lookup)} {op if verdict else _OPPOSITE[op]} {_value(right, lookup)}"
+            sides = _sides(left, right, lookup)
+            return f"{sides[0]} {op if verdict else _OPPOSITE[op]} {sides[1]}"
         case In(needle=needle, items=items):
             listed = ", ".join(_value(item, lookup) for item in items)
             return f"{_value(needle, lookup)} {'in' if verdict else 'not in'} [{listed}]"
@@ -214,6 +222,40 @@ def _why(leaf: Expr, lookup: Lookup) -> str:
             return " and ".join(f"{canonical(part)} is {_value(part, lookup)}" for part in read)
         case _:
             return ""
+
+
+def _sides(left: Expr, right: Expr, lookup: Lookup) -> list[str]:
+    if left.kind is Kind.NUMBER:
+        return rounded([float(cast("float", evaluate(side, lookup))) for side in (left, right)])
+
+    return [_value(side, lookup) for side in (left, right)]
+
+
+def rounded(numbers: Sequence[float]) -> list[str]:
+    """
+    Return *numbers* as short texts for people, of which no two are the same unless the numbers are, and which keep their order.
+
+    Whole numbers, and those that have few digits, stay as they are.
+    """
+    for digits in range(_FEWEST_DIGITS, _MOST_DIGITS):
+        texts = [_short(number, digits) for number in numbers]
+        ordered = sorted(zip(numbers, map(float, texts), strict=True))
+        if all((low < high) is (shown_low < shown_high) for (low, shown_low), (high, shown_high) in pairwise(ordered)):
+            return texts
+
+    return [_exact(number) for number in numbers]
+
+
+def _short(number: float, digits: int) -> str:
+    exact = _exact(number)
+
+    return (
+        exact if number.is_integer() or len(exact.strip("-0.").replace(".", "")) <= _READABLE_DIGITS else f"{number:.{digits}g}"
+    )
+
+
+def _exact(number: float) -> str:
+    return worded(number, Kind.NUMBER)
 
 
 def _value(expr: Expr, lookup: Lookup) -> str:

@@ -10,11 +10,12 @@ import re
 
 from meshwalk.loader.messages import faults, traffic_faults
 from meshwalk.loader.parts.fit import Part
-from meshwalk.loader.yaml.document import Table
+from meshwalk.loader.yaml.document import Scalar, Table
 from meshwalk.model.problems import Problem
 
 
-_SECRET_KEYS = frozenset({"key", "api_key", "apikey", "token", "secret", "password", "authorization"})
+_SECRET_KEY = re.compile(r"(.*[_.-])?(key|api_?key|token|secret|password|passwd|bearer|authorization)", re.IGNORECASE)
+_NAMED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 _SECRET_QUERY = re.compile(r"[?&](api[-_]?key|key|token|access[-_]token|sig)=(?!\$\{)", re.IGNORECASE)
 _USER_INFO = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
@@ -25,7 +26,7 @@ def without_secrets(part: Part, problems: list[Problem]) -> Part:
     Return *part* without the keys that can only be meant for secrets, each of which is a fault.
     """
     table = part.table
-    secret = [key for key in table.entries if key.lower() in _SECRET_KEYS]
+    secret = [key for key in table.entries if _SECRET_KEY.fullmatch(key)]
     if not secret:
         return part
     public = Table(table.span)
@@ -33,7 +34,9 @@ def without_secrets(part: Part, problems: list[Problem]) -> Part:
     public.key_spans = table.key_spans
     public.merged = table.merged
     for key in secret:
-        remedy = "put it into an environment variable and name that: key_env: NAME"
+        piece = table.entries[key]
+        name = _NAMED.fullmatch(piece.value) if isinstance(piece, Scalar) and isinstance(piece.value, str) else None
+        remedy = f"put it into an environment variable and name that: key_env: {name[1] if name else 'NAME'}"
         problems.append(faults.secret_in_graph(table.place(key), part.subject, f"a secret under '{key}'", remedy))
 
     return part._replace(table=public)

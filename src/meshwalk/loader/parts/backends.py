@@ -14,9 +14,11 @@ from meshwalk.loader.messages import backend_faults, faults
 from meshwalk.loader.parts.addresses import address_fault, without_secrets
 from meshwalk.loader.parts.calls import faults_of_calls, shape_of_calls
 from meshwalk.loader.parts.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
+from meshwalk.loader.parts.other_names import remedies_for_backend
 from meshwalk.loader.parts.prices import Prices, price_of, why_unread
 from meshwalk.loader.parts.traffic import listed_endpoints, read_endpoints, traffic_of
 from meshwalk.loader.schema.backends import (
+    BACKEND_KEYS,
     BACKEND_SHAPES,
     AnyBackendShape,
     CacheShape,
@@ -26,6 +28,7 @@ from meshwalk.loader.schema.backends import (
     RecordedShape,
     SimulatedShape,
 )
+from meshwalk.loader.schema.graph import NODE_KEYS
 from meshwalk.loader.schema.traffic import Sticky
 from meshwalk.loader.yaml.document import Piece, Scalar, Table
 from meshwalk.model import (
@@ -45,9 +48,6 @@ from meshwalk.model import (
 from meshwalk.model.problems import Problem, Span
 
 
-_KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()))
-
-
 def read_backend(
     name: str, span: Span, piece: Piece, prices: Prices, findings: Findings, *, stored: bool = False
 ) -> AnyBackendSpec | None:
@@ -62,8 +62,10 @@ def read_backend(
     if part is None:
         findings.broken.add(name)
         return None
-    part = respelt(without_secrets(part, problems), _KEYS, problems)
-    part = with_key_found(part, "kind", BACKEND_SHAPES, _KEYS, problems)
+    part = without_secrets(part, problems)
+    elsewhere = remedies_for_backend(part.table.entries.keys() - set(BACKEND_KEYS), NODE_KEYS)
+    part = respelt(part, BACKEND_KEYS, problems, elsewhere)
+    part = with_key_found(part, "kind", BACKEND_SHAPES, BACKEND_KEYS, problems)
     kind = choose(part, "kind", BACKEND_SHAPES, problems)
     if kind is None:
         findings.broken.add(name)
@@ -76,7 +78,7 @@ def read_backend(
     preset = {"kind": kind, **listed_endpoints(part.table)}
     if row is not None:
         preset["usd_per_mtok"] = None
-    fitted = fit(shape, part, problems, preset=preset, elsewhere=_whose(part.table, shape))
+    fitted = fit(shape, part, problems, preset=preset, elsewhere=elsewhere | _whose(part.table, shape))
     _check(fitted, part, problems)
     price = _price(fitted.shape, part, problems) if row is None else prices.of(row.value, row.span, name, problems)
     endpoints = read_endpoints(part, problems) if isinstance(fitted.shape, OpenAIShape) else ()

@@ -61,12 +61,15 @@ class Fitted(NamedTuple, Generic[ShapeT]):
     lost: frozenset[str]
 
 
-def respelt(part: Part, known: Sequence[str], problems: list[Problem]) -> Part:
+def respelt(part: Part, known: Sequence[str], problems: list[Problem], understood: Collection[str] = ()) -> Part:
     """
     Return *part* with each misspelt key corrected, and report each.
+
+    Args:
+        understood: Unknown keys that are no misspellings; each has a remedy of its own.
     """
     missing = [key for key in known if key not in part.table.entries]
-    strange = [key for key in part.table.entries if key not in known]
+    strange = [key for key in part.table.entries if key not in known and key not in understood]
     if not missing or not 0 < len(strange) <= _MAX_STRANGERS:
         return part
     table = Table(part.table.span)

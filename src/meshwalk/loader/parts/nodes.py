@@ -13,9 +13,12 @@ from meshwalk.loader.messages import faults, traffic_faults
 from meshwalk.loader.parts.classifiers import check_classifier, classifier_fields
 from meshwalk.loader.parts.edges import read_next, read_on_error
 from meshwalk.loader.parts.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
+from meshwalk.loader.parts.other_names import remedies_for_node
 from meshwalk.loader.parts.patterns import check_pattern
 from meshwalk.loader.parts.templates import check_prompt, check_system
+from meshwalk.loader.schema.backends import BACKEND_KEYS
 from meshwalk.loader.schema.graph import (
+    NODE_KEYS,
     NODE_SHAPES,
     USE_SHAPES,
     AnswerShape,
@@ -37,15 +40,17 @@ from meshwalk.model.problems import Problem, Span
 
 _Asking = PrescreenShape | AnswerShape | PrimaryShape | JudgeShape | ClassifierShape
 
-# Of all roles: a key that this role does not take is no misspelling of one it does.
-_SHAPES = (*NODE_SHAPES.values(), *(shape for uses in USE_SHAPES.values() for shape in uses.values()))
-_KEYS = tuple(dict.fromkeys(key for shape in _SHAPES for key in shape.known_keys()))
 # Other names for the text that a model is told to go by.
 _SYSTEM_HELP = "did you mean 'system'? It is sent before the caller's messages"
 _OF_PROMPTS = {
     **dict.fromkeys(("system_prompt", "system_message", "instructions", "instruction", "developer", "preamble"), _SYSTEM_HELP),
     "messages": "write system: for a message before the caller's, or prompt: for a text in place of them",
     "template": "did you mean 'prompt'? It is sent in place of the caller's messages",
+}
+# A classifier may have an address and a key; on any other node they are meant for its backend.
+_OF_CALLS = {
+    "url": "; for a model's address, write base_url: under the backend that the node calls",
+    "key_env": "; for a model's key, write key_env: under the backend that the node calls",
 }
 _READ_ELSEWHERE = {"next": DONE, "on_error": DONE, "writes": None}
 
@@ -62,8 +67,9 @@ def read_node(name: str, span: Span, piece: Piece, attributes: Collection[str], 
     if part is None:
         findings.broken.add(name)
         return None
-    part = respelt(part, _KEYS, problems)
-    part = with_key_found(part, "role", NODE_SHAPES, _KEYS, problems)
+    # Of all roles: a key that this role does not take is no misspelling of one it does.
+    part = respelt(part, NODE_KEYS, problems, remedies_for_node(part.table.entries.keys() - set(NODE_KEYS), BACKEND_KEYS))
+    part = with_key_found(part, "role", NODE_SHAPES, NODE_KEYS, problems)
     role = choose(part, "role", NODE_SHAPES, problems)
     if role is None:
         findings.broken.add(name)
@@ -129,9 +135,9 @@ def _whose(table: Table, shape: type[AnyNodeShape]) -> dict[str, str]:
     for key in table.entries.keys() - known:
         owners = [owner for role in NODE_SHAPES for owner in _owners(role, key)]
         if owners:
-            remedies[key] = f"'{key}' is for: {', '.join(owners)}"
+            remedies[key] = f"'{key}' is for: {', '.join(owners)}{_OF_CALLS.get(key, '')}"
 
-    return remedies
+    return remedies_for_node(table.entries.keys() - set(NODE_KEYS), BACKEND_KEYS) | remedies
 
 
 def _owners(role: str, key: str) -> list[str]:

@@ -219,3 +219,4 @@ BACKEND_SHAPES: dict[str, type[AnyBackendShape]] = {
     "python": PythonShape,
     "cache": CacheShape,
 }
+BACKEND_KEYS = tuple(dict.fromkeys(key for shape in BACKEND_SHAPES.values() for key in shape.known_keys()))

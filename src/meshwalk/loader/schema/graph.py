@@ -278,6 +278,13 @@ NODE_SHAPES: dict[str, type[AnyNodeShape]] = {
 }
 # Shapes by `use`, for roles that it splits; the row above stands for a node without it.
 USE_SHAPES: dict[str, dict[str, type[AnyNodeShape]]] = {"verifier": {"agreement": VerifierShape, "model": JudgeShape}}
+NODE_KEYS = tuple(
+    dict.fromkeys(
+        key
+        for shape in (*NODE_SHAPES.values(), *(shape for uses in USE_SHAPES.values() for shape in uses.values()))
+        for key in shape.known_keys()
+    )
+)
 _AnyNode = ClassifierShape | PrescreenShape | AnswerShape | PrimaryShape | _AnyVerifierShape | RefusalShape
 
 
