@@ -109,6 +109,8 @@ class Calls:
         if isinstance(step, Closed):
             return step
         if ended is not None:
+            if self._limiter is not None:
+                self._tried.add(first.endpoint)
             return await self._in_turn(first, step, ended)
         # A backend that answers at once needs no hedge.
         if self._machine.hedge_at_us is None or not (self._backend.waits or self._limiter):

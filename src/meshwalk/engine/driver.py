@@ -11,6 +11,7 @@ from anyio import get_cancelled_exc_class
 from meshwalk.backends import roles
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Need, Refusal
+from meshwalk.engine.answers import latest_texts, stated_patterns
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Calls, Ended, log_unforeseen
 from meshwalk.engine.classify import classify
@@ -299,7 +300,7 @@ class WalkDriver:
             if node.role == "classifier":
                 outputs = self._deps.features(self._request.messages)
             else:
-                outputs = roles.agreement(node.node, self._texts(node), self._stated_in(node))
+                outputs = roles.agreement(node.node, self._texts(node), stated_patterns(node, self._plan))
         except Exception as error:  # noqa: BLE001 (pure as well, and an evaluation brings its own features)
             log_unforeseen("a node without a backend raised", node.name, error)
             return Failed(hop, self.now(), "malformed", f"node '{node.name}' raised {type(error).__name__}")
@@ -307,20 +308,9 @@ class WalkDriver:
         return Replied(hop, self.now(), outputs)
 
     def _texts(self, node: NodePlan) -> dict[str, str]:
-        """
-        Return the latest reply's text of each node a verifier looks at, if it gave one.
-        """
         path = self._walk.path
 
-        return {path[hop]: reply.text for hop, reply in self._replies.items() if path[hop] in node.node.of}
-
-    def _stated_in(self, node: NodePlan) -> dict[str, str]:
-        """
-        Return how each node a verifier looks at states its confidence, so that it is not taken for its answer.
-        """
-        confidences = {name: self._plan.node(name).node.confidence for name in node.node.of}
-
-        return {name: stated.pattern for name, stated in confidences.items() if stated is not None and stated.pattern}
+        return latest_texts(node, [(path[hop], reply) for hop, reply in self._replies.items()])
 
     # ---- the record ---------------------------------------------------------------------------------------------
 

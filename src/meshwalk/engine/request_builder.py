@@ -63,7 +63,14 @@ class RequestBuilder:
 
         return sent
 
-    def usual(self, request: Request, facts: Facts, traceparent: str, progress: CallProgress | None) -> ChatRequest:
+    def usual(
+        self,
+        request: Request,
+        facts: Facts,
+        traceparent: str,
+        progress: CallProgress | None,
+        _: Mapping[str, str] = _NO_ANSWERS,
+    ) -> ChatRequest:
         """
         Return the call's request if it asks for no sampling of its own and the node has neither prompt nor system message.
         """
@@ -78,4 +85,4 @@ class RequestBuilder:
         return Sampling._make(merged)._replace(max_tokens=self._node.max_tokens(requested.max_tokens))
 
 
-BuildRequest = Callable[[Request, Facts, str, CallProgress | None], ChatRequest]
+BuildRequest = Callable[[Request, Facts, str, CallProgress | None, Mapping[str, str]], ChatRequest]

@@ -119,6 +119,9 @@ def _call_fields(call: CompactCall) -> list[Any]:
     usage = call.usage
     fields[_TIMING] = [*call.timing]
     fields[_USAGE] = usage if usage[-1] else usage[:-1]
+    if not call.endpoint:
+        # It is younger than the first records of this format.
+        del fields[-1]
 
     return fields
 
@@ -141,7 +144,7 @@ def _hop(fields: list[Any]) -> CompactHop:
 
 
 def _call(fields: list[Any]) -> CompactCall:
-    call = CompactCall._make(fields)
+    call = CompactCall(*fields)
 
     return call._replace(
         timing=Timing(*call.timing),

@@ -24,6 +24,7 @@ class CompactCall(NamedTuple):
         cost_bound: With the two below: the amounts reserved for it; None cannot be bounded.
         shared_views: The budgets shared with other walks, as its reservation left them.  Its cost is taken from there, and
             the walk's own limits follow from the other hops.
+        endpoint: The endpoint of the backend that took it, where the backend has several.
     """
 
     backend: str
@@ -42,6 +43,7 @@ class CompactCall(NamedTuple):
     cache_age_us: int | None = None
     span_id: str = ""
     shared_views: tuple[ScopeView, ...] = ()
+    endpoint: str = ""
 
     @property
     def reserved(self) -> Amount:
@@ -76,6 +78,7 @@ class CompactCall(NamedTuple):
             finish_reason=self.finish_reason,
             simulated=self.simulated,
             span_id=self.span_id,
+            endpoint=self.endpoint,
             cache_age_us=self.cache_age_us,
         )
 

@@ -127,13 +127,13 @@ class CompactTrace(NamedTuple):
             stopped = stopped and outputs.get("finish_reason", _STOP) == _STOP
             key += node, edge, verdicts, *outputs, *map(type, outputs.values())
             if call is not None:
-                _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, _, views = call
+                _, _, _, cost, _, output, timing, usage, _, basis, model, reason, simulated, age_us, _, views, endpoint = call
                 if views and any(view.away for view in views):
                     return None
                 _, _, cached, reasoned, stored = usage
                 stopped = stopped and reason == _STOP
                 key += cost is None, output is None, any(timing), not cached, not reasoned, not stored, basis
-                key += not model, not reason, simulated, age_us is None
+                key += not model, not reason, simulated, age_us is None, endpoint
 
         # As `all_stopped` tells it, without another pass.
         return *key, stopped

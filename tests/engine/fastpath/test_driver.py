@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from meshwalk.backends.roles import estimate_tokens
 from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.engine import Engine, OnEvent
-from meshwalk.model import Limits
+from meshwalk.engine.limiter import limiters
+from meshwalk.model import Breaker, Endpoint, Limits, OpenAISpec, Traffic
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.review.replay import replay
 from meshwalk.trace import Closing, CompactTrace, Entry, Message, Reply, Request, Scopes, Traversal, Wish, decode, encode
@@ -35,7 +36,39 @@ def unhedged(plan: Plan) -> Plan:
     return compile_plan(replace(plan.graph, nodes=nodes))
 
 
-PLANS = plans() | plans().map(unhedged)
+def gated(plan: Plan, traffic: Traffic, endpoints: int) -> Plan:
+    """
+    Bound the traffic to each backend of *plan*, which has so many endpoints.
+    """
+    named = tuple(Endpoint(f"e{index}", weight=1 + index) for index in range(endpoints))
+    backends = {
+        name: OpenAISpec(
+            name=name,
+            span=spec.span,
+            price=spec.price,
+            context_tokens=spec.context_tokens,
+            model="m",
+            endpoints=named,
+            traffic=traffic,
+        )
+        for name, spec in plan.graph.backends.items()
+    }
+
+    return compile_plan(replace(plan.graph, backends=backends))
+
+
+# A walk that has to wait would wait for a clock that stands still.
+TRAFFIC = st.builds(
+    Traffic,
+    requests_per_minute=st.none() | st.integers(1, 3),
+    tokens_per_minute=st.none() | st.integers(100, 5000),
+    concurrency=st.none() | st.integers(1, 2),
+    queue=st.just(0),
+    sticky=st.sampled_from([None, "session", "workflow"]),
+    breaker=st.none() | st.builds(Breaker, failures=st.integers(1, 3)),
+)
+UNGATED = plans() | plans().map(unhedged)
+PLANS = UNGATED | st.builds(gated, plans().map(unhedged), TRAFFIC, st.sampled_from([0, 2, 3]))
 
 # One cap at a time, or none: several at once leave nobody a call.
 _AMOUNTS = st.builds(lambda digits, first: first * 10**digits, st.integers(0, 8), st.integers(1, 9))
@@ -76,7 +109,8 @@ async def walked(
     records: list[Traversal] = []
     backend, vault = Drawn(script), MemoryVault(clock_us=lambda: 1_000_000)
     backend.waits = waits
-    engine = Engine(plan, {"b0": backend, "b1": backend}, records.append, vault=vault)
+    limits_of_traffic = limiters(plan.graph, plan.graph.backends, lambda: 0, lambda: 0.5)
+    engine = Engine(plan, {"b0": backend, "b1": backend}, records.append, vault=vault, limiters=limits_of_traffic)
     engine.with_deps(engine.deps._replace(clock_ns=lambda: 0, sleep=no_time, chance=lambda: 0.5))
     request = Request((Message("user", "x"),), scopes=Scopes("s", "w"), limits=limits)
     for turns in leaving:
@@ -87,7 +121,9 @@ async def walked(
             if turns:
                 tasks.cancel_scope.cancel()
 
-    return records, await vault.reports("default")
+    gates = [(repr(limiter), limiter.healthy) for limiter in limits_of_traffic.values()]
+
+    return records, (await vault.reports("default"), gates)
 
 
 def told(record: Traversal) -> Any:
@@ -120,6 +156,8 @@ def test_twins_tell_the_same(
 ) -> None:
     """
     Whatever calls come to, whatever the limits, and whoever leaves: path, decisions, entries, wishes and books are the same.
+
+    So is what is left of the bounds of traffic.
     """
     express, books = anyio.run(walked, plan, script, limits, leaving, waits, None)
     ordinary, twin_books = anyio.run(walked, plan, script, limits, leaving, waits, watching)

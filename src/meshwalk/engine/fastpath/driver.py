@@ -16,6 +16,7 @@ from anyio import get_cancelled_exc_class, move_on_after
 from meshwalk.backends import roles
 from meshwalk.backends.base import Backend, CallProgress, ChatRequest
 from meshwalk.budgets import Need, Refusal, make_need
+from meshwalk.engine.answers import latest_texts, stated_patterns
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Ended
 from meshwalk.engine.charge import charge_at
@@ -25,22 +26,28 @@ from meshwalk.engine.deps import EngineDeps
 from meshwalk.engine.driver import WalkDriver
 from meshwalk.engine.fastpath.handover import Deviation, Handover
 from meshwalk.engine.fastpath.machine import FastPlan, FastWalk
+from meshwalk.engine.limiter import CANCELLED, BackendLimiter, Lease
 from meshwalk.engine.request_builder import BuildRequest, RequestBuilder
 from meshwalk.engine.walk_budget import WalkBudget, open_budget
 from meshwalk.model import Amount, Sampling, Value
+from meshwalk.model.problems import BackendError
 from meshwalk.plan import Bound, NodePlan, Plan
 from meshwalk.records.results import RouteResult
-from meshwalk.trace import Content, Denied, Replied, Reply, ScopeView, Timing, make_compact_call
+from meshwalk.trace import Content, Denied, Facts, Replied, Reply, ScopeView, Timing, make_compact_call
 
 
 _NO_VIEWS: tuple[ScopeView, ...] = ()
+_NO_ANSWERS: Mapping[str, str] = {}
 _UNSET = Sampling()
 
 # The walk goes on as it is: the full driver does the hop under way anew.
 _NOTHING_HAPPENED = Deviation()
 
+# The replies so far, by hop.
+_Replies = Mapping[int, Reply]
+
 _Classified = Mapping[str, Value] | Deviation
-_Classify = Callable[[WalkContext, FastWalk], Awaitable[_Classified]]
+_Classify = Callable[[WalkContext, FastWalk, _Replies], Awaitable[_Classified]]
 
 
 class _TimeUp(Exception):
@@ -64,9 +71,12 @@ class NodeRuntime:
 
     Attributes:
         backend: The backend to call; None if the node calls none, or cannot do so on the fast path.
-        classify: Returns the outputs of a classifier; None if the node is none, or cannot be asked on the fast path.
+        classify: Returns the outputs of a classifier or of a verifier that calls nobody; None if the node is neither.
         compares_samples: Whether several answers are compared.
+        limiter: The limiter of the backend, if it has one.
         min_us: With less time than this left, a call is not begun.
+        quotes: Whether its prompt quotes answers of earlier nodes.
+        sticky: The scope whose calls stay at one endpoint; None for none.
     """
 
     __slots__ = (
@@ -78,21 +88,27 @@ class NodeRuntime:
         "charge",
         "classify",
         "compares_samples",
+        "limiter",
         "min_us",
         "node",
+        "quotes",
         "read",
         "spec",
+        "sticky",
     )
 
-    def __init__(self, node: NodePlan, deps: EngineDeps, *, usual: bool) -> None:
+    def __init__(self, node: NodePlan, plan: Plan, deps: EngineDeps, *, usual: bool) -> None:
         spec = node.node
         self.node = node
         self.spec = spec
         self.backend_name = spec.backend or ""
-        eligible = spec.stream is None and spec.hedge_us is None and not spec.quotes and self.backend_name not in deps.limiters
+        eligible = spec.stream is None and spec.hedge_us is None
+        self.limiter = deps.limiters.get(self.backend_name)
+        traffic = plan.graph.backends[self.backend_name].traffic if node.calls else None
+        self.sticky = None if traffic is None else traffic.sticky
+        self.quotes = bool(spec.quotes)
         self.backend: Backend | None = deps.backends[self.backend_name] if node.calls and eligible else None
-        classifies = eligible and not node.calls and node.role == "classifier"
-        self.classify: _Classify | None = _classify(node.name, deps) if classifies else None
+        self.classify: _Classify | None = _classify(node, plan, deps) if eligible and not node.calls else None
         self.bound: Bound = (node.need.usual if usual else None) or node.need
         builder = RequestBuilder(node)
         self.build_request: BuildRequest = builder.usual if usual and spec.prompt is None and spec.system is None else builder
@@ -114,8 +130,8 @@ class FastDriver:
         self.source = deps.source
         self.record = deps.record
         self.fast_plan = FastPlan(plan)
-        self.nodes = tuple(NodeRuntime(node, deps, usual=False) for node in plan.nodes)
-        self.usual_nodes = tuple(NodeRuntime(node, deps, usual=True) for node in plan.nodes)
+        self.nodes = tuple(NodeRuntime(node, plan, deps, usual=False) for node in plan.nodes)
+        self.usual_nodes = tuple(NodeRuntime(node, plan, deps, usual=True) for node in plan.nodes)
         # Otherwise only the walk's own limits count, and `FastWalk` knows those.
         self.uses_budget = bool(plan.graph.budgets) or plan.reads_budget
         self.records_content = plan.graph.recording.content
@@ -147,7 +163,7 @@ class FastDriver:
                 if runtime.classify is None:
                     break
                 try:
-                    outputs = await runtime.classify(context, walk)
+                    outputs = await runtime.classify(context, walk, replies)
                 except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
                     outputs = _classifier_failed(walk.hop, runtime.node.name, error, context.now)
                 if isinstance(outputs, Deviation):
@@ -155,6 +171,9 @@ class FastDriver:
                     break
                 node = node.leave(walk, (clock_ns() - began_ns) // 1000, outputs, None)
                 continue
+            answers = _answers(runtime, walk, replies) if runtime.quotes else _NO_ANSWERS
+            if answers is None:
+                break
             cost, inputs, max_outputs = runtime.bound(facts)
             # Most calls need little of what is left.
             if (cost is None or cost > walk.cost_headroom_nano_usd) and not walk.affords(cost, inputs, max_outputs):
@@ -173,15 +192,26 @@ class FastDriver:
                 call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
                 deviation = Deviation(call=call, granted_us=called_us)
                 break
+            limiter, lease = runtime.limiter, None
+            if limiter is not None:
+                lease = limiter.enter_now(tokens=inputs + (max_outputs or 0), stick_to=_stick_to(runtime, facts))
+                if lease is None:
+                    call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
+                    deviation = Deviation(call=call, granted_us=called_us)
+                    break
             span_id, waits = span_ids.pop() if span_ids else context.call_span_id(), backend.waits
             if waits:
-                sent = runtime.build_request(request, facts, context.traceparent(span_id), CallProgress())
+                sent = runtime.build_request(request, facts, context.traceparent(span_id), CallProgress(), answers)
             else:
-                sent = runtime.build_request(request, facts, "", None)
+                sent = runtime.build_request(request, facts, "", None, answers)
+            if lease is not None and lease.endpoint:
+                sent = sent._replace(endpoint=lease.endpoint)
             reply = None
             try:
                 reply = await (_in_time(runtime, backend, sent, left_us) if waits else backend.chat(sent))
                 latency_us = (clock_ns() - began_ns) // 1000 - called_us
+                if limiter is not None and lease is not None:
+                    limiter.leave(lease, error_class=None, tokens=_used(reply, sent))
                 # The reply as it came is charged, whichever of its samples is kept.
                 settled_reply = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
                 outputs = runtime.read(settled_reply)
@@ -191,6 +221,10 @@ class FastDriver:
             except BaseException as error:  # noqa: BLE001 (the full driver tells one from the other)
                 call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
                 call.begin(called_us, span_id, sent)
+                if limiter is not None and lease is not None:
+                    call.endpoint = lease.endpoint
+                    if reply is None:
+                        _leave_after(limiter, lease, error, sent)
                 deviation = Deviation(call=call, granted_us=called_us, ended=_ended(reply, error))
                 break
             replies[len(walk.hops)] = settled_reply
@@ -202,7 +236,7 @@ class FastDriver:
             made = make_compact_call((
                 runtime.backend_name, called_us, latency_us, cost, inputs, max_outputs,
                 _timing(reply, sent) if waits else reply.timing, usage, cost_nano_usd, basis, reply.model, reply.finish_reason,
-                reply.simulated, reply.cache_age_us, span_id, shared_views,
+                reply.simulated, reply.cache_age_us, span_id, shared_views, "" if lease is None else lease.endpoint,
             ))  # fmt: skip
             node = node.leave(walk, (clock_ns() - began_ns) // 1000, outputs, made)
         if walk.answer_hop is None and not walk.over:
@@ -234,14 +268,19 @@ class FastDriver:
 # ---- hops that may leave the fast path ------------------------------------------------------------------------------
 
 
-def _classify(name: str, deps: EngineDeps) -> _Classify:
+def _classify(node: NodePlan, plan: Plan, deps: EngineDeps) -> _Classify | None:
     """
-    Return the function that asks the classifier of the node *name*.
+    Return the function that gives the outputs of *node*, which calls no backend; None if it is no node with outputs.
     """
+    name = node.name
+    if node.role == "verifier":
+        return _compare(node, plan)
+    if node.role != "classifier":
+        return None
     classifier = deps.classifiers.get(name)
     if classifier is None:
 
-        async def features(context: WalkContext, _: FastWalk) -> _Classified:
+        async def features(context: WalkContext, _: FastWalk, __: _Replies) -> _Classified:
             try:
                 return deps.features(context.request.messages)
             except Exception:  # noqa: BLE001 (the full driver computes them again, and reports the error)
@@ -249,7 +288,7 @@ def _classify(name: str, deps: EngineDeps) -> _Classify:
 
         return features
 
-    async def classified_in_time(context: WalkContext, walk: FastWalk) -> _Classified:
+    async def classified_in_time(context: WalkContext, walk: FastWalk, _: _Replies) -> _Classified:
         entry = await classify(walk.hop, name, walk.deadline_at_us, classifier, context)
 
         return entry.outputs if isinstance(entry, Replied) else Deviation(entry)
@@ -257,10 +296,71 @@ def _classify(name: str, deps: EngineDeps) -> _Classify:
     ask = classifier.classify
 
     # This is no coroutine, so that only the classifier's own is awaited.
-    def classified(context: WalkContext, _: FastWalk) -> Awaitable[_Classified]:
+    def classified(context: WalkContext, _: FastWalk, __: _Replies) -> Awaitable[_Classified]:
         return ask(context.request.messages, dict(context.facts.attributes), "")
 
     return classified_in_time if classifier.waits else classified
+
+
+def _compare(node: NodePlan, plan: Plan) -> _Classify:
+    """
+    Return the function that compares the answers of earlier nodes.
+    """
+    stated = stated_patterns(node, plan)
+
+    async def compared(_: WalkContext, walk: FastWalk, replies: _Replies) -> _Classified:
+        try:
+            return roles.agreement(node.node, _texts(node, walk, replies), stated)
+        except Exception:  # noqa: BLE001 (the full driver compares them again, and reports the error)
+            return _NOTHING_HAPPENED
+
+    return compared
+
+
+def _texts(node: NodePlan, walk: FastWalk, replies: _Replies) -> dict[str, str]:
+    return latest_texts(node, [(walk.hops[hop].node, reply) for hop, reply in replies.items()])
+
+
+def _answers(runtime: NodeRuntime, walk: FastWalk, replies: _Replies) -> Mapping[str, str] | None:
+    """
+    Return the answers that the prompt of a node quotes; None if one is missing.
+    """
+    texts = _texts(runtime.node, walk, replies)
+
+    return texts if all(name in texts for name in runtime.spec.of) else None
+
+
+def _stick_to(runtime: NodeRuntime, facts: Facts) -> str:
+    """
+    Return the id of the session or workflow that keeps calls at one endpoint; empty for none.
+    """
+    if runtime.sticky is None:
+        return ""
+
+    return facts.scopes.session if runtime.sticky == "session" else facts.scopes.workflow
+
+
+def _used(reply: Reply, sent: ChatRequest) -> int | None:
+    """
+    Return the tokens that a call used: 0 if nothing was sent for it, None if nobody knows.
+    """
+    if sent.progress is not None and not sent.progress.sent:
+        return 0
+
+    return None if reply.usage is None else reply.usage.input_tokens + reply.usage.output_tokens
+
+
+def _leave_after(limiter: BackendLimiter, lease: Lease, error: BaseException, sent: ChatRequest) -> None:
+    """
+    Give the endpoint of a call back that *error* ended.
+    """
+    tokens = 0 if sent.progress is not None and not sent.progress.sent else None
+    if isinstance(error, BackendError):
+        limiter.leave(
+            lease, error_class=error.error_class, retry_after_us=error.retry_after_us, tokens=tokens, at_fault=error.of_endpoint
+        )
+    else:
+        limiter.leave(lease, error_class="timeout" if isinstance(error, _TimeUp) else CANCELLED, tokens=tokens)
 
 
 def _classifier_failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> Deviation:

@@ -210,6 +210,12 @@ class Pool:
 
         return Waiting(self._numbered, self._look_again_at(self._numbered, waiter, at))
 
+    def enter_now(self, ask: Ask, at: int, chance: float) -> Pick | None:
+        """
+        Ask for an endpoint as one who comes at *at* and waits for nobody; None leaves everything as it is.
+        """
+        return None if self._line else self._pick(ask, at, chance)
+
     def look(self, number: int, at: int, chance: float) -> Pick | Waiting | Refused:
         """
         Look again as one who waits; whoever is given an endpoint or refused waits no more.
