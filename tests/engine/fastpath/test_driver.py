@@ -57,6 +57,52 @@ def gated(plan: Plan, traffic: Traffic, endpoints: int) -> Plan:
     return compile_plan(replace(plan.graph, backends=backends))
 
 
+# Answers that are compared, and one that is quoted.
+COMPARED = plan_of(
+    """
+    meshwalk: 1
+    name: compared
+    start: first
+    backends:
+      b0: {kind: simulated, context_tokens: 4000, usd_per_mtok: {input: 1, output: 2}}
+      b1: {kind: simulated, context_tokens: 4000, usd_per_mtok: {input: 1, output: 2}}
+    nodes:
+      first: {role: answer, backend: b0, max_tokens: 50, next: second, on_error: last}
+      second:
+        role: answer
+        backend: b1
+        max_tokens: 50
+        retries: 1
+        next:
+          - {to: judge, when: "output.finish_reason == 'length'"}
+          - {to: compare}
+        on_error: judge
+      compare:
+        role: verifier
+        use: agreement
+        of: [first, second]
+        extract: text
+        next:
+          - {to: done, answer: second, when: output.agree}
+          - {to: judge}
+      judge:
+        role: verifier
+        use: model
+        backend: b1
+        of: [first]
+        prompt: "{{ prompt }} {{ answer.first }} SCORE?"
+        max_tokens: 20
+        score: {from: stated, pattern: "([0-9.]+)", missing: 0.2}
+        next:
+          - {to: short, when: output.score >= 0.5}
+          - {to: last}
+        on_error: last
+      short: {role: answer, backend: b1, max_tokens: 10, next: done, on_error: last}
+      last: {role: primary, backend: b0, max_tokens: 50, next: done, on_error: sorry}
+      sorry: {role: refusal, reason: nobody answered}
+    """
+)
+
 # A walk that has to wait would wait for a clock that stands still.
 TRAFFIC = st.builds(
     Traffic,
@@ -68,7 +114,7 @@ TRAFFIC = st.builds(
     breaker=st.none() | st.builds(Breaker, failures=st.integers(1, 3)),
 )
 UNGATED = plans() | plans().map(unhedged)
-PLANS = UNGATED | st.builds(gated, plans().map(unhedged), TRAFFIC, st.sampled_from([0, 2, 3]))
+PLANS = UNGATED | st.just(COMPARED) | st.builds(gated, plans().map(unhedged), TRAFFIC, st.sampled_from([0, 2, 3]))
 
 # One cap at a time, or none: several at once leave nobody a call.
 _AMOUNTS = st.builds(lambda digits, first: first * 10**digits, st.integers(0, 8), st.integers(1, 9))

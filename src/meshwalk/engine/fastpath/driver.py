@@ -8,46 +8,33 @@ there, so that every failure is dealt with in one place.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk.backends import roles
 from meshwalk.backends.base import Backend, CallProgress, ChatRequest
 from meshwalk.budgets import Need, Refusal, make_need
-from meshwalk.engine.answers import latest_texts, stated_patterns
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Ended
-from meshwalk.engine.charge import charge_at
-from meshwalk.engine.classify import classify, failed
 from meshwalk.engine.context import WalkContext
 from meshwalk.engine.deps import EngineDeps
 from meshwalk.engine.driver import WalkDriver
-from meshwalk.engine.fastpath.handover import Deviation, Handover
+from meshwalk.engine.fastpath.handover import NOTHING_HAPPENED, Deviation, Handover
 from meshwalk.engine.fastpath.machine import FastPlan, FastWalk
+from meshwalk.engine.fastpath.nodes import NodeRuntime, classifier_failed
 from meshwalk.engine.limiter import CANCELLED, BackendLimiter, Lease
-from meshwalk.engine.request_builder import BuildRequest, RequestBuilder
 from meshwalk.engine.walk_budget import WalkBudget, open_budget
-from meshwalk.model import Amount, Sampling, Value
+from meshwalk.model import Amount, Sampling
 from meshwalk.model.problems import BackendError
-from meshwalk.plan import Bound, NodePlan, Plan
+from meshwalk.plan import Plan
 from meshwalk.records.results import RouteResult
-from meshwalk.trace import Content, Denied, Facts, Replied, Reply, ScopeView, Timing, make_compact_call
+from meshwalk.trace import Content, Denied, Reply, ScopeView, Timing, make_compact_call
 
 
 _NO_VIEWS: tuple[ScopeView, ...] = ()
 _NO_ANSWERS: Mapping[str, str] = {}
 _UNSET = Sampling()
-
-# The walk goes on as it is: the full driver does the hop under way anew.
-_NOTHING_HAPPENED = Deviation()
-
-# The replies so far, by hop.
-_Replies = Mapping[int, Reply]
-
-_Classified = Mapping[str, Value] | Deviation
-_Classify = Callable[[WalkContext, FastWalk, _Replies], Awaitable[_Classified]]
 
 
 class _TimeUp(Exception):
@@ -60,63 +47,6 @@ class _Mended(Exception):
     """
     The mark of a reply that had to be mended, so that its hop is recorded in full.
     """
-
-
-class NodeRuntime:
-    """
-    The engine's parts of a node, prepared once for all walks.
-
-    Args:
-        usual: Whether it serves requests that ask for no sampling of their own and whose tokens nobody has counted.
-
-    Attributes:
-        backend: The backend to call; None if the node calls none, or cannot do so on the fast path.
-        classify: Returns the outputs of a classifier or of a verifier that calls nobody; None if the node is neither.
-        compares_samples: Whether several answers are compared.
-        limiter: The limiter of the backend, if it has one.
-        min_us: With less time than this left, a call is not begun.
-        quotes: Whether its prompt quotes answers of earlier nodes.
-        sticky: The scope whose calls stay at one endpoint; None for none.
-    """
-
-    __slots__ = (
-        "attempt_us",
-        "backend",
-        "backend_name",
-        "bound",
-        "build_request",
-        "charge",
-        "classify",
-        "compares_samples",
-        "limiter",
-        "min_us",
-        "node",
-        "quotes",
-        "read",
-        "spec",
-        "sticky",
-    )
-
-    def __init__(self, node: NodePlan, plan: Plan, deps: EngineDeps, *, usual: bool) -> None:
-        spec = node.node
-        self.node = node
-        self.spec = spec
-        self.backend_name = spec.backend or ""
-        eligible = spec.stream is None and spec.hedge_us is None
-        self.limiter = deps.limiters.get(self.backend_name)
-        traffic = plan.graph.backends[self.backend_name].traffic if node.calls else None
-        self.sticky = None if traffic is None else traffic.sticky
-        self.quotes = bool(spec.quotes)
-        self.backend: Backend | None = deps.backends[self.backend_name] if node.calls and eligible else None
-        self.classify: _Classify | None = _classify(node, plan, deps) if eligible and not node.calls else None
-        self.bound: Bound = (node.need.usual if usual else None) or node.need
-        builder = RequestBuilder(node)
-        self.build_request: BuildRequest = builder.usual if usual and spec.prompt is None and spec.system is None else builder
-        self.charge = charge_at(node.price)
-        self.attempt_us = spec.attempt_timeout_us
-        self.read = partial(roles.READERS.get(spec.role, roles.outputs_of), spec)
-        self.compares_samples = spec.confidence is not None and spec.confidence.source == "agreement"
-        self.min_us = max(1, spec.min_time_us)
 
 
 class FastDriver:
@@ -154,7 +84,7 @@ class FastDriver:
         runtimes = self.usual_nodes if request.sampling == _UNSET and not facts.counted else self.nodes
         walk = FastWalk(self.fast_plan, facts, context.limits, views)
         replies: dict[int, Reply] = {}
-        deviation = _NOTHING_HAPPENED
+        deviation = NOTHING_HAPPENED
         node = walk.node
         while node is not None:
             runtime = runtimes[node.index]
@@ -165,13 +95,13 @@ class FastDriver:
                 try:
                     outputs = await runtime.classify(context, walk, replies)
                 except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
-                    outputs = _classifier_failed(walk.hop, runtime.node.name, error, context.now)
+                    outputs = classifier_failed(walk.hop, runtime.node.name, error, context.now)
                 if isinstance(outputs, Deviation):
                     deviation = outputs
                     break
                 node = node.leave(walk, (clock_ns() - began_ns) // 1000, outputs, None)
                 continue
-            answers = _answers(runtime, walk, replies) if runtime.quotes else _NO_ANSWERS
+            answers = runtime.answers(walk, replies) if runtime.quotes else _NO_ANSWERS
             if answers is None:
                 break
             cost, inputs, max_outputs = runtime.bound(facts)
@@ -194,7 +124,7 @@ class FastDriver:
                 break
             limiter, lease = runtime.limiter, None
             if limiter is not None:
-                lease = limiter.enter_now(tokens=inputs + (max_outputs or 0), stick_to=_stick_to(runtime, facts))
+                lease = limiter.enter_now(tokens=inputs + (max_outputs or 0), stick_to=runtime.stick_to(facts))
                 if lease is None:
                     call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
                     deviation = Deviation(call=call, granted_us=called_us)
@@ -268,78 +198,6 @@ class FastDriver:
 # ---- hops that may leave the fast path ------------------------------------------------------------------------------
 
 
-def _classify(node: NodePlan, plan: Plan, deps: EngineDeps) -> _Classify | None:
-    """
-    Return the function that gives the outputs of *node*, which calls no backend; None if it is no node with outputs.
-    """
-    name = node.name
-    if node.role == "verifier":
-        return _compare(node, plan)
-    if node.role != "classifier":
-        return None
-    classifier = deps.classifiers.get(name)
-    if classifier is None:
-
-        async def features(context: WalkContext, _: FastWalk, __: _Replies) -> _Classified:
-            try:
-                return deps.features(context.request.messages)
-            except Exception:  # noqa: BLE001 (the full driver computes them again, and reports the error)
-                return _NOTHING_HAPPENED
-
-        return features
-
-    async def classified_in_time(context: WalkContext, walk: FastWalk, _: _Replies) -> _Classified:
-        entry = await classify(walk.hop, name, walk.deadline_at_us, classifier, context)
-
-        return entry.outputs if isinstance(entry, Replied) else Deviation(entry)
-
-    ask = classifier.classify
-
-    # This is no coroutine, so that only the classifier's own is awaited.
-    def classified(context: WalkContext, _: FastWalk, __: _Replies) -> Awaitable[_Classified]:
-        return ask(context.request.messages, dict(context.facts.attributes), "")
-
-    return classified_in_time if classifier.waits else classified
-
-
-def _compare(node: NodePlan, plan: Plan) -> _Classify:
-    """
-    Return the function that compares the answers of earlier nodes.
-    """
-    stated = stated_patterns(node, plan)
-
-    async def compared(_: WalkContext, walk: FastWalk, replies: _Replies) -> _Classified:
-        try:
-            return roles.agreement(node.node, _texts(node, walk, replies), stated)
-        except Exception:  # noqa: BLE001 (the full driver compares them again, and reports the error)
-            return _NOTHING_HAPPENED
-
-    return compared
-
-
-def _texts(node: NodePlan, walk: FastWalk, replies: _Replies) -> dict[str, str]:
-    return latest_texts(node, [(walk.hops[hop].node, reply) for hop, reply in replies.items()])
-
-
-def _answers(runtime: NodeRuntime, walk: FastWalk, replies: _Replies) -> Mapping[str, str] | None:
-    """
-    Return the answers that the prompt of a node quotes; None if one is missing.
-    """
-    texts = _texts(runtime.node, walk, replies)
-
-    return texts if all(name in texts for name in runtime.spec.of) else None
-
-
-def _stick_to(runtime: NodeRuntime, facts: Facts) -> str:
-    """
-    Return the id of the session or workflow that keeps calls at one endpoint; empty for none.
-    """
-    if runtime.sticky is None:
-        return ""
-
-    return facts.scopes.session if runtime.sticky == "session" else facts.scopes.workflow
-
-
 def _used(reply: Reply, sent: ChatRequest) -> int | None:
     """
     Return the tokens that a call used: 0 if nothing was sent for it, None if nobody knows.
@@ -361,13 +219,6 @@ def _leave_after(limiter: BackendLimiter, lease: Lease, error: BaseException, se
         )
     else:
         limiter.leave(lease, error_class="timeout" if isinstance(error, _TimeUp) else CANCELLED, tokens=tokens)
-
-
-def _classifier_failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> Deviation:
-    try:
-        return Deviation(failed(hop, node, error, now))
-    except get_cancelled_exc_class() as gone:
-        return Deviation(raised=gone)
 
 
 async def _reserve(

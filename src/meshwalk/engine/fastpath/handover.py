@@ -32,6 +32,10 @@ class Deviation(NamedTuple):
     raised: BaseException | None = None
 
 
+# The walk goes on as it is: the full driver does the hop under way anew.
+NOTHING_HAPPENED = Deviation()
+
+
 class Handover(NamedTuple):
     """
     A walk that has left the fast path.
