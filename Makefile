@@ -116,6 +116,7 @@ constraints: .venvs/uv/.made  ## Pin the dependencies again; ARGS=--upgrade take
 	$(GROUP) $(ARGS) --group stubs -o constraints/stubs.txt
 	$(GROUP) $(ARGS) --group langgraph -o constraints/langgraph.txt
 	$(GROUP) $(ARGS) --group litellm -o constraints/litellm.txt
+	$(GROUP) $(ARGS) --group routers -o constraints/routers.txt
 	$(GROUP) $(ARGS) --group dist -o constraints/dist.txt
 	$(GROUP) $(ARGS) --group uv -o constraints/uv.txt
 

@@ -135,6 +135,12 @@ class Stub:
 
     async def _one(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        if not first.startswith("POST"):
+            # Whoever stands in front asks for its health, and for what it serves.
+            raw = encoded({"status": "ok", "data": [{"id": "m-1", "object": "model"}]})
+            writer.write(head({}, "application/json", {"Content-Length": str(len(raw))}) + raw)
+            await writer.drain()
+            return first.startswith("GET")
         headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines if line}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         seen, answers = self.seen[name], self.servers[name]

@@ -37,7 +37,6 @@ from meshwalk.model.problems import (
     RequestError,
     RequestInProgress,
     SetupError,
-    TooManyWalks,
     TraceError,
     VaultUnavailable,
     Violation,
@@ -116,7 +115,6 @@ _REASONS: Mapping[str, type[MeshwalkError]] = {
     "TRACE_UNUSABLE": TraceError,
     "INTERNAL": Internal,
     "MESH_CLOSED": MeshClosed,
-    "TOO_MANY_WALKS": TooManyWalks,
 }
 _NAMES = {kind: reason for reason, kind in _REASONS.items()}
 _KINDS: Mapping[int, type[MeshwalkError]] = {REASONS.number[reason]: kind for reason, kind in _REASONS.items()}

@@ -133,7 +133,7 @@ class Assembly:
             BackendError: If it is no chunk of an answer.
         """
         value, name, mended = event
-        if self.done or (name and name.replace("-", "").replace("_", "") in _HEARTBEATS):
+        if self.done or (name and self._keeps_warm(value, name)):
             return
         if value is DONE:
             self._finish()
@@ -145,6 +145,15 @@ class Assembly:
         if mended:
             self.mend("json")
         self._take(value, whole=False, failed=name == "error")
+
+    @staticmethod
+    def _keeps_warm(value: Any, name: str) -> bool:
+        """
+        Tell whether an event is a heartbeat by its name; one with choices was called so by mistake.
+        """
+        known = name.replace("-", "").replace("_", "") in _HEARTBEATS
+
+        return known and not (isinstance(value, dict) and bool(value.get("choices")))
 
     def _finish(self) -> None:
         """

@@ -175,7 +175,9 @@ CARRIED_BY_MESSAGES = (
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 ERROR_FIELDS = ("error", "errors")
-CODE_FIELDS = ("code", "type", "status", "error_type", "error_code", "reason", "name", "status_code", "err_code")
-OWN_CODE_FIELDS = ("code", "error_code", "err_code", "status_code", "error_type")
+CODE_FIELDS = ("code", "type", "status", "error_type", "error_code", "reason", "name", "status_code", "statusCode", "err_code")
+OWN_CODE_FIELDS = ("code", "error_code", "err_code", "status_code", "statusCode", "error_type")
+# What tells of success, and here of none.
+SUCCESS_FIELDS = ("success", "ok")
 WORD_FIELDS = ("message", "msg", "status_msg", "detail", "error_message", "error", "error_msg")
 PROVIDER_STATUS_FIELD = "base_resp"

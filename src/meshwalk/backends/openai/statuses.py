@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from meshwalk.backends.openai import spellings
+from meshwalk.backends.openai.json_text import NotJsonError, loads
 from meshwalk.model.problems import BackendError, Overloaded, RateLimited, RefusedByModel, TooLong
 
 
@@ -138,7 +139,11 @@ def _is_error(body: Mapping[str, Any]) -> bool:
     """
     if not words_of(body):
         return False
+    if any(body.get(field) is False for field in spellings.SUCCESS_FIELDS):
+        return True
     codes = list(_codes_of([{field: body.get(field) for field in spellings.OWN_CODE_FIELDS}]))
+    if isinstance(body.get("status"), int):
+        codes.append(body["status"])
     named = " ".join(code for code in codes if isinstance(code, str))
 
     return any(code in _HTTP for code in codes if isinstance(code, int)) or bool(
@@ -158,6 +163,30 @@ def words_of(error: Any) -> str:
         return next((words for field in spellings.WORD_FIELDS if (words := words_of(error.get(field)))), "")
 
     return ""
+
+
+def _nested(error: Any, words: str) -> list[Any]:
+    """
+    Return an error with those inside it, which gateways wrap as they are or as text.
+    """
+    found = [error]
+    for _ in range(_DEPTH):
+        inner = found[-1].get("error") if isinstance(found[-1], dict) else None
+        if not isinstance(inner, dict):
+            break
+        found.append(inner)
+    if words.lstrip().startswith("{"):
+        try:
+            quoted = loads(words.encode("utf-8", "replace"))[0]
+        except NotJsonError:
+            quoted = None
+        if isinstance(quoted, dict):
+            found.append(error_in(quoted) or quoted)
+
+    return found
+
+
+_DEPTH = 4
 
 
 def _codes_of(errors: Iterable[Any]) -> Iterator[str | int]:
@@ -190,7 +219,7 @@ def meaning_of(number: int | None, body: Any) -> Meaning:
     """
     error = error_in(body)
     words = words_of(error) or words_of(body)
-    codes = list(_codes_of([error, body] if error is not body else [error]))
+    codes = list(_codes_of([*_nested(error, words), body] if error is not body else [error]))
     named = " ".join(code for code in codes if isinstance(code, str))
     numbers = [code for code in codes if isinstance(code, int) and code in _HTTP]
     stated = numbers[0] if numbers else number

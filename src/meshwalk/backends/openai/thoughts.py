@@ -40,7 +40,9 @@ def content_of(given: Any) -> tuple[str | None, str]:
         kind = part.get("type") if isinstance(part, dict) else None
         if not isinstance(kind, str):
             raise UnreadableReplyError(_NO_CONTENT)
-        if kind in spellings.TEXT_PARTS:
+        if part.get("thought") is True:
+            thoughts.append(_words_of(part))
+        elif kind in spellings.TEXT_PARTS:
             text = part.get("text")
             if not isinstance(text, str):
                 raise UnreadableReplyError(_NO_CONTENT)

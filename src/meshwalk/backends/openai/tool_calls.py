@@ -48,6 +48,17 @@ class _Call:
 
         return text.startswith("{") and text.endswith("}") and _object(text) is not None
 
+    def repeats(self, function: Mapping[str, Any]) -> bool:
+        """
+        Tell whether *function* is the whole of this call once more.
+        """
+        return (
+            bool(self.name)
+            and function.get("name") == self.name
+            and self.is_whole
+            and (_arguments_of(function).strip() == "".join(self.arguments).strip())
+        )
+
 
 class ToolCalls:
     """
@@ -74,8 +85,9 @@ class ToolCalls:
             UnreadableReplyError: If that is no tool call.
         """
         wishes = _wishes_in(message)
+        alone = not isinstance(wishes, list) or len(wishes) == 1
         for position, (wish, function) in enumerate(_functions_of(wishes)):
-            self._add(wish, function, position)
+            self._add(wish, function, position, alone=alone)
 
         return bool(wishes)
 
@@ -99,7 +111,7 @@ class ToolCalls:
         self._calls += other._calls
         self.mended |= other.mended
 
-    def _add(self, wish: Mapping[str, Any], function: Mapping[str, Any], position: int) -> None:
+    def _add(self, wish: Mapping[str, Any], function: Mapping[str, Any], position: int, *, alone: bool) -> None:
         given, index = wish.get("id"), wish.get("index")
         id_ = given if isinstance(given, str) else ""
         at = spellings.index_of(index, -1)
@@ -110,12 +122,15 @@ class ToolCalls:
         call = next((call for call in reversed(self._calls) if id_ and call.id == id_), None)
         if call is None:
             call = here[-1] if here else None
-            # Without ids and indexes, what names no tool continues the call begun last.
-            if call is None and not stated and not id_ and not named and self._calls:
+            # Without ids and indexes, what names no tool continues the call begun last, and so does what comes alone.
+            if not stated and not id_ and self._calls and (alone or (call is None and not named)):
                 call = self._calls[-1]
             # An id that is new begins a call; behind half of one's arguments, what names no tool is the other half.
             if call is not None and id_ and call.id and (named or call.is_whole):
                 call, self.mended = None, True
+        elif call.repeats(function):
+            self.mended = True
+            return
         if call is not None and named and self._is_another(call, name, function):
             call, self.mended = None, True
         if call is None:

@@ -90,7 +90,7 @@ class Counts:
                     found[part] = max(found.get(part, 0), count)
         if not found:
             found = next((counts for name in spellings.USAGE_INSIDE if (counts := _counts_in(given.get(name)))), {})
-        self._apart |= _count(given.get(spellings.APART_INPUT)) > 0 and any(given.get(name) for name in spellings.APART_CACHE)
+        self._apart |= spellings.APART_INPUT in given and any(given.get(name) for name in spellings.APART_CACHE)
         self._take(found)
         for name in spellings.COST_FIELDS:
             if given.get(name) is not None:
@@ -156,11 +156,16 @@ class Counts:
             mended = bool(more_in or more_out)
             incoming, outgoing = incoming + more_in, outgoing + more_out
         elif outgoing and total > outgoing:
+            # More thoughts than output prove that they stand beside it.
+            outgoing += reasoning if outgoing < reasoning < total - outgoing else 0
             incoming, mended = total - outgoing, True
+        elif outgoing and self._apart and not total:
+            incoming = cached + cache_write
         elif incoming and total > incoming and not (outgoing and not reasoning):
             outgoing, mended = total - incoming, True
         elif reasoning > outgoing:
-            outgoing, mended = reasoning, True
+            answer = max(0, seen.output - seen.reasoning)
+            outgoing, mended, estimated = reasoning + answer, True, answer > 0
         if not incoming and not outgoing and total:
             outgoing = max(seen.output, total - seen.input) if seen.output else 0
             incoming, estimated = max(0, total - outgoing), True

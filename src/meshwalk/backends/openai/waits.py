@@ -14,6 +14,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from meshwalk.backends.openai.spellings import folded
 from meshwalk.backends.openai.statuses import error_in, words_of
 
 
@@ -32,8 +33,8 @@ _WORDED = re.compile(
     r"(\d+(?:\.\d+)?)\s*(milliseconds?|ms|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)(?![a-z])", re.IGNORECASE
 )
 _WORDED_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
-_BODY_FIELDS = ("retryDelay", "retry_delay", "retry_after", "retryAfter", "retry_after_seconds")
-_BODY_FIELDS_MS = ("retry_after_ms", "retryAfterMs")
+_BODY_FIELD = re.compile(r"(?:retry_?(?:after|delay|in)|resets?_(?:in|after)|wait)(?:_(seconds|secs|s|ms|milliseconds))?")
+_BODY_RESET = re.compile(r"resets?_at|reset_time")
 _DEPTH = 6
 
 # The remaining part and the reset of an allowance, as one header tells of both.
@@ -68,6 +69,8 @@ def _retry_after_us(headers: Mapping[str, str]) -> int | None:
         given = headers.get(name, "").strip()
         if _NUMBER.fullmatch(given):
             return _bounded(float(given) * unit)
+    if seconds := _duration_s(headers.get("retry-after", "")):
+        return _bounded(seconds)
     until = _unix_s(headers.get("retry-after", ""))
     if until is None:
         return None
@@ -109,6 +112,24 @@ def _duration_s(given: Any) -> float | None:
     return sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS_S, strict=True) if part)
 
 
+def _wait_in(name: str, value: Any) -> float | None:
+    """
+    Return the seconds that a field of a body tells of; None where it is about something else.
+    """
+    field = folded(name) if len(name) < _LONGEST_FIELD else ""
+    if _BODY_RESET.fullmatch(field):
+        return _until_s(value if isinstance(value, str) else str(value), time.time())
+    match = _BODY_FIELD.fullmatch(field)
+    seconds = None if match is None else _duration_s(value)
+    if seconds is None or match is None:
+        return None
+
+    return seconds / 1000 if (match[1] or "").startswith("m") else seconds
+
+
+_LONGEST_FIELD = 40
+
+
 def _in_body(body: Any, depth: int) -> Iterator[float]:
     if depth > _DEPTH:
         return
@@ -117,9 +138,7 @@ def _in_body(body: Any, depth: int) -> Iterator[float]:
             yield from _in_body(one, depth + 1)
     elif isinstance(body, dict):
         for name, value in body.items():
-            seconds = _duration_s(value) if name in _BODY_FIELDS else None
-            if seconds is None and name in _BODY_FIELDS_MS and (number := _duration_s(value)) is not None:
-                seconds = number / 1000
+            seconds = _wait_in(name, value)
             if seconds is not None:
                 yield seconds
             elif name == "headers" and isinstance(value, dict):
