@@ -46,6 +46,7 @@ class Setup:
     operator_key_env: str | None
     retry_window: str
     grace: str
+    walks_in_flight: int
     json: bool
 
 
@@ -63,6 +64,7 @@ def serve(
     # Led by a hyphen it is no duration either, and told so.
     retry_window: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10m",
     grace: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10s",
+    walks_in_flight: Annotated[int, Whole] = 2000,
     as_worker: Annotated[bool, Parameter(name="--as-worker", negative="", show=False)] = False,
     json: Json = False,
 ) -> int:
@@ -93,6 +95,8 @@ def serve(
         How long a walk is kept for requests that repeat its idempotency key.
     grace
         How long running calls may take to end once the server is told to stop; the others are cancelled.
+    walks_in_flight
+        How many walks each process has at once; further requests are refused with RESOURCE_EXHAUSTED, before anything is spent.
     """
     setup = Setup(
         graphs=graphs,
@@ -105,6 +109,7 @@ def serve(
         operator_key_env=operator_key_env,
         retry_window=retry_window,
         grace=grace,
+        walks_in_flight=walks_in_flight,
         json=json,
     )
     # Objects made during the start stay until the end, so a search of the collector finds nothing.
@@ -181,6 +186,7 @@ async def _serve(setup: Setup, plans: Sequence[Plan], as_worker: bool) -> None:
                     operator_key=operator,
                     share_port=as_worker,
                     grace=duration_us("--grace", setup.grace) / 1e6,
+                    walks_in_flight=setup.walks_in_flight,
                 )
             )
             ready = _ready(setup, plans, f"{setup.listen.rpartition(':')[0]}:{server.port}", [os.getpid()])
@@ -252,6 +258,7 @@ def _command(setup: Setup, address: str) -> list[str]:
         "--operator-key-env": setup.operator_key_env,
         "--retry-window": setup.retry_window,
         "--grace": setup.grace,
+        "--walks-in-flight": setup.walks_in_flight,
     }
 
     return [*words, *(f"{name}={value}" for name, value in named.items() if value is not None)]

@@ -414,6 +414,18 @@ class MeshClosed(MeshwalkError):
     retry_after = RETRY_SECONDS
 
 
+class TooManyWalks(MeshwalkError):
+    """
+    A request that came while a server, or its tenant, had as many walks in flight as it may.
+
+    Nothing was spent for it.
+    """
+
+    hint = "RESOURCE_EXHAUSTED"
+    retryable = True
+    retry_after = RETRY_SECONDS
+
+
 class VaultUnavailable(MeshwalkError):
     """
     A vault of shared budgets that does not answer.

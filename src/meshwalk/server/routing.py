@@ -11,6 +11,7 @@ from meshwalk.model.problems import RequestError, Violation
 from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted, Progress
 from meshwalk.records.results import RouteResult
 from meshwalk.server.calls import Context, deadline_us, rich_errors, traceparent
+from meshwalk.server.in_flight import WalksInFlight
 from meshwalk.server.many import ManyCall
 from meshwalk.server.registry import MeshRegistry, ServedMesh
 from meshwalk.trace import Request, Traversal
@@ -30,8 +31,9 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
     The routing of requests over the meshes that are served.
     """
 
-    def __init__(self, served: MeshRegistry) -> None:
+    def __init__(self, served: MeshRegistry, in_flight: WalksInFlight | None = None) -> None:
         self._served = served
+        self._in_flight = in_flight or WalksInFlight()
         self._streams: set[ManyCall] = set()
         self._stopping = False
 
@@ -52,6 +54,13 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         """
         request = message.request
         served, routed = self._admit(request, deadline_us(context), traceparent(context))
+        self._in_flight.enter()
+        try:
+            await self._stream(served, routed, request, context)
+        finally:
+            self._in_flight.leave()
+
+    async def _stream(self, served: ServedMesh, routed: Request, request: routing_pb2.RouteRequest, context: Context) -> None:
         # None ends the queue.
         events: asyncio.Queue[Progress | None] = asyncio.Queue()
         feed = EventFeed(served.mesh.plan, events.put_nowait)
@@ -107,7 +116,15 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
     ) -> routing_pb2.RouteResponse | bytes:
         served, routed = self._admit(request, left_us, traceparent)
 
-        result = await served.mesh.walk(routed)
+        in_flight = self._in_flight
+        in_flight.enter()
+        if routed.idempotency_key:
+            result = await in_flight.run_to_the_end(served.mesh.walk(routed))
+        else:
+            try:
+                result = await served.mesh.walk(routed)
+            finally:
+                in_flight.leave()
 
         return _written(served, result, request) or _reply(served, result, request)
 

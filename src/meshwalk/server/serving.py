@@ -23,6 +23,7 @@ from meshwalk.server.auth import OperatorKey
 from meshwalk.server.budgets import Budgets
 from meshwalk.server.graphs import Graphs
 from meshwalk.server.health import Health
+from meshwalk.server.in_flight import DEFAULT_WALKS_IN_FLIGHT, InFlightCounts, WalksInFlight
 from meshwalk.server.lenient_decode import ServiceRegistrar
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
@@ -52,6 +53,9 @@ _DEFAULT_MESSAGE_BYTES = 4 << 20
 
 DEFAULT_GRACE_SECONDS = 10.0
 
+# Of a few KB each.
+_PENDING_CALLS = 10_000
+
 # The time that records wait for others, so that a batch is encoded at once.  By then the reply is on its way.  Batching keeps
 # the encoder in the processor's cache: a third less time per record under load.
 _BATCH_SECONDS = 0.01
@@ -62,15 +66,23 @@ class Server:
     A running server, see `serve`.
     """
 
-    def __init__(self, server: grpc.aio.Server, health: Health, routing: Routing, port: int) -> None:
+    def __init__(self, server: grpc.aio.Server, health: Health, routing: Routing, in_flight: WalksInFlight, port: int) -> None:
         self._server = server
         self._health = health
         self._routing = routing
+        self._in_flight = in_flight
         self.port = port
         self._stopped = False
 
     def __repr__(self) -> str:
         return f"<Server on port {self.port}: {'stopped' if self._stopped else 'open'}>"
+
+    @property
+    def walk_counts(self) -> InFlightCounts:
+        """
+        Return how many walks are in flight, and how many were admitted and refused.
+        """
+        return self._in_flight.counts
 
     async def wait(self) -> None:
         """
@@ -100,6 +112,7 @@ async def serve(
     operator_key: OperatorKey | None = None,
     share_port: bool = False,
     grace: timedelta | float = DEFAULT_GRACE_SECONDS,
+    walks_in_flight: int = DEFAULT_WALKS_IN_FLIGHT,
 ) -> AsyncIterator[Server]:
     """
     Serve open *meshes* over gRPC until the context is left.
@@ -110,14 +123,16 @@ async def serve(
         operator_key: The key that sets budgets; None lets nobody set any.
         share_port: Let other processes listen at the same port and share its calls; see `workers`.
         grace: The time that running calls have to end when the context is left: a `timedelta` or a number of seconds.
+        walks_in_flight: The most walks at a time; further requests are refused with `TooManyWalks`, before anything is spent.
 
     Raises:
         SetupError: If the address is none or cannot be listened at, or two graphs have one name.
     """
     checked_address(listen, first_port=0)
     served = MeshRegistry(meshes)
+    in_flight = WalksInFlight(walks_in_flight)
     server = grpc.aio.server(options=_options(served, share_port))
-    health, routing = Health(), Routing(served)
+    health, routing = Health(), Routing(served, in_flight)
     registrar: Any = ServiceRegistrar(server)
     routing_pb2_grpc.add_RoutingServiceServicer_to_server(routing, registrar)
     trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, traces), registrar)
@@ -127,7 +142,7 @@ async def serve(
     health_pb2_grpc.add_HealthServicer_to_server(health, plain)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), plain)
-    running = Server(server, health, routing, _bind(server, listen))
+    running = Server(server, health, routing, in_flight, _bind(server, listen))
     await server.start()
     await health.start(SERVICES)
     try:
@@ -164,4 +179,8 @@ def _options(served: MeshRegistry, share_port: bool) -> tuple[tuple[str, int], .
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
+        # Calls that come while the event loop is held up.  Past these gRPC drops calls as cancelled, of which no caller knows
+        # that it may try again; up to them this server answers, if only that it has no room.
+        ("grpc.server.max_pending_requests", _PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS),
     )

@@ -37,6 +37,7 @@ from meshwalk.model.problems import (
     RequestError,
     RequestInProgress,
     SetupError,
+    TooManyWalks,
     TraceError,
     VaultUnavailable,
     Violation,
@@ -115,6 +116,7 @@ _REASONS: Mapping[str, type[MeshwalkError]] = {
     "TRACE_UNUSABLE": TraceError,
     "INTERNAL": Internal,
     "MESH_CLOSED": MeshClosed,
+    "TOO_MANY_WALKS": TooManyWalks,
 }
 _NAMES = {kind: reason for reason, kind in _REASONS.items()}
 _KINDS: Mapping[int, type[MeshwalkError]] = {REASONS.number[reason]: kind for reason, kind in _REASONS.items()}

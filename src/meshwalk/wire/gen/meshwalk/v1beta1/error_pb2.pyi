@@ -70,6 +70,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """CANCELLED: in a `Failure` alone, the caller cancelled the request."""
     ERROR_REASON_MESH_CLOSED: _ErrorReason.ValueType  # 18
     """UNAVAILABLE with google.rpc.RetryInfo: the mesh was closed before the walk had ended."""
+    ERROR_REASON_TOO_MANY_WALKS: _ErrorReason.ValueType  # 19
+    """RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the server, or the caller's tenant, has as many walks in flight as it may.
+    Nothing was spent.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The kind of an error."""
@@ -112,6 +116,10 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 17
 """CANCELLED: in a `Failure` alone, the caller cancelled the request."""
 ERROR_REASON_MESH_CLOSED: ErrorReason.ValueType  # 18
 """UNAVAILABLE with google.rpc.RetryInfo: the mesh was closed before the walk had ended."""
+ERROR_REASON_TOO_MANY_WALKS: ErrorReason.ValueType  # 19
+"""RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the server, or the caller's tenant, has as many walks in flight as it may.
+Nothing was spent.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
