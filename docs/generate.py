@@ -15,7 +15,7 @@ from typing import Any
 
 from meshwalk.cli.commands import app
 from meshwalk.loader import load_graph
-from meshwalk.loader.schema.export import json_schema
+from meshwalk.loader.schema.export import json_schema, settings_schema
 from meshwalk.model import problems, signals
 from meshwalk.model.problems import GraphError, MeshwalkError, Problem
 from meshwalk.plan import examine
@@ -103,28 +103,42 @@ def table_of(shape: Mapping[str, Any], parts: Mapping[str, Any]) -> Iterator[str
     yield ""
 
 
+def keys_page(title: str, command: str, schema: Mapping[str, Any]) -> str:
+    """
+    Write every key that a file of *schema* can have.
+    """
+    parts = schema.get("$defs", {})
+    lines = [
+        NOTE,
+        f"# {title}",
+        "",
+        f"`{command}` prints the same as a JSON Schema, for completion in an editor.",
+        "",
+        "## The file",
+        "",
+        *table_of(schema, parts),
+    ]
+    for name, shape in parts.items():
+        lines += [f"## {name.removesuffix('Shape')}", ""]
+        if "description" in shape:
+            lines += [str(shape["description"]), ""]
+        lines += table_of(shape, parts)
+
+    return "\n".join(lines)
+
+
 def graph_page() -> str:
     """
     Write every key that a graph can have.
     """
-    schema = json_schema()
-    lines = [
-        NOTE,
-        "# Keys of a graph",
-        "",
-        "`meshwalk schema` prints the same as a JSON Schema, for completion in an editor.",
-        "",
-        "## The file",
-        "",
-        *table_of(schema, schema["$defs"]),
-    ]
-    for name, shape in schema["$defs"].items():
-        lines += [f"## {name.removesuffix('Shape')}", ""]
-        if "description" in shape:
-            lines += [str(shape["description"]), ""]
-        lines += table_of(shape, schema["$defs"])
+    return keys_page("Keys of a graph", "meshwalk schema", json_schema())
 
-    return "\n".join(lines)
+
+def server_page() -> str:
+    """
+    Write every key that a server's settings can have.
+    """
+    return keys_page("Keys of a server", "meshwalk schema --server", settings_schema())
 
 
 def signals_page() -> str:
@@ -222,7 +236,13 @@ def cli_page() -> str:
     return f"{NOTE}\n# Commands\n\nEvery command takes `--json`. Exit codes: 0 yes, 1 no, 2 wrong use.\n\n## {body.rstrip()}\n"
 
 
-PAGES = {"graph.md": graph_page, "signals.md": signals_page, "errors.md": errors_page, "cli.md": cli_page}
+PAGES = {
+    "graph.md": graph_page,
+    "server.md": server_page,
+    "signals.md": signals_page,
+    "errors.md": errors_page,
+    "cli.md": cli_page,
+}
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from meshwalk.loader import read_graph
+from meshwalk.loader.parts.server import build_settings
 from meshwalk.plan import compile_plan
 from meshwalk.trace import FORMAT
 
@@ -204,7 +205,12 @@ def test_node_block(text: str, tmp_path: Path) -> None:
 def test_yaml_block(text: str) -> None:
     """
     The graph that is shown compiles without a warning, and so does one with the part of a graph that is shown.
+
+    A server's settings are read.
     """
+    if "\nserver:" in f"\n{text}":
+        build_settings(text.encode(), file="server.yaml", folder=str(ROOT))
+        return
     text = text if "\nname:" in text else REST + text
 
     assert () == compile_plan(read_graph(text.encode(), file="page.md")).warnings
@@ -228,7 +234,7 @@ def test_there_are_blocks() -> None:
     """
     counted = {kind: sum(len(blocks(page, kind)) for page in BLOCKS) for kind in ("sh", "console", "python", "yaml", "js")}
 
-    assert {"sh": 17, "console": 3, "python": 5, "yaml": 8, "js": 1} == counted
+    assert {"sh": 17, "console": 3, "python": 5, "yaml": 9, "js": 1} == counted
 
 
 def test_the_front_page_is_short() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /, *, json: Json = False) -> int:
     """
-    Find everything that is wrong with graphs.
+    Find everything that is wrong with graphs, or with a server's settings and the graphs that they name.
 
     To name a graph's cases is to name the graph.  Exits with 1 if there is an error, and with 2 if a file cannot be read;
     warnings alone leave it at 0.
@@ -29,14 +29,17 @@ def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /,
     Parameters
     ----------
     graphs
-        The graphs' YAML files.
+        The graphs' YAML files, or files of a server's settings.
     """
     found: list[Problem] = []
     cards: list[dict[str, Any]] = []
-    for path in graph_files(graphs):
+    waiting = graph_files(graphs)
+    # A file of settings adds the graphs that it names.
+    for path in waiting:
         card, problems = _examined(path)
         found += problems
         cards.append(card)
+        waiting += [graph for graph in card.get("serves", ()) if graph not in waiting]
     ok = all(card["ok"] for card in cards)
     unread = [card for card in cards if "error" in card]
     if json:
@@ -53,10 +56,12 @@ def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /,
 
 def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
     from meshwalk.cli.shapes import bounds_document
-    from meshwalk.loader import load_graph
+    from meshwalk.loader import holds_settings, load_graph
     from meshwalk.model.problems import GraphError, SetupError
     from meshwalk.plan import examine
 
+    if holds_settings(path):
+        return _examined_settings(path)
     try:
         plan, problems = examine(load_graph(path), prove=True)
     except GraphError as error:
@@ -73,6 +78,18 @@ def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
         card["input_bounds"] = {name: _input_bound(spec) for name, spec in sorted(plan.graph.backends.items())}
 
     return card, problems
+
+
+def _examined_settings(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
+    from meshwalk.loader import load_settings
+    from meshwalk.model.problems import GraphError
+
+    try:
+        settings = load_settings(path)
+    except GraphError as error:
+        return {"file": path, "ok": False, "serves": []}, error.problems
+
+    return {"file": path, "ok": True, "serves": list(settings.graphs)}, ()
 
 
 def _input_bound(spec: BackendSpec) -> dict[str, Any]:
@@ -112,17 +129,19 @@ def _relied_on(card: Mapping[str, Any]) -> str:
 
 
 def _summary(problems: list[Any], cards: list[dict[str, Any]]) -> str:
-    rows = [
+    rows = [f"{card['file']}: ok, serves {counted(len(card['serves']), 'graph')}" for card in cards if card.get("serves")]
+    rows += [
         f"{card['file']}: ok, graph '{card['graph']}' with {counted(card['nodes'], 'node')} and "
         f"{counted(card['edges'], 'edge')}, plan {card['plan_digest'][:12]}\n  {_bounded(card['bounds'])}{_relied_on(card)}"
         for card in cards
-        if card["ok"]
+        if "graph" in card
     ]
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     read = sum("error" not in card for card in cards)
     if problems:
-        rows.append(f"{counted(errors, 'error')} and {counted(warnings, 'warning')} in {counted(read, 'graph')}")
+        kind = "file" if any("serves" in card for card in cards) else "graph"
+        rows.append(f"{counted(errors, 'error')} and {counted(warnings, 'warning')} in {counted(read, kind)}")
 
     return "\n".join(rows)
 

@@ -15,7 +15,10 @@ _COMMANDS = ("check", "test", "decide", "draw", "diff", "schema", "serve", "eval
 # Each of these has commands of its own.
 _GROUPS = ("traces", "budget")
 
-_USAGES = {"route": "Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) (PROMPT | --messages FILE)"}
+_USAGES = {
+    "route": "Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) (PROMPT | --messages FILE)",
+    "serve": "Usage: meshwalk serve [OPTIONS] (GRAPH... | --config server.yaml)",
+}
 
 
 def app(words: Sequence[str]) -> App:

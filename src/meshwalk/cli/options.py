@@ -114,6 +114,7 @@ TracesFolder = Annotated[str, Parameter(name="--traces", converter=_folder, help
 NewTraces = Annotated[str | None, Parameter(name="--traces", converter=_folder)]
 ConfidencesFile = Annotated[str | None, Parameter(name="--confidences", converter=_file)]
 DataFile = Annotated[str | None, Parameter(name="--data", converter=_file)]
+ConfigFile = Annotated[str | None, Parameter(name="--config", converter=_file)]
 VaultAddress = Annotated[str, Parameter(name="--vault", converter=_name)]
 Tenant = Annotated[str, Parameter(name="--tenant", converter=_tenant)]
 OperatorKeyEnv = Annotated[str | None, Parameter(name="--operator-key-env", converter=_name)]

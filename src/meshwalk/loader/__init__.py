@@ -11,7 +11,25 @@ theirs, so that an author sees all of them in one run.
 
 from __future__ import annotations
 
-from meshwalk.loader.load import cases_path, load_cases, load_graph, read_cases, read_graph, source_lines
+from meshwalk.loader.load import (
+    cases_path,
+    holds_settings,
+    load_cases,
+    load_graph,
+    load_settings,
+    read_cases,
+    read_graph,
+    source_lines,
+)
 
 
-__all__ = ["cases_path", "load_cases", "load_graph", "read_cases", "read_graph", "source_lines"]
+__all__ = [
+    "cases_path",
+    "holds_settings",
+    "load_cases",
+    "load_graph",
+    "load_settings",
+    "read_cases",
+    "read_graph",
+    "source_lines",
+]

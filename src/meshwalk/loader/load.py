@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from meshwalk.loader.parts.graph import build
 from meshwalk.loader.yaml.document import MAX_BYTES, decode, read_document, split_lines
 from meshwalk.model import Graph
-from meshwalk.model.problems import Problem, SetupError
+from meshwalk.model.problems import GraphError, Problem, SetupError
 
 
 if TYPE_CHECKING:
     from meshwalk.loader.casebook import Case
+    from meshwalk.model.serving import ServerSettings
 
 
 # The text at the places of these faults may be a secret.
@@ -82,6 +83,32 @@ def read_cases(text: bytes, graph: Graph, *, file: str) -> tuple[Case, ...]:
     from meshwalk.loader.parts.cases import build_cases  # noqa: PLC0415
 
     return build_cases(text, graph, file=file)
+
+
+def load_settings(path: str | Path) -> ServerSettings:
+    """
+    Read the settings of a server in the file at *path*.
+
+    Raises:
+        GraphError: With every fault of the settings, in file order.
+        SetupError: If there is no such file, or it cannot be read.
+    """
+    # Most who read a graph read no settings.
+    from meshwalk.loader.parts.server import build_settings  # noqa: PLC0415
+
+    return build_settings(_bytes(path, "the server's settings in"), file=str(path), folder=str(Path(path).parent))
+
+
+def holds_settings(path: str | Path) -> bool:
+    """
+    Return whether the file at *path* holds a server's settings; one that cannot be read holds none.
+    """
+    from meshwalk.loader.parts.server import is_settings  # noqa: PLC0415
+
+    try:
+        return is_settings(read_document(_bytes(path), str(path)))
+    except (GraphError, SetupError):
+        return False
 
 
 def source_lines(path: str | Path, problems: Sequence[Problem] = ()) -> list[str]:

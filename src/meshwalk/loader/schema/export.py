@@ -1,5 +1,5 @@
 """
-The JSON Schemas of a graph and of its cases, for editors: made of the same shapes that the loader fits.
+The JSON Schemas of a graph, of its cases and of a server's settings, for editors: made of the same shapes that the loader fits.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 
 from meshwalk.loader.schema.cases import CasesShape
 from meshwalk.loader.schema.graph import GraphShape
+from meshwalk.loader.schema.server import ServerShape
 from meshwalk.loader.schema.shape import Shape
 
 
@@ -61,6 +62,13 @@ def cases_schema() -> dict[str, Any]:
     Return the JSON Schema (draft 2020-12) of a file of cases.
     """
     return _schema(CasesShape, "meshwalk-cases.schema.json")
+
+
+def settings_schema() -> dict[str, Any]:
+    """
+    Return the JSON Schema (draft 2020-12) of a server's settings.
+    """
+    return _schema(ServerShape, "meshwalk-server.schema.json")
 
 
 def _schema(shape: type[Shape], id: str) -> dict[str, Any]:
