@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from meshwalk.model import Value
-from meshwalk.model.problems import did_you_mean
+from meshwalk.model.spelling import did_you_mean
 from meshwalk.trace import Message
 
 

@@ -193,3 +193,35 @@ def test_cases_stand_for_their_graph(run: Run, graphs: Path) -> None:
         card["file"] for card in checked.json["graphs"]
     )
     assert 0 == checked.code
+
+
+def test_a_line_that_nobody_declared(run: Run, tmp_path: Path) -> None:
+    """
+    For a backend over a network the report says which bounds hold where the author declares none.
+    """
+    graph = tmp_path / "two.yaml"
+    graph.write_text(
+        """
+meshwalk: 1
+name: two
+start: first
+backends:
+  plain: {kind: openai, base_url: "http://127.0.0.1:1/v1", model: m}
+  narrow: {kind: openai, base_url: "http://127.0.0.1:1/v1", model: m, concurrency: 4, queue: {length: 2, wait: 1s}}
+  pretend: {kind: simulated}
+nodes:
+  first: {role: answer, backend: pretend, max_tokens: 8, next: second}
+  second: {role: answer, backend: narrow, max_tokens: 8, next: last}
+  last: {role: primary, backend: plain, max_tokens: 8, next: done}
+""",
+        encoding="utf-8",
+    )
+    document = run("check", graph, "--json").json
+
+    assert {
+        "narrow": {"declared": True, "concurrency": 4, "queue_length": 2, "queue_wait_ms": 1000},
+        "plain": {"declared": False, "concurrency": 100, "queue_length": 100, "queue_wait_ms": 5000},
+    } == document["graphs"][0]["lines"]
+    assert (
+        "calls to plain: at most 100 at once, and 100 waiting for at most 5 s (nothing is declared)" in run("check", graph).out
+    )

@@ -12,7 +12,7 @@ import pytest
 
 from meshwalk.engine.limiter import BackendLimiter, Lease, limiters
 from meshwalk.model import Breaker, Endpoint, OpenAISpec, SimulatedSpec, Traffic
-from meshwalk.model.problems import BackendError, Overloaded, RateLimited, Span, Unreachable
+from meshwalk.model.problems import BackendError, NotStarted, Overloaded, RateLimited, Span, Unreachable
 from tests.loader.reading import HEAD, read_sound
 
 
@@ -121,7 +121,7 @@ class TestGate:
         """
         Nobody needs to leave for a waiter to get its allowance.
         """
-        before = gate(Traffic(requests_per_minute=6_000))
+        before = gate(Traffic(requests_per_minute=6_000, concurrency=10_000))
         for _ in range(6_000):
             await entered(before)
         passed = await entered(before)
@@ -250,3 +250,106 @@ class TestGates:
         A pretended model can be bounded like a real one.
         """
         assert SimulatedSpec(name="s", span=SPAN, traffic=Traffic()).gated
+
+
+class TestNothingDeclared:
+    async def test_the_line_is_bounded(self) -> None:
+        """
+        A backend over a network has 100 places, and 100 calls wait for them; the next is refused at once.
+        """
+        before = gate()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(entered, before)
+            await settled()
+            with pytest.raises(Overloaded, match="100 calls under way and 100 waiting"):
+                await entered(before)
+            tasks.cancel_scope.cancel()
+
+        assert "<BackendLimiter of <Pool large: calls 100, 0 waiting>>" == repr(before)
+
+    def test_nobody_waits_for_long(self) -> None:
+        """
+        The wait ends after 5 s; an author who declares something is asked for the rest.
+        """
+        spec = OpenAISpec(name="large", span=SPAN, model="large-1")
+        declared = OpenAISpec(name="large", span=SPAN, model="large-1", traffic=Traffic(requests_per_minute=10))
+
+        assert (100, 100, 5_000_000) == (
+            spec.effective_traffic.concurrency,
+            spec.effective_traffic.queue,
+            spec.effective_traffic.queue_wait_us,
+        )
+        assert (100, None) == (declared.effective_traffic.concurrency, declared.effective_traffic.queue_wait_us)
+
+    async def test_a_rest_that_one_call_is_asked_for_holds_for_that_call(self) -> None:
+        """
+        Without declared traffic a Retry-After keeps no other call away.
+        """
+        before = gate()
+        before.leave(await entered(before), error_class="rate_limited", retry_after_us=60_000_000)
+        await entered(before)
+
+        assert before.healthy
+
+    async def test_a_place_that_is_free_is_taken_without_waiting(self) -> None:
+        """
+        The short way and the long way share the places, and neither passes those who wait.
+        """
+        before = gate()
+        places = [before.enter_now(tokens=1, left_us=1) for _ in range(100)]
+        assert None is before.enter_now(tokens=1, left_us=1)
+        waiting: list[Lease] = []
+
+        async def wait() -> None:
+            waiting.append(await entered(before))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await settled()
+            assert places[0] is not None
+            before.leave(places[0], error_class=None)
+            assert None is before.enter_now(tokens=1, left_us=1)
+
+        assert 1 == len(waiting)
+
+
+class TestTimeThatCallsNeed:
+    async def test_a_call_that_cannot_end_is_not_begun(self) -> None:
+        """
+        With less time than three of four recent calls of its node needed a call gets no place, by either way.
+        """
+        before = gate()
+        for _ in range(32):
+            before.worked("slow", 1_000_000)
+        now = time.monotonic_ns() // 1_000
+
+        with pytest.raises(NotStarted, match="took 1 s or more, and 0"):
+            await before.enter(tokens=1, until_us=now + 500_000, node="slow")
+        assert None is before.enter_now(tokens=1, node="slow", left_us=500_000)
+        assert None is not before.enter_now(tokens=1, node="slow", left_us=1_500_000)
+        await before.enter(tokens=1, until_us=now + 500_000, node="quick")
+        await before.enter(tokens=1, until_us=now + 500_000)
+
+    async def test_nobody_waits_past_the_last_moment_to_begin(self) -> None:
+        """
+        A waiter leaves the line while there is time for another model, and not at its own deadline.
+        """
+        before = gate(Traffic(concurrency=1))
+        for _ in range(32):
+            before.worked("slow", 60_000_000)
+        await entered(before)
+        now = time.monotonic_ns() // 1_000
+
+        with pytest.raises(Overloaded, match="had no place in time"):
+            await before.enter(tokens=1, until_us=now + 60_020_000, node="slow")
+
+    def test_backends_in_this_process_learn_nothing(self) -> None:
+        """
+        A simulated model's time is the author's own figure.
+        """
+        before = BackendLimiter(SimulatedSpec(name="s", span=SPAN, traffic=Traffic(concurrency=1)), time.monotonic_ns)
+        for _ in range(32):
+            before.worked("node", 1_000_000)
+
+        assert None is not before.enter_now(tokens=1, node="node", left_us=1)

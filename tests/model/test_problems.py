@@ -34,9 +34,7 @@ from meshwalk.model.problems import (
     TraceError,
     VaultUnavailable,
     Violation,
-    did_you_mean,
     in_file_order,
-    nearest,
     render,
 )
 
@@ -159,23 +157,6 @@ class TestRender:
         assert len(carets) <= max(len(excerpt), carets.index("^") + 1) <= 240
         assert line[column - 1 : column] == excerpt[carets.index("^") : carets.index("^") + 1]
         assert [column > 81, column < 9800] == [excerpt.startswith("…"), excerpt.endswith("…")]
-
-
-class TestDidYouMean:
-    def test_near_name_is_suggested(self) -> None:
-        """
-        A misspelt name brings the name it was likely meant to be.
-        """
-        assert "did you mean 'complexity'?" == did_you_mean("complexty", ["ambiguity", "complexity"])
-        assert "complexity" == nearest("complexty", ["ambiguity", "complexity"])
-
-    @pytest.mark.parametrize("word", ["zebra", "complexity" * 1_000])
-    def test_far_or_endless_name_is_not(self, word: str) -> None:
-        """
-        Nothing is suggested for a word that nobody could have meant.
-        """
-        assert "" == did_you_mean(word, ["complexity"])
-        assert nearest(word, ["complexity"]) is None
 
 
 class TestErrors:

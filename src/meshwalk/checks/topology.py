@@ -22,8 +22,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from meshwalk.model import DONE, CacheSpec, Caps, Edge, Graph, Limits, Node
-from meshwalk.model.problems import Problem, Span, did_you_mean, in_file_order, nearest
+from meshwalk.model.problems import Problem, Span, in_file_order
 from meshwalk.model.signals import Section
+from meshwalk.model.spelling import did_you_mean, nearest
 
 
 _SERVING = ("answer", "primary")

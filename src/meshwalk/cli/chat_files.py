@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import orjson
 
 from meshwalk.cli.output import Misuse
-from meshwalk.model.problems import did_you_mean
+from meshwalk.model.spelling import did_you_mean
 from meshwalk.trace import Message, ResponseFormat, Tool, ToolCall
 
 

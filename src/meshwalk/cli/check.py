@@ -76,6 +76,7 @@ def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
         card |= {"plan_digest": plan.plan_digest, "shape_digest": plan.shape_digest}
         card["bounds"] = bounds_document(plan.bounds)
         card["input_bounds"] = {name: _input_bound(spec) for name, spec in sorted(plan.graph.backends.items())}
+        card["lines"] = {name: _line(spec) for name, spec in sorted(plan.graph.backends.items()) if spec.networked}
 
     return card, problems
 
@@ -90,6 +91,21 @@ def _examined_settings(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
         return {"file": path, "ok": False, "serves": []}, error.problems
 
     return {"file": path, "ok": True, "serves": list(settings.graphs)}, ()
+
+
+def _line(spec: BackendSpec) -> dict[str, Any]:
+    """
+    Return what bounds the calls of a backend over a network, and whether the author declares it.
+    """
+    traffic = spec.effective_traffic
+    wait_us = traffic.queue_wait_us
+
+    return {
+        "declared": spec.traffic is not None,
+        "concurrency": traffic.concurrency,
+        "queue_length": traffic.queue,
+        "queue_wait_ms": None if wait_us is None else wait_us / 1000,
+    }
 
 
 def _input_bound(spec: BackendSpec) -> dict[str, Any]:
@@ -128,11 +144,26 @@ def _relied_on(card: Mapping[str, Any]) -> str:
     return "".join(f"\n  input of {', '.join(names)}: at most {words}" for words, names in named.items())
 
 
+def _undeclared(card: Mapping[str, Any]) -> str:
+    """
+    Say what holds for the calls of backends whose author declares nothing.
+    """
+    named: dict[str, list[str]] = {}
+    for name, line in card["lines"].items():
+        if not line["declared"]:
+            wait = f"for at most {line['queue_wait_ms'] / 1000:g} s"
+            words = f"at most {line['concurrency']} at once, and {line['queue_length']} waiting {wait}"
+            named.setdefault(words, []).append(name)
+
+    return "".join(f"\n  calls to {', '.join(names)}: {words} (nothing is declared)" for words, names in named.items())
+
+
 def _summary(problems: list[Any], cards: list[dict[str, Any]]) -> str:
     rows = [f"{card['file']}: ok, serves {counted(len(card['serves']), 'graph')}" for card in cards if card.get("serves")]
     rows += [
         f"{card['file']}: ok, graph '{card['graph']}' with {counted(card['nodes'], 'node')} and "
         f"{counted(card['edges'], 'edge')}, plan {card['plan_digest'][:12]}\n  {_bounded(card['bounds'])}{_relied_on(card)}"
+        f"{_undeclared(card)}"
         for card in cards
         if "graph" in card
     ]

@@ -202,7 +202,7 @@ def _fault(text: str, graph: str, declared: Mapping[str, ValueType]) -> str:
     if not equals:
         return f"--set takes NAME=VALUE, and {text!r} has no '='"
     if name not in declared:
-        from meshwalk.model.problems import did_you_mean
+        from meshwalk.model.spelling import did_you_mean
 
         hint = did_you_mean(name, declared)
         return f"graph '{graph}' declares no attribute '{name}'; {hint + ' ' if hint else ''}it has: {', '.join(declared)}"

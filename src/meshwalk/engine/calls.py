@@ -269,7 +269,7 @@ class Calls:
                 reply = await self._backend.chat(call.request)
             else:
                 with move_on_after((deadline_at_us - call.started_us) / 1e6) as call.scope:
-                    reply = await self._with_lease(call)
+                    reply = await self._with_lease(call, deadline_at_us)
         except BackendError as error:
             call.retry_after_us, call.final, call.at_fault = error.retry_after_us, error.final, error.of_endpoint
             message = f"node '{node.name}': {error}"
@@ -313,18 +313,20 @@ class Calls:
     def _settled_by_another(self, call: CallState) -> bool:
         return self.committed not in (None, call) or (self.reply is not None and call.reply is None)
 
-    async def _with_lease(self, call: CallState) -> Reply:
+    async def _with_lease(self, call: CallState, deadline_at_us: int) -> Reply:
         limiter = self._limiter
         if limiter is None:
             return await self._ask(call)
-        since = self._walk.now()
+        since, node = self._walk.now(), self._node.node
         call.progress.sent = False
         try:
             lease = await limiter.enter(
                 tokens=call.max_tokens,
                 stick_to=self._walk.stick_to(self._name),
                 avoid=frozenset(self._tried),
-                until_us=self._deps.clock_ns() // 1000 + self._deadline_at_us - since,
+                until_us=self._deps.clock_ns() // 1000 + deadline_at_us - since,
+                # A declared time stands in place of what is learned.
+                node="" if node.min_time_us else node.name,
             )
         except BackendError:
             call.turned_away = True
@@ -341,9 +343,11 @@ class Calls:
         rest_us: int | None = None
         at_fault = False
         tokens: int | None = None
+        began_us = self._walk.now()
         try:
             reply = await self._ask(call)
             ended = None
+            limiter.worked(node.name, self._walk.now() - began_us)
             if reply.usage is not None:
                 tokens = reply.usage.input_tokens + reply.usage.output_tokens
         except BackendError as error:

@@ -8,6 +8,7 @@ Invariants:
 
 1. A call that stops waiting, for whatever reason, leaves the queue and wakes the next one: no turn is lost.
 2. An endpoint that was given is the caller's to give back, once.
+3. A call over a network that has less time left than such calls lately needed gets no endpoint (`recent_durations`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import NamedTuple
 import anyio
 
 from meshwalk.backends.base import ChatRequest
-from meshwalk.model import AnyBackendSpec, BackendSpec, CacheSpec, Graph, OpenAISpec, Traffic
-from meshwalk.model.problems import BackendError, Overloaded, RateLimited, Unreachable
+from meshwalk.engine.recent_durations import RecentDurations
+from meshwalk.model import AnyBackendSpec, BackendSpec, CacheSpec, Graph, OpenAISpec
+from meshwalk.model.problems import BackendError, NotStarted, Overloaded, RateLimited, Unreachable
 from meshwalk.walk.attempts import Ask, Pick, Pool, Refused, Waiting
 
 
@@ -41,6 +43,10 @@ _LONGEST_WAIT_US = 3_600_000_000
 CANCELLED = "cancelled"
 
 
+def _no_chance() -> float:
+    return 0.0
+
+
 class Lease(NamedTuple):
     """
     The right of a call to go to *endpoint* (empty: the only one), after a wait.
@@ -55,6 +61,9 @@ class BackendLimiter:
     """
     The limiter of this process's calls to the backend that *spec* declares.
 
+    Attributes:
+        plain: Whether the author declares nothing, so that all a call needs is a place.
+
     Args:
         clock_ns: The clock that `until_us` is read from, in nanoseconds.
         chance: Where a choice falls, in 0..1.
@@ -63,27 +72,56 @@ class BackendLimiter:
     def __init__(self, spec: BackendSpec, clock_ns: Callable[[], int], *, chance: Callable[[], float] = random.random) -> None:
         endpoints = spec.endpoints if isinstance(spec, OpenAISpec) else ()
         self._name = spec.name
-        self._pool = Pool(spec.name, endpoints, spec.traffic or Traffic())
+        self.plain = not spec.gated
+        self._pool = Pool(spec.name, endpoints, spec.effective_traffic)
+        self._networked = spec.networked
+        # By node: a graph's nodes ask the same model for short answers and for long ones.
+        self._durations: dict[str, RecentDurations] = {}
         self._clock_ns = clock_ns
-        self._chance = chance
+        # Of one endpoint there is nothing to choose.
+        self._chance = chance if len(endpoints) > 1 else _no_chance
         self._waiters: dict[int, anyio.Event] = {}
 
     def __repr__(self) -> str:
         return f"<BackendLimiter of {self._pool!r}>"
 
-    async def enter(self, *, tokens: int, stick_to: str = "", avoid: frozenset[str] = frozenset(), until_us: int) -> Lease:
+    def worked(self, node: str, duration_us: int) -> None:
         """
-        Wait for an endpoint until *until_us* at the latest; the lease must be given back by `leave`.
+        Take that a call of *node* worked, from which later calls learn how long they need.
+        """
+        if self._networked:
+            durations = self._durations.get(node)
+            if durations is None:
+                durations = self._durations[node] = RecentDurations()
+            durations.add(self._now(), duration_us)
+
+    def _lately_needed_us(self, node: str, at: int) -> int:
+        durations = self._durations.get(node)
+
+        return 0 if durations is None else durations.lower_quartile_us(at)
+
+    async def enter(
+        self, *, tokens: int, stick_to: str = "", avoid: frozenset[str] = frozenset(), until_us: int, node: str = ""
+    ) -> Lease:
+        """
+        Wait for an endpoint as long as the call can end by *until_us*; the lease must be given back by `leave`.
 
         Args:
+            node: The node that calls, if it declares no `min_time`; its recent calls tell how long this one needs.
             tokens: What the call may need at most, sent and received.
             stick_to: The session or workflow whose calls stay together; empty for none.
             avoid: The endpoints that the hop tried already.
 
         Raises:
-            BackendError: `Overloaded`, `RateLimited` or `Unreachable`: nothing was sent, and nothing is charged.
+            BackendError: `Overloaded`, `RateLimited`, `Unreachable` or `NotStarted`: nothing was sent, and nothing is charged.
         """
         came = self._now()
+        needed_us = self._lately_needed_us(node, came)
+        if until_us - came < needed_us:
+            left = f"{max(0, until_us - came) / 1e6:.3g} s are left"
+            message = f"three of four recent calls to backend '{self._name}' took {needed_us / 1e6:.3g} s or more, and {left}"
+            raise NotStarted(message, backend=self._name)
+        until_us -= needed_us
         answer = self._pool.enter(Ask(tokens, until_us, stick_to, avoid), came, self._chance())
         if isinstance(answer, Waiting):
             answer = await self._wait(answer)
@@ -92,11 +130,18 @@ class BackendLimiter:
 
         return Lease(answer.endpoint, self._now() - came, answer)
 
-    def enter_now(self, *, tokens: int, stick_to: str = "") -> Lease | None:
+    def enter_now(self, *, tokens: int, stick_to: str = "", node: str = "", left_us: int) -> Lease | None:
         """
         Return an endpoint that is free at once, to be given back by `leave`; None if there is none, and nothing has changed.
+
+        Args:
+            node: As for `enter`.
+            left_us: The time that the call has; None is returned, too, if that is too little.
         """
-        pick = self._pool.enter_now(Ask(tokens, _NO_WAIT_US, stick_to), self._now(), self._chance())
+        at = self._now()
+        if left_us < self._lately_needed_us(node, at):
+            return None
+        pick = self._pool.enter_now(Ask(tokens, _NO_WAIT_US, stick_to), at, self._chance())
 
         return None if pick is None else Lease(pick.endpoint, 0, pick)
 
@@ -122,7 +167,8 @@ class BackendLimiter:
             lease.pick,
             self._now(),
             error_class=error_class,
-            retry_after_us=retry_after_us,
+            # An author who declares nothing has each call dealt with by itself.
+            retry_after_us=None if self.plain else retry_after_us,
             tokens=tokens,
             at_fault=at_fault,
         )
@@ -137,7 +183,7 @@ class BackendLimiter:
         """
         Tell whether an endpoint that is not in *avoid* could take a call of at most so many *tokens* at once.
         """
-        return self._pool.elsewhere(avoid, tokens, self._now())
+        return not self.plain and self._pool.elsewhere(avoid, tokens, self._now())
 
     @property
     def healthy(self) -> bool:
@@ -175,12 +221,12 @@ def limiters(
     graph: Graph, names: Iterable[str], clock_ns: Callable[[], int], chance: Callable[[], float] = random.random
 ) -> dict[str, BackendLimiter]:
     """
-    Make a limiter for each backend of *names* that bounds its traffic or has endpoints to choose from.
+    Make a limiter for each backend of *names* that is called over a network, bounds its traffic or has endpoints.
     """
     specs: Iterable[AnyBackendSpec] = (graph.backends[name] for name in names)
 
     # A cache waits for nobody: what it does not have it asks of the other backend, through that one's limiter.
-    bounded = [spec for spec in specs if spec.gated and not isinstance(spec, CacheSpec)]
+    bounded = [spec for spec in specs if (spec.gated or spec.networked) and not isinstance(spec, CacheSpec)]
 
     return {spec.name: BackendLimiter(spec, clock_ns, chance=chance) for spec in bounded}
 

@@ -145,7 +145,10 @@ class Mesh:
 
     def _engine_with(self, resources: Resources, relay: RecordRelay) -> Engine:
         clock_ns = self._clock.monotonic_ns
-        before = limiters(self.plan.graph, resources.backends.keys() & self.plan.graph.backends.keys(), clock_ns, self._chance)
+        specs = self.plan.graph.backends
+        # Nobody waits for a backend of the caller's own that answers at once.
+        names = [name for name, backend in resources.backends.items() if name in specs and (backend.waits or specs[name].gated)]
+        before = limiters(self.plan.graph, names, clock_ns, self._chance)
         for name, backend in resources.backends.items():
             if name not in self._backends and isinstance(backend, CacheBackend):
                 limiter = before.get(backend.of)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from meshwalk.model.backends import (
     MTOK,
+    NETWORK_CONCURRENCY,
+    NETWORK_QUEUE_WAIT_US,
     PACKAGED_TEMPLATE,
     SERVED_TEMPLATE,
     AnyBackendSpec,
@@ -76,6 +78,8 @@ __all__ = [
     "MAX_SHARED_COUNT",
     "MAX_SHARED_USD",
     "MTOK",
+    "NETWORK_CONCURRENCY",
+    "NETWORK_QUEUE_WAIT_US",
     "NOT_UNICODE",
     "PACKAGED_TEMPLATE",
     "PRESSURE_FROM",

@@ -10,6 +10,13 @@ from typing import Literal, NamedTuple
 from meshwalk.model.problems import ErrorClass, Span
 
 
+# The calls that an endpoint over a network has at once where a graph declares no `concurrency`: as many as its connections.
+NETWORK_CONCURRENCY = 100
+
+# The time that a call waits for one of them where a graph declares nothing of its traffic.  A walk of 30 s still has time for
+# another model then.
+NETWORK_QUEUE_WAIT_US = 5_000_000
+
 # Prices are per this many tokens.
 MTOK = 1_000_000
 
@@ -210,7 +217,7 @@ class Breaker(NamedTuple):
 
 class Traffic(NamedTuple):
     """
-    The bounds of one process's calls to a backend; None is no bound.  Each endpoint has the first three to itself.
+    The bounds of one process's calls to a backend, as declared; None is no bound.  Each endpoint has the first three to itself.
 
     Args:
         queue: The calls that may wait beside those under way.
@@ -252,7 +259,7 @@ class BackendSpec:
     Args:
         tokens_per_byte: The most tokens that a byte of text becomes; None is one.
         template: The tokens that its chat template adds; None adds nothing once, and 16 to each message.
-        traffic: None bounds nothing and watches nothing.
+        traffic: What the author declares; `effective_traffic` says what holds where that is nothing.
         tokenizer: A `tokenizer.json`, relative to the graph's folder as the author wrote it, whose counts bound the input
             more tightly than its bytes do.
     """
@@ -279,9 +286,23 @@ class BackendSpec:
     @property
     def gated(self) -> bool:
         """
-        Return whether a limiter bounds the calls and watches their outcomes.
+        Return whether the author bounds the calls, or has their outcomes watched.
         """
         return self.traffic is not None
+
+    @property
+    def networked(self) -> bool:
+        """
+        Return whether calls go over a network, so that their line is bounded even where the author declares nothing.
+        """
+        return False
+
+    @property
+    def effective_traffic(self) -> Traffic:
+        """
+        Return the bounds that hold, with those that the author does not declare.
+        """
+        return self.traffic or Traffic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,9 +353,28 @@ class OpenAISpec(BackendSpec):
     @property
     def gated(self) -> bool:
         """
-        Return whether a limiter bounds the calls and watches their outcomes.
+        Return whether the author bounds the calls, or has their outcomes watched.
         """
         return self.traffic is not None or bool(self.endpoints)
+
+    @property
+    def networked(self) -> bool:
+        """
+        Return whether calls go over a network, so that their line is bounded even where the author declares nothing.
+        """
+        return True
+
+    @property
+    def effective_traffic(self) -> Traffic:
+        """
+        Return the bounds that hold, with those that the author does not declare.
+        """
+        if self.traffic is None:
+            return Traffic(concurrency=NETWORK_CONCURRENCY, queue_wait_us=NETWORK_QUEUE_WAIT_US)
+        if self.traffic.concurrency is None:
+            return self.traffic._replace(concurrency=NETWORK_CONCURRENCY)
+
+        return self.traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import RequestError, SetupError, Violation, did_you_mean
+from meshwalk.model.problems import RequestError, SetupError, Violation
+from meshwalk.model.spelling import did_you_mean
 from meshwalk.wire import convert
 from meshwalk.wire.errors import NotFound
 

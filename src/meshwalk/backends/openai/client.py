@@ -17,12 +17,14 @@ from meshwalk.backends.openai.faults import Faults
 from meshwalk.backends.openai.progress import Progress, tracing
 from meshwalk.backends.openai.reading import EVENT_STREAM, RESPONSE_BYTES, StreamReading, kind_of, too_long, whole_answer
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
+from meshwalk.model import NETWORK_CONCURRENCY
 from meshwalk.model.problems import RefusedByModel, Unreachable
 from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Reply
 
 
-CONNECTIONS = 100
+# A place in the line before a backend is a connection, so nobody waits here.
+CONNECTIONS = NETWORK_CONCURRENCY
 
 # The statuses of answers; some gateways say that they created one.
 _ANSWERED = frozenset({200, 201, 203})

@@ -124,7 +124,13 @@ class FastDriver:
                 break
             limiter, lease = runtime.limiter, None
             if limiter is not None:
-                lease = limiter.enter_now(tokens=inputs + (max_outputs or 0), stick_to=runtime.stick_to(facts))
+                attempt_us = runtime.attempt_us
+                lease = limiter.enter_now(
+                    tokens=inputs + (max_outputs or 0),
+                    stick_to=runtime.stick_to(facts),
+                    node=runtime.learns_from,
+                    left_us=left_us if attempt_us is None else min(left_us, attempt_us),
+                )
                 if lease is None:
                     call = CallState(runtime.node, 0, reservation_id, Need(cost, inputs, max_outputs, 1, 1))
                     deviation = Deviation(call=call, granted_us=called_us)
@@ -142,6 +148,7 @@ class FastDriver:
                 latency_us = (clock_ns() - began_ns) // 1000 - called_us
                 if limiter is not None and lease is not None:
                     limiter.leave(lease, error_class=None, tokens=_used(reply, sent))
+                    limiter.worked(runtime.node.name, latency_us)
                 # The reply as it came is charged, whichever of its samples is kept.
                 settled_reply = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
                 outputs = runtime.read(settled_reply)

@@ -42,6 +42,7 @@ class NodeRuntime:
         backend: The backend to call; None if the node calls none, or cannot do so on the fast path.
         classify: Returns the outputs of a classifier or of a verifier that calls nobody; None if the node is neither.
         compares_samples: Whether several answers are compared.
+        learns_from: The name by which the limiter is asked how long such calls need; empty where the node itself says so.
         limiter: The limiter of the backend, if it has one.
         min_us: With less time than this left, a call is not begun.
         quotes: Whether its prompt quotes answers of earlier nodes.
@@ -57,6 +58,7 @@ class NodeRuntime:
         "charge",
         "classify",
         "compares_samples",
+        "learns_from",
         "limiter",
         "min_us",
         "node",
@@ -86,6 +88,7 @@ class NodeRuntime:
         self.read = partial(roles.READERS.get(spec.role, roles.outputs_of), spec)
         self.compares_samples = spec.confidence is not None and spec.confidence.source == "agreement"
         self.min_us = max(1, spec.min_time_us)
+        self.learns_from = "" if spec.min_time_us else node.name
 
     def stick_to(self, facts: Facts) -> str:
         """

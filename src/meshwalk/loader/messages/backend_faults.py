@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from meshwalk.loader.messages.faults import quoted
-from meshwalk.model.problems import Problem, Span, did_you_mean
+from meshwalk.model.problems import Problem, Span
+from meshwalk.model.spelling import did_you_mean
 
 
 _SHOWN = 8

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshwalk.loader.messages.remedies import number_in, table_for, type_for
-from meshwalk.model.problems import Problem, Span, did_you_mean
+from meshwalk.model.problems import Problem, Span
+from meshwalk.model.spelling import did_you_mean
 
 
 _LONGEST_QUOTE = 60

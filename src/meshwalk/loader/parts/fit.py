@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from meshwalk.loader.messages import faults
 from meshwalk.loader.schema.shape import Shape
 from meshwalk.loader.yaml.document import Piece, Scalar, Series, Table, plain
-from meshwalk.model.problems import Problem, Span, nearest
+from meshwalk.model.problems import Problem, Span
+from meshwalk.model.spelling import nearest
 
 
 ShapeT = TypeVar("ShapeT", bound=Shape)

@@ -19,9 +19,10 @@ from meshwalk.loader.schema.graph import AttributeShape, GraphShape, HeaderShape
 from meshwalk.loader.schema.values import why_no_identifier
 from meshwalk.loader.yaml.document import Document, Piece, Scalar, Table, plain
 from meshwalk.model import DONE, AnyBackendSpec, Attribute, Budget, Graph, Node, Recording, Sampling, Threshold
-from meshwalk.model.problems import GraphError, Problem, Span, did_you_mean, in_file_order
+from meshwalk.model.problems import GraphError, Problem, Span, in_file_order
 from meshwalk.model.reserved import RESERVED_ATTRIBUTES
 from meshwalk.model.signals import accepts
+from meshwalk.model.spelling import did_you_mean
 
 
 _GRAPH = "the graph"

@@ -29,7 +29,8 @@ from meshwalk.loader.parts.fit import Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape, RatesShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
 from meshwalk.model import AnyBackendSpec, Mark, Price, Rates, pricing
-from meshwalk.model.problems import GraphError, Problem, Span, nearest
+from meshwalk.model.problems import GraphError, Problem, Span
+from meshwalk.model.spelling import nearest
 
 
 _MODEL, _PROVIDER = "model", "provider"

@@ -116,7 +116,11 @@ class _AskingShape(_HoppingShape):
     )
     deadline: Time | None = Field(None, description="The time for all attempts together.")
     attempt_timeout: Time | None = Field(None, description="The time for one attempt.")
-    min_time: TimeOrNone = Field(0, description="A call that has less time left is not started.")
+    min_time: TimeOrNone = Field(
+        0,
+        description="A call that has less time left is not started.  If unsaid, calls over a network learn it: three of four "
+        "recent ones took longer.",
+    )
     retries: Annotated[int, Field(ge=0, le=10), Whole] = Field(
         0, description="How many further attempts a failed one may have."
     )

@@ -16,7 +16,11 @@ _Requests = Annotated[
 _Tokens = Annotated[
     int, Field(ge=1, le=1_000_000_000_000, description="The most tokens a minute, sent and received, for one endpoint."), Whole
 ]
-_Concurrency = Annotated[int, Field(ge=1, le=1_000_000, description="The most calls that one endpoint has at once."), Whole]
+_Concurrency = Annotated[
+    int,
+    Field(ge=1, le=1_000_000, description="The most calls that one endpoint has at once.  Over a network 100 if unsaid."),
+    Whole,
+]
 
 
 class BackoffShape(Shape):
@@ -36,7 +40,10 @@ class QueueShape(Shape):
     """
 
     length: Annotated[int, Field(ge=0, le=1_000_000), Whole] = Field(100, description="How many calls may wait.")
-    wait: Time | None = Field(None, description="How long one may wait; without it, as long as its node has.")
+    wait: Time | None = Field(
+        None,
+        description="How long one may wait; without it, as long as its node has (5s over a network if no traffic is declared).",
+    )
 
 
 class BreakerShape(Shape):
@@ -63,7 +70,10 @@ class TrafficShape(Shape):
     requests_per_minute: _Requests | None = None
     tokens_per_minute: _Tokens | None = None
     concurrency: _Concurrency | None = None
-    queue: QueueShape | None = Field(None, description="Who may wait for a place.")
+    queue: QueueShape | None = Field(
+        None,
+        description="Who may wait for a place; a backend over a network has 100 waiting for at most 5s if nothing is said.",
+    )
     breaker: BreakerShape | None = Field(
         None, description="When an endpoint is left alone for a while; several endpoints have one unasked."
     )

@@ -23,7 +23,8 @@ import numpy as np
 from meshwalk.backends.classifiers.embedding import DIMS, installed_version, open_embedding
 from meshwalk.backends.outcomes import Outcomes, Row, load_outcomes
 from meshwalk.backends.roles.wording import wording
-from meshwalk.model.problems import SetupError, did_you_mean
+from meshwalk.model.problems import SetupError
+from meshwalk.model.spelling import did_you_mean
 from meshwalk.model.weights import FEATURES, MAX_TOPICS, PACKAGE, Embedding, Weights, write_weights
 from meshwalk.review.training.fit import Prompts, Recipe, choose, fit, scored
 from meshwalk.review.training.metrics import Figure, Floats, Rows, apgr, area, auroc, bootstrapped, ece, log_loss, over
