@@ -25,9 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from meshwalk.backends.cache import CacheBackend
 from meshwalk.budgets.vaults import DEFAULT_TENANT, MemoryVault
-from meshwalk.engine.limiter import BackendLimiter
 from meshwalk.loader import read_graph
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Limits
@@ -40,7 +38,7 @@ from meshwalk.testing.faulty.answers import all_heard
 from meshwalk.testing.faulty.script import VERBS, script
 from meshwalk.testing.faulty.server import FaultyServer, faulty_servers
 from meshwalk.trace import Message, Request, Scopes, Traversal, decode, encode
-from meshwalk.walk.attempts import Pick, Refused, Waiting
+from meshwalk.walk.attempts import Ask, Pick, Pool, Refused, Waiting
 from meshwalk.wire.client import AnswerDelta, Client, RouteResult
 from tests.acceptance.fault_scenarios import (
     PROMPT,
@@ -222,16 +220,17 @@ def _alike(said: Said, heard: str) -> Said:
 
 class Time:
     """
-    Be the clock of a mesh, which a scenario can put on, and its chance; sleep as asked, and note for how long.
+    The clock of a mesh, which a scenario can put on; it sleeps as asked, and notes for how long.
 
     Attributes:
         waits: Set when a call next waits for a place, by the name of its backend.
     """
 
-    def __init__(self, chance: float) -> None:
+    unix_ns = staticmethod(time.time_ns)
+
+    def __init__(self) -> None:
         self.pauses: list[float] = []
         self.waits: dict[str, anyio.Event] = {}
-        self._chance = chance
         self._ahead_ns = 0
 
     def pass_by(self, seconds: float) -> None:
@@ -240,34 +239,31 @@ class Time:
         """
         self._ahead_ns += round(seconds * 1e9)
 
-    def rule(self, mesh: Mesh) -> None:
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
-        Take the place of what *mesh* has.
+        Notice each call that waits for a place.
         """
-        engine = mesh._opened()
-        engine.with_deps(engine.deps._replace(clock_ns=self._now_ns, sleep=self._sleep, chance=lambda: self._chance))
-        for backend in engine.deps.backends.values():
-            if isinstance(backend, CacheBackend):
-                backend._clock_ns = self._now_ns
-        for name, gate in engine.deps.limiters.items():
-            gate._clock_ns, gate._chance = self._now_ns, lambda: self._chance
-            self._watch(name, gate)
+        entering = Pool.enter
 
-    def _watch(self, name: str, gate: BackendLimiter) -> None:
-        wait = gate._wait
+        def watched(pool: Pool, ask: Ask, at: int, chance: float) -> Pick | Waiting | Refused:
+            answer = entering(pool, ask, at, chance)
+            if isinstance(answer, Waiting) and pool.name in self.waits:
+                self.waits[pool.name].set()
 
-        async def watched(answer: Waiting) -> Pick | Refused:
-            if name in self.waits:
-                self.waits[name].set()
+            return answer
 
-            return await wait(answer)
+        monkeypatch.setattr(Pool, "enter", watched)
 
-        gate._wait = watched  # type: ignore[method-assign]
-
-    def _now_ns(self) -> int:
+    def monotonic_ns(self) -> int:
+        """
+        Return nanoseconds that never go back.
+        """
         return time.perf_counter_ns() + self._ahead_ns
 
-    async def _sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float, /) -> None:
+        """
+        Wait, and note for how long.
+        """
         self.pauses.append(seconds)
         await anyio.sleep(seconds)
 
@@ -292,7 +288,7 @@ class Play:
         self.listing = Listing()
         self.vault = MemoryVault()
         self._spans = InMemorySpanExporter()
-        self._time = Time(scenario.chance)
+        self._time = Time()
         self._said: dict[str, str] = {}
         self._begun: list[asyncio.Task[None]] = []
         self._over = 0
@@ -311,11 +307,17 @@ class Play:
                 monkeypatch.setenv(f"{name.upper()}_URL", server.base_url)
             for name, taken in absent.items():
                 monkeypatch.setenv(f"{name.upper()}_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/v1")
-            async with Mesh(plan, sinks=[self.listing, telemetry], vault=self.vault) as mesh, self._door(mesh) as route:
-                self._time.rule(mesh)
-                async with asyncio.TaskGroup() as tasks:
-                    for step in scenario.steps:
-                        await self._do(step, route, tasks)
+            self._time.watch(monkeypatch)
+            opened = Mesh(
+                plan,
+                sinks=[self.listing, telemetry],
+                vault=self.vault,
+                clock=self._time,
+                chance=lambda: scenario.chance,
+            )
+            async with opened as mesh, self._door(mesh) as route, asyncio.TaskGroup() as tasks:
+                for step in scenario.steps:
+                    await self._do(step, route, tasks)
             # What the mesh left is seen here: it must have closed all it opened.
             for server in self.servers.values():
                 await server.all_closed.wait()

@@ -19,7 +19,7 @@ from meshwalk.wire.client import Client, NotFound
 from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2, graph_pb2_grpc
 from meshwalk.wire.types import AttributeInfo, BackendInfo, BudgetInfo, EdgeInfo, ThresholdInfo
 from tests.support.plans import plan_of
-from tests.support.service import ALONE, DESK, desk
+from tests.support.service import ALONE, DESK, desk, stub_of
 
 
 SHARED = plan_of("""
@@ -84,9 +84,9 @@ async def test_no_page(request_: graph_pb2.ListGraphsRequest, said: str) -> None
     """
     A size out of range and a token of no page are refused, with the field named.
     """
-    async with desk() as (client, _):
+    async with desk() as (client, _), stub_of(client, graph_pb2_grpc.GraphServiceStub) as stub:
         with pytest.raises(grpc.aio.AioRpcError, match=said):
-            await client._graphs.ListGraphs(request_)
+            await stub.ListGraphs(request_)
 
 
 class TestDescribe:

@@ -20,9 +20,9 @@ from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.server.many import MAX_HELD, MAX_HELD_BYTES
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, RpcError
-from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2, routing_pb2_grpc
 from tests.support.backends import Gate, Listing, Scripted, saying
-from tests.support.service import desk
+from tests.support.service import desk, stub_of
 
 
 pytestmark = pytest.mark.anyio
@@ -39,11 +39,12 @@ def item(seq: int, prompt: str = "hi") -> Item:
 
 @asynccontextmanager
 async def stream_to(client: Client) -> AsyncIterator[Any]:
-    call: Any = client._routing.RouteMany()
-    try:
-        yield call
-    finally:
-        call.cancel()
+    async with stub_of(client, routing_pb2_grpc.RoutingServiceStub) as stub:
+        call: Any = stub.RouteMany()
+        try:
+            yield call
+        finally:
+            call.cancel()
 
 
 async def results_of(call: Any, count: int) -> list[routing_pb2.RouteManyResponse.Result]:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 import anyio
+import grpc.aio
 import pytest
 
 from meshwalk.backends.base import ChatRequest
@@ -28,10 +29,11 @@ from meshwalk.server import serve
 from meshwalk.trace import Message, Outcome, Reply, ReplyOptions, ResponseFormat, Tool, ToolCall, Usage
 from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, RouteResult
 from meshwalk.wire.errors import Internal, NotFound, RpcError
+from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
 from tests.support.backends import Gate, Listing, Scripted, raising, saying
 from tests.support.plans import plan_of
 from tests.support.records import words_of
-from tests.support.service import ALONE, DESK, desk
+from tests.support.service import ALONE, DESK, desk, stub_of
 
 
 pytestmark = pytest.mark.anyio
@@ -218,12 +220,10 @@ class TestDetail:
         """
         A number that this server does not know is no detail.
         """
-        async with desk() as (client, _):
-            from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2
-
-            request = routing_pb2.RouteRequest(detail=9)  # type: ignore[arg-type]
-            with pytest.raises(RequestError, match="detail: is 9"):
-                await client._call(client._routing.Route, request, None)
+        request = routing_pb2.RouteRequest(detail=9)  # type: ignore[arg-type]
+        async with desk() as (client, _), stub_of(client, routing_pb2_grpc.RoutingServiceStub) as stub:
+            with pytest.raises(grpc.aio.AioRpcError, match="detail: is 9"):
+                await stub.Route(request)
 
 
 class TestBadRequests:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
-from tests.support.service import desk
+from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2, routing_pb2_grpc
+from tests.support.service import desk, stub_of
 
 
 pytestmark = pytest.mark.anyio
@@ -79,13 +79,13 @@ async def test_any_request_is_answered_or_refused(batch: list[routing_pb2.RouteR
     Whatever the fields hold, a request gets a reply or an error that says whose fault it is; never INTERNAL or UNKNOWN.
     """
     codes = set()
-    async with desk() as (client, _):
+    async with desk() as (client, _), stub_of(client, routing_pb2_grpc.RoutingServiceStub) as stub:
         for request in batch:
             stream = routing_pb2.RouteStreamRequest(request=request)
             try:
-                await client._routing.Route(request)
-                await client._routing.Decide(routing_pb2.DecideRequest(request=request))
-                _ = [event async for event in client._routing.RouteStream(stream)]
+                await stub.Route(request)
+                await stub.Decide(routing_pb2.DecideRequest(request=request))
+                _ = [event async for event in stub.RouteStream(stream)]
             except grpc.aio.AioRpcError as error:
                 codes.add(error.code())
         after = await client.route("hi")
@@ -138,9 +138,9 @@ async def test_a_name_that_would_fill_the_trailers() -> None:
     """
     attributes = {name * 300_000: common_pb2.Value(string_value="x") for name in "aé∑"}
     request = routing_pb2.RouteRequest(messages=[common_pb2.Message(role="user", content="hi")], attributes=attributes)
-    async with desk() as (client, _):
+    async with desk() as (client, _), stub_of(client, routing_pb2_grpc.RoutingServiceStub) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await client._routing.Route(request)
+            await stub.Route(request)
 
     assert grpc.StatusCode.INVALID_ARGUMENT is caught.value.code()
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from meshwalk.backends.base import ChatRequest
@@ -18,9 +19,10 @@ from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, NotFound
+from meshwalk.wire.gen.meshwalk.v1beta1 import trace_pb2, trace_pb2_grpc
 from tests.support.backends import Scripted, saying
 from tests.support.records import words_of
-from tests.support.service import ALONE, DESK, desk
+from tests.support.service import ALONE, DESK, desk, stub_of
 
 
 pytestmark = pytest.mark.anyio
@@ -206,12 +208,10 @@ class TestListTraversals:
         """
         A number that this server does not know is no outcome.
         """
-        from meshwalk.wire.gen.meshwalk.v1beta1 import trace_pb2
-
-        async with stored(tmp_path) as (client, _):
-            request = trace_pb2.ListTraversalsRequest(outcome=17)  # type: ignore[arg-type]
-            with pytest.raises(RequestError, match="outcome: is 17"):
-                await client._call(client._traces.ListTraversals, request, None)
+        request = trace_pb2.ListTraversalsRequest(outcome=17)  # type: ignore[arg-type]
+        async with stored(tmp_path) as (client, _), stub_of(client, trace_pb2_grpc.TraceServiceStub) as stub:
+            with pytest.raises(grpc.aio.AioRpcError, match="outcome: is 17"):
+                await stub.ListTraversals(request)
 
 
 async def test_without_a_store() -> None:

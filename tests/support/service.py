@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
+
+import grpc.aio
 
 from meshwalk.backends.base import Backend
 from meshwalk.mesh import Mesh
@@ -69,6 +72,15 @@ ALONE = plan_of(
       only: {role: primary, backend: one, next: done}
     """
 )
+
+
+@asynccontextmanager
+async def stub_of(client: Client, kind: type[Any]) -> AsyncIterator[Any]:
+    """
+    Open a stub of *kind* to the server of *client*, for requests that a client would not send.
+    """
+    async with grpc.aio.insecure_channel(client.target) as channel:
+        yield kind(channel)
 
 
 @asynccontextmanager

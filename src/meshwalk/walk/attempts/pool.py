@@ -166,7 +166,7 @@ class Pool:
     """
 
     def __init__(self, name: str, endpoints: Sequence[Endpoint], traffic: Traffic) -> None:
-        self._name = name
+        self.name = name
         self._traffic = traffic
         breaker = traffic.breaker
         if breaker is None and len(endpoints) > 1:
@@ -181,7 +181,7 @@ class Pool:
     def __repr__(self) -> str:
         under_way = ", ".join(f"{place.name or 'calls'} {place.under_way}" for place in self._places)
 
-        return f"<Pool {self._name}: {under_way}, {len(self._line)} waiting>"
+        return f"<Pool {self.name}: {under_way}, {len(self._line)} waiting>"
 
     # ---- coming in ----------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Pool:
         if len(self._line) >= self._traffic.queue:
             if not self._line and not any(place.free_at(at, ask.tokens) <= at for place in self._well(at)):
                 return self._limited(self._well(at), ask, at)
-            return queue_full(self._name, self._under_way, len(self._line))
+            return queue_full(self.name, self._under_way, len(self._line))
         self._numbered += 1
         self._line[self._numbered] = waiter
 
@@ -228,7 +228,7 @@ class Pool:
                 return pick
         refused = self._hopeless(waiter, at, self._before(number))
         if refused is None and at >= waiter.last:
-            refused = no_place(self._name, self._under_way)
+            refused = no_place(self.name, self._under_way)
         if refused is not None:
             del self._line[number]
             return refused
@@ -358,7 +358,7 @@ class Pool:
         """
         well = self._well(at)
         if not well:
-            return none_well(self._name, [place.name for place in self._places], self._next_probe_us(at))
+            return none_well(self.name, [place.name for place in self._places], self._next_probe_us(at))
         usable = [place for place in self._places if place in well or place.comes_back(waiter.last)]
         if all(place.free_at(at, waiter.ask.tokens) > max(at, waiter.last) for place in usable):
             return self._limited(well, waiter.ask, at)
@@ -386,7 +386,7 @@ class Pool:
         per_minute = sum(meter.per_minute for meter in known)
         lacking = wanted - sum(meter.by(at, at) for meter in known)
 
-        return limited(self._name, key, per_minute, lacking * 60_000_000 // per_minute, len(amounts) - 1)
+        return limited(self.name, key, per_minute, lacking * 60_000_000 // per_minute, len(amounts) - 1)
 
     def _next_probe_us(self, at: int) -> int | None:
         due = [probe_at - at for place in self._places if (probe_at := _probe_at(place)) is not None]
@@ -400,13 +400,13 @@ class Pool:
         place = min(well, key=lambda place: place.free_at(at, ask.tokens))
         wait_us = place.free_at(at, ask.tokens) - at
         if place.rests_until - at >= max(wait_us, 1):
-            return resting(self._name, place.name, place.rest_class, wait_us)
+            return resting(self.name, place.name, place.rest_class, wait_us)
         by_requests = place.requests is not None and place.requests.free_at(at, 1) - at >= wait_us
         meter = place.requests if by_requests else place.tokens
         assert meter is not None, "only a rest and a meter put a call off"
         key = "requests_per_minute" if by_requests else "tokens_per_minute"
 
-        return limited(self._name, key, meter.per_minute, wait_us, 0)
+        return limited(self.name, key, meter.per_minute, wait_us, 0)
 
 
 def _probe_at(place: _Place) -> int | None:
