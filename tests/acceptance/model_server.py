@@ -49,7 +49,7 @@ class ModelServer:
 
         return (incoming * Decimal(input_per_mtok) + outgoing * Decimal(output_per_mtok)) / 1_000_000
 
-    async def _chat(self, request: web.Request) -> web.Response:
+    async def chat(self, request: web.Request) -> web.Response:
         asked = await request.json()
         most = min(self._max_tokens, asked.get("max_tokens", self._max_tokens))
         served = Served(len(asked["messages"][-1]["content"].split()), self._random.randint(1, most))
@@ -80,7 +80,7 @@ async def model_server(server: ModelServer | None = None) -> AsyncIterator[Model
     """
     running = ModelServer() if server is None else server
     application = web.Application()
-    application.router.add_post("/v1/chat/completions", running._chat)
+    application.router.add_post("/v1/chat/completions", running.chat)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -164,7 +164,7 @@ class TestServer:
         """
         Nobody else on this machine is answered, and nobody from outside is heard.
         """
-        address = urlsplit(backend._server.listening_address)
+        address = urlsplit(backend.address)
         stream = await anyio.connect_tcp("127.0.0.1", address.port or 0)
         async with stream:
             await stream.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
@@ -179,7 +179,7 @@ class TestServer:
         """
         opened = await open_backend(spec(context_tokens=256, threads=1))
         assert isinstance(opened, LocalBackend)
-        port = urlsplit(opened._server.listening_address).port
+        port = urlsplit(opened.address).port
         await opened.aclose()
         await opened.aclose()
 

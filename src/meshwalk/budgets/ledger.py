@@ -50,7 +50,7 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._accounts: dict[AccountKey, Account] = {}
+        self.accounts: dict[AccountKey, Account] = {}
         self._used_at: dict[AccountKey, int] = {}
         self._open: dict[tuple[str, str], _OpenReservation] = {}
         self._leases: list[tuple[int, str, str]] = []
@@ -139,7 +139,7 @@ class Ledger:
         Report every account of *tenant*.
         """
         self.expire(now_us)
-        for key, account in self._accounts.items():
+        for key, account in self.accounts.items():
             if key[0] != tenant:
                 continue
             _, kind, name, window_us, number = key
@@ -169,7 +169,7 @@ class Ledger:
         """
         Return the keys of the accounts of *scopes*, and their balances.
         """
-        accounts, operator_caps, keys, balances = self._accounts, self._caps, [], []
+        accounts, operator_caps, keys, balances = self.accounts, self._caps, [], []
         for scope in scopes:
             key = account_key(scope, now_us)
             keys.append(key)
@@ -227,22 +227,22 @@ class Ledger:
         return scope.caps if operator_caps is None else effective_caps(scope.caps, operator_caps)
 
     def _account(self, key: AccountKey, now_us: int) -> Account:
-        account = self._accounts.get(key)
+        account = self.accounts.get(key)
         if account is None:
-            if len(self._accounts) >= self._sweep_at:
+            if len(self.accounts) >= self._sweep_at:
                 self._sweep(now_us)
-            account = self._accounts[key] = Account()
+            account = self.accounts[key] = Account()
         self._used_at[key] = now_us
 
         return account
 
     def _sweep(self, now_us: int) -> None:
-        stale = [key for key, account in self._accounts.items() if not account.reservations and now_us >= self._kept_until(key)]
+        stale = [key for key, account in self.accounts.items() if not account.reservations and now_us >= self._kept_until(key)]
         for key in stale:
-            del self._accounts[key]
+            del self.accounts[key]
             del self._used_at[key]
         # Twice the remaining number, so that sweeping costs each new account a constant at most.
-        self._sweep_at = max(1024, 2 * len(self._accounts))
+        self._sweep_at = max(1024, 2 * len(self.accounts))
 
     def _kept_until(self, key: AccountKey) -> int:
         window_us, number = key[3], key[4]

@@ -198,7 +198,7 @@ class TestOpening:
         opened = await open_classifier(node("http://${TRIAGE_HOST}/x", "TRIAGE_KEY"))
 
         assert isinstance(opened, HttpClassifier)
-        assert "http://127.0.0.1/x" == opened._url
+        assert "http://127.0.0.1/x" == opened.url
 
     @pytest.mark.parametrize(
         ("url", "host", "expected"),

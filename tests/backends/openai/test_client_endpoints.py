@@ -153,4 +153,4 @@ class TestOpen:
         backend = await open_backend(spec(*endpoints, traffic=traffic))
         assert isinstance(backend, OpenAIBackend)
 
-        assert expected == backend._connections
+        assert expected == backend.connections

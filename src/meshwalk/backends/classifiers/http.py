@@ -50,7 +50,7 @@ class HttpClassifier(AsyncResource):
 
     def __init__(self, name: str, url: str, writes: Mapping[str, Attribute], *, key: str = "", key_env: str = "") -> None:
         self.name = name
-        self._url = url
+        self.url = url
         self._writes = writes
         self._key_env = key_env
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -71,7 +71,7 @@ class HttpClassifier(AsyncResource):
         said = [{"role": message.role, "content": message.content} for message in messages]
         body = orjson.dumps({"messages": said, "attributes": dict(attributes)})
         try:
-            async with self._open().post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._open().post(self.url, data=body, headers=headers, allow_redirects=False) as response:
                 if response.status != 200:
                     raise self._refusal(response.status)
                 text = await self._read(response)

@@ -134,7 +134,7 @@ class OpenAIBackend(AsyncResource):
             for place in known
         }
         self._first = self._endpoints[known[0].name]
-        self._connections = connections
+        self.connections = connections
         self._session: aiohttp.ClientSession | None = None
 
     async def chat(self, request: ChatRequest) -> Reply:
@@ -296,7 +296,7 @@ class OpenAIBackend(AsyncResource):
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=aiohttp.TCPConnector(limit=self.connections),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # The engine's deadline ends a call, by cancelling it.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
