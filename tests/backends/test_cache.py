@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.backends import CacheBackend, ChatRequest, open_backend
-from meshwalk.backends.base import Backend, CallProgress, StreamingBackend, Tell
+from meshwalk.backends.base import Backend, CallProgress, OnPiece, StreamingBackend
 from meshwalk.model import CacheSpec, Sampling
 from meshwalk.model.problems import BackendError, Overloaded, SetupError, Span
 from meshwalk.trace import Message, Piece, Reply, ReplyOptions, Timing, TokenProbabilities, Tool, ToolCall, Usage
@@ -67,10 +67,10 @@ class StreamingModel(Model):
     Answer in two pieces.
     """
 
-    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
-        tell(Piece("one ", 2, (0.5, 0.25), (0.1, 0.2)))
+    async def stream(self, request: ChatRequest, on_piece: OnPiece) -> Reply:
+        on_piece(Piece("one ", 2, (0.5, 0.25), (0.1, 0.2)))
         reply = await self.chat(request)
-        tell(Piece("two", 1, (1.0,), (0.3,)))
+        on_piece(Piece("two", 1, (1.0,), (0.3,)))
 
         return Reply("one two", usage=reply.usage, probabilities=TokenProbabilities(0.5, 0.25, 0.2))
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from meshwalk.backends.base import ChatRequest
-from meshwalk.backends.cancellation import asked_to_stop
+from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.backends.classifiers.python import PythonClassifier
 from meshwalk.backends.python import PythonBackend
 from meshwalk.mesh import Mesh
@@ -128,4 +128,4 @@ async def test_nobody_asked_this_task() -> None:
     try:
         await gives_up()
     except asyncio.CancelledError:
-        assert not asked_to_stop()
+        assert not cancel_requested()

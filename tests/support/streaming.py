@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import anyio
 from anyio.lowlevel import checkpoint
 
-from meshwalk.backends.base import ChatRequest, Tell
+from meshwalk.backends.base import ChatRequest, OnPiece
 from meshwalk.budgets.vaults import MemoryVault
 from meshwalk.engine import Engine
 from meshwalk.model import Amount
@@ -39,13 +39,13 @@ class Streamer:
     async def chat(self, request: ChatRequest) -> Reply:
         return await self.stream(request, lambda _: None)
 
-    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+    async def stream(self, request: ChatRequest, on_piece: OnPiece) -> Reply:
         self.called[len(self.asked)].set()
         self.asked.append(request)
         try:
             for step in self._scripts.pop(0):
                 if isinstance(step, Piece):
-                    tell(step)
+                    on_piece(step)
                     # Whoever does not want the rest has its turn.
                     await checkpoint()
                 elif isinstance(step, anyio.Event):

@@ -1,5 +1,5 @@
 """
-What a backend is: one coroutine that answers a chat request, and a way to close.
+The interface of backends: one coroutine that answers a chat request, and a way to close.
 
 A backend makes one call and says what it saw; it knows nothing of graphs, budgets or retries.  Whatever a provider or a
 library raises is mapped here or in the backend's own file to a `BackendError`, so that the walk sees classes, not libraries.
@@ -18,11 +18,11 @@ from meshwalk.trace import Message, Piece, Reply, ReplyOptions, Timing, Usage
 
 class CallProgress:
     """
-    Note how far a call has come, so that whoever ends it knows, too; a backend fills in what it sees of it.
+    The progress of one call, filled in by its backend and read by the engine when it ends the call.
 
     Args:
         sent: Whether the provider may have got the request; a backend that cannot tell leaves it true.
-        queue_us: The time it waited for a place, its gate's included.
+        queue_us: The time it waited for a place, at the limiter and for a connection.
         usage: The tokens of what came, as far as they are known, for a call that gives no reply.
         estimated: Whether a part of *usage* is an estimate.
         ended: Whether the reply itself is whole, and only what may follow it is waited for.
@@ -51,7 +51,7 @@ class CallProgress:
 
 class ChatRequest(NamedTuple):
     """
-    Ask a backend for one reply.
+    A request for one reply.
 
     Args:
         sampling: What is set is sent; None leaves it to the provider.
@@ -62,7 +62,7 @@ class ChatRequest(NamedTuple):
         samples: How many answers to ask for.
         endpoint: Which of the backend's endpoints to call; empty where it has only one.
         tenant: Whose request it is.
-        stations: Where the backend notes how far the call has come.
+        progress: Filled in by the backend while the call goes on.
     """
 
     messages: tuple[Message, ...]
@@ -87,7 +87,7 @@ class ChatRequest(NamedTuple):
 
 class Backend(Protocol):
     """
-    Answer chat requests.
+    Anything that answers chat requests.
 
     Attributes:
         waits: Whether a call may wait for anything, so that it needs a time limit.
@@ -113,31 +113,31 @@ class Backend(Protocol):
 
 make_chat_request: Callable[[tuple[object, ...]], ChatRequest] = fast_constructor(ChatRequest)
 
-# Told of each piece of a reply, in order, as it comes; it does not wait.
-Tell = Callable[[Piece], None]
+# Called with each piece of a reply, in order, as it comes; it does not wait.
+OnPiece = Callable[[Piece], None]
 
 
 @runtime_checkable
 class StreamingBackend(Backend, Protocol):
     """
-    Answer chat requests piece by piece.
+    A backend that can answer piece by piece.
 
-    A backend that cannot is asked by `chat`, and its whole reply is one piece.
+    Any other one is asked by `chat`, and its whole reply is one piece.
     """
 
-    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+    async def stream(self, request: ChatRequest, on_piece: OnPiece) -> Reply:
         """
-        Make one call, *tell* of each piece of its text as it comes, and return the whole reply in the end.
+        Make one call, pass each piece of its text to *on_piece* as it comes, and return the whole reply in the end.
 
         Raises:
-            BackendError: With the class of what went wrong; pieces may have been told of before.
+            BackendError: With the class of what went wrong; pieces may have been passed on before.
         """
         ...
 
 
 class Classifier(Protocol):
     """
-    Say what a request is like, for a classifier node that is no model's and no rule's of the house.
+    A classifier that is neither a model nor one of meshwalk's own rules: trained weights, a service or a function.
 
     Attributes:
         waits: Whether it may wait for anything, so that it needs a time limit.

@@ -4,7 +4,7 @@ Kept replies: what another backend once said to the very same request of the sam
 A request is the same if everything that the other backend would see of it is: messages, sampling, tools and format, how many
 samples, and whether probabilities are wanted.  Replies are kept in memory, the least lately used given up first.
 
-Laws of this room:
+Invariants:
 
 1. Only good replies are kept: those that ended, wished for tools, or were cut at the `max_tokens` that the same request
    asks for again.  No error is, and nothing that broke off.
@@ -27,19 +27,19 @@ from typing import NamedTuple, Self
 
 import anyio
 
-from meshwalk.backends.base import Backend, ChatRequest, StreamingBackend, Tell
+from meshwalk.backends.base import Backend, ChatRequest, OnPiece, StreamingBackend
 from meshwalk.model import CacheSpec
 from meshwalk.model.problems import SetupError
 from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Piece, Reply, Timing
 
 
-# Opens and closes round each call of the other backend, and may change the request; the gate of its traffic is one.
+# Opens and closes round each call of the other backend, and may change the request; the limiter of its traffic is one.
 Enter = Callable[[ChatRequest], AbstractAsyncContextManager[ChatRequest]]
 
 _GOOD = frozenset({"stop", "length", "tool_calls"})
 
-# What is kept of a reply beside its text.
+# Bytes of a kept reply beside its text.
 _OVERHEAD_BYTES = 64
 
 
@@ -52,7 +52,7 @@ def _is_answer(reply: Reply) -> bool:
 
 class _Kept(NamedTuple):
     """
-    Hold a reply, and the probabilities of its tokens if it was streamed.
+    A cached reply, and the probabilities of its tokens if it was streamed.
     """
 
     reply: Reply
@@ -65,7 +65,7 @@ class _Kept(NamedTuple):
 
 class _Flight:
     """
-    Let others wait for a reply that is being made.
+    A reply that is being made, which other calls wait for.
 
     Args:
         failed: Whether its maker was told by the other backend that there will be none.
@@ -81,7 +81,7 @@ class _Flight:
 
 class CacheBackend(AsyncResource):
     """
-    Give again what *inner* gave; it is not closed with the cache.
+    A cache of the replies of *inner*, which is not closed with the cache.
 
     Args:
         of: The other backend's name.
@@ -167,14 +167,14 @@ class CacheBackend(AsyncResource):
         """
         return await self._answer(request, None)
 
-    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+    async def stream(self, request: ChatRequest, on_piece: OnPiece) -> Reply:
         """
         Give the reply that is kept as one piece, or call for one, piece by piece.
 
         Raises:
             BackendError: As the other backend does.
         """
-        return await self._answer(request, tell)
+        return await self._answer(request, on_piece)
 
     async def aclose(self) -> None:
         """
@@ -218,7 +218,7 @@ class CacheBackend(AsyncResource):
 
     # ---- calls ------------------------------------------------------------------------------------------------------
 
-    async def _answer(self, request: ChatRequest, tell: Tell | None) -> Reply:
+    async def _answer(self, request: ChatRequest, on_piece: OnPiece | None) -> Reply:
         key = self._key(request)
         progress = request.progress
         # Said before anything is waited for: whoever is cut off here has cost nothing.
@@ -233,11 +233,11 @@ class CacheBackend(AsyncResource):
             progress.sent = kept is None
             progress.queue_us += waited_us
         if kept is None:
-            made = await self._make(key, request, tell)
+            made = await self._make(key, request, on_piece)
             timing = made.timing._replace(queue_us=made.timing.queue_us + waited_us)
             return _copied(made, timing, made.cost_nano_usd, None) if waited_us else made
-        if tell is not None and kept.reply.text:
-            tell(Piece(kept.reply.text, kept.tokens, kept.probabilities, kept.margins))
+        if on_piece is not None and kept.reply.text:
+            on_piece(Piece(kept.reply.text, kept.tokens, kept.probabilities, kept.margins))
 
         return _copied(kept.reply, Timing(waited_us), 0, (self._clock_ns() - kept.at_ns) // 1000)
 
@@ -255,12 +255,12 @@ class CacheBackend(AsyncResource):
 
         return kept
 
-    async def _make(self, key: bytes, request: ChatRequest, tell: Tell | None) -> Reply:
+    async def _make(self, key: bytes, request: ChatRequest, on_piece: OnPiece | None) -> Reply:
         flight = _Flight()
         # After a failure several may be making one reply; the first of them is waited for.
         leads = self._flights.setdefault(key, flight) is flight
         try:
-            kept = await self._call(request, tell)
+            kept = await self._call(request, on_piece)
             if _is_answer(kept.reply):
                 flight.kept = kept
                 self._keep(key, kept)
@@ -276,16 +276,16 @@ class CacheBackend(AsyncResource):
 
         return kept.reply
 
-    async def _call(self, request: ChatRequest, tell: Tell | None) -> _Kept:
+    async def _call(self, request: ChatRequest, on_piece: OnPiece | None) -> _Kept:
         pieces: list[Piece] = []
         async with nullcontext(request) if self._enter is None else self._enter(request) as entered:
-            if tell is None:
+            if on_piece is None:
                 reply = await self._inner.chat(entered)
             elif isinstance(self._inner, StreamingBackend):
-                reply = await self._inner.stream(entered, _both(pieces.append, tell))
+                reply = await self._inner.stream(entered, _both(pieces.append, on_piece))
             else:
                 reply = await self._inner.chat(entered)
-                tell(Piece(reply.text, _tokens(reply)))
+                on_piece(Piece(reply.text, _tokens(reply)))
         probabilities = tuple(chance for piece in pieces for chance in piece.probabilities)
         margins = tuple(margin for piece in pieces for margin in piece.margins)
         size = _size(reply) + 8 * (len(probabilities) + len(margins))
@@ -312,12 +312,12 @@ def _copied(reply: Reply, timing: Timing, cost_nano_usd: int | None, age_us: int
     )
 
 
-def _both(first: Tell, second: Tell) -> Tell:
-    def tell(piece: Piece) -> None:
+def _both(first: OnPiece, second: OnPiece) -> OnPiece:
+    def on_piece(piece: Piece) -> None:
         first(piece)
         second(piece)
 
-    return tell
+    return on_piece
 
 
 def _tokens(reply: Reply) -> int:

@@ -1,5 +1,5 @@
 """
-Who cancelled: whoever waits for a task, or code that ran in it.
+The origin of a cancellation: the code that waits for a task, or code that ran in it.
 
 A function of the user's own may raise the very error by which a task is cancelled: it awaits something that another part of
 the program cancels, or it raises it by mistake.  Taken for the caller's going away it would end the walk for nobody, and in a
@@ -13,7 +13,7 @@ import asyncio
 import anyio
 
 
-def asked_to_stop() -> bool:
+def cancel_requested() -> bool:
     """
     Tell whether the task that runs this is being cancelled.
     """

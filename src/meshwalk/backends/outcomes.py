@@ -39,14 +39,14 @@ _UNIT = (0.0, 1.0)
 _COSTS = (0.0, 1e6)
 _COUNTS = (0.0, 1e9)
 
-# What may be said of the input's and of the output's tokens beside how many there are.
+# Optional details of the input's and of the output's tokens.
 _DETAILS = ("cached_input_tokens", "reasoning_tokens")
 _SCALES = (-1e9, 1e9)
 
 
 class Outcome(NamedTuple):
     """
-    Hold what one model made of one prompt; None is what the source does not say.
+    The result of one model for one prompt; None where the source does not say.
     """
 
     score: float | None = None
@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
 class Row(NamedTuple):
     """
-    Hold one prompt with an outcome for each model.
+    One prompt with an outcome for each model.
 
     Args:
         score_scale: The lowest and the highest score of this row's outcomes.
@@ -77,7 +77,7 @@ class Row(NamedTuple):
 
 class Outcomes:
     """
-    Hold the rows of one file, in its order.
+    The rows of one file, in its order.
     """
 
     def __init__(self, path: str, rows: tuple[Row, ...]) -> None:
@@ -93,7 +93,7 @@ class Outcomes:
 
     @cached_property
     def _by_prompt(self) -> dict[str, Row]:
-        # Where a prompt stands twice, the first row speaks for it: which one must not depend on anything but the file.
+        # The first of several rows with one prompt counts, so that the choice depends on nothing but the file.
         return {row.prompt: row for row in reversed(self.rows)}
 
     def find(self, prompt: str) -> Row | None:
@@ -177,7 +177,7 @@ def _row(place: _Place, line: bytes) -> Row:
 
 class _Repeated(Exception):
     """
-    Say that an object has a key twice.
+    An object has a key twice.
     """
 
 

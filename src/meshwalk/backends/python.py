@@ -22,7 +22,7 @@ from sys import float_info
 from anyio import get_cancelled_exc_class
 
 from meshwalk.backends.base import ChatRequest
-from meshwalk.backends.cancellation import asked_to_stop
+from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.model import PythonSpec, is_unicode
 from meshwalk.model.functions import import_named
 from meshwalk.model.problems import BackendError, Malformed, SetupError, Unreachable
@@ -67,7 +67,7 @@ def _is(kind: type[tuple[object, ...]], part: Fits) -> Fits:
     fields = getattr(kind, "_fields", None)
 
     def fits(value: object) -> bool:
-        # What goes around the constructor may have made a named tuple of any length.
+        # Code that goes around the constructor may make a named tuple of any length.
         return isinstance(value, kind) and (fields is None or len(value) == len(fields)) and all(map(part, value))
 
     return fits
@@ -80,7 +80,7 @@ def _or_none(fits: Fits) -> Fits:
 _TEXT = (_is_text, "Unicode text")
 _COUNTS = f"whole numbers from 0 to 2^{_COUNT_BITS} - 1"
 
-# What each field of a reply must be, and how that is said.
+# The check of each field of a reply, and the words for it in a message.
 FIELDS: Mapping[str, tuple[Fits, str]] = {
     "text": _TEXT,
     "finish_reason": _TEXT,
@@ -102,7 +102,7 @@ FIELDS: Mapping[str, tuple[Fits, str]] = {
 
 class PythonBackend(AsyncResource):
     """
-    Answer with what *function* returns.
+    A backend that answers with what *function* returns.
     """
 
     waits = True
@@ -125,11 +125,11 @@ class PythonBackend(AsyncResource):
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if isinstance(error, get_cancelled_exc_class()) and asked_to_stop():
+            if isinstance(error, get_cancelled_exc_class()) and cancel_requested():
                 raise
-            house = next(house for foreign, house in _FOREIGN if isinstance(error, foreign))
+            kind = next(mapped for foreign, mapped in _FOREIGN if isinstance(error, foreign))
             message = f"the function of backend '{self.name}' raised {type(error).__name__}"
-            raise house(message, backend=self.name, billable=True) from error
+            raise kind(message, backend=self.name, billable=True) from error
         if isinstance(given, str):
             given = Reply(given)
         if not isinstance(given, Reply):

@@ -25,7 +25,7 @@ from meshwalk.trace import Reply
 
 class RecordedBackend(AsyncResource):
     """
-    Answer with what *model* said in *outcomes*.
+    A backend that answers with the recorded replies of *model* in *outcomes*.
     """
 
     waits = False

@@ -23,7 +23,7 @@ from typing import NoReturn, Self
 
 import anyio
 
-from meshwalk.backends.base import ChatRequest, Tell
+from meshwalk.backends.base import ChatRequest, OnPiece
 from meshwalk.model import SimulatedSpec
 from meshwalk.model.problems import (
     BackendError,
@@ -56,13 +56,13 @@ _BYTES_PER_TOKEN = 4
 _FIRST_WORD_AT = 0.4
 _WORD = re.compile(r"\S+\s*")
 
-# How many different prompts are remembered for telling a retry from a first call.
+# The number of prompts remembered, to tell a retry from a first call.
 _PROMPTS_KEPT = 1 << 16
 
 
 class SimulatedBackend(AsyncResource):
     """
-    Pretend to be a model called *name*.
+    A pretended model called *name*.
 
     Args:
         latency_p50_us: Half of the calls take at most this long; 0 is no latency at all.
@@ -136,9 +136,9 @@ class SimulatedBackend(AsyncResource):
 
         return self._reply(request)
 
-    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+    async def stream(self, request: ChatRequest, on_piece: OnPiece) -> Reply:
         """
-        Do what `chat` does, and *tell* of each word when its time has come; a call that fails says none.
+        Do what `chat` does, and pass each word to *on_piece* when its time has come; a call that fails passes none.
         """
         latency_s, failing = self._fate(request)
         if failing:
@@ -149,7 +149,7 @@ class SimulatedBackend(AsyncResource):
         for piece in pieces:
             if wait_s:
                 await anyio.sleep(wait_s)
-            tell(piece)
+            on_piece(piece)
             wait_s = latency_s * (1 - _FIRST_WORD_AT) / (len(pieces) - 1)
 
         return reply

@@ -1,5 +1,5 @@
 """
-How many tokens a request's calls send, counted with the tokenizers that their backends declare.
+The number of tokens that a request's calls send, counted with the tokenizers that their backends declare.
 
 A count stands in the record of a walk (`Facts.counted`), so that replay bounds the same calls by the same figures without a
 tokenizer.  What is counted is every text that a call can send, whether or not the walk comes to that node; texts
@@ -58,13 +58,13 @@ def count_inputs(
     return tuple(
         (one.name, counted(one.node, tokenizers[one.node.backend]))
         for one in plan.nodes
-        # What others will have answered is not known yet; its bytes bound it.
+        # The answers of other nodes are not known yet; their bytes bound them.
         if one.node.backend is not None and one.node.backend in tokenizers and not one.node.quotes
     )
 
 
 def _texts(node: Node, messages: tuple[Message, ...], attributes: Mapping[str, Value]) -> Iterator[str]:
-    # What separates them in a chat template is bounded by the overhead of each message, and so is its role.
+    # The overhead of each message covers its role and the separators of the chat template.
     rendered = messages if node.prompt is None else prompts.render(node.prompt, messages, attributes)
     if node.system is not None:
         yield node.system

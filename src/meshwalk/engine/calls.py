@@ -20,7 +20,7 @@ from anyio import get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
 
 from meshwalk.backends import roles
-from meshwalk.backends.cancellation import asked_to_stop
+from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.budgets import Refusal
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.deps import EngineDeps, HopContext
@@ -275,7 +275,7 @@ class Calls:
             message = f"node '{node.name}': {error}"
             call.failed(walk.now(), "failed", error.error_class, message, billable=error.billable)
         except get_cancelled_exc_class():
-            if not asked_to_stop():
+            if not cancel_requested():
                 # A backend's own doing; nobody wants the walk to end.
                 message = f"node '{node.name}': the backend gave up its call, which nobody had cancelled"
                 call.failed(walk.now(), "failed", "malformed", message, billable=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk.backends.base import Classifier
-from meshwalk.backends.cancellation import asked_to_stop
+from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.engine.calls import log_unforeseen
 from meshwalk.engine.context import WalkContext
 from meshwalk.model.problems import BackendError
@@ -48,7 +48,7 @@ def failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) ->
         BaseException: *error* itself, if it is none of the classifier's doing.
     """
     if isinstance(error, get_cancelled_exc_class()):
-        if asked_to_stop():
+        if cancel_requested():
             raise error
         return Failed(hop, now(), "malformed", f"node '{node}' gave up, which nobody had asked for")
     if isinstance(error, BackendError):

@@ -1,5 +1,5 @@
 """
-The front door of the classifiers that are no rule of the house and no backend's: trained weights, a service, a function.
+Classifiers that are neither one of meshwalk's own rules nor a model: trained weights, a service, a function.
 
 All of them are asked alike (`backends.base.Classifier`), and what a service or a function gives is held to what its node
 declares (`declared`): a signal that is missing, of another type, outside its range or none of its members makes the hop fail

@@ -1,5 +1,5 @@
 """
-What a classifier gives, held to what its node declares.
+Checks of a classifier's signals against what its node declares.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def declarer(node: str, writes: Mapping[str, Attribute]) -> Callable[[object], d
         return partial(as_declared, node, writes=writes)
     ((name, attribute),) = writes.items()
     least, most = attribute.range or (-float_info.max, float_info.max)
-    # What is in range then is no NaN and no infinity, whatever range is declared.
+    # Excludes NaN and the infinities, even if the declared range includes them.
     least, most = max(least, -float_info.max), min(most, float_info.max)
 
     def declared(given: object) -> dict[str, Value]:

@@ -39,7 +39,7 @@ _STATUSES: tuple[tuple[range, type[BackendError]], ...] = (
 
 class HttpClassifier(AsyncResource):
     """
-    Ask the service at *url*.
+    A classifier that asks the service at *url*.
 
     Args:
         key: Sent as a bearer token where it is not empty.
@@ -121,7 +121,7 @@ class HttpClassifier(AsyncResource):
         return bytes(found)
 
     def _refusal(self, status: int) -> BackendError:
-        house = next(house for statuses, house in _STATUSES if status in statuses)
+        kind = next(error for statuses, error in _STATUSES if status in statuses)
         remedy = ""
         if status in {401, 403}:
             remedy = (
@@ -131,7 +131,7 @@ class HttpClassifier(AsyncResource):
             remedy = "; check 'url:'"
 
         # Its own words may repeat the prompt or the key, and are left out.
-        return house(f"the classifier '{self.name}' answered HTTP {status}{remedy}", backend=self.name)
+        return kind(f"the classifier '{self.name}' answered HTTP {status}{remedy}", backend=self.name)
 
     def _malformed(self, why: str) -> Malformed:
         return Malformed(f"the answer of classifier '{self.name}' cannot be read: {why}", backend=self.name)

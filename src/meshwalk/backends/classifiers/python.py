@@ -7,7 +7,7 @@ a class of its choice it raises a `BackendError`; whatever else it raises is map
 its text, which may hold the prompt.
 
 A function that only calculates may say so with an attribute, `judge.waits = False`: it is then called without a time limit,
-which costs more than most rules do, and previews and evaluations ask it as they ask the rules of the house.
+which costs more than most rules do, and previews and evaluations ask it as they ask meshwalk's own rules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from anyio import get_cancelled_exc_class
 
-from meshwalk.backends.cancellation import asked_to_stop
+from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.backends.classifiers.declared import declarer
 from meshwalk.model import Attribute, Node, Value
 from meshwalk.model.functions import import_named
@@ -61,7 +61,7 @@ class PythonClassifier(AsyncResource):
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if isinstance(error, get_cancelled_exc_class()) and asked_to_stop():
+            if isinstance(error, get_cancelled_exc_class()) and cancel_requested():
                 raise
             raise Malformed(self._raised(error), backend=self.name) from error
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from meshwalk.backends.classifiers.embedding import Embed, open_embedding
-from meshwalk.backends.roles.classifier import asked_text
+from meshwalk.backends.roles.classifier import question_text
 from meshwalk.backends.roles.wording import wording
 from meshwalk.model import Node, Value
 from meshwalk.model.problems import SetupError
@@ -25,10 +25,10 @@ from meshwalk.trace import Message
 
 class TrainedClassifier(AsyncResource):
     """
-    Score messages by the heads of *weights*.
+    A classifier that scores messages by the heads of *weights*.
 
     Args:
-        embed: What embeds a text; None where the weights were trained without an embedding.
+        embed: Embeds a text; None where the weights were trained without an embedding.
     """
 
     waits = False
@@ -41,7 +41,7 @@ class TrainedClassifier(AsyncResource):
         """
         Score what *messages* ask.
         """
-        embedded = self._embed([asked_text(messages)])[0] if self._embed is not None else ()
+        embedded = self._embed([question_text(messages)])[0] if self._embed is not None else ()
 
         return self.weights.scores(wording(messages), embedded)
 

@@ -2,7 +2,7 @@
 Any OpenAI-compatible chat endpoint, over one HTTP call a request.
 
 A thin client: what a walk needs is the text, why it ended, the tokens, the token probabilities, the tools that the model
-wishes to call and where the time went.  Laws of this room:
+wishes to call and where the time went.  Invariants:
 
 1. A key is read from the environment when the backend opens and appears nowhere else: not in an error, even where a
    provider echoes it or that of another endpoint, and not on another host, since redirects are not followed.
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from meshwalk.backends.openai.client import CONNECTIONS, OpenAIBackend, Place
 from meshwalk.backends.openai.opening import DEFAULT_BASE_URL, open_openai
-from meshwalk.backends.openai.reading import RESPONSE_BYTES
+from meshwalk.backends.openai.response import RESPONSE_BYTES
 
 
 __all__ = ["CONNECTIONS", "DEFAULT_BASE_URL", "RESPONSE_BYTES", "OpenAIBackend", "Place", "open_openai"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshwalk.backends import estimates
-from meshwalk.backends.base import CallProgress, ChatRequest, Tell
+from meshwalk.backends.base import CallProgress, ChatRequest, OnPiece
 from meshwalk.backends.openai import spellings
 from meshwalk.backends.openai.choice import Choice, has_part
 from meshwalk.backends.openai.events import DONE, UNREADABLE, Event
@@ -39,7 +39,7 @@ class Assembly:
     The answer to one request, as far as it has come.
 
     Args:
-        tell: Takes each piece of a stream; None for a call that did not ask for one.
+        on_piece: Takes each piece of a stream; None for a call that did not ask for one.
         model: What was asked for, where the answer names no model.
         tags: What stands round thoughts in the content, where they stand there.
         settles_reported: Whether the call is settled at what the provider says that it costs.
@@ -49,16 +49,29 @@ class Assembly:
     """
 
     __slots__ = (
-        "_asked", "_backend", "_choices", "_counts", "_faults", "_grew", "_headers", "_mended", "_model",
-        "_one_of_several", "_progress",
-        "_request", "_settles_reported", "_tags", "_tell", "done",
+        "_asked",
+        "_backend",
+        "_choices",
+        "_counts",
+        "_faults",
+        "_grew",
+        "_headers",
+        "_mended",
+        "_model",
+        "_on_piece",
+        "_one_of_several",
+        "_progress",
+        "_request",
+        "_settles_reported",
+        "_tags",
+        "done",
     )  # fmt: skip
 
     def __init__(
         self,
         request: ChatRequest,
         progress: CallProgress,
-        tell: Tell | None,
+        on_piece: OnPiece | None,
         *,
         backend: str,
         model: str,
@@ -67,12 +80,12 @@ class Assembly:
         settles_reported: bool = False,
     ) -> None:
         self.done = False
-        # Whether the last chunk brought more of the answer.
+        # True if the last chunk brought more of the answer.
         self._grew = False
         self._headers: Mapping[str, str] = {}
         self._request = request
         self._progress = progress
-        self._tell = tell
+        self._on_piece = on_piece
         self._backend = backend
         self._faults = faults
         self._asked = model
@@ -82,7 +95,7 @@ class Assembly:
         self._counts = Counts()
         self._choices: dict[int, Choice] = {}
         self._mended: dict[str, None] = {}
-        # Whether the server counts one of several samples.
+        # True if the server counts one of several samples.
         self._one_of_several = False
 
     # ---- how far it has come ----------------------------------------------------------------------------------------
@@ -189,20 +202,20 @@ class Assembly:
         Pass a whole answer on as one piece, with as many tokens as were counted.
         """
         first = self._choices[min(self._choices)] if self._choices else None
-        if self._tell is None or first is None or first.piece is None:
+        if self._on_piece is None or first is None or first.piece is None:
             return
         piece = first.piece
         usage = self._billed().usage
         counted = usage.output_tokens if self._counts.stated and not first.thoughts else 0
-        self._tell(piece._replace(tokens=len(piece.probabilities) or counted or piece.tokens))
+        self._on_piece(piece._replace(tokens=len(piece.probabilities) or counted or piece.tokens))
 
     def ended(self) -> None:
         """
         Note that the answer itself has ended, whatever may still come.
         """
         self._progress.ended = True
-        if self._tell is not None:
-            self._tell(Piece("", 0))
+        if self._on_piece is not None:
+            self._on_piece(Piece("", 0))
 
     def _take(self, answer: Mapping[str, Any], *, whole: bool, failed: bool = False) -> None:
         choices = answer.get("choices")
@@ -229,7 +242,7 @@ class Assembly:
     def _take_choices(self, choices: Any, *, whole: bool) -> BackendError | None:
         self._grew = False
         indexes = [given.get("index") if isinstance(given, dict) else None for given in choices]
-        # Where several samples share an index, their places tell them apart.
+        # Samples that share an index are told apart by their places.
         by_place = whole and self._request.samples > 1 and len(set(indexes)) < len(indexes)
         for place, given in enumerate(choices):
             if given is None or (whole and not has_part(given)):
@@ -251,9 +264,9 @@ class Assembly:
             if pieces and not whole:
                 self._grew = True
                 self._counts.came()
-                if at == 0 and self._tell is not None:
+                if at == 0 and self._on_piece is not None:
                     for piece in pieces:
-                        self._tell(piece)
+                        self._on_piece(piece)
 
         return None
 
@@ -307,8 +320,8 @@ class Assembly:
         """
         for at, choice in self._choices.items():
             left = choice.end()
-            if left and at == 0 and self._tell is not None:
-                self._tell(left)
+            if left and at == 0 and self._on_piece is not None:
+                self._on_piece(left)
         if not self._choices:
             raise self._faults.malformed(_NO_CHOICE)
         indexes = sorted(self._choices)
@@ -316,8 +329,8 @@ class Assembly:
         others = [self._choices[index] for index in indexes[1:]]
         if self._request.samples == 1:
             self._join(first, others)
-        if indexes[0] != 0 and self._tell is not None and first.text and first.was_delta:
-            self._tell(Piece(first.text))
+        if indexes[0] != 0 and self._on_piece is not None and first.text and first.was_delta:
+            self._on_piece(Piece(first.text))
         try:
             calls = first.calls.calls(self._backend)
         except UnreadableReplyError as error:
@@ -355,8 +368,8 @@ class Assembly:
                 first.finish_reason = other.finish_reason
                 self.mend("choices")
             elif other.text and not first.text:
-                if self._tell is not None:
-                    self._tell(Piece(other.text))
+                if self._on_piece is not None:
+                    self._on_piece(Piece(other.text))
                 first.take_text_of(other)
                 self.mend("choices")
 

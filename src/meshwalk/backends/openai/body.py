@@ -1,5 +1,5 @@
 """
-What is sent: a chat request as the JSON of the OpenAI protocol.
+The body of a call: a chat request as the JSON of the OpenAI protocol.
 
 Nothing is sent that nobody asked for, since servers differ in what they take.  Schemas travel as the text the caller
 wrote; `admission` has seen that it is JSON.

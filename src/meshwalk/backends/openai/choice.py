@@ -190,7 +190,7 @@ class Choice:
         if whole:
             chances = of_answer(chances, answer) if self._thoughts.texts else chances
         elif mixed:
-            # What was held is of the thoughts, which end in this very piece.
+            # The held part belongs to the thoughts, which end in this very piece.
             chances, self._held_chances = of_answer(chances, answer), []
         else:
             chances, self._held_chances = self._held_chances + chances, []

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import aiohttp
 import anyio
 
-from meshwalk.backends.base import ChatRequest, Tell
+from meshwalk.backends.base import ChatRequest, OnPiece
 from meshwalk.backends.openai.assembly import Assembly
 from meshwalk.backends.openai.body import body_of
 from meshwalk.backends.openai.faults import Faults
 from meshwalk.backends.openai.progress import Progress, tracing
-from meshwalk.backends.openai.reading import EVENT_STREAM, RESPONSE_BYTES, StreamReading, kind_of, too_long, whole_answer
+from meshwalk.backends.openai.response import EVENT_STREAM, RESPONSE_BYTES, StreamReading, kind_of, too_long, whole_answer
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
 from meshwalk.model import NETWORK_CONCURRENCY
 from meshwalk.model.problems import RefusedByModel, Unreachable
@@ -33,15 +33,15 @@ _ERROR_BODY_BYTES = 64 << 10
 # The status is what counts, and the words behind it may never come.
 _ERROR_BODY_SECONDS = 1.0
 
-# How long a stream that has said that it is at its end may take to close, so that its connection can be used again.
+# A stream that has announced its end may take this long to close, so that its connection can be used again.
 _LINGER_SECONDS = 0.05
 
 
-# Servers that promise to keep a connection open and close it after a stream: who used it again would often be cut off.
+# Servers that promise to keep a connection open and close it after a stream: a call that used it again would often be cut off.
 _CLOSING = frozenset({"llama.cpp"})
 
 
-# How many connections that a server has closed meanwhile a call may come upon before it is broken.
+# A call may meet this many connections that the server has closed meanwhile before it fails.
 _STALE_CONNECTIONS = 3
 _UNWRITTEN = "Cannot write to closing transport"
 
@@ -52,11 +52,11 @@ _SECRET_CHARACTERS = 12
 
 class Place(NamedTuple):
     """
-    Say where a model can be called.
+    The address and key of one endpoint.
 
     Args:
         name: The endpoint's, empty where the backend has only one.
-        base_url: What `/chat/completions` lies under.
+        base_url: The address that `/chat/completions` is appended to.
         key: Sent as a bearer token where it is not empty.
         key_env: The variable it came from, for errors.
     """
@@ -69,7 +69,7 @@ class Place(NamedTuple):
 
 class _Endpoint:
     """
-    Hold what every call to one place has in common.
+    The parts that all calls to one endpoint have in common.
     """
 
     __slots__ = ("faults", "headers", "stream_headers", "url")
@@ -98,10 +98,10 @@ def _called(base_url: str) -> str:
 
 class OpenAIBackend(AsyncResource):
     """
-    Call *model* at an endpoint, or at one of several.
+    A backend that calls *model* at an endpoint, or at one of several.
 
     Args:
-        base_url: What `/chat/completions` lies under, where there is only one endpoint; *key* and *key_env* are its, too.
+        base_url: The address that `/chat/completions` is appended to, for a single endpoint with *key* and *key_env*.
         places: The endpoints, where they have names.
         connections: How many calls may be under way; further ones wait for a connection.
         shape: How its server wants to be called, and how it answers.
@@ -146,16 +146,16 @@ class OpenAIBackend(AsyncResource):
         """
         return await self._call(request, None)
 
-    async def stream(self, request: ChatRequest, tell: Tell) -> Reply:
+    async def stream(self, request: ChatRequest, on_piece: OnPiece) -> Reply:
         """
-        Make one call, *tell* of each piece of its text as it comes, and return the whole reply in the end.
+        Make one call, pass each piece of its text to *on_piece* as it comes, and return the whole reply in the end.
 
         A server that answers all at once is taken at its word, which is then one piece.
 
         Raises:
             BackendError: With the class of what went wrong; pieces may have been told of before.
         """
-        return await self._call(request, tell)
+        return await self._call(request, on_piece)
 
     async def aclose(self) -> None:
         """
@@ -165,17 +165,17 @@ class OpenAIBackend(AsyncResource):
         if session is not None:
             await session.close()
 
-    async def _call(self, request: ChatRequest, tell: Tell | None) -> Reply:
+    async def _call(self, request: ChatRequest, on_piece: OnPiece | None) -> Reply:
         progress = Progress(request.progress)
         endpoint = self._endpoint(request.endpoint)
         if not self._shape.takes_images and any(message.images for message in request.messages):
             progress.stop()
             raise RefusedByModel(f"backend '{self.name}' takes no images; see its 'takes:'", backend=self.name)
-        body = body_of(self.name, self.model, request, self._shape, streamed=tell is not None)
+        body = body_of(self.name, self.model, request, self._shape, streamed=on_piece is not None)
         stale = _STALE_CONNECTIONS
         while True:
             try:
-                return await self._once(endpoint, body, request, tell, progress)
+                return await self._once(endpoint, body, request, on_piece, progress)
             except (aiohttp.ClientError, OSError, UnicodeError) as error:
                 if _is_unwritten(error):
                     progress.progress.sent = False
@@ -187,9 +187,9 @@ class OpenAIBackend(AsyncResource):
                 progress.stop()
 
     async def _once(
-        self, endpoint: _Endpoint, sent: bytes, request: ChatRequest, tell: Tell | None, progress: Progress
+        self, endpoint: _Endpoint, sent: bytes, request: ChatRequest, on_piece: OnPiece | None, progress: Progress
     ) -> Reply:
-        faults, headers = endpoint.faults, endpoint.headers if tell is None else endpoint.stream_headers
+        faults, headers = endpoint.faults, endpoint.headers if on_piece is None else endpoint.stream_headers
         async with self._open().post(
             endpoint.url,
             data=sent,
@@ -203,7 +203,7 @@ class OpenAIBackend(AsyncResource):
             assembly = Assembly(
                 request,
                 progress.progress,
-                tell,
+                on_piece,
                 backend=self.name,
                 model=self.model,
                 faults=faults,
@@ -212,7 +212,7 @@ class OpenAIBackend(AsyncResource):
             )
             assembly.read_headers(response.headers)
             try:
-                await self._read_answer(response, assembly, progress, faults, streamed=tell is not None)
+                await self._read_answer(response, assembly, progress, faults, streamed=on_piece is not None)
                 return assembly.reply(progress.stop())
             except BaseException:
                 assembly.account()
@@ -275,7 +275,7 @@ class OpenAIBackend(AsyncResource):
             if ended and not assembly.done:
                 reading.end()
         except (aiohttp.ClientError, OSError):
-            # What came after the end of the answer would have been its usage at most, which can be estimated.
+            # Only the usage could have followed the end of the answer, and that can be estimated.
             if not assembly.whole:
                 raise
         if assembly.done:

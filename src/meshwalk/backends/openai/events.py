@@ -49,7 +49,7 @@ class Event(NamedTuple):
 
 class Events:
     """
-    What came of a stream and is no whole event yet; the caller bounds it.
+    The bytes of a stream that form no whole event yet; the caller bounds them.
 
     Attributes:
         ran_together: Whether an event came without the empty line that ends it.
@@ -63,7 +63,7 @@ class Events:
         self._name = ""
         self._after_cr = False
         self._at_start = True
-        # Whether an event was passed on whose empty line has not come.
+        # True if an event was passed on before its empty line has come.
         self._open = False
         self.ran_together = False
 
@@ -137,7 +137,7 @@ class Events:
         if not data:
             return None
         text = b"\n".join(data).strip()
-        # What only keeps the connection warm is no part of an answer.
+        # An event without data only keeps the connection open.
         if not text:
             return None
 
@@ -163,7 +163,7 @@ def _read(text: bytes, name: str) -> Event:
     except NotJsonError:
         if name != _ERROR:
             return Event(UNREADABLE, name)
-        # What a server calls an error is one, in whatever words.
+        # An event that the server names an error is one, even if its data is no JSON.
         return Event({_ERROR: text.decode("utf-8", "replace")}, name, mended=True)
 
     return Event(value, name, mended)

@@ -1,5 +1,5 @@
 """
-What can be wrong at an endpoint, in words: with the backend's name, without an address and without a key.
+Messages for faults of an endpoint: with the backend's name, without an address and without a key.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NO_CREDIT_REST_US = 60_000_000
 
 class Faults:
     """
-    Say what is wrong at one endpoint of a backend.
+    The errors of one endpoint of a backend.
 
     Args:
         endpoint: Empty where the backend has only one.

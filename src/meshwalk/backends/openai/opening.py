@@ -74,7 +74,7 @@ def _shape(spec: OpenAISpec, given: Mapping[str, str]) -> CallShape:
 
 
 def _connections(spec: OpenAISpec, endpoints: tuple[Endpoint, ...]) -> int:
-    # Where a graph bounds the calls, that bound is met before a connection is looked for; and no endpoint takes another's.
+    # The limiter meets the bound of a graph before a connection is looked for; and no endpoint takes another's.
     own = None if spec.traffic is None else spec.traffic.concurrency
     allowed = sum(endpoint.concurrency or own or CONNECTIONS for endpoint in endpoints)
 

@@ -1,5 +1,5 @@
 """
-Note when a call passed each station: aiohttp's trace hooks tell, and the request's `CallProgress` keep it.
+The times at which a call passed each stage, taken from aiohttp's trace hooks and kept in the request's `CallProgress`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Stage = Literal["", "queue", "connect", "answer"]
 
 class Progress:
     """
-    Fill in *stations* while a call goes on; what its gate noted there already stays.
+    The stages of a call, whose times are added to *progress*; the time that its limiter added before stays.
     """
 
     __slots__ = ("_since_ns", "_stage", "progress")

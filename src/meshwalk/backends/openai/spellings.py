@@ -86,7 +86,7 @@ USAGE_FIELDS = ("usage", "usage_metadata", "usageMetadata")
 USAGE_WRAPPERS = ("x_groq",)
 COST_FIELDS = ("cost", "total_cost", "cost_usd", "total_cost_usd", "estimated_cost")
 
-# Where a usage has no counts of its own, they stand under these names.
+# A usage without counts of its own has them under one of these names.
 USAGE_INSIDE = ("billed_units", "tokens", "usage")
 
 # An answer with this field has its counts beside its choices.
@@ -177,7 +177,7 @@ CARRIED_BY_MESSAGES = (
 ERROR_FIELDS = ("error", "errors")
 CODE_FIELDS = ("code", "type", "status", "error_type", "error_code", "reason", "name", "status_code", "statusCode", "err_code")
 OWN_CODE_FIELDS = ("code", "error_code", "err_code", "status_code", "statusCode", "error_type")
-# What tells of success, and here of none.
+# Fields that report success; a false value in one is a failure.
 SUCCESS_FIELDS = ("success", "ok")
 WORD_FIELDS = ("message", "msg", "status_msg", "detail", "error_message", "error", "error_msg")
 PROVIDER_STATUS_FIELD = "base_resp"

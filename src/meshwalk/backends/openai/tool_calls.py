@@ -231,7 +231,7 @@ def _functions_of(wishes: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str,
     for wish in wishes if isinstance(wishes, list) else [wishes] if wishes else ():
         function = wish.get("function") if isinstance(wish, dict) else None
         if function is None and isinstance(wish, dict):
-            # What belongs into the function stands beside it, or nothing of it is in this piece.
+            # The function's fields stand beside it, or this piece has none of them.
             function = {field: wish[field] for field in _FUNCTION_FIELDS if field in wish}
         if not isinstance(function, dict):
             raise UnreadableReplyError("its tool calls are none")

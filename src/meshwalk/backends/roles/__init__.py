@@ -1,5 +1,5 @@
 """
-What a node makes of what it was given: pure functions from messages or a reply to the values that guards read.
+The roles of nodes: pure functions from messages or a reply to the values that guards read.
 
 A role does no I/O and keeps nothing between calls; `signals.outputs` declares which values each role writes, and the
 functions here give exactly those.  A value that a reply does not carry is left out, unless the node says what stands for it

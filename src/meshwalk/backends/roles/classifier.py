@@ -85,11 +85,11 @@ _KINDS = {
     **dict.fromkeys(_MARKS, "mark"),
 }
 
-# How much of the way to certainty each sign of ambiguity goes by itself.
+# The ambiguity that each sign gives by itself, in 0..1.
 _SHORT, _NO_TASK, _DANGLING, _VAGUENESS = 0.5, 0.4, 0.5, 0.7
 _ENOUGH_TOKENS = 8
 
-# Where each term of complexity is half of its weight, and the weights.
+# The inputs at which each term of complexity reaches half of its weight, and the weights.
 _HALF_TOKENS, _HALF_DEPTH = 200.0, 2.0
 _TOKENS_WEIGHT, _DEPTH_WEIGHT, _AMBIGUITY_WEIGHT = 0.25, 0.6, 0.15
 
@@ -113,9 +113,9 @@ def features(messages: Sequence[Message]) -> dict[str, Value]:
     return {"tokens": float(tokens), "depth": deep, "ambiguity": vague, "complexity": complexity(tokens, deep, vague)}
 
 
-def asked_text(messages: Sequence[Message]) -> str:
+def question_text(messages: Sequence[Message]) -> str:
     """
-    Return what *messages* ask: the last user message, or the last of all.
+    Return the question in *messages*: the last user message, or the last of all.
     """
     return messages[_asked(messages)[0]].content if messages else ""
 
@@ -185,7 +185,7 @@ def _asked(messages: Sequence[Message]) -> tuple[int, bool]:
 
 class _Seen:
     """
-    Hold what was counted in a text.
+    The counts of words and signs in a text.
     """
 
     __slots__ = ("items", "links", "quantities", "tasks", "vague", "words")

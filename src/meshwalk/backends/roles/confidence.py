@@ -1,5 +1,5 @@
 """
-How sure a reply is, by the source its node names.
+The confidence of a reply, by the source its node names.
 
 Whatever the source, a confidence lies in 0 to 1.  A number outside that, or one that is no number, says nothing we
 could act on and counts as absent; clamping it would turn a misread "85" into certainty.  A stated confidence stands at the

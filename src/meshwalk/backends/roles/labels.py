@@ -29,7 +29,7 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     text = reply.text[-PATTERN_CHARACTERS:]
     if node.confidence is not None and node.confidence.pattern:
-        # How sure the model says it is, is no part of its answer.
+        # The model's stated confidence is no part of its answer.
         text = re.sub(node.confidence.pattern, " ", text)
     found = label_of(node.labels, text)
     if len(found) != 1:

@@ -35,7 +35,7 @@ def settled(node: Node, reply: Reply) -> Reply:
     return reply.saying(reply.samples[found[0]])
 
 
-# How the outputs of a node of each role are read.
+# The reader of a node's outputs, by its role.
 READERS: Mapping[str, Callable[[Node, Reply], dict[str, Value]]] = {
     "answer": answer.outputs_of,
     "primary": answer.outputs_of,

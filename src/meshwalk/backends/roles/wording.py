@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from meshwalk.backends.roles.classifier import READ_CHARACTERS, asked_text, cues
+from meshwalk.backends.roles.classifier import READ_CHARACTERS, cues, question_text
 from meshwalk.model.weights import FEATURES
 from meshwalk.trace import Message
 
@@ -54,7 +54,7 @@ def wording(messages: Sequence[Message]) -> dict[str, float]:
     """
     Measure the wording of what *messages* ask, by the names of `weights.FEATURES`.
     """
-    text = asked_text(messages)
+    text = question_text(messages)
     if len(text) > 2 * READ_CHARACTERS:
         text = text[:READ_CHARACTERS] + "\n" + text[-READ_CHARACTERS:]
     low = text.lower()

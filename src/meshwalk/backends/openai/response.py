@@ -20,11 +20,11 @@ from meshwalk.backends.openai.progress import Progress
 RESPONSE_BYTES = 16 << 20
 EVENT_STREAM = "text/event-stream"
 
-# How long the rest of a stream is waited for whose answer has ended: its usage, its last word, its end.
+# The wait for the rest of a stream after its answer has ended: its usage, its last word, its end.
 _SETTLE_SECONDS = 1.0
 _SETTLE_COUNTED_SECONDS = 0.25
 
-# What an answer is shows in its first bytes that are no blanks, whatever its type says.
+# The first bytes that are no blanks show the kind of an answer, even if its content type says otherwise.
 _BLANKS = b" \t\r\n\xef\xbb\xbf"
 _EVENT_LINE = re.compile(rb"(?:data|event|id|retry)[ \t]*(?::|[\r\n]|\Z)|:")
 _LONGEST_FIELD = 6
@@ -108,13 +108,13 @@ class StreamReading:
             self._assembly.mend("events")
 
 
-def kind_of(body: bytearray, said: str, *, ended: bool = False) -> _Kind:
+def kind_of(body: bytearray, content_type: str, *, ended: bool = False) -> _Kind:
     """
-    Tell what an answer is by its first bytes; empty if those are not enough to say.
+    Return the kind of an answer by its first bytes; empty if those are too few to decide.
     """
     start = bytes(body[:256]).lstrip(_BLANKS) or bytes(body).lstrip(_BLANKS)
     if not start:
-        return "" if not ended else "stream" if said == EVENT_STREAM else "other"
+        return "" if not ended else "stream" if content_type == EVENT_STREAM else "other"
     if start[:1] in {b"{", b"["}:
         return "json"
     if len(start) < _LONGEST_FIELD and not ended and not any(char in start for char in b":\r\n"):
@@ -122,7 +122,7 @@ def kind_of(body: bytearray, said: str, *, ended: bool = False) -> _Kind:
     if _EVENT_LINE.match(start):
         return "stream"
 
-    return "stream" if said == EVENT_STREAM and start[:1] != b"<" else "other"
+    return "stream" if content_type == EVENT_STREAM and start[:1] != b"<" else "other"
 
 
 def whole_answer(body: bytes, assembly: Assembly, faults: Faults) -> object:
