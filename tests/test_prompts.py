@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model import Value
-from meshwalk.prompts import bound_bytes, faults, max_quoted, placeholders, quoted, render
+from meshwalk.prompts import bound_bytes, faults, max_quoted, placeholders, quoted, render, text_bytes
 from meshwalk.trace import Message
 
 
@@ -132,6 +132,33 @@ class TestRender:
         (message,) = render("[{{ prompt }}|{{ request.task }}]", (Message("user", prompt),), {"task": task})
 
         assert f"[{prompt}|{task}]" == message.content
+
+
+class TestTextBytes:
+    @pytest.mark.parametrize(
+        ("text", "size"),
+        [
+            ("", 0),
+            ("plain", 5),
+            ("\u00e9", 2),
+            ("\ufdfa", 33),  # a phrase of 18 letters, which NFKC writes out
+            ("\u0f76", 6),  # a letter that NFC takes apart
+            ("\uff41" * 3, 9),  # full-width letters become shorter
+            ("\uff41" * 3 + "\u0f76", 15),
+        ],
+    )
+    def test_the_longest_form_counts(self, text: str, size: int) -> None:
+        """
+        A text has the bytes of whichever form a tokenizer may read it in.
+        """
+        assert size == text_bytes(text)
+
+    @given(st.text())
+    def test_no_text_has_less_than_its_bytes(self, text: str) -> None:
+        """
+        Normalising may lengthen a text for the count, and never shorten it.
+        """
+        assert len(text.encode()) <= text_bytes(text)
 
 
 class TestBound:

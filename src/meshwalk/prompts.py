@@ -15,10 +15,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from meshwalk.model import Value
 from meshwalk.model.spelling import did_you_mean
@@ -196,6 +197,22 @@ def _attribute(name: str, attributes: Mapping[str, Value]) -> str:
 _AROUND_MESSAGE = len("developer: ") + len("\n\n")
 
 
+def text_bytes(text: str) -> int:
+    """
+    Return the most UTF-8 bytes of *text* in any form that a tokenizer may read it in: as it is, or normalised to NFC or NFKC.
+
+    Raises:
+        UnicodeEncodeError: If it holds what is no text.
+    """
+    if text.isascii():
+        return len(text)
+
+    return max(len(text.encode()), *(len(unicodedata.normalize(form, text).encode()) for form in _READ_FORMS))
+
+
+_READ_FORMS: Final[tuple[Literal["NFC"], Literal["NFKC"]]] = ("NFC", "NFKC")
+
+
 def bound_bytes(
     template: str,
     input_bytes: int,
@@ -209,7 +226,7 @@ def bound_bytes(
     total = 0
     for part in _parts(template):
         if not part.name:
-            total += len(part.text.encode())
+            total += text_bytes(part.text)
         elif part.name == _PROMPT:
             total += input_bytes
         elif part.name == _CONVERSATION:
@@ -217,6 +234,6 @@ def bound_bytes(
         elif part.name.startswith(_ANSWER):
             total += quotes.get(part.name.removeprefix(_ANSWER), _MAX_QUOTED)
         else:
-            total += len(_attribute(part.name, attributes).encode())
+            total += text_bytes(_attribute(part.name, attributes))
 
     return total

@@ -5,6 +5,7 @@ Tokenizers: what they count, and what is said where there is none.
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from meshwalk.backends.tokenizer import open_tokenizer
 from meshwalk.model.problems import SetupError
+from meshwalk.prompts import text_bytes
 from tests.support.tokenizer import trained
 
 
@@ -107,3 +109,24 @@ class TestSetup:
 
         with pytest.raises(SetupError, match=r"pip install 'meshwalk\[tokenizer\]'"):
             open_tokenizer(file)
+
+
+TOKENIZERS = sorted(
+    (Path(__file__).parents[2] / ".venvs" / "litellm").glob("lib/python3*/site-packages/litellm/**/anthropic_tokenizer.json")
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TOKENIZERS, reason="`make .venvs/litellm/.made` brings a tokenizer that normalises")
+def test_no_character_has_more_tokens_than_bytes_are_counted_for_it() -> None:
+    """
+    A tokenizer that normalises makes up to five tokens a byte; the bytes of the longest form bound it, for every character.
+    """
+    count = open_tokenizer(TOKENIZERS[0])
+    known = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in {"Cn", "Cs", "Co"}]
+    # Of the others each token is of bytes that stand there.
+    longer = [char for char in known if unicodedata.normalize("NFKC", char) != char]
+    past = [char for char in longer if count(char) > text_bytes(char) or count(char * 10) > text_bytes(char * 10)]
+
+    assert [] == past
+    assert 250 < sum(count(char) > len(char.encode()) for char in longer)

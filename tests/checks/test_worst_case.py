@@ -4,7 +4,9 @@ What one call may need: the bound holds for every request that is admitted, and 
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from meshwalk.checks import worst_case
 from meshwalk.model import Node, Price, Sampling, Value
 from meshwalk.model.problems import InputTooLarge
 from meshwalk.plan import Plan
-from meshwalk.trace import Facts, Message, Request
+from meshwalk.trace import Facts, Message, ReplyOptions, Request, Tool
 from meshwalk.walk.admission import Admission
 from tests.support.plans import plan_of
 from tests.support.random_plans import plans
@@ -83,6 +85,24 @@ class TestNeed:
         Where nobody says how long a reply may be, it needs room for a token.
         """
         assert 117 == worst_case.window(replace(ASK.node, sampling=Sampling()), Facts((), 100, 1))
+
+
+class TestForm:
+    @pytest.mark.parametrize(
+        ("schema", "tokens"),
+        [
+            # The most that one of six models' templates was measured to make of them, each line by line.
+            ({"enum": list(range(10)) * 100}, 4126),
+            ({"default": [[0] * 30] * 30}, 3846),
+        ],
+    )
+    def test_numbers_in_a_schema_are_bounded_as_templates_write_them(self, schema: dict[str, Any], tokens: int) -> None:
+        """
+        A template puts blanks or a line's end behind each comma and bracket, so that a digit may become four tokens.
+        """
+        text = json.dumps({"type": "object", "properties": {"a": schema}}, separators=(",", ":"))
+
+        assert tokens <= worst_case.form_bytes(ReplyOptions((Tool("f", "", text),)))
 
 
 class TestLargest:

@@ -277,10 +277,12 @@ class TestForm:
         calls = Message("assistant", "", tool_calls=(ToolCall("c1", "look", "{}"),)), Message("tool", "é", tool_call_id="c1")
         talk = self.GATE.admit(forming(ReplyOptions(), *calls))[0].input_bytes
 
-        assert OVERHEAD_TOKENS_OF_TOOLS + OVERHEAD_TOKENS_PER_TOOL + len("lookSee.") + len(SCHEMA) == tools - plain
+        # Two more for each comma and opening bracket.
+        written = len(SCHEMA) + 2 * sum(map(SCHEMA.count, ",[{"))
+        assert OVERHEAD_TOKENS_OF_TOOLS + OVERHEAD_TOKENS_PER_TOOL + len("lookSee.") + written == tools - plain
         assert 1 == named - tools
-        assert OVERHEAD_TOKENS_PER_TOOL + len("x") + len(SCHEMA) == schema - plain
-        assert OVERHEAD_TOKENS_PER_TOOL + len("c1look{}") + len("c1") + 2 == talk - plain
+        assert OVERHEAD_TOKENS_PER_TOOL + len("x") + written == schema - plain
+        assert OVERHEAD_TOKENS_PER_TOOL + len("c1look{}") + 2 + len("c1") + 2 == talk - plain
 
     def test_it_is_bounded(self) -> None:
         """

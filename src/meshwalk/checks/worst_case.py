@@ -1,10 +1,11 @@
 """
 The worst case of one call: input tokens, output tokens, money.
 
-The ledger reserves these figures before a call, and `check` bounds a whole walk with them, so both ask here.  Most tokenizers
-make no more tokens than a text has UTF-8 bytes; one that normalises Unicode first may make up to five times as many of rare
-characters, and a chat template adds text of its own.  So each backend declares what bounds it, and has safe figures where it
-does not (`InputBound`); where it declares its tokenizer, what that counts of a request stands for its bytes.
+The ledger reserves these figures before a call, and `check` bounds a whole walk with them, so both ask here.  Tokenizers make
+no more tokens than the text that they read has UTF-8 bytes.  Some normalise Unicode before they read, which may lengthen rare
+characters, so a text counts with the bytes of its longest form (`prompts.text_bytes`).  A chat template adds text of its own.
+So each backend declares what bounds it, and has safe figures where it does not (`InputBound`); where it declares its
+tokenizer, what that counts of a request stands for its bytes.
 
 The largest request a graph admits is one message of all its bytes:
 `limits.input_bytes` counts a further message as heavy as the tokens a chat template may add to it (`counted_bytes`), so
@@ -27,6 +28,9 @@ OVERHEAD_TOKENS_PER_MESSAGE = 16
 OVERHEAD_TOKENS_OF_TOOLS = 512
 OVERHEAD_TOKENS_PER_TOOL = 96
 
+# The tokens a template may add at each comma and bracket of JSON, which it writes with blanks or line by line.
+_TOKENS_PER_JSON_MARK = 2
+
 # A number as a prompt writes it: whole ones in full, and the largest double has 309 digits and a sign.
 _NUMBER_LENGTH = 310
 
@@ -45,7 +49,10 @@ def message_bytes(message: Message) -> int:
     Raises:
         UnicodeEncodeError: If it holds what is no text.
     """
-    size = len(message.content.encode()) + len(message.name.encode())
+    content, name = message.content, message.name
+    size = len(content) if content.isascii() else prompts.text_bytes(content)
+    if name:
+        size += prompts.text_bytes(name)
 
     return size + tool_bytes(message) if message.tool_calls or message.tool_call_id or message.carried else size
 
@@ -54,9 +61,18 @@ def tool_bytes(message: Message) -> int:
     """
     Return the part of those bytes that tools cause, and what a provider needs back.
     """
-    calls = sum(sum(len(text.encode()) for text in call) + OVERHEAD_TOKENS_PER_TOOL for call in message.tool_calls)
+    calls = sum(sum(map(json_bytes, call)) + OVERHEAD_TOKENS_PER_TOOL for call in message.tool_calls)
 
-    return calls + len(message.tool_call_id.encode()) + len(message.carried.encode())
+    return calls + prompts.text_bytes(message.tool_call_id) + prompts.text_bytes(message.carried)
+
+
+def json_bytes(text: str) -> int:
+    """
+    Return the UTF-8 bytes that a text counts as that may be JSON: with what a template puts between its values.
+    """
+    marks = text.count(",") + text.count("[") + text.count("{")
+
+    return prompts.text_bytes(text) + marks * _TOKENS_PER_JSON_MARK
 
 
 def form_bytes(form: ReplyOptions) -> int:
@@ -68,10 +84,11 @@ def form_bytes(form: ReplyOptions) -> int:
     """
     size = 0
     if form.tools:
-        size = OVERHEAD_TOKENS_OF_TOOLS + len(form.tool_choice.encode())
-        size += sum(sum(len(text.encode()) for text in tool) + OVERHEAD_TOKENS_PER_TOOL for tool in form.tools)
+        size = OVERHEAD_TOKENS_OF_TOOLS + prompts.text_bytes(form.tool_choice)
+        size += sum(sum(map(json_bytes, tool)) + OVERHEAD_TOKENS_PER_TOOL for tool in form.tools)
     if form.response_format is not None:
-        size += OVERHEAD_TOKENS_PER_TOOL + len(form.response_format.name.encode()) + len(form.response_format.schema.encode())
+        wanted = form.response_format
+        size += OVERHEAD_TOKENS_PER_TOOL + prompts.text_bytes(wanted.name) + json_bytes(wanted.schema)
 
     return size
 
@@ -90,7 +107,7 @@ def input_tokens(node: Node, facts: Facts, allowance: InputBound = InputBound())
     if node.prompt is not None:
         input_bytes = prompts.bound_bytes(node.prompt, input_bytes, facts.messages, dict(facts.attributes), node.quotes)
     if node.system is not None:
-        input_bytes += len(node.system.encode())
+        input_bytes += prompts.text_bytes(node.system)
 
     return allowance.tokens(input_bytes, messages + ahead, images)
 
@@ -244,4 +261,4 @@ def _longest(attribute: Attribute) -> Value | None:
         case "number":
             return "0" * _NUMBER_LENGTH
 
-    return max(attribute.enum, key=lambda text: len(text.encode())) if attribute.enum else None
+    return max(attribute.enum, key=prompts.text_bytes) if attribute.enum else None
