@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from meshwalk.model.files import open_plain
 from meshwalk.model.problems import SetupError
 from meshwalk.trace import Usage
 
@@ -123,10 +124,10 @@ def load_outcomes(path: str | Path) -> Outcomes:
 
 @lru_cache(maxsize=_FILES_KEPT)
 def _load(path: str, resolved: str, _changed: int, _size: int) -> Outcomes:
-    with Path(resolved).open("rb") as file:
+    with open_plain(resolved) as file:
         packed = file.read(2) == _GZIP_MAGIC
     rows: dict[str, Row] = {}
-    with gzip.open(resolved) if packed else Path(resolved).open("rb") as lines:
+    with gzip.open(resolved) if packed else open_plain(resolved) as lines:
         for number, given in enumerate(lines, start=1):
             line = given.removeprefix(codecs.BOM_UTF8) if number == 1 else given
             if not line.strip():

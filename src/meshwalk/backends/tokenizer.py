@@ -12,7 +12,12 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from meshwalk.model.files import read_plain
 from meshwalk.model.problems import SetupError
+
+
+# The largest tokenizers that are published have a tenth of this.
+_MAX_BYTES = 256 << 20
 
 
 def open_tokenizer(path: str | Path) -> Callable[[str], int]:
@@ -29,7 +34,7 @@ def open_tokenizer(path: str | Path) -> Callable[[str], int]:
     from tokenizers import Tokenizer  # noqa: PLC0415 - an extra
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_plain(path, _MAX_BYTES).decode("utf-8")
     except OSError as error:
         raise SetupError(f"the tokenizer '{path}' cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

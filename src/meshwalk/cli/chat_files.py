@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import orjson
 
 from meshwalk.cli.output import Misuse
+from meshwalk.model.files import read_plain
 from meshwalk.model.spelling import did_you_mean
 from meshwalk.trace import Message, ResponseFormat, Tool, ToolCall
 
@@ -25,6 +26,9 @@ _TOOL = {"name": str, "description": str, "parameters": dict, "strict": bool}
 _FORMAT = {"name": str, "schema": dict, "strict": bool, "description": str}
 
 _TYPES = {str: "a text", list: "a list", dict: "an object", bool: "true or false"}
+# Far more than any provider takes in one request.
+_MAX_BYTES = 64 * 1024 * 1024
+
 # Providers take no other characters in the name of a schema.
 _UNNAMED = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -120,12 +124,13 @@ def _listed(option: str, path: str, read: Callable[[Any, str], _Item]) -> list[_
 
 def _parsed(option: str, path: str) -> Any:
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_bytes()
+        text = sys.stdin.read() if path == "-" else read_plain(path, _MAX_BYTES)
         return orjson.loads(text)
-    except OSError as error:
-        raise Misuse(f"{option} {path} cannot be read: {error.strerror or error}") from error
-    except orjson.JSONDecodeError as error:
-        raise Misuse(f"{option} {path} is no JSON: {error}") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, orjson.JSONDecodeError):
+            raise Misuse(f"{option} {path} is no JSON: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else None
+        raise Misuse(f"{option} {path} cannot be read: {why or error}") from error
 
 
 def _object(value: Any, place: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
@@ -173,11 +172,13 @@ def write_lines(path: str, lines: Iterable[str]) -> int:
     Raises:
         SetupError: If it cannot be written.
     """
+    from meshwalk.model.files import open_to_write
+
     count = 0
     try:
-        with Path(path).open("w", encoding="utf-8") as file:
+        with open_to_write(path) as file:
             for count, text in enumerate(lines, start=1):  # noqa: B007 (counted to the end)
-                file.write(text + "\n")
+                file.write(f"{text}\n".encode())
     except OSError as error:
         from meshwalk.model.problems import SetupError
 

@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from meshwalk.backends.outcomes import Row
 from meshwalk.model import DONE, Node, RecordedSpec
+from meshwalk.model.files import read_plain
 from meshwalk.model.problems import SetupError
 from meshwalk.plan import Plan
 from meshwalk.review.auroc import Area, area
@@ -38,6 +39,10 @@ _LABEL = "pseudo_label"
 
 
 # ---- of walks -------------------------------------------------------------------------------------------------------
+
+
+# A table of a line for each answer; a thousand times what published ones have.
+_MAX_BYTES = 1 << 30
 
 
 class Judged(NamedTuple):
@@ -159,7 +164,7 @@ def of_file(path: str | Path) -> Report:
         SetupError: If the file is not there, or is not as it must be; the message names the line.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_plain(path, _MAX_BYTES)
         text = (gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)

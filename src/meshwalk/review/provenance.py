@@ -4,19 +4,19 @@ The rows that trained weights have seen.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import orjson
 
 from meshwalk.model import Graph
+from meshwalk.model.files import sha256_of
 
 
 def trained_on(graph: Graph, data: str | Path) -> tuple[str, ...]:
     """
     Return the nodes of *graph* whose weights were trained on the very file *data*.
     """
-    digest = hashlib.sha256(Path(data).read_bytes()).hexdigest()
+    digest = sha256_of(data)
     seen = []
     for node in graph.nodes.values():
         if node.weights is not None:

@@ -17,10 +17,15 @@ from meshwalk.backends.classifiers.embedding import Embed, open_embedding
 from meshwalk.backends.roles.classifier import question_text
 from meshwalk.backends.roles.wording import wording
 from meshwalk.model import Node, Value
+from meshwalk.model.files import read_plain
 from meshwalk.model.problems import SetupError
 from meshwalk.model.resource import AsyncResource
 from meshwalk.model.weights import NoWeights, Weights, read_weights
 from meshwalk.trace import Message
+
+
+# As many as the loader takes.
+_MAX_BYTES = 64 << 20
 
 
 class TrainedClassifier(AsyncResource):
@@ -74,7 +79,7 @@ async def open_trained(node: Node, *, folder: str = ".") -> TrainedClassifier:
         raise SetupError(f"{whose} names no 'weights:', which a plan kept in a store does not hold; open the author's graph")
     path = Path(folder, node.weights)
     try:
-        weights = read_weights(await to_thread.run_sync(path.read_bytes))
+        weights = read_weights(await to_thread.run_sync(read_plain, path, _MAX_BYTES))
     except OSError as error:
         raise SetupError(f"{whose}: the weights '{node.weights}' cannot be read: {error.strerror or error}") from error
     except NoWeights as error:

@@ -77,6 +77,8 @@ def open_to_write(folder: str | Path) -> sqlite3.Connection:
     path = Path(folder) / FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise IsADirectoryError("it is no plain file")
         with _closed_on_error(_connect(f"{path.absolute().as_uri()}?mode=rwc")) as connection:
             _prepare(connection, path)
     except (OSError, sqlite3.Error) as error:

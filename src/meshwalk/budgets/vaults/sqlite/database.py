@@ -154,9 +154,9 @@ class Database:
             # it would release the locks of other connections in this process (POSIX.1-2017, fcntl).
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            if path.is_dir():
-                # SQLite would only say that it cannot open the file.
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if path.exists() and not path.is_file():
+                # SQLite would only say that it cannot open the file, or wait for a named pipe.
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR) if path.is_dir() else "it is no plain file")
             self._connect(may_create=True)
         except (OSError, sqlite3.Error) as error:
             if is_busy(error):

@@ -1,0 +1,88 @@
+"""
+Files that users name, opened so that no other thing of that name makes a program wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+# Files of this process that a shell has opened, as in `check <(sed … graph.yaml)`; opening them again does not wait.
+_OPEN_ALREADY = re.compile(r"/dev/stdin|(/dev/fd|/proc/self/fd)/[0-9]+")
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_plain(path: str | Path) -> BinaryIO:
+    """
+    Open the plain file at *path* for reading.
+
+    Raises:
+        OSError: If it cannot be opened, or is a folder, a named pipe, a socket or a device, which might never end.
+    """
+    # A named pipe without a writer would hold up the call.
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    kind = stat.S_IFMT(os.fstat(number).st_mode)
+    given_open = _OPEN_ALREADY.fullmatch(str(path)) and kind in {stat.S_IFIFO, stat.S_IFCHR}
+    if kind != stat.S_IFREG and not given_open:
+        os.close(number)
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'no file')}; name a plain file")
+    os.set_blocking(number, True)
+
+    return os.fdopen(number, "rb")
+
+
+def read_plain(path: str | Path, most_bytes: int) -> bytes:
+    """
+    Return the content of the plain file at *path*.
+
+    Raises:
+        OSError: If it cannot be read, is no plain file, or is longer than *most_bytes*.
+    """
+    with open_plain(path) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is longer than {most_bytes:,} bytes, which is the most")
+
+    return content
+
+
+def sha256_of(path: str | Path) -> str:
+    """
+    Return the SHA-256 of the plain file at *path*, as hexadecimal digits.
+
+    Raises:
+        OSError: If it cannot be read, or is no plain file.
+    """
+    with open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_to_write(path: str | Path) -> BinaryIO:
+    """
+    Open the file at *path* for writing, from its beginning.
+
+    Raises:
+        OSError: If it cannot be opened, or is a named pipe that nobody reads.
+    """
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "it is a named pipe or a socket that nobody reads; name a file") from error
+        raise
+    os.set_blocking(number, True)
+
+    return os.fdopen(number, "wb")
