@@ -46,7 +46,7 @@ signals.ambiguity = 0.1875
 signals.complexity = 0.1542
 
 intake → small
-    to large: signals.complexity > thresholds.hard: not held (0.15422256097560977 <= 0.5), 0.3458 away by signals.complexity
+    to large: signals.complexity > thresholds.hard: not held (0.1542 <= 0.5), 0.3458 away by signals.complexity
     to small: held
 small would be called first (backend s), for at most 0.000556 USD; behind it
     to large: output.confidence < 0.5, needs output.confidence

@@ -4,6 +4,7 @@ The demo's own run; the whole of it is `make demo`.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from meshwalk.demo.questions import QUESTIONS, TUNING_QUESTIONS, Question
-from meshwalk.demo.run import CALLS, DRAWS, GRAPHS, Arm, alone, as_good_by_chance, comparison, show, spend
+from meshwalk.demo.run import CALLS, DRAWS, GRAPHS, Arm, alone, as_good_by_chance, clipped, comparison, show, spend
 from meshwalk.loader import load_graph
 from meshwalk.plan import compile_plan
 
@@ -75,14 +76,47 @@ def test_runs_in_any_folder(tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stderr
     assert "The session's account:" in done.stdout
     assert [] == [line for line in done.stdout.splitlines() if len(line) > 100]
-    right = {
-        line[:38].strip(): float(line[38:].split(" of ")[0])
-        for line in done.stdout.splitlines()
-        if f" of {len(QUESTIONS)} " in line
-    }
+    rows = (re.split(r" {2,}", line.strip()) for line in done.stdout.splitlines() if f" of {len(QUESTIONS)} " in line)
+    right = {name: float(shown.partition(" of ")[0]) for name, shown, *_ in rows}
 
     assert right["always the small model"] < right["random, of the same cost"] < right["routed"]
     assert len(QUESTIONS) == right["always the primary"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.anyio
+async def test_fits_the_terminal(width: int, tmp_path: Path) -> None:
+    """
+    At the widths of terminals no line is longer, and what is cut bears a mark.
+    """
+    file = tmp_path / "demo.yaml"
+    file.write_text(GRAPH, encoding="utf-8")
+    console = Console(width=width, record=True, file=StringIO())
+    text = "What is 19 * 27, if you count each of the apples that lie on the table of the kitchen of a friend?"
+    long = Question(text, ("513",))
+    await show(file, console, (long,))
+    shown = console.export_text().splitlines()
+    (row,) = (line for line in shown if "  What is 19 * 27" in line)
+
+    assert max(map(len, shown)) <= width
+    assert "…" in row
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "expected"),
+    [
+        ("short", False, "short       "),
+        ("The capital of Peru", False, "The capital…"),
+        ("is Lisbon, of course", True, "…of course  "),
+        ("Donaudampfschifffahrt", False, "Donaudampfs…"),
+        ("Donaudampfschifffahrt", True, "…schifffahrt"),
+    ],
+)
+def test_a_cut_is_marked(text: str, end: bool, expected: str) -> None:
+    """
+    A text that is too long ends, or begins, with an ellipsis at a word.
+    """
+    assert expected == clipped(text, 12, end=end)
 
 
 @pytest.mark.anyio
@@ -97,7 +131,7 @@ async def test_shows_answers_and_reasons(tmp_path: Path) -> None:
     await show(file, console, questions)
     shown = console.export_text().splitlines()
 
-    assert "right  What is 19 * 27?                              intake > primary           513." in shown
+    assert ["right", "What is 19 * 27?", "intake > primary", "513."] in [re.split(r" {2,}", line) for line in shown]
     assert any(line.startswith("wrong  What is the capital of Greece?") for line in shown)
     assert any(line.split()[:4] == ["routed", "1", "of", "2"] for line in shown)
     assert any("signals.complexity >= 0.07" in line for line in shown)
@@ -112,12 +146,12 @@ class TestComparison:
         """
         A mix sends its share of each question to the primary, so it has that share of both arms' right answers and costs.
         """
-        rows = [line.split() for line in comparison(self.ROUTED, self.SCREEN, self.PRIMARY, 2)]
+        rows = comparison(self.ROUTED, self.SCREEN, self.PRIMARY, 2).rows
 
-        assert ["routed", "3", "of", "4", "2.400000", "2"] == rows[1]
-        assert ["2.5", "of", "4", "2.200000", "2"] == rows[4][-5:]
+        assert ("routed", "3 of 4", "2.400000", "2") == rows[0]
+        assert ("2.5 of 4", "2.200000", "2") == rows[3][1:]
         # 2.4 USD lie (2.4 - 0.4) / (4 - 0.4) of the way from the one to the other: 1 + 3 x 0.556 right answers.
-        assert ["2.7", "of", "4", "2.400000", "2.22"] == rows[5][-5:]
+        assert ("2.7 of 4", "2.400000", "2.22") == rows[4][1:]
 
     def test_chance_is_counted(self) -> None:
         """

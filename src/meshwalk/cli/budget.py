@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from meshwalk.cli.options import Count, Json, OperatorKeyEnv, Tenant, Whole, nano_usd, scope_name, vault_address
-from meshwalk.cli.output import OK, Misuse, counted, emit, say
+from meshwalk.cli.output import OK, Misuse, counted, emit, say_fitted
 
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ def show(
         emit({"tenant": page.tenant, "accounts": [account_document(card) for card in accounts]})
     elif not page.accounts:
         whose = f"{_called(*chosen)} of " if chosen else ""
-        say(f"Nothing was reserved or spent for {whose}tenant {page.tenant!r}.")
+        say_fitted(f"Nothing was reserved or spent for {whose}tenant {page.tenant!r}.")
     else:
         from meshwalk.cli.show import console
 
         console().print(accounts_tables(accounts, lines=chosen is not None or bool(graph)))
         if left := len(page.accounts) - len(accounts):
-            say(f"There are {counted(left, 'more account')}; a larger --top shows them.")
+            say_fitted(f"There are {counted(left, 'more account')}; a larger --top shows them.")
 
     return OK
 
@@ -144,7 +144,7 @@ def set_caps(
     if json:
         emit({"scope": kind, "name": name, "caps": caps_document(caps)})
     else:
-        say(f"The caps of {_called(kind, name)} are {'left to the graphs' if clear else caps_text(caps)}.")
+        say_fitted(f"The caps of {_called(kind, name)} are {'left to the graphs' if clear else caps_text(caps)}.")
 
     return OK
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from meshwalk.cli.options import Json, graph_files
-from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, error_document, problem_document, rendered, say
+from meshwalk.cli.output import (
+    NO,
+    OK,
+    WRONG_USE,
+    complain,
+    counted,
+    emit,
+    error_document,
+    problem_document,
+    rendered,
+    say_fitted,
+)
 
 
 if TYPE_CHECKING:
@@ -47,7 +58,7 @@ def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /,
         alone = {"bounds": cards[0].get("bounds")} if len(cards) == 1 else {}
         emit({"ok": ok, "problems": [problem_document(problem) for problem in found], **alone, "graphs": cards})
     elif text := "\n".join(filter(None, (rendered(found), _summary(found, cards)))):
-        say(text)
+        say_fitted(text)
     for card in unread:
         complain(f"error: {card['error']['message']}")
 

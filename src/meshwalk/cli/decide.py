@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Never
 from cyclopts import Parameter
 
 from meshwalk.cli.options import Json, attribute_values
-from meshwalk.cli.output import OK, emit, say, visible
+from meshwalk.cli.output import OK, emit, say_fitted, visible
 
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def decide(
     if json:
         emit({"signals": document["signals"]} if signals else document)
     else:
-        say(visible("\n".join(_signal_lines(document["signals"]) if signals else _lines(document))))
+        say_fitted(visible("\n".join(_signal_lines(document["signals"]) if signals else _lines(document))))
 
     return OK
 

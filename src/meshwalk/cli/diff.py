@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshwalk.cli.options import Json
-from meshwalk.cli.output import NO, OK, emit, say
+from meshwalk.cli.output import NO, OK, emit, say_fitted
 
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def diff(old: str, new: str, /, *, json: Json = False) -> int:
     if json:
         emit({"same": not changes, "same_shape": same_shape, "changes": [change._asdict() for change in changes]})
     else:
-        say("\n".join([*(f"{_MARKS[change.kind]} {change.message}" for change in changes), _summary(changes, same_shape)]))
+        say_fitted(
+            "\n".join([*(f"{_MARKS[change.kind]} {change.message}" for change in changes), _summary(changes, same_shape)])
+        )
 
     return NO if changes else OK
 

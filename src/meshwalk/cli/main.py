@@ -45,6 +45,7 @@ def _run(words: Sequence[str], *, as_json: bool) -> int:
     gc.disable()
     from cyclopts import CycloptsError
 
+    from meshwalk.cli.command_line import worded
     from meshwalk.cli.commands import app, command_of
 
     gc.enable()
@@ -52,9 +53,7 @@ def _run(words: Sequence[str], *, as_json: bool) -> int:
         code: int | None = app(words)(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        said = " ".join(str(error).split())
-        if "--traces" in said and not any(word.partition("=")[0] == "--traces" for word in words):
-            said = "name the folder that traces are kept in with --traces"
+        said = worded(error, words)
         return report(Misuse(f"{said} (`{command_of(words)} --help` says more)"), as_json=as_json)
     except Misuse as error:
         return report(error, as_json=as_json)

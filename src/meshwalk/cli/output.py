@@ -111,6 +111,15 @@ def say(text: str) -> None:
     _write(sys.stdout, text)
 
 
+def say_fitted(text: str) -> None:
+    """
+    Print *text* for people: in a terminal, no line is cut inside a word.
+    """
+    from meshwalk.cli.fitting import fitted
+
+    say(fitted(text, sys.stdout))
+
+
 def say_piece(text: str) -> None:
     """
     Print *text* at once and end no line: more of it follows.
@@ -123,10 +132,12 @@ def complain(text: str) -> None:
     """
     Print *text* where it does not mix with what the command gives.
     """
+    from meshwalk.cli.fitting import fitted
+
     sys.stdout.flush()
     # If stderr takes nothing either, the exit code still tells.
     with suppress(OSError):
-        _write(sys.stderr, text)
+        _write(sys.stderr, fitted(text, sys.stderr))
 
 
 def visible(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from meshwalk.cli.options import Json, TracesFolder
-from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, say
+from meshwalk.cli.output import NO, OK, WRONG_USE, complain, counted, emit, say_fitted
 
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _texts(things: Iterable[object]) -> list[str]:
 
 def _show(report: Report) -> None:
     counts = f"{report.unchanged} unchanged, {report.mismatched} mismatched, {report.unidentified} unidentified"
-    say(f"{counted(report.total, 'walk')}: {counts}")
+    say_fitted(f"{counted(report.total, 'walk')}: {counts}")
     for mismatch in report.mismatches:
         complain(f"mismatch: {mismatch}")
     for unknown in report.unknown:

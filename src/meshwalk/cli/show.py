@@ -11,7 +11,7 @@ from rich.text import Text
 
 from meshwalk.cli.output import visible
 from meshwalk.cli.shapes import wall_time
-from meshwalk.cli.tables import Column, FittedTable
+from meshwalk.cli.tables import Column, FittedTable, PipedConsole
 from meshwalk.guards.explain import rounded
 from meshwalk.model import Value
 from meshwalk.model.problems import TraceError
@@ -21,17 +21,13 @@ from meshwalk.review.replay import Explained, explain_decision
 from meshwalk.trace import Attempt, Basis, Traversal, Usage
 
 
-# Outside a terminal nothing is cut off.
-_WIDE = 240
-
-
 def console() -> Console:
     """
-    Return a console on stdout, as wide as the terminal, or wide enough if there is none.
+    Return a console on stdout; outside a terminal, tables are printed for programs.
     """
     out = Console(highlight=False)
 
-    return out if out.is_terminal else Console(highlight=False, width=_WIDE)
+    return out if out.is_terminal else PipedConsole(highlight=False)
 
 
 def table(
@@ -63,23 +59,24 @@ def hops_table(hops: Iterable[Hop]) -> FittedTable:
     """
     Show a row a hop: what it took, what it cost, what it gave, and where the walk went.
 
-    A column tells how long hops waited for a budget that others held, if any did.
+    A column tells how long hops waited for a budget that others held, if any did, and one tells errors, if there are any.
     """
     rows = list(hops)
+    failed = ("error",) if any(hop.message for hop in rows) else ()
     waited = ("budget",) if any(hop.budget_wait_us for hop in rows) else ()
     times = ("start ms", "ms", *waited, "queue", "connect", "first byte", "engine")
 
     return table(
         "Hops",
-        ("node", "role", "status", *times, "tokens", "USD", "outputs", "next"),
-        (_hop_row(hop, waited=bool(waited)) for hop in rows),
+        ("node", "role", "status", *times, "tokens", "USD", "outputs", *failed, "next"),
+        (_hop_row(hop, waited=bool(waited), failed=bool(failed)) for hop in rows),
         right=range(3, 5 + len(times)),
-        below=("outputs",),
+        below=("outputs", "error"),
         drop=("start ms", "role", "engine", "budget", "queue", "first byte", "connect"),
     )
 
 
-def _hop_row(hop: Hop, *, waited: bool) -> tuple[str, ...]:
+def _hop_row(hop: Hop, *, waited: bool, failed: bool) -> tuple[str, ...]:
     wait = (hop.budget_wait_us,) if waited else ()
     times = (hop.started_us, hop.latency_us, *wait, *hop.timing, hop.engine_us)
     # A call refused by a budget names the scope of that budget.
@@ -96,7 +93,8 @@ def _hop_row(hop: Hop, *, waited: bool) -> tuple[str, ...]:
         # Not by its attempts: a server keeps those to itself unless it is asked for everything.
         _tokens(hop.usage) if any(hop.usage) else "",
         _cost(hop.cost_nano_usd, hop.basis),
-        outputs_text(hop),
+        values_text(hop.outputs),
+        *((hop.message,) if failed else ()),
         hop.edge,
     )
 
@@ -211,13 +209,6 @@ def _why_row(node: str, edge: Explained) -> tuple[str, ...]:
     distance = "" if edge.why.distance is None else f"{edge.why.distance:.4g}"
 
     return node, edge.to, verdict, distance, edge.guard, edge.why.text, values
-
-
-def outputs_text(hop: Hop) -> str:
-    """
-    Print what a hop wrote, or what went wrong.
-    """
-    return values_text(hop.outputs) or hop.message
 
 
 def values_text(values: Mapping[str, Value | None]) -> str:

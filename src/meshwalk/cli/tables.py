@@ -1,20 +1,23 @@
 """
 Tables that fit the terminal: nothing is cut inside a word or an id.
 
-Where the columns of a table do not fit, three things happen in turn.  The texts that may stand *below* a row move to lines of
-their own.  Columns that may be *dropped* go.  At last the texts wrap at blanks, or all but the first stand below.  Only a word
-that is longer than the whole terminal is cut.
+Where the columns of a table do not fit, four things happen in turn.  The texts that may stand *below* a row move to lines of
+their own.  Columns that may be *dropped* go.  The texts wrap at blanks, or all but the first stand below.  At last numbers stand
+below, from the right.  Only a word that is longer than the whole terminal is cut.
+
+Outside a terminal, a row is one line, and tabs part its cells.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -42,6 +45,19 @@ class Column(NamedTuple):
     drop: int = 0
 
 
+# Longer than any line.
+_ENDLESS = 1_000_000
+
+
+class PipedConsole(Console):
+    """
+    A console on a pipe or a file: its lines are as long as they need be.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(width=_ENDLESS, **options)
+
+
 class FittedTable:
     """
     A table of plain texts that shows as much as the console is wide.
@@ -53,6 +69,9 @@ class FittedTable:
         self.rows = [tuple(row) for row in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if isinstance(console, PipedConsole):
+            yield from self._piped()
+            return
         width = options.max_width
         shown, below = self._layout(width)
         if not below and self._width(shown) <= width:
@@ -69,6 +88,12 @@ class FittedTable:
             for line in self._below(row, below, width):
                 yield Text(line, no_wrap=True, overflow="ignore")
         yield Text()
+
+    def _piped(self) -> Iterator[Segment]:
+        headings = (column.heading for column in self.columns)
+        for line in (self.title, "\t".join(headings), *("\t".join(row) for row in self.rows), ""):
+            # A text of Rich's would turn tabs into blanks.
+            yield Segment(f"{line}\n")
 
     def _layout(self, width: int) -> tuple[list[int], list[int]]:
         """
@@ -87,6 +112,9 @@ class FittedTable:
         if sum(self._floors(shown)) + _GAP * (len(shown) - 1) > width:
             texts = [place for place in shown[1:] if not self.columns[place].right]
             shown, below = [place for place in shown if place not in texts], sorted([*texts, *below])
+        # At last the numbers on the right stand below, too.
+        while len(shown) > 1 and sum(self._floors(shown)) + _GAP * (len(shown) - 1) > width:
+            below = sorted([shown.pop(), *below])
 
         return shown, below
 

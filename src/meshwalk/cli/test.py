@@ -1,5 +1,5 @@
 """
-`meshwalk test`: whether graphs decide as the cases beside them say.
+`meshwalk test`: whether graphs decide as the cases beside them say_fitted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from meshwalk.cli.options import Json, graph_files
-from meshwalk.cli.output import NO, OK, Misuse, emit, say
+from meshwalk.cli.output import NO, OK, Misuse, emit, say_fitted
 
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test(
     json: Json = False,
 ) -> int:
     """
-    Walk the cases beside graphs, and say which do not end as expected.
+    Walk the cases beside graphs, and say_fitted which do not end as expected.
 
     The cases of GRAPH.yaml stand in GRAPH.cases.yaml; to name those is to name the graph.  The models are scripted,
     everything else is real.  Exits with 1 if a case fails, or fewer edges are taken than --min-coverage asks for.
@@ -66,7 +66,7 @@ def test(
     if json:
         emit({"ok": ok, "graphs": [_document(graph) for graph in tested]})
     else:
-        say("\n".join(line for graph in tested for line in _lines(graph)))
+        say_fitted("\n".join(line for graph in tested for line in _lines(graph)))
 
     return OK if ok else NO
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from meshwalk.cli.options import Json, TracesFolder, Whole
-from meshwalk.cli.output import OK, WRONG_USE, Misuse, complain, counted, emit, line, say, write_lines
+from meshwalk.cli.output import OK, WRONG_USE, Misuse, complain, counted, emit, line, say, say_fitted, write_lines
 
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def list_traces(
     else:
         _show_list(rows)
         if more:
-            say(f"There are more: `--limit` lists more at once, `--before {rows[-1].traversal_id}` goes on from here.")
+            say_fitted(f"There are more: `--limit` lists more at once, `--before {rows[-1].traversal_id}` goes on from here.")
 
     return OK
 

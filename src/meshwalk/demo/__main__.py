@@ -16,13 +16,18 @@ from rich.console import Console
 from meshwalk.demo.run import demonstrate, show
 
 
+_PAGE_WIDTH = 100
+
+
 def main() -> None:
     """
     Run the demo on the packaged graphs, or on the graph named on the command line.
     """
     logging.basicConfig(level=logging.WARNING)
-    # Narrow enough for an ordinary terminal and for a page.
-    console = Console(width=100)
+    console = Console()
+    if not console.is_terminal:
+        # Narrow enough for a page.
+        console = Console(width=_PAGE_WIDTH)
     if len(sys.argv) > 1:
         anyio.run(show, Path(sys.argv[1]), console)
     else:

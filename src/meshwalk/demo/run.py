@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import as_file, files
 from itertools import groupby
@@ -23,6 +23,7 @@ from rich.console import Console
 
 from meshwalk.budgets import usd
 from meshwalk.cli.show import table, trace_table
+from meshwalk.cli.tables import FittedTable
 from meshwalk.demo.questions import QUESTIONS, Question
 from meshwalk.loader import load_graph
 from meshwalk.mesh import Mesh
@@ -43,7 +44,10 @@ HARD = "If 3 machines make 3 parts in 3 minutes, how many minutes do 100 machine
 # Random mixes that are drawn to see how many do as well as the routed walks.
 DRAWS, SEED = 10_000, 7
 
-_ROW = "{mark:5}  {question:<44.44}  {path:<25.25}  {answer:<20.20}"
+# A row of the list of questions: whether the answer is right, and the shares of the rest of a line.
+_MARK_WIDTH = 5
+_SHARES = (("question", 0.42), ("path", 0.28), ("answer", 0.30))
+_GAP = "  "
 
 
 class Arm(NamedTuple):
@@ -88,14 +92,34 @@ async def show(graph_path: Path, console: Console, questions: Sequence[Question]
         screen = Arm.of(questions, await _asked_alone(plan.graph, "screen", questions))
         primary = Arm.of(questions, await _asked_alone(plan.graph, "primary", questions))
         to_primary = sum("primary" in done.path for done in routed)
-        for line in comparison(Arm.of(questions, routed), screen, primary, to_primary):
-            console.print(line)
+        console.print(comparison(Arm.of(questions, routed), screen, primary, to_primary))
+        console.print(by_chance(Arm.of(questions, routed), screen, primary, to_primary))
         with TraceReader(folder) as traces:
             explain(traces, routed, console)
 
 
-def _print_row(console: Console, **cells: str) -> None:
-    console.print(_ROW.format(**cells).rstrip(), markup=False, highlight=False, soft_wrap=True)
+def _print_row(console: Console, *, mark: str, **cells: str) -> None:
+    room = console.width - _MARK_WIDTH - len(_GAP) * len(_SHARES)
+    shown = (clipped(cells[name], max(4, int(room * share)), end=name == "answer") for name, share in _SHARES)
+    console.print(_GAP.join([f"{mark:{_MARK_WIDTH}}", *shown]).rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
+def clipped(text: str, width: int, *, end: bool = False) -> str:
+    """
+    Return *text* in exactly *width* characters: filled up with blanks, or cut at a word and marked with an ellipsis.
+
+    Args:
+        end: Whether its end is what matters, and its beginning is cut.
+    """
+    if len(text) <= width:
+        return text.ljust(width)
+    words = text.split(" ")
+    while len(words) > 1 and len(" ".join(words)) >= width:
+        del words[0 if end else -1]
+    part = " ".join(words)
+    part = part[-width + 1 :] if end else part[: width - 1]
+
+    return (f"…{part}" if end else f"{part}…").ljust(width)
 
 
 async def _asked_alone(graph: Graph, node: str, questions: Sequence[Question]) -> list[RouteResult]:
@@ -120,7 +144,7 @@ def alone(graph: Graph, node: str) -> Graph:
     )
 
 
-def comparison(routed: Arm, screen: Arm, primary: Arm, to_primary: int) -> Iterator[str]:
+def comparison(routed: Arm, screen: Arm, primary: Arm, to_primary: int) -> FittedTable:
     """
     Compare the *routed* walks, of which *to_primary* asked the primary, with each model alone and with random mixes.
     """
@@ -135,12 +159,21 @@ def comparison(routed: Arm, screen: Arm, primary: Arm, to_primary: int) -> Itera
         ("random, as many calls of the primary", *_mixed(screen, primary, share), to_primary),
         ("random, of the same cost", *_mixed(screen, primary, of_cost), of_cost * count),
     ]
-    yield f"{'':<38}{'right':>12}{'USD':>12}{'calls of the primary':>24}"
-    for name, right, cost, calls in rows:
-        shown = f"{right:g}" if right == int(right) else f"{right:.1f}"
-        yield f"{name:<38}{f'{shown} of {count}':>12}{cost:>12.6f}{calls:>24.3g}"
+    shown = [
+        (name, f"{right:g} of {count}" if right == int(right) else f"{right:.1f} of {count}", f"{cost:.6f}", f"{calls:.3g}")
+        for name, right, cost, calls in rows
+    ]
+
+    return table("Right answers and their cost", ("way", "right", "USD", "calls of the primary"), shown, right=(1, 2, 3))
+
+
+def by_chance(routed: Arm, screen: Arm, primary: Arm, to_primary: int) -> str:
+    """
+    Say how many random choices of questions for the primary do as well as the routed walks.
+    """
     as_good = as_good_by_chance(routed, screen, primary, to_primary)
-    yield f"\nOf {DRAWS:,} random choices of {to_primary} questions for the primary, {as_good:,} had as many right answers.\n"
+
+    return f"\nOf {DRAWS:,} random choices of {to_primary} questions for the primary, {as_good:,} had as many right answers.\n"
 
 
 def _mixed(screen: Arm, primary: Arm, share: float) -> tuple[float, float]:

@@ -119,7 +119,7 @@ async def _open_backends(
             backends[name] = opened
             _push(stack, f"backend '{name}'", opened.aclose)
     if missing:
-        raise SetupError("; ".join(map(str, missing))) from missing[0]
+        raise SetupError("; ".join(dict.fromkeys(map(str, missing)))) from missing[0]
 
     return backends
 

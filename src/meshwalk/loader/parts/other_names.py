@@ -50,7 +50,7 @@ _OF_BACKENDS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(
             ("max_retries", "num_retries", "retry"), "write retries: under the node that calls the backend, as in retries: 2"
         ),
-        **dict.fromkeys(("stream", "streaming"), "write stream: under the node that calls the backend, as in stream: true"),
+        **dict.fromkeys(("stream", "streaming"), "write stream: under the node that calls the backend, as in stream: live"),
     }
 )
 
@@ -62,7 +62,7 @@ _OF_NODES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("max_retries", "num_retries", "retry"), "did you mean 'retries'? It takes a number, as in 2"),
         **dict.fromkeys(("max_completion_tokens", "max_output_tokens", "max_new_tokens"), "did you mean 'max_tokens'?"),
         **dict.fromkeys(("model_name", "model_id"), "a node names its backend, and the backend its model"),
-        "streaming": "did you mean 'stream'?",
+        "streaming": "did you mean 'stream'? It takes hold, live or {hold_first: N}",
     }
 )
 

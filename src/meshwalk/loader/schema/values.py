@@ -157,7 +157,7 @@ def _stream(value: Any) -> int | None:
             return 0
         case {"hold_first": int() as tokens, **rest} if not rest and tokens is not True and 1 <= tokens <= _MAX_HELD_TOKENS:
             return tokens
-    shown = quoted(value) if isinstance(value, str) else worded(value)
+    shown = str(value).lower() if isinstance(value, bool) else quoted(value) if isinstance(value, str) else worded(value)
     raise fault(
         "bad-stream", f"is {shown}, and takes hold, live or {{hold_first: N}}, N being 1 to {_MAX_HELD_TOKENS:,} tokens"
     )
