@@ -22,15 +22,15 @@ FOLDER = Path(__file__).with_name("widths")
 
 # Commands that print the same in each run; GRAPHS are those that ship.
 STEADY = {
-    "check": "check GRAPHS/specialists.yaml GRAPHS/gsm8k-agreement.yaml",
     "check-faulty": "check HERE/faulty.yaml",
     "decide": "decide GRAPHS/quickstart.yaml 'Where is my order?'",
     "decide-signals": "decide GRAPHS/specialists.yaml hello --signals",
     "diff": "diff GRAPHS/quickstart.yaml GRAPHS/quickstart-openai.yaml",
     "test": "test GRAPHS/quickstart.yaml",
 }
-# Commands over what is stored, with ids and times of their own.
+# Commands over what is stored, with ids and times of their own, and the one that says most of a graph.
 STORED = [
+    "check GRAPHS/specialists.yaml GRAPHS/gsm8k-agreement.yaml",
     "traces list --traces TRACES",
     "traces list --traces TRACES --limit 1",
     "traces show last --traces TRACES",
@@ -108,7 +108,7 @@ def test_commands_over_stored_walks(
     """
     vault = tmp_path / "vault.sqlite"
     spend(f"sqlite:{vault}", ("intake > small", 1_500), ("intake > small > large", 2_500), ("intake > small", -1))
-    words = words_of(command, TRACES=traces, VAULT=vault)
+    words = words_of(command, TRACES=traces, VAULT=vault, GRAPHS=ROOT / "graphs")
 
     assert_whole(in_a_terminal(run, monkeypatch, width, words), run(*words).out, width)
 

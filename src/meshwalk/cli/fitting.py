@@ -19,7 +19,7 @@ _INDENT = "    "
 _QUOTED = re.compile(r"(?P<margin> *\d+ \| )(?P<text>.*)")
 _MARKS = re.compile(r"(?P<margin> *\| )(?P<blank> *)\^+")
 
-# What stands in the place of the part that is left out.
+# The mark in the place of the part that is left out.
 _CUT = "… "
 
 # A terminal narrower than this is treated as one of this width.

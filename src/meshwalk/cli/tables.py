@@ -2,8 +2,8 @@
 Tables that fit the terminal: nothing is cut inside a word or an id.
 
 Where the columns of a table do not fit, four things happen in turn.  The texts that may stand *below* a row move to lines of
-their own.  Columns that may be *dropped* go.  The texts wrap at blanks, or all but the first stand below.  At last numbers stand
-below, from the right.  Only a word that is longer than the whole terminal is cut.
+their own.  Columns that may be *dropped* go.  The texts wrap at blanks, or all but the first stand below.  At last numbers
+stand below, from the right.  Only a word that is longer than the whole terminal is cut.
 
 Outside a terminal, a row is one line, and tabs part its cells.
 """

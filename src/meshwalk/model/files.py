@@ -44,17 +44,17 @@ def open_plain(path: str | Path) -> BinaryIO:
     return os.fdopen(number, "rb")
 
 
-def read_plain(path: str | Path, most_bytes: int) -> bytes:
+def read_plain(path: str | Path, max_bytes: int) -> bytes:
     """
     Return the content of the plain file at *path*.
 
     Raises:
-        OSError: If it cannot be read, is no plain file, or is longer than *most_bytes*.
+        OSError: If it cannot be read, is no plain file, or is longer than *max_bytes*.
     """
     with open_plain(path) as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"it is longer than {most_bytes:,} bytes, which is the most")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is longer than {max_bytes:,} bytes, which is the most")
 
     return content
 
