@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +26,7 @@ _KINDS = {
 }
 
 
-def open_plain(path: str | Path) -> BinaryIO:
+def open_plain(path: str | Path) -> BufferedReader:
     """
     Open the plain file at *path* for reading.
 
