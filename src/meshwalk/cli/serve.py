@@ -106,6 +106,7 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
     from meshwalk.server import serve as listening
     from meshwalk.server.reuseport import take_turns
     from meshwalk.server.workers import lifeline
+    from meshwalk.wire.address import with_port
 
     settings = run.settings
     if as_worker:
@@ -143,9 +144,10 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
                     share_port=as_worker,
                     grace=settings.grace_us / 1e6,
                     walks_in_flight=settings.walks_in_flight,
+                    access=settings.access,
                 )
             )
-            ready = _ready(settings, plans, f"{settings.listen.rpartition(':')[0]}:{server.port}", [os.getpid()])
+            ready = _ready(settings, plans, with_port(settings.listen, server.port), [os.getpid()])
             told: dict[str, Any] = {
                 "vault": vault.name,
                 # The loss of a vault's last seconds matters to those who count money in it.
@@ -181,9 +183,12 @@ def _refuse_shared_memory(settings: ServerSettings, plans: Sequence[Plan]) -> No
 async def _supervise(run: ServeRun, plans: Sequence[Plan]) -> int:
     import anyio
 
+    from meshwalk.server.listening import check_listening
     from meshwalk.server.workers import WorkerFailed, reserved_port, worker_pool
 
     settings = run.settings
+    if warning := check_listening(settings.listen, guarded=False, insecure=settings.insecure):
+        complain(f"warning: {warning}")
     with anyio.open_signal_receiver(*_STOPPING) as signals, reserved_port(settings.listen) as address:
         try:
             async with worker_pool(
@@ -208,10 +213,12 @@ async def _supervise(run: ServeRun, plans: Sequence[Plan]) -> int:
 
 
 def _ready(settings: ServerSettings, plans: Sequence[Plan], address: str, pids: Sequence[int]) -> dict[str, Any]:
+    from meshwalk.wire.address import socket_path
+
     return {
         "ready": True,
         "address": address,
-        "port": int(address.rpartition(":")[2]),
+        "port": None if socket_path(address) is not None else int(address.rpartition(":")[2]),
         "graphs": [plan.name for plan in plans],
         "traces": settings.traces,
         "tenant": settings.tenant,

@@ -33,7 +33,7 @@ class ServerFlags:
     Parameters
     ----------
     listen
-        HOST:PORT to listen at; port 0 takes a free one.
+        HOST:PORT to listen at, or unix:PATH; port 0 takes a free one.
     workers
         How many processes share the port; one that dies is replaced.
     traces
@@ -52,6 +52,10 @@ class ServerFlags:
         How long running calls may take to end once the server is told to stop; the others are cancelled.
     walks_in_flight
         How many walks each process has at once; further requests are refused with RESOURCE_EXHAUSTED, before anything is spent.
+    insecure
+        Listen beyond loopback without TLS and identities: whoever reaches the port comes in.
+    reflection
+        Describe the services to callers.
     """
 
     listen: Annotated[str | None, _unset("127.0.0.1:50051", name="--listen")] = None
@@ -65,6 +69,8 @@ class ServerFlags:
     retry_window: Annotated[str | None, _unset("10m", allow_leading_hyphen=True)] = None
     grace: Annotated[str | None, _unset("10s", allow_leading_hyphen=True)] = None
     walks_in_flight: Annotated[int | None, Whole, _unset("2000")] = None
+    insecure: Annotated[bool | None, Parameter(negative="")] = None
+    reflection: Annotated[bool | None, _unset("True")] = None
 
     def set_flags(self) -> dict[str, Any]:
         """
@@ -112,4 +118,8 @@ def worker_words(graphs: Sequence[str], config: str | None, flags: ServerFlags, 
     """
     values = {**({} if config is None else {"config": config}), **flags.set_flags(), "listen": address}
 
-    return [*graphs, "--as-worker", "--json", *(f"--{name.replace('_', '-')}={value}" for name, value in values.items())]
+    return [*graphs, "--as-worker", "--json", *(f"--{name.replace('_', '-')}={_word(value)}" for name, value in values.items())]
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,6 +8,20 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """
+    The callers of a server, and the way they come in.
+
+    Args:
+        insecure: Whether others than this machine's users may reach a server that knows nobody.
+        reflection: Whether the server describes its services to callers.
+    """
+
+    insecure: bool = False
+    reflection: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """
     The settings of one server; the fields are named as the flags and the keys of `server.yaml`.
@@ -24,3 +38,12 @@ class ServerSettings:
     retry_window_us: int = 600_000_000
     grace_us: int = 10_000_000
     walks_in_flight: int = 2_000
+    insecure: bool = False
+    reflection: bool = True
+
+    @property
+    def access(self) -> Access:
+        """
+        Return the part of the settings that says who comes in.
+        """
+        return Access(insecure=self.insecure, reflection=self.reflection)

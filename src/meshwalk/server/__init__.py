@@ -10,8 +10,9 @@ A service reads messages, asks a mesh, and packs the result; nothing is decided 
 
 from __future__ import annotations
 
+from meshwalk.model.serving import Access
 from meshwalk.server.auth import OperatorKey
 from meshwalk.server.serving import Server, serve
 
 
-__all__ = ["OperatorKey", "Server", "serve"]
+__all__ = ["Access", "OperatorKey", "Server", "serve"]

@@ -5,6 +5,7 @@ The life of a server: it listens, serves, and stops without breaking off running
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from meshwalk.mesh import Mesh, in_seconds
 from meshwalk.model import DEFAULT_INPUT_BYTES
 from meshwalk.model.problems import SetupError
+from meshwalk.model.serving import Access
 from meshwalk.records.store import TraceReader
 from meshwalk.server.auth import OperatorKey
 from meshwalk.server.budgets import Budgets
@@ -25,10 +27,11 @@ from meshwalk.server.graphs import Graphs
 from meshwalk.server.health import Health
 from meshwalk.server.in_flight import DEFAULT_WALKS_IN_FLIGHT, InFlightCounts, WalksInFlight
 from meshwalk.server.lenient_decode import ServiceRegistrar
+from meshwalk.server.listening import check_listening, private_socket
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
 from meshwalk.server.traces import Traces
-from meshwalk.wire.address import checked_address
+from meshwalk.wire.address import socket_path
 from meshwalk.wire.gen.meshwalk.v1beta1 import (
     budget_pb2,
     budget_pb2_grpc,
@@ -40,6 +43,8 @@ from meshwalk.wire.gen.meshwalk.v1beta1 import (
     trace_pb2_grpc,
 )
 
+
+_log = logging.getLogger(__name__)
 
 SERVICES = (
     routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name,
@@ -71,11 +76,14 @@ class Server:
         self._health = health
         self._routing = routing
         self._in_flight = in_flight
+        # 0 of a Unix socket.
         self.port = port
         self._stopped = False
 
     def __repr__(self) -> str:
-        return f"<Server on port {self.port}: {'stopped' if self._stopped else 'open'}>"
+        return (
+            f"<Server {f'on port {self.port}' if self.port else 'on a Unix socket'}: {'stopped' if self._stopped else 'open'}>"
+        )
 
     @property
     def walk_counts(self) -> InFlightCounts:
@@ -113,22 +121,27 @@ async def serve(
     share_port: bool = False,
     grace: timedelta | float = DEFAULT_GRACE_SECONDS,
     walks_in_flight: int = DEFAULT_WALKS_IN_FLIGHT,
+    access: Access = Access(),
 ) -> AsyncIterator[Server]:
     """
     Serve open *meshes* over gRPC until the context is left.
 
     Args:
-        listen: `host:port`; port 0 takes a free one, see `Server.port`.
+        listen: `host:port`, or `unix:path`; port 0 takes a free one, see `Server.port`.
         traces: The store that TraceService reads; the caller closes it.
         operator_key: The key that sets budgets; None lets nobody set any.
         share_port: Let other processes listen at the same port and share its calls; see `workers`.
         grace: The time that running calls have to end when the context is left: a `timedelta` or a number of seconds.
         walks_in_flight: The most walks at a time; further requests are refused with `TooManyWalks`, before anything is spent.
+        access: The callers, and the way they come in; by itself a server is for this machine alone.
 
     Raises:
-        SetupError: If the address is none or cannot be listened at, or two graphs have one name.
+        SetupError: If the address is none, is reached by others or cannot be listened at, or two graphs have one name.
     """
-    checked_address(listen, first_port=0)
+    warning = check_listening(listen, guarded=False, insecure=access.insecure)
+    # The supervisor of several processes warns for all of them.
+    if warning and not share_port:
+        _log.warning(warning)
     served = MeshRegistry(meshes)
     in_flight = WalksInFlight(walks_in_flight)
     server = grpc.aio.server(options=_options(served, share_port))
@@ -140,8 +153,9 @@ async def serve(
     budget_pb2_grpc.add_BudgetServiceServicer_to_server(Budgets(served, operator_key or OperatorKey()), registrar)
     plain = ServiceRegistrar(server, lenient=False)
     health_pb2_grpc.add_HealthServicer_to_server(health, plain)
-    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), plain)
+    if access.reflection:
+        names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), plain)
     running = Server(server, health, routing, in_flight, _bind(server, listen))
     await server.start()
     await health.start(SERVICES)
@@ -157,11 +171,14 @@ async def serve(
 
 def _bind(server: grpc.aio.Server, listen: str) -> int:
     try:
-        return server.add_insecure_port(listen)
+        with private_socket(listen):
+            port = server.add_insecure_port(listen)
     except RuntimeError as error:
         raise SetupError(
             f"cannot listen at {listen!r}: it is no address of this machine, or something listens there already"
         ) from error
+
+    return 0 if socket_path(listen) is not None else port
 
 
 def _options(served: MeshRegistry, share_port: bool) -> tuple[tuple[str, int], ...]:

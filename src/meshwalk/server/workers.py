@@ -26,7 +26,7 @@ import orjson
 from anyio.abc import Process
 
 from meshwalk.model.problems import SetupError
-from meshwalk.wire.address import checked_address
+from meshwalk.wire.address import checked_address, socket_path
 
 
 # The pause before a dead worker is replaced: short for one that had served, ever longer for one that dies again and again.
@@ -71,6 +71,10 @@ def reserved_port(listen: str) -> Iterator[str]:
         SetupError: If it is no address, or something is there already.
     """
     checked_address(listen, first_port=0)
+    if socket_path(listen) is not None:
+        raise SetupError(
+            f"workers share a port, and no Unix socket; serve {listen!r} with one worker, or listen at 127.0.0.1:0"
+        )
     host, _, text = listen.rpartition(":")
     with ExitStack() as stack:
         try:

@@ -19,7 +19,7 @@ from meshwalk.model.serving import ServerSettings
 
 
 # The keys whose names and values are those of the settings.
-_PLAIN = ("listen", "workers", "vault", "tenant", "operator_key_env", "walks_in_flight")
+_PLAIN = ("listen", "workers", "vault", "tenant", "operator_key_env", "walks_in_flight", "insecure", "reflection")
 
 # Kinds of addresses that name a file.
 _FILED = ("sqlite:", "unix:")

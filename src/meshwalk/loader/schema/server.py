@@ -39,7 +39,7 @@ class ServerShape(Shape):
     graphs: Annotated[list[Text], Field(min_length=1)] | None = Field(
         None, description="The graphs' YAML files; all paths start at the folder of this file.", examples=[["graphs/desk.yaml"]]
     )
-    listen: Text = Field(_UNSET.listen, description="HOST:PORT to listen at; port 0 takes a free one.")
+    listen: Text = Field(_UNSET.listen, description="HOST:PORT to listen at, or unix:PATH; port 0 takes a free one.")
     workers: Count = Field(_UNSET.workers, description="How many processes share the port; one that dies is replaced.")
     traces: Text | None = Field(None, description="A folder to store every walk in.")
     data: Text | None = Field(None, description="The outcomes file of `recorded` backends that name none.")
@@ -55,3 +55,7 @@ class ServerShape(Shape):
         None, description="How long running calls may take to end once the server is told to stop; 10s if unsaid."
     )
     walks_in_flight: Count = Field(_UNSET.walks_in_flight, description="How many walks each process has at once.")
+    insecure: bool = Field(
+        _UNSET.insecure, description="Listen beyond loopback without TLS and identities: whoever reaches the port comes in."
+    )
+    reflection: bool = Field(_UNSET.reflection, description="Whether the server describes its services to callers.")
