@@ -15,6 +15,7 @@ from meshwalk.model.problems import SetupError
 from meshwalk.server import Access, serve
 from meshwalk.server.listening import check_listening
 from meshwalk.server.workers import reserved_port
+from meshwalk.trace import Outcome
 from meshwalk.wire.client import Client
 from tests.support.service import ALONE
 
@@ -90,11 +91,11 @@ class TestServe:
         async with Mesh(ALONE) as mesh, serve([mesh], listen=f"unix:{path}") as server, Client(f"unix:{path}") as client:
             assert 0 == server.port
             assert 0 == path.stat().st_mode & 0o077
-            assert "answered" == (await client.route("hello")).outcome
+            assert Outcome.ANSWERED is (await client.route("hello")).outcome
             with pytest.raises(SetupError, match="something listens there already"):
                 async with serve([mesh], listen=f"unix:{path}"):
                     pass
-            assert "answered" == (await client.route("hello")).outcome
+            assert Outcome.ANSWERED is (await client.route("hello")).outcome
 
         assert not path.exists()
 
@@ -108,7 +109,7 @@ class TestServe:
         other.write_text("mine")
         async with Mesh(ALONE) as mesh:
             async with serve([mesh], listen=f"unix:{path}"), Client(f"unix:{path}") as client:
-                assert "answered" == (await client.route("hello")).outcome
+                assert Outcome.ANSWERED is (await client.route("hello")).outcome
             with pytest.raises(SetupError, match=r"cannot listen at 'unix:.*notes\.txt'"):
                 async with serve([mesh], listen=f"unix:{other}"):
                     pass

@@ -72,8 +72,8 @@ class TestValues:
                 retry_window_us=3_600_000_000,
                 grace_us=0,
                 walks_in_flight=7,
-            insecure=True,
-            reflection=False,
+                insecure=True,
+                reflection=False,
             )
             == settings
         )
