@@ -27,6 +27,8 @@ pytestmark = pytest.mark.anyio
 KEYED = asking(key="k-1")
 # The node has no deadline of its own that would end a call which is held up.
 PATIENT = shared(("deadline: 50ms", "deadline: 5s"))
+# A fault leads to a refusal.
+FAULT_TO_REFUSAL = shared(("class: [overloaded, timeout], to: large", "to: sorry"), ("retries: 1", "retries: 0"))
 
 
 def changed(**changes: Any) -> Request:
@@ -191,6 +193,30 @@ class TestAfterAFailure:
 
         assert (Outcome.FAILED, Outcome.ANSWERED) == (first.outcome, second.outcome)
         assert (False, 3) == (second.repeated, desk.little.asked)
+
+    @pytest.mark.parametrize("vault", [MemoryVault, SlowVault])
+    async def test_a_free_refusal_by_a_fault_frees_the_key(self, vault: type[MemoryVault]) -> None:
+        """
+        A refusal to which a fault led is walked again once that is over; the answer that comes then is kept.
+        """
+        desk = Desk([Unreachable("no", backend="little"), SURE], plan=FAULT_TO_REFUSAL, vault=vault())
+        async with desk.mesh as mesh:
+            first, second, third = await mesh.walk(KEYED), await mesh.walk(KEYED), await mesh.walk(KEYED)
+
+        assert [Outcome.REFUSED, Outcome.ANSWERED, Outcome.ANSWERED] == [one.outcome for one in (first, second, third)]
+        assert [False, False, True] == [one.repeated for one in (first, second, third)]
+        assert 2 == desk.little.asked
+
+    async def test_a_refusal_by_a_fault_that_was_paid_is_kept(self) -> None:
+        """
+        Once a call may have been charged, a retry repeats the refusal and pays nothing more.
+        """
+        desk = Desk([Unreachable("broken", backend="little", billable=True), SURE], plan=FAULT_TO_REFUSAL)
+        async with desk.mesh as mesh:
+            first, second = await mesh.walk(KEYED), await mesh.walk(KEYED)
+
+        assert (Outcome.REFUSED, True) == (second.outcome, second.repeated)
+        assert (1, first.traversal_id) == (desk.little.asked, second.traversal_id)
 
     async def test_what_was_paid_is_not_paid_twice(self) -> None:
         """
@@ -385,6 +411,23 @@ class TestVault:
 
         assert "Paris" == first.answer
         assert "may be walked again" in caplog.text
+
+    async def test_an_outage_is_one_line_of_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        However many answers cannot be kept, the log has one line for them.
+        """
+        vault = SlowVault()
+        desk = Desk([SURE] * 20, vault=vault)
+
+        def leave(entry: Entry, _wishes: tuple[Wish, ...], _walk: Walk) -> None:
+            vault.mode = "away" if isinstance(entry, Replied) else "well"
+
+        async with desk.mesh as mesh:
+            for number in range(20):
+                vault.mode = "well"
+                await mesh.walk(changed(idempotency_key=f"k-{number}", scopes=Scopes(session=f"s-{number}")), leave)
+
+        assert 1 == caplog.text.count("may be walked again")
 
     async def test_holds_no_prompts(self) -> None:
         """

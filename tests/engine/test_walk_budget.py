@@ -10,6 +10,7 @@ import pytest
 from meshwalk.backends.base import ChatRequest
 from meshwalk.budgets import Scope, SpendPath
 from meshwalk.budgets.vaults import MemoryVault
+from meshwalk.engine import walk_budget
 from meshwalk.mesh import Mesh
 from meshwalk.model import Amount, Caps
 from meshwalk.model.problems import BudgetContended, BudgetExceeded, Overloaded
@@ -20,6 +21,7 @@ from meshwalk.trace import (
     Began,
     Call,
     CompactTrace,
+    Denied,
     Granted,
     Message,
     Replied,
@@ -191,6 +193,52 @@ SMALLER = plan_of(
     nodes: {ask: {role: answer, backend: little, max_tokens: 50, deadline: 5s, next: done}}
     """
 )
+
+
+class TestAway:
+    """
+    A vault that does not answer.
+    """
+
+    async def test_it_is_waited_for_a_bounded_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        A walk waits for it once, however many hops ask, and then fails as one that no budget was granted to.
+        """
+        monkeypatch.setattr(walk_budget, "AWAY_WAIT_US", 100_000)
+        vault = SlowVault()
+        vault.mode = "away"
+        plan = shared(("deadline: 50ms", "deadline: 9s"), ("class: [overloaded, timeout], to: large", "to: large"))
+        async with Mesh(plan, backends={"little": Scripted(), "great": Scripted()}, vault=vault) as mesh:
+            began = anyio.current_time()
+            result = await mesh.walk(asking())
+            took = anyio.current_time() - began
+
+        assert ("small", "large") == result.path
+        assert isinstance(result.error(), BudgetContended)
+        assert 0.1 <= took < 2
+        assert 1 == sum(isinstance(entry, Denied) and entry.waited_us > 50_000 for entry, _ in result.traversal.steps)
+
+    async def test_one_that_comes_back_is_used(self) -> None:
+        """
+        A walk that waited is granted what it asks for once the vault answers.
+        """
+        vault = SlowVault()
+        vault.mode = "away"
+        plan = shared(("deadline: 50ms", "deadline: 9s"))
+        results: list[RouteResult] = []
+        async with (
+            Mesh(plan, backends={"little": Scripted(SURE), "great": Scripted()}, vault=vault) as mesh,
+            anyio.create_task_group() as tasks,
+        ):
+
+            async def ask() -> None:
+                results.append(await mesh.walk(asking()))
+
+            tasks.start_soon(ask)
+            await vault.asked.wait()
+            vault.mode = "well"
+
+        assert "Paris" == results[0].answer
 
 
 class TestScopes:

@@ -47,6 +47,9 @@ make_balance: Callable[[tuple[Caps, Amount, Amount, int | None, str]], Balance] 
 class Refusal(NamedTuple):
     """
     A scope that did not grant a need, and the reason; *position* is the index of the scope in the request.
+
+    Args:
+        away: Whether nothing is known of the scope, because its vault does not answer.
     """
 
     position: int
@@ -54,6 +57,7 @@ class Refusal(NamedTuple):
     contended: bool
     message: str
     resets_in_us: int | None = None
+    away: bool = False
 
 
 class Answer(NamedTuple):

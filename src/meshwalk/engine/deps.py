@@ -13,6 +13,7 @@ from meshwalk.budgets.vaults.base import Vault
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.limiter import BackendLimiter
 from meshwalk.model import Value
+from meshwalk.model.rate_limited_log import RateLimitedLog
 from meshwalk.trace import Message, Source, Traversal, Wish
 
 
@@ -45,6 +46,7 @@ class EngineDeps(NamedTuple):
         limiters: By backend, if the graph bounds the traffic to it.
         classifiers: By node, unless its classifier is built in.
         chance: Gives a number from 0 to below 1.
+        unsettled: The log of walks whose spending the vault does not learn; None writes a line for each.
     """
 
     source: Source
@@ -58,6 +60,7 @@ class EngineDeps(NamedTuple):
     sleep: Sleep
     chance: Callable[[], float]
     unix_ns: ClockNs = time.time_ns
+    unsettled: RateLimitedLog | None = None
 
 
 class HopContext(Protocol):

@@ -21,7 +21,7 @@ from meshwalk.engine.driver import OnEvent, WalkDriver
 from meshwalk.engine.fastpath.driver import FastDriver
 from meshwalk.engine.limiter import BackendLimiter
 from meshwalk.engine.preview import preview
-from meshwalk.engine.walk_budget import WalkBudget, shared_scopes
+from meshwalk.engine.walk_budget import WalkBudget, shared_scopes, unsettled_log
 from meshwalk.model import Limits
 from meshwalk.plan import Plan
 from meshwalk.records.previews import Preview
@@ -79,7 +79,18 @@ class Engine:
         source = Source(plan.name, graph.version, plan.plan_digest, plan.shape_digest, graph.prices)
         self.with_deps(
             EngineDeps(
-                source, backends, limiters or {}, classifiers or {}, features, vault, record, clock_ns, sleep, chance, unix_ns
+                source,
+                backends,
+                limiters or {},
+                classifiers or {},
+                features,
+                vault,
+                record,
+                clock_ns,
+                sleep,
+                chance,
+                unix_ns,
+                unsettled_log(),
             )
         )
         self.admission = Admission(plan, tenant)

@@ -4,7 +4,8 @@ Retries that cost nothing: requests with one idempotency key are walked once.
 The first request claims its key in the vault and walks.  Later ones, at any server of the same vault, get the result of that
 walk.  The walk goes on when its caller goes away, since a key announces that the caller will come back.  If its process dies,
 the claim expires with the walk's own deadline, and the next request walks.  A walk that failed and cost nothing frees its key,
-so that a retry may succeed.  Every answer, and every walk that cost something, stays in the vault for the retry window.
+so that a retry may succeed; so does a refusal to which an `on_error` edge led, since a fault led there and no decision.  Every
+answer, every other refusal, and every walk that cost something stays in the vault for the retry window.
 The vault keeps no prompt, only a hash of the request.
 """
 
@@ -24,6 +25,7 @@ from anyio import CancelScope
 from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault
 from meshwalk.model import Limits
 from meshwalk.model.problems import RequestError, RequestInProgress, VaultUnavailable, Violation
+from meshwalk.model.rate_limited_log import RateLimitedLog
 from meshwalk.plan import Plan
 from meshwalk.records.results import RouteResult
 from meshwalk.trace import Message, Outcome, Request, ToolCall, decode, encode
@@ -51,6 +53,7 @@ class IdempotentWalks:
         self._vault = vault
         self._keep_us = keep_us
         self._spawn = spawn
+        self._unfinished = RateLimitedLog(_log)
 
     async def walk(
         self, request: Request, tenant: str, limits: Limits, start: Callable[[], Awaitable[RouteResult]]
@@ -121,7 +124,7 @@ class IdempotentWalks:
             await self._vault.finish(tenant, key, owner, result, self._keep_us)
         except VaultUnavailable as error:
             # The caller has its answer all the same.  The claim expires by itself, and a retry after that walks again.
-            _log.warning("a retry of this walk may be walked again: %s", error)
+            self._unfinished.warning(f"a retry of this walk may be walked again: {error}")
         self._vault.waiters.wake_next((tenant, "retries", key))
 
     def _fingerprint(self, request: Request) -> str:
@@ -168,11 +171,13 @@ def _listed(value: Any) -> Any:
     return [_listed(part) for part in value] if isinstance(value, tuple) else value
 
 
-_KEPT = frozenset({Outcome.ANSWERED, Outcome.REFUSED})
-
-
 def _is_kept(result: RouteResult) -> bool:
-    return result.outcome in _KEPT or result.traversal.cost_nano_usd > 0
+    if result.traversal.cost_nano_usd > 0 or result.outcome is Outcome.ANSWERED:
+        return True
+
+    decisions = result.traversal.decisions
+
+    return result.outcome is Outcome.REFUSED and not (decisions and decisions[-1].section == "on_error")
 
 
 def _packed(result: RouteResult) -> bytes:

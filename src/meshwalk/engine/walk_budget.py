@@ -41,6 +41,7 @@ from meshwalk.engine.context import WalkContext
 from meshwalk.engine.deps import EngineDeps
 from meshwalk.model import Amount, Budget, Caps, Limits
 from meshwalk.model.problems import VaultUnavailable
+from meshwalk.model.rate_limited_log import RateLimitedLog
 from meshwalk.plan import Plan
 from meshwalk.trace import CompactCall, Scopes, ScopeView, make_view
 
@@ -49,6 +50,11 @@ _log = logging.getLogger(__name__)
 
 # The lease of a reservation goes on this long past the hop's deadline: a call that is no later is still charged its real cost.
 LEASE_GRACE_US = 2_000_000
+
+
+# A walk waits so long in all for a vault that does not answer: longer than a server takes to start again, and shorter than a
+# caller waits.  Then its hop fails with the class `budget`, while there is time for what an `on_error` edge leads to.
+AWAY_WAIT_US = 5_000_000
 
 
 # A reservation: its amount in the walk's own limits, and its form in the vault.
@@ -65,12 +71,14 @@ class WalkBudget:
     Args:
         walk_id: Names the walk's holds; no two walks share it.
         now: The walk's clock, in microseconds since it began.
+        unsettled: The log of walks whose spending the vault does not learn.
 
     Attributes:
         waited_us: The time that the last reservation waited for others to settle, even if it was given up then.
     """
 
     __slots__ = (
+        "_away_us",
         "_caps",
         "_changes",
         "_graph",
@@ -81,6 +89,7 @@ class WalkBudget:
         "_scopes",
         "_spent",
         "_unacknowledged",
+        "_unsettled",
         "_vault",
         "_views",
         "_walk_id",
@@ -88,13 +97,21 @@ class WalkBudget:
     )  # fmt: skip
 
     def __init__(
-        self, graph: str, limits: Limits, scopes: tuple[Scope, ...], vault: Vault, walk_id: str, now: Callable[[], int]
+        self,
+        graph: str,
+        limits: Limits,
+        scopes: tuple[Scope, ...],
+        vault: Vault,
+        walk_id: str,
+        now: Callable[[], int],
+        unsettled: RateLimitedLog | None = None,
     ) -> None:
         self._graph = graph
         self._scopes = scopes
         self._vault = vault
         self._walk_id = walk_id
         self._now = now
+        self._unsettled = unsettled
         self._caps = Caps(limits.cost_nano_usd, limits.input_tokens, limits.output_tokens, limits.calls)
         self._held: dict[int, _Held] = {}
         self._spent = _NOTHING
@@ -107,6 +124,8 @@ class WalkBudget:
         # The reservation that was asked for and not answered.
         self._unacknowledged: Reservation | None = None
         self._made = 0
+        # The time that was waited for a vault that does not answer.
+        self._away_us = 0
         self.waited_us = 0
 
     async def refresh(self) -> None:
@@ -172,9 +191,10 @@ class WalkBudget:
         if not self._scopes:
             return self._take(need, None)
         reservation = self._reservation_of(need, path, deadline_at_us)
+        asked_at_us = self._now()
         answer = await self._ask(reservation)
         if answer.refusal is not None and answer.refusal.contended:
-            answer = await self._wait(reservation, answer, deadline_at_us, last_start_us)
+            answer = await self._wait(reservation, answer, asked_at_us, deadline_at_us, last_start_us)
         if answer.balances:
             self._update(answer.balances)
 
@@ -222,7 +242,8 @@ class WalkBudget:
             await self._exchange(None)
         except VaultUnavailable as error:
             # The walk is over all the same, and its record tells what it spent.
-            _log.warning("what a walk spent is not settled, and will be charged at its worst: %s", error)
+            message = f"what a walk spent is not settled, and will be charged at its worst: {error}"
+            (self._unsettled or unsettled_log()).warning(message)
 
     def _own(self) -> Balance:
         """
@@ -255,12 +276,14 @@ class WalkBudget:
 
         return make_reservation((f"{self._walk_id}.{self._made}", self._scopes, need, lease_us, spend_path))
 
-    async def _wait(self, reservation: Reservation, answer: Answer, deadline_at_us: int, last_start_us: int) -> Answer:
+    async def _wait(
+        self, reservation: Reservation, answer: Answer, asked_at_us: int, deadline_at_us: int, last_start_us: int
+    ) -> Answer:
         vault, began = self._vault, self._now()
         pause, longest = vault.poll_seconds
         queue, called = self._queue_of(answer), False
         try:
-            while queue is not None and (left := last_start_us - self._now()) > 0:
+            while queue is not None and (left := self._last_ask_us(answer, asked_at_us, last_start_us) - self._now()) > 0:
                 # The pauses are spread, so that walks of several servers do not ask all at once.
                 seconds = min(pause * random.uniform(0.5, 1.5), left / 1e6)  # noqa: S311 (no secret)
                 called = await vault.waiters.wait(queue, seconds, first=called)
@@ -273,8 +296,16 @@ class WalkBudget:
                     called = False
         finally:
             self.waited_us = self._now() - began
+        if _is_away(answer):
+            self._away_us += self._now() - asked_at_us
 
         return answer
+
+    def _last_ask_us(self, answer: Answer, asked_at_us: int, last_start_us: int) -> int:
+        """
+        Return until when to ask again after *answer*: of a vault that does not answer, as long as the walk may wait for it.
+        """
+        return min(last_start_us, asked_at_us + AWAY_WAIT_US - self._away_us) if _is_away(answer) else last_start_us
 
     def _queue_of(self, answer: Answer) -> tuple[str, str, str] | None:
         """
@@ -290,7 +321,7 @@ class WalkBudget:
         except VaultUnavailable as error:
             scope = self._scopes[0]
             message = f"draws on {scope.kind} {scope.name!r}, whose vault is away ({error}); try again"
-            return Answer(Refusal(0, scope.kind, contended=True, message=message), ())
+            return Answer(Refusal(0, scope.kind, contended=True, message=message, away=True), ())
 
     async def _exchange(self, reservation: Reservation | None) -> Answer:
         vault, unacknowledged, pending = self._vault, self._unacknowledged, self._pending
@@ -329,6 +360,10 @@ class WalkBudget:
         return answer  # noqa: RET504 (to a type checker the scope may end early)
 
 
+def _is_away(answer: Answer) -> bool:
+    return answer.refusal is not None and answer.refusal.away
+
+
 def _changed(views: tuple[ScopeView, ...], since: Iterable[tuple[Amount, Amount]]) -> tuple[ScopeView, ...]:
     """
     Show *views* with what was spent *since* in place of what was held for it.
@@ -338,6 +373,13 @@ def _changed(views: tuple[ScopeView, ...], since: Iterable[tuple[Amount, Amount]
         views = tuple([view.changed(change) for view in views])
 
     return views
+
+
+def unsettled_log() -> RateLimitedLog:
+    """
+    Return a log of walks whose spending a vault does not learn, to be shared by the walks of an engine.
+    """
+    return RateLimitedLog(_log)
 
 
 def need_of(call: CompactCall) -> Need:
@@ -354,7 +396,7 @@ def open_budget(plan: Plan, deps: EngineDeps, context: WalkContext) -> WalkBudge
     budgets = plan.graph.budgets
     scopes = shared_scopes(tuple(budgets.values()), context.facts.scopes) if budgets else ()
 
-    return WalkBudget(plan.name, context.limits, scopes, deps.vault, context.traversal_id, context.now)
+    return WalkBudget(plan.name, context.limits, scopes, deps.vault, context.traversal_id, context.now, deps.unsettled)
 
 
 def shared_scopes(budgets: Sequence[Budget], scopes: Scopes) -> tuple[Scope, ...]:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
 from meshwalk.model.problems import TooManyWalks
+from meshwalk.model.rate_limited_log import RateLimitedLog
 
 
 _log = logging.getLogger(__name__)
@@ -24,9 +25,6 @@ _Result = TypeVar("_Result")
 
 # A walk takes some 20 KB besides its own texts, so these take 40 MB.  Two streams of `RouteMany` at their most fit in.
 DEFAULT_WALKS_IN_FLIGHT = 2_000
-
-# The log hears of refusals at most once in so many seconds.
-_LOG_SECONDS = 10.0
 
 
 class InFlightCounts(NamedTuple):
@@ -50,9 +48,7 @@ class WalksInFlight:
         self._count = self._admitted = self._refused = self._refused_by_tenant = 0
         # Only tenants with a limit of their own, and walks in flight, stand here.
         self._by_tenant: dict[str, int] = {}
-        self._clock = clock
-        self._unlogged = 0
-        self._log_after = 0.0
+        self._refusals = RateLimitedLog(_log, clock=clock)
 
     def __repr__(self) -> str:
         return f"<WalksInFlight: {self._count} of {self.limit}>"
@@ -114,10 +110,6 @@ class WalksInFlight:
             task.exception()
 
     def _refuse(self, reason: str) -> None:
-        self._unlogged += 1
-        now = self._clock()
-        if now >= self._log_after:
-            _log.warning("requests are refused (%d since the last such line): %s", self._unlogged, reason)
-            self._unlogged, self._log_after = 0, now + _LOG_SECONDS
+        self._refusals.warning(f"requests are refused: {reason}")
 
         raise TooManyWalks(f"{reason}; send the request again a little later")

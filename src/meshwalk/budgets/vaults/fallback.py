@@ -279,7 +279,7 @@ class FallbackVault(AsyncResource):
             if scope.away == "closed":
                 scope_name = f"{scope.kind} {scope.name!r}" if scope.name else f"the {scope.kind}"
                 message = f"draws on {scope_name}, which is closed while the vault {self.name} does not answer; try again"
-                return Refusal(position, scope.kind, contended=True, message=message)
+                return Refusal(position, scope.kind, contended=True, message=message, away=True)
         judged = [
             balance._replace(caps=Caps()) if scope.away == "open" else balance
             for scope, balance in zip(reservation.scopes, balances, strict=True)

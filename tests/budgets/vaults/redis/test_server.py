@@ -211,6 +211,32 @@ class TestAway:
         assert 5 == sum("a call waited 0 s for one of" in text for text in said)
         assert CONNECTIONS == sum("did not answer within 0.2 s" in text for text in said)
 
+    async def test_nobody_waits_in_line_for_a_server_that_hangs(self, server: RedisServer) -> None:
+        """
+        Once calls in a row had no answer, those behind them are refused without trying, so that the wait is bounded.
+        """
+        vault = await RedisVault.open(server.url, timeout_s=0.2)
+        said: list[str] = []
+
+        async def ask(number: int) -> None:
+            with pytest.raises(VaultUnavailable) as away:
+                await vault.exchange(None, reservation_of(f"h{number}", session(), cost=1))
+            said.append(str(away.value))
+
+        server.freeze()
+        try:
+            async with anyio.create_task_group() as group:
+                for number in range(4 * CONNECTIONS):
+                    group.start_soon(ask, number)
+        finally:
+            server.thaw()
+        after = await vault.balances([session()])
+        await vault.aclose()
+
+        assert CONNECTIONS + 8 >= sum("did not answer within 0.2 s" in text for text in said)
+        assert 3 * CONNECTIONS - 8 <= sum("has not answered the last" in text for text in said)
+        assert 1 == len(after)
+
     async def test_server_that_is_gone_cannot_be_reached(self, server: RedisServer, vault: RedisVault) -> None:
         """
         Every call says so while there is no server, and a vault cannot be opened there.

@@ -31,6 +31,9 @@ TIMEOUT_S = 1.0
 _TURN_TIMEOUTS = 10
 _CALL_TIMEOUTS = 3
 
+# So many calls in a row without any answer show that the server is away, and those who wait for a connection stop waiting.
+_SILENT_CALLS = 4
+
 _Repair = Callable[[], Awaitable[None]]
 
 
@@ -57,6 +60,8 @@ class Server:
         # The type of an answer depends on the command.
         self._redis: Any = Redis.from_pool(pool)
         self._library = library()
+        # The calls that had no answer since the last one that had.
+        self._silent = 0
 
     async def fcall(self, function: str, key: str, *args: str | bytes) -> list[Any]:
         """
@@ -130,8 +135,11 @@ class Server:
             await self._turn()
         try:
             with anyio.fail_after(_CALL_TIMEOUTS * self._timeout_s):
-                return await act()
+                answer = await act()
+            self._silent = 0
+            return answer  # noqa: TRY300 (the answer is noted first)
         except (exceptions.RedisError, OSError) as error:
+            self._silent = 0 if isinstance(error, exceptions.ResponseError) else self._silent + 1
             raise VaultUnavailable(self._explain(error)) from error
         finally:
             self._connections.release()
@@ -140,7 +148,10 @@ class Server:
         seconds = _TURN_TIMEOUTS * self._timeout_s
         with anyio.move_on_after(seconds):
             await self._connections.acquire()
-            return
+            if self._silent < _SILENT_CALLS:
+                return
+            self._connections.release()
+            raise VaultUnavailable(f"{self.name} has not answered the last {self._silent} calls; is it up, and near enough?")
         raise VaultUnavailable(
             f"{self.name} is asked for more than it answers: a call waited {seconds:g} s for one of {CONNECTIONS} turns"
         )
