@@ -22,7 +22,7 @@ _MAX_BYTES = 256 << 20
 
 def open_tokenizer(path: str | Path) -> Callable[[str], int]:
     """
-    Return what counts the tokens of a text with the tokenizer in the file at *path*.
+    Return a function that counts the tokens of a text with the tokenizer in the file at *path*.
 
     Raises:
         SetupError: If the package `tokenizers` is not installed, or the file is not there or holds no tokenizer.

@@ -31,7 +31,7 @@ async def run_cases(plan: Plan, cases: Sequence[Case]) -> tuple[CaseResult, ...]
 
 def coverage(plan: Plan, results: Sequence[CaseResult]) -> Coverage:
     """
-    Count which edges of *plan* the cases that passed have taken, `next` and `on_error` alike.
+    Count the edges of *plan* that the passed cases have taken, `next` and `on_error` alike.
     """
     taken = frozenset[EdgeName]().union(*(result.taken for result in results if result.ok))
     edges = tuple(_edges(plan))

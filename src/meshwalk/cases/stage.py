@@ -109,7 +109,7 @@ class Stage:
 
     def clock_ns(self) -> int:
         """
-        Tell the pretended time.
+        Return the pretended time.
         """
         return self._now_us * 1000
 
@@ -121,7 +121,7 @@ class Stage:
 
     def features(self, messages: Sequence[Message]) -> dict[str, Value]:
         """
-        Give what the case says of signals, and compute the rest.
+        Return the signals that the case sets, and compute the others.
         """
         said = {name: value for name, value in self._case.signals.items() if name in FEATURES}
 

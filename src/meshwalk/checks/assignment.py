@@ -231,7 +231,7 @@ class _Assignment:
 
     def _proved(self, node: Node) -> list[int]:
         """
-        Return who must have replied for each edge of `next` to be taken.
+        Return the nodes that must have replied for each edge of `next` to be taken.
         """
         proved = [0] * len(node.next)
         for writer in self.mentioned.get(node.name, ()):
@@ -246,7 +246,7 @@ class _Assignment:
 
     def _without(self, node: Node, position: int, writer: str) -> int:
         """
-        Return what a guard can come to where *writer* has not replied.
+        Return the results that a guard can have if *writer* has not replied.
         """
         checked = self.trees.get((node.name, position))
         if checked is None:

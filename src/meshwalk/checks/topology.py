@@ -95,7 +95,7 @@ def _replies(graph: Graph, order: list[str], ways: Iterable[_Step]) -> Iterator[
 
 def _order(graph: Graph, ways: Iterable[_Step]) -> list[str] | None:
     """
-    Return what can be reached from the start, each node after all that lead to it; None where cycles or missing parts forbid.
+    Return the nodes reachable from the start, each after all that lead to it; None if a cycle or a missing part prevents it.
     """
     if graph.broken or graph.start not in graph.nodes or any(way.to != DONE and way.to not in graph.nodes for way in ways):
         return None

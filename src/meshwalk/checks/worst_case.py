@@ -114,7 +114,7 @@ def input_tokens(node: Node, facts: Facts, allowance: InputBound = InputBound())
 
 def max_tokens(node: Node, requested: int | None) -> int | None:
     """
-    Return how many tokens a reply may have; what a caller asked for may only tighten what the node says.
+    Return the most tokens that a reply may have; a caller's limit may only tighten the node's.
     """
     stated = node.sampling.max_tokens
     if stated is None or requested is None:

@@ -131,7 +131,7 @@ def _line_document(line: SpendLine) -> dict[str, Any]:
 
 def amount_document(amount: Amount) -> dict[str, Any]:
     """
-    Return what was used, money in USD.
+    Return the used amounts, money in USD.
     """
     cost, *rest = amount
 

@@ -106,7 +106,7 @@ def _examined_settings(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
 
 def _line(spec: BackendSpec) -> dict[str, Any]:
     """
-    Return what bounds the calls of a backend over a network, and whether the author declares it.
+    Return the bound on the calls of a backend over a network, and whether the author declares it.
     """
     traffic = spec.effective_traffic
     wait_us = traffic.queue_wait_us
@@ -121,7 +121,7 @@ def _line(spec: BackendSpec) -> dict[str, Any]:
 
 def _input_bound(spec: BackendSpec) -> dict[str, Any]:
     """
-    Return what the input of a backend's calls is bounded by.
+    Return the bound on the input of a backend's calls.
     """
     bound = spec.input_bound
 
@@ -157,7 +157,7 @@ def _relied_on(card: Mapping[str, Any]) -> str:
 
 def _undeclared(card: Mapping[str, Any]) -> str:
     """
-    Say what holds for the calls of backends whose author declares nothing.
+    Return the limits on calls of backends whose author declares none.
     """
     named: dict[str, list[str]] = {}
     for name, line in card["lines"].items():

@@ -45,7 +45,7 @@ def app(words: Sequence[str]) -> App:
 
 
 def _default(value: Any) -> str | None:
-    # An empty default, and a flag that is not set, tell a reader nothing.
+    # The help leaves out an empty default and a flag that is off.
     return None if value in (None, "", False, ()) else str(value)
 
 

@@ -76,7 +76,7 @@ class Stdout:
 
     def flush(self) -> None:
         """
-        Write what is held back.
+        Write the lines that are held back.
         """
         try:
             self._stream.flush()
@@ -151,7 +151,7 @@ def visible(text: str) -> str:
 
 def visible_name(name: str) -> str:
     """
-    Return *name* for one line of a table: without line ends and turned order, and of a very long one the head and the tail.
+    Return *name* for one line of a table: line ends and marks of direction escaped, a very long one cut in the middle.
     """
     if len(name) > _NAME_HEAD + 1 + _NAME_TAIL:
         name = f"{name[:_NAME_HEAD]}…{name[-_NAME_TAIL:]}"
@@ -165,7 +165,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 def counted(count: int, noun: str) -> str:
     """
-    Say how many of *noun* there are.
+    Return *count* with *noun* in the singular or the plural.
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 

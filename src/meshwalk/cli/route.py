@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from meshwalk.records.results import RouteResult
     from meshwalk.trace import Message, ReplyOptions, Request, ToolCall
 
-    # Makes the request once the graph, and so the types of its attributes, is known.
+    # Makes the request, once the types of the graph's attributes are known.
     Asker = Callable[[str, Mapping[str, ValueType]], Request]
-    # Prints a walk's events; gives its result, and whether a part of the answer has been printed.
+    # Prints a walk's events, and returns its result and True if a part of the answer has been printed.
     Printing = Callable[[AsyncGenerator[Event, None]], Awaitable[tuple[RouteResult, bool]]]
-    # The document of a walk, its hops, and whether a part of the answer has been printed.
+    # The document of a walk, its hops, and True if a part of the answer has been printed.
     Walk = tuple[dict[str, Any], list[Hop], bool]
 
 

@@ -129,7 +129,7 @@ class FittedTable:
 
     def _widths(self, shown: Sequence[int], width: int) -> list[int]:
         """
-        Return how wide each column is: as its texts, but for the widest texts where there is no room.
+        Return the width of each column: that of its texts, less where the terminal has no room for the widest.
         """
         widths = [max(self._natural(place), cell_len(self.columns[place].heading)) for place in shown]
         room = width - _GAP * (len(widths) - 1)
@@ -144,7 +144,7 @@ class FittedTable:
 
     def _floors(self, shown: Sequence[int]) -> list[int]:
         """
-        Return how narrow each column can be: a number is never cut, nor a word.
+        Return the least width of each column: a number is never cut, nor a word.
         """
         widths = [max(self._natural(place), cell_len(self.columns[place].heading)) for place in shown]
 

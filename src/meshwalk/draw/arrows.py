@@ -41,21 +41,21 @@ class Arrow(NamedTuple):
     @property
     def words(self) -> str:
         """
-        Return what stands beside it, without its number.
+        Return the text beside the arrow, without its number.
         """
         return ": ".join(part for part in (self.condition, self.served) if part)
 
     @property
     def label(self) -> str:
         """
-        Return what stands beside it.
+        Return the text beside the arrow.
         """
         return f"{self.position + 1}: {self.words}" if self.numbered else self.words
 
 
 def arrows(graph: Graph) -> Iterator[Arrow]:
     """
-    Yield every way of *graph* as an arrow, node by node, in the order in which the ways are tried.
+    Yield every edge of *graph* as an arrow, node by node, in the order in which edges are tried.
     """
     for node in graph.nodes.values():
         several = len(node.next) > 1
@@ -72,7 +72,7 @@ def arrows(graph: Graph) -> Iterator[Arrow]:
 
 def lines(node: Node) -> list[str]:
     """
-    Return what every picture writes on *node*.
+    Return the lines that every picture writes on *node*.
     """
     detail = node.backend or node.use
 
@@ -81,7 +81,7 @@ def lines(node: Node) -> list[str]:
 
 def strangers(graph: Graph) -> list[str]:
     """
-    List what arrows lead to beside the graph's nodes: `done`, and names that a faulty graph does not have.
+    List the targets of arrows that are no nodes of the graph: `done`, and names that a faulty graph does not have.
     """
     return list(dict.fromkeys(arrow.to for arrow in arrows(graph) if arrow.to not in graph.nodes))
 

@@ -43,14 +43,14 @@ class Box(NamedTuple):
     @property
     def right(self) -> float:
         """
-        Return where it ends.
+        Return the x of its right edge.
         """
         return self.x + self.width
 
     @property
     def bottom(self) -> float:
         """
-        Return where it ends below.
+        Return the y of its lower edge.
         """
         return self.y + self.height
 

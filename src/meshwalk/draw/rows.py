@@ -82,7 +82,7 @@ class Item:
 
     def port(self, other: Item) -> float:
         """
-        Return how far from the middle the line to *other* is.
+        Return the distance of the line to *other* from the middle.
         """
         return self.ports.get((other.row > self.row, id(other)), 0.0)
 

@@ -22,7 +22,7 @@ def latest_texts(node: NodePlan, replies: Iterable[tuple[str, Reply]]) -> dict[s
 
 def stated_patterns(node: NodePlan, plan: Plan) -> Mapping[str, str]:
     """
-    Return how each node that *node* looks at states its confidence, so that this is not taken for its answer.
+    Return the pattern of the confidence that each node *node* looks at states, so that it is not taken for the answer.
     """
     confidences = {name: plan.node(name).node.confidence for name in node.node.of}
 

@@ -111,7 +111,7 @@ class CallState:
     @property
     def max_tokens(self) -> int:
         """
-        Return how many tokens it may need at most, sent and received.
+        Return the most tokens that it may need, sent and received.
         """
         return (self.need.input_tokens or 0) + (self.need.output_tokens or 0)
 
@@ -135,7 +135,7 @@ class CallState:
 
     def so_far(self) -> Reply:
         """
-        Return what has arrived, as a reply that can be judged.
+        Return the pieces that have arrived, as a reply that can be judged.
         """
         chosen, margins = self.probabilities, self.margins
         summary = None
@@ -147,7 +147,7 @@ class CallState:
 
     def begin(self, now: int, span_id: str, request: ChatRequest) -> None:
         """
-        Take that *request* was sent.
+        Begin with *request*, which is being sent.
         """
         self.started_us, self.span_id, self.request = now, span_id, request
         if request.progress is not None:
@@ -157,7 +157,7 @@ class CallState:
 
     def worked(self, now: int, reply: Reply) -> None:
         """
-        Take that it gave *reply*.
+        End with *reply*.
         """
         self.reply = reply
         usage, cost, basis = charge(self.node.price, reply, self.request or _NOTHING_SENT)
@@ -173,7 +173,7 @@ class CallState:
 
     def failed(self, now: int, status: AttemptStatus, error_class: ErrorClass | None, message: str, *, billable: bool) -> None:
         """
-        Take that it ended without a reply that can be used.
+        End without a reply that can be used.
 
         Args:
             billable: Whether the provider may have worked for it.
@@ -192,7 +192,7 @@ class CallState:
 
     def denied(self, now: int, message: str) -> None:
         """
-        Take that the ledger did not grant it, so that it never began.
+        End before it began, as the ledger did not grant it.
         """
         self.error_class, self.message = "budget", message
         self.started_us, self.span_id, self.need = now, "", Need(0)

@@ -88,19 +88,19 @@ class HopContext(Protocol):
 
     def open(self, call: CallState) -> None:
         """
-        Take that something is reserved for *call*.
+        Register *call*, which has a reservation now.
         """
         ...
 
     def chat_request(self, call: CallState) -> ChatRequest:
         """
-        Return what is sent for *call*.
+        Return the request to send for *call*.
         """
         ...
 
     def stick_to(self, backend: str) -> str:
         """
-        Return what keeps calls to *backend* at one endpoint, or nothing.
+        Return the key that keeps calls to *backend* at one endpoint, or nothing.
         """
         ...
 

@@ -178,13 +178,13 @@ class WalkDriver:
 
     def open(self, call: CallState) -> None:
         """
-        Take that something is reserved for *call*.
+        Register *call*, which has a reservation now.
         """
         self._open[call.reservation_id] = call
 
     def settle(self) -> None:
         """
-        Settle whatever is not under way.
+        Settle all calls that are not under way.
         """
         for call in [call for call in self._open.values() if not call.under_way]:
             del self._open[call.reservation_id]
@@ -193,7 +193,7 @@ class WalkDriver:
 
     def stick_to(self, backend: str) -> str:
         """
-        Return what keeps calls to *backend* at one endpoint, or nothing.
+        Return the key that keeps calls to *backend* at one endpoint, or nothing.
         """
         traffic = self._plan.graph.backends[backend].traffic
         if traffic is None or traffic.sticky is None:
@@ -204,7 +204,7 @@ class WalkDriver:
 
     def chat_request(self, call: CallState) -> ChatRequest:
         """
-        Return what is sent for *call*.
+        Return the request to send for *call*.
         """
         answers = self._texts(call.node) if call.node.node.quotes else {}
 

@@ -62,11 +62,11 @@ class BackendLimiter:
     The limiter of this process's calls to the backend that *spec* declares.
 
     Attributes:
-        plain: Whether the author declares nothing, so that all a call needs is a place.
+        plain: True if the author declares no limit, so that a call needs a place and nothing else.
 
     Args:
         clock_ns: The clock that `until_us` is read from, in nanoseconds.
-        chance: Where a choice falls, in 0..1.
+        chance: Draws a random number in 0..1, which picks one of several endpoints.
     """
 
     def __init__(self, spec: BackendSpec, clock_ns: Callable[[], int], *, chance: Callable[[], float] = random.random) -> None:
@@ -87,7 +87,7 @@ class BackendLimiter:
 
     def worked(self, node: str, duration_us: int) -> None:
         """
-        Take that a call of *node* worked, from which later calls learn how long they need.
+        Add the duration of a call of *node* that worked, by which later calls estimate theirs.
         """
         if self._networked:
             durations = self._durations.get(node)

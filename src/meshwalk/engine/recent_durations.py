@@ -33,28 +33,28 @@ class RecentDurations:
         self._lower_quartile_us = 0
         self._since = 0
 
-    def add(self, at: int, duration_us: int) -> None:
+    def add(self, at_us: int, duration_us: int) -> None:
         """
-        Take that a call worked, which ended at *at*.
+        Add a call that worked and ended at *at_us*.
         """
-        self._samples.append((at, duration_us))
+        self._samples.append((at_us, duration_us))
         self._since += 1
         if self._since >= _STEP:
-            self._compute(at)
+            self._compute(at_us)
 
-    def lower_quartile_us(self, at: int) -> int:
+    def lower_quartile_us(self, at_us: int) -> int:
         """
-        Return what a quarter of the calls needed at most; 0 while too few worked lately.
+        Return the time that a quarter of the calls needed at most; 0 while too few worked lately.
         """
         samples = self._samples
-        if samples and at - samples[0][0] > WINDOW_US:
-            self._compute(at)
+        if samples and at_us - samples[0][0] > WINDOW_US:
+            self._compute(at_us)
 
         return self._lower_quartile_us
 
-    def _compute(self, at: int) -> None:
+    def _compute(self, at_us: int) -> None:
         samples = self._samples
-        while samples and at - samples[0][0] > WINDOW_US:
+        while samples and at_us - samples[0][0] > WINDOW_US:
             samples.popleft()
         self._since = 0
         enough = len(samples) >= MIN_SAMPLES

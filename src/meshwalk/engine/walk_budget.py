@@ -232,7 +232,7 @@ class WalkBudget:
 
     async def close(self) -> None:
         """
-        Tell the vault what it does not know yet; a hold that nothing was sent for is given back.
+        Send the vault all settlements it has not got yet; the reservation of a call that was never sent is released.
         """
         for reservation_id in tuple(self._held):
             self.settle(reservation_id, _NOTHING, assumed=False)
@@ -247,7 +247,7 @@ class WalkBudget:
 
     def _own(self) -> Balance:
         """
-        Show how the walk's own limits stand.
+        Return the balance of the walk's own limits.
         """
         return make_balance((self._caps, self._spent, self._reserved(), None, ""))
 
@@ -342,7 +342,7 @@ class WalkBudget:
 
     async def _catch_up(self, reservation: Reservation | None) -> None:
         """
-        Tell what is to be told before *reservation* is asked for, but for one settlement, which goes with it.
+        Send the settlements that must precede *reservation*, but for one, which goes with it.
         """
         unacknowledged = self._unacknowledged
         if unacknowledged is not None and (reservation is None or reservation.id != unacknowledged.id):
@@ -384,7 +384,7 @@ def unsettled_log() -> RateLimitedLog:
 
 def need_of(call: CompactCall) -> Need:
     """
-    Return what *call* reserved.
+    Return the amount that *call* reserved.
     """
     return Need(call.cost_bound, call.input_bound, call.output_bound, calls=1, hops=1)
 

@@ -211,7 +211,7 @@ def _refused(shape: str, message: str) -> Refused:
 
 def _starts(shape: str) -> list[int]:
     """
-    List where each word starts, and where the shape ends.
+    Return the index of each word's first character, and the shape's length behind them.
     """
     starts = [0]
     for word in shape.split(" "):
@@ -272,7 +272,7 @@ class _Reader:
                 last = self._closing[at]
             return Apply(min(first, at), last, call.function, at, operands)
         if call.function != "f":
-            # A literal is a word like a name in a shape, so `'a'(1)` gets as far as here; so does `.size('a')`.
+            # In a shape a literal is a word like a name, so `'a'(1)` and `.size('a')` reach this line.
             return Foreign(at - 1, self._closing[at], "a call of what is no function's name")
         if target:
             return Apply(self._wide(operands[0])[0], self._closing[at], ".f()", at - 1, operands)

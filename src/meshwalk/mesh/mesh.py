@@ -360,7 +360,7 @@ class Mesh:
         **more_attributes: Value,
     ) -> Preview:
         """
-        Return where a prompt would go, without calling a model.
+        Return the way that a prompt would go, without calling a model.
 
         Raises:
             RequestError: If the request cannot begin a walk.
@@ -382,7 +382,7 @@ class Mesh:
 
     async def preview(self, request: Request) -> Preview:
         """
-        Return where *request* would go, as `decide` does.
+        Return the way that *request* would go, as `decide` does.
 
         Raises:
             RequestError: If the request cannot begin a walk.

@@ -89,6 +89,6 @@ class Router(Protocol):
         timeout: timedelta | float | None = None,
     ) -> Preview:
         """
-        Return where a prompt would go, without calling a model.
+        Return the way that a prompt would go, without calling a model.
         """
         ...

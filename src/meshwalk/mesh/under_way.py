@@ -35,7 +35,7 @@ class WalksUnderWay:
 
     def __init__(self, graph: str, grace: float | None, tasks: TaskGroup) -> None:
         self.count = 0
-        # Scopes take microseconds, so walks have one only where a grace may cut them off.
+        # A cancel scope costs microseconds, so a walk gets one only if a grace may cut it off.
         self.cancellable = grace is not None
         self._graph = graph
         self._grace = grace
@@ -46,7 +46,7 @@ class WalksUnderWay:
 
     def ended(self) -> None:
         """
-        Count a walk less.
+        Take a walk that has ended out of the count.
         """
         self.count -= 1
         self.wake()

@@ -277,7 +277,7 @@ class BackendSpec:
     @property
     def input_bound(self) -> InputBound:
         """
-        Return what bounds the input of its calls.
+        Return the bound on the input tokens of its calls.
         """
         per_byte = 1000 if self.tokens_per_byte is None else round(self.tokens_per_byte * 1000)
 
@@ -346,7 +346,7 @@ class OpenAISpec(BackendSpec):
     @property
     def input_bound(self) -> InputBound:
         """
-        Return what bounds the input of its calls.
+        Return the bound on the input tokens of its calls.
         """
         return super(OpenAISpec, self).input_bound._replace(image_tokens=self.image_tokens or 0)
 

@@ -50,7 +50,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 def without(text: str) -> str:
     """
-    Return what *text* says itself.
+    Return *text* without its variables.
     """
     return _VARIABLE.sub("", text)
 

@@ -85,7 +85,7 @@ def render(problem: Problem, sources: Mapping[str, Sequence[str]]) -> str:
     Print *problem* with the line it is about, a caret under the place, and its remedy.
 
     Args:
-        sources: The lines of each file by the name that spans use; a file that is not there is not quoted.
+        sources: The lines of each file by the name that spans use; the lines of any other file are not quoted.
     """
     warning = "warning: " if problem.severity == "warning" else ""
     rows = [f"{problem.span}: {warning}{_shortened(problem.message)} [{problem.code}]"]
@@ -110,7 +110,7 @@ def _shortened(sentence: str) -> str:
 
 def _excerpt(line: str, column: int) -> tuple[str, int]:
     """
-    Return what is shown of *line*, and the column of the place in it.
+    Return the part of *line* to show, and the column of the place in it.
 
     Nobody reads a line of megabytes to its end, and the place may be at its end.
     """

@@ -48,7 +48,7 @@ GuardTexts = Mapping[tuple[str, int], str]
 
 def form(graph: Graph, guard_texts: GuardTexts) -> dict[str, Any]:
     """
-    Return what decides in *graph*: `graph` in the loader's shape, and `hashes` of the files it names.
+    Return the parts of *graph* that decide: `graph` in the loader's shape, and `hashes` of the files it names.
     """
     body = {
         "meshwalk": 1,
@@ -250,7 +250,7 @@ def _mark(mark: Mark) -> dict[str, Any]:
 
 def _calls(spec: OpenAISpec) -> dict[str, Any]:
     """
-    Return how a server is called, as far as that decides what it answers or how that is read.
+    Return the settings of calls to a server that affect its answers or how they are read.
     """
     tags = spec.thoughts
 

@@ -115,7 +115,7 @@ class NodePlan:
 
     def max_tokens(self, requested: int | None) -> int | None:
         """
-        Return how many tokens a reply may have; what a caller asked for may only tighten what the node says.
+        Return the most tokens that a reply may have; a caller's limit may only tighten the node's.
         """
         return worst_case.max_tokens(self.node, requested)
 
@@ -163,7 +163,7 @@ class Plan:
     @property
     def limits(self) -> Limits:
         """
-        Return what the graph allows one walk.
+        Return the limits that the graph sets on one walk.
         """
         return self.graph.limits
 

@@ -317,7 +317,7 @@ class Assembly:
 
     def feed(self, entry: Entry, wishes: Sequence[Wish], path: Sequence[str]) -> None:
         """
-        Take what happened and what the walk then wanted; *path* names the nodes as far as they are known.
+        Add an event and the commands that followed it; *path* names the nodes as far as they are known.
         """
         if isinstance(entry, Granted):
             self.hops[entry.hop].grant(entry)
@@ -338,7 +338,7 @@ class Assembly:
 
     def decide(self, decision: Decision) -> None:
         """
-        Take how a hop was left.
+        Add the decision that ended a hop.
         """
         hop = self.hops[decision.hop]
         hop.decision = decision
@@ -372,7 +372,7 @@ class Assembly:
 
     def refuse(self, node: str, at_us: int, reason: str) -> None:
         """
-        Take that the walk ended by a refusal.
+        Add the refusal that ended the walk.
         """
         hop = Hop(len(self.hops), self._visits.get(node, 0) + 1, node, self._plan.node(node).role, at_us)
         hop.status, hop.message = "refused", reason
@@ -398,7 +398,7 @@ def hops_of(traversal: Traversal, plan: Plan) -> list[Hop]:
 
 def need_of(wish: Reserve) -> Need:
     """
-    Return what *wish* asks for.
+    Return the request that *wish* stands for.
     """
     return Need(wish.cost_nano_usd, wish.input_tokens, wish.output_tokens, wish.calls, wish.hops)
 

@@ -209,7 +209,7 @@ class RouteResult:
     @property
     def outcome(self) -> Outcome:
         """
-        Return how the walk ended.
+        Return the walk's outcome.
         """
         return self._walk.outcome
 
@@ -275,7 +275,7 @@ class RouteResult:
     @property
     def latency_us(self) -> int:
         """
-        Return how long the walk took.
+        Return the duration of the walk.
         """
         return self._walk.latency_us
 

@@ -44,7 +44,7 @@ def deadline_us(context: Context) -> int | None:
 
 def remaining_seconds(context: Context) -> float | None:
     """
-    Return how many seconds this call has left, or None if the caller waits for ever.
+    Return the seconds that this call has left, or None if the caller set no deadline.
     """
     seconds = context.time_remaining()
 

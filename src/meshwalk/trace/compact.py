@@ -62,7 +62,7 @@ class CompactCall(NamedTuple):
     @property
     def attempt(self) -> Attempt:
         """
-        Return it as a line of a full trace.
+        Return this call as an attempt of a full trace.
         """
         return Attempt(
             started_us=self.started_us,

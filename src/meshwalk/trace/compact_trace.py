@@ -75,7 +75,7 @@ class CompactTrace(NamedTuple):
     @property
     def latency_us(self) -> int:
         """
-        Return how long the walk took.
+        Return the duration of the walk.
         """
         return self.hops[-1].at_us if self.hops else 0
 
@@ -161,7 +161,7 @@ class CompactTrace(NamedTuple):
     @property
     def decisions(self) -> list[Decision]:
         """
-        Return how each hop was left.
+        Return the decision that ended each hop.
         """
         return [Decision(index, "next", hop.edge, hop.to, hop.verdicts) for index, hop in enumerate(self.hops)]
 
@@ -204,7 +204,7 @@ class CompactTrace(NamedTuple):
 
     def entries(self) -> Iterator[Entry]:
         """
-        Yield what happened, in order.
+        Yield the events, in order.
         """
         began = self.began
         caps, spent = began.views[0].caps, Amount()

@@ -36,7 +36,7 @@ class ScopeView(NamedTuple):
 
     def changed(self, change: Amount) -> ScopeView:
         """
-        Show it with *change* more used.
+        Return this view with *change* added to what is used.
         """
         scope, caps, used, away = self
 

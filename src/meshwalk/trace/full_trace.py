@@ -52,7 +52,7 @@ class FullTrace(NamedTuple):
     @property
     def facts(self) -> Facts:
         """
-        Return what decisions could depend on.
+        Return the facts that decisions could depend on.
         """
         return self.began.facts
 
@@ -76,7 +76,7 @@ class FullTrace(NamedTuple):
     @property
     def latency_us(self) -> int:
         """
-        Return how long the walk took.
+        Return the duration of the walk.
         """
         return self.steps[-1][0].at_us
 
@@ -93,7 +93,7 @@ class FullTrace(NamedTuple):
     @property
     def budget_wait_us(self) -> int:
         """
-        Return how long the walk waited for others to settle.
+        Return the time that the walk waited for other walks to settle their reservations.
         """
         waited_us = sum(entry.waited_us for entry, _ in self.steps if isinstance(entry, Granted | Denied | Cancelled))
 
@@ -133,7 +133,7 @@ class FullTrace(NamedTuple):
 
     def entries(self) -> Iterator[Entry]:
         """
-        Yield what happened, in order.
+        Yield the events, in order.
         """
         return (entry for entry, _ in self.steps)
 

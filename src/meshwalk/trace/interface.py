@@ -43,7 +43,7 @@ class RecordedCall(Protocol):
     @property
     def basis(self) -> Basis:
         """
-        Tell how sure that is.
+        Return the basis of the cost: the source of its figures.
         """
         ...
 
@@ -84,7 +84,7 @@ class HopBuilder(Protocol):
 
     def decide(self, decision: Decision) -> None:
         """
-        Take how a hop was left.
+        Add the decision that ended a hop.
         """
         ...
 
@@ -96,7 +96,7 @@ class HopBuilder(Protocol):
 
     def refuse(self, node: str, at_us: int, reason: str) -> None:
         """
-        Take that the walk ended by a refusal.
+        Add the refusal that ended the walk.
         """
         ...
 
@@ -109,7 +109,7 @@ class Trace(Protocol):
     @property
     def facts(self) -> Facts:
         """
-        Return what decisions could depend on.
+        Return the facts that decisions could depend on.
         """
         ...
 
@@ -158,7 +158,7 @@ class Trace(Protocol):
     @property
     def latency_us(self) -> int:
         """
-        Return how long the walk took.
+        Return the duration of the walk.
         """
         ...
 
@@ -172,7 +172,7 @@ class Trace(Protocol):
     @property
     def budget_wait_us(self) -> int:
         """
-        Return how long the walk waited for others to settle.
+        Return the time that the walk waited for other walks to settle their reservations.
         """
         ...
 
@@ -200,7 +200,7 @@ class Trace(Protocol):
 
     def entries(self) -> Iterator[Entry]:
         """
-        Yield what happened, in order.
+        Yield the events, in order.
         """
         ...
 

@@ -154,7 +154,7 @@ class Traversal:
     @property
     def facts(self) -> Facts:
         """
-        Return what decisions could depend on.
+        Return the facts that decisions could depend on.
         """
         return self.trace.facts
 
@@ -175,7 +175,7 @@ class Traversal:
     @property
     def outcome(self) -> Outcome:
         """
-        Tell how the walk ended.
+        Return the walk's outcome.
         """
         return self.trace.finish.outcome
 
@@ -191,7 +191,7 @@ class Traversal:
     @property
     def latency_us(self) -> int:
         """
-        Return how long the walk took.
+        Return the duration of the walk.
         """
         return self.trace.latency_us
 
@@ -205,7 +205,7 @@ class Traversal:
     @property
     def budget_wait_us(self) -> int:
         """
-        Return how long the walk waited for others to settle.
+        Return the time that the walk waited for other walks to settle their reservations.
         """
         return self.trace.budget_wait_us
 

@@ -72,7 +72,7 @@ class Admission:
 
     def admit(self, request: Request) -> tuple[Facts, Limits]:
         """
-        Return what a walk for *request* may depend on, and its effective limits.
+        Return the facts that a walk for *request* may depend on, and its effective limits.
 
         Raises:
             RequestError: With every field that cannot be taken.

@@ -104,7 +104,7 @@ class Walk:
 
     def feed(self, entry: Entry) -> tuple[Wish, ...]:
         """
-        Take what happened, and return what the walk wants now.
+        Process one event, and return the commands that the walk wants run now.
 
         Raises:
             ProtocolError: If the phase does not take *entry*, or it is about another hop; the walk is as it was.
@@ -325,7 +325,7 @@ class Walk:
 
     def _resolve(self, edge: EdgePlan) -> tuple[int, int | None]:
         """
-        Return where *edge* leads now, and the hop whose reply it serves if that is `done`.
+        Return the target of *edge*, and the hop whose reply it serves if that is `done`.
         """
         if edge.to != DONE_INDEX:
             return edge.to, None

@@ -18,7 +18,7 @@ Values = list[Value | None]
 
 def start(plan: Plan, facts: Facts) -> Values:
     """
-    Return what guards may read when a walk begins.
+    Return the values that guards may read when a walk begins.
     """
     values: Values = list(plan.template)
     slots = plan.slots
@@ -38,7 +38,7 @@ def start(plan: Plan, facts: Facts) -> Values:
 
 def update_time(plan: Plan, values: Values, at_us: int, deadline_at_us: int) -> None:
     """
-    Note that it is *at_us* now.
+    Set the values of time to *at_us*.
     """
     slots = plan.slots
     if "elapsed" in slots:
@@ -49,7 +49,7 @@ def update_time(plan: Plan, values: Values, at_us: int, deadline_at_us: int) -> 
 
 def see(plan: Plan, values: Values, views: Sequence[ScopeView]) -> None:
     """
-    Note how budgets stand.
+    Set the values of budgets.
     """
     if not plan.reads_budget:
         return

@@ -248,7 +248,7 @@ def unpack_error(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
 
 def _failure(status: status_pb2.Status) -> error_pb2.Failure | None:
     """
-    Return what `pack_status` made *status* of; None if someone else did.
+    Return the error that `pack_status` made *status* of; None if something else made it.
     """
     failure = error_pb2.Failure(code=status.code, message=status.message)
     info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()

@@ -43,7 +43,7 @@ class Summary(NamedTuple):
     @property
     def cost_usd(self) -> float:
         """
-        Return what all calls cost, in dollars.
+        Return the cost of all calls, in dollars.
         """
         return self.cost_nano_usd / 1e9
 

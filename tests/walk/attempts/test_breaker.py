@@ -38,7 +38,7 @@ class TestOpening:
         assert "closed" == circuit.state(0)
 
         tell(circuit, 0, False, spare=False)
-        assert ("open", False, 100) == (circuit.state(0), circuit.admits(99), circuit.probe_at)
+        assert ("open", False, 100) == (circuit.state(0), circuit.admits(99), circuit.probe_at_us)
 
     def test_a_share_of_failures_opens_it(self) -> None:
         """
@@ -102,7 +102,7 @@ class TestProbing:
 
         assert ("half_open", True) == (circuit.state(100), circuit.admits(100))
         assert Ticket(1, probe=True) == circuit.begin()
-        assert (False, None) == (circuit.admits(100), circuit.probe_at)
+        assert (False, None) == (circuit.admits(100), circuit.probe_at_us)
 
     def test_a_good_probe_closes_it(self) -> None:
         """
@@ -120,9 +120,9 @@ class TestProbing:
         """
         circuit, at, pauses = opened(), 0, []
         for _ in range(6):
-            assert circuit.probe_at is not None
-            pauses.append(circuit.probe_at - at)
-            at = circuit.probe_at
+            assert circuit.probe_at_us is not None
+            pauses.append(circuit.probe_at_us - at)
+            at = circuit.probe_at_us
             tell(circuit, at, False)
 
         assert [100, 200, 400, 600, 600, 600] == pauses
@@ -146,7 +146,7 @@ class TestProbing:
         for ticket in late[:3]:
             circuit.end(ticket, 0, good=False, spare=True)
         circuit.end(late[3], 100, good=good, spare=True)
-        assert ("half_open", 100) == (circuit.state(100), circuit.probe_at)
+        assert ("half_open", 100) == (circuit.state(100), circuit.probe_at_us)
 
         tell(circuit, 100, True)
         for ticket in late[4:]:

@@ -21,7 +21,7 @@ class TestMeter:
         meter = Meter(60)
         meter.take(5, 60)
 
-        assert [1_000_005, 2_000_005, 60_000_005] == [meter.free_at(5, amount) for amount in (1, 2, 60)]
+        assert [1_000_005, 2_000_005, 60_000_005] == [meter.free_at_us(5, amount) for amount in (1, 2, 60)]
         assert 0 == meter.by(5, 5)
         assert 3 == meter.by(5, 3_000_005)
 
@@ -31,10 +31,10 @@ class TestMeter:
         """
         meter = Meter(100)
 
-        assert 0 == meter.free_at(0, 250)
+        assert 0 == meter.free_at_us(0, 250)
         meter.take(0, 250)
-        assert 2.5 * MINUTE == meter.free_at(0, 250)
-        assert 1.5 * MINUTE + MINUTE // 100 == meter.free_at(0, 1)
+        assert 2.5 * MINUTE == meter.free_at_us(0, 250)
+        assert 1.5 * MINUTE + MINUTE // 100 == meter.free_at_us(0, 1)
 
     def test_what_was_not_used_is_given_back(self) -> None:
         """
@@ -46,7 +46,7 @@ class TestMeter:
         assert 60 == meter.by(0, 0)
 
         meter.correct(0, 40, 200)
-        assert MINUTE + MINUTE // 100 == meter.free_at(0, 1)
+        assert MINUTE + MINUTE // 100 == meter.free_at_us(0, 1)
 
     def test_a_clock_that_stands_still_does_no_harm(self) -> None:
         """
@@ -56,7 +56,7 @@ class TestMeter:
         meter.take(1_000, 60)
         meter.take(500, 1)
 
-        assert 2_001_000 == meter.free_at(1_000, 1)
+        assert 2_001_000 == meter.free_at_us(1_000, 1)
 
 
 class TestLaws:
@@ -66,17 +66,17 @@ class TestLaws:
     )
     def test_no_time_sees_more_than_its_share(self, per_minute: int, wants: list[tuple[int, int]]) -> None:
         """
-        Over any stretch no more begins than one minute's worth and what the stretch fills; and who waits until `free_at` is in
-        time, and no later than need be.
+        Over any stretch no more begins than one minute's worth and what the stretch fills; and a call that waits until
+        `free_at_us` is in time, and no later than need be.
         """
         meter, at = Meter(per_minute), 0
         taken: list[tuple[int, int]] = []
         for gap, amount in wants:
             want = min(amount, per_minute)
             at += gap
-            free = meter.free_at(at, want)
+            free = meter.free_at_us(at, want)
             assert (want <= meter.by(at, at)) == (free == at)
-            assert free == at or meter.free_at(free - 1, want) == free
+            assert free == at or meter.free_at_us(free - 1, want) == free
             assert want <= meter.by(at, free)
             at = free
             meter.take(at, want)

@@ -17,7 +17,7 @@ from meshwalk.walk.attempts import Ask, Pick, Pool, Refused, Waiting
 
 SECOND = 1_000_000
 EAST, WEST = Endpoint("east", weight=3.0), Endpoint("west", weight=1.0)
-ASK = Ask(tokens=10, until=10 * SECOND)
+ASK = Ask(tokens=10, until_us=10 * SECOND)
 
 
 def pool(traffic: Traffic | None = None, endpoints: Iterable[Endpoint] = ()) -> Pool:
@@ -176,7 +176,7 @@ class TestWaiting:
         """
         shared = pool(Traffic(concurrency=1, queue_wait_us=2 * SECOND))
         entered(shared)
-        patient, hasty = waiting(shared, at=5), waiting(shared, ASK._replace(until=SECOND), at=5)
+        patient, hasty = waiting(shared, at=5), waiting(shared, ASK._replace(until_us=SECOND), at=5)
 
         assert (2 * SECOND + 5, SECOND) == (patient.look_again_at_us, hasty.look_again_at_us)
         assert patient == shared.look(patient.number, 2 * SECOND, 0.0)
@@ -276,7 +276,7 @@ class TestResting:
         assert not shared.healthy(0)
         assert (expected, 30 * SECOND) == (answer.error_class, answer.retry_after_us)
         assert "backend 'large' asked to be left alone for 30 s" in answer.message
-        assert 30 * SECOND == waiting(shared, ASK._replace(until=60 * SECOND)).look_again_at_us
+        assert 30 * SECOND == waiting(shared, ASK._replace(until_us=60 * SECOND)).look_again_at_us
         assert shared.healthy(30 * SECOND)
 
     def test_the_others_go_on(self) -> None:
@@ -460,7 +460,7 @@ class TestLaws:
                     let_in(answer)
                 elif isinstance(answer, Waiting):
                     line[answer.number] = ask
-                    assert answer.look_again_at_us <= ask.until
+                    assert answer.look_again_at_us <= ask.until_us
                 assert len(line) <= traffic.queue
             elif act == "leave" and inside:
                 pick = inside.pop(which % len(inside))
@@ -472,7 +472,7 @@ class TestLaws:
                 number = sorted(line)[which % len(line)]
                 answer = shared.look(number, at, chance)
                 if isinstance(answer, Waiting):
-                    assert at < answer.look_again_at_us <= line[number].until
+                    assert at < answer.look_again_at_us <= line[number].until_us
                 else:
                     del line[number]
                 if isinstance(answer, Pick):

@@ -38,7 +38,7 @@ def installed_version() -> str:
 
 def open_embedding(wanted: Embedding, whose: str) -> Embed:
     """
-    Return what embeds texts as *wanted* says: vectors of length 1, or all zeros for a text without tokens.
+    Return a function that embeds texts as *wanted* says: vectors of length 1, or all zeros for a text without tokens.
 
     Args:
         whose: Who wants it, in the words of an error.

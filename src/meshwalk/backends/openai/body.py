@@ -104,7 +104,7 @@ def _part(part: str | Image) -> dict[str, Any]:
 
 def _carried(text: str, backend: str) -> dict[str, Any]:
     """
-    Return what *backend* needs back of an earlier answer of its own.
+    Return the parts of an earlier answer that *backend* needs back.
     """
     if not text:
         return {}

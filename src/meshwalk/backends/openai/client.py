@@ -89,7 +89,7 @@ class _Endpoint:
 
 def _called(base_url: str) -> str:
     """
-    Return what is called under *base_url*; a query of its own stays behind the path.
+    Return the address of chat completions under *base_url*; its own query stays behind the path.
     """
     path, mark, query = base_url.partition("?")
 
@@ -332,7 +332,7 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 async def _words(response: aiohttp.ClientResponse) -> bytes:
     """
-    Read what stands in an answer that is no 200, as far as it comes.
+    Read the body of an answer that is no 200, as far as it comes.
     """
     try:
         with anyio.move_on_after(_ERROR_BODY_SECONDS):

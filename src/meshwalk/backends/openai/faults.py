@@ -77,13 +77,13 @@ class Faults:
 
     def cut_off(self) -> Unreachable:
         """
-        Say that a stream ended before the answer did.
+        Return the error of a stream that ended before the answer did.
         """
         return self._unreachable("the connection broke in the middle of its answer", billable=True)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> BackendError:
         """
-        Say what an answer that is no 200 means.
+        Return the error of an answer that is no 200.
         """
         answer = _parsed(body)
         meaning = meaning_of(status, answer)
@@ -123,7 +123,7 @@ class Faults:
 
     def in_band(self, answer: Mapping[str, Any], headers: Mapping[str, str], *, failed: bool = False) -> BackendError | None:
         """
-        Say which error stands in an answer of status 200; None where none does.
+        Return the error in an answer of status 200; None if there is none.
 
         Args:
             headers: Those of the answer, which may say how long to wait.
@@ -142,7 +142,7 @@ class Faults:
 
     def in_choice(self, choice: Mapping[str, Any] | None, headers: Mapping[str, str]) -> BackendError:
         """
-        Say which error stands in a choice, or that its server gave it up.
+        Return the error in a choice, or that of a choice its server gave up.
         """
         error = self.in_band(choice or {}, headers)
         if error is not None:
@@ -152,13 +152,13 @@ class Faults:
 
     def empty(self) -> Overloaded:
         """
-        Say that an answer has no text, no tool call and no tokens.
+        Return the error of an answer with no text, no tool call and no tokens.
         """
         return Overloaded(f"{self._whose} gave an empty answer", backend=self.backend)
 
     def unwilling(self) -> RefusedByModel:
         """
-        Say that the model refused, in a message of its own kind.
+        Return the error of a model that refused, in a message of its own kind.
         """
         return RefusedByModel(f"{self._whose}: the model refused to answer", backend=self.backend, billable=True)
 

@@ -72,7 +72,7 @@ class Joiner:
 
     def add(self, piece: str) -> str:
         """
-        Return what can be passed on once *piece* has come.
+        Return the text that can be passed on once *piece* has come.
         """
         if self._pending:
             piece, self._pending = self._pending + piece, ""
@@ -85,7 +85,7 @@ class Joiner:
 
     def end(self) -> str:
         """
-        Return what is left when nothing comes any more.
+        Return the text that is left at the end.
         """
         left, self._pending = self._pending, ""
 

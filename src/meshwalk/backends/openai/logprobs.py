@@ -54,7 +54,7 @@ def series_of(tokens: Iterable[TokenChance]) -> ProbabilitySeries:
 
 def read_logprobs(given: Any) -> list[TokenChance]:
     """
-    Read what a choice says of its tokens; a token of which nothing can be read is left out.
+    Read the token probabilities of a choice; a token that cannot be read is left out.
     """
     if isinstance(given, dict):
         if isinstance(given.get("content"), list):

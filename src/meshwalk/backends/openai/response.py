@@ -33,7 +33,7 @@ _Kind = Literal["json", "stream", "other", ""]
 
 def too_long(faults: Faults) -> Exception:
     """
-    Say that an answer is longer than any that is read.
+    Return the error of an answer that is longer than any that is read.
     """
     return faults.malformed(f"it is longer than {RESPONSE_BYTES >> 20} MiB")
 
@@ -55,7 +55,7 @@ class StreamReading:
 
     def feed(self, chunk: bytes) -> None:
         """
-        Take what came.
+        Add bytes that came.
         """
         self._size += len(chunk)
         if self._size > RESPONSE_BYTES:
@@ -99,7 +99,7 @@ class StreamReading:
 
     def end(self) -> None:
         """
-        Take what a body that ended cleanly leaves.
+        Process the rest of a body that ended cleanly.
         """
         for event in self._events.end():
             self._progress.answered()

@@ -108,7 +108,7 @@ _HTTP = range(400, 600)
 
 def error_in(body: Any) -> Any:
     """
-    Return what stands in a body in the place of an answer, an object or a text; None where nothing does.
+    Return the error in a body that has no answer, an object or a text; None if there is none.
     """
     if isinstance(body, list):
         return error_in(body[0]) if len(body) == 1 else None
@@ -211,7 +211,7 @@ def _code(code: str) -> str:
 
 def meaning_of(number: int | None, body: Any) -> Meaning:
     """
-    Return what an error means.
+    Return the `Meaning` of an error.
 
     Args:
         number: The status of the answer; None where the error stands inside an answer of status 200.

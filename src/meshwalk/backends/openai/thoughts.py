@@ -106,7 +106,7 @@ class TagFilter:
 
     def feed(self, text: str) -> tuple[str, str]:
         """
-        Return what *text* adds to the answer, and what to the thoughts.
+        Return the parts of *text* that belong to the answer and to the thoughts.
         """
         if self._over:
             return text, ""
@@ -137,7 +137,7 @@ class TagFilter:
 
     def end(self) -> tuple[str, str]:
         """
-        Return what is left when nothing comes any more.
+        Return the parts that are left at the end.
         """
         held, self._held = self._held, ""
         if self._inside and not self._over:
@@ -148,6 +148,6 @@ class TagFilter:
 
 def _overlap(text: str, tag: str) -> int:
     """
-    Return how many characters at the end of *text* may be the beginning of *tag*.
+    Return the number of characters at the end of *text* that may begin *tag*.
     """
     return next((size for size in range(min(len(text), len(tag) - 1), 0, -1) if tag.startswith(text[-size:])), 0)

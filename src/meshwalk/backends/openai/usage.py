@@ -73,7 +73,7 @@ class Counts:
 
     def came(self) -> None:
         """
-        Note that a part of the answer came, so that what was counted before is no count of the whole.
+        Mark that a part of the answer came, so that earlier counts are not of the whole.
         """
         self._stale = True
 
@@ -121,7 +121,7 @@ class Counts:
 
     def read_cost(self, given: str) -> None:
         """
-        Take what a text says that the call costs, in dollars.
+        Read the cost of the call, in dollars, from a text.
         """
         try:
             self._cost(float(given))
@@ -146,7 +146,7 @@ class Counts:
 
     def billed(self, seen: Seen) -> Billed:
         """
-        Return what is billed; *seen* stands for what was not counted.
+        Return the billed tokens; *seen* stands for those that nobody counted.
         """
         total, cached, cache_write = self._parts["total"], self._parts["cached"], self._parts["cache_write"]
         incoming, outgoing, reasoning = self._parts["input"], self._parts["output"], self._parts["reasoning"]
@@ -184,7 +184,7 @@ class Counts:
 
     def _beside(self, incoming: int, outgoing: int) -> tuple[int, int, int]:
         """
-        Return what is billed beside the input and beside the output, and how much of the latter are thoughts.
+        Return the tokens billed beside the input and beside the output, and the thoughts among the latter.
         """
         parts = self._parts
         total, reasoning = parts["total"], parts["reasoning"]

@@ -47,7 +47,7 @@ _CLOCK_MS = 1e12
 
 def wait_us(headers: Mapping[str, str], body: Any) -> int | None:
     """
-    Return how long a provider asks to be left alone, in microseconds; None where it does not say.
+    Return the time that a provider asks to be left alone, in microseconds; None if it does not say.
     """
     known = {name.lower(): value for name, value in headers.items()}
     asked = _retry_after_us(known)

@@ -174,7 +174,7 @@ def _count(data: bytes, kind: bytes) -> int:
 
 def _asked(messages: Sequence[Message]) -> tuple[int, bool]:
     """
-    Return which message is the last of the user, or the last of all, and whether any turn came before it.
+    Return the index of the user's last message, or of the last of all, and whether any turn came before it.
     """
     for index in range(len(messages) - 1, -1, -1):
         if messages[index].role == "user":

@@ -148,7 +148,7 @@ class Formulas:
 
     def seal(self) -> None:
         """
-        Add what is known of the texts that were named.
+        Add the constraints on the texts that were named.
         """
         if len(self._texts) > _MAX_TEXTS:
             return

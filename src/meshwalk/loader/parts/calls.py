@@ -34,7 +34,7 @@ _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 def faults_of_calls(shape: OpenAIShape, part: Part) -> Iterator[Problem]:
     """
-    Yield what is wrong with how *shape* wants to be called.
+    Yield the faults of the calling settings in *shape*.
     """
     for field in shape.extra or {}:
         if field in _OWN_FIELDS:

@@ -37,7 +37,7 @@ from meshwalk.trace import Message, Scopes, Usage
 _ENDS = re.compile(r"\s*(\w+)\s*(?:->|→)\s*(\w+)\s*")
 _POSITION = re.compile(r"\s*(error )?edge ([0-9]{1,6}) of (\w+)\s*")
 
-# Stand-ins for parts that are read on their own.
+# Placeholders for the parts of a case that have readers of their own.
 _GIVEN_ELSEWHERE = {"messages": "none", "attributes": {}, "limits": {}, "spent": {}, "signals": {}, "replies": {}}
 _KINDS: tuple[ScopeKind, ...] = get_args(ScopeKind)
 _SPENT_ELSEWHERE: Mapping[str, object] = {kind: {} for kind in _KINDS}

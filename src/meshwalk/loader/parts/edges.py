@@ -17,7 +17,7 @@ from meshwalk.model.problems import Problem, Span
 
 class Edges(NamedTuple):
     """
-    The edges of one section; *whole* if no edge of the text is missing.
+    The edges read from one section; *whole* is true if all of its edges could be read.
     """
 
     edges: tuple[Edge, ...] = ()

@@ -145,7 +145,7 @@ def read_prices(root: Table, folder: str, problems: list[Problem], *, stored: bo
 
 def check_use(prices: Prices, problems: list[Problem]) -> None:
     """
-    Report a table of which no backend names a row.
+    Report a price table that no backend takes a price from.
     """
     if prices.table is not None and prices.span is not None and not prices.used:
         problems.append(backend_faults.nothing_taken(prices.span, prices.table.file))

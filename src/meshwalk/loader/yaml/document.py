@@ -413,7 +413,7 @@ def _covering(span: Span, inner: Span) -> Span:
 
 def resolve(text: str) -> Any:
     """
-    Return what a plain scalar means in YAML 1.2's core schema.
+    Return the value of a plain scalar in YAML 1.2's core schema.
     """
     if text in _NULLS:
         return None

@@ -214,9 +214,9 @@ def _pause_seconds(error: grpc.RpcError, attempt: int) -> float | None:
     Return the time until the next attempt, or None if the error is final.
     """
     code = error.code()
-    asked = next((one.value for one in error.trailing_metadata() or () if one.key == "google.rpc.retryinfo-bin"), None)
-    if isinstance(asked, bytes) and (code in _RETRYABLE or code is grpc.StatusCode.RESOURCE_EXHAUSTED):
-        delay = RetryInfo.FromString(asked).retry_delay
+    retry_info = next((one.value for one in error.trailing_metadata() or () if one.key == "google.rpc.retryinfo-bin"), None)
+    if isinstance(retry_info, bytes) and (code in _RETRYABLE or code is grpc.StatusCode.RESOURCE_EXHAUSTED):
+        delay = RetryInfo.FromString(retry_info).retry_delay
         return float(delay.seconds + delay.nanos / 1e9)
     if code not in _RETRYABLE:
         return None

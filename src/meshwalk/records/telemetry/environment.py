@@ -100,10 +100,10 @@ def _named(name: str, environment: Mapping[str, str]) -> SpanExporter | Sender:
             return _otlp_sender(environment)
         except ModuleNotFoundError as error:
             raise _not_installed(name, remedy) from error
-    found = entry_points(group="opentelemetry_traces_exporter", name=entry_point)
-    if not found:
+    installed = entry_points(group="opentelemetry_traces_exporter", name=entry_point)
+    if not installed:
         raise _not_installed(name, remedy)
-    exporter: SpanExporter = next(iter(found)).load()()
+    exporter: SpanExporter = next(iter(installed)).load()()
 
     return exporter
 

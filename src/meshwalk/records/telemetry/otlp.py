@@ -65,10 +65,10 @@ def _template(spans: Sequence[Span], trace: CompactTrace) -> Template:
         places[*at, "start_time_unix_nano"] = f"began_ns + ({differs.started_us}) * 1000"
         places[*at, "end_time_unix_nano"] = f"began_ns + ({differs.ended_us}) * 1000"
         for place, attribute in enumerate(span.attributes):
-            said, held = differs.attributes.get(attribute.key), attribute.value.WhichOneof("value")
-            if said is not None:
-                inside = ("array_value", "values", 0, "string_value") if held == "array_value" else (held,)
-                places[*at, "attributes", place, "value", *inside] = said
+            expression, kind = differs.attributes.get(attribute.key), attribute.value.WhichOneof("value")
+            if expression is not None:
+                inside = ("array_value", "values", 0, "string_value") if kind == "array_value" else (kind,)
+                places[*at, "attributes", place, "value", *inside] = expression
 
     return Template(
         ScopeSpans(spans=spans),
@@ -107,14 +107,14 @@ def _spans(trace: CompactTrace) -> Iterator[_Differing]:
     }
     yield _Differing("root_id", "fromhex(traversal.parent_span_id)", "0", "latency_us", walk)
     for hop, line in enumerate(trace.hops):
-        own, call, hop_id = f"hop{hop}_", f"call{hop}_", f"ids[{8 * hop}:{8 * hop + 8}]"
+        prefix, call, hop_id = f"hop{hop}_", f"call{hop}_", f"ids[{8 * hop}:{8 * hop + 8}]"
         outputs: dict[str, str | Text] = {}
         for name, value in open_outputs(trace, line):
-            said = f"{own}outputs[{name!r}]"
-            outputs[names.OUTPUT + name] = Text(f"{said}.encode()") if isinstance(value, str) else said
-        lasted = f"{own}at_us - {own}started_us"
+            output = f"{prefix}outputs[{name!r}]"
+            outputs[names.OUTPUT + name] = Text(f"{output}.encode()") if isinstance(value, str) else output
+        lasted = f"{prefix}at_us - {prefix}started_us"
         if line.call is None:
-            yield _Differing(hop_id, "root_id", f"{own}started_us", f"{own}at_us", {names.ENGINE_US: lasted, **outputs})
+            yield _Differing(hop_id, "root_id", f"{prefix}started_us", f"{prefix}at_us", {names.ENGINE_US: lasted, **outputs})
             continue
         spent = {names.COST_USD: f"{call}cost_nano_usd / 1e9", names.RESERVED_USD: f"({call}cost_bound or 0) / 1e9"}
         timing = {name: f"{call}{field}" for name, field in _TIMING.items()} if any(line.call.timing) else {}
@@ -126,7 +126,7 @@ def _spans(trace: CompactTrace) -> Iterator[_Differing]:
             names.REASONING_TOKENS: f"{call}reasoning_tokens",
         }
         differing = {**counted, **spent, **outputs, **timing}
-        yield _Differing(hop_id, "root_id", f"{own}started_us", f"{own}at_us", differing)
+        yield _Differing(hop_id, "root_id", f"{prefix}started_us", f"{prefix}at_us", differing)
         used: dict[str, str | Text] = {
             names.USAGE_INPUT: f"{call}input_tokens",
             names.USAGE_OUTPUT: f"{call}output_tokens",

@@ -50,7 +50,7 @@ def route_attributes(traversal: Traversal) -> Attributes:
     facts = traversal.facts
     requested, scopes = dict(facts.attributes), facts.scopes
     usage = traversal.usage
-    found: Attributes = {
+    attributes: Attributes = {
         names.TRAVERSAL_ID: traversal.traversal_id,
         names.GRAPH: traversal.graph,
         names.PLAN_DIGEST: traversal.plan_digest,
@@ -65,7 +65,7 @@ def route_attributes(traversal: Traversal) -> Attributes:
         names.URGENCY: requested["urgency"],
         names.CORRECTNESS: requested["correctness"],
     }
-    said = {
+    optional = {
         names.VERSION: traversal.version,
         names.PRICES: traversal.prices,
         names.SESSION: scopes.session,
@@ -76,9 +76,9 @@ def route_attributes(traversal: Traversal) -> Attributes:
     }
 
     # Attributes of walks that waited for a budget, or spent while the vault was unavailable.
-    some = {names.BUDGET_WAIT_US: traversal.budget_wait_us, names.SLACK_USD: traversal.slack_nano_usd / 1e9}
+    rare = {names.BUDGET_WAIT_US: traversal.budget_wait_us, names.SLACK_USD: traversal.slack_nano_usd / 1e9}
 
-    return found | {name: value for name, value in (said | some).items() if value} | _details(usage)
+    return attributes | {name: value for name, value in (optional | rare).items() if value} | _details(usage)
 
 
 class SpanTree:
@@ -159,9 +159,9 @@ class SpanTree:
         attributes |= _attempt_attributes(attempt)
         if attempt.status != "ok" and not _unwanted(hop, attempt):
             attributes[names.ERROR_TYPE] = attempt.error_class or attempt.status
-        asked = self._plan.node(hop.node).max_tokens(self._traversal.facts.sampling.max_tokens)
-        if asked is not None:
-            attributes[names.REQUEST_MAX_TOKENS] = asked
+        max_tokens = self._plan.node(hop.node).max_tokens(self._traversal.facts.sampling.max_tokens)
+        if max_tokens is not None:
+            attributes[names.REQUEST_MAX_TOKENS] = max_tokens
 
         return self._span(
             f"{names.CHAT} {model}",
@@ -238,7 +238,7 @@ def _route_status(traversal: Traversal) -> Status:
 
 
 def _hop_attributes(hop: Hop) -> Attributes:
-    found: Attributes = {
+    attributes: Attributes = {
         names.HOP_INDEX: hop.index,
         names.NODE: hop.node,
         names.ROLE: hop.role,
@@ -247,29 +247,29 @@ def _hop_attributes(hop: Hop) -> Attributes:
         names.ENGINE_US: hop.engine_us,
     }
     if hop.considered:
-        found[names.CONSIDERED] = [f"{edge.to}: {edge.verdict}" for edge in hop.considered]
+        attributes[names.CONSIDERED] = [f"{edge.to}: {edge.verdict}" for edge in hop.considered]
     if hop.edge:
-        found[names.EDGE] = hop.edge
+        attributes[names.EDGE] = hop.edge
     if hop.scope:
-        found[names.SCOPE] = hop.scope
+        attributes[names.SCOPE] = hop.scope
     if hop.budget_wait_us:
-        found[names.BUDGET_WAIT_US] = hop.budget_wait_us
+        attributes[names.BUDGET_WAIT_US] = hop.budget_wait_us
     if hop.backoff_us:
-        found[names.BACKOFF_US] = hop.backoff_us
+        attributes[names.BACKOFF_US] = hop.backoff_us
     if error := hop.error_class or ("cancelled" if hop.status == "cancelled" else ""):
-        found[names.ERROR_TYPE] = error
+        attributes[names.ERROR_TYPE] = error
     if hop.attempts:
-        found |= _spent(hop.cost_nano_usd, hop.basis, hop.reserved_nano_usd) | _split(hop.timing)
-        found[names.INPUT_TOKENS] = hop.usage.input_tokens
-        found[names.OUTPUT_TOKENS] = hop.usage.output_tokens
-        found |= _details(hop.usage)
+        attributes |= _spent(hop.cost_nano_usd, hop.basis, hop.reserved_nano_usd) | _split(hop.timing)
+        attributes[names.INPUT_TOKENS] = hop.usage.input_tokens
+        attributes[names.OUTPUT_TOKENS] = hop.usage.output_tokens
+        attributes |= _details(hop.usage)
 
-    return found | {names.OUTPUT + name: value for name, value in hop.outputs.items() if _safe(name, value)}
+    return attributes | {names.OUTPUT + name: value for name, value in hop.outputs.items() if _safe(name, value)}
 
 
 def _details(usage: Usage, cached: str = names.CACHED_TOKENS, reasoning: str = names.REASONING_TOKENS) -> Attributes:
     """
-    Return how much of the input was cached and of the output is not seen, where any was.
+    Return the counts of cached input tokens and of reasoning tokens, each where it is above 0.
     """
     details = {cached: usage.cached_input_tokens, reasoning: usage.reasoning_tokens}
 
@@ -288,35 +288,35 @@ def _unwanted(hop: Hop, attempt: Attempt) -> bool:
 
 
 def _attempt_attributes(attempt: Attempt) -> Attributes:
-    found: Attributes = {
+    attributes: Attributes = {
         names.BACKEND: attempt.backend,
         names.STATUS: attempt.status,
         names.SIMULATED: attempt.simulated,
         names.USAGE_INPUT: attempt.usage.input_tokens,
         names.USAGE_OUTPUT: attempt.usage.output_tokens,
     }
-    found |= _spent(attempt.cost_nano_usd, attempt.basis, attempt.reserved_nano_usd) | _split(attempt.timing)
-    found |= _details(attempt.usage, names.USAGE_CACHED, names.USAGE_REASONING)
+    attributes |= _spent(attempt.cost_nano_usd, attempt.basis, attempt.reserved_nano_usd) | _split(attempt.timing)
+    attributes |= _details(attempt.usage, names.USAGE_CACHED, names.USAGE_REASONING)
     if attempt.model:
-        found[names.RESPONSE_MODEL] = attempt.model
+        attributes[names.RESPONSE_MODEL] = attempt.model
     if attempt.finish_reason:
-        found[names.FINISH_REASONS] = [attempt.finish_reason]
+        attributes[names.FINISH_REASONS] = [attempt.finish_reason]
     # Attributes that only some calls have.
-    some: Attributes = {
+    rare: Attributes = {
         names.ENDPOINT: attempt.endpoint,
         names.HEDGE: attempt.hedge,
         names.BACKOFF_US: attempt.backoff_us,
         names.TOKENS_SEEN: attempt.tokens_seen,
     }
-    found |= {name: value for name, value in some.items() if value}
+    attributes |= {name: value for name, value in rare.items() if value}
     if attempt.cache_age_us is not None:
-        found[names.CACHE_AGE_US] = attempt.cache_age_us
+        attributes[names.CACHE_AGE_US] = attempt.cache_age_us
     if attempt.mended:
-        found[names.MENDED] = list(attempt.mended)
+        attributes[names.MENDED] = list(attempt.mended)
     if attempt.cost_nano_usd > attempt.reserved_nano_usd > 0:
-        found[names.OVERRUN_USD] = (attempt.cost_nano_usd - attempt.reserved_nano_usd) / 1e9
+        attributes[names.OVERRUN_USD] = (attempt.cost_nano_usd - attempt.reserved_nano_usd) / 1e9
 
-    return found
+    return attributes
 
 
 def _spent(cost_nano_usd: int, basis: str, reserved_nano_usd: int) -> Attributes:

@@ -326,10 +326,10 @@ def _usage(act: Act) -> dict[str, Any]:
     incoming, outgoing = act.usage
     if act.options.get("usage") == "bad":
         return {"prompt_tokens": "many", "completion_tokens": -1}
-    told: dict[str, Any] = {"prompt_tokens": incoming, "completion_tokens": outgoing, "total_tokens": incoming + outgoing}
+    usage: dict[str, Any] = {"prompt_tokens": incoming, "completion_tokens": outgoing, "total_tokens": incoming + outgoing}
     if "cached" in act.options:
-        told["prompt_tokens_details"] = {"cached_tokens": int(act.options["cached"])}
+        usage["prompt_tokens_details"] = {"cached_tokens": int(act.options["cached"])}
     if "reasoning" in act.options:
-        told["completion_tokens_details"] = {"reasoning_tokens": int(act.options["reasoning"])}
+        usage["completion_tokens_details"] = {"reasoning_tokens": int(act.options["reasoning"])}
 
-    return told
+    return usage

@@ -48,14 +48,14 @@ class Circuit:
     The breaker of one endpoint.
     """
 
-    __slots__ = ("_calls", "_era", "_failed", "_in_a_row", "_open_until", "_opened", "_probing", "_rules", "_slices")
+    __slots__ = ("_calls", "_era", "_failed", "_in_a_row", "_open_until_us", "_opened", "_probing", "_rules", "_slices")
 
     def __init__(self, rules: Breaker) -> None:
         self._rules = rules
         self._era = 0
         self._probing = False
         # When it is half open; None while it is closed.
-        self._open_until: int | None = None
+        self._open_until_us: int | None = None
         # The times it has opened since it was closed.
         self._opened = 0
         self._in_a_row = 0
@@ -63,47 +63,47 @@ class Circuit:
         self._slices: deque[tuple[int, int, int]] = deque()
         self._calls = self._failed = 0
 
-    def state(self, at: int) -> State:
+    def state(self, at_us: int) -> State:
         """
-        Return what it is at *at*.
+        Return its state at *at_us*.
         """
-        if self._open_until is None:
+        if self._open_until_us is None:
             return "closed"
 
-        return "open" if at < self._open_until else "half_open"
+        return "open" if at_us < self._open_until_us else "half_open"
 
     @property
     def is_closed(self) -> bool:
         """
         Tell whether calls go through, and none of them is a probe.
         """
-        return self._open_until is None
+        return self._open_until_us is None
 
-    def admits(self, at: int) -> bool:
+    def admits(self, at_us: int) -> bool:
         """
-        Tell whether a call may begin at *at*.
+        Tell whether a call may begin at *at_us*.
         """
-        return self._open_until is None or (at >= self._open_until and not self._probing)
+        return self._open_until_us is None or (at_us >= self._open_until_us and not self._probing)
 
     @property
-    def probe_at(self) -> int | None:
+    def probe_at_us(self) -> int | None:
         """
-        Return when the next call may begin that is a probe; None if none is due, or one is under way.
+        Return the time from which the next call is let through as a probe; None if none is due, or one is under way.
         """
-        return None if self._probing else self._open_until
+        return None if self._probing else self._open_until_us
 
     def begin(self) -> Ticket:
         """
         Begin a call that is admitted.
         """
-        probe = self._open_until is not None
+        probe = self._open_until_us is not None
         self._probing = self._probing or probe
 
         return Ticket(self._era, probe)
 
-    def end(self, ticket: Ticket, at: int, *, good: bool | None, spare: bool) -> None:
+    def end(self, ticket: Ticket, at_us: int, *, good: bool | None, spare: bool) -> None:
         """
-        Take how a call ended; None is neither good nor bad.
+        Count the end of a call; None is neither good nor bad.
 
         Args:
             spare: Whether the backend has another endpoint that is well.
@@ -118,18 +118,18 @@ class Circuit:
             if good:
                 self._close()
             else:
-                self._open(at)
+                self._open(at_us)
             return
-        self._count(at, failed=not good)
+        self._count(at_us, failed=not good)
         self._in_a_row = 0 if good else self._in_a_row + 1
         if not good and (self._in_a_row >= self._rules.failures or (spare and self._too_many())):
-            self._open(at)
+            self._open(at_us)
 
     def _too_many(self) -> bool:
         return self._calls >= self._rules.min_calls and self._failed > self._rules.share * self._calls
 
-    def _count(self, at: int, *, failed: bool) -> None:
-        slice_ = at // max(1, self._rules.window_us // _SLICES)
+    def _count(self, at_us: int, *, failed: bool) -> None:
+        slice_ = at_us // max(1, self._rules.window_us // _SLICES)
         while self._slices and self._slices[0][0] <= slice_ - _SLICES:
             _, calls, bad = self._slices.popleft()
             self._calls -= calls
@@ -142,14 +142,14 @@ class Circuit:
         self._calls += 1
         self._failed += failed
 
-    def _open(self, at: int) -> None:
+    def _open(self, at_us: int) -> None:
         self._forget()
-        self._open_until = at + self._rules.open_us * min(1 << min(self._opened, 8), _LONGEST)
+        self._open_until_us = at_us + self._rules.open_us * min(1 << min(self._opened, 8), _LONGEST)
         self._opened += 1
 
     def _close(self) -> None:
         self._forget()
-        self._open_until = None
+        self._open_until_us = None
         self._opened = 0
 
     def _forget(self) -> None:

@@ -62,7 +62,7 @@ class Attempts:
     The decisions on the calls of one hop at *node*.
     """
 
-    __slots__ = ("_asked", "_deadline_at_us", "_failure", "_hedge_at_us", "_made", "_node", "_retried", "_under_way")
+    __slots__ = ("_deadline_at_us", "_failure", "_hedge_at_us", "_made", "_node", "_retried", "_under_way", "_wanted")
 
     def __init__(self, node: Node, deadline_at_us: int) -> None:
         self._node = node
@@ -72,7 +72,7 @@ class Attempts:
         # A mask with one bit for each call.
         self._under_way = 0
         # A further call that the ledger has not answered for yet.
-        self._asked: Try | None = None
+        self._wanted: Try | None = None
         self._hedge_at_us: int | None = None
         # The end of the first call while its hedge was asked for, and whether a retry could have followed.
         self._failure: tuple[Closed, bool] | None = None
@@ -84,53 +84,53 @@ class Attempts:
         """
         return self._hedge_at_us
 
-    def start(self, at: int) -> Try | Closed:
+    def start(self, at_us: int) -> Try | Closed:
         """
-        Begin the first call, which was granted at *at*.
+        Begin the first call, which was granted at *at_us*.
         """
-        late = self._late(at)
+        late = self._late(at_us)
         if late is not None:
             return late
         hedge_us = self._node.hedge_us
-        if hedge_us is not None and self._late(at + hedge_us) is None:
-            self._hedge_at_us = at + hedge_us
+        if hedge_us is not None and self._late(at_us + hedge_us) is None:
+            self._hedge_at_us = at_us + hedge_us
         self._under_way, self._made = 1, 1
 
-        return Try(0, self._ends(at))
+        return Try(0, self._ends(at_us))
 
-    def hedge(self, at: int) -> Try | None:
+    def hedge(self, at_us: int) -> Try | None:
         """
-        Ask for a call beside the first, whose delay is over at *at*; None if there is none to be made.
+        Ask for a call beside the first, whose delay is over at *at_us*; None if there is none to be made.
         """
         due, self._hedge_at_us = self._hedge_at_us, None
-        if due is None or self._late(at) is not None:
+        if due is None or self._late(at_us) is not None:
             return None
 
-        return self._ask(Try(self._made, self._ends(at), hedge=True))
+        return self._ask(Try(self._made, self._ends(at_us), hedge=True))
 
-    def granted(self, number: int, at: int) -> Try | Closed | None:
+    def granted(self, number: int, at_us: int) -> Try | Closed | None:
         """
-        Take that the ledger granted a further call at *at*, from where its time counts; None leaves the first to go on.
+        Begin a further call that the ledger granted at *at_us*, from which its time counts; None leaves the first to go on.
 
         A hedge that was granted too late is not made, and the hop is not over for that.
         """
-        asked = self._answered(number)
-        begins = max(at, asked.not_before_us)
+        wanted = self._answered(number)
+        begins = max(at_us, wanted.not_before_us)
         late = self._late(begins)
         if late is None:
             self._under_way |= 1 << number
-            return asked._replace(deadline_at_us=self._ends(begins))
-        if not asked.hedge:
+            return wanted._replace(deadline_at_us=self._ends(begins))
+        if not wanted.hedge:
             return late
 
         return None if self._failure is None else self._failure[0]
 
     def denied(self, number: int, message: str) -> Closed | None:
         """
-        Take that the ledger did not grant a further call; None leaves the first to go on.
+        Give up a further call that the ledger refused; None leaves the first to go on.
         """
-        asked = self._answered(number)
-        if asked.hedge and self._failure is None:
+        wanted = self._answered(number)
+        if wanted.hedge and self._failure is None:
             return None
         if self._failure is not None and not self._failure[1]:
             return self._failure[0]
@@ -139,7 +139,7 @@ class Attempts:
 
     def worked(self, number: int) -> Closed:
         """
-        Take that a call gave a reply, which is the hop's.
+        Close with the reply of a call, which is the hop's.
         """
         self._under_way &= ~(1 << number)
         self._hedge_at_us = None
@@ -149,7 +149,7 @@ class Attempts:
     def failed(  # noqa: PLR0913 (all that a call that failed tells)
         self,
         number: int,
-        at: int,
+        at_us: int,
         error_class: ErrorClass,
         message: str,
         *,
@@ -160,7 +160,7 @@ class Attempts:
         at_fault: bool = False,
     ) -> Try | Closed | None:
         """
-        Take that a call ended with *error_class* at *at*; None if another one is still under way.
+        Handle a call that failed with *error_class* at *at_us*; None if another one is still under way.
 
         Args:
             retry_after_us: How long the backend asks to be left alone.
@@ -176,49 +176,49 @@ class Attempts:
         closed = Closed(error_class, message)
         other = at_fault and elsewhere
         may = other or (not final and error_class in RETRIABLE and self._retried < self._node.retries)
-        again = may and self._late(at) is None
-        if self._asked is not None:
+        again = may and self._late(at_us) is None
+        if self._wanted is not None:
             self._failure = (closed, again)
             return None
         if not again:
             return closed
-        wait_us = 0 if elsewhere else max(retry_after_us or 0, int(chance * self._longest_backoff_us(at)))
-        if self._late(at + wait_us) is not None:
+        wait_us = 0 if elsewhere else max(retry_after_us or 0, int(chance * self._longest_backoff_us(at_us)))
+        if self._late(at_us + wait_us) is not None:
             asks = retry_after_us is not None and wait_us <= retry_after_us
             retry = "the retry it asks for in" if asks else "a retry after a pause of"
             return Closed(error_class, f"{message}; {retry} {wait_us / 1e6:.3g} s would come too late")
         if not other:
             self._retried += 1
 
-        return self._ask(Try(self._made, self._ends(at + wait_us), at + wait_us))
+        return self._ask(Try(self._made, self._ends(at_us + wait_us), at_us + wait_us))
 
     def _ask(self, step: Try) -> Try:
-        self._asked = step
+        self._wanted = step
         self._made += 1
 
         return step
 
     def _answered(self, number: int) -> Try:
-        asked, self._asked = self._asked, None
-        assert asked is not None, "no further call was asked for"
-        assert asked.number == number, f"call {asked.number} was asked for, not call {number}"
+        wanted, self._wanted = self._wanted, None
+        assert wanted is not None, "no further call was asked for"
+        assert wanted.number == number, f"call {wanted.number} was asked for, not call {number}"
 
-        return asked
+        return wanted
 
-    def _longest_backoff_us(self, at: int) -> int:
+    def _longest_backoff_us(self, at_us: int) -> int:
         first_us, max_us = self._node.backoff
         # A pause that leaves no time for the call it is for would be worse than none.
-        spare_us = self._deadline_at_us - at - self._node.min_time_us
+        spare_us = self._deadline_at_us - at_us - self._node.min_time_us
 
         return min(max_us, first_us << self._retried, spare_us // 2)
 
-    def _ends(self, at: int) -> int:
-        own = self._node.attempt_timeout_us
+    def _ends(self, at_us: int) -> int:
+        timeout_us = self._node.attempt_timeout_us
 
-        return self._deadline_at_us if own is None else min(self._deadline_at_us, at + own)
+        return self._deadline_at_us if timeout_us is None else min(self._deadline_at_us, at_us + timeout_us)
 
-    def _late(self, at: int) -> Closed | None:
-        left, node = self._deadline_at_us - at, self._node
+    def _late(self, at_us: int) -> Closed | None:
+        left, node = self._deadline_at_us - at_us, self._node
         if left <= 0:
             return Closed("timeout", f"time was up before node '{node.name}' could be called")
         if left < node.min_time_us:

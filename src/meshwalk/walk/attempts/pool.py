@@ -49,11 +49,11 @@ class Ask(NamedTuple):
         tokens: What the call may need at most, sent and received.
         stick_to: Whose calls stay together; empty for none.
         avoid: The endpoints that the hop tried already.
-        until: When it is too late.
+        until_us: The time after which no endpoint helps any more.
     """
 
     tokens: int
-    until: int
+    until_us: int
     stick_to: str = ""
     avoid: frozenset[str] = frozenset()
 
@@ -80,7 +80,7 @@ class Waiting(NamedTuple):
 
 class _Waiter(NamedTuple):
     ask: Ask
-    last: int
+    last_us: int
 
 
 class _Place:
@@ -96,7 +96,7 @@ class _Place:
         "name",
         "requests",
         "rest_class",
-        "rests_until",
+        "rests_until_us",
         "tokens",
         "under_way",
     )
@@ -110,11 +110,11 @@ class _Place:
         self.tokens = _metered(_own(endpoint.tokens_per_minute, traffic.tokens_per_minute))
         self.circuit = None if breaker is None else Circuit(breaker)
         self.under_way = 0
-        self.rests_until = 0
+        self.rests_until_us = 0
         self.rest_class = ""
 
-    def is_well(self, at: int) -> bool:
-        return self.circuit is None or self.circuit.admits(at)
+    def is_well(self, at_us: int) -> bool:
+        return self.circuit is None or self.circuit.admits(at_us)
 
     @property
     def is_closed(self) -> bool:
@@ -125,28 +125,28 @@ class _Place:
         """
         Tell whether its breaker lets calls through by then, or may.
         """
-        probe_at = None if self.circuit is None else self.circuit.probe_at
+        probe_at_us = None if self.circuit is None else self.circuit.probe_at_us
 
-        return probe_at is None or probe_at < before
+        return probe_at_us is None or probe_at_us < before
 
     @property
     def has_place(self) -> bool:
         return self.concurrency is None or self.under_way < self.concurrency
 
-    def free_at(self, at: int, tokens: int) -> int:
+    def free_at_us(self, at_us: int, tokens: int) -> int:
         """
         Return when its limits let a call in.
         """
-        free = max(at, self.rests_until)
+        free = max(at_us, self.rests_until_us)
         if self.requests is not None:
-            free = max(free, self.requests.free_at(at, 1))
+            free = max(free, self.requests.free_at_us(at_us, 1))
         if self.tokens is not None:
-            free = max(free, self.tokens.free_at(at, tokens))
+            free = max(free, self.tokens.free_at_us(at_us, tokens))
 
         return free
 
-    def can_take(self, at: int, tokens: int) -> bool:
-        return self.has_place and self.is_well(at) and self.free_at(at, tokens) <= at
+    def can_take(self, at_us: int, tokens: int) -> bool:
+        return self.has_place and self.is_well(at_us) and self.free_at_us(at_us, tokens) <= at_us
 
 
 def _own(mine: int | None, theirs: int | None) -> int | None:
@@ -185,55 +185,55 @@ class Pool:
 
     # ---- coming in ----------------------------------------------------------------------------------------------
 
-    def enter(self, ask: Ask, at: int, chance: float) -> Pick | Waiting | Refused:
+    def enter(self, ask: Ask, at_us: int, chance: float) -> Pick | Waiting | Refused:
         """
-        Ask for an endpoint as one who comes at *at*.
+        Ask for an endpoint as one who comes at *at_us*.
 
         Args:
             chance: Which of several endpoints it is, in 0..1.
         """
         if not self._line:
-            pick = self._pick(ask, at, chance)
+            pick = self._pick(ask, at_us, chance)
             if pick is not None:
                 return pick
         wait_us = self._traffic.queue_wait_us
-        waiter = _Waiter(ask, ask.until if wait_us is None else min(ask.until, at + wait_us))
-        refused = self._hopeless(waiter, at, self._line.values())
+        waiter = _Waiter(ask, ask.until_us if wait_us is None else min(ask.until_us, at_us + wait_us))
+        refused = self._hopeless(waiter, at_us, self._line.values())
         if refused is not None:
             return refused
         if len(self._line) >= self._traffic.queue:
-            if not self._line and not any(place.free_at(at, ask.tokens) <= at for place in self._well(at)):
-                return self._limited(self._well(at), ask, at)
+            if not self._line and not any(place.free_at_us(at_us, ask.tokens) <= at_us for place in self._well(at_us)):
+                return self._limited(self._well(at_us), ask, at_us)
             return queue_full(self.name, self._under_way, len(self._line))
         self._numbered += 1
         self._line[self._numbered] = waiter
 
-        return Waiting(self._numbered, self._look_again_at(self._numbered, waiter, at))
+        return Waiting(self._numbered, self._look_again_at(self._numbered, waiter, at_us))
 
-    def enter_now(self, ask: Ask, at: int, chance: float) -> Pick | None:
+    def enter_now(self, ask: Ask, at_us: int, chance: float) -> Pick | None:
         """
-        Ask for an endpoint as one who comes at *at* and waits for nobody; None leaves everything as it is.
+        Ask for an endpoint as one who comes at *at_us* and waits for nobody; None leaves everything as it is.
         """
-        return None if self._line else self._pick(ask, at, chance)
+        return None if self._line else self._pick(ask, at_us, chance)
 
-    def look(self, number: int, at: int, chance: float) -> Pick | Waiting | Refused:
+    def look(self, number: int, at_us: int, chance: float) -> Pick | Waiting | Refused:
         """
         Look again as one who waits; whoever is given an endpoint or refused waits no more.
         """
         waiter = self._line[number]
         if number == self.first:
-            pick = self._pick(waiter.ask, at, chance)
+            pick = self._pick(waiter.ask, at_us, chance)
             if pick is not None:
                 del self._line[number]
                 return pick
-        refused = self._hopeless(waiter, at, self._before(number))
-        if refused is None and at >= waiter.last:
+        refused = self._hopeless(waiter, at_us, self._before(number))
+        if refused is None and at_us >= waiter.last_us:
             refused = no_place(self.name, self._under_way)
         if refused is not None:
             del self._line[number]
             return refused
 
-        return Waiting(number, self._look_again_at(number, waiter, at))
+        return Waiting(number, self._look_again_at(number, waiter, at_us))
 
     def quit(self, number: int) -> None:
         """
@@ -253,7 +253,7 @@ class Pool:
     def leave(
         self,
         pick: Pick,
-        at: int,
+        at_us: int,
         *,
         error_class: str | None,
         retry_after_us: int | None = None,
@@ -272,51 +272,51 @@ class Pool:
         place = self._places[pick.place]
         place.under_way -= 1
         if tokens is not None and place.tokens is not None:
-            place.tokens.correct(at, pick.tokens, tokens)
+            place.tokens.correct(at_us, pick.tokens, tokens)
         if retry_after_us is not None:
-            until = at + min(retry_after_us, _LONGEST_REST_US)
-            if until > place.rests_until:
-                place.rests_until = until
+            until_us = at_us + min(retry_after_us, _LONGEST_REST_US)
+            if until_us > place.rests_until_us:
+                place.rests_until_us = until_us
                 place.rest_class = "overloaded" if error_class == "overloaded" else "rate_limited"
         if place.circuit is not None and pick.ticket is not None:
             good = False if at_fault else True if error_class in _GOOD else False if error_class in _BAD else None
             spare = any(other.is_closed for other in self._places if other is not place)
-            place.circuit.end(pick.ticket, at, good=good, spare=spare)
+            place.circuit.end(pick.ticket, at_us, good=good, spare=spare)
 
     # ---- what others may know -----------------------------------------------------------------------------------
 
-    def elsewhere(self, avoid: frozenset[str], tokens: int, at: int) -> bool:
+    def elsewhere(self, avoid: frozenset[str], tokens: int, at_us: int) -> bool:
         """
         Tell whether an endpoint that is not in *avoid* could take a call of at most so many *tokens* at once.
         """
-        return not self._line and any(place.name not in avoid and place.can_take(at, tokens) for place in self._places)
+        return not self._line and any(place.name not in avoid and place.can_take(at_us, tokens) for place in self._places)
 
-    def healthy(self, at: int) -> bool:
+    def healthy(self, at_us: int) -> bool:
         """
         Tell whether an endpoint may be called: its breaker lets calls through, and it does not rest.
         """
-        return any(place.rests_until <= at for place in self._well(at))
+        return any(place.rests_until_us <= at_us for place in self._well(at_us))
 
     # ---- choosing -----------------------------------------------------------------------------------------------
 
-    def _well(self, at: int) -> list[_Place]:
-        return [place for place in self._places if place.is_well(at)]
+    def _well(self, at_us: int) -> list[_Place]:
+        return [place for place in self._places if place.is_well(at_us)]
 
     @property
     def _under_way(self) -> int:
         return sum(place.under_way for place in self._places)
 
-    def _pick(self, ask: Ask, at: int, chance: float) -> Pick | None:
-        able = [place for place in self._places if place.can_take(at, ask.tokens)]
+    def _pick(self, ask: Ask, at_us: int, chance: float) -> Pick | None:
+        able = [place for place in self._places if place.can_take(at_us, ask.tokens)]
         fresh = [place for place in able if place.name not in ask.avoid]
         if not able:
             return None
         place = self._chosen(fresh or able, ask.stick_to, chance)
         place.under_way += 1
         if place.requests is not None:
-            place.requests.take(at, 1)
+            place.requests.take(at_us, 1)
         if place.tokens is not None:
-            place.tokens.take(at, ask.tokens)
+            place.tokens.take(at_us, ask.tokens)
 
         return Pick(place.name, place.index, ask.tokens, None if place.circuit is None else place.circuit.begin())
 
@@ -341,37 +341,39 @@ class Pool:
                 return
             yield waiter
 
-    def _look_again_at(self, number: int, waiter: _Waiter, at: int) -> int:
+    def _look_again_at(self, number: int, waiter: _Waiter, at_us: int) -> int:
         """
-        Return when time alone may change what becomes of a waiter; of all but the first, only that its own is over.
+        Return the next time at which a waiter is to look without being woken; for all but the first, the end of its own time.
         """
         if number != self.first:
-            return waiter.last
-        changes = [place.free_at(at, waiter.ask.tokens) for place in self._well(at) if place.has_place]
-        changes += [probe_at for place in self._places if (probe_at := _probe_at(place)) is not None]
+            return waiter.last_us
+        changes = [place.free_at_us(at_us, waiter.ask.tokens) for place in self._well(at_us) if place.has_place]
+        changes += [probe_at_us for place in self._places if (probe_at_us := _probe_at_us(place)) is not None]
 
-        return min((change for change in changes if at < change < waiter.last), default=waiter.last)
+        return min((change for change in changes if at_us < change < waiter.last_us), default=waiter.last_us)
 
-    def _hopeless(self, waiter: _Waiter, at: int, ahead: Iterable[_Waiter]) -> Refused | None:
+    def _hopeless(self, waiter: _Waiter, at_us: int, ahead: Iterable[_Waiter]) -> Refused | None:
         """
         Refuse one whom the endpoints cannot take in time, wherever else there may be room.
         """
-        well = self._well(at)
+        well = self._well(at_us)
         if not well:
-            return none_well(self.name, [place.name for place in self._places], self._next_probe_us(at))
-        usable = [place for place in self._places if place in well or place.comes_back(waiter.last)]
-        if all(place.free_at(at, waiter.ask.tokens) > max(at, waiter.last) for place in usable):
-            return self._limited(well, waiter.ask, at)
-        awake = [place for place in usable if place.rests_until <= waiter.last]
+            return none_well(self.name, [place.name for place in self._places], self._next_probe_us(at_us))
+        usable = [place for place in self._places if place in well or place.comes_back(waiter.last_us)]
+        if all(place.free_at_us(at_us, waiter.ask.tokens) > max(at_us, waiter.last_us) for place in usable):
+            return self._limited(well, waiter.ask, at_us)
+        awake = [place for place in usable if place.rests_until_us <= waiter.last_us]
         asks = [*(other.ask for other in ahead), waiter.ask]
 
         return self._used_up(
-            "requests_per_minute", [place.requests for place in awake], [1] * len(asks), at, waiter.last
+            "requests_per_minute", [place.requests for place in awake], [1] * len(asks), at_us, waiter.last_us
         ) or self._used_up(
-            "tokens_per_minute", [place.tokens for place in awake], [ask.tokens for ask in asks], at, waiter.last
+            "tokens_per_minute", [place.tokens for place in awake], [ask.tokens for ask in asks], at_us, waiter.last_us
         )
 
-    def _used_up(self, key: str, meters: Sequence[Meter | None], amounts: Sequence[int], at: int, last: int) -> Refused | None:
+    def _used_up(
+        self, key: str, meters: Sequence[Meter | None], amounts: Sequence[int], at_us: int, last_us: int
+    ) -> Refused | None:
         """
         Refuse the last of *amounts* if all the meters together cannot give them all in time.
         """
@@ -381,27 +383,27 @@ class Pool:
         # More than a minute's worth may make one meter wait, and no other.
         most = max(meter.per_minute for meter in known)
         wanted = sum(min(amount, most) for amount in amounts)
-        if wanted <= sum(meter.by(at, last) for meter in known):
+        if wanted <= sum(meter.by(at_us, last_us) for meter in known):
             return None
         per_minute = sum(meter.per_minute for meter in known)
-        lacking = wanted - sum(meter.by(at, at) for meter in known)
+        lacking = wanted - sum(meter.by(at_us, at_us) for meter in known)
 
         return limited(self.name, key, per_minute, lacking * 60_000_000 // per_minute, len(amounts) - 1)
 
-    def _next_probe_us(self, at: int) -> int | None:
-        due = [probe_at - at for place in self._places if (probe_at := _probe_at(place)) is not None]
+    def _next_probe_us(self, at_us: int) -> int | None:
+        due = [probe_at_us - at_us for place in self._places if (probe_at_us := _probe_at_us(place)) is not None]
 
         return min(due, default=None)
 
-    def _limited(self, well: Sequence[_Place], ask: Ask, at: int) -> Refused:
+    def _limited(self, well: Sequence[_Place], ask: Ask, at_us: int) -> Refused:
         """
-        Say what keeps the call from the endpoint that is free soonest.
+        Return the refusal that names the limit of the endpoint that is free soonest.
         """
-        place = min(well, key=lambda place: place.free_at(at, ask.tokens))
-        wait_us = place.free_at(at, ask.tokens) - at
-        if place.rests_until - at >= max(wait_us, 1):
+        place = min(well, key=lambda place: place.free_at_us(at_us, ask.tokens))
+        wait_us = place.free_at_us(at_us, ask.tokens) - at_us
+        if place.rests_until_us - at_us >= max(wait_us, 1):
             return resting(self.name, place.name, place.rest_class, wait_us)
-        by_requests = place.requests is not None and place.requests.free_at(at, 1) - at >= wait_us
+        by_requests = place.requests is not None and place.requests.free_at_us(at_us, 1) - at_us >= wait_us
         meter = place.requests if by_requests else place.tokens
         assert meter is not None, "only a rest and a meter put a call off"
         key = "requests_per_minute" if by_requests else "tokens_per_minute"
@@ -409,8 +411,8 @@ class Pool:
         return limited(self.name, key, meter.per_minute, wait_us, 0)
 
 
-def _probe_at(place: _Place) -> int | None:
-    return None if place.circuit is None else place.circuit.probe_at
+def _probe_at_us(place: _Place) -> int | None:
+    return None if place.circuit is None else place.circuit.probe_at_us
 
 
 def _affinity(stick_to: str, endpoint: Endpoint) -> float:

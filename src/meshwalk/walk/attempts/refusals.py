@@ -23,7 +23,7 @@ class Refused(NamedTuple):
 
 def queue_full(name: str, under_way: int, waiting: int) -> Refused:
     """
-    Say that nobody more may wait.
+    Return the refusal of a full queue.
     """
     many = f"has {_calls(under_way)} under way and {waiting} waiting, as many as it may have"
     remedy = "raise `concurrency` or the `length` of `queue`, or give the node an on_error edge for overloaded"
@@ -42,7 +42,7 @@ def no_place(name: str, under_way: int) -> Refused:
 
 def none_well(name: str, endpoints: Sequence[str], probe_us: int | None) -> Refused:
     """
-    Say that every endpoint is left alone.
+    Return the refusal when every endpoint is left alone.
     """
     which = f" (endpoints {', '.join(endpoints)})" if len(endpoints) > 1 else ""
     when = "a call is finding out whether it is back" if probe_us is None else f"it is probed from {_seconds(probe_us)} on"
@@ -53,7 +53,7 @@ def none_well(name: str, endpoints: Sequence[str], probe_us: int | None) -> Refu
 
 def resting(name: str, endpoint: str, rest_class: str, wait_us: int) -> Refused:
     """
-    Say that an endpoint asked to be left alone for longer than the call can wait.
+    Return the refusal when an endpoint asked to be left alone for longer than the call can wait.
     """
     error_class: Literal["overloaded", "rate_limited"] = "overloaded" if rest_class == "overloaded" else "rate_limited"
     which = f" (endpoint {endpoint})" if endpoint else ""
@@ -64,7 +64,7 @@ def resting(name: str, endpoint: str, rest_class: str, wait_us: int) -> Refused:
 
 def limited(name: str, key: str, per_minute: int, wait_us: int, waiting: int) -> Refused:
     """
-    Say that an allowance is used up for longer than the call can wait.
+    Return the refusal when an allowance is used up for longer than the call can wait.
     """
     behind = f" behind the {_calls(waiting)} waiting" if waiting else ""
     when = f"has room for this one{behind} in {_seconds(wait_us)}"
