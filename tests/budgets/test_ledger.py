@@ -105,6 +105,35 @@ class TestLeases:
         assert 1 == ledger.expire(NOW + HOUR)
 
 
+class TestReports:
+    def test_an_account_tells_all_of_it(self, ledger: Ledger) -> None:
+        """
+        Each account of the tenant, and of nobody else, has its caps, and what was spent, held, assumed and spent beyond that.
+        """
+        ledger.set_caps("ada", "session", "s-1", Caps(calls=9))
+        ledger.exchange(NOW, None, reservation_of("other", session()._replace(tenant="bob"), cost=1))
+        ledger.exchange(NOW, None, reservation_of("a", session(), cost=4))
+        ledger.exchange(NOW, Settlement("ada", "a", spent(5)), reservation_of("b", session(), cost=3))
+        ledger.exchange(NOW, None, reservation_of("c", session(), cost=2, lease_us=1))
+        (report,) = ledger.reports(NOW + 1, "ada")
+
+        assert ("ada", "session", "s-1", Caps(calls=9)) == (report.tenant, report.kind, report.name, report.caps)
+        assert (7, 3, 1, 2) == tuple(
+            amount.cost_nano_usd for amount in (report.spent, report.reserved, report.overrun, report.assumed)
+        )
+        assert (1, None, None) == (report.reservations, report.window_us, report.window_ends_unix_us)
+        assert 7 == sum(line.spent.cost_nano_usd for line in report.lines)
+
+    def test_an_account_without_caps_of_its_own(self, ledger: Ledger) -> None:
+        """
+        Where an operator set none, the graphs' caps hold.
+        """
+        ledger.exchange(NOW, None, reservation_of("w", WINDOWED, cost=4))
+        (report,) = ledger.reports(NOW, "ada")
+
+        assert (Caps(), HOUR) == (report.caps, report.window_us)
+
+
 class TestIds:
     def test_are_their_tenants(self, ledger: Ledger) -> None:
         """

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.backends import roles
-from meshwalk.backends.base import ChatRequest
-from meshwalk.engine.charge import charge, charge_at
+from meshwalk.backends.base import CallProgress, ChatRequest
+from meshwalk.engine.charge import broken_off, charge, charge_at
 from meshwalk.mesh import Mesh
 from meshwalk.model import Price
 from meshwalk.records.hops import hops_of
@@ -22,6 +22,8 @@ from tests.support.streaming import Bench, Streamer, pieces
 pytestmark = pytest.mark.anyio
 
 PRICE = Price(input_nano_per_mtok=1_000_000_000, output_nano_per_mtok=2_000_000_000)
+ODD = Price(input_nano_per_mtok=1, output_nano_per_mtok=1)
+CACHED = PRICE._replace(cached_nano_per_mtok=1_000_000)
 SENT = ChatRequest((Message("user", "Why?"),))
 COUNTED = Usage(3, 4)
 ESTIMATED = Usage(roles.estimate_tokens("Why?"), roles.estimate_tokens("So."))
@@ -33,6 +35,11 @@ ESTIMATED = Usage(roles.estimate_tokens("Why?"), roles.estimate_tokens("So."))
         (PRICE, Reply("So.", usage=COUNTED), (COUNTED, 11_000, "reported")),
         (PRICE, Reply("So."), (ESTIMATED, PRICE.cost(*ESTIMATED), "estimated")),
         (PRICE, Reply("So.", usage=COUNTED, cost_nano_usd=7), (COUNTED, 7, "reported")),
+        (PRICE, Reply("So.", usage=COUNTED, estimated=True), (COUNTED, 11_000, "estimated")),
+        (ODD, Reply("So.", usage=COUNTED), (COUNTED, 1, "reported")),
+        (CACHED, Reply("So.", usage=Usage(3, 4, 2)), (Usage(3, 4, 2), 9_002, "reported")),
+        (PRICE, Reply("So.", usage=COUNTED, cache_age_us=5), (Usage(), 0, "reported")),
+        (PRICE, Reply("So.", usage=COUNTED, cost_nano_usd=7, cache_age_us=5), (Usage(), 0, "reported")),
         (None, Reply("So.", usage=COUNTED, cost_nano_usd=7), (COUNTED, 7, "reported")),
         (None, Reply("So.", usage=COUNTED, cache_age_us=5), (Usage(), 0, "reported")),
         # Something was sent and answered, so this is not "none": there is no price to say what it cost.
@@ -43,8 +50,30 @@ ESTIMATED = Usage(roles.estimate_tokens("Why?"), roles.estimate_tokens("So."))
 def test_cost_has_the_basis_it_rests_on(price: Price | None, reply: Reply, expected: tuple[Usage, int, Basis]) -> None:
     """
     A cost that was stated is reported, one of counted tokens estimated, and one without a price unpriced.
+
+    Parts of a nano-dollar are rounded up, and a reply from a cache costs nothing.
     """
     assert expected == charge(price, reply, SENT)
+    assert expected == charge_at(price)(reply, SENT)
+
+
+@pytest.mark.parametrize(
+    ("stated", "tokens", "limit", "expected"),
+    [
+        (None, 6, None, Usage(ESTIMATED.input_tokens, 6)),
+        (Usage(30, 2, 1), 6, None, Usage(30, 6, 1)),
+        (Usage(30, 2, 1), 6, 5, Usage(30, 5, 1)),
+        (Usage(30, 9, 1), 6, None, Usage(30, 9, 1)),
+    ],
+)
+def test_a_call_that_was_broken_off(stated: Usage | None, tokens: int, limit: int | None, expected: Usage) -> None:
+    """
+    What was stated last is a floor, what was seen counts beside it, and a limit on the reply bounds that.
+    """
+    progress = CallProgress()
+    progress.usage = stated
+
+    assert expected == broken_off(SENT, progress, tokens, limit)
 
 
 UNPRICED = plan_of(
