@@ -19,6 +19,12 @@ URGENCY_DEADLINES_US: Mapping[str, int] = {"realtime": 2_000_000, "interactive":
 DEFAULT_HOPS = 16
 DEFAULT_INPUT_BYTES = 1 << 20
 
+# The most messages of a request, the most elements of any other repeated field or map, and the most fields of a request with
+# those of its messages.  Decoding and judging a request that keeps them takes some hundredths of a second.
+MAX_MESSAGES = 4_096
+MAX_ELEMENTS = 1_024
+MAX_REQUEST_FIELDS = 40_000
+
 # A scope's name becomes a key in records and vaults; a longer one is a mistake.
 SCOPE_CHARACTERS = 256
 

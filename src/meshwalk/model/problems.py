@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar, Literal, NamedTuple
 
 
@@ -38,6 +39,9 @@ ErrorClass = Literal[
 
 # Those of them that pass by themselves.
 _PASSING: frozenset[str] = frozenset({"rate_limited", "overloaded", "unreachable"})
+
+# The most faults of a request that are looked for.
+MAX_VIOLATIONS = 8
 
 # A fault at a provider or a vault rarely lasts less; a caller in a hurry may of course try earlier.
 RETRY_SECONDS = 1.0
@@ -166,19 +170,20 @@ class Violation(NamedTuple):
 
 class RequestError(MeshwalkError):
     """
-    A fault of a request; *violations* names each field.
+    A fault of a request; *violations* names each field, of the first `MAX_VIOLATIONS`.
     """
 
     hint = "INVALID_ARGUMENT"
 
     def __init__(self, violations: Iterable[Violation]) -> None:
-        self.violations = tuple(violations)
+        # The rest is not even made: a request may have as many faults as bytes.
+        self.violations = tuple(islice(violations, MAX_VIOLATIONS))
         super().__init__("; ".join(f"{field}: {description}" for field, description in self.violations))
 
 
 class InputTooLarge(RequestError):
     """
-    Messages past `limits.input_bytes`.
+    A request past `limits.input_bytes`, or with more elements than a field may have.
     """
 
     hint = "RESOURCE_EXHAUSTED"

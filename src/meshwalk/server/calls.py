@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import grpc.aio
 from grpc_status import rpc_status
 
-from meshwalk.model.problems import MeshwalkError, RequestError, Violation
-from meshwalk.server.lenient_decode import UndecodableRequest
+from meshwalk.model.problems import InputTooLarge, MeshwalkError, RequestError, Violation
+from meshwalk.server.lenient_decode import OversizedRequest, UndecodableRequest
 from meshwalk.wire import errors
 from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2
 
@@ -84,6 +84,8 @@ def rich_errors(
         try:
             if isinstance(request, UndecodableRequest):
                 raise RequestError([Violation("request", f"cannot be read: {request.reason}")])  # noqa: TRY301
+            if isinstance(request, OversizedRequest):
+                raise InputTooLarge([request.violation])  # noqa: TRY301
             return await handler(service, request, context)
         except Exception as error:  # noqa: BLE001 (no input makes the server die)
             failure = failure_of(handler.__name__, error)

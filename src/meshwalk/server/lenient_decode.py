@@ -1,8 +1,8 @@
 """
-Requests that cannot be decoded, as values that handlers refuse.
+Requests that cannot be decoded, or are too large to be, as values that handlers refuse.
 
-gRPC itself answers such bytes with UNKNOWN and logs a traceback for each, so that a broken caller fills the log.  Here the
-handler gets an `UndecodableRequest`, and refuses it as it refuses any other request.
+gRPC itself answers bytes that it cannot decode with UNKNOWN and logs a traceback for each, so that a broken caller fills the
+log.  Here the handler gets an `UndecodableRequest` or an `OversizedRequest`, and refuses it as it refuses any other request.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
+
+from meshwalk.model.problems import Violation
+from meshwalk.server.request_sizes import UNSCANNED_BYTES, oversize
 
 
 class UndecodableRequest:
@@ -28,6 +32,19 @@ class UndecodableRequest:
         self.body = body
 
 
+class OversizedRequest:
+    """
+    A request that was not decoded, because it passes a bound.
+
+    Args:
+        violation: The field that has too much.
+    """
+
+    def __init__(self, violation: Violation, body: bytes) -> None:
+        self.violation = violation
+        self.body = body
+
+
 class ServiceRegistrar:
     """
     The part of a grpc.aio server that generated code registers services at.
@@ -36,7 +53,8 @@ class ServiceRegistrar:
     a generic handler costs the others nothing, so all services are registered that way.
 
     Args:
-        lenient: Decode to an `UndecodableRequest` instead of raising, and send replies that are bytes already as they are.
+        lenient: Decode to an `UndecodableRequest` or `OversizedRequest` instead of raising, and send replies that are bytes
+            already as they are.
     """
 
     def __init__(self, server: grpc.aio.Server, *, lenient: bool = True) -> None:
@@ -53,9 +71,10 @@ class ServiceRegistrar:
         Register the handlers of one service.
         """
         if self._lenient:
+            methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
             handlers = {
                 name: handler._replace(
-                    request_deserializer=_lenient_reader(handler.request_deserializer),
+                    request_deserializer=_lenient_reader(handler.request_deserializer, methods[name].input_type),
                     response_serializer=_lenient_writer(handler.response_serializer),
                 )
                 for name, handler in handlers.items()
@@ -63,8 +82,10 @@ class ServiceRegistrar:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
 
-def _lenient_reader(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _lenient_reader(read: Callable[[bytes], Any], descriptor: Any) -> Callable[[bytes], Any]:
     def lenient(body: bytes) -> Any:
+        if len(body) >= UNSCANNED_BYTES and (violation := oversize(descriptor, body)) is not None:
+            return OversizedRequest(violation, body)
         try:
             return read(body)
         except DecodeError as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 
 import grpc
 import grpc.aio
@@ -22,8 +22,8 @@ from google.rpc import code_pb2
 
 from meshwalk.model.problems import RequestError, Violation
 from meshwalk.server.calls import Context, failure_of, remaining_seconds, traceparent, walk_time_us
-from meshwalk.server.lenient_decode import UndecodableRequest
-from meshwalk.server.partial_decode import UndecodableItem, decode_items
+from meshwalk.server.lenient_decode import OversizedRequest, UndecodableRequest
+from meshwalk.server.partial_decode import RefusedItem, cancelled_seqs, decode_items
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2, routing_pb2
 
@@ -38,6 +38,9 @@ MAX_FRAME_BYTES = 1 << 20
 
 # The items that start before other callers have their turn.
 _BURST = 64
+
+# The most items that are held while the items of a frame are decoded one by one: they may be large.
+_MAX_HELD_ALONE = 8
 
 _CALL = "RouteMany"
 _CANCELLED = error_pb2.Failure(
@@ -104,29 +107,33 @@ class ManyCall:
 
     async def _read(self) -> None:
         while (frame := await self._context.read()) is not grpc.aio.EOF:
-            read_at, items = self._clock(), self._items_of(frame)
-            for position, item in enumerate(items, 1):
-                while self._held >= MAX_HELD or self._held_bytes >= MAX_HELD_BYTES:
-                    self._has_room.clear()
-                    await self._has_room.wait()
-                self._start(item, read_at)
-                if position % _BURST == 0:
-                    await asyncio.sleep(0)
+            read_at = self._clock()
+            if isinstance(frame, (UndecodableRequest, OversizedRequest)):
+                self._cancel(cancelled_seqs(frame))
+                await self._start_all(decode_items(frame), read_at, most=_MAX_HELD_ALONE, burst=1)
+            else:
+                self._cancel(frame.cancel)
+                await self._start_all(frame.items, read_at, most=MAX_HELD, burst=_BURST)
 
-    def _items_of(self, frame: routing_pb2.RouteManyRequest | UndecodableRequest) -> Sequence[_Item | UndecodableItem]:
-        if isinstance(frame, UndecodableRequest):
-            return decode_items(frame)
-        for seq in frame.cancel:
+    def _cancel(self, seqs: Iterable[int]) -> None:
+        for seq in seqs:
             if (walk := self._walks.get(seq)) is not None:
                 # It has begun, because reading this frame waited; so it sees the cancellation and has its result.
                 walk.cancel()
 
-        return frame.items
+    async def _start_all(self, items: Iterable[_Item | RefusedItem], read_at: float, *, most: int, burst: int) -> None:
+        for position, item in enumerate(items, 1):
+            while self._held >= most or self._held_bytes >= MAX_HELD_BYTES:
+                self._has_room.clear()
+                await self._has_room.wait()
+            self._start(item, read_at)
+            if position % burst == 0:
+                await asyncio.sleep(0)
 
-    def _start(self, item: _Item | UndecodableItem, read_at: float) -> None:
+    def _start(self, item: _Item | RefusedItem, read_at: float) -> None:
         self._held += 1
-        if isinstance(item, UndecodableItem):
-            self._refuse(item.seq, "request", f"cannot be read: {item.reason}")
+        if isinstance(item, RefusedItem):
+            self._end(convert.pack_result(item.seq, failure_of(_CALL, item.error)))
         elif not item.seq:
             self._refuse(0, "seq", "must be said: a number from 1, by which the result will be known")
         elif item.seq in self._walks:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
@@ -21,6 +22,9 @@ from meshwalk.checks import worst_case
 from meshwalk.model import (
     DEFAULT_HOPS,
     DEFAULT_INPUT_BYTES,
+    MAX_ELEMENTS,
+    MAX_MESSAGES,
+    MAX_REQUEST_FIELDS,
     NOT_UNICODE,
     SCOPE_CHARACTERS,
     URGENCY_DEADLINES_US,
@@ -31,7 +35,7 @@ from meshwalk.model import (
     is_unicode,
     signals,
 )
-from meshwalk.model.problems import DeadlineExpired, InputTooLarge, RequestError, Violation
+from meshwalk.model.problems import MAX_VIOLATIONS, DeadlineExpired, InputTooLarge, RequestError, Violation
 from meshwalk.plan import Plan
 from meshwalk.trace import Facts, Image, Message, ReplyOptions, Request, ResponseFormat, Scopes, Tool, make_facts, make_scopes
 
@@ -76,16 +80,15 @@ class Admission:
 
         Raises:
             RequestError: With every field that cannot be taken.
-            InputTooLarge: If the messages are past `limits.input_bytes`.
+            InputTooLarge: If the messages are past `limits.input_bytes`, or there are too many elements.
             DeadlineExpired: If there is no time left.
         """
         if (size := self._plain_size(request)) is not None:
             session, workflow, tenant = request.scopes
             scopes = make_scopes((session, workflow, tenant or self._tenant))
             return make_facts((self._usual_attributes, size, len(request.messages), _UNSET, scopes, (), (), 0)), self._usually
-        violations = [*self._in_messages(request), *self._in_attributes(request), *self._in_sampling(request.sampling)]
-        violations += [*_in_limits(request.limits), *self._in_scopes(request), *_in_form(request.form)]
-        if violations:
+        self._check_size(request)
+        if violations := list(islice(self._in_request(request), MAX_VIOLATIONS)):
             raise RequestError(violations)
         attributes = self._defaults | dict(request.attributes) if request.attributes else self._defaults
         urgency = str(attributes["urgency"])
@@ -122,6 +125,28 @@ class Admission:
                 asks = True
 
         return size if asks and size + len(messages) * _PER_MESSAGE <= self._usual_bytes else None
+
+    def _check_size(self, request: Request) -> None:
+        """
+        Refuse what is too large at first sight, so that no fault of it is looked for.
+        """
+        if oversize := next(_oversize(request), None):
+            raise InputTooLarge([oversize])
+        most = self._usually.input_bytes or 0
+        # A text has as many bytes as characters, or more.
+        characters = sum([_characters(message) for message in request.messages])
+        characters += sum([sum(map(len, tool)) for tool in request.form.tools])
+        if characters > most:
+            why = f"has {characters} characters in its messages and tools, and limits.input_bytes is {most}; shorten them"
+            raise InputTooLarge([Violation("messages", why)])
+
+    def _in_request(self, request: Request) -> Iterator[Violation]:
+        yield from self._in_messages(request)
+        yield from self._in_attributes(request)
+        yield from self._in_sampling(request.sampling)
+        yield from _in_limits(request.limits)
+        yield from self._in_scopes(request)
+        yield from _in_form(request.form)
 
     def _in_messages(self, request: Request) -> Iterator[Violation]:
         if not request.messages:
@@ -215,6 +240,36 @@ _PLAIN = ReplyOptions()
 # All that a request may ask for besides an answer to its messages.
 _asked = attrgetter("attributes", "idempotency_key", "limits", "form", "sampling")
 _NOTHING_ASKED = _asked(Request(()))
+
+
+def _oversize(request: Request) -> Iterator[Violation]:
+    messages = len(request.messages)
+    if messages > MAX_MESSAGES:
+        yield Violation("messages", f"are {messages}, and the most is {MAX_MESSAGES}; send fewer")
+    elements = messages
+    for field, count in _counts(request):
+        elements += count
+        if count > MAX_ELEMENTS:
+            yield Violation(field, f"are {count}, and the most is {MAX_ELEMENTS}; send fewer")
+        if elements > MAX_REQUEST_FIELDS:
+            yield Violation("messages", f"have more than {MAX_REQUEST_FIELDS} parts together, which is the most; send fewer")
+
+
+def _counts(request: Request) -> Iterator[tuple[str, int]]:
+    yield "attributes", len(request.attributes or ())
+    yield "tools", len(request.form.tools)
+    yield "sampling.stop", len(request.sampling.stop or ())
+    for position, message in enumerate(request.messages):
+        if message.tool_calls:
+            yield f"messages[{position}].tool_calls", len(message.tool_calls)
+        if message.parts:
+            yield f"messages[{position}].parts", len(message.parts)
+
+
+def _characters(message: Message) -> int:
+    calls = sum([sum(map(len, call)) for call in message.tool_calls]) if message.tool_calls else 0
+
+    return len(message.content) + len(message.name) + len(message.carried) + calls
 
 
 def _image_bytes(message: Message) -> int:

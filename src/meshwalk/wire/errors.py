@@ -25,6 +25,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from meshwalk.model.problems import (
+    MAX_VIOLATIONS,
     BudgetContended,
     BudgetExceeded,
     DeadlineExceeded,
@@ -54,7 +55,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 _MESSAGE_BYTES = 600
 _FIELD_BYTES = 120
 _DESCRIPTION_BYTES = 240
-_VIOLATIONS = 8
+
 # The reader of a stream has the whole text already; this part is for a log, or for a caller of `Route`.
 _PARTIAL_BYTES = 2_000
 
@@ -211,7 +212,7 @@ def internal() -> MeshwalkError:
 
 
 def _field_violations(violations: Iterable[Violation]) -> Iterator[error_pb2.FieldViolation]:
-    for field, description in islice(violations, _VIOLATIONS):
+    for field, description in islice(violations, MAX_VIOLATIONS):
         yield error_pb2.FieldViolation(
             field=_clipped(field, _FIELD_BYTES), description=_clipped(description, _DESCRIPTION_BYTES)
         )

@@ -129,7 +129,8 @@ def unpack_request(message: routing.RouteRequest, deadline_us: int | None = None
 def _unpack_attributes(messages: Mapping[str, common.Value]) -> dict[str, Value]:
     values = unpack_values(messages)
     if len(values) < len(messages):
-        empty = sorted(messages.keys() - values.keys())
+        # A comparison of keys would build a set of all of them.
+        empty = [name for name in sorted(messages) if name not in values]
         raise RequestError(
             Violation(f"attributes.{name}", "has no value; set string_value, double_value or bool_value") for name in empty
         )
