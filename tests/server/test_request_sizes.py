@@ -20,7 +20,7 @@ from meshwalk.server.request_sizes import UNSCANNED_BYTES, is_repeated, most_ele
 from meshwalk.server.serving import SERVICES
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
-from tests.support.service import desk
+from tests.support.service import ALONE, desk
 
 
 pytestmark = pytest.mark.anyio
@@ -181,7 +181,7 @@ async def test_a_flood_is_refused_at_once(method: str, body: bytes) -> None:
     """
     if method != "Route":
         body = within((1,), body)
-    async with desk() as (client, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+    async with desk(plan=ALONE) as (client, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         await client.route("hi")
         ended = asyncio.Event()
         stall = asyncio.create_task(worst_stall(ended))
@@ -204,7 +204,7 @@ async def test_a_frame_of_many_items_is_refused_as_one() -> None:
     """
     A frame with more items than it may have gets one result, and its stream goes on.
     """
-    async with desk() as (client, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+    async with desk(plan=ALONE) as (_, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         call: Any = channel.stream_stream("/meshwalk.v1beta1.RoutingService/RouteMany")()
         for body in (b"\x0a\x00" * MANY, b"\x0a\x00" * MANY + b"\x0a\x02\xff\xff"):
             await call.write(body)
@@ -228,11 +228,11 @@ async def test_a_large_item_fails_alone() -> None:
     large = REQUEST(messages=[common_pb2.Message()] * (MAX_MESSAGES + 1))
     frame = convert.pack_item(1, honest, None, "") + convert.pack_item(2, large, None, "")
     frame += convert.pack_cancel([9, 300]) + convert.pack_item(3, honest, None, "")
-    async with desk() as (client, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+    async with desk(plan=ALONE) as (_, server), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         call: Any = channel.stream_stream("/meshwalk.v1beta1.RoutingService/RouteMany")()
         await call.write(frame)
         await call.done_writing()
-        results = {}
+        results: dict[int, routing_pb2.RouteManyResponse.Result] = {}
         while (body := await call.read()) is not grpc.aio.EOF:
             results |= {result.seq: result for result in routing_pb2.RouteManyResponse.FromString(body).results}
 

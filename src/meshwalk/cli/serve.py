@@ -105,10 +105,12 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
     from meshwalk.server import OperatorKey
     from meshwalk.server import serve as listening
     from meshwalk.server.reuseport import take_turns
+    from meshwalk.server.transport import raise_descriptor_limit
     from meshwalk.server.workers import lifeline
     from meshwalk.wire.address import with_port
 
     settings = run.settings
+    raise_descriptor_limit()
     if as_worker:
         lifeline()
     key_env = settings.operator_key_env

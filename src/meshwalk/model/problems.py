@@ -402,7 +402,7 @@ class MeshClosed(MeshwalkError):
 
 class TooManyWalks(MeshwalkError):
     """
-    A request that came while a server, or its tenant, had as many walks in flight as it may.
+    A request that came while a server, or its tenant, had as many walks or calls in flight as it may.
 
     Nothing was spent for it.
     """

@@ -16,6 +16,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 
 from meshwalk.model.problems import Violation
+from meshwalk.server.receiving import Receiving
 from meshwalk.server.request_sizes import UNSCANNED_BYTES, oversize
 
 
@@ -53,13 +54,17 @@ class ServiceRegistrar:
     a generic handler costs the others nothing, so all services are registered that way.
 
     Args:
+        receiving: The calls of the server, which each handler's calls are counted with.
         lenient: Decode to an `UndecodableRequest` or `OversizedRequest` instead of raising, and send replies that are bytes
             already as they are.
+        bounded: Refuse calls past the limit of *receiving*.
     """
 
-    def __init__(self, server: grpc.aio.Server, *, lenient: bool = True) -> None:
+    def __init__(self, server: grpc.aio.Server, receiving: Receiving, *, lenient: bool = True, bounded: bool = True) -> None:
         self._server = server
+        self._receiving = receiving
         self._lenient = lenient
+        self._bounded = bounded
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """
@@ -70,16 +75,27 @@ class ServiceRegistrar:
         """
         Register the handlers of one service.
         """
+        methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
+        received = {name: self._received(handler, methods[name].input_type) for name, handler in handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, received),))
+
+    def _received(self, handler: Any, descriptor: Any) -> Any:
+        """
+        Return a handler that reads its requests itself, whatever kind *handler* is of.
+        """
+        read, write = handler.request_deserializer, handler.response_serializer
         if self._lenient:
-            methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
-            handlers = {
-                name: handler._replace(
-                    request_deserializer=_lenient_reader(handler.request_deserializer, methods[name].input_type),
-                    response_serializer=_lenient_writer(handler.response_serializer),
-                )
-                for name, handler in handlers.items()
-            }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+            read, write = _lenient_reader(read, descriptor), _lenient_writer(write)
+        if handler.stream_stream is not None:
+            handle = self._receiving.stream(handler.stream_stream) if self._lenient else handler.stream_stream
+            return grpc.stream_stream_rpc_method_handler(handle, read, write)
+        if handler.unary_stream is not None:
+            handle = self._receiving.unary(handler.unary_stream, bounded=self._bounded)
+            return grpc.stream_stream_rpc_method_handler(handle, read, write)
+
+        return grpc.stream_unary_rpc_method_handler(
+            self._receiving.unary(handler.unary_unary, bounded=self._bounded), read, write
+        )
 
 
 def _lenient_reader(read: Callable[[bytes], Any], descriptor: Any) -> Callable[[bytes], Any]:

@@ -28,9 +28,11 @@ from meshwalk.server.health import Health
 from meshwalk.server.in_flight import DEFAULT_WALKS_IN_FLIGHT, InFlightCounts, WalksInFlight
 from meshwalk.server.lenient_decode import ServiceRegistrar
 from meshwalk.server.listening import check_listening, private_socket
+from meshwalk.server.receiving import Receiving
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
 from meshwalk.server.traces import Traces
+from meshwalk.server.transport import transport_options
 from meshwalk.wire.address import socket_path
 from meshwalk.wire.gen.meshwalk.v1beta1 import (
     budget_pb2,
@@ -53,13 +55,7 @@ SERVICES = (
     budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name,
 )
 
-# The size of a message that gRPC itself allows by default.
-_DEFAULT_MESSAGE_BYTES = 4 << 20
-
 DEFAULT_GRACE_SECONDS = 10.0
-
-# Of a few KB each.
-_PENDING_CALLS = 10_000
 
 # The time that records wait for others, so that a batch is encoded at once.  By then the reply is on its way.  Batching keeps
 # the encoder in the processor's cache: a third less time per record under load.
@@ -145,13 +141,13 @@ async def serve(
     served = MeshRegistry(meshes)
     in_flight = WalksInFlight(walks_in_flight)
     server = grpc.aio.server(options=_options(served, share_port))
-    health, routing = Health(), Routing(served, in_flight)
-    registrar: Any = ServiceRegistrar(server)
+    health, routing, receiving = Health(), Routing(served, in_flight), Receiving()
+    registrar: Any = ServiceRegistrar(server, receiving)
     routing_pb2_grpc.add_RoutingServiceServicer_to_server(routing, registrar)
     trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, traces), registrar)
     graph_pb2_grpc.add_GraphServiceServicer_to_server(Graphs(served), registrar)
     budget_pb2_grpc.add_BudgetServiceServicer_to_server(Budgets(served, operator_key or OperatorKey()), registrar)
-    plain = ServiceRegistrar(server, lenient=False)
+    plain = ServiceRegistrar(server, receiving, lenient=False, bounded=False)
     health_pb2_grpc.add_HealthServicer_to_server(health, plain)
     if access.reflection:
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
@@ -159,12 +155,14 @@ async def serve(
     running = Server(server, health, routing, in_flight, _bind(server, listen))
     await server.start()
     await health.start(SERVICES)
+    receiving.start()
     try:
         for mesh in served:
             mesh.defer_records(partial(asyncio.get_running_loop().call_later, _BATCH_SECONDS))
         yield running
     finally:
         await running.stop(grace)
+        receiving.stop()
         for mesh in served:
             mesh.defer_records(None)
 
@@ -182,22 +180,6 @@ def _bind(server: grpc.aio.Server, listen: str) -> int:
 
 
 def _options(served: MeshRegistry, share_port: bool) -> tuple[tuple[str, int], ...]:
-    max_input_bytes = max(mesh.plan.limits.input_bytes or DEFAULT_INPUT_BYTES for mesh in served)
+    input_bytes = max(mesh.plan.limits.input_bytes or DEFAULT_INPUT_BYTES for mesh in served)
 
-    return (
-        # Twice the messages' own limit, so that a request past it gets an error that names the field, and not one of gRPC's
-        # own.
-        ("grpc.max_receive_message_length", max(_DEFAULT_MESSAGE_BYTES, 2 * max_input_bytes)),
-        ("grpc.max_send_message_length", -1),
-        # Two servers on one port would share its calls unnoticed, so only those share it that were told to.
-        ("grpc.so_reuseport", int(share_port)),
-        # A caller whose connection broke silently is noticed, so that its walks are cancelled.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # Calls that come while the event loop is held up.  Past these gRPC drops calls as cancelled, of which no caller knows
-        # that it may try again; up to them this server answers, if only that it has no room.
-        ("grpc.server.max_pending_requests", _PENDING_CALLS),
-        ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS),
-    )
+    return transport_options(input_bytes, share_port=share_port)

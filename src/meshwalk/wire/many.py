@@ -32,8 +32,8 @@ from meshwalk.wire.types import Detail
 LARGEST = 64
 IN_FLIGHT = 512
 
-# A frame of several requests has no more bytes than this.  A server takes 4 MiB, and a longer request goes alone.
-FRAME_BYTES = 1 << 20
+# A frame of several requests has no more bytes than this.  A server takes 256 KiB at least, and a longer request goes alone.
+FRAME_BYTES = 128 << 10
 
 _SERVICE = routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
 

@@ -71,8 +71,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MESH_CLOSED: _ErrorReason.ValueType  # 18
     """UNAVAILABLE with google.rpc.RetryInfo: the mesh was closed before the walk had ended."""
     ERROR_REASON_TOO_MANY_WALKS: _ErrorReason.ValueType  # 19
-    """RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the server, or the caller's tenant, has as many walks in flight as it may.
-    Nothing was spent.
+    """RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the server, or the caller's tenant, has as many walks or calls in flight
+    as it may.  Nothing was spent.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -117,8 +117,8 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 17
 ERROR_REASON_MESH_CLOSED: ErrorReason.ValueType  # 18
 """UNAVAILABLE with google.rpc.RetryInfo: the mesh was closed before the walk had ended."""
 ERROR_REASON_TOO_MANY_WALKS: ErrorReason.ValueType  # 19
-"""RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the server, or the caller's tenant, has as many walks in flight as it may.
-Nothing was spent.
+"""RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the server, or the caller's tenant, has as many walks or calls in flight
+as it may.  Nothing was spent.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
