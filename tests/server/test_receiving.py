@@ -28,7 +28,7 @@ BODY = health_pb2.HealthCheckRequest(service="x" * 1_000).SerializeToString()
 DATA, HEADERS, SETTINGS, END_HEADERS = 0, 1, 4, 4
 
 
-class Slow(health_pb2_grpc.HealthServicer):
+class Slow(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """
     Answer once `open` is set.
     """
@@ -97,7 +97,7 @@ async def ended_streams(port: int, count: int) -> set[int]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, b""))
     writer.write(b"".join(begun(2 * number + 1) for number in range(count)))
-    ended = set()
+    ended: set[int] = set()
     while len(ended) < count:
         head = await reader.readexactly(9)
         await reader.readexactly(int.from_bytes(head[:3], "big"))

@@ -340,6 +340,8 @@ def _error_of_transport(call: grpc.aio.AioRpcError, target: str) -> MeshwalkErro
             )
         case grpc.StatusCode.UNIMPLEMENTED:
             message = f"what answers at {target} does not know this call ({details}); is it a meshwalk server of this version?"
+        case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in details and details.startswith("SERVER"):
+            message = f"the request is larger than {target} receives ({details}); its graphs' `limits.input_bytes` say how much"
         case _:
             message = f"the call to {target} failed: {code.name}, {details}"
 
