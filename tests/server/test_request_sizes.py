@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwalk.model import MAX_MESSAGES, MAX_REQUEST_FIELDS
-from meshwalk.server.request_sizes import UNSCANNED_BYTES, is_repeated, most_elements, oversize, varints
+from meshwalk.server.request_sizes import UNSCANNED_BYTES, is_repeated, max_elements, oversize, varints
 from meshwalk.server.serving import SERVICES
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2
@@ -91,7 +91,7 @@ def test_every_repeated_field_is_bounded(method: str, descriptor: Any, path: tup
     """
     One element more than a field may have is found in every message of every method, and as many as it may have pass.
     """
-    most = most_elements(field)
+    most = max_elements(field)
     # A text beside it takes the request past the size from which requests are scanned.
     padding = within((1000,), b"x" * UNSCANNED_BYTES)
     more, as_many = (oversize(descriptor, padding + flood(path, field, count)) for count in (most + 1, most))

@@ -38,12 +38,12 @@ class _Field(NamedTuple):
     One field of a message that the scan looks into.
 
     Args:
-        most: The most elements; None if the field is not repeated.
+        limit: The most elements; None if the field is not repeated.
         packed: Whether one value of the wire may hold many elements.
     """
 
     name: str
-    most: int | None
+    limit: int | None
     message: Any
     packed: bool
 
@@ -56,7 +56,7 @@ def _fields(descriptor: Any) -> dict[int, _Field]:
     return {
         field.number: _Field(
             field.name,
-            most_elements(field) if is_repeated(field) else None,
+            max_elements(field) if is_repeated(field) else None,
             field.message_type,
             is_repeated(field) and field.message_type is None and field.type not in (field.TYPE_STRING, field.TYPE_BYTES),
         )
@@ -73,7 +73,7 @@ def is_repeated(field: Any) -> bool:
     return bool(field.default_value == [])
 
 
-def most_elements(field: Any) -> int:
+def max_elements(field: Any) -> int:
     """
     Return the most elements that a repeated field may have, or entries that a map may.
     """
@@ -129,11 +129,11 @@ def oversize(descriptor: Any, body: bytes, *, nested: bool = True) -> Violation 
                 return None
             if field is not None:
                 name = f"{path}.{field.name}" if path else field.name
-                if field.most is not None:
+                if field.limit is not None:
                     elements = _packed(body[position : position + size]) if field.packed and wire == _BYTES else 1
                     count = counts[tag >> 3] = counts.get(tag >> 3, 0) + elements
-                    if count > field.most:
-                        return Violation(name, f"has more than {field.most} elements, which is the most; send fewer")
+                    if count > field.limit:
+                        return Violation(name, f"has more than {field.limit} elements, which is the most; send fewer")
                     name = f"{name}[{count - 1}]"
                 if nested and field.message is not None and wire == _BYTES:
                     if size:
