@@ -10,6 +10,7 @@ from meshwalk.backends import ChatRequest, open_backend
 from meshwalk.backends.python import FIELDS
 from meshwalk.mesh import Mesh
 from meshwalk.model import PythonSpec
+from meshwalk.model.private_text import disclosed_error
 from meshwalk.model.problems import BackendError, Malformed, RateLimited, SetupError, Span
 from meshwalk.trace import Message, Reply, Timing, TokenProbabilities, ToolCall, Usage
 from tests.support.plans import plan_of
@@ -18,6 +19,7 @@ from tests.support.plans import plan_of
 pytestmark = pytest.mark.anyio
 
 SOURCE = """
+from meshwalk.model.private_text import disclosed_error
 from meshwalk.model.problems import RateLimited
 from meshwalk.trace import Reply
 
@@ -77,8 +79,11 @@ class TestChat:
         """
         The function may choose the class it fails with.
         """
-        with pytest.raises(RateLimited, match="later"):
+        with pytest.raises(RateLimited) as caught:
             await (await open_backend(spec("users_models:slow"))).chat(ASK)
+
+        assert "later" == disclosed_error(caught.value)
+        assert "the function of backend 'mine' raised RateLimited: a text of 5 characters" == str(caught.value)
 
     @pytest.mark.parametrize(
         ("function", "error_class", "words"),

@@ -18,13 +18,14 @@ from meshwalk.backends.base import CallProgress, ChatRequest
 from meshwalk.backends.openai.assembly import Assembly
 from meshwalk.backends.openai.events import Events
 from meshwalk.backends.openai.faults import Faults
+from meshwalk.backends.secrets import Secrets
 from meshwalk.model import ThoughtTags
 from meshwalk.model.problems import BackendError
 from meshwalk.trace import Message, Piece, Timing
 from tests.dialects import run
 
 
-FAULTS = Faults("model", "", "m-1", keys=(), key_env="")
+FAULTS = Faults("model", "", "m-1", secrets=Secrets(), key_env="")
 IDLE = st.sampled_from(
     [b"", b"", b": warm\n\n", b"data:\n\n", b"\n", b"event: ping\ndata: -\n\n", b'data: {"choices": null}\n\n']
 )

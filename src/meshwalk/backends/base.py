@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from meshwalk.model import Sampling, Value
 from meshwalk.model.constructors import fast_constructor
+from meshwalk.model.private_text import PrivateText, disclosed_error, private
+from meshwalk.model.problems import BackendError
 from meshwalk.trace import Message, Piece, Reply, ReplyOptions, Timing, Usage
 
 
@@ -109,6 +111,38 @@ class Backend(Protocol):
         Let go of connections, threads and models; calling it twice is fine.
         """
         ...
+
+
+# Outside this package anybody may write a backend, and put into its errors what it was sent.
+_PACKAGE = __name__.partition(".")[0]
+
+
+def message_of(error: BackendError, raised_by: object) -> str:
+    """
+    Return the message of *error*, without its words where somebody outside wrote it.
+
+    Args:
+        raised_by: The backend or classifier that it came from.
+    """
+    message = error.args[0] if error.args else ""
+    if isinstance(message, PrivateText):
+        return message
+    if type(raised_by).__module__.partition(".")[0] == _PACKAGE:
+        return str(message)
+
+    return words_of_others(error, "it")
+
+
+def words_of_others(error: BackendError, raised_by: str) -> PrivateText:
+    """
+    Return the message of *error*, all of which somebody outside wrote.
+
+    Args:
+        raised_by: The words for what it came from.
+    """
+    message = disclosed_error(error)
+
+    return PrivateText(f"{raised_by} raised {type(error).__name__}: {private(message)}", message)
 
 
 make_chat_request: Callable[[tuple[object, ...]], ChatRequest] = fast_constructor(ChatRequest)

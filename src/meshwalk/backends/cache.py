@@ -27,9 +27,9 @@ from typing import NamedTuple, Self
 
 import anyio
 
-from meshwalk.backends.base import Backend, ChatRequest, OnPiece, StreamingBackend
+from meshwalk.backends.base import Backend, ChatRequest, OnPiece, StreamingBackend, message_of
 from meshwalk.model import CacheSpec
-from meshwalk.model.problems import SetupError
+from meshwalk.model.problems import BackendError, SetupError
 from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Piece, Reply, Timing
 
@@ -266,8 +266,10 @@ class CacheBackend(AsyncResource):
                 self._keep(key, kept)
             else:
                 flight.failed = True
-        except Exception:
+        except Exception as error:
             flight.failed = True
+            if isinstance(error, BackendError):
+                error.args = (message_of(error, self._inner),)
             raise
         finally:
             if leads:

@@ -21,7 +21,7 @@ from sys import float_info
 
 from anyio import get_cancelled_exc_class
 
-from meshwalk.backends.base import ChatRequest
+from meshwalk.backends.base import ChatRequest, words_of_others
 from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.model import PythonSpec, is_unicode
 from meshwalk.model.functions import import_named
@@ -120,7 +120,8 @@ class PythonBackend(AsyncResource):
         """
         try:
             given: object = await self._function(request)
-        except BackendError:
+        except BackendError as error:
+            error.args = (words_of_others(error, f"the function of backend '{self.name}'"),)
             raise
         except KeyboardInterrupt:
             raise

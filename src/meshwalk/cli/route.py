@@ -191,6 +191,7 @@ async def _here(path: str, data: str | None, traces: str | None, ask: Asker, pri
     from meshwalk.model import signals
     from meshwalk.plan import compile_plan
     from meshwalk.records.hops import hops_of
+    from meshwalk.trace import disclosed_record
 
     plan = compile_plan(load_graph(path))
     request = ask(plan.name, {attribute.name: attribute.type for attribute in signals.attributes(plan.graph).values()})
@@ -200,7 +201,7 @@ async def _here(path: str, data: str | None, traces: str | None, ask: Asker, pri
             walked = await mesh.walk(request)
         else:
             walked, begun = await printing(mesh.stream(request.messages, **_arguments(request)))
-    hops = hops_of(walked.traversal, plan)
+    hops = hops_of(disclosed_record(walked.traversal), plan)
     document = walk_document(
         walked.traversal, hops, graph=plan.name, plan_digest=plan.plan_digest, answer=walked.answer, reason=walked.reason
     )

@@ -20,11 +20,13 @@ from anyio import get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
 
 from meshwalk.backends import roles
+from meshwalk.backends.base import message_of
 from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.budgets import Refusal
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.deps import EngineDeps, HopContext
 from meshwalk.engine.walk_budget import WalkBudget
+from meshwalk.model.private_text import joined
 from meshwalk.model.problems import BackendError
 from meshwalk.plan import NodePlan
 from meshwalk.trace import Attempt, Commit, Piece, Reply
@@ -272,7 +274,7 @@ class Calls:
                     reply = await self._with_lease(call, deadline_at_us)
         except BackendError as error:
             call.retry_after_us, call.final, call.at_fault = error.retry_after_us, error.final, error.of_endpoint
-            message = f"node '{node.name}': {error}"
+            message = joined(f"node '{node.name}': ", message_of(error, self._backend))
             call.failed(walk.now(), "failed", error.error_class, message, billable=error.billable)
         except get_cancelled_exc_class():
             if not cancel_requested():

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from anyio import get_cancelled_exc_class, move_on_after
 
-from meshwalk.backends.base import Classifier
+from meshwalk.backends.base import Classifier, message_of
 from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.engine.calls import log_unforeseen
 from meshwalk.engine.context import WalkContext
+from meshwalk.model.private_text import joined
 from meshwalk.model.problems import BackendError
 from meshwalk.trace import Failed, Replied, TimedOut
 
@@ -35,14 +36,14 @@ async def classify(
             outputs = await classified
             return Replied(hop, now(), outputs)
     except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
-        return failed(hop, node, error, now)
+        return failed(hop, node, error, now, classifier)
 
     return TimedOut(hop, now(), f"node '{node}' did not answer within {(now() - began) / 1e6:.3g} s")
 
 
-def failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> Failed:
+def failed(hop: int, node: str, error: BaseException, now: Callable[[], int], classifier: object) -> Failed:
     """
-    Tell that the classifier of *node* raised *error*.
+    Tell that *classifier*, that of *node*, raised *error*.
 
     Raises:
         BaseException: *error* itself, if it is none of the classifier's doing.
@@ -52,7 +53,7 @@ def failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) ->
             raise error
         return Failed(hop, now(), "malformed", f"node '{node}' gave up, which nobody had asked for")
     if isinstance(error, BackendError):
-        return Failed(hop, now(), error.error_class, f"node '{node}': {error}")
+        return Failed(hop, now(), error.error_class, joined(f"node '{node}': ", message_of(error, classifier)))
     if not isinstance(error, Exception):
         raise error
     # The walk goes on and is recorded, whatever a classifier raises.

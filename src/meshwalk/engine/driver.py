@@ -21,6 +21,7 @@ from meshwalk.engine.fastpath.handover import Handover
 from meshwalk.engine.request_builder import RequestBuilder
 from meshwalk.engine.walk_budget import open_budget
 from meshwalk.model import Value
+from meshwalk.model.private_text import joined
 from meshwalk.model.problems import BackendError
 from meshwalk.plan import NodePlan, Plan
 from meshwalk.records.results import RouteResult
@@ -285,7 +286,7 @@ class WalkDriver:
             reply = roles.settled(node.node, reply)
             outputs = roles.outputs_of(node.node, reply)
         except BackendError as error:
-            message = f"node '{node.name}': {error}"
+            message = joined(f"node '{node.name}': ", *error.args)
             return Failed(hop, self.now(), error.error_class, message, attempts, views)
         except Exception as error:  # noqa: BLE001 (a role is pure, but an author's pattern runs in it)
             log_unforeseen("the outputs of a reply could not be read", node.name, error)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from meshwalk.plan import Plan
 from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted, Progress
 from meshwalk.records.hops import Assembly
-from meshwalk.trace import Began, Commit, Entry, Granted, PrefixJudged, Wish
+from meshwalk.trace import Began, Commit, Entry, Granted, PrefixJudged, Wish, disclosed_part
 from meshwalk.walk import Phase, Walk
 
 
@@ -34,7 +34,8 @@ class EventFeed:
         Take an entry, and put the events it makes.
         """
         assembly, known = self._assembly, len(self._assembly.hops)
-        assembly.feed(entry, wishes, walk.path)
+        # The events are the caller's own.
+        assembly.feed(disclosed_part(entry), wishes, walk.path)
         for decision in walk.decisions[self._decided :]:
             assembly.decide(decision)
         self._decided = len(walk.decisions)

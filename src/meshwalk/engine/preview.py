@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 from meshwalk import guards
 from meshwalk.backends import roles
-from meshwalk.backends.base import Classifier
+from meshwalk.backends.base import Classifier, message_of
 from meshwalk.engine.deps import EngineDeps
 from meshwalk.model import Limits, Value
+from meshwalk.model.private_text import joined
 from meshwalk.model.problems import BackendError
 from meshwalk.plan import EdgePlan, NodePlan, Plan
 from meshwalk.records.hops import considered, need_of
@@ -48,7 +49,7 @@ async def preview(
         try:
             free_outputs = await _outputs_without_a_call(deps, node, classifier, request, facts)
         except BackendError as error:
-            entry = Failed(wish.hop, 0, error.error_class, f"node '{node.name}': {error}")
+            entry = Failed(wish.hop, 0, error.error_class, joined(f"node '{node.name}': ", message_of(error, classifier)))
             continue
         outputs[wish.node] = free_outputs
         entry = Replied(wish.hop, 0, free_outputs)

@@ -89,16 +89,15 @@ class RecordRelay:
         """
         try:
             while self._queue:
-                traversal = self._queue.popleft()
-                if traversal.content is not None:
-                    traversal.content = self._redaction(traversal.content)
-                self._hand_over(traversal)
+                self._hand_over(self._queue.popleft())
         finally:
             # A sink may raise past `Exception`; the records behind that one are handed over all the same.
             if self._queue and self._schedule is not None:
                 self._schedule(self.flush)
 
     def _hand_over(self, traversal: Traversal) -> None:
+        if self._plan.graph.recording.content:
+            traversal = self._redaction.applied(traversal)
         for sink in self.sinks:
             try:
                 sink.record(traversal, self._plan)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Literal, NamedTuple
 
+from meshwalk.model.private_text import disclosed
+
 
 Severity = Literal["error", "warning"]
 
@@ -242,7 +244,7 @@ class WalkStopped(MeshwalkError):
         self.partial_characters = len(partial) if partial_characters is None else partial_characters
         if error_class in _PASSING:
             self.retryable, self.retry_after = True, RETRY_SECONDS
-        super().__init__(message)
+        super().__init__(disclosed(message))
 
 
 class BudgetExceeded(WalkStopped):

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable, Iterable
 
 from meshwalk.model.functions import import_named
+from meshwalk.model.private_text import PrivateText, disclosed
 from meshwalk.model.problems import SetupError
-from meshwalk.trace import Content, Message
+from meshwalk.trace import Content, Message, Traversal, disclosed_record
 
 
 Redactor = Callable[[str], str]
@@ -28,6 +29,24 @@ class Redaction:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.functions = tuple(map(_imported, names))
+
+    def applied(self, traversal: Traversal) -> Traversal:
+        """
+        Return *traversal*, whose graph records content, with its content and with providers' words, both redacted.
+        """
+        if self.functions and traversal.content is not None:
+            traversal.content = self(traversal.content)
+
+        return disclosed_record(traversal, self._words)
+
+    def _words(self, text: PrivateText) -> str:
+        try:
+            return self._text(disclosed(text))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (as above)
+            _log.error("a provider's words are not recorded: a redacting function raised %s", type(error).__name__)
+            return str(text)
 
     def __call__(self, content: Content) -> Content | None:
         """

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from meshwalk.model import Limits
+from meshwalk.model.private_text import disclosed, joined
 from meshwalk.model.problems import (
     BudgetContended,
     BudgetExceeded,
@@ -23,7 +24,7 @@ from meshwalk.model.problems import (
 )
 from meshwalk.plan import Plan
 from meshwalk.records.hops import Hop, hops_of
-from meshwalk.trace import Basis, Content, Facts, Message, Outcome, Replied, ToolCall, Traversal, Usage
+from meshwalk.trace import Basis, Content, Facts, Message, Outcome, Replied, ToolCall, Traversal, Usage, disclosed_record
 
 
 _ERRORS: Mapping[str, type[WalkStopped]] = {
@@ -228,7 +229,7 @@ class RouteResult:
         """
         Return why there is no answer; empty if there is one.
         """
-        return self._walk.finish.message if isinstance(self._walk, Traversal) else self._walk.reason
+        return disclosed(self._walk.finish.message) if isinstance(self._walk, Traversal) else self._walk.reason
 
     @property
     def simulated(self) -> bool:
@@ -297,7 +298,7 @@ class RouteResult:
         origin = self._origin
         if origin is None or isinstance(origin, Record):
             return origin
-        record = record_of(self.traversal, origin) if isinstance(origin, Plan) else origin()
+        record = record_of(disclosed_record(self.traversal), origin) if isinstance(origin, Plan) else origin()
         self._origin = record
 
         return record
@@ -319,7 +320,7 @@ class RouteResult:
         earlier = "; that is what an earlier request with this idempotency key came to" if self.repeated else ""
 
         return _ERRORS.get(finish.cause, HopFailed)(
-            finish.message + earlier,
+            joined(finish.message, earlier),
             traversal_id=self.traversal_id,
             node=finish.node,
             error_class=finish.cause,

@@ -14,7 +14,7 @@ from meshwalk.server.calls import Context, deadline_us, rich_errors, traceparent
 from meshwalk.server.in_flight import WalksInFlight
 from meshwalk.server.many import ManyCall
 from meshwalk.server.registry import MeshRegistry, ServedMesh
-from meshwalk.trace import Request, Traversal
+from meshwalk.trace import Request, Traversal, disclosed_record
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
 from meshwalk.wire.types import Detail
@@ -144,7 +144,7 @@ def _reply(served: ServedMesh, result: RouteResult, request: routing_pb2.RouteRe
         raise error
 
     return convert.pack_reply(
-        result.traversal,
+        disclosed_record(result.traversal),
         result.answer,
         result.finish_reason,
         served.prototypes if _is_known(served, result.traversal) else None,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from meshwalk.trace.codec import FORMAT, decode, encode
 from meshwalk.trace.compact import CompactCall, CompactHop, make_compact_call, make_compact_hop
 from meshwalk.trace.compact_trace import CompactTrace, make_compact_trace
+from meshwalk.trace.disclosure import disclosed_part, disclosed_record
 from meshwalk.trace.entries import (
     Attempt,
     AttemptStatus,
@@ -112,6 +113,8 @@ __all__ = [
     "Wish",
     "calling_us",
     "decode",
+    "disclosed_part",
+    "disclosed_record",
     "encode",
     "make_compact_call",
     "make_compact_hop",

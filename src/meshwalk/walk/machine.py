@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 
 from meshwalk.budgets import usd
 from meshwalk.model import DONE, Value
+from meshwalk.model.private_text import joined
 from meshwalk.model.problems import ErrorClass, ProtocolError
 from meshwalk.model.signals import Section
 from meshwalk.plan import DONE_INDEX, EdgePlan, NodePlan, Plan
@@ -159,7 +160,7 @@ class Walk:
     def _denied(self, entry: Denied) -> tuple[Wish, ...]:
         self._see(entry.views)
 
-        message = f"node '{self._node.name}' {entry.message}"
+        message = joined(f"node '{self._node.name}' ", entry.message)
 
         return self._leave_by_error("budget", message, entry.at_us, (), _refused(entry))
 
@@ -216,7 +217,7 @@ class Walk:
     def _broken(self, entry: Failed | TimedOut) -> tuple[Wish, ...]:
         self._see(entry.views)
         cause = "timeout" if isinstance(entry, TimedOut) else entry.error_class
-        message = f"{entry.message}; a part of the answer had been passed on by then, so nobody else was asked"
+        message = joined(entry.message, "; a part of the answer had been passed on by then, so nobody else was asked")
 
         return self._finish(
             self._settled(entry.hop), Finish(Outcome.FAILED, cause=cause, message=message, node=self._node.name)

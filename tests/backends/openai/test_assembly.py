@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from meshwalk.backends.openai import RESPONSE_BYTES
+from meshwalk.model.private_text import disclosed_error
 from meshwalk.model.problems import Malformed
 from meshwalk.trace import Usage
 from tests.backends.chat_endpoint import ASK, KEY, answer, endpoint, fails, says
@@ -160,7 +161,7 @@ class TestMalformed:
             error = await fails(backend, ASK._replace(probabilities=True))
 
         assert ("malformed", True) == (error.error_class, error.billable)
-        assert words in str(error)
+        assert words in disclosed_error(error)
 
     @pytest.mark.parametrize(
         ("error", "error_class"),
@@ -184,7 +185,7 @@ class TestMalformed:
             found = await fails(backend)
 
         assert (error_class, False) == (found.error_class, found.billable)
-        assert "no [key]" in str(found)
+        assert "no [key]" in disclosed_error(found)
 
     async def test_another_content_type_is_no_answer(self) -> None:
         """
@@ -193,7 +194,7 @@ class TestMalformed:
         async with endpoint(says(text="<html>", content_type="text/html")) as backend:
             error = await fails(backend)
 
-        assert "its content type is 'text/html' and not JSON" in str(error)
+        assert "its content type is 'text/html' and not JSON" in disclosed_error(error)
 
     async def test_a_models_refusal_is_a_refusal(self) -> None:
         """
@@ -225,4 +226,4 @@ class TestMalformed:
                 await stopped.wait()
 
         assert Malformed is type(error)
-        assert f"longer than {RESPONSE_BYTES >> 20} MiB" in str(error)
+        assert f"longer than {RESPONSE_BYTES >> 20} MiB" in disclosed_error(error)

@@ -12,6 +12,7 @@ from aiohttp import web
 from meshwalk.backends import open_backend
 from meshwalk.backends.openai import CONNECTIONS, OpenAIBackend, Place
 from meshwalk.model import Endpoint, OpenAISpec, Traffic
+from meshwalk.model.private_text import disclosed_error
 from meshwalk.model.problems import SetupError, Span
 from tests.backends.chat_endpoint import ASK, KEY, answer, fails, says, serving
 
@@ -58,9 +59,9 @@ class TestCalls:
             error = await fails(backend, ASK._replace(endpoint="west"))
             await backend.aclose()
 
-        assert str(error).startswith("backend 'large' at endpoint 'west' answered HTTP 400: ")
-        assert "secret" not in str(error)
-        assert 2 == str(error).count("[key]")
+        assert disclosed_error(error).startswith("backend 'large' at endpoint 'west' answered HTTP 400: ")
+        assert "secret" not in disclosed_error(error)
+        assert 2 == disclosed_error(error).count("[key]")
 
     async def test_a_rejected_key_names_its_own_variable(self) -> None:
         """
@@ -71,7 +72,7 @@ class TestCalls:
             error = await fails(backend, ASK._replace(endpoint="west"))
             await backend.aclose()
 
-        assert str(error).endswith("check the key in W")
+        assert disclosed_error(error).endswith("check the key in W")
 
     async def test_an_endpoint_that_is_not_there_costs_nothing(self) -> None:
         """
@@ -83,7 +84,7 @@ class TestCalls:
         error = await fails(backend, ASK._replace(endpoint="north"))
 
         assert not error.billable
-        assert "backend 'large' has no endpoint 'north'; it has: east, west" == str(error)
+        assert "backend 'large' has no endpoint 'north'; it has: east, west" == disclosed_error(error)
 
 
 class TestOpen:

@@ -13,6 +13,8 @@ from anyio.abc import SocketAttribute, SocketStream
 from meshwalk.backends.base import CallProgress
 from meshwalk.backends.openai import OpenAIBackend, client
 from meshwalk.backends.openai.faults import Faults
+from meshwalk.backends.secrets import Secrets
+from meshwalk.model.private_text import disclosed_error
 from meshwalk.model.problems import Unreachable
 from tests.backends.chat_endpoint import ASK, KEY, endpoint, fails, says, wire
 
@@ -44,7 +46,7 @@ class TestStatus:
             error = await fails(backend)
 
         assert (error_class, False) == (error.error_class, error.billable)
-        assert f"HTTP {status}" in str(error)
+        assert f"HTTP {status}" in disclosed_error(error)
 
     @pytest.mark.parametrize("status", [401, 403])
     async def test_a_rejected_key_names_its_variable(self, status: int) -> None:
@@ -55,9 +57,9 @@ class TestStatus:
         async with endpoint(says(body, status=status)) as backend:
             error = await fails(backend)
 
-        assert "check the key in LARGE_KEY" in str(error)
-        assert KEY[:9] not in str(error)
-        assert KEY[-4:] not in str(error)
+        assert "check the key in LARGE_KEY" in disclosed_error(error)
+        assert KEY[:9] not in disclosed_error(error)
+        assert KEY[-4:] not in disclosed_error(error)
 
     @pytest.mark.parametrize(
         "body",
@@ -75,17 +77,17 @@ class TestStatus:
         async with endpoint(says(body, status=400)) as backend:
             error = await fails(backend)
 
-        assert "no [key] please" in str(error)
+        assert "no [key] please" in disclosed_error(error)
 
     async def test_nor_the_address(self) -> None:
         """
         An address may come from the environment, so what a provider says of it is blanked as well.
         """
         place = "http://desk.internal:8443/v1"
-        faults = Faults("large", "", "m", keys=(), key_env="", addresses=(place,))
+        faults = Faults("large", "", "m", secrets=Secrets(addresses=[place]), key_env="")
         said = f'{{"error": "{place}/chat/completions at desk.internal:8443 is closed"}}'.encode()
 
-        assert "[address]/chat/completions at [address] is closed" in str(faults.refusal(400, {}, said))
+        assert "[address]/chat/completions at [address] is closed" in disclosed_error(faults.refusal(400, {}, said))
 
     async def test_long_words_are_cut_after_the_key_is_blanked(self) -> None:
         """
@@ -94,8 +96,8 @@ class TestStatus:
         async with endpoint(says({"error": {"message": "x" * 190 + KEY + "y" * 5000}}, status=400)) as backend:
             error = await fails(backend)
 
-        assert len(str(error)) < 260
-        assert "sk-" not in str(error)
+        assert len(disclosed_error(error)) < 260
+        assert "sk-" not in disclosed_error(error)
 
 
 class TestRetryAfter:
@@ -196,7 +198,7 @@ class TestConnection:
         await backend.aclose()
 
         assert (Unreachable, False) == (type(error), error.billable)
-        assert "backend 'large' cannot be reached: no connection could be made (Connection refused)" == str(error)
+        assert "backend 'large' cannot be reached: no connection could be made (Connection refused)" == disclosed_error(error)
 
     async def test_a_name_without_an_address_is_unreachable(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
@@ -212,7 +214,7 @@ class TestConnection:
         await backend.aclose()
 
         assert ("unreachable", False) == (error.error_class, error.billable)
-        assert "cannot be resolved" in str(error)
+        assert "cannot be resolved" in disclosed_error(error)
 
     @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/v1", "http://a..b/v1"])
     async def test_an_address_that_cannot_be_called_is_free(self, url: str) -> None:
@@ -224,7 +226,7 @@ class TestConnection:
         await backend.aclose()
 
         assert (Unreachable, False) == (type(error), error.billable)
-        assert "backend 'large' cannot be reached: its address is none that can be called" == str(error)
+        assert "backend 'large' cannot be reached: its address is none that can be called" == disclosed_error(error)
 
     @pytest.mark.parametrize(
         ("sent", "words", "error_class"),
@@ -253,7 +255,7 @@ class TestConnection:
             error = await fails(backend)
 
         assert (error_class, True) == (error.error_class, error.billable)
-        assert words in str(error)
+        assert words in disclosed_error(error)
 
     @pytest.mark.parametrize(
         "head", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"]

@@ -14,13 +14,14 @@ from meshwalk.backends.base import CallProgress, ChatRequest
 from meshwalk.backends.openai.assembly import Assembly
 from meshwalk.backends.openai.events import Events
 from meshwalk.backends.openai.faults import Faults
+from meshwalk.backends.secrets import Secrets
 from meshwalk.model import ThoughtTags
 from meshwalk.model.problems import BackendError
 from meshwalk.trace import Message, Piece, Reply, Timing
 
 
 ASK = ChatRequest((Message("user", "Two and two?"),))
-FAULTS = Faults("large", "", "large-1", keys=(), key_env="")
+FAULTS = Faults("large", "", "large-1", secrets=Secrets(), key_env="")
 TAGS = ThoughtTags("<think>", "</think>")
 
 # What stands between events and means nothing.

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from anyio import get_cancelled_exc_class
 
+from meshwalk.backends.base import words_of_others
 from meshwalk.backends.cancellation import cancel_requested
 from meshwalk.backends.classifiers.declared import declarer
 from meshwalk.model import Attribute, Node, Value
@@ -54,7 +55,8 @@ class PythonClassifier(AsyncResource):
         """
         try:
             given: object = await self._function(messages, attributes)
-        except BackendError:
+        except BackendError as error:
+            error.args = (words_of_others(error, f"the function of classifier '{self.name}'"),)
             raise
         except ConnectionError as error:
             raise Unreachable(self._raised(error), backend=self.name) from error

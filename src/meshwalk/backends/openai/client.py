@@ -17,7 +17,9 @@ from meshwalk.backends.openai.faults import Faults
 from meshwalk.backends.openai.progress import Progress, tracing
 from meshwalk.backends.openai.response import EVENT_STREAM, RESPONSE_BYTES, StreamReading, kind_of, too_long, whole_answer
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
+from meshwalk.backends.secrets import Secrets
 from meshwalk.model import NETWORK_CONCURRENCY
+from meshwalk.model.private_text import joined
 from meshwalk.model.problems import RefusedByModel, Unreachable
 from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Reply
@@ -28,6 +30,9 @@ CONNECTIONS = NETWORK_CONCURRENCY
 
 # The statuses of answers; some gateways say that they created one.
 _ANSWERED = frozenset({200, 201, 203})
+
+# A record may say of an answer that it was of one of these types.
+_USUAL_TYPES = frozenset({"text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream"})
 
 _ERROR_BODY_BYTES = 64 << 10
 # The status is what counts, and the words behind it may never come.
@@ -44,10 +49,6 @@ _CLOSING = frozenset({"llama.cpp"})
 # A call may meet this many connections that the server has closed meanwhile before it fails.
 _STALE_CONNECTIONS = 3
 _UNWRITTEN = "Cannot write to closing transport"
-
-
-# A header may hold a secret from the environment; shorter values are words, which an error may well say.
-_SECRET_CHARACTERS = 12
 
 
 class Place(NamedTuple):
@@ -105,11 +106,12 @@ class OpenAIBackend(AsyncResource):
         places: The endpoints, where they have names.
         connections: How many calls may be under way; further ones wait for a connection.
         shape: How its server wants to be called, and how it answers.
+        secrets: What no text may hold that goes out; None takes its keys and addresses.
     """
 
     waits = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that a call needs)
         self,
         name: str,
         model: str,
@@ -120,17 +122,16 @@ class OpenAIBackend(AsyncResource):
         places: Sequence[Place] = (),
         connections: int = CONNECTIONS,
         shape: CallShape = PLAIN_SHAPE,
+        secrets: Secrets | None = None,
     ) -> None:
         self.name = name
         self._shape = shape
         self.model = model
         known = tuple(places) or (Place("", base_url, key, key_env),)
-        keys, addresses = {place.key for place in known}, {place.base_url for place in known}
-        keys |= {value for _, value in shape.headers if len(value) >= _SECRET_CHARACTERS}
+        if secrets is None:
+            secrets = Secrets([place.key for place in known], [place.base_url for place in known])
         self._endpoints = {
-            place.name: _Endpoint(
-                place, Faults(name, place.name, model, keys=keys, key_env=place.key_env, addresses=addresses), shape
-            )
+            place.name: _Endpoint(place, Faults(name, place.name, model, secrets=secrets, key_env=place.key_env), shape)
             for place in known
         }
         self._first = self._endpoints[known[0].name]
@@ -249,7 +250,8 @@ class OpenAIBackend(AsyncResource):
             raise faults.cut_off()
         if kind == "other" and not said.endswith("json"):
             wanted = f"{EVENT_STREAM} or JSON" if streamed else "JSON"
-            raise faults.malformed(f"its content type is {said[:80]!r} and not {wanted}")
+            type_words = repr(said) if said in _USUAL_TYPES else faults.quoted(said[:80]) or "none"
+            raise faults.malformed(joined("its content type is ", type_words, f" and not {wanted}"))
         if not said.endswith("json"):
             assembly.mend("content_type")
         assembly.take_whole(whole_answer(bytes(body), assembly, faults))

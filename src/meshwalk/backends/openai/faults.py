@@ -5,20 +5,24 @@ Messages for faults of an endpoint: with the backend's name, without an address 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from meshwalk.backends.openai.json_text import NotJsonError, loads, scalar_text
-from meshwalk.backends.openai.statuses import Meaning, error_in, meaning_of, words_of
+from meshwalk.backends.openai.statuses import Meaning, code_of, error_in, meaning_of, words_of
 from meshwalk.backends.openai.waits import wait_us
+from meshwalk.backends.secrets import Secrets
+from meshwalk.model.private_text import joined, private
 from meshwalk.model.problems import BackendError, Malformed, Overloaded, RateLimited, RefusedByModel, Unreachable
 
 
 _QUOTED_CHARACTERS = 200
+
+# Of a text that is longer no more is looked at.
+_READ_CHARACTERS = 4_000
 
 # By what aiohttp raised, the first that fits: the class's words, and whether nothing can have been sent.
 _FOREIGN: tuple[tuple[type[Exception], str, bool], ...] = (
@@ -44,23 +48,16 @@ class Faults:
 
     Args:
         endpoint: Empty where the backend has only one.
-        keys: Those of all its endpoints, none of which is ever quoted.
+        secrets: Those of all its endpoints, none of which is ever quoted.
         key_env: The variable that this endpoint's key came from.
     """
 
-    def __init__(
-        self, backend: str, endpoint: str, model: str, *, keys: Collection[str], key_env: str, addresses: Collection[str] = ()
-    ) -> None:
+    def __init__(self, backend: str, endpoint: str, model: str, *, secrets: Secrets, key_env: str) -> None:
         self.backend = backend
         self._whose = whose(backend, endpoint)
         self._model = model
         self._key_env = key_env
-        # A key may hold another one; and where it is quoted in JSON, some of its characters are escaped.
-        spelt = {text for key in keys if key for text in (key, orjson.dumps(key)[1:-1].decode())}
-        self._keys = sorted(spelt, key=len, reverse=True)
-        # Longest first, so that nothing of a path is left behind its host.
-        places = {text for address in addresses if address for text in (address.rstrip("/"), urlsplit(address).netloc)}
-        self._addresses = sorted(filter(None, places), key=len, reverse=True)
+        self._secrets = secrets
 
     def broken(self, error: Exception, *, sent: bool) -> BackendError:
         """
@@ -97,7 +94,9 @@ class Faults:
         elif 300 <= status < 400:
             remedy = "; it redirects, and 'base_url:' must name where it really is"
 
-        return self._error(meaning, f"{subject}{f': {said}' if said else ''}{remedy}", headers, answer)
+        message = joined(subject, ": ", said, remedy) if said else f"{subject}{remedy}"
+
+        return self._error(meaning, message, headers, answer)
 
     def _bad_key(self, subject: str, meaning: Meaning) -> BackendError:
         # A provider that rejects a key may quote a part of it, so its words are left out.
@@ -119,7 +118,9 @@ class Faults:
         """
         Say why an answer cannot be read.
         """
-        return Malformed(f"the answer of {self._whose} cannot be read: {why}", backend=self.backend, billable=billable)
+        message = joined(f"the answer of {self._whose} cannot be read: ", why)
+
+        return Malformed(message, backend=self.backend, billable=billable)
 
     def in_band(self, answer: Mapping[str, Any], headers: Mapping[str, str], *, failed: bool = False) -> BackendError | None:
         """
@@ -138,7 +139,7 @@ class Faults:
         said = self._quoted(answer)
         subject = f"{self._whose} ended its answer with an error"
 
-        return self._error(meaning, f"{subject}: {said}" if said else subject, headers, answer)
+        return self._error(meaning, joined(subject, ": ", said) if said else subject, headers, answer)
 
     def in_choice(self, choice: Mapping[str, Any] | None, headers: Mapping[str, str]) -> BackendError:
         """
@@ -167,19 +168,30 @@ class Faults:
 
     def _quoted(self, answer: Any) -> str:
         """
-        Return the provider's own words on an error: on one line, without a key, and short.
+        Return the provider's own words on an error: on one line, without a secret, and short.
         """
         text = words_of(error_in(answer)) or words_of(answer) or (answer if isinstance(answer, str) else "")
         if not text and answer:
             text = orjson.dumps(answer, default=str).decode()
-        text = scalar_text(text)
-        for key in self._keys:
-            text = text.replace(key, "[key]")
-        for address in self._addresses:
-            text = text.replace(address, "[address]")
+        return self.quoted(text, code_of(answer))
+
+    def quoted(self, words: str, code: str = "") -> str:
+        """
+        Return *words*, which a provider wrote, for the caller alone; nothing where nothing of them can be shown.
+        """
+        text = self._secrets.hidden(scalar_text(words[:_READ_CHARACTERS]))
         line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
-        return line if len(line) <= _QUOTED_CHARACTERS else line[: _QUOTED_CHARACTERS - 1] + "…"
+        if not line:
+            return ""
+
+        return private(line if len(line) <= _QUOTED_CHARACTERS else line[: _QUOTED_CHARACTERS - 1] + "…", code)
+
+    def hidden(self, text: str) -> str:
+        """
+        Return *text* without the secrets of the backend.
+        """
+        return self._secrets.hidden(text)
 
 
 def whose(backend: str, endpoint: str) -> str:

@@ -13,11 +13,14 @@ import orjson
 from meshwalk.backends.openai.client import CONNECTIONS, OpenAIBackend, Place
 from meshwalk.backends.openai.faults import whose
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
+from meshwalk.backends.secrets import Secrets, values_in
 from meshwalk.model import Endpoint, OpenAISpec, environment
 from meshwalk.model.problems import SetupError
 
 
 DEFAULT_BASE_URL = "${OPENAI_BASE_URL}"
+
+_SECRET_CHARACTERS = 12
 
 
 def open_openai(spec: OpenAISpec) -> OpenAIBackend:
@@ -45,8 +48,29 @@ def open_openai(spec: OpenAISpec) -> OpenAIBackend:
             raise SetupError(f"{subject}: what {key_env} holds cannot be a key: it has a space or an odd character")
         places.append(Place(endpoint.name, url, key, key_env))
 
+    shape = _shape(spec, given)
+
     return OpenAIBackend(
-        spec.name, spec.model, places=places, connections=_connections(spec, endpoints), shape=_shape(spec, given)
+        spec.name,
+        spec.model,
+        places=places,
+        connections=_connections(spec, endpoints),
+        shape=shape,
+        secrets=_secrets(spec, places, shape, templates, given),
+    )
+
+
+def _secrets(
+    spec: OpenAISpec, places: list[Place], shape: CallShape, templates: list[str], variables: Mapping[str, str]
+) -> Secrets:
+    # A header of the graph itself may name a key as well; shorter ones are words, which an error may well say.
+    keys = [place.key for place in places] + [value for _, value in shape.headers if len(value) >= _SECRET_CHARACTERS]
+    keys += [value for _, template in spec.headers for value in values_in(template, variables)]
+
+    return Secrets(
+        keys,
+        [place.base_url for place in places],
+        [value for template in templates for value in values_in(template, variables)],
     )
 
 

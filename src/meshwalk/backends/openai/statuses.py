@@ -209,6 +209,29 @@ def _code(code: str) -> str:
     return spellings.folded(code)
 
 
+# The codes that a record may hold of an error; any other may be a text.
+_SAID_CODES = frozenset({
+    "api_error", "authentication_error", "bad_request", "billing_not_active", "content_filter", "content_policy_violation",
+    "context_length_exceeded", "credits_exhausted", "deployment_not_found", "engine_overloaded", "exceed_context_size_error",
+    "forbidden", "insufficient_quota", "internal_error", "internal_server_error", "invalid_api_key", "invalid_argument",
+    "invalid_request", "invalid_request_error", "invalid_value", "model_not_found", "model_overloaded", "moderation",
+    "moderation_blocked", "not_found", "not_found_error", "overloaded", "overloaded_error", "payment_required",
+    "permission_denied", "permission_error", "quota_exceeded", "rate_limit_error", "rate_limit_exceeded", "request_too_large",
+    "requests", "resource_exhausted", "responsible_ai_policy_violation", "server_error", "service_unavailable",
+    "string_above_max_length", "timeout", "tokens", "tokens_limit_reached", "too_many_requests", "unauthorized", "unavailable",
+    "unprocessable_entity", "unsupported_parameter", "unsupported_value", "upstream_error", "validation_error",
+})  # fmt: skip
+
+
+def code_of(body: Any) -> str:
+    """
+    Return the code of an error where it is a known one; else nothing.
+    """
+    error = error_in(body)
+
+    return next((code for code in _codes_of([error, body]) if isinstance(code, str) and code in _SAID_CODES), "")
+
+
 def meaning_of(number: int | None, body: Any) -> Meaning:
     """
     Return the `Meaning` of an error.

@@ -95,7 +95,9 @@ class FastDriver:
                 try:
                     outputs = await runtime.classify(context, walk, replies)
                 except BaseException as error:  # noqa: BLE001 (one is told from the other in one place)
-                    outputs = classifier_failed(walk.hop, runtime.node.name, error, context.now)
+                    name = runtime.node.name
+                    classifier = self.deps.classifiers.get(name)
+                    outputs = classifier_failed(walk.hop, name, error, context.now, classifier)
                 if isinstance(outputs, Deviation):
                     deviation = outputs
                     break

@@ -164,11 +164,11 @@ def _texts(node: NodePlan, walk: FastWalk, replies: Replies) -> dict[str, str]:
     return latest_texts(node, [(walk.hops[hop].node, reply) for hop, reply in replies.items()])
 
 
-def classifier_failed(hop: int, node: str, error: BaseException, now: Callable[[], int]) -> Deviation:
+def classifier_failed(hop: int, node: str, error: BaseException, now: Callable[[], int], classifier: object) -> Deviation:
     """
     Return what *error* of a node that calls no backend leads to.
     """
     try:
-        return Deviation(failed(hop, node, error, now))
+        return Deviation(failed(hop, node, error, now, classifier))
     except get_cancelled_exc_class() as gone:
         return Deviation(raised=gone)

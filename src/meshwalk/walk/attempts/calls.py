@@ -27,6 +27,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from meshwalk.model import Node
+from meshwalk.model.private_text import joined
 from meshwalk.model.problems import ErrorClass
 
 
@@ -186,7 +187,7 @@ class Attempts:
         if self._late(at_us + wait_us) is not None:
             asks = retry_after_us is not None and wait_us <= retry_after_us
             retry = "the retry it asks for in" if asks else "a retry after a pause of"
-            return Closed(error_class, f"{message}; {retry} {wait_us / 1e6:.3g} s would come too late")
+            return Closed(error_class, joined(message, f"; {retry} {wait_us / 1e6:.3g} s would come too late"))
         if not other:
             self._retried += 1
 
