@@ -209,4 +209,4 @@ async def test_a_picture_for_a_model_without_eyes_is_a_failure_that_is_free(loca
     error, (attempt,) = await local.route(picture, backend={"takes": ["text", "image"], "image_tokens": 100})
 
     assert ("refused_by_model", 0) == (error.error_class, attempt.cost_nano_usd)
-    assert "image input is not supported" in attempt.message
+    assert "image input is not supported" in str(error)
