@@ -111,21 +111,39 @@ class RecordQueue(Generic[_Item]):
 
 class LossLog:
     """
-    A log of losses, with one line per burst; a burst ends with a batch without a loss.
+    A log of losses, with a line when a burst begins, one when it is over, and one with their sum in the end.
+
+    A burst ends with a batch without a loss.
+
+    Attributes:
+        going: Whether a burst goes on.
     """
 
     def __init__(self, log: logging.Logger, message: str) -> None:
         self._log = log
         self._message = message
         self._seen = 0
-        self._going = False
+        self._before = 0
+        self.going = False
 
     def update(self, lost: int, why: str = "", error: BaseException | None = None) -> None:
         """
         Report that *lost* traversals are lost so far; the line includes *why* and the traceback of *error*.
         """
         new = lost > self._seen
-        if new and not self._going:
+        if new and not self.going:
+            self._before = self._seen
             text = f"{self._message} ({lost} so far)" + (f": {why}" if why else "")
             self._log.warning("%s", text, exc_info=error, extra={"meshwalk.lost": lost})
-        self._going, self._seen = new, lost
+        elif self.going and not new:
+            burst = self._seen - self._before
+            text = "nothing is lost any more (%s): %d were lost, %d so far"
+            self._log.warning(text, self._message, burst, lost, extra={"meshwalk.lost": lost})
+        self.going, self._seen = new, lost
+
+    def close(self) -> None:
+        """
+        Report the losses of all the time, if there were any.
+        """
+        if self._seen:
+            self._log.warning("%d were lost in all (%s)", self._seen, self._message, extra={"meshwalk.lost": self._seen})

@@ -18,6 +18,7 @@ import pytest
 from meshwalk.model.problems import SetupError, TraceError
 from meshwalk.plan import Plan
 from meshwalk.records.store import TraceReader, TraceWriter
+from meshwalk.records.store.database import APPLICATION
 from meshwalk.records.store.writer import TOGETHER
 from meshwalk.trace import encode
 from tests.support.records import answered, climbed, number_of, numbered, triage, walked
@@ -162,7 +163,11 @@ class TestOnFull:
 
         assert [0, 1, 2, 3] == kept(tmp_path)
         assert 5 == store.dropped
-        assert ["traversals are dropped: the store's queue is full (5 so far)"] == [record.message for record in caplog.records]
+        assert [
+            "traversals are dropped: the store's queue is full (5 so far)",
+            "nothing is lost any more (traversals are dropped: the store's queue is full): 5 were lost, 5 so far",
+            "5 were lost in all (traversals are dropped: the store's queue is full)",
+        ] == [record.message for record in caplog.records]
 
     async def test_block_loses_nothing(self, tmp_path: Path, plan: Plan) -> None:
         """
@@ -228,7 +233,7 @@ class TestFaults:
 
         assert [0, *range(2, count)] == kept(tmp_path)
         assert (0, 1) == (store.dropped, store.failed)
-        assert 1 == len(caplog.records)
+        assert "1 were lost in all (traversals cannot be stored)" == caplog.records[-1].message
         assert caplog.records[0].message.startswith("traversals cannot be stored (1 so far): 'utf-8' codec can't encode")
 
     async def test_full_disk_is_outlived(
@@ -255,9 +260,10 @@ class TestFaults:
         assert 80 == lost == store.failed
         assert [80] == kept(tmp_path)
         assert [plan.plan_digest] == plans
-        assert [(logging.WARNING, "traversals cannot be stored (40 so far): database or disk is full", None)] == [
-            (record.levelno, record.message, record.exc_info) for record in caplog.records
-        ]
+        assert [
+            (logging.WARNING, "traversals cannot be stored (40 so far): database or disk is full", None),
+            (logging.WARNING, "nothing is lost any more (traversals cannot be stored): 80 were lost, 80 so far", None),
+        ] == [(record.levelno, record.message, record.exc_info) for record in caplog.records]
 
     async def test_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
         """
@@ -286,6 +292,7 @@ class TestFaults:
         """
         with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
             connection.execute("PRAGMA user_version = 2")
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.close()
 
         with pytest.raises(TraceError, match=r"written by a newer meshwalk \(schema 2; this one knows 1\)"):
@@ -445,3 +452,79 @@ class TestProcesses:
         assert due <= there
         assert [triage().plan_digest] == [plan.plan_digest for plan in plans if plan]
         assert "ok" == verdict
+
+
+class TestFile:
+    async def test_a_file_that_was_removed_is_made_anew(
+        self, store: TraceWriter, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """
+        Records of a removed file are gone, which is said, and the next ones can be read.
+        """
+        store.record(walked(plan=plan, number=0), plan)
+        await store.flush()
+        remove(tmp_path)
+        store.record(walked(plan=plan, number=1), plan)
+        await store.flush()
+
+        assert [1] == kept(tmp_path)
+        assert [True] == ["removed or replaced while they were written" in record.message for record in caplog.records]
+
+    async def test_a_file_that_was_replaced_by_another_programs(
+        self, store: TraceWriter, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """
+        What cannot be stored there is counted, and the foreign file is left as it is.
+        """
+        remove(tmp_path)
+        make_foreign(tmp_path / "traces.sqlite")
+        store.record(walked(plan=plan, number=1), plan)
+        await store.flush()
+
+        assert (1, True) == (store.failed, store.losing)
+        assert "it is another program's file or a budget vault" in caplog.text
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection:
+            assert [("theirs",)] == connection.execute("SELECT name FROM sqlite_master").fetchall()
+
+    @pytest.mark.parametrize("application", [0, 0x6D777674])
+    @pytest.mark.parametrize("opening", [TraceWriter, TraceReader])
+    async def test_a_file_of_another_program(self, tmp_path: Path, application: int, opening: type) -> None:
+        """
+        A database with other tables is no store, whatever its version is, and neither is a vault.
+        """
+        make_foreign(tmp_path / "traces.sqlite", application)
+
+        with pytest.raises(TraceError, match="it is another program's file or a budget vault; name another folder"):
+            opening(tmp_path)
+
+    async def test_a_store_that_is_older_than_the_mark(self, tmp_path: Path) -> None:
+        """
+        It is read as it is, and marked by the next writer.
+        """
+        await TraceWriter(tmp_path).aclose()
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection:
+            connection.execute("PRAGMA application_id = 0")
+        with TraceReader(tmp_path) as reader:
+            assert [] == list(reader.list())
+        await TraceWriter(tmp_path).aclose()
+
+        with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection:
+            assert (APPLICATION,) == connection.execute("PRAGMA application_id").fetchone()
+
+
+def remove(folder: Path) -> None:
+    """
+    Remove the file of a store, and what SQLite keeps beside it.
+    """
+    for file in folder.glob("traces.sqlite*"):
+        file.unlink()
+
+
+def make_foreign(file: Path, application: int = 0) -> None:
+    """
+    Make the database of another program.
+    """
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TABLE theirs (a)")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA application_id = {application}")

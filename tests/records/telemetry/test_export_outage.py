@@ -118,11 +118,14 @@ async def test_what_a_collector_rejects_is_counted(
             await telemetry.flush()
         await telemetry.aclose()
     said = [record.getMessage() for record in caplog.records]
+    begun = [words for words in said if words.startswith("the collector rejects spans")]
 
     assert (9, 0, 0) == (telemetry.rejected, telemetry.failed, telemetry.dropped)
     assert 4 * SPANS == len(receiver.span_ids)
-    assert ["(3 so far)", "(9 so far)"] == [words[len("the collector rejects spans ") :][:10] for words in said]
-    assert all(words.endswith(r"'too old\n" + "!" * 192 + "'") for words in said)
+    assert ["(3 so far)", "(9 so far)"] == [words[len("the collector rejects spans ") :][:10] for words in begun]
+    assert all(words.endswith(r"'too old\n" + "!" * 192 + "'") for words in begun)
+    assert "nothing is lost any more (the collector rejects spans): 6 were lost, 6 so far" == said[1]
+    assert "9 were lost in all (the collector rejects spans)" == said[-1]
 
 
 async def test_end_does_not_wait_for_a_collector_that_is_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

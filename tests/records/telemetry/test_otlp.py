@@ -197,7 +197,7 @@ class TestExport:
             await telemetry.aclose()
 
         assert (15, 11 * len(by_the_sdk(record, plan))) == (telemetry.dropped, collector.spans)
-        assert 1 == caplog.text.count("spans are dropped")
+        assert 1 == caplog.text.count("spans are dropped: the queue for their export is full (1")
 
     @pytest.mark.anyio
     async def test_what_cannot_be_encoded_is_counted(self, collector: Collector, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,8 +1,9 @@
 """
 The SQLite file of the trace store: its name, tables, and connections.
 
-`user_version` is the version of the schema.  A file with a higher version was written by a newer meshwalk and is refused
-unchanged, for reading and for writing.
+`application_id` marks a file as a trace store, and `user_version` is the version of its schema.  A file of another program, a
+budget vault's too, and one of a newer meshwalk are refused unchanged, for reading and for writing.  A store that is older than
+the mark is known by its tables, and marked when it is next written to.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from meshwalk.model.problems import SetupError, TraceError
 
 FILE = "traces.sqlite"
 VERSION = 1
+# "mwtr" as bytes.
+APPLICATION = 0x6D777472
+
+# Errors of a file that is damaged: SQLite quotes its bytes in some messages, and those need not be text.
+FAULTS = (sqlite3.Error, UnicodeError)
 
 # The time one process waits for another's commit.
 BUSY_SECONDS = 30.0
@@ -60,6 +66,7 @@ CREATE INDEX traversals_by_outcome ON traversals (outcome);
 CREATE INDEX traversals_by_session ON traversals (session) WHERE session != '';
 CREATE INDEX traversals_by_workflow ON traversals (workflow) WHERE workflow != '';
 
+PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
 
@@ -72,7 +79,7 @@ def open_to_write(folder: str | Path) -> sqlite3.Connection:
 
     Raises:
         SetupError: If the folder or the file cannot be written.
-        TraceError: If the file is of a newer meshwalk.
+        TraceError: If the file is of a newer meshwalk, or of another program.
     """
     path = Path(folder) / FILE
     try:
@@ -81,8 +88,8 @@ def open_to_write(folder: str | Path) -> sqlite3.Connection:
             raise IsADirectoryError("it is no plain file")
         with _closed_on_error(_connect(f"{path.absolute().as_uri()}?mode=rwc")) as connection:
             _prepare(connection, path)
-    except (OSError, sqlite3.Error) as error:
-        message = f"traces cannot be written to {str(path)!r} ({error}); name a folder that can be written"
+    except (OSError, *FAULTS) as error:
+        message = f"traces cannot be written to {str(path)!r} ({reason_of(error)}); name a folder that can be written"
         raise SetupError(message) from error
 
     return connection
@@ -102,14 +109,19 @@ def open_to_read(folder: str | Path) -> sqlite3.Connection:
         with _closed_on_error(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
             # Damaged text is shown with replacements; SQLite's own error would quote the raw bytes.
             connection.text_factory = lambda raw: raw.decode(errors="replace")
-            version = _version(connection, path)
-    except sqlite3.Error as error:
-        raise TraceError(f"the traces in {str(path)!r} cannot be read ({error})") from error
-    if version == 0:
-        connection.close()
-        raise TraceError(f"{str(path)!r} holds no traces: it is empty, or of another program")
+            if _identify(connection, path) is None:
+                raise TraceError(f"{str(path)!r} holds no traces: the file is empty")
+    except FAULTS as error:
+        raise TraceError(f"the traces in {str(path)!r} cannot be read ({reason_of(error)})") from error
 
     return connection
+
+
+def reason_of(error: BaseException) -> str:
+    """
+    Return why a file cannot be used, without the bytes that stand in it.
+    """
+    return "its bytes are damaged" if isinstance(error, UnicodeError) else str(error)
 
 
 def _connect(name: str) -> sqlite3.Connection:
@@ -126,16 +138,19 @@ def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connect
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    found = _version(connection, path)
+    found = _identify(connection, path)
     _to_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
-    if found == VERSION:
+    if found == APPLICATION:
         return
     connection.execute("BEGIN IMMEDIATE")
-    # Another process may have created the tables in the meantime.
-    if _version(connection, path) == 0:
+    # Another process may have created or marked it in the meantime.
+    found = _identify(connection, path)
+    if found is None:
         for statement in _SCHEMA.split(";\n"):
             connection.execute(statement)
+    elif found != APPLICATION:
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute("COMMIT")
 
 
@@ -153,12 +168,30 @@ def _to_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _version(connection: sqlite3.Connection, path: Path) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+# One statement, so that no process can create the tables between two reads.
+_IDENTIFY = (
+    "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "
+    "(SELECT count(*) FROM sqlite_master), (SELECT count(*) FROM sqlite_master WHERE name IN ('plans', 'traversals'))"
+)
+
+
+def _identify(connection: sqlite3.Connection, path: Path) -> int | None:
+    """
+    Return the mark of the store in a file, 0 if it is older than the mark; None for an empty file.
+
+    Raises:
+        TraceError: If the file is of another program, or of a newer meshwalk.
+    """
+    application, version, objects, tables = connection.execute(_IDENTIFY).fetchone()
+    if not (application or version or objects):
+        return None
+    unmarked = application == 0 and tables == len(("plans", "traversals"))
+    if application != APPLICATION and not unmarked:
+        raise TraceError(f"{str(path)!r} holds no traces: it is another program's file or a budget vault; name another folder")
     if version > VERSION:
         raise TraceError(
             f"{str(path)!r} was written by a newer meshwalk (schema {version}; this one knows {VERSION}); "
             "use that version, or name another folder"
         )
 
-    return version
+    return int(application)

@@ -7,7 +7,6 @@ One connection serves all threads, one at a time; for parallel reads open anothe
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Self
 
 from meshwalk.model.problems import GraphError, TraceError
 from meshwalk.plan import Plan, restore
-from meshwalk.records.store.database import open_to_read
+from meshwalk.records.store.database import FAULTS, open_to_read, reason_of
 from meshwalk.records.store.summary import READABLE_COLUMNS, Damaged, StoredPlan, Summary
 from meshwalk.trace import Traversal, decode
 
@@ -159,8 +158,8 @@ class TraceReader:
         with self._lock:
             try:
                 return self._connection.execute(question, values).fetchall()
-            except sqlite3.Error as error:
-                raise TraceError(f"the traces in {str(self.folder)!r} cannot be read ({error})") from error
+            except FAULTS as error:
+                raise TraceError(f"the traces in {str(self.folder)!r} cannot be read ({reason_of(error)})") from error
 
     def _seq(self, traversal_id: str) -> int:
         rows = self._ask("SELECT seq FROM traversals WHERE traversal_id = ?", traversal_id.lower())

@@ -9,7 +9,11 @@ traversals and an idle one does not wake.  Each statement releases the interpret
 inserts many rows.
 
 A server must survive a full disk: a traversal that cannot be written is counted and logged.  It is neither raised nor retried,
-because a queue that waits for the disk would block the walks.
+because a queue that waits for the disk would block the walks.  Each burst of losses is logged as it begins and ends, and their
+sum at the close.
+
+A file that was removed or replaced under a running server would take records that nobody can read, and SQLite does not notice.
+So the file is compared with the one that was opened before each commit, and opened anew where it is another.
 """
 
 from __future__ import annotations
@@ -24,10 +28,11 @@ from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
+from meshwalk.model.problems import MeshwalkError
 from meshwalk.model.resource import AsyncResource
 from meshwalk.plan import Plan
 from meshwalk.records.queue import LossLog, OnFull, RecordQueue
-from meshwalk.records.store.database import open_to_write
+from meshwalk.records.store.database import FILE, open_to_write
 from meshwalk.records.store.summary import COLUMNS, summarise
 from meshwalk.trace import Traversal, encode
 
@@ -69,10 +74,10 @@ class TraceWriter(AsyncResource):
 
     def __init__(self, folder: str | Path, *, on_full: OnFull = "drop", capacity: int = 10_000) -> None:
         self.folder = Path(folder)
-        self._connection = open_to_write(folder)
+        self._open()
         self._queue: RecordQueue[Item] = RecordQueue(capacity, on_full, linger_seconds=LINGER_SECONDS, batch=BATCH)
-        self._plans: set[str] = set()
         self._failed = 0
+        self._losing = False
         self._thread = threading.Thread(target=self._write, name="meshwalk-store", daemon=True)
         self._thread.start()
         # A daemon, so that a store left open does not keep the program running; `atexit` still writes the last batch.
@@ -87,6 +92,13 @@ class TraceWriter(AsyncResource):
         Return the number of traversals lost because the queue was full or the store was closed.
         """
         return self._queue.dropped
+
+    @property
+    def losing(self) -> bool:
+        """
+        Tell whether the latest batch lost anything.
+        """
+        return self._losing
 
     @property
     def failed(self) -> int:
@@ -125,6 +137,11 @@ class TraceWriter(AsyncResource):
         self._connection.close()
         atexit.unregister(self._close)
 
+    def _open(self) -> None:
+        self._connection = open_to_write(self.folder)
+        self._file = _identity(self.folder / FILE)
+        self._plans: set[str] = set()
+
     # ---- the thread ---------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
@@ -134,10 +151,15 @@ class TraceWriter(AsyncResource):
             error, count = self._commit(batch), len(batch)
             # A reference here would keep the last traversal until the next batch.
             del batch
-            self._queue.finish(count)
             drops.update(self.dropped)
-            # An error of SQLite is about the file; any other may be a fault of this program, so its traceback is logged.
-            failures.update(self.failed, str(error or ""), None if isinstance(error, sqlite3.Error) else error)
+            # An error of the file speaks for itself; any other may be a fault of this program, so its traceback is logged.
+            of_file = isinstance(error, sqlite3.Error | MeshwalkError)
+            failures.update(self.failed, str(error or ""), None if of_file else error)
+            self._losing = drops.going or failures.going
+            self._queue.finish(count)
+        drops.update(self.dropped)
+        drops.close()
+        failures.close()
 
     def _commit(self, batch: Sequence[Item]) -> Exception | None:
         """
@@ -147,13 +169,14 @@ class TraceWriter(AsyncResource):
         failed = [row for row, _ in batch if isinstance(row, Exception)]
         plans = {plan.plan_digest: plan for _, plan in batch if plan.plan_digest not in self._plans}
         try:
+            self._recognise()
             self._connection.execute("BEGIN IMMEDIATE")
             for digest, plan in plans.items():
                 self._connection.execute(_INSERT_PLAN, (digest, plan.shape_digest, plan.name, plan.canonical))
             for at in range(0, len(rows), TOGETHER):
                 failed += self._put(rows[at : at + TOGETHER])
             self._connection.execute("COMMIT")
-        except sqlite3.Error as fault:
+        except (sqlite3.Error, MeshwalkError) as fault:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             self._failed += len(batch)
@@ -162,6 +185,23 @@ class TraceWriter(AsyncResource):
         self._plans |= plans.keys()
 
         return failed[-1] if failed else None
+
+    def _recognise(self) -> None:
+        """
+        Open the file anew if it is no longer the one that was opened.
+
+        Raises:
+            SetupError, TraceError: If no store can be opened there.
+        """
+        if _identity(self.folder / FILE) == self._file:
+            return
+        _log.error(
+            "the traces in %r were removed or replaced while they were written: the records of this run up to now are gone, "
+            "and the next ones go into a new file",
+            str(self.folder / FILE),
+        )
+        self._connection.close()
+        self._open()
 
     def _put(self, rows: Sequence[Row]) -> list[Exception]:
         """
@@ -186,3 +226,15 @@ class TraceWriter(AsyncResource):
                 failed.append(fault)
 
         return failed
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """
+    Return what tells a file from another one of the same name; None if there is none.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+
+    return found.st_dev, found.st_ino

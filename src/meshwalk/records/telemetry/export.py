@@ -207,6 +207,8 @@ class Export:
             self._queue.finish(count)
             drops.update(self.dropped)
             failures.update(self.failed, failure)
+        drops.close()
+        failures.close()
 
     def _send(self, batch: Sequence[Sampled | Encoded]) -> str:
         if self._abandoned:

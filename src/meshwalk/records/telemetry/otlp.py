@@ -254,4 +254,5 @@ class OtlpSender:
         """
         Close the connection.
         """
+        self._rejections.close()
         self._close()
