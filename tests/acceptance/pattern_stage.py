@@ -33,10 +33,10 @@ from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.review.replay import replay
 from meshwalk.server import serve
+from meshwalk.testing import RecordList
 from meshwalk.trace import Message, ReplyOptions, Traversal, decode, encode
 from meshwalk.wire.client import AnswerDelta, Client, HopStarted, RouteResult
 from tests.acceptance.pattern_server import Charge, Part, PatternServer, Says, pattern_server
-from tests.support.backends import Listing
 from tests.support.files import ROOT
 
 
@@ -216,7 +216,7 @@ async def staged(play: Play, says: Script, monkeypatch: pytest.MonkeyPatch, trac
     """
     Serve *play* over gRPC with its models played by a server; afterwards see that money, spans, records and replay agree.
     """
-    listing, vault, spans = Listing(), MemoryVault(), InMemorySpanExporter()
+    listing, vault, spans = RecordList(), MemoryVault(), InMemorySpanExporter()
     telemetry = Telemetry(SimpleSpanProcessor(spans), resource=Resource({}))
     async with pattern_server([*play.parts(says)]) as server:
         for name, what in play.variables.items():

@@ -34,6 +34,7 @@ from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.telemetry import Telemetry
 from meshwalk.review.replay import replay
 from meshwalk.server import serve
+from meshwalk.testing import RecordList
 from meshwalk.testing.faulty.answers import all_heard
 from meshwalk.testing.faulty.script import VERBS, script
 from meshwalk.testing.faulty.server import FaultyServer, faulty_servers
@@ -51,7 +52,6 @@ from tests.acceptance.fault_scenarios import (
     told,
     told_of_servers,
 )
-from tests.support.backends import Listing
 from tests.support.files import Golden
 
 
@@ -285,7 +285,7 @@ class Play:
         self.scenario = scenario
         self.door = door
         self.servers: dict[str, FaultyServer] = {}
-        self.listing = Listing()
+        self.listing = RecordList()
         self.vault = MemoryVault()
         self._spans = InMemorySpanExporter()
         self._time = Time()
@@ -367,9 +367,9 @@ class Play:
             case "ask":
                 await self._ask(route, step)
             case "begin":
-                asked = self.servers[step.name].asked = anyio.Event()
+                called = self.servers[step.name].called = anyio.Event()
                 self._begun.append(tasks.create_task(self._ask(route, step)))
-                await asked.wait()
+                await called.wait()
             case "queue" if step.name:
                 waits = self._time.waits[step.name] = anyio.Event()
                 self._begun.append(tasks.create_task(self._ask(route, step)))

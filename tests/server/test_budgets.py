@@ -25,8 +25,9 @@ from meshwalk.model.problems import (
 )
 from meshwalk.plan import Plan
 from meshwalk.server import OperatorKey, serve
+from meshwalk.testing import ScriptedBackend
 from meshwalk.wire.client import AccountPage, Client, Unauthenticated
-from tests.support.backends import Gate, Scripted, raising, saying
+from tests.support.backends import Gate, raising, saying
 from tests.support.plans import plan_of
 
 
@@ -55,7 +56,7 @@ def shared(name: str = "shared", cost_usd: float = 1) -> Plan:
 
 @asynccontextmanager
 async def books(
-    *plans: Plan, vault: Vault | None = None, operator: OperatorKey | None = None, backend: Scripted | None = None
+    *plans: Plan, vault: Vault | None = None, operator: OperatorKey | None = None, backend: ScriptedBackend | None = None
 ) -> AsyncIterator[Client]:
     """
     Serve graphs that share a vault, and call them; each answer costs 20 micro-dollars.
@@ -307,7 +308,7 @@ class TestRetries:
 
         assert (False, True) == (first.repeated, second.repeated)
         assert (first.traversal_id, first.answer, first.path) == (second.traversal_id, second.answer, second.path)
-        assert (1, 1) == (len(backend.asked), card.statement.spent.calls)
+        assert (1, 1) == (len(backend.requests), card.statement.spent.calls)
         assert second.record is not None
         assert second.record.facts is not None
         assert ("acme", "s-1") == (second.record.facts.scopes.tenant, second.record.facts.scopes.session)
@@ -323,7 +324,7 @@ class TestRetries:
             gate.open.set()
             second = await client.route("hi", session="s-1", idempotency_key="k-1", timeout=20)
 
-        assert ("at last", 1) == (second.answer, len(gate.asked))
+        assert ("at last", 1) == (second.answer, len(gate.requests))
 
     async def test_failure_says_that_it_is_an_earlier_one(self) -> None:
         """

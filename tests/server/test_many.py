@@ -18,10 +18,11 @@ from meshwalk.backends.base import ChatRequest
 from meshwalk.model import Limits
 from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.server.many import MAX_HELD, MAX_HELD_BYTES
+from meshwalk.testing import RecordList, ScriptedBackend
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, RpcError
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2, routing_pb2_grpc
-from tests.support.backends import Gate, Listing, Scripted, saying
+from tests.support.backends import Gate, saying
 from tests.support.service import desk, stub_of
 
 
@@ -70,7 +71,7 @@ class TestClient:
         async def script(request: ChatRequest) -> Reply:
             return Reply(request.prompt, confidence=1.0)
 
-        async with desk({"little": Scripted(script)}) as (client, _), client.many(largest=7, in_flight=20) as many:
+        async with desk({"little": ScriptedBackend(script)}) as (client, _), client.many(largest=7, in_flight=20) as many:
             done = await asyncio.gather(*(many.route(str(number)) for number in range(100)))
 
         assert [str(number) for number in range(100)] == [one.answer for one in done]
@@ -84,7 +85,7 @@ class TestClient:
         async def script(request: ChatRequest) -> Reply:
             return await gate.chat(request) if request.prompt == "slow" else Reply("quick", confidence=1.0)
 
-        async with desk({"little": Scripted(script)}) as (client, _), client.many() as many:
+        async with desk({"little": ScriptedBackend(script)}) as (client, _), client.many() as many:
             slow = asyncio.create_task(many.route("slow"))
             await gate.asked_for.wait()
             quick = await many.route("quick")
@@ -102,12 +103,12 @@ class TestClient:
             # Three whole round trips on the same connection later they are still here.
             for _ in range(3):
                 await client.graphs()
-            waiting = len(little.asked)
+            waiting = len(little.requests)
             with anyio.fail_after(20):
                 await many.route("2")
                 await asyncio.gather(*tasks)
 
-        assert (0, ["0", "1", "2"]) == (waiting, sorted(request.prompt for request in little.asked))
+        assert (0, ["0", "1", "2"]) == (waiting, sorted(request.prompt for request in little.requests))
 
     async def test_a_lone_request_lingers_no_longer_than_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
@@ -128,13 +129,13 @@ class TestClient:
             lone = asyncio.create_task(many.route("hi"))
             for _ in range(3):
                 await client.graphs()
-            waiting = len(little.asked)
+            waiting = len(little.requests)
             ((_, over),) = timers
             over()
             with anyio.fail_after(20):
                 await lone
 
-        assert (0, 1) == (waiting, len(little.asked))
+        assert (0, 1) == (waiting, len(little.requests))
 
     @pytest.mark.parametrize(
         "asked",
@@ -174,7 +175,7 @@ class TestClient:
         """
         Cancelling who waits lets go of the backend, is recorded as such, and leaves the stream as it was.
         """
-        gate, listing = Gate(), Listing()
+        gate, listing = Gate(), RecordList()
         async with desk({"little": gate}, sinks=[listing]) as (client, _), client.many() as many:
             task = asyncio.create_task(many.route("hi"))
             await gate.asked_for.wait()
@@ -277,17 +278,17 @@ class TestServer:
         gate, full = Gate(), anyio.Event()
 
         async def script(request: ChatRequest) -> Reply:
-            if len(little.asked) == MAX_HELD:
+            if len(little.requests) == MAX_HELD:
                 full.set()
             return await gate.chat(request)
 
-        little = Scripted(script)
+        little = ScriptedBackend(script)
         async with desk({"little": little}) as (client, _), stream_to(client) as call:
             await call.write(routing_pb2.RouteManyRequest(items=[item(seq) for seq in range(1, MAX_HELD + 101)]))
             await full.wait()
             # A whole round trip on the same connection later there are still no more.
             await client.graphs()
-            asked = len(little.asked)
+            asked = len(little.requests)
             gate.open.set()
             results = await results_of(call, MAX_HELD + 100)
 
@@ -304,14 +305,14 @@ class TestServer:
             await call.write(routing_pb2.RouteManyRequest(items=[item(seq) for seq in range(1, count + 1)]))
             seen = -1
             # Until a whole round trip on the same connection changes nothing.
-            while seen < 64 or len(little.asked) > seen:
-                seen = len(little.asked)
+            while seen < 64 or len(little.requests) > seen:
+                seen = len(little.requests)
                 await client.graphs()
             results = await results_of(call, count)
 
         # A few are with the connection, and some had begun when those before them ended.
         assert 64 <= seen < 256
-        assert count == len({result.seq for result in results}) == len(little.asked)
+        assert count == len({result.seq for result in results}) == len(little.requests)
         assert {size} == {len(result.reply.answer.text) for result in results}
 
     async def test_an_idle_stream_does_not_hold_up_a_stop(self) -> None:
@@ -332,7 +333,7 @@ class TestServer:
         """
         Cancelling the stream cancels every walk on it.
         """
-        gate, listing = Gate(), Listing()
+        gate, listing = Gate(), RecordList()
         async with desk({"little": gate}, sinks=[listing]) as (client, _), stream_to(client) as call:
             await call.write(routing_pb2.RouteManyRequest(items=[item(1), item(2)]))
             await gate.asked_for.wait()

@@ -26,11 +26,12 @@ from meshwalk.model.problems import (
     Unreachable,
 )
 from meshwalk.server import serve
+from meshwalk.testing import RecordList, ScriptedBackend
 from meshwalk.trace import Message, Outcome, Reply, ReplyOptions, ResponseFormat, Tool, ToolCall, Usage
 from meshwalk.wire.client import AnswerDelta, Client, HopFinished, HopStarted, RouteResult
 from meshwalk.wire.errors import Internal, NotFound, RpcError
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
-from tests.support.backends import Gate, Listing, Scripted, raising, saying
+from tests.support.backends import Gate, raising, saying
 from tests.support.plans import plan_of
 from tests.support.records import words_of
 from tests.support.service import ALONE, DESK, desk, stub_of
@@ -100,7 +101,7 @@ class TestRoute:
 
         tools, json = (Tool("look", "See.", '{"type": "object"}'),), ResponseFormat("json_object")
         form = ReplyOptions(tools, "look", json)
-        little, big = saying("yes"), Scripted(wishing)
+        little, big = saying("yes"), ScriptedBackend(wishing)
         async with (
             Mesh(plan, backends={"little": little, "big": big}) as mesh,
             serve([mesh]) as server,
@@ -113,8 +114,8 @@ class TestRoute:
         last = events[-1]
         assert isinstance(last, RouteResult)
 
-        assert [ReplyOptions(), ReplyOptions()] == [asked.form for asked in little.asked]
-        assert [form, form] == [asked.form for asked in big.asked]
+        assert [ReplyOptions(), ReplyOptions()] == [asked.form for asked in little.requests]
+        assert [form, form] == [asked.form for asked in big.requests]
         assert ("", "tool_calls", calls) == (done.answer, done.finish_reason, done.tool_calls)
         assert calls == last.tool_calls
         assert ["tool_choice"] == fields(caught.value)
@@ -143,8 +144,8 @@ class TestRoute:
         async with desk({"little": little}) as (client, _):
             await client.route(chat, sampling=Sampling(max_tokens=7, temperature=0.0))
 
-        assert tuple(chat) == little.asked[0].messages
-        assert Sampling(max_tokens=7, temperature=0.0) == little.asked[0].sampling
+        assert tuple(chat) == little.requests[0].messages
+        assert Sampling(max_tokens=7, temperature=0.0) == little.requests[0].sampling
 
     async def test_a_simulated_answer_says_so(self) -> None:
         """
@@ -161,13 +162,13 @@ class TestRoute:
         """
         A traceparent is continued, and what the backend gets belongs to the same trace.
         """
-        little, listing = saying("ok"), Listing()
+        little, listing = saying("ok"), RecordList()
         async with desk({"little": little}, sinks=[listing]) as (client, _):
             done = await client.route("Say hello.", traceparent=TRACEPARENT)
 
         assert TRACE_ID == done.trace_id
         assert "b7ad6b7169203331" == listing.traversals[0].parent_span_id
-        assert little.asked[0].traceparent.startswith(f"00-{TRACE_ID}-")
+        assert little.requests[0].traceparent.startswith(f"00-{TRACE_ID}-")
 
 
 class TestDetail:
@@ -316,7 +317,7 @@ class TestFailedWalks:
         """
         An unhandled error of a backend is UNAVAILABLE, and names the record, the node and the class.
         """
-        listing = Listing()
+        listing = RecordList()
         async with desk({"little": raising(Unreachable("gone", backend="little"))}, sinks=[listing]) as (client, _):
             with pytest.raises(HopFailed) as caught:
                 await client.route("Say hello.")
@@ -393,7 +394,7 @@ class TestDeadlines:
         """
         The time that the caller waits bounds the walk, below what the graph would allow.
         """
-        listing = Listing()
+        listing = RecordList()
         async with desk(sinks=[listing]) as (client, _):
             await client.route("Say hello.", timeout=5)
         deadline_us = listing.traversals[0].began.limits.deadline_us
@@ -405,7 +406,7 @@ class TestDeadlines:
         """
         Of the caller's two deadlines the shorter one is the walk's.
         """
-        listing = Listing()
+        listing = RecordList()
         async with desk(sinks=[listing]) as (client, _):
             await client.route("Say hello.", timeout=3600, limits=Limits(deadline_us=20_000_000))
 
@@ -415,7 +416,7 @@ class TestDeadlines:
         """
         A walk whose time is up before its caller's is DEADLINE_EXCEEDED with the id of the record.
         """
-        listing = Listing()
+        listing = RecordList()
         async with desk({"little": Gate()}, sinks=[listing]) as (client, _):
             with pytest.raises(DeadlineExceeded) as caught:
                 await client.route("Say hello.", limits=Limits(deadline_us=50_000))
@@ -441,7 +442,7 @@ class TestCancelling:
         """
         Cancelling the call lets go of the backend, and the walk is recorded as cancelled.
         """
-        gate, listing = Gate(), Listing()
+        gate, listing = Gate(), RecordList()
         async with desk({"little": gate}, sinks=[listing]) as (client, _), anyio.create_task_group() as tasks:
             tasks.start_soon(client.route, "Say hello.")
             await gate.asked_for.wait()
@@ -456,7 +457,7 @@ class TestCancelling:
         """
         Leaving a stream early does the same.
         """
-        gate, listing = Gate(), Listing()
+        gate, listing = Gate(), RecordList()
         async with desk({"little": gate}, sinks=[listing]) as (client, _):
             async with aclosing(client.stream("Say hello.")) as events:
                 async for event in events:
@@ -575,7 +576,7 @@ class TestDecide:
             decided = await client.decide("Say hello.")
         assert decided.need is not None
 
-        assert ([], ("intake", "small"), "small") == (little.asked, decided.path, decided.next)
+        assert ([], ("intake", "small"), "small") == (little.requests, decided.path, decided.next)
         assert (None, 64) == (decided.outcome, decided.need.output_tokens)
         assert [("intake", "small")] == [(hop.node, hop.edge) for hop in decided.hops]
         assert ["not_held", "not_held", "held"] == [edge.verdict for edge in decided.hops[0].considered]
@@ -615,7 +616,7 @@ class TestMany:
             return await gate.chat(request) if request.prompt == "slow" else Reply(request.prompt, confidence=1.0)
 
         answers: dict[str, str] = {}
-        async with desk({"little": Scripted(script)}) as (client, _):
+        async with desk({"little": ScriptedBackend(script)}) as (client, _):
 
             async def ask(prompt: str) -> None:
                 answers[prompt] = (await client.route(prompt)).answer

@@ -13,8 +13,8 @@ import pytest
 from meshwalk.mesh import Mesh
 from meshwalk.model.problems import HopFailed, Unreachable
 from meshwalk.server import serve
+from meshwalk.testing import RecordList
 from meshwalk.wire.client import AnswerDelta, Client, Committed, Event, HopFinished, HopStarted, RouteResult
-from tests.support.backends import Listing
 from tests.support.plans import plan_of
 from tests.support.streaming import Step, Streamer, pieces, whole
 
@@ -44,8 +44,8 @@ PLAN = plan_of(
 @asynccontextmanager
 async def served(
     little: Sequence[Sequence[Step]], great: Sequence[Sequence[Step]] = ()
-) -> AsyncIterator[tuple[Client, Listing]]:
-    kept = Listing()
+) -> AsyncIterator[tuple[Client, RecordList]]:
+    kept = RecordList()
     mesh = Mesh(PLAN, backends={"little": Streamer(*little), "great": Streamer(*great)}, sinks=[kept])
     async with mesh, serve([mesh], listen="127.0.0.1:0") as server, Client(f"127.0.0.1:{server.port}") as client:
         yield client, kept

@@ -17,9 +17,10 @@ from meshwalk.mesh import Mesh
 from meshwalk.model.problems import InputTooLarge, SetupError
 from meshwalk.server import Server, serve
 from meshwalk.server.serving import SERVICES
+from meshwalk.testing import RecordList
 from meshwalk.trace import Outcome
 from meshwalk.wire.client import Client, RpcError
-from tests.support.backends import Gate, Listing, saying
+from tests.support.backends import Gate, saying
 from tests.support.service import ALONE, DESK, desk
 
 
@@ -153,7 +154,7 @@ class TestStopping:
         """
         What does not end in time is cancelled, and its record says so.
         """
-        gate, listing, failures = Gate(), Listing(), []
+        gate, listing, failures = Gate(), RecordList(), []
         async with desk({"little": gate}, sinks=[listing]) as (client, server), anyio.create_task_group() as tasks:
 
             async def ask() -> None:
@@ -185,7 +186,7 @@ class TestStopping:
         """
         A call that is under way when the context is left is cancelled after the grace, in either unit.
         """
-        gate, listing = Gate(), Listing()
+        gate, listing = Gate(), RecordList()
         async with (
             desk({"little": gate}, sinks=[listing], grace=grace) as (client, server),
             anyio.create_task_group() as tasks,

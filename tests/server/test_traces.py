@@ -17,10 +17,11 @@ from meshwalk.mesh import Mesh
 from meshwalk.model.problems import HopFailed, RequestError, SetupError, TraceError, Unreachable
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
+from meshwalk.testing import ScriptedBackend
 from meshwalk.trace import Outcome, Reply
 from meshwalk.wire.client import Client, NotFound
 from meshwalk.wire.gen.meshwalk.v1beta1 import trace_pb2, trace_pb2_grpc
-from tests.support.backends import Scripted, saying
+from tests.support.backends import saying
 from tests.support.records import words_of
 from tests.support.service import ALONE, DESK, desk, stub_of
 
@@ -45,7 +46,7 @@ async def stored(folder: Path) -> AsyncIterator[tuple[Client, Callable[[], Await
     try:
         with TraceReader(folder) as reader:
             async with (
-                Mesh(DESK, backends={"little": Scripted(script), "big": saying("large words")}, sinks=[store]) as mesh,
+                Mesh(DESK, backends={"little": ScriptedBackend(script), "big": saying("large words")}, sinks=[store]) as mesh,
                 serve([mesh], traces=reader) as server,
                 Client(f"127.0.0.1:{server.port}") as client,
             ):

@@ -1,62 +1,35 @@
 """
-Backends that answer as a test tells them, and a sink that keeps what they led to.
+Scripted backends that tests have in common.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import anyio
 
 from meshwalk.backends.base import ChatRequest
-from meshwalk.plan import Plan
-from meshwalk.trace import Reply, Traversal, Usage
+from meshwalk.testing import ScriptedBackend
+from meshwalk.trace import Reply, Usage
 
 
-class Scripted:
+def saying(text: str, *, confidence: float | None = 0.9) -> ScriptedBackend:
     """
-    Answer with what *script* gives, and keep what was asked.
-    """
-
-    waits = True
-
-    def __init__(self, script: Callable[[ChatRequest], Awaitable[Reply]]) -> None:
-        self._script = script
-        self.asked: list[ChatRequest] = []
-
-    async def chat(self, request: ChatRequest) -> Reply:
-        self.asked.append(request)
-        return await self._script(request)
-
-    async def aclose(self) -> None:
-        pass
-
-
-def saying(text: str, *, confidence: float | None = 0.9) -> Scripted:
-    """
-    Give the same answer always.
+    Return a backend that always gives the same answer.
     """
 
-    async def script(_: ChatRequest) -> Reply:
-        return Reply(text, usage=Usage(10, 5), confidence=confidence, model="scripted")
-
-    return Scripted(script)
+    return ScriptedBackend.replying(Reply(text, usage=Usage(10, 5), confidence=confidence, model="scripted"))
 
 
-def raising(error: Exception) -> Scripted:
+def raising(error: Exception) -> ScriptedBackend:
     """
-    Fail always.
+    Return a backend that always fails.
     """
 
-    async def script(_: ChatRequest) -> Reply:
-        raise error
-
-    return Scripted(script)
+    return ScriptedBackend.replying(error)
 
 
-class Gate(Scripted):
+class Gate(ScriptedBackend):
     """
-    Answer once `open` is set; `asked_for` is set when someone waits, `left` when a call was cancelled.
+    A backend that answers once `open` is set; `asked_for` is set when someone waits, `left` when a call was cancelled.
     """
 
     def __init__(self) -> None:
@@ -74,18 +47,3 @@ class Gate(Scripted):
             raise
 
         return Reply("at last", usage=Usage(1, 2), confidence=0.9)
-
-
-class Listing:
-    """
-    Keep every traversal.
-    """
-
-    def __init__(self) -> None:
-        self.traversals: list[Traversal] = []
-        self.recorded = anyio.Event()
-
-    def record(self, traversal: Traversal, plan: Plan) -> None:
-        assert plan.plan_digest == traversal.plan_digest
-        self.traversals.append(traversal)
-        self.recorded.set()

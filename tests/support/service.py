@@ -15,8 +15,9 @@ from meshwalk.backends.base import Backend
 from meshwalk.mesh import Mesh
 from meshwalk.plan import Plan
 from meshwalk.server import Server, serve
+from meshwalk.testing import RecordList
 from meshwalk.wire.client import Client
-from tests.support.backends import Listing, saying
+from tests.support.backends import saying
 from tests.support.plans import plan_of
 
 
@@ -88,7 +89,7 @@ async def desk(
     backends: Mapping[str, Backend] | None = None,
     *,
     plan: Plan = DESK,
-    sinks: Sequence[Listing] = (),
+    sinks: Sequence[RecordList] = (),
     grace: timedelta | float = 10,
 ) -> AsyncIterator[tuple[Client, Server]]:
     """

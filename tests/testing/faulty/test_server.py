@@ -92,7 +92,7 @@ async def test_an_answer_that_is_held_waits_for_its_event() -> None:
             answers.extend(await asked(server))
 
         tasks.start_soon(ask)
-        await server.asked.wait()
+        await server.called.wait()
         assert (1, []) == (server.open, answers)
         server.event("door").set()
 

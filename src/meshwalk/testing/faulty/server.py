@@ -27,7 +27,7 @@ class FaultyServer:
         seen: The requests, in order.
         unforeseen: The number of requests that came when the script had no answer left.
         opened: The number of connections that were made; *open* is the number that still are.
-        asked: Set once a request has come.
+        called: Set once a request has come.
         all_closed: Set while no connection is open.
     """
 
@@ -38,7 +38,7 @@ class FaultyServer:
         self.opened = 0
         self.open = 0
         self.unforeseen = 0
-        self.asked = anyio.Event()
+        self.called = anyio.Event()
         self.all_closed = anyio.Event()
         self.all_closed.set()
         self._acts = script(line) if line else []
@@ -95,12 +95,12 @@ class FaultyServer:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if not self._acts:
             self.unforeseen += 1
-            self.asked.set()
+            self.called.set()
             return False
         act = self._acts.pop(0)
         seen = Seen(act, json.loads(body), headers)
         self.seen.append(seen)
-        self.asked.set()
+        self.called.set()
         exchange = Exchange(stream, seen)
         try:
             if act.hold:
