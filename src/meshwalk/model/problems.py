@@ -416,12 +416,13 @@ class TooManyWalks(MeshwalkError):
 
 class VaultUnavailable(MeshwalkError):
     """
-    A vault of shared budgets that does not answer.
+    A vault of shared budgets that does not answer, or that *is_full*: it takes nothing that needs more room.
     """
 
     hint = "UNAVAILABLE"
     retryable = True
     retry_after = RETRY_SECONDS
+    is_full: bool = False
 
 
 class TraceError(MeshwalkError):

@@ -28,11 +28,14 @@ from meshwalk.budgets.vaults.base import Claim, Vault
 from meshwalk.budgets.vaults.last_known import LastKnownBalances
 from meshwalk.model import Amount, Caps, ScopeKind
 from meshwalk.model.problems import VaultUnavailable
+from meshwalk.model.rate_limited_log import RateLimitedLog
 from meshwalk.model.resource import AsyncResource
 
 
 PAUSE_US = 500_000
 MAX_MESSAGES = 50_000
+
+_SILENT = "does not answer"
 
 T = TypeVar("T")
 
@@ -92,6 +95,7 @@ class FallbackVault(AsyncResource):
         # Unsettled reservations in the vault.  On settlement they are subtracted from the last known balances.
         self._vault_granted: dict[tuple[str, str], tuple[Reservation, int]] = {}
         self._last_known = LastKnownBalances()
+        self._full = RateLimitedLog(_log)
 
     def __repr__(self) -> str:
         state = "available" if self._retry_at_us is None else "unavailable"
@@ -130,7 +134,7 @@ class FallbackVault(AsyncResource):
                 self._mark_unavailable(error)
                 self._settle_in_vault(settlement, revision)
                 self._queue_message(settlement)
-                answer = self._answer_locally(reservation)
+                answer = self._answer_locally(reservation, "has no room left" if error.is_full else _SILENT)
                 if answer.refusal is not None:
                     self._release(reservation)
                 return answer
@@ -247,6 +251,10 @@ class FallbackVault(AsyncResource):
         return True
 
     def _mark_unavailable(self, error: VaultUnavailable) -> None:
+        if error.is_full:
+            # It answers, and what gives room back must reach it.
+            self._full.warning(f"the vault {self.name} takes no reservations: {error}")
+            return
         if self._retry_at_us is None:
             _log.warning("the vault %s does not answer: %s", self.name, error, extra={"meshwalk.vault": self.name})
         self._retry_at_us = self._clock_us() + self._pause_us
@@ -260,13 +268,13 @@ class FallbackVault(AsyncResource):
 
     # ---- local decisions -------------------------------------------------------------------------------------------------
 
-    def _answer_locally(self, reservation: Reservation | None) -> Answer:
+    def _answer_locally(self, reservation: Reservation | None, why: str = _SILENT) -> Answer:
         if reservation is None or not reservation.scopes:
             return Answer(None, ())
         balances = self._known_balances(reservation.scopes)
         if (reservation.scopes[0].tenant, reservation.id) in self._local_granted:
             return Answer(None, balances)
-        refusal = self._refusal(reservation, balances)
+        refusal = self._refusal(reservation, balances, why)
         if refusal is not None:
             return Answer(refusal, balances)
         self._local_granted[reservation.scopes[0].tenant, reservation.id] = reservation, self._clock_us() + reservation.lease_us
@@ -274,11 +282,11 @@ class FallbackVault(AsyncResource):
 
         return Answer(None, self._known_balances(reservation.scopes))
 
-    def _refusal(self, reservation: Reservation, balances: Sequence[Balance]) -> Refusal | None:
+    def _refusal(self, reservation: Reservation, balances: Sequence[Balance], why: str) -> Refusal | None:
         for position, scope in enumerate(reservation.scopes):
             if scope.away == "closed":
                 scope_name = f"{scope.kind} {scope.name!r}" if scope.name else f"the {scope.kind}"
-                message = f"draws on {scope_name}, which is closed while the vault {self.name} does not answer; try again"
+                message = f"draws on {scope_name}, which is closed while the vault {self.name} {why}; try again"
                 return Refusal(position, scope.kind, contended=True, message=message, away=True)
         judged = [
             balance._replace(caps=Caps()) if scope.away == "open" else balance

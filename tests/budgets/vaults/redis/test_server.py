@@ -251,7 +251,6 @@ class TestAway:
     @pytest.mark.parametrize(
         ("commands", "said"),
         [
-            ([("CONFIG", "SET", "maxmemory", "1")], "has no memory left"),
             ([("REPLICAOF", "127.0.0.1", "1")], "is a replica that takes no writes"),
             ([("DEL", MARK), ("SET", MARK, "x")], "does not do what meshwalk asks"),
             ([("ACL", "SETUSER", "default", "-fcall")], "refuses this user"),

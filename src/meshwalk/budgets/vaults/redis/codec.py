@@ -107,25 +107,19 @@ def scopes_words(scopes: Sequence[Scope]) -> list[str]:
     return words
 
 
-def settlement_words(settlement: Settlement | None) -> list[str]:
+def settlement_words(settlement: Settlement) -> list[str]:
     """
-    Encode *settlement* for `exchange` of the library.
+    Encode *settlement* for `settle` of the library.
     """
-    if settlement is None:
-        return ["0"]
-
-    return ["1", settlement.id, parts_words(settlement.spent), "1" if settlement.assumed else "0"]
+    return [settlement.id, parts_words(settlement.spent), "1" if settlement.assumed else "0"]
 
 
-def reservation_words(reservation: Reservation | None) -> list[str]:
+def exchange_words(settlement: Settlement | None, reservation: Reservation) -> list[str]:
     """
-    Encode *reservation* for `exchange` of the library.
+    Encode both for `exchange` of the library.
     """
-    if reservation is None:
-        return ["0"]
-
     return [
-        "1",
+        *(["0"] if settlement is None else ["1", *settlement_words(settlement)]),
         reservation.id,
         str(reservation.lease_us),
         parts_words(reservation.need),

@@ -297,20 +297,25 @@ function calls.balances(keys, args)
   return balances(ledger, scopes(ledger), answer)
 end
 
--- Settles one reservation ('1', id, spent, '1' if assumed) and makes another ('1', id, lease, need, spend path, scopes); '0'
--- stands for none.
+-- Settles one reservation ('1', id, spent, '1' if assumed; '0' stands for none) and makes another (id, lease, need, spend path,
+-- scopes).
 function calls.exchange(keys, args)
   local ledger, answer = open(keys, args)
   if ledger.take() == '1' then
     local id, spent, assumed = ledger.take(), numbers(ledger.take()), ledger.take() == '1'
     settle(ledger, id, spent, assumed)
   end
-  if ledger.take() == '1' then
-    local verdict, list = reserve(ledger)
-    save(ledger)
-    answer[#answer + 1] = verdict
-    return balances(ledger, list, answer)
-  end
+  local verdict, list = reserve(ledger)
+  save(ledger)
+  answer[#answer + 1] = verdict
+  return balances(ledger, list, answer)
+end
+
+-- Settles one reservation: id, spent, '1' if assumed.
+function calls.settle(keys, args)
+  local ledger, answer = open(keys, args)
+  local id, spent, assumed = ledger.take(), numbers(ledger.take()), ledger.take() == '1'
+  settle(ledger, id, spent, assumed)
   save(ledger)
   return answer
 end
@@ -393,29 +398,66 @@ function calls.claim(keys, args)
   return answer
 end
 
--- Stores a result ('1', result), or releases the key ('0', '').
+-- Answers with a claim that has not ended (owner, fingerprint, result), or with nothing; changes nothing.
+function calls.read_claim(keys, args)
+  local stored = redis.call('HMGET', string.sub(keys[1], 1, -5) .. 'claim:' .. args[2], 'owner', 'fingerprint', 'result', 'until')
+  local now = tonumber(args[1])
+  if not now then
+    local time = redis.call('TIME')
+    now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  end
+  if tonumber(stored[4] or 0) <= now then
+    return {}
+  end
+  return { stored[1], stored[2], stored[3] }
+end
+
+-- Returns the key of a claim that `owner` holds, or nothing.
+local function held(ledger, name, owner)
+  local key = ledger.prefix .. 'claim:' .. name
+  local stored = redis.call('HMGET', key, 'owner', 'until')
+  return stored[1] == owner and tonumber(stored[2] or 0) > ledger.now and key or nil
+end
+
+-- Stores a result: key, owner, how long it is kept, result.
 function calls.finish(keys, args)
   local ledger, answer = open(keys, args)
   save(ledger)
-  local key = ledger.prefix .. 'claim:' .. ledger.take()
-  local owner, kept, given, result = ledger.take(), tonumber(ledger.take()), ledger.take() == '1', ledger.take()
-  local stored = redis.call('HMGET', key, 'owner', 'until')
-  if stored[1] ~= owner or tonumber(stored[2] or 0) <= ledger.now then
-    return answer
-  end
-  if given then
+  local name, owner, kept, result = ledger.take(), ledger.take(), tonumber(ledger.take()), ledger.take()
+  local key = held(ledger, name, owner)
+  if key then
     redis.call('HSET', key, 'result', result, 'until', whole(ledger.now + kept))
     redis.call('PEXPIRE', key, milliseconds(kept + HOUR))
-  else
+  end
+  return answer
+end
+
+-- Releases a key: key, owner.
+function calls.release(keys, args)
+  local ledger, answer = open(keys, args)
+  save(ledger)
+  local name, owner = ledger.take(), ledger.take()
+  local key = held(ledger, name, owner)
+  if key then
     redis.call('DEL', key)
   end
   return answer
 end
 
-redis.register_function(PREFIX .. 'balances', calls.balances)
-redis.register_function(PREFIX .. 'exchange', calls.exchange)
-redis.register_function(PREFIX .. 'charge', calls.charge)
-redis.register_function(PREFIX .. 'reports', calls.reports)
-redis.register_function(PREFIX .. 'set_caps', calls.set_caps)
-redis.register_function(PREFIX .. 'claim', calls.claim)
-redis.register_function(PREFIX .. 'finish', calls.finish)
+-- A server at its memory limit refuses a function before it begins, unless the function says that it may write all the same.
+-- Those do: what gives memory back, what records money that was spent, and what reads, which charges ended leases and so writes
+-- a little.  New reservations, claims and results take memory, and wait until there is some.
+local function register(name, ...)
+  redis.register_function({ function_name = PREFIX .. name, callback = calls[name], flags = { ... } })
+end
+
+register('balances', 'allow-oom')
+register('exchange')
+register('settle', 'allow-oom')
+register('charge', 'allow-oom')
+register('reports', 'allow-oom')
+register('set_caps', 'allow-oom')
+register('claim')
+register('read_claim', 'no-writes')
+register('finish')
+register('release', 'allow-oom')

@@ -31,7 +31,8 @@ TIMEOUT_S = 1.0
 _TURN_TIMEOUTS = 10
 _CALL_TIMEOUTS = 3
 
-# So many calls in a row without any answer show that the server is away, and those who wait for a connection stop waiting.
+# So many calls in a row without any answer show that the server is away.  Those who wait for a connection are then refused for
+# one timeout, after which somebody finds out whether it is back.
 _SILENT_CALLS = 4
 
 _Repair = Callable[[], Awaitable[None]]
@@ -60,8 +61,9 @@ class Server:
         # The type of an answer depends on the command.
         self._redis: Any = Redis.from_pool(pool)
         self._library = library()
-        # The calls that had no answer since the last one that had.
+        # The calls that had no answer since the last one that had, and until when they tell that there is none.
         self._silent = 0
+        self._silent_until = 0.0
 
     async def fcall(self, function: str, key: str, *args: str | bytes) -> list[Any]:
         """
@@ -140,7 +142,10 @@ class Server:
             return answer  # noqa: TRY300 (the answer is noted first)
         except (exceptions.RedisError, OSError) as error:
             self._silent = 0 if isinstance(error, exceptions.ResponseError) else self._silent + 1
-            raise VaultUnavailable(self._explain(error)) from error
+            self._silent_until = anyio.current_time() + self._timeout_s
+            away = VaultUnavailable(self._explain(error))
+            away.is_full = isinstance(error, exceptions.OutOfMemoryError)
+            raise away from error
         finally:
             self._connections.release()
 
@@ -148,7 +153,7 @@ class Server:
         seconds = _TURN_TIMEOUTS * self._timeout_s
         with anyio.move_on_after(seconds):
             await self._connections.acquire()
-            if self._silent < _SILENT_CALLS:
+            if self._silent < _SILENT_CALLS or anyio.current_time() >= self._silent_until:
                 return
             self._connections.release()
             raise VaultUnavailable(f"{self.name} has not answered the last {self._silent} calls; is it up, and near enough?")
@@ -176,7 +181,8 @@ class Server:
         match error:
             case exceptions.AuthenticationError() | exceptions.AuthorizationError() | exceptions.BusyLoadingError():
                 return None
-            case exceptions.ConnectionError() | exceptions.TimeoutError() | OSError():
+            # A server that was demoted; its name may lead to the new primary by now.
+            case exceptions.ConnectionError() | exceptions.TimeoutError() | OSError() | exceptions.ReadOnlyError():
                 return self._disconnect
             case exceptions.ResponseError() if "Function not found" in str(error):
                 return self._load

@@ -19,12 +19,12 @@ from meshwalk.budgets.vaults.fifo import FifoWaiters
 from meshwalk.budgets.vaults.memory import sort_reports
 from meshwalk.budgets.vaults.redis.codec import (
     encode_name,
+    exchange_words,
     mark_key,
     name_words,
     parts_words,
     read_balances,
     read_report,
-    reservation_words,
     scopes_words,
     settlement_words,
     spend_path_words,
@@ -108,15 +108,19 @@ class RedisVault(AsyncResource):
             reservation = None
         if reservation is None:
             if settlement is not None:
-                await self._call("exchange", settlement.tenant, *settlement_words(settlement), *reservation_words(None))
+                await self._call("settle", settlement.tenant, *settlement_words(settlement))
             return Answer(None, ())
         tenant = reservation.scopes[0].tenant
         if settlement is not None and settlement.tenant != tenant:
             await self.exchange(settlement, None)
             settlement = None
-        now_us, (verdict, *words) = await self._call(
-            "exchange", tenant, *settlement_words(settlement), *reservation_words(reservation)
-        )
+        try:
+            now_us, (verdict, *words) = await self._call("exchange", tenant, *exchange_words(settlement, reservation))
+        except VaultUnavailable as error:
+            # There is no room for a reservation, and always for what was spent.
+            if error.is_full and settlement is not None:
+                await self._call("settle", tenant, *settlement_words(settlement))
+            raise
         balances = read_balances(now_us, reservation.scopes, words)
 
         return Answer(self._refusal(reservation, balances, verdict) if verdict else None, balances)
@@ -156,7 +160,14 @@ class RedisVault(AsyncResource):
         """
         Claim an idempotency key, or return the claim that exists.
         """
-        _, (holder, known, result) = await self._call("claim", tenant, key, owner, fingerprint, str(lease_us))
+        try:
+            _, (holder, known, result) = await self._call("claim", tenant, key, owner, fingerprint, str(lease_us))
+        except VaultUnavailable as error:
+            # There is no room for a new claim, and one that exists can be read.
+            found = await self._server.fcall("read_claim", mark_key(tenant), self._now(), key) if error.is_full else None
+            if not found:
+                raise
+            holder, known, result = found
 
         return Claim(holder.decode("utf-8", "surrogatepass"), known.decode("utf-8", "surrogatepass"), result)
 
@@ -164,8 +175,10 @@ class RedisVault(AsyncResource):
         """
         Store a result for retries, or release the key.
         """
-        given = ("0", b"") if result is None else ("1", result)
-        await self._call("finish", tenant, key, owner, str(keep_us), *given)
+        if result is None:
+            await self._call("release", tenant, key, owner)
+        else:
+            await self._call("finish", tenant, key, owner, str(keep_us), result)
 
     async def flush(self) -> None:
         """
@@ -183,13 +196,20 @@ class RedisVault(AsyncResource):
         Call the library, and return its time and the rest of its answer.
         """
         before = self._epochs.current(tenant)
-        now_us = "" if self._clock_us is None else str(self._clock_us())
-        epoch, seq, answered, *rest = await self._server.fcall(function, mark_key(tenant), now_us, secrets.token_hex(8), *words)
+        epoch, seq, answered, *rest = await self._server.fcall(
+            function, mark_key(tenant), self._now(), secrets.token_hex(8), *words
+        )
         if self._epochs.shows_loss(tenant, before, epoch, int(seq)):
             self.losses += 1
             _log.error(_FORGOT, self.name, tenant, extra={"meshwalk.vault": self.name, "meshwalk.tenant": tenant})
 
         return int(answered), rest
+
+    def _now(self) -> str:
+        """
+        Return the time as the library takes it; empty stands for the server's.
+        """
+        return "" if self._clock_us is None else str(self._clock_us())
 
     def _refusal(self, reservation: Reservation, balances: tuple[Balance, ...], verdict: bytes) -> Refusal:
         refusal = refusal_of(reservation.need, reservation.scopes, balances)
