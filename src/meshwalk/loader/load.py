@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from meshwalk.loader.parts.graph import build
 from meshwalk.loader.yaml.document import MAX_BYTES, decode, read_document, split_lines
 from meshwalk.model import Graph
+from meshwalk.model.arguments import path_fault
 from meshwalk.model.files import open_plain
 from meshwalk.model.problems import GraphError, Problem, SetupError
 
@@ -132,6 +133,8 @@ def source_lines(path: str | Path, problems: Sequence[Problem] = ()) -> list[str
 
 def _bytes(path: str | Path, what: str = "the graph") -> bytes:
     try:
+        if fault := path_fault(path):
+            raise SetupError(f"{what} cannot be read: its path {fault}")
         with open_plain(path) as file:
             # One byte beyond the limit shows that the file is too large.
             return file.read(MAX_BYTES + 1)

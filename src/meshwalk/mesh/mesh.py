@@ -26,18 +26,19 @@ from meshwalk.engine import Engine, OnDelta, OnEvent, limited, limiters
 from meshwalk.engine.idempotency import IdempotentWalks
 from meshwalk.loader import load_graph
 from meshwalk.mesh.clock import Clock, SystemClock
-from meshwalk.mesh.options import RETRY_WINDOW, MeshOptions, in_seconds
+from meshwalk.mesh.options import RETRY_WINDOW, MeshOptions, check_options, in_seconds
 from meshwalk.mesh.relay import RecordRelay, Schedule, Sink
 from meshwalk.mesh.resources import Resources, open_resources
 from meshwalk.mesh.under_way import StreamedWalk, WalksUnderWay
 from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model.arguments import calls_fault, checked_request
 from meshwalk.model.problems import SetupError
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.events import Event, answer_deltas
 from meshwalk.records.previews import Preview
 from meshwalk.records.results import RouteResult
 from meshwalk.trace import Request, ResponseFormat, Tool
-from meshwalk.trace.requests import Prompt, build_request, within
+from meshwalk.trace.requests import Prompt, build_request, with_messages, within
 
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,16 @@ class Mesh:
         clock: Clock = _SYSTEM_CLOCK,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        # The caller may have no type checker.
+        options = {
+            "outcomes": outcomes,
+            "backends": backends,
+            "sinks": sinks,
+            "traces": traces,
+            "vault": vault,
+            "tenant": tenant,
+        }
+        check_options(plan, retry_window=retry_window, grace=grace, clock=clock, chance=chance, **options)
         self.plan = plan
         self.tenant = tenant
         self._outcomes = None if outcomes is None else str(outcomes)
@@ -227,6 +238,8 @@ class Mesh:
             traceparent=traceparent,
             idempotency_key=idempotency_key,
         )
+        if on_delta is not None:
+            checked_request(on_delta=calls_fault(on_delta, "a function of a text"))
         result = await self.send(request, None if on_delta is None else lambda _, text: on_delta(text))
         if on_delta is not None and result.answer and not result.streamed:
             on_delta(result.answer)
@@ -240,7 +253,7 @@ class Mesh:
         Args:
             on_delta: Called with the hop and the text of each piece of an answer that the graph streams, as it comes.
         """
-        return (await self.walk(request, None, on_delta)).raised()
+        return (await self.walk(with_messages(request), None, on_delta)).raised()
 
     async def stream(
         self,
@@ -308,6 +321,8 @@ class Mesh:
             RequestError: If the request cannot begin a walk.
             MeshClosed: If the mesh was closed before the walk had ended.
         """
+        if type(request) is not Request:
+            request = with_messages(request)
         engine, under_way = self._engine, self._under_way
         if engine is None or under_way is None:
             raise self._not_open()
@@ -387,7 +402,7 @@ class Mesh:
         Raises:
             RequestError: If the request cannot begin a walk.
         """
-        return await self._opened().decide(request)
+        return await self._opened().decide(with_messages(request))
 
     def _opened(self) -> Engine:
         if self._engine is None:

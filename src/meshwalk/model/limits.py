@@ -10,6 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import NamedTuple, Self
 
+from meshwalk.model.arguments import checked_request, count_fault, dollars_fault, seconds_fault
 from meshwalk.model.constructors import fast_constructor
 from meshwalk.model.problems import Span
 from meshwalk.model.values import AwayPolicy, ScopeKind
@@ -62,6 +63,21 @@ class Limits(NamedTuple):
         """
         Return limits from a *deadline* in seconds or as a timedelta, and a cost in dollars.
         """
+        checked_request(
+            deadline="" if deadline is None else seconds_fault(deadline),
+            cost_usd="" if cost_usd is None else dollars_fault(cost_usd),
+            **{
+                name: count_fault(value)
+                for name, value in (
+                    ("hops", hops),
+                    ("input_bytes", input_bytes),
+                    ("output_tokens", output_tokens),
+                    ("input_tokens", input_tokens),
+                    ("calls", calls),
+                )
+                if value is not None
+            },
+        )
         seconds = deadline.total_seconds() if isinstance(deadline, timedelta) else deadline
 
         return cls(

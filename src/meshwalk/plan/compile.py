@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from meshwalk import guards, loader
 from meshwalk.checks import assignment, bounds, decide_first, limits, reachability, topology, worst_case
 from meshwalk.model import DONE, AnyBackendSpec, Edge, Graph, Limits, Node, Price, Role, Value, signals
+from meshwalk.model.arguments import checked_setup, fault_of
 from meshwalk.model.problems import GraphError, Problem, in_file_order
 from meshwalk.plan import canonical
 from meshwalk.trace import Facts
@@ -25,8 +26,7 @@ from meshwalk.trace import Facts
 
 DONE_INDEX = -1
 
-# Bounds a call.
-Bound = worst_case.Bound
+Bound = worst_case.Bound  # of a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +205,11 @@ def compile_plan(graph: Graph) -> Plan:
     Raises:
         GraphError: With every fault found, in file order.
     """
+    checked_setup(graph=fault_of(graph, (Graph,), "a meshwalk.Graph: meshwalk.load_graph(path) reads one"))
     plan, problems = examine(graph)
-    if plan is None:
-        raise GraphError(problem for problem in problems if problem.severity == "error")
-
-    return plan
+    if plan is not None:
+        return plan
+    raise GraphError(problem for problem in problems if problem.severity == "error")
 
 
 def restore(text: bytes) -> Plan:

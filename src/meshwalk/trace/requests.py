@@ -10,18 +10,23 @@ from datetime import timedelta
 from typing import Any
 
 from meshwalk.model import Limits, Sampling, Value
-from meshwalk.model.problems import RequestError, Violation
+from meshwalk.model.arguments import described
+from meshwalk.model.problems import DeadlineExpired, RequestError, Violation
+from meshwalk.trace.argument_types import refuse_types
 from meshwalk.trace.exchange import Image, Message, ReplyOptions, Request, ResponseFormat, Scopes, Tool
+from meshwalk.trace.messages import messages_of
 
 
 # Past this, a deadline is none: gRPC counts in nanoseconds of 64 bits.
 MAX_SECONDS = 1e9
 
-# One prompt of the user, or a conversation.
-Prompt = str | Sequence[Message]
+# One prompt of the user, or a conversation, whose messages may be mappings in the shape of OpenAI's API.
+Prompt = str | Sequence[Message | Mapping[str, Any]]
 
 _NO_ATTRIBUTES: Mapping[str, Value] = {}
+_NO_LIMITS, _NO_SAMPLING = Limits(), Sampling()
 _PLAIN = ReplyOptions()
+_WHOLE_OR_NONE = (int, type(None))
 
 
 def build_request(
@@ -48,6 +53,18 @@ def build_request(
     Raises:
         RequestError: If *prompt* is neither a text nor messages, or an attribute is given twice.
     """
+    # One look at what callers without a type checker get wrong; the words are found only where one is.
+    if not (
+        type(session) is type(workflow) is type(tool_choice) is type(traceparent) is type(idempotency_key) is str
+        and type(attributes) is dict
+        and limits == _NO_LIMITS
+        and sampling == _NO_SAMPLING
+        and not tools
+        and response_format is None
+    ):
+        texts = {"session": session, "workflow": workflow, "tool_choice": tool_choice}
+        texts |= {"traceparent": traceparent, "idempotency_key": idempotency_key}
+        refuse_types(attributes, limits, sampling, tools, response_format, texts)
     if twice := attributes.keys() & named.keys() if attributes else None:
         why = "is given twice, in `attributes` and as a keyword; give it once"
         raise RequestError(Violation(f"attributes.{name}", why) for name in sorted(twice))
@@ -91,9 +108,12 @@ def within(limits: Limits, timeout: timedelta | float | None) -> Limits:
         RequestError: If *timeout* is no number of seconds.
     """
     seconds = seconds_of(timeout)
-    if seconds is None:
+    if seconds is None or type(limits) is not Limits or type(limits.deadline_us) not in _WHOLE_OR_NONE:
+        # Of limits that are none, the request's own check tells.
         return limits
     timeout_us = int(seconds * 1e6)
+    if timeout_us <= 0:
+        raise DeadlineExpired([Violation("timeout", f"is {seconds:g} s, which is spent already; allow some time")])
 
     return limits._replace(deadline_us=timeout_us if limits.deadline_us is None else min(limits.deadline_us, timeout_us))
 
@@ -101,16 +121,42 @@ def within(limits: Limits, timeout: timedelta | float | None) -> Limits:
 def _messages(prompt: Any) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         return (Message("user", prompt),)
-    # The caller may have no type checker.
-    messages: tuple[Any, ...] = tuple(prompt) if isinstance(prompt, Sequence) else (prompt,)
-    for message in messages:
-        if not isinstance(message, Message):
-            why = f"takes a text or a sequence of Message, and got {type(message).__name__}"
-            raise RequestError([Violation("messages", why)])
 
     return tuple(
         message if isinstance(message.content, str) else with_parts(message, f"messages[{position}].content")
-        for position, message in enumerate(messages)
+        for position, message in enumerate(messages_of(prompt))
+    )
+
+
+def with_messages(request: Any) -> Request:
+    """
+    Return *request* with each of its messages as a `Message`, where some are mappings.
+
+    Raises:
+        RequestError: If it is no request, or one of them is no message.
+    """
+    if not isinstance(request, Request):
+        takes = "a meshwalk.Request, as in Request((Message('user', '…'),)); route() takes a text"
+        raise RequestError([Violation("request", f"is {described(request)}, and takes {takes}")])
+    if isinstance(request.messages, tuple):
+        for message in request.messages:
+            if type(message) is not Message:
+                break
+        else:
+            if request.limits != _NO_LIMITS or request.sampling != _NO_SAMPLING or request.form is not _PLAIN:
+                form = request.form
+                refuse_types({}, request.limits, request.sampling, form.tools, form.response_format, {})
+            return request
+
+    return Request(
+        _messages(request.messages),
+        attributes=request.attributes,
+        sampling=request.sampling,
+        scopes=request.scopes,
+        limits=request.limits,
+        traceparent=request.traceparent,
+        idempotency_key=request.idempotency_key,
+        form=request.form,
     )
 
 

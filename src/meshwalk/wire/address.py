@@ -11,6 +11,7 @@ import ipaddress
 import re
 import socket
 
+from meshwalk.model.arguments import fault_of
 from meshwalk.model.problems import SetupError
 
 
@@ -32,6 +33,9 @@ def checked_address(address: str, *, first_port: int) -> str:
     Raises:
         SetupError: If it is none.
     """
+    # The caller may have no type checker.
+    if not isinstance(address, str):
+        raise SetupError(f"target {fault_of(address, (str,), 'an address: HOST:PORT, such as 127.0.0.1:50051, or unix:PATH')}")
     if (path := socket_path(address)) is not None:
         _check_path(path)
         return address

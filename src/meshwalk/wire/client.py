@@ -13,11 +13,12 @@ from datetime import timedelta
 import grpc.aio
 
 from meshwalk.model import Caps, Limits, Sampling, ScopeKind, Value
+from meshwalk.model.arguments import checked_request, count_fault, fault_of, text_fault
 from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted
 from meshwalk.records.previews import Preview
 from meshwalk.records.results import Record, RouteResult
 from meshwalk.trace import Outcome, Request, ResponseFormat, Tool
-from meshwalk.trace.requests import Prompt, build_request, seconds_of
+from meshwalk.trace.requests import Prompt, build_request, seconds_of, with_messages
 from meshwalk.wire import convert
 from meshwalk.wire.connection import Connection
 from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated, unpack_error
@@ -30,7 +31,17 @@ from meshwalk.wire.gen.meshwalk.v1beta1 import (
 )
 from meshwalk.wire.keys import checked_key
 from meshwalk.wire.many import IN_FLIGHT, LARGEST, Many
-from meshwalk.wire.types import AccountInfo, AccountPage, Detail, GraphDescription, GraphInfo, Page, Summary
+from meshwalk.wire.types import (
+    AccountInfo,
+    AccountPage,
+    Detail,
+    GraphDescription,
+    GraphInfo,
+    Page,
+    Summary,
+    detail_fault,
+    scope_fault,
+)
 
 
 # Everything a user of the client needs stands here, so that nobody looks for it in three packages.
@@ -139,6 +150,8 @@ class Client(Connection):
         """
         Route *request*, as `route` does.
         """
+        request = with_messages(request)
+        checked_request(graph=text_fault(graph), detail=detail_fault(detail))
         message = convert.pack_request(request, graph, detail)
         metadata = self._metadata(request.traceparent)
 
@@ -186,6 +199,7 @@ class Client(Connection):
             traceparent=traceparent,
             idempotency_key=idempotency_key,
         )
+        checked_request(graph=text_fault(graph), detail=detail_fault(detail))
         message = routing_pb2.RouteStreamRequest(request=convert.pack_request(request, graph, detail))
         call = self._routing.RouteStream(message, timeout=seconds_of(timeout), metadata=self._metadata(request.traceparent))
         try:
@@ -246,6 +260,7 @@ class Client(Connection):
             tool_choice=tool_choice,
             response_format=response_format,
         )
+        checked_request(graph=text_fault(graph))
         message = routing_pb2.DecideRequest(request=convert.pack_request(request, graph))
 
         return convert.unpack_preview(await self._call(self._routing.Decide, message, timeout))
@@ -260,6 +275,7 @@ class Client(Connection):
             NotFound: If there is none of this id.
             SetupError: If the server keeps no records.
         """
+        checked_request(traversal_id=text_fault(traversal_id))
         message = trace_pb2.GetTraversalRequest(traversal_id=traversal_id)
         reply = await self._call(self._traces.GetTraversal, message, timeout)
 
@@ -282,6 +298,14 @@ class Client(Connection):
         Args:
             page: The `next` of the page before.
         """
+        checked_request(
+            graph=text_fault(graph),
+            session=text_fault(session),
+            workflow=text_fault(workflow),
+            outcome="" if outcome is None else fault_of(outcome, (Outcome,), "a meshwalk.Outcome"),
+            size=count_fault(size),
+            page=text_fault(page),
+        )
         message = trace_pb2.ListTraversalsRequest(
             graph=graph,
             session=session,
@@ -314,6 +338,7 @@ class Client(Connection):
         """
         Fetch all that a caller may know of a graph.
         """
+        checked_request(graph=text_fault(graph))
         message = graph_pb2.DescribeGraphRequest(graph=graph)
 
         return convert.unpack_described(await self._call(self._graphs.DescribeGraph, message, timeout))
@@ -337,6 +362,13 @@ class Client(Connection):
             graph: Only those that walks over this graph spent from, with that graph's lines.
             page: The `next` of the page before.
         """
+        checked_request(
+            scope="" if scope is None else scope_fault(scope),
+            name=text_fault(name),
+            graph=text_fault(graph),
+            size=count_fault(size),
+            page=text_fault(page),
+        )
         message = budget_pb2.ListAccountsRequest(
             scope=common_pb2.SCOPE_KIND_UNSPECIFIED if scope is None else convert.SCOPE_KINDS.number[scope],
             name=name,
@@ -360,6 +392,12 @@ class Client(Connection):
             Unauthenticated: If it is not.
             SetupError: If the server was given none, or no header can hold *key*.
         """
+        checked_request(
+            scope=scope_fault(scope),
+            name=text_fault(name),
+            caps=fault_of(caps, (Caps,), "a meshwalk.Caps, as in meshwalk.Caps(calls=100)"),
+            key=text_fault(key),
+        )
         kind = convert.SCOPE_KINDS.number[scope]
         message = budget_pb2.SetBudgetRequest(scope=kind, name=name, caps=convert.pack_caps(caps))
         # None at all is the server's to refuse, which says how to give it one.

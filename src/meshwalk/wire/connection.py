@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 
 import grpc.aio
 
+from meshwalk.model.arguments import checked_setup, fault_of, mapping_fault
 from meshwalk.model.problems import SetupError
 from meshwalk.trace.requests import seconds_of
 from meshwalk.wire.address import checked_address
@@ -32,6 +33,9 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
+
+_CREDENTIALS = "channel credentials, as grpc.ssl_channel_credentials() makes them"
+_METADATA = "a mapping from names of headers to texts"
 
 
 class _Stubs:
@@ -56,6 +60,10 @@ class Connection:
         self, target: str, *, credentials: grpc.ChannelCredentials | None = None, metadata: Mapping[str, str] | None = None
     ) -> None:
         self.target = checked_address(target, first_port=1)
+        checked_setup(
+            credentials="" if credentials is None else fault_of(credentials, (grpc.ChannelCredentials,), _CREDENTIALS),
+            metadata="" if metadata is None else mapping_fault(metadata, _METADATA),
+        )
         self._credentials = credentials
         self._headers: _Metadata = tuple((metadata or {}).items())
         self._stubs: _Stubs | None = None

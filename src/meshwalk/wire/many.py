@@ -19,6 +19,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from meshwalk.model import Limits, Sampling, Value
+from meshwalk.model.arguments import checked_setup, count_fault, seconds_fault
 from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.records.results import RouteResult
 from meshwalk.trace import Request, ResponseFormat, Tool
@@ -55,6 +56,7 @@ class Many:
         largest: int,
         in_flight: int,
     ) -> None:
+        checked_setup(linger=seconds_fault(linger), largest=count_fault(largest), in_flight=count_fault(in_flight))
         if not linger >= 0 or largest < 1 or in_flight < 1:
             raise SetupError("a stream takes linger from 0 seconds on, and largest and in_flight from 1")
         # Frames are built as bytes, so requests need no serializer.

@@ -7,16 +7,37 @@ Results, previews and events are those of a walk in process, see `records`.  The
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from meshwalk.budgets import AccountReport
 from meshwalk.model import AwayPolicy, Caps, Limits, Price, Role, ScopeKind, Value, ValueType
+from meshwalk.model.arguments import described
 from meshwalk.records.results import PlanRef
 from meshwalk.trace import Outcome, Scopes
 
 
 # The part of the record that a reply carries: answer and path alone, hops with decisions too, or everything.
 Detail = Literal["NONE", "HOPS", "FULL"]
+
+
+def detail_fault(value: object) -> str:
+    """
+    Return what is wrong with *value*, which is to be a `Detail`.
+    """
+    return "" if value in ("NONE", "HOPS", "FULL") else f"is {_quoted(value)}, and takes 'NONE', 'HOPS' or 'FULL'"
+
+
+def scope_fault(value: object) -> str:
+    """
+    Return what is wrong with *value*, which is to be a kind of scope.
+    """
+    kinds = get_args(ScopeKind)
+
+    return "" if value in kinds else f"is {_quoted(value)}, and takes one of {', '.join(map(repr, kinds))}"
+
+
+def _quoted(value: object) -> str:
+    return repr(value) if isinstance(value, str) else described(value)
 
 
 # ---- records in a list ----------------------------------------------------------------------------------------------

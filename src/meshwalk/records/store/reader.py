@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from meshwalk.model.arguments import checked_setup, path_fault
 from meshwalk.model.problems import GraphError, TraceError
 from meshwalk.plan import Plan, restore
 from meshwalk.records.store.database import FAULTS, open_to_read, reason_of
@@ -39,6 +40,7 @@ class TraceReader:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        checked_setup(folder=path_fault(folder))
         self.folder = Path(folder)
         self._connection = open_to_read(folder)
         self._lock = threading.Lock()

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
+from meshwalk.model.arguments import checked_setup, path_fault
 from meshwalk.model.problems import MeshwalkError
 from meshwalk.model.resource import AsyncResource
 from meshwalk.plan import Plan
@@ -73,6 +74,7 @@ class TraceWriter(AsyncResource):
     """
 
     def __init__(self, folder: str | Path, *, on_full: OnFull = "drop", capacity: int = 10_000) -> None:
+        checked_setup(folder=path_fault(folder))
         self.folder = Path(folder)
         self._open()
         self._queue: RecordQueue[Item] = RecordQueue(capacity, on_full, linger_seconds=LINGER_SECONDS, batch=BATCH)
