@@ -82,16 +82,10 @@ class Mesh:
         clock: Clock = _SYSTEM_CLOCK,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        # The caller may have no type checker.
-        options = {
-            "outcomes": outcomes,
-            "backends": backends,
-            "sinks": sinks,
-            "traces": traces,
-            "vault": vault,
-            "tenant": tenant,
-        }
-        check_options(plan, retry_window=retry_window, grace=grace, clock=clock, chance=chance, **options)
+        places = {"outcomes": outcomes, "sinks": sinks, "traces": traces, "vault": vault}
+        check_options(
+            plan, **places, backends=backends, tenant=tenant, retry_window=retry_window, grace=grace, clock=clock, chance=chance
+        )
         self.plan = plan
         self.tenant = tenant
         self._outcomes = None if outcomes is None else str(outcomes)
