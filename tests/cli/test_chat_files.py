@@ -74,7 +74,7 @@ class TestMessages:
         ("value", "said"),
         [
             ({"role": "user"}, "holds no list: write [{…}, {…}]"),
-            ([], "holds no list"),
+            ([], "holds an empty list"),
             (["Hi"], "[0] is no object"),
             ([{"content": "Hi"}], "[0] has no 'role'"),
             ([{"role": "user"}], "[0] has neither 'content' nor 'tool_calls'"),

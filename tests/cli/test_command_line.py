@@ -23,6 +23,10 @@ from tests.cli.conftest import Run
         ("train-classifier x", "--output is missing, and must be given"),
         ("draw g.yaml a b", "there is no place for 'a' 'b'"),
         ("check --json=5 x", "--json takes true or false, and '5' is none"),
+        ("route --target= hi", "--target takes a server's HOST:PORT, and '' is none"),
+        ("route g.yaml --messages []", "--messages takes the path of a JSON file, and not JSON itself"),
+        ("route g.yaml hi --deadline 0s", "--deadline is 0s, which is no time at all"),
+        ("traces list --traces nowhere", "there are no traces in 'nowhere': there is no such folder"),
         ("check --nope x", "there is no option --nope"),
     ],
 )

@@ -195,7 +195,7 @@ class TestLimits:
         ("option", "value", "said"),
         [
             ("--deadline", "soon", "--deadline takes a duration such as 300ms, 4s or 2m, and 'soon' is none"),
-            ("--deadline", "0s", "limits.deadline_us: is spent already"),
+            ("--deadline", "0s", "--deadline is 0s, which is no time at all"),
             ("--max-cost-usd", "-1", "--max-cost-usd takes an amount in USD from 0 to 9223372036, and -1 is none"),
             ("--max-cost-usd", "nan", "--max-cost-usd takes an amount"),
             ("--max-cost-usd", "1e300", "and 1e+300 is none"),

@@ -319,3 +319,15 @@ def test_a_delay_that_only_the_server_knows_is_kept() -> None:
     back = unpack_failure(failure)
 
     assert (True, 2.5) == (back.retryable, back.retry_after)
+
+
+@pytest.mark.parametrize("details", ["Cancelling all calls", "Received GOAWAY", "Server shutdown"])
+def test_a_server_that_stops_is_told_from_none(details: str) -> None:
+    """
+    A call that a stopping server cut off is not answered by the question for a server.
+    """
+    metadata = grpc.aio.Metadata()
+    error = unpack_error(grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, metadata, metadata, details=details), TARGET)
+
+    assert "stopped while it had the call" in str(error)
+    assert "running there" not in str(error)

@@ -40,6 +40,10 @@ def budget() -> App:
     return commands
 
 
+# Accounts that fit a few screens.
+_SHOWN = 50
+
+
 def show(
     *,
     vault: VaultOption = "",
@@ -60,7 +64,7 @@ def show(
     graph
         Only what walks over this graph spent.
     top
-        Only so many accounts: those that spent most.
+        Only so many accounts: those that spent most; 50 without --json.
     """
     import anyio
 
@@ -69,8 +73,9 @@ def show(
     chosen = _chosen(session, workflow, whole_tenant)
     page = anyio.run(_accounts, _place(vault, target, tenant), tenant or _DEFAULT_TENANT, chosen, graph)
     accounts = page.accounts
-    if top is not None:
-        accounts = tuple(sorted(accounts, key=lambda account: account.statement.spent.cost_nano_usd, reverse=True)[:top])
+    count = top if top is not None or json else _SHOWN
+    if count is not None and (top is not None or len(accounts) > count):
+        accounts = tuple(sorted(accounts, key=lambda account: account.statement.spent.cost_nano_usd, reverse=True)[:count])
     if json:
         emit({"tenant": page.tenant, "accounts": [account_document(card) for card in accounts]})
     elif not page.accounts:

@@ -116,13 +116,19 @@ def _flat(value: Any, place: str) -> dict[str, Any]:
 
 def _listed(option: str, path: str, read: Callable[[Any, str], _Item]) -> list[_Item]:
     values = _parsed(option, path)
-    if not isinstance(values, list) or not values:
+    if values == []:
+        raise Misuse(f"{option} {path} holds an empty list; write one {{…}} at least in it")
+    if not isinstance(values, list):
         raise Misuse(f"{option} {path} holds no list: write [{{…}}, {{…}}]")
 
     return [read(value, f"{option} {path}: [{number}]") for number, value in enumerate(values)]
 
 
 def _parsed(option: str, path: str) -> Any:
+    if path[:1] in {"[", "{"}:
+        raise Misuse(
+            f"{option} takes the path of a JSON file, and not JSON itself; `-` reads stdin where the option is --messages"
+        )
     try:
         text = sys.stdin.read() if path == "-" else read_plain(path, _MAX_BYTES)
         return orjson.loads(text)

@@ -64,6 +64,14 @@ def _name(_: Any, tokens: Sequence[Token]) -> str:
     return tokens[0].value
 
 
+def _target(_: Any, tokens: Sequence[Token]) -> str:
+    # An unset variable of a shell leaves an empty text.
+    if not tokens[0].value:
+        raise Misuse(f"{tokens[0].keyword} takes a server's HOST:PORT, and '' is none")
+
+    return tokens[0].value
+
+
 def _tenant(_: Any, tokens: Sequence[Token]) -> str:
     option, text = tokens[0].keyword or "", _name(_, tokens)
     if _CONTROL.search(text):
@@ -118,6 +126,7 @@ ConfigFile = Annotated[str | None, Parameter(name="--config", converter=_file)]
 VaultAddress = Annotated[str, Parameter(name="--vault", converter=_name)]
 Tenant = Annotated[str, Parameter(name="--tenant", converter=_tenant)]
 OperatorKeyEnv = Annotated[str | None, Parameter(name="--operator-key-env", converter=_name)]
+TargetOption = Annotated[str, Parameter(name="--target", converter=_target)]
 Whole = Parameter(converter=_whole)
 Count = Parameter(converter=_count)
 
@@ -137,6 +146,20 @@ def duration_us(option: str, text: str) -> int:
         raise Misuse(f"{option} takes a duration such as 300ms, 4s or 2m, and {text!r} is none")
 
     return int(Decimal(match[1]) * _UNITS_US[match[2]])
+
+
+def positive_duration_us(option: str, text: str) -> int:
+    """
+    Read a duration above zero.
+
+    Raises:
+        Misuse: If *text* is none, or no time at all.
+    """
+    micros = duration_us(option, text)
+    if not micros:
+        raise Misuse(f"{option} is {text}, which is no time at all; give it some, such as 300ms or 20s")
+
+    return micros
 
 
 def vault_address(text: str) -> str:

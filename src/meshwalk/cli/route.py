@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import DataFile, Json, NewTraces, Whole, attribute_values, duration_us, nano_usd
+from meshwalk.cli.options import (
+    DataFile,
+    Json,
+    NewTraces,
+    TargetOption,
+    Whole,
+    attribute_values,
+    nano_usd,
+    positive_duration_us,
+)
 from meshwalk.cli.output import NO, OK, Misuse, emit, report, say
 
 
@@ -35,7 +44,7 @@ def route(
     *words: Annotated[str, Parameter(name="GRAPH PROMPT")],
     stdin: Annotated[bool, Parameter(name="-", negative="")] = False,
     messages: Annotated[str | None, Parameter(name="--messages", allow_leading_hyphen=True)] = None,
-    target: Annotated[str, Parameter(name="--target")] = "",
+    target: TargetOption = "",
     set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
     tools: Annotated[str | None, Parameter(name="--tools")] = None,
     tool_choice: str = "",
@@ -108,7 +117,7 @@ def route(
     form = _form(tools, tool_choice, response_format)
     limits = Limits(
         hops=max_hops,
-        deadline_us=None if deadline is None else duration_us("--deadline", deadline),
+        deadline_us=None if deadline is None else positive_duration_us("--deadline", deadline),
         cost_nano_usd=None if max_cost_usd is None else nano_usd("--max-cost-usd", max_cost_usd),
         output_tokens=max_output_tokens,
     )

@@ -328,12 +328,22 @@ def unanswered(target: str) -> MeshwalkError:
     return DeadlineExceeded(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
 
 
+# What gRPC tells callers whose server stops.
+_STOPPING = ("Cancelling all calls", "GOAWAY", "Server shutdown", "shutting down")
+
+
 def _error_of_transport(call: grpc.aio.AioRpcError, target: str) -> MeshwalkError:
     code, details = call.code(), call.details() or "no details"
     match code:
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return unanswered(target)
         case grpc.StatusCode.UNAVAILABLE:
+            if any(words in details for words in _STOPPING):
+                message = (
+                    f"the server at {target} stopped while it had the call ({details}); ask again, with an idempotency key if "
+                    "the call may have been made"
+                )
+                return RpcError(message, code=code.name)
             message = (
                 f"no answer from {target} ({details}); is `meshwalk serve` running there?  Where it was, the call may have "
                 "been made: with an idempotency key it is safe to ask again"

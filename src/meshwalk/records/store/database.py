@@ -103,6 +103,11 @@ def open_to_read(folder: str | Path) -> sqlite3.Connection:
         TraceError: If there is no such file, or it cannot be used.
     """
     path = Path(folder) / FILE
+    if not path.parent.exists():
+        raise TraceError(
+            f"there are no traces in {str(folder)!r}: there is no such folder; name the one that `meshwalk route` or "
+            "`meshwalk serve` was given with --traces"
+        )
     if not path.is_file():
         raise TraceError(f"there are no traces in {str(folder)!r} (no {FILE}); `meshwalk serve --traces {folder}` records some")
     try:
