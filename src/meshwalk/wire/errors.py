@@ -328,7 +328,7 @@ def unanswered(target: str) -> MeshwalkError:
     return DeadlineExceeded(f"{target} did not answer in time; allow more with `timeout`", error_class="timeout")
 
 
-# What gRPC tells callers whose server stops.
+# Words of gRPC to callers whose server stops.
 _STOPPING = ("Cancelling all calls", "GOAWAY", "Server shutdown", "shutting down")
 
 
