@@ -127,10 +127,15 @@ def message_of(error: BackendError, raised_by: object) -> str:
     message = error.args[0] if error.args else ""
     if isinstance(message, PrivateText):
         return message
-    if type(raised_by).__module__.partition(".")[0] == _PACKAGE:
-        return str(message)
 
-    return words_of_others(error, "it")
+    return words_of_others(error, "it") if is_foreign(raised_by) else str(message)
+
+
+def is_foreign(backend: object) -> bool:
+    """
+    Tell whether *backend*, or a classifier, was written outside this package.
+    """
+    return type(backend).__module__.partition(".")[0] != _PACKAGE
 
 
 def words_of_others(error: BackendError, raised_by: str) -> PrivateText:

@@ -23,6 +23,7 @@ from anyio import get_cancelled_exc_class
 
 from meshwalk.backends.base import ChatRequest, words_of_others
 from meshwalk.backends.cancellation import cancel_requested
+from meshwalk.backends.labels import close_labels
 from meshwalk.model import PythonSpec, is_unicode
 from meshwalk.model.functions import import_named
 from meshwalk.model.problems import BackendError, Malformed, SetupError, Unreachable
@@ -140,6 +141,7 @@ class PythonBackend(AsyncResource):
             if not fits(getattr(given, field)):
                 message = f"the function of backend '{self.name}' returned a reply whose {field} is not {what}"
                 raise Malformed(message, backend=self.name, billable=True)
+        close_labels(given)
 
         return given
 

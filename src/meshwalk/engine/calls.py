@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup
 from meshwalk.backends import roles
 from meshwalk.backends.base import message_of
 from meshwalk.backends.cancellation import cancel_requested
+from meshwalk.backends.labels import close_labels
 from meshwalk.budgets import Refusal
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.deps import EngineDeps, HopContext
@@ -272,6 +273,8 @@ class Calls:
             else:
                 with move_on_after((deadline_at_us - call.started_us) / 1e6) as call.scope:
                     reply = await self._with_lease(call, deadline_at_us)
+            if reply is not None:
+                close_labels(reply)
         except BackendError as error:
             call.retry_after_us, call.final, call.at_fault = error.retry_after_us, error.final, error.of_endpoint
             message = joined(f"node '{node.name}': ", message_of(error, self._backend))

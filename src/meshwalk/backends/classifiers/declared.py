@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from sys import float_info
 
+from meshwalk.backends.labels import label
 from meshwalk.model import Attribute, Value
+from meshwalk.model.private_text import joined, private
 from meshwalk.model.problems import Malformed
 from meshwalk.model.signals import accepts
 
@@ -40,6 +42,8 @@ def as_declared(node: str, given: object, writes: Mapping[str, Attribute]) -> di
     """
     Return the signals that *given* holds, as *writes* declares them; what nobody declared is left out.
 
+    A text without an `enum:` is closed to what a label can be, since records hold it.
+
     Raises:
         Malformed: If *given* is no table of signals, or one is missing or not as declared.
     """
@@ -48,14 +52,20 @@ def as_declared(node: str, given: object, writes: Mapping[str, Attribute]) -> di
     found: dict[str, Value] = {}
     for name, declared in writes.items():
         if name not in given:
-            names = ", ".join(repr(str(key)[:40]) for key in list(given)[:_QUOTED_NAMES]) or "nothing"
-            raise Malformed(f"the classifier '{node}' gave {names} and no signal '{name}', which it declares", backend=node)
+            names = ", ".join(repr(str(key)[:40]) for key in list(given)[:_QUOTED_NAMES])
+            words = private(names) if names else "nothing"
+            message = joined(f"the classifier '{node}' gave ", words, f" and no signal '{name}', which it declares")
+            raise Malformed(message, backend=node)
         value = given[name]
         # `accepts` says what a value of a wrong type is, which only values have.
         if not isinstance(value, (str, int, float, bool)):
             raise Malformed(f"the signal '{name}' of classifier '{node}' is {type(value).__name__}", backend=node)
         if why := accepts(declared, value):
-            raise Malformed(f"the signal '{name}' of classifier '{node}' {why}", backend=node)
+            # The reason may quote the text.
+            words = joined("is not as declared, ", private(why)) if isinstance(value, str) else why
+            raise Malformed(joined(f"the signal '{name}' of classifier '{node}' ", words), backend=node)
+        if isinstance(value, str) and not declared.enum:
+            value = label(value)
         found[name] = float(value) if declared.type == "number" else value
 
     return found

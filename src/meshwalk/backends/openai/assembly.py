@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshwalk.backends import estimates
+from meshwalk.backends import estimates, labels
 from meshwalk.backends.base import CallProgress, ChatRequest, OnPiece
 from meshwalk.backends.openai import spellings
 from meshwalk.backends.openai.choice import Choice, has_part
@@ -22,7 +22,7 @@ from meshwalk.backends.openai.tool_calls import UnreadableReplyError, carried_te
 from meshwalk.backends.openai.usage import Billed, Counts, Seen
 from meshwalk.model import ThoughtTags
 from meshwalk.model.problems import BackendError, Malformed
-from meshwalk.trace import Piece, Reply, Timing
+from meshwalk.trace import Piece, Reply, Timing, ToolCall
 
 
 _NO_CHOICE = "it has no choice with a message"
@@ -351,12 +351,23 @@ class Assembly:
             cost_nano_usd=self._counts.cost_nano_usd if self._settles_reported else None,
             probabilities=first.probabilities,
             timing=timing,
-            model=self._model or self._asked,
+            model=self._named(first, calls),
             tool_calls=calls,
             samples=samples,
             carried=carried_text(self._backend, first.carried),
             mended=tuple(self._mended),
         )
+
+    def _named(self, first: Choice, calls: tuple[ToolCall, ...]) -> str:
+        """
+        Return the model that the answer names, as far as that can be the name of one.
+        """
+        model, asked = self._model, self._asked
+        if not model or model == asked:
+            return asked
+        texts = [*[message.content for message in self._request.messages], first.text, *[call.arguments for call in calls]]
+
+        return labels.model_name(self._faults.hidden(model), asked, texts)
 
     def _join(self, first: Choice, others: list[Choice]) -> None:
         """

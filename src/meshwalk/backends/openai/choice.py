@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshwalk.backends import estimates
+from meshwalk.backends import estimates, labels
 from meshwalk.backends.openai import spellings
-from meshwalk.backends.openai.json_text import Joiner, scalar_text
+from meshwalk.backends.openai.json_text import Joiner
 from meshwalk.backends.openai.logprobs import TokenChance, of_answer, read_logprobs, series_of
 from meshwalk.backends.openai.thoughts import TagFilter, content_of, thoughts_in
 from meshwalk.backends.openai.tool_calls import ToolCalls, UnreadableReplyError
@@ -172,7 +172,7 @@ class Choice:
         reason = _reason_in(given) or _reason_in(part)
         native = next((word for field in spellings.NATIVE_REASON_FIELDS if (word := spellings.reason_of(given.get(field)))), "")
         # An empty reason never takes one away.
-        self.finish_reason = scalar_text(reason) or self.finish_reason
+        self.finish_reason = labels.finish_reason(reason) if reason else self.finish_reason
         if given.get("error") or part.get("error"):
             self.broken = given if given.get("error") else part
         elif reason in spellings.BROKEN_REASONS or native in spellings.BROKEN_REASONS:

@@ -4,15 +4,12 @@ The outputs of an `answer` or `primary` node.
 
 from __future__ import annotations
 
+from meshwalk.backends import labels
 from meshwalk.backends.roles.classifier import estimate_tokens
 from meshwalk.backends.roles.confidence import confidence_of
 from meshwalk.model import Node, Value
 from meshwalk.model.signals import FINISH_REASONS
 from meshwalk.trace import Reply
-
-
-# Older servers of the same protocol still say that a tool is to be called in the words of its first version.
-_SYNONYMS = {"function_call": "tool_calls", "max_tokens": "length", "end_turn": "stop", "eos": "stop"}
 
 
 def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
@@ -21,7 +18,7 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     reason, usage = reply.finish_reason, reply.usage
     found: dict[str, Value] = {
-        "finish_reason": reason if reason in FINISH_REASONS else fold_finish_reason(reason),
+        "finish_reason": reason if reason in FINISH_REASONS else labels.finish_reason(reason),
         "output_tokens": float(_estimated(reply) if usage is None else usage.output_tokens),
     }
     if node.confidence is not None and (confidence := confidence_of(node.confidence, reply)) is not None:
@@ -32,12 +29,3 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
 
 def _estimated(reply: Reply) -> int:
     return sum(map(estimate_tokens, reply.samples or (reply.text,)))
-
-
-def fold_finish_reason(reason: str) -> str:
-    """
-    Turn a provider's *reason* into one of `signals.FINISH_REASONS`.
-    """
-    known = _SYNONYMS.get(reason, reason)
-
-    return known if known in FINISH_REASONS else "other"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from meshwalk.backends import labels
 from meshwalk.backends.roles.confidence import confidence_of
 from meshwalk.backends.roles.extract import PATTERN_CHARACTERS
 from meshwalk.model import Node, Value
@@ -21,13 +22,14 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     """
     Give the verdict, its label, and the reply's confidence.
 
-    The label is the text that qualified, or else the first word of the reply, without regard to case.  A node that declares
+    The label is the text that qualified, or else the first word of the reply, without regard to case; `other` stands for
+    what is too long for one.  A node that declares
     no pattern qualifies nothing: a filter without a rule must not let everything through.
     """
     text = reply.text[:PATTERN_CHARACTERS].strip()
     match = re.search(node.qualified, text, re.IGNORECASE) if node.qualified else None
     word = match or _FIRST_WORD.search(text)
-    found: dict[str, Value] = {"qualified": match is not None, "label": word[0].casefold() if word else ""}
+    found: dict[str, Value] = {"qualified": match is not None, "label": labels.label(word[0].casefold()) if word else ""}
     if node.confidence is not None and (confidence := confidence_of(node.confidence, reply)) is not None:
         found["confidence"] = confidence
 

@@ -14,6 +14,7 @@ from anyio import get_cancelled_exc_class, move_on_after
 
 from meshwalk.backends import roles
 from meshwalk.backends.base import Backend, CallProgress, ChatRequest
+from meshwalk.backends.labels import close_labels
 from meshwalk.budgets import Need, Refusal, make_need
 from meshwalk.engine.call_state import CallState
 from meshwalk.engine.calls import Ended
@@ -151,6 +152,8 @@ class FastDriver:
                 if limiter is not None and lease is not None:
                     limiter.leave(lease, error_class=None, tokens=_used(reply, sent))
                     limiter.worked(runtime.node.name, latency_us)
+                if runtime.foreign:
+                    close_labels(reply)
                 # The reply as it came is charged, whichever of its samples is kept.
                 settled_reply = roles.settled(runtime.spec, reply) if runtime.compares_samples else reply
                 outputs = runtime.read(settled_reply)

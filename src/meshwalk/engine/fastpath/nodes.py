@@ -10,7 +10,7 @@ from functools import partial
 from anyio import get_cancelled_exc_class
 
 from meshwalk.backends import roles
-from meshwalk.backends.base import Backend
+from meshwalk.backends.base import Backend, is_foreign
 from meshwalk.engine.answers import latest_texts, stated_patterns
 from meshwalk.engine.charge import charge_at
 from meshwalk.engine.classify import classify, failed
@@ -58,6 +58,7 @@ class NodeRuntime:
         "charge",
         "classify",
         "compares_samples",
+        "foreign",
         "learns_from",
         "limiter",
         "min_us",
@@ -79,6 +80,7 @@ class NodeRuntime:
         self.sticky = None if traffic is None else traffic.sticky
         self.quotes = bool(spec.quotes)
         self.backend: Backend | None = deps.backends[self.backend_name] if node.calls and eligible else None
+        self.foreign = is_foreign(self.backend)
         self.classify: Classify | None = _classify(node, plan, deps) if eligible and not node.calls else None
         self.bound: Bound = (node.need.usual if usual else None) or node.need
         builder = RequestBuilder(node)
