@@ -105,7 +105,7 @@ class TestOneKind:
         def kind(*reasons: str) -> object:
             return walks_of(plan, [Reply("yes", finish_reason=reason) for reason in reasons], ["s"])[0].template_key
 
-        others = {kind(reason) for reason in ("length", "eos", "à la fin")} | {kind("length", "stop"), kind("stop", "eos")}
+        others = {kind(reason) for reason in ("length", "other", "à la fin")} | {kind("length", "stop"), kind("stop", "other")}
 
         assert 1 == len(others)
         assert kind("stop") not in others
