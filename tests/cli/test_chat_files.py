@@ -14,7 +14,7 @@ import pytest
 
 from meshwalk.cli.chat_files import read_messages, read_response_format, read_tools
 from meshwalk.cli.output import Misuse
-from meshwalk.trace import Message, ResponseFormat, Tool, ToolCall
+from meshwalk.trace import Image, Message, ResponseFormat, Tool, ToolCall
 
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -62,6 +62,35 @@ class TestMessages:
             Message("tool", "sunny", tool_call_id="c1"),
         ) == read_messages(path)
 
+    def test_contents_of_parts(self, at: Any) -> None:
+        """
+        Texts alone are one text; an image stands among the parts, with the text beside it.
+        """
+        url = "data:image/png;base64,iVBORw0KGgo="
+        texts = [{"type": "text", "text": "Four and "}, {"type": "text", "text": "five?"}]
+        image = {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
+        path = at([{"role": "system", "content": texts}, {"role": "user", "content": [texts[0], image]}])
+
+        assert (
+            Message("system", "Four and five?"),
+            Message("user", "Four and ", parts=("Four and ", Image(url, "low"))),
+        ) == read_messages(path)
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ([], r"\[0\]\.content: is list, and takes a text or a list of parts"),
+            ([{"type": "input_audio"}], r"\[0\]\.content\[0\]: is no part of a message"),
+            ([{"type": "image_url", "image_url": 3}], r"is no part of a message"),
+        ],
+    )
+    def test_a_part_that_is_none_is_named(self, at: Any, content: Any, words: str) -> None:
+        """
+        With its place in the file.
+        """
+        with pytest.raises(Misuse, match=words):
+            read_messages(at([{"role": "user", "content": content}]))
+
     def test_stdin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         `-` is stdin.
@@ -78,7 +107,7 @@ class TestMessages:
             (["Hi"], "[0] is no object"),
             ([{"content": "Hi"}], "[0] has no 'role'"),
             ([{"role": "user"}], "[0] has neither 'content' nor 'tool_calls'"),
-            ([{"role": "user", "content": [{"type": "text"}]}], "[0].content is not a text"),
+            ([{"role": "user", "content": [{"type": "text"}]}], "[0].content[0]: is no part of a message"),
             ([{"role": "user", "contents": "Hi"}], "[0] has a field 'contents' that is not known; did you mean 'content'?"),
             ([{"role": "assistant", "tool_calls": [{"id": "c"}]}], "[0].tool_calls[0] has no 'name'"),
             ([{"role": "assistant", "tool_calls": [{"type": "custom"}]}], "[0].tool_calls[0].type is 'custom'"),

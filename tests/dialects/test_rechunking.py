@@ -18,6 +18,7 @@ from meshwalk.backends.base import CallProgress, ChatRequest
 from meshwalk.backends.openai.assembly import Assembly
 from meshwalk.backends.openai.events import Events
 from meshwalk.backends.openai.faults import Faults
+from meshwalk.backends.openai.shape import CallShape
 from meshwalk.backends.secrets import Secrets
 from meshwalk.model import ThoughtTags
 from meshwalk.model.problems import BackendError
@@ -77,6 +78,8 @@ def read(case: dict[str, Any], chunks: list[bytes]) -> tuple[Any, str]:
     """
     backend, node = case.get("backend") or {}, case.get("node") or {}
     tags = backend.get("thoughts")
+    thoughts = None if tags is None else ThoughtTags(tags.get("open", ""), tags["close"])
+    shape = CallShape(thoughts=thoughts, settles_reported=backend.get("cost") == "reported")
     told: list[Piece] = []
     request = ChatRequest((Message("user", run.ASK),), samples=(node.get("confidence") or {}).get("samples", 1))
     assembly = Assembly(
@@ -86,8 +89,7 @@ def read(case: dict[str, Any], chunks: list[bytes]) -> tuple[Any, str]:
         backend="model",
         model="m-1",
         faults=FAULTS,
-        tags=None if tags is None else ThoughtTags(tags.get("open", ""), tags["close"]),
-        settles_reported=backend.get("cost") == "reported",
+        shape=shape,
     )
     events = Events()
     try:

@@ -17,9 +17,12 @@ def text_tokens(text: str) -> int:
     return estimate_tokens(text) if text else 0
 
 
-def input_tokens(messages: Sequence[Message], form: ReplyOptions) -> int:
+def input_tokens(messages: Sequence[Message], form: ReplyOptions, image_tokens: int = 0) -> int:
     """
-    Estimate the tokens of what a call sends: its messages with their tool calls, the tools and the format.
+    Estimate the tokens of what a call sends: its messages with their tool calls and images, the tools and the format.
+
+    Args:
+        image_tokens: The tokens of an image.
     """
     texts = [message.content for message in messages]
     texts += [text for message in messages for call in message.tool_calls for text in (call.name, call.arguments)]
@@ -27,7 +30,9 @@ def input_tokens(messages: Sequence[Message], form: ReplyOptions) -> int:
     if form.response_format is not None:
         texts += [form.response_format.name, form.response_format.schema]
 
-    return sum([estimate_tokens(text) for text in texts if text])
+    images = image_tokens * sum([message.images for message in messages]) if image_tokens else 0
+
+    return images + sum([estimate_tokens(text) for text in texts if text])
 
 
 def output_tokens(reply: Reply) -> int:

@@ -14,13 +14,22 @@ import orjson
 
 from meshwalk.cli.output import Misuse
 from meshwalk.model.files import read_plain
+from meshwalk.model.problems import RequestError
 from meshwalk.model.spelling import did_you_mean
 from meshwalk.trace import Message, ResponseFormat, Tool, ToolCall
+from meshwalk.trace.requests import with_parts
 
 
 _Item = TypeVar("_Item")
 
-_MESSAGE = {"role": str, "content": (str, type(None)), "name": str, "tool_calls": list, "tool_call_id": str, "carried": str}
+_MESSAGE = {
+    "role": str,
+    "content": (str, list, type(None)),
+    "name": str,
+    "tool_calls": list,
+    "tool_call_id": str,
+    "carried": str,
+}
 _CALL = {"id": str, "name": str, "arguments": str, "carried": str}
 _TOOL = {"name": str, "description": str, "parameters": dict, "strict": bool}
 _FORMAT = {"name": str, "schema": dict, "strict": bool, "description": str}
@@ -82,9 +91,19 @@ def _message(value: Any, place: str) -> Message:
     if message.get("content") is None and not calls:
         raise Misuse(f"{place} has neither 'content' nor 'tool_calls'")
 
+    content = message.get("content")
+    content = "" if content is None else content
+    parts: Message | None = None
+    if isinstance(content, list):
+        try:
+            parts = with_parts(Message(message["role"], content), f"{place}.content")  # type: ignore[arg-type]
+        except RequestError as error:
+            raise Misuse(str(error)) from error
+
     return Message(
         message["role"],
-        message.get("content") or "",
+        content if parts is None else parts.content,
+        parts=() if parts is None else parts.parts,
         name=message.get("name", ""),
         tool_calls=tuple(_call(call, f"{place}.tool_calls[{number}]") for number, call in enumerate(calls)),
         tool_call_id=message.get("tool_call_id", ""),

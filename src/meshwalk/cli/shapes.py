@@ -157,6 +157,8 @@ def hop_document(hop: Hop) -> dict[str, Any]:
                 "error_class": attempt.error_class,
                 "latency_us": attempt.latency_us,
                 "cost_usd": attempt.cost_nano_usd / 1e9,
+                "cost_basis": attempt.basis,
+                "usage": attempt.usage._asdict(),
                 "cache_age_us": attempt.cache_age_us,
                 "mended": list(attempt.mended),
             }

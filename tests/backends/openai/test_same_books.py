@@ -14,6 +14,7 @@ from meshwalk.backends.base import CallProgress, ChatRequest
 from meshwalk.backends.openai.assembly import Assembly
 from meshwalk.backends.openai.events import Events
 from meshwalk.backends.openai.faults import Faults
+from meshwalk.backends.openai.shape import CallShape
 from meshwalk.backends.secrets import Secrets
 from meshwalk.model import ThoughtTags
 from meshwalk.model.problems import BackendError
@@ -22,7 +23,7 @@ from meshwalk.trace import Message, Piece, Reply, Timing
 
 ASK = ChatRequest((Message("user", "Two and two?"),))
 FAULTS = Faults("large", "", "large-1", secrets=Secrets(), key_env="")
-TAGS = ThoughtTags("<think>", "</think>")
+SHAPE = CallShape(thoughts=ThoughtTags("<think>", "</think>"))
 
 # What stands between events and means nothing.
 IDLE = st.lists(
@@ -83,7 +84,7 @@ def read(*chunks: bytes) -> tuple[Reply | str, str]:
     Return the reply that a stream gives, or the words of its error, and what was told of it.
     """
     told: list[Piece] = []
-    assembly = Assembly(ASK, CallProgress(), told.append, backend="large", model="large-1", faults=FAULTS, tags=TAGS)
+    assembly = Assembly(ASK, CallProgress(), told.append, backend="large", model="large-1", faults=FAULTS, shape=SHAPE)
     stream = Events()
     try:
         for chunk in chunks:

@@ -82,7 +82,7 @@ def test_another_file_is_no_such_table(text: bytes) -> None:
     assert read_rows(text) is None
 
 
-# What the package itself says that calls cost: a list of [model, provider, usage] in, of dollars or null out.
+# What the package itself says that calls cost: a list of [model, provider, tier, usage] in, of dollars or null out.
 ORACLE = """
 import json, os, sys
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -91,7 +91,7 @@ from litellm.litellm_core_utils.llm_cost_calc.utils import generic_cost_per_toke
 from litellm.types.utils import PromptTokensDetailsWrapper, CompletionTokensDetailsWrapper, Usage
 
 found = []
-for model, provider, (incoming, outgoing, cached, reasoning, written) in json.load(sys.stdin):
+for model, provider, tier, (incoming, outgoing, cached, reasoning, written) in json.load(sys.stdin):
     usage = Usage(
         prompt_tokens=incoming, completion_tokens=outgoing, total_tokens=incoming + outgoing,
         prompt_tokens_details=PromptTokensDetailsWrapper(
@@ -101,52 +101,94 @@ for model, provider, (incoming, outgoing, cached, reasoning, written) in json.lo
         cache_read_input_tokens=cached, cache_creation_input_tokens=written,
     )
     try:
-        found.append(sum(generic_cost_per_token(model=model, usage=usage, custom_llm_provider=provider)))
+        found.append(sum(generic_cost_per_token(model=model, usage=usage, custom_llm_provider=provider, service_tier=tier)))
     except Exception:
         found.append(None)
 json.dump(found, sys.stdout)
 """
 
 
+# A model, its provider, its tier, and its tokens: in, out, cached, reasoning, written.
+Call = tuple[str, str, str | None, tuple[int, ...]]
+
+
+def call_of(dice: random.Random, name: str, tier: str | None, row: dict[str, Any], price: Price) -> Call:
+    """
+    Draw a call of a model, past its marks and below, with the parts that its row has prices for.
+    """
+    incoming, outgoing = dice.choice((900, 90_000, 200_000, 300_000)) + dice.randrange(9), dice.randrange(9_000)
+    marks = [mark.input_tokens for mark in price.above]
+    incoming = dice.choice([incoming, *marks, *(mark + 1 for mark in marks)])
+    parts = [0, 0, 0]
+    if row.get("cache_read_input_token_cost"):
+        parts[0] = dice.randrange(incoming // 2)
+    if row.get("output_cost_per_reasoning_token"):
+        parts[1] = dice.randrange(outgoing + 1)
+    if row.get("cache_creation_input_token_cost"):
+        parts[2] = dice.randrange(incoming // 2)
+
+    return name, row["litellm_provider"], tier, (incoming, outgoing, *parts)
+
+
+def compared(calls: list[Call], prices: dict[str, Price]) -> tuple[int, list[tuple[Call, float, int]]]:
+    """
+    Return how many calls the package can price, and those that cost otherwise by ours.
+    """
+    ran = subprocess.run([PYTHON, "-c", ORACLE], input=json.dumps(calls), capture_output=True, text=True, check=True)
+    oracle: list[float | None] = json.loads(ran.stdout.splitlines()[-1])
+    both = [(call, dollars) for call, dollars in zip(calls, oracle, strict=True) if dollars is not None]
+    found = []
+    for call, dollars in both:
+        name, _, tier, tokens = call
+        ours = prices[f"{name}@{tier}" if tier else name].cost(*tokens)
+        # Theirs are sums of floats, and ours are exact and rounded up.
+        if not math.isclose(ours, dollars * 1e9, rel_tol=1e-12, abs_tol=1.0):
+            found.append((call, dollars, ours))
+
+    return len(both), found
+
+
+@pytest.fixture(scope="module")
+def table_of_theirs() -> tuple[Any, dict[str, Any]]:
+    (path,) = ENVIRONMENT.glob("lib/python3*/site-packages/litellm/model_prices_and_context_window_backup.json")
+    text = Path(path).read_bytes()
+    rows = read_rows(text)
+    assert rows is not None
+
+    return rows, json.loads(text)
+
+
 @pytest.mark.skipif(not PYTHON.is_file(), reason="`make .venvs/litellm/.made` makes the environment of litellm")
 @pytest.mark.timeout(300)
 @pytest.mark.process
 @pytest.mark.slow
-def test_calls_cost_what_that_package_says() -> None:
-    """
-    Random calls of many models, with cached and written input and thoughts, past marks and below, to the nano-dollar.
-    """
-    (path,) = ENVIRONMENT.glob("lib/python3*/site-packages/litellm/model_prices_and_context_window_backup.json")
-    text = Path(path).read_bytes()
-    rows, raw = read_rows(text), json.loads(text)
-    assert rows is not None
-    assert raw.keys() == (rows.prices.keys() & raw.keys()) | rows.refused.keys()
-    dice = random.Random(7)
-    chosen = dice.sample(sorted(name for name in rows.prices if name in raw and raw[name].get("mode") == "chat"), MODELS)
-    asked: list[tuple[str, str, tuple[int, ...]]] = []
-    for number in range(CALLS):
-        name = chosen[number % MODELS]
-        incoming, outgoing = dice.choice((900, 90_000, 200_000, 300_000)) + dice.randrange(9), dice.randrange(9_000)
-        marks = [mark.input_tokens for mark in rows.prices[name].above]
-        incoming = dice.choice([incoming, *marks, *(mark + 1 for mark in marks)])
-        row, parts = raw[name], [0, 0, 0]
-        if row.get("cache_read_input_token_cost"):
-            parts[0] = dice.randrange(incoming // 2)
-        if row.get("output_cost_per_reasoning_token"):
-            parts[1] = dice.randrange(outgoing + 1)
-        if row.get("cache_creation_input_token_cost"):
-            parts[2] = dice.randrange(incoming // 2)
-        asked.append((name, row["litellm_provider"], (incoming, outgoing, *parts)))
-    ran = subprocess.run([PYTHON, "-c", ORACLE], input=json.dumps(asked), capture_output=True, text=True, check=True)
-    oracle: list[float | None] = json.loads(ran.stdout.splitlines()[-1])
-    both = [(call, dollars) for call, dollars in zip(asked, oracle, strict=True) if dollars is not None]
-    wrong = [
-        (call, dollars, rows.prices[call[0]].cost(*call[2]))
-        for call, dollars in both
-        # Theirs are sums of floats, and ours are exact and rounded up.
-        if not math.isclose(rows.prices[call[0]].cost(*call[2]), dollars * 1e9, rel_tol=1e-12, abs_tol=1.0)
-    ]
+class TestTheirs:
+    def test_calls_cost_what_that_package_says(self, table_of_theirs: tuple[Any, dict[str, Any]]) -> None:
+        """
+        Random calls of many models, with cached and written input and thoughts, to the nano-dollar.
+        """
+        rows, raw = table_of_theirs
+        assert raw.keys() == (rows.prices.keys() & raw.keys()) | rows.refused.keys()
+        dice = random.Random(7)
+        chosen = dice.sample(sorted(name for name in rows.prices if name in raw and raw[name].get("mode") == "chat"), MODELS)
+        named = [chosen[number % MODELS] for number in range(CALLS)]
+        calls = [call_of(dice, name, None, raw[name], rows.prices[name]) for name in named]
+        priced, wrong = compared(calls, rows.prices)
 
-    assert [] == wrong
-    assert len(both) >= 500
-    assert len({call[0] for call, _ in both}) >= 200
+        assert [] == wrong
+        assert priced >= 500
+
+    @pytest.mark.parametrize("tier", ["flex", "priority"])
+    def test_tiers_cost_what_that_package_says(self, table_of_theirs: tuple[Any, dict[str, Any]], tier: str) -> None:
+        """
+        Each row that has prices of a tier, to the nano-dollar.
+        """
+        rows, raw = table_of_theirs
+        dice = random.Random(8)
+        end = f"@{tier}"
+        named = [name.removesuffix(end) for name in sorted(rows.prices) if name.endswith(end)]
+        calls = [call_of(dice, name, tier, raw[name], rows.prices[name + end]) for name in named if raw[name]["mode"] == "chat"]
+        priced, wrong = compared(calls, rows.prices)
+
+        assert [] == wrong
+        assert priced >= 100

@@ -18,9 +18,9 @@ from meshwalk.backends.openai.choice import Choice, has_part
 from meshwalk.backends.openai.events import DONE, UNREADABLE, Event
 from meshwalk.backends.openai.faults import Faults
 from meshwalk.backends.openai.json_text import scalar_text
+from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
 from meshwalk.backends.openai.tool_calls import UnreadableReplyError, carried_text
 from meshwalk.backends.openai.usage import Billed, Counts, Seen
-from meshwalk.model import ThoughtTags
 from meshwalk.model.problems import BackendError, Malformed
 from meshwalk.trace import Piece, Reply, Timing, ToolCall
 
@@ -41,8 +41,7 @@ class Assembly:
     Args:
         on_piece: Takes each piece of a stream; None for a call that did not ask for one.
         model: What was asked for, where the answer names no model.
-        tags: What stands round thoughts in the content, where they stand there.
-        settles_reported: Whether the call is settled at what the provider says that it costs.
+        shape: What its backend declares of its server's answers.
 
     Attributes:
         done: Whether a stream has said that it is at its end.
@@ -62,8 +61,7 @@ class Assembly:
         "_one_of_several",
         "_progress",
         "_request",
-        "_settles_reported",
-        "_tags",
+        "_shape",
         "done",
     )  # fmt: skip
 
@@ -76,8 +74,7 @@ class Assembly:
         backend: str,
         model: str,
         faults: Faults,
-        tags: ThoughtTags | None = None,
-        settles_reported: bool = False,
+        shape: CallShape = PLAIN_SHAPE,
     ) -> None:
         self.done = False
         # True if the last chunk brought more of the answer.
@@ -89,8 +86,7 @@ class Assembly:
         self._backend = backend
         self._faults = faults
         self._asked = model
-        self._tags = tags
-        self._settles_reported = settles_reported
+        self._shape = shape
         self._model = ""
         self._counts = Counts()
         self._choices: dict[int, Choice] = {}
@@ -131,7 +127,7 @@ class Assembly:
         """
         Take what the headers of an answer tell of it.
         """
-        if self._settles_reported and (cost := headers.get("x-litellm-response-cost")):
+        if self._shape.settles_reported and (cost := headers.get("x-litellm-response-cost")):
             self._counts.read_cost(cost)
         self._one_of_several = headers.get("Server") == "llama.cpp"
         self._headers = headers
@@ -253,7 +249,7 @@ class Assembly:
             at = place if by_place else spellings.index_of(index, 0)
             choice = self._choices.get(at)
             if choice is None:
-                choice = self._choices[at] = Choice(self._tags)
+                choice = self._choices[at] = Choice(self._shape.thoughts)
             pieces = choice.take(given, whole=whole, probabilities=self._request.probabilities)
             if choice.broken is not None:
                 return self._faults.in_choice(choice.broken, self._headers)
@@ -307,7 +303,7 @@ class Assembly:
             return
         output = sum([choice.tokens_seen for choice in self._choices.values()])
         thoughts = sum([choice.thoughts_seen for choice in self._choices.values()])
-        billed = self._counts.billed(Seen(estimates.input_tokens(self._request.messages, self._request.form), output, thoughts))
+        billed = self._counts.billed(Seen(self._sent_tokens(), output, thoughts))
         self._progress.usage = billed.usage
         self._progress.estimated = billed.estimated or not self.whole
 
@@ -348,7 +344,7 @@ class Assembly:
             finish_reason=first.finish_reason,
             usage=billed.usage,
             estimated=billed.estimated,
-            cost_nano_usd=self._counts.cost_nano_usd if self._settles_reported else None,
+            cost_nano_usd=self._counts.cost_nano_usd if self._shape.settles_reported else None,
             probabilities=first.probabilities,
             timing=timing,
             model=self._named(first, calls),
@@ -384,11 +380,17 @@ class Assembly:
                 first.take_text_of(other)
                 self.mend("choices")
 
+    def _sent_tokens(self) -> int:
+        """
+        Estimate the tokens that were sent.
+        """
+        return estimates.input_tokens(self._request.messages, self._request.form, self._shape.image_tokens)
+
     def _billed(self) -> Billed:
         request, choices = self._request, list(self._choices.values())
         sizes = [choice.tokens_estimated for choice in choices]
         thoughts = sum([choice.thoughts_estimated for choice in choices])
-        billed = self._counts.billed(Seen(estimates.input_tokens(request.messages, request.form), sum(sizes), thoughts))
+        billed = self._counts.billed(Seen(self._sent_tokens(), sum(sizes), thoughts))
         if request.samples > 1 and len(choices) > 1 and self._one_of_several and self._counts.stated:
             # This server counts one of the samples, and all of them were made.
             limit = request.sampling.max_tokens

@@ -208,8 +208,7 @@ class OpenAIBackend(AsyncResource):
                 backend=self.name,
                 model=self.model,
                 faults=faults,
-                tags=self._shape.thoughts,
-                settles_reported=self._shape.settles_reported,
+                shape=self._shape,
             )
             assembly.read_headers(response.headers)
             try:

@@ -92,6 +92,7 @@ def _shape(spec: OpenAISpec, given: Mapping[str, str]) -> CallShape:
         thoughts=spec.thoughts,
         settles_reported=spec.settles_reported,
         takes_images="image" in spec.takes,
+        image_tokens=spec.image_tokens or 0,
     )
 
     return PLAIN_SHAPE if shape == PLAIN_SHAPE else shape

@@ -25,6 +25,7 @@ class CallShape(NamedTuple):
         thoughts: The tags round thoughts in the content, where they stand there.
         settles_reported: Whether a call is settled at what the provider says that it costs.
         takes_images: Whether messages may hold images.
+        image_tokens: The tokens that an image is estimated at.
     """
 
     max_tokens_name: str = "max_tokens"
@@ -37,6 +38,7 @@ class CallShape(NamedTuple):
     thoughts: ThoughtTags | None = None
     settles_reported: bool = False
     takes_images: bool = False
+    image_tokens: int = 0
 
 
 PLAIN_SHAPE = CallShape()

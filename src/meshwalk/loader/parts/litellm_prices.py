@@ -2,8 +2,8 @@
 The table of prices that the litellm package brings along, read as it is: JSON, an object for each model.
 
 Each row is priced by the token, or refused with its reason.  Marks (`…_above_200k_tokens`) are marks; a tier (`…_batches`,
-`…_priority`, `…_flex`) is a row of its own, called `model@tier`.  Charges that a call of text cannot have, such as those of
-images or audio, are left alone.
+`…_priority`, `…_flex`) is a row of its own, called `model@tier`, priced as the package prices a call of that tier.  Charges
+that a call of text cannot have, such as those of images or audio, are left alone.
 """
 
 from __future__ import annotations
@@ -107,9 +107,14 @@ def _prices(row: Mapping[str, Any]) -> Iterator[tuple[str, Price]]:
     plain = found[""]
     inclusive = row.get("litellm_provider") in _INCLUSIVE
     for tier, marks in found.items():
-        base = plain[0] | marks.get(0, {})
-        if tier and not {"input", "output"} <= marks.get(0, {}).keys():
-            continue
+        own = marks.get(0, {})
+        base = plain[0] | own
+        if tier:
+            if not {"input", "output"} <= own.keys():
+                continue
+            # Thoughts cost what the tier's output does unless it says otherwise; past a mark that it lacks, no tier holds.
+            base = base if "reasoning" in own else {kind: rate for kind, rate in base.items() if kind != "reasoning"}
+            marks = {mark: plain.get(mark, {}) | marks.get(mark, {}) for mark in plain.keys() | marks.keys()}  # noqa: PLW2901
         dear = [(mark, rates) for mark, rates in sorted(marks.items()) if mark and {"input", "output"} & rates.keys()]
         yield tier, Price(*_rates(base), tuple(Mark(mark - inclusive, _rates(base | rates)) for mark, rates in dear))
 
