@@ -26,6 +26,7 @@ from grpc_status import rpc_status
 
 from meshwalk.model.problems import (
     MAX_VIOLATIONS,
+    RETRY_SECONDS,
     BudgetContended,
     BudgetExceeded,
     DeadlineExceeded,
@@ -51,11 +52,12 @@ from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2
 DOMAIN = "meshwalk"
 DETAILS_KEY = "grpc-status-details-bin"
 
-# Together well below 8 KiB of trailers, in which a message that is not ASCII takes three bytes for each of its own.
-_MESSAGE_BYTES = 600
-_FIELD_BYTES = 120
-_DESCRIPTION_BYTES = 240
-
+# Together below 6 KiB of trailers: past 8 KiB callers see another status at random.  There each byte of a message that is not
+# ASCII takes three, and three bytes of the details take four.
+_MESSAGE_BYTES = 480
+_FIELD_BYTES = 100
+_DESCRIPTION_BYTES = 480
+_DESCRIPTIONS_BYTES = 1_600
 # The reader of a stream has the whole text already; this part is for a log, or for a caller of `Route`.
 _PARTIAL_BYTES = 2_000
 
@@ -212,10 +214,10 @@ def internal() -> MeshwalkError:
 
 
 def _field_violations(violations: Iterable[Violation]) -> Iterator[error_pb2.FieldViolation]:
-    for field, description in islice(violations, MAX_VIOLATIONS):
-        yield error_pb2.FieldViolation(
-            field=_clipped(field, _FIELD_BYTES), description=_clipped(description, _DESCRIPTION_BYTES)
-        )
+    named = list(islice(violations, MAX_VIOLATIONS))
+    size = min(_DESCRIPTION_BYTES, _DESCRIPTIONS_BYTES // max(1, len(named)))
+    for field, description in named:
+        yield error_pb2.FieldViolation(field=_clipped(field, _FIELD_BYTES), description=_clipped(description, size))
 
 
 def _clipped(text: str, size: int) -> str:
@@ -350,6 +352,12 @@ def _error_of_transport(call: grpc.aio.AioRpcError, target: str) -> MeshwalkErro
             )
         case grpc.StatusCode.UNIMPLEMENTED:
             message = f"what answers at {target} does not know this call ({details}); is it a meshwalk server of this version?"
+        case grpc.StatusCode.CANCELLED:
+            # A caller that cancels gets `asyncio.CancelledError`; so this call was dropped, most likely by a server that was
+            # held up with a line of calls.
+            dropped = RpcError(f"{target} dropped the call ({details}); try again", code=code.name)
+            dropped.retryable, dropped.retry_after = True, RETRY_SECONDS
+            return dropped
         case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in details and details.startswith("SERVER"):
             message = f"the request is larger than {target} receives ({details}); its graphs' `limits.input_bytes` say how much"
         case _:
