@@ -4,13 +4,13 @@ Expected and actual: every difference as a sentence, with the decision that led 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from meshwalk.cases.results import Failure
 from meshwalk.loader.casebook import AnswerText, Case, EdgeName, Taking
 from meshwalk.model import DONE, Value
+from meshwalk.model.patterns import compile_pattern
 from meshwalk.plan import Plan
 from meshwalk.review.replay import Explained, explain_decision
 from meshwalk.trace import Decision, Denied, Failed, TimedOut, Traversal
@@ -85,7 +85,7 @@ def _holds_answer(expected: AnswerText, end: End) -> bool:
     if not end.served or (expected.contains is not None and expected.contains not in end.answer):
         return False
 
-    return expected.matches is None or re.search(expected.matches, end.answer) is not None
+    return expected.matches is None or compile_pattern(expected.matches).matches(end.answer)
 
 
 def _reason(expected: str, end: End) -> str:

@@ -12,12 +12,12 @@ agrees with nobody.  One answer says nothing about agreement.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
-from meshwalk.backends.roles.extract import PATTERN_CHARACTERS, extract, last_match
+from meshwalk.backends.roles.extract import PATTERN_CHARACTERS, extract
 from meshwalk.model import Confidence
+from meshwalk.model.patterns import stored_pattern
 from meshwalk.trace import Reply
 
 
@@ -73,11 +73,12 @@ def _agreement(source: Confidence, samples: Sequence[str]) -> float | None:
 
 def _stated(pattern: str, text: str) -> float | None:
     # The last one counts: a model that reconsiders states its confidence again.
-    last = last_match(re.compile(pattern), text[-PATTERN_CHARACTERS:])
-    if last is None:
+    compiled = stored_pattern(pattern)
+    matches = deque(compiled.find_all(text[-PATTERN_CHARACTERS:]), maxlen=1)
+    if not matches:
         return None
-    said = (last[1] if last.re.groups else last[0]) or ""
-    number, percent, _ = said.strip().partition("%")
+    stated = (matches[0].group if compiled.groups else matches[0].text) or ""
+    number, percent, _ = stated.strip().partition("%")
     try:
         return float(number) / (100 if percent else 1)
     except ValueError:

@@ -5,7 +5,7 @@ Two replies agree when what is extracted from them is equal and is there at all.
 same: `$1,234.50` and `1234.5`, `(c)` and `C.`, `Paris.` and ` paris`.
 
 Everything here takes time that is linear in the text: patterns have no nested repetition, and only the last
-`SEARCHED_CHARACTERS` are read, which is where an answer stands.  An author's own pattern may be worse, and sees less.
+`SEARCHED_CHARACTERS` are read, which is where an answer stands.  An author's own pattern is RE2's, and sees less.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from collections import deque
 from fractions import Fraction
 
 from meshwalk.model import Extractor
+from meshwalk.model.patterns import stored_pattern
 
 
 SEARCHED_CHARACTERS = 1 << 16
 
-# A graph's author writes patterns, and one that backtracks takes time that grows with the text, squared or worse.
+# A graph's author writes patterns, and a large one takes a while for a long text.
 PATTERN_CHARACTERS = 4096
 
 # A stated confidence that no pattern describes: `CONF: 0.85`, `Confidence = 85%`.
@@ -72,7 +73,7 @@ def extract(kind: Extractor, text: str, pattern: str | None = None) -> str | Non
     """
     text = text[-SEARCHED_CHARACTERS:]
     if pattern:
-        text = text[:-PATTERN_CHARACTERS] + re.sub(pattern, " ", text[-PATTERN_CHARACTERS:])
+        text = text[:-PATTERN_CHARACTERS] + stored_pattern(pattern).replace(text[-PATTERN_CHARACTERS:], " ")
     match kind:
         case "number":
             return _number(text)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from meshwalk.backends.roles.confidence import confidence_of
 from meshwalk.backends.roles.extract import PATTERN_CHARACTERS
 from meshwalk.model import Node, Value
+from meshwalk.model.patterns import stored_pattern
 from meshwalk.model.problems import Malformed
 from meshwalk.model.signals import CONFIDENCE, LABEL
 from meshwalk.trace import Reply
@@ -30,7 +31,7 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     text = reply.text[-PATTERN_CHARACTERS:]
     if node.confidence is not None and node.confidence.pattern:
         # The model's stated confidence is no part of its answer.
-        text = re.sub(node.confidence.pattern, " ", text)
+        text = stored_pattern(node.confidence.pattern).replace(text, " ")
     found = label_of(node.labels, text)
     if len(found) != 1:
         # Errors are recorded where answers are not, so the reply itself is not quoted.

@@ -12,6 +12,7 @@ from meshwalk.backends import labels
 from meshwalk.backends.roles.confidence import confidence_of
 from meshwalk.backends.roles.extract import PATTERN_CHARACTERS
 from meshwalk.model import Node, Value
+from meshwalk.model.patterns import stored_pattern
 from meshwalk.trace import Reply
 
 
@@ -27,9 +28,11 @@ def outputs_of(node: Node, reply: Reply) -> dict[str, Value]:
     no pattern qualifies nothing: a filter without a rule must not let everything through.
     """
     text = reply.text[:PATTERN_CHARACTERS].strip()
-    match = re.search(node.qualified, text, re.IGNORECASE) if node.qualified else None
-    word = match or _FIRST_WORD.search(text)
-    found: dict[str, Value] = {"qualified": match is not None, "label": labels.label(word[0].casefold()) if word else ""}
+    match = stored_pattern(node.qualified, ignore_case=True).search(text) if node.qualified else None
+    first = _FIRST_WORD.search(text) if match is None else None
+    word = match.text if match is not None else first and first[0]
+    label = "" if word is None else labels.label(word.casefold())
+    found: dict[str, Value] = {"qualified": match is not None, "label": label}
     if node.confidence is not None and (confidence := confidence_of(node.confidence, reply)) is not None:
         found["confidence"] = confidence
 

@@ -19,6 +19,10 @@ from meshwalk.model.spelling import did_you_mean
 _LONGEST_QUOTE = 60
 
 
+# The code of a pattern that an earlier version took; a stored plan may hold it.
+FOREIGN_PATTERN = "foreign-pattern"
+
+
 def quoted(text: object) -> str:
     """
     Quote *text* in single quotes, on one line, cut short if it is long.
@@ -323,6 +327,10 @@ def duplicate_id(span: Span, name: str, first: Span) -> Problem:
 
 def bad_pattern(span: Span, what: str, why: str) -> Problem:
     return Problem(span, "bad-pattern", f"{what} is no regular expression: {why}")
+
+
+def foreign_pattern(span: Span, what: str, why: str, remedy: str) -> Problem:
+    return Problem(span, FOREIGN_PATTERN, f"{what} cannot be used: {why}", remedy)
 
 
 def stated_without_pattern(span: Span, node: str, key: str) -> Problem:

@@ -76,6 +76,8 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         hashed |= learnt
     else:
         hashed = dict(hashes)
+        # The version that stored the plan took these, and its walks are to be replayed.
+        problems[:] = [problem for problem in problems if problem.code != faults.FOREIGN_PATTERN]
     compare_signals(nodes, findings)
     resolve_caches(backends, section, hashed, findings)
     if prices.table is not None:

@@ -4,11 +4,9 @@ Regular expressions in a graph, checked, with the place of a fault.
 
 from __future__ import annotations
 
-import re
-import warnings
-
 from meshwalk.loader.messages import faults
 from meshwalk.loader.yaml.document import Scalar
+from meshwalk.model.patterns import PatternFault, compile_pattern
 from meshwalk.model.problems import Problem
 
 
@@ -24,16 +22,15 @@ def check_pattern(scalar: Scalar, what: str, problems: list[Problem], *, groups:
         problems.append(faults.bad_pattern(scalar.span, what, f"it has more than {_LONGEST} characters"))
         return
     try:
-        # Python warns of patterns that a later version may read otherwise; today they are no fault.
-        with warnings.catch_warnings(action="ignore"):
-            compiled = re.compile(text)
-    except re.error as error:
+        compiled = compile_pattern(text)
+    except PatternFault as fault:
         span = scalar.span
-        if scalar.exact and error.pos is not None:
-            span = scalar.text_span._replace(column=scalar.text_span.column + error.pos, length=1)
-        problems.append(faults.bad_pattern(span, what, error.msg))
-    except (OverflowError, RecursionError):
-        problems.append(faults.bad_pattern(scalar.span, what, "it repeats or nests too much"))
+        if scalar.exact and fault.position is not None:
+            span = scalar.text_span._replace(column=scalar.text_span.column + fault.position, length=1)
+        if fault.foreign:
+            problems.append(faults.foreign_pattern(span, what, fault.reason, fault.remedy))
+        else:
+            problems.append(faults.bad_pattern(span, what, fault.reason))
     else:
         if groups is not None and compiled.groups != groups:
             problems.append(faults.wrong_groups(scalar.span, what, compiled.groups))

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from meshwalk.loader.messages.faults import quoted, worded
 from meshwalk.loader.messages.remedies import duration_in, number_in
 from meshwalk.model import MAX_SHARED_USD, nano_usd_or_none
+from meshwalk.model.patterns import PatternFault, compile_pattern
 from meshwalk.model.problems import ErrorClass
 
 
@@ -251,9 +252,9 @@ def _function(value: Any) -> str:
 def _pattern(value: Any) -> str:
     text = _text(value)
     try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise fault("bad-pattern", f"is no regular expression: {error}") from error
+        compile_pattern(text)
+    except PatternFault as error:
+        raise fault("bad-pattern", f"is no regular expression: {error.reason}", error.remedy) from error
 
     return text
 
