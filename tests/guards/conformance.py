@@ -38,8 +38,6 @@ REASONS = (
     ("texts joined", "text +"),
     ("the macro", "macros"),
     ("the function dyn()", "dyn"),
-    ("the function matches()", "matches"),
-    ("the method matches()", "matches"),
     ("the function", "other functions"),
     ("the method", "other functions"),
     ("a field of a value", "fields of values"),

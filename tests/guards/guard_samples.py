@@ -62,6 +62,7 @@ SLOTS = {signal.slot: index for index, signal in enumerate(one for one in VISIBL
 # Few values, so that random comparisons are often equal.
 _NUMBERS = st.sampled_from([0.0, 0.25, 0.8, 1.0, 3.0, 800.0, 1e-7, 9.1e15, 1e300])
 _TEXTS = st.sampled_from(["", "a", "ab", "reasoning", "it's", 'say "x"', "é\n\\", "\U0001f600\x00"])
+_PATTERNS = st.sampled_from(["", "a", "^a+b?$", "é.", "(?i)REA|son", r"\w+\s", "[^a-z]", "'", r"\pL{2}", "(?s)^.{1,9}$"])
 _MICROS = st.sampled_from([0, 1, 250_000, 4_000_000, 5_400_000_000])
 _BY_KIND: Mapping[Kind, st.SearchStrategy[Any]] = {
     Kind.NUMBER: _NUMBERS | st.floats(-1e6, 1e6),
@@ -96,6 +97,10 @@ def _literal(kind: Kind) -> st.SearchStrategy[Expr]:
     values: st.SearchStrategy[Any] = written[kind]
 
     return values.map(lambda value: Literal(offset=0, length=0, value=value, type=kind))
+
+
+def _pattern(text: str) -> Expr:
+    return Literal(offset=0, length=0, value=text, type=Kind.TEXT)
 
 
 def _operators(kind: Kind, below: Mapping[Kind, st.SearchStrategy[Expr]]) -> st.SearchStrategy[Expr]:
@@ -135,7 +140,8 @@ def _conditions(below: Mapping[Kind, st.SearchStrategy[Expr]]) -> st.SearchStrat
     @st.composite
     def probe(draw: st.DrawFn) -> Expr:
         method, text = draw(st.sampled_from(get_args(TextTest))), below[Kind.TEXT]
-        return Probe(offset=0, length=0, method=method, subject=draw(text), argument=draw(text))
+        argument = _PATTERNS.map(_pattern) if method == "matches" else text
+        return Probe(offset=0, length=0, method=method, subject=draw(text), argument=draw(argument))
 
     has = st.sampled_from([Has(offset=0, length=0, name=Name(offset=0, length=0, signal=one)) for one in OPEN.values()])
     logic = st.builds(joined, st.sampled_from(["&&", "||"]), st.lists(below[Kind.BOOL], min_size=2, max_size=4))

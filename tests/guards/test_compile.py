@@ -130,9 +130,9 @@ def test_threshold_is_a_constant() -> None:
 
 def test_author_cannot_reach_python() -> None:
     """
-    A compiled guard knows no built-in of Python's but the one that counts characters.
+    A compiled guard knows no built-in of Python's but the one that counts characters, and what matches patterns.
     """
     test = compile_test(check("size(request.team) > 1", VISIBLE).tree, SLOTS)
 
-    assert {"__builtins__", "len"} == set(test.__globals__)
+    assert {"__builtins__", "len", "matches"} == set(test.__globals__)
     assert {} == test.__globals__["__builtins__"]

@@ -86,7 +86,6 @@ def test_test_in_the_subset_is_run(test: str) -> None:
         ('expr: "[1].all(e, e > 0)"', "macros"),
         ('expr: "1u" value { uint64_value: 1 }', "uint"),
         ('expr: "dyn(1u) == 1"', "dyn"),
-        ("expr: \"'a'.matches('a')\"", "matches"),
         ("expr: \"'a' + 'b'\" value { string_value: 'ab' }", "text +"),
         ('expr: "[1, 2]" value { list_value { values: [{ int64_value: 1 }, { int64_value: 2 }] } }', "lists outside `in`"),
         ("expr: \"{'a': 1}\" value { map_value { } }", "maps and messages"),

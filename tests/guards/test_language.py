@@ -81,6 +81,11 @@ SUPPORTED = [
     ("request.task.startsWith('rea')", True),
     ("request.task.endsWith('ing')", True),
     ("request.task.contains('son')", True),
+    ("request.task.matches('^rea.*g$')", True),
+    ("matches(request.task, 's.n')", True),
+    ("request.task.matches('^son')", False),
+    ("request.task.matches(r'\\w{9}')", True),
+    ("request.team.matches('a')", UNDETERMINED),
     ("size(request.task) == 9 && request.task.size() == 9 && size('é\U0001f600') == 2", True),
 ]
 
@@ -89,8 +94,14 @@ REFUSED = [
     ("request.size / 2 > 1", FOREIGN, "division", "multiply"),
     ("request.size % 2 == 0", FOREIGN, "the remainder %", "attribute"),
     ("request.task + '!' == 'reasoning!'", FOREIGN, "texts joined with +", "compare the parts"),
-    ("request.task.matches('rea.*')", FOREIGN, "the method matches()", "RE2"),
-    ("matches(request.task, 'rea.*')", FOREIGN, "the function matches()", "RE2"),
+    (
+        "request.task.matches(request.team)",
+        "bad-pattern",
+        "matches() takes a pattern that is written out",
+        "text.matches('^a.*')",
+    ),
+    ("request.task.matches('rea(?=s)')", "bad-pattern", "it looks ahead or behind", "put a group"),
+    ("matches(request.task, '(rea')", "bad-pattern", "a ( is never closed", ""),
     ("['a', 'b'].exists(x, x == request.task)", FOREIGN, "the macro exists()", "name in ['a', 'b']"),
     ("['a', 'b'].all(x, x == request.task)", FOREIGN, "the macro all()", "&& or ||"),
     ("[1].exists_one(x, x > 0)", FOREIGN, "the macro exists_one()", "&& or ||"),

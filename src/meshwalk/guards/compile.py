@@ -41,6 +41,7 @@ from meshwalk.guards.tree import (
     names,
 )
 from meshwalk.model import Value
+from meshwalk.model.patterns import compile_pattern
 from meshwalk.model.signals import Signal
 
 
@@ -80,9 +81,14 @@ def _compiled(tree: Expr, slots: tuple[tuple[str, int], ...]) -> Test:
     arguments = ast.arguments(posonlyargs=[], args=[ast.arg(_ARGUMENT)], kwonlyargs=[], kw_defaults=[], defaults=[])
     expression = ast.fix_missing_locations(ast.Expression(ast.Lambda(arguments, body)))
     # The code was made above from a checked tree; no text of the author's is in it but constants.
-    test: Test = eval(compile(expression, "<guard>", "eval"), {"__builtins__": {}, "len": len})  # noqa: S307
+    test: Test = eval(compile(expression, "<guard>", "eval"), {"__builtins__": {}, "len": len, "matches": _matches})  # noqa: S307
 
     return test
+
+
+def _matches(pattern: str, text: str) -> bool:
+    # Compiled patterns are kept, and this one was compiled when the guard was checked.
+    return compile_pattern(pattern).matches(text)
 
 
 class _Writer:
@@ -159,6 +165,8 @@ class _Writer:
                 return ast.Compare(self._strict(needle, unbound), [ast.In()], [ast.Tuple(listed, ast.Load())])
             case Probe(method="contains", subject=subject, argument=argument):
                 return ast.Compare(self._strict(argument, unbound), [ast.In()], [self._strict(subject, unbound)])
+            case Probe(method="matches", subject=subject, argument=argument):
+                return ast.Call(_read("matches"), [self._strict(argument, unbound), self._strict(subject, unbound)], [])
             case Probe(method=method, subject=subject, argument=argument):
                 method_call = ast.Attribute(self._strict(subject, unbound), _METHODS[method], ast.Load())
                 return ast.Call(method_call, [self._strict(argument, unbound)], [])

@@ -35,6 +35,7 @@ from meshwalk.guards.tree import (
     Size,
     TextTest,
 )
+from meshwalk.model.patterns import PatternFault, compile_pattern
 from meshwalk.model.signals import Kind, Signal
 
 
@@ -238,7 +239,8 @@ class Elaboration:
 
     def _called(self, form: Apply) -> Expr | None:
         place, name, is_method = self._place(form), self._tokens[form.at].text, form.op == ".f()"
-        if name in _TESTS and is_method:
+        # CEL has matches() as a function, too.
+        if name in _TESTS and (is_method or name == "matches"):
             return self._test(_TESTS[name], form, place)
         if name == "size":
             return self._size(form, place)
@@ -263,10 +265,31 @@ class Elaboration:
         subject, argument = (self._expr(operand) for operand in form.operands)
         subject = self._typed(subject, Kind.TEXT, f"what stands before .{method}()")
         argument = self._typed(argument, Kind.TEXT, f"what {method}() looks for")
-        if subject is None or argument is None:
+        if subject is None or argument is None or (method == "matches" and not self._is_pattern(argument)):
             return None
 
         return Probe(method=method, subject=subject, argument=argument, **place._asdict())
+
+    def _is_pattern(self, argument: Expr) -> bool:
+        """
+        Tell whether *argument* is a written pattern, and report the fault if it is none.
+        """
+        place = _at(argument)
+        if not isinstance(argument, Literal):
+            help = "write text.matches('^a.*')"
+            self.faults.append(faults.bad_pattern(place, "matches() takes a pattern that is written out", help))
+            return False
+        text = str(argument.value)
+        try:
+            compile_pattern(text)
+        except PatternFault as fault:
+            # With escapes in it the text is shorter than it stands there.
+            if fault.position is not None and argument.length == len(text) + 2:
+                place = Stretch(argument.offset + 1 + fault.position, 1)
+            self.faults.append(faults.bad_pattern(place, f"{text!r} is no pattern: {fault.reason}", fault.remedy))
+            return False
+
+        return True
 
     def _size(self, form: Apply, place: Stretch) -> Expr | None:
         if not self._arity(form, 1, "size(text) or text.size()"):

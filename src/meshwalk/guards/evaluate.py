@@ -33,6 +33,7 @@ from meshwalk.guards.tree import (
     parts,
 )
 from meshwalk.model import Value
+from meshwalk.model.patterns import compile_pattern
 
 
 Lookup = Callable[[str], Value | None]
@@ -50,6 +51,7 @@ _LOOK: Mapping[TextTest, Callable[[str, str], bool]] = {
     "startsWith": str.startswith,
     "endsWith": str.endswith,
     "contains": operator.contains,
+    "matches": lambda text, pattern: compile_pattern(pattern).matches(text),
 }
 
 

@@ -26,7 +26,7 @@ from meshwalk.model.signals import Kind, Signal
 Comparison = OneOf["==", "!=", "<", "<=", ">", ">="]
 Arithmetic = OneOf["+", "-", "*"]
 Connective = OneOf["&&", "||"]
-TextTest = OneOf["startsWith", "endsWith", "contains"]
+TextTest = OneOf["startsWith", "endsWith", "contains", "matches"]
 
 _PER_SECOND = 1_000_000
 
@@ -181,7 +181,7 @@ class Has(_Placed):
 @dataclass(frozen=True, slots=True)
 class Probe(_Placed):
     """
-    A test of a text for a part of it.
+    A test of a text for a part of it; the argument of `matches` is a `Literal` that RE2 knows as a pattern.
     """
 
     method: TextTest

@@ -16,7 +16,7 @@ import re2  # type: ignore[import-untyped]
 
 
 # A pattern that is larger when compiled takes too long for one text, linear or not.
-_MAX_PROGRAM = 1_500
+_MAX_PROGRAM = 2_500
 _MAX_REPETITION = 1_000
 
 _REASONS = {

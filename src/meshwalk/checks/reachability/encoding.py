@@ -42,16 +42,28 @@ from meshwalk.guards.tree import (
     canonical,
 )
 from meshwalk.model import Node
+from meshwalk.model.patterns import PatternFault, compile_pattern
 from meshwalk.model.signals import Kind, Signal
 
 
 _MOST = sys.float_info.max
 _NO, _YES = z3.BoolVal(False), z3.BoolVal(True)
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+def _matches(text: str, pattern: str) -> bool:
+    # Any text of the guards is asked about here, and most are no patterns.
+    try:
+        return compile_pattern(pattern).matches(text)
+    except PatternFault:
+        return False
+
+
 _HOW: Mapping[str, Callable[[str, str], bool]] = {
     "startsWith": str.startswith,
     "endsWith": str.endswith,
     "contains": str.__contains__,
+    "matches": _matches,
     "<": str.__lt__,
 }
 # Past this many texts in the guards of one node, what one says of another stays open.
