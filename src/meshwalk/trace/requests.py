@@ -13,7 +13,7 @@ from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.arguments import described
 from meshwalk.model.problems import DeadlineExpired, RequestError, Violation
 from meshwalk.trace.argument_types import refuse_types
-from meshwalk.trace.exchange import Image, Message, ReplyOptions, Request, ResponseFormat, Scopes, Tool
+from meshwalk.trace.exchange import Image, Message, ReplyOptions, Request, ResponseFormat, Tool, make_scopes
 from meshwalk.trace.messages import messages_of
 
 
@@ -74,7 +74,7 @@ def build_request(
         _messages(prompt),
         attributes={**attributes, **named} if attributes else named,
         sampling=sampling,
-        scopes=Scopes(session, workflow),
+        scopes=make_scopes((session, workflow, "")),
         limits=limits,
         traceparent=traceparent,
         idempotency_key=idempotency_key,
