@@ -7,12 +7,12 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from meshwalk.model.files import open_plain, open_to_write, read_plain, sha256_of
+from meshwalk.model.files import make_private_file, make_private_folder, open_plain, open_to_write, read_plain, sha256_of
 
 
 def a_folder(path: Path) -> None:
@@ -94,3 +94,47 @@ def test_a_pipe_without_a_reader_is_not_written(tmp_path: Path) -> None:
 
     assert b"name: a\n" == os.read(reader, 100)
     os.close(reader)
+
+
+class TestPrivate:
+    @pytest.fixture(autouse=True)
+    def usual_mask(self) -> Iterator[None]:
+        """
+        Others may read what nobody makes private.
+        """
+        before = os.umask(0o022)
+        yield
+        os.umask(before)
+
+    def test_a_new_folder_and_a_new_file_are_this_users_alone(self, tmp_path: Path) -> None:
+        """
+        Nobody else may look into what was made, and nothing is to be warned of.
+        """
+        folder, file = tmp_path / "deep" / "traces", tmp_path / "deep" / "traces" / "file"
+
+        assert (False, False) == (make_private_folder(folder), make_private_file(file))
+        assert (0o700, 0o600) == (folder.stat().st_mode & 0o777, file.stat().st_mode & 0o777)
+
+    @pytest.mark.parametrize(("mode", "others"), [(0o700, False), (0o740, True), (0o704, True), (0o711, False)])
+    def test_what_is_there_keeps_its_mode(self, mode: int, others: bool, tmp_path: Path) -> None:
+        """
+        An existing folder or file is not changed, and said to be open where others may read it.
+        """
+        folder, file = tmp_path / "traces", tmp_path / "file"
+        folder.mkdir()
+        file.touch()
+        folder.chmod(mode)
+        file.chmod(mode)
+
+        assert (others, others) == (make_private_folder(folder), make_private_file(file))
+        assert (mode, mode) == (folder.stat().st_mode & 0o777, file.stat().st_mode & 0o777)
+
+    @pytest.mark.parametrize(("private", "mode"), [(True, 0o600), (False, 0o644)])
+    def test_a_file_is_written_for_one_or_for_all(self, private: bool, mode: int, tmp_path: Path) -> None:
+        """
+        An export is for the one who asked for it.
+        """
+        with open_to_write(tmp_path / "file", private=private):
+            pass
+
+        assert mode == (tmp_path / "file").stat().st_mode & 0o777

@@ -176,9 +176,12 @@ def _write(stream: Any, text: str, end: str = "\n") -> None:
     stream.write(visible(text).encode(encoding, "backslashreplace").decode(encoding) + end)
 
 
-def write_lines(path: str, lines: Iterable[str]) -> int:
+def write_lines(path: str, lines: Iterable[str], *, private: bool = False) -> int:
     """
     Write *lines* to the file at *path*, and return how many they were.
+
+    Args:
+        private: Whether a new file is for this user alone.
 
     Raises:
         SetupError: If it cannot be written.
@@ -187,7 +190,7 @@ def write_lines(path: str, lines: Iterable[str]) -> int:
 
     count = 0
     try:
-        with open_to_write(path) as file:
+        with open_to_write(path, private=private) as file:
             for count, text in enumerate(lines, start=1):  # noqa: B007 (counted to the end)
                 file.write(f"{text}\n".encode())
     except OSError as error:

@@ -147,7 +147,7 @@ def export(
         )
         records = _documents(reader, walks, damaged)
         if output is not None:
-            count = write_lines(output, (line(record) for record in records))
+            count = write_lines(output, (line(record) for record in records), private=True)
             _say_written(output, count, damaged, json)
         elif json:
             emit({"traversals": list(records), "damaged": _left_out(damaged)})

@@ -17,6 +17,9 @@ from typing import BinaryIO
 # Files of this process that a shell has opened, as in `check <(sed … graph.yaml)`; opening them again does not wait.
 _OPEN_ALREADY = re.compile(r"/dev/stdin|(/dev/fd|/proc/self/fd)/[0-9]+")
 
+_FOLDER_MODE, _FILE_MODE = 0o700, 0o600
+_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -71,15 +74,49 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_to_write(path: str | Path) -> BinaryIO:
+def make_private_folder(path: Path) -> bool:
+    """
+    Make the folder *path* for this user alone, where it is not there, and tell whether an existing one is open to others.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    try:
+        path.mkdir(mode=_FOLDER_MODE, parents=True)
+    except FileExistsError:
+        return bool(path.stat().st_mode & _BY_OTHERS)
+
+    return False
+
+
+def make_private_file(path: Path) -> bool:
+    """
+    Make the file *path* for this user alone, where it is not there, and tell whether an existing one is open to others.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE))
+    except FileExistsError:
+        return bool(path.stat().st_mode & _BY_OTHERS)
+
+    return False
+
+
+def open_to_write(path: str | Path, *, private: bool = False) -> BinaryIO:
     """
     Open the file at *path* for writing, from its beginning.
+
+    Args:
+        private: Whether a new file is for this user alone.
 
     Raises:
         OSError: If it cannot be opened, or is a named pipe that nobody reads.
     """
+    mode = _FILE_MODE if private else 0o666
     try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, mode)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise OSError(errno.ENXIO, "it is a named pipe or a socket that nobody reads; name a file") from error

@@ -528,3 +528,50 @@ def make_foreign(file: Path, application: int = 0) -> None:
         connection.execute("CREATE TABLE theirs (a)")
         connection.execute("PRAGMA user_version = 1")
         connection.execute(f"PRAGMA application_id = {application}")
+
+
+class TestModes:
+    async def test_all_files_are_this_users_alone(self, tmp_path: Path, plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        The folder, the file and what SQLite puts beside it cannot be read by others.
+        """
+        before = os.umask(0o022)
+        try:
+            async with TraceWriter(tmp_path / "traces") as store:
+                store.record(walked(plan=plan, number=0), plan)
+                await store.flush()
+                modes = modes_in(tmp_path / "traces")
+        finally:
+            os.umask(before)
+
+        assert {".": 0o700, "traces.sqlite": 0o600, "traces.sqlite-shm": 0o600, "traces.sqlite-wal": 0o600} == modes
+        assert [] == caplog.messages
+
+    async def test_an_open_folder_is_warned_of(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        A folder that was there keeps its mode, and the log says who may read it and what to do.
+        """
+        open_to_all(tmp_path)
+        async with TraceWriter(tmp_path):
+            pass
+
+        path = str(tmp_path / "traces.sqlite")
+        words = (
+            f"others on this machine may read the folder of the traces {path!r}; `chmod -R go-rwx {tmp_path}` keeps them out"
+        )
+        assert 0o755 == modes_in(tmp_path)["."]
+        assert [words] == caplog.messages
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    """
+    Return the modes of a folder and of what lies in it.
+    """
+    return {path.name if path != folder else ".": path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+
+
+def open_to_all(folder: Path) -> None:
+    """
+    Let everybody read *folder*.
+    """
+    folder.chmod(0o755)

@@ -8,14 +8,20 @@ the mark is known by its tables, and marked when it is next written to.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from meshwalk.model.files import make_private_file, make_private_folder
 from meshwalk.model.problems import SetupError, TraceError
 
+
+_log = logging.getLogger(__name__)
+
+_OPEN_TO_OTHERS = "others on this machine may read the %s of the traces %r; `chmod -R go-rwx %s` keeps them out"
 
 FILE = "traces.sqlite"
 VERSION = 1
@@ -83,7 +89,9 @@ def open_to_write(folder: str | Path) -> sqlite3.Connection:
     """
     path = Path(folder) / FILE
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        open_folder = make_private_folder(path.parent)
+        # SQLite gives its other files the mode of this one.
+        open_file = make_private_file(path)
         if path.exists() and not path.is_file():
             raise IsADirectoryError("it is no plain file")
         with _closed_on_error(_connect(f"{path.absolute().as_uri()}?mode=rwc")) as connection:
@@ -91,6 +99,9 @@ def open_to_write(folder: str | Path) -> sqlite3.Connection:
     except (OSError, *FAULTS) as error:
         message = f"traces cannot be written to {str(path)!r} ({reason_of(error)}); name a folder that can be written"
         raise SetupError(message) from error
+    if open_folder or open_file:
+        what = "folder and the file" if open_folder and open_file else "folder" if open_folder else "file"
+        _log.warning(_OPEN_TO_OTHERS, what, str(path), str(path.parent))
 
     return connection
 
