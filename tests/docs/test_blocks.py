@@ -32,8 +32,9 @@ PORT = "50051"
 # The address of a model server on a page; nothing answers there.
 ENDPOINT = "127.0.0.1:8080"
 
-# Commands print as they do in a terminal of 80 columns.
-TERMINAL = {"TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": "80"}
+# Commands print as they do in a terminal: on the front page of 80 columns, elsewhere of so many that no line is wrapped.
+TERMINAL = {"TTY_COMPATIBLE": "1", "TERM": "dumb"}
+COLUMNS = {"README.md": "80"}
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 # Parts of an output that are not the same in every run: ids and digests, and what is measured.
@@ -72,11 +73,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def run(*words: str, folder: Path, timeout: float = 300) -> None:
+def run(*words: str, folder: Path, timeout: float = 300, columns: str = "240") -> None:
     # What a page puts into /tmp goes into the test's own folder, which is new.
     *command, text = words
     command.append(text.replace("/tmp/", f"{folder}/"))
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **TERMINAL}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **TERMINAL,
+        "COLUMNS": columns,
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
@@ -139,7 +145,7 @@ def test_shell_blocks(page: str, tmp_path: Path) -> None:
     # A server that a block starts ends with the test, wherever that ends.
     script = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n" + script_of(page)
     script = script.replace(PORT, str(free_port())).replace(ENDPOINT, f"127.0.0.1:{free_port()}")
-    run("bash", "-xeuo", "pipefail", "-c", script, folder=tmp_path)
+    run("bash", "-xeuo", "pipefail", "-c", script, folder=tmp_path, columns=COLUMNS.get(page, "240"))
     for number, (command, expected) in enumerate(shown(page)):
         actual = (tmp_path / f"output-{number}").read_text(encoding="utf-8").replace(f"{tmp_path}/", "/tmp/")
 
@@ -234,7 +240,7 @@ def test_there_are_blocks() -> None:
     """
     counted = {kind: sum(len(blocks(page, kind)) for page in BLOCKS) for kind in ("sh", "console", "python", "yaml", "js")}
 
-    assert {"sh": 17, "console": 3, "python": 5, "yaml": 9, "js": 1} == counted
+    assert {"sh": 18, "console": 3, "python": 5, "yaml": 9, "js": 1} == counted
 
 
 def test_the_front_page_is_short() -> None:
