@@ -5,9 +5,15 @@ More load than a model can take, with nothing declared in the graph: a real serv
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 
+from meshwalk.model.problems import MeshwalkError
+from meshwalk.wire.client import Client
 from overload import Load, measure, model_counts, overloaded
 
 
@@ -35,3 +41,40 @@ def test_ten_times_the_load_leaves_the_goodput() -> None:
     assert ten.answered == answered == came
     assert 100 == peak
     assert ten.memory_mb[1] <= 1.2 * ten.memory_mb[0]
+
+
+@pytest.mark.timeout(120)
+def test_calls_that_come_while_the_server_stands_still_are_answered() -> None:
+    """
+    However many wait when it goes on, each hears an answer or a refusal that may be sent again, and none is cancelled.
+    """
+    with overloaded(LOAD) as (pid, port, _):
+        words = asyncio.run(waiting(pid, port, 4_000))
+
+    assert 4_000 == sum(words.values())
+    assert {"ANSWERED", "REFUSED", "TooManyWalks"} >= set(words)
+
+
+async def waiting(pid: int, port: int, count: int) -> Counter[str]:
+    """
+    Send *count* requests to a server that is stopped, let it go on, and count the ends.
+    """
+
+    async def ask(client: Client) -> str:
+        try:
+            return (await client.route("Why?", timeout=60)).outcome.name
+        except MeshwalkError as error:
+            return f"{type(error).__name__}" if error.retryable else f"{type(error).__name__}: {error}"
+
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Client(f"127.0.0.1:{port}")) for _ in range(8)]
+        await asyncio.gather(*(client.route("Why?") for client in clients))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            asked = [asyncio.create_task(ask(clients[number % len(clients)])) for number in range(count)]
+            # The kernel takes them, since nobody else does.
+            await asyncio.sleep(2)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+        return Counter(await asyncio.gather(*asked))

@@ -10,10 +10,17 @@ import time
 import anyio
 import pytest
 
+from meshwalk.backends.base import ChatRequest
 from meshwalk.engine.limiter import BackendLimiter, Lease, limiters
-from meshwalk.model import Breaker, Endpoint, OpenAISpec, SimulatedSpec, Traffic
+from meshwalk.mesh import Mesh
+from meshwalk.model import Breaker, Endpoint, Limits, OpenAISpec, SimulatedSpec, Traffic
 from meshwalk.model.problems import BackendError, NotStarted, Overloaded, RateLimited, Span, Unreachable
+from meshwalk.review.replay import replay
+from meshwalk.testing import FakeClock, RecordList, ScriptedBackend
+from meshwalk.trace import Message, Outcome, Reply, Request, Usage, decode, encode
 from tests.loader.reading import HEAD, read_sound
+from tests.support.backends import Gate
+from tests.support.plans import plan_of
 
 
 SPAN = Span("test.yaml", 1, 1)
@@ -353,3 +360,78 @@ class TestTimeThatCallsNeed:
             before.worked("node", 1_000_000)
 
         assert None is not before.enter_now(tokens=1, node="node", left_us=1)
+
+
+NETWORK = """
+meshwalk: 1
+name: network
+start: only
+limits: {deadline: 30s}
+backends:
+  one: {kind: openai, base_url: "http://127.0.0.1:1/v1", model: m, context_tokens: 1000, usd_per_mtok: {input: 1, output: 2}}
+nodes:
+  only: {role: primary, backend: one, max_tokens: 10, next: done, on_error: [{to: sorry}]}
+  sorry: {role: refusal, reason: nobody}
+"""
+
+
+class TestWalks:
+    async def test_those_past_the_line_are_refused_and_replayed(self) -> None:
+        """
+        Of many walks at once those that find no room are refused for nothing, and every record replays as it was.
+        """
+        plan, model, sink = plan_of(NETWORK), Gate(), RecordList()
+        async with Mesh(plan, backends={"one": model}, sinks=[sink]) as mesh, anyio.create_task_group() as tasks:
+            for _ in range(230):
+                tasks.start_soon(mesh.walk, Request((Message("user", "Why?"),)))
+            while len(sink.traversals) < 30:
+                await anyio.lowlevel.checkpoint()
+            refused = list(sink.traversals)
+            model.open.set()
+
+        assert [Outcome.REFUSED] * 30 == [record.finish.outcome for record in refused]
+        assert 0 == sum(record.cost_nano_usd for record in refused)
+        assert 200 == sum(record.finish.outcome is Outcome.ANSWERED for record in sink.traversals)
+        assert [None] * 230 == [replay(decode(encode(record)), plan) for record in sink.traversals]
+
+    async def test_a_walk_that_is_cancelled_in_the_line_is_free(self) -> None:
+        """
+        Nothing was sent for it, so nothing is charged; the calls under way are charged at their worst.
+        """
+        plan, model, sink = plan_of(NETWORK), Gate(), RecordList()
+        async with Mesh(plan, backends={"one": model}, sinks=[sink]) as mesh, anyio.create_task_group() as tasks:
+            for _ in range(150):
+                tasks.start_soon(mesh.walk, Request((Message("user", "Why?"),)))
+            await settled()
+            tasks.cancel_scope.cancel()
+
+        assert 150 == len(sink.traversals)
+        assert (50, 100) == (
+            sum(record.cost_nano_usd == 0 for record in sink.traversals),
+            sum(record.cost_nano_usd > 0 for record in sink.traversals),
+        )
+        assert [None] * 150 == [replay(decode(encode(record)), plan) for record in sink.traversals]
+
+    async def test_a_call_that_cannot_end_is_refused_and_replayed(self) -> None:
+        """
+        Once the model is known to be slow, a walk with less time is not charged, and says why; one with more is answered.
+        """
+        plan, sink = plan_of(NETWORK.replace("sorry}]}", "sorry, class: timeout}]}")), RecordList()
+        clock = FakeClock()
+
+        async def slow(_: ChatRequest) -> Reply:
+            clock.advance(1.0)
+            return Reply("Because.", usage=Usage(1, 1))
+
+        model = ScriptedBackend(slow)
+        hasty = Request((Message("user", "Why?"),), limits=Limits(deadline_us=500_000))
+        async with Mesh(plan, backends={"one": model}, sinks=[sink], clock=clock) as mesh:
+            for _ in range(32):
+                await mesh.walk(Request((Message("user", "Why?"),)))
+            refused = await mesh.walk(hasty)
+            answered = await mesh.walk(Request((Message("user", "Why?"),)))
+
+        assert ("not_started", 0) == (refused.traversal.finish.cause, refused.traversal.cost_nano_usd)
+        assert "three of four recent calls to backend 'one' took 1 s or more" in refused.traversal.finish.message
+        assert ("Because.", 33) == (answered.answer, len(model.requests))
+        assert [None] * 34 == [replay(decode(encode(record)), plan) for record in sink.traversals]

@@ -88,7 +88,8 @@ class RpcError(MeshwalkError):
 
     def __init__(self, message: str, *, code: str) -> None:
         self.code = code
-        self.retryable = code == "UNAVAILABLE"
+        # A caller who cancels hears of that by a cancellation, so a call that ends as CANCELLED was dropped on the way.
+        self.retryable = code in {"UNAVAILABLE", "CANCELLED"}
         super().__init__(message)
 
 

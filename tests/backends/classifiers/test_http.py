@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 from anyio.abc import SocketAttribute, SocketStream
 
-from meshwalk.backends.classifiers import open_classifier
+from meshwalk.backends.classifiers import http, open_classifier
 from meshwalk.backends.classifiers.http import RESPONSE_BYTES, HttpClassifier
 from meshwalk.model import Attribute, Node
-from meshwalk.model.problems import BackendError, ErrorClass, SetupError, Span
+from meshwalk.model.problems import BackendError, ErrorClass, Overloaded, SetupError, Span
 from meshwalk.trace import Message
 from tests.support.classifiers import GIVEN, Handler, service
 
@@ -160,6 +160,51 @@ class TestFailures:
             return response
 
         assert ["unreachable"] * 2 == [(await failure(handler)).error_class for handler in (before, within)]
+
+    async def test_its_line_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        As many calls wait as may, the next is refused at once, and those who wait get their turn.
+        """
+        monkeypatch.setattr(http, "CONNECTIONS", 2)
+        monkeypatch.setattr(http, "QUEUE_LENGTH", 3)
+        released, came, errors = anyio.Event(), [0], list[BackendError]()
+
+        async def hold(_: web.Request) -> web.StreamResponse:
+            came[0] += 1
+            await released.wait()
+            return web.json_response({"topic": "prose", "risk": 0.5})
+
+        async with service(hold) as url:
+            classifier = HttpClassifier("triage", url, WRITES)
+
+            async def ask() -> None:
+                try:
+                    await classifier.classify(ASK, {}, "")
+                except BackendError as error:
+                    errors.append(error)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(8):
+                    tasks.start_soon(ask)
+                while came[0] < 2 or len(errors) < 3:
+                    await anyio.lowlevel.checkpoint()
+                before = came[0]
+                released.set()
+            await classifier.aclose()
+
+        assert (2, 5) == (before, came[0])
+        assert ["overloaded"] * 3 == [error.error_class for error in errors]
+
+    async def test_nobody_waits_there_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        A call that got no place in time is refused, and leaves none taken.
+        """
+        monkeypatch.setattr(http, "CONNECTIONS", 0)
+        monkeypatch.setattr(http, "QUEUE_WAIT_SECONDS", 0.01)
+        classifier = HttpClassifier("triage", "http://127.0.0.1:1/", WRITES)
+        with pytest.raises(Overloaded, match=r"had no place within 0\.01 s"):
+            await classifier.classify(ASK, {}, "")
+        await classifier.aclose()
 
     async def test_cancellation_closes_the_connection(self) -> None:
         """

@@ -16,16 +16,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import anyio
 import orjson
 
 from meshwalk.backends.classifiers.declared import as_declared
-from meshwalk.model import Attribute, Node, Value, environment
+from meshwalk.model import NETWORK_CONCURRENCY, NETWORK_QUEUE_WAIT_US, Attribute, Node, Traffic, Value, environment
 from meshwalk.model.problems import BackendError, Malformed, Overloaded, RateLimited, RefusedByModel, SetupError, Unreachable
 from meshwalk.model.resource import AsyncResource
 from meshwalk.trace import Message
 
 
-CONNECTIONS = 100
+# The calls under way at once, those that wait for a place, and the time that they do; as for models over a network.
+CONNECTIONS = NETWORK_CONCURRENCY
+QUEUE_LENGTH = Traffic().queue
+QUEUE_WAIT_SECONDS = NETWORK_QUEUE_WAIT_US / 1e6
 RESPONSE_BYTES = 1 << 20
 
 # By status, the first range that holds it.
@@ -57,6 +61,8 @@ class HttpClassifier(AsyncResource):
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
         self._session: aiohttp.ClientSession | None = None
+        self._places = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
+        self._waiting = 0
 
     async def classify(
         self, messages: Sequence[Message], attributes: Mapping[str, Value], traceparent: str
@@ -70,11 +76,47 @@ class HttpClassifier(AsyncResource):
         headers = {**self._headers, "traceparent": traceparent} if traceparent else self._headers
         said = [{"role": message.role, "content": message.content} for message in messages]
         body = orjson.dumps({"messages": said, "attributes": dict(attributes)})
+        await self._enter()
+        try:
+            text = await self._post(body, headers)
+        finally:
+            self._places.release()
+        try:
+            given: Any = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise self._malformed("it is not JSON") from None
+
+        return as_declared(self.name, given, self._writes)
+
+    async def _enter(self) -> None:
+        """
+        Wait for a place, which is released after the call.
+
+        Raises:
+            Overloaded: If as many wait as may, or none came free in time.
+        """
+        try:
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            if self._waiting >= QUEUE_LENGTH:
+                message = f"the classifier '{self.name}' has {CONNECTIONS} calls under way and {self._waiting} waiting"
+                raise Overloaded(message, backend=self.name) from None
+            self._waiting += 1
+            try:
+                with anyio.fail_after(QUEUE_WAIT_SECONDS):
+                    await self._places.acquire()
+            except TimeoutError:
+                message = f"the classifier '{self.name}' had no place within {QUEUE_WAIT_SECONDS:g} s"
+                raise Overloaded(message, backend=self.name) from None
+            finally:
+                self._waiting -= 1
+
+    async def _post(self, body: bytes, headers: Mapping[str, str]) -> bytes:
         try:
             async with self._open().post(self.url, data=body, headers=headers, allow_redirects=False) as response:
                 if response.status != 200:
                     raise self._refusal(response.status)
-                text = await self._read(response)
+                return await self._read(response)
         except aiohttp.ClientPayloadError as error:
             raise self._unreachable("the connection broke in the middle of its answer") from error
         except (aiohttp.InvalidURL, UnicodeError) as error:
@@ -83,12 +125,6 @@ class HttpClassifier(AsyncResource):
             raise self._unreachable("no connection could be made, or it broke") from error
         except aiohttp.ClientError as error:
             raise self._malformed(f"it does not speak HTTP ({type(error).__name__})") from error
-        try:
-            given: Any = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            raise self._malformed("it is not JSON") from None
-
-        return as_declared(self.name, given, self._writes)
 
     async def aclose(self) -> None:
         """
