@@ -63,7 +63,7 @@ SCENARIOS = [(path.stem, scenario) for path in FILES for scenario in read_scenar
 PLAYED = {f"{file}: {scenario.sentence} ({door})": (scenario, door) for file, scenario in SCENARIOS for door in scenario.doors}
 
 # Long enough for any machine: nothing waits for it unless something was left behind.
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture

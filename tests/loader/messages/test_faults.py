@@ -45,6 +45,7 @@ NOT_HERE = {
     "not-utf8": "is no text that could be quoted",
     "guard-too-long": "takes four thousand characters",
     "unpriced-row": "takes a table of another package",
+    "not-settings": "is about the settings of a server: `loader/parts/test_server.py` expects it",
 }
 
 
