@@ -430,7 +430,8 @@ class TestDeadlines:
         gate = Gate()
         async with desk({"little": gate}) as (client, _):
             await client.graphs()
-            with pytest.raises(DeadlineExceeded, match=r"^node 'small' did not answer within "):
+            # On a busy machine the client's own clock may be first, and then the message names the server.
+            with pytest.raises(DeadlineExceeded, match=r"^(node 'small'|127\.0\.0\.1:\d+) did not answer "):
                 await client.route("Say hello.", timeout=0.5)
             await gate.left.wait()
 
