@@ -117,6 +117,13 @@ class Assembly:
         """
         return self._counts.stated
 
+    @property
+    def mended(self) -> bool:
+        """
+        Tell whether anything had to be mended.
+        """
+        return bool(self._mended)
+
     def mend(self, what: str) -> None:
         """
         Note that *what* had to be mended.

@@ -14,6 +14,7 @@ from meshwalk.backends.base import ChatRequest, OnPiece
 from meshwalk.backends.openai.assembly import Assembly
 from meshwalk.backends.openai.body import body_of
 from meshwalk.backends.openai.faults import Faults
+from meshwalk.backends.openai.plain import plain_reply
 from meshwalk.backends.openai.progress import Progress, tracing
 from meshwalk.backends.openai.response import EVENT_STREAM, RESPONSE_BYTES, StreamReading, kind_of, too_long, whole_answer
 from meshwalk.backends.openai.shape import PLAIN_SHAPE, CallShape
@@ -212,17 +213,28 @@ class OpenAIBackend(AsyncResource):
             )
             assembly.read_headers(response.headers)
             try:
-                await self._read_answer(response, assembly, progress, faults, streamed=on_piece is not None)
-                return assembly.reply(progress.stop())
+                answer = await self._read_answer(response, assembly, progress, faults, streamed=on_piece is not None)
+                timing = progress.stop()
+                if answer is not None:
+                    usual = on_piece is None and self._shape is PLAIN_SHAPE and not assembly.mended
+                    if usual and request.samples == 1 and not request.probabilities:
+                        reply = plain_reply(answer, self.model, timing)
+                    else:
+                        reply = None
+                    if reply is not None:
+                        return reply
+                    assembly.take_whole(answer)
+                    assembly.tell_whole()
+                return assembly.reply(timing)
             except BaseException:
                 assembly.account()
                 raise
 
     async def _read_answer(
         self, response: aiohttp.ClientResponse, assembly: Assembly, progress: Progress, faults: Faults, *, streamed: bool
-    ) -> None:
+    ) -> object:
         """
-        Read an answer into *assembly*, a stream or a whole one, whichever it is.
+        Read an answer, a stream into *assembly*; return a whole one, and None for a stream.
         """
         said = response.content_type
         if not (streamed and said == EVENT_STREAM):
@@ -240,7 +252,7 @@ class OpenAIBackend(AsyncResource):
                 elif not streamed:
                     assembly.mend("stream")
                 await self._streamed(response, bytes(body), assembly, progress, faults)
-                return
+                return None
         if not kind:
             # An empty body is a stream that broke off, or no JSON.
             kind = kind_of(body, said, ended=True)
@@ -253,8 +265,10 @@ class OpenAIBackend(AsyncResource):
             raise faults.malformed(joined("its content type is ", type_words, f" and not {wanted}"))
         if not said.endswith("json"):
             assembly.mend("content_type")
-        assembly.take_whole(whole_answer(bytes(body), assembly, faults))
-        assembly.tell_whole()
+        value = whole_answer(bytes(body), assembly, faults)
+
+        # A body that is null is no answer either, and is told as one that is none.
+        return () if value is None else value
 
     async def _streamed(
         self, response: aiohttp.ClientResponse, head: bytes, assembly: Assembly, progress: Progress, faults: Faults

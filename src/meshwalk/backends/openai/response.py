@@ -112,6 +112,8 @@ def kind_of(body: bytearray, content_type: str, *, ended: bool = False) -> _Kind
     """
     Return the kind of an answer by its first bytes; empty if those are too few to decide.
     """
+    if body[:1] == b"{":
+        return "json"
     start = bytes(body[:256]).lstrip(_BLANKS) or bytes(body).lstrip(_BLANKS)
     if not start:
         return "" if not ended else "stream" if content_type == EVENT_STREAM else "other"
