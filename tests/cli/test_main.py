@@ -48,7 +48,7 @@ def test_every_command_has_help_and_json(run: Run, command: str) -> None:
     ("command", "option", "default"),
     [
         ("serve", "--listen", "127.0.0.1:50051"),
-        ("serve", "--grace", "10s"),
+        ("serve", "--grace", "30s"),
         ("serve", "--workers", "1"),
         ("traces list", "--limit", "50"),
     ],

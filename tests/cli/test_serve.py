@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.cli.conftest import DESK, Ran, Run
 
@@ -215,6 +217,28 @@ class TestLife:
 
         assert (0, "", "") == (process.returncode, out, err)
         assert routed.json["traversal_id"] in run("traces", "list", "--traces", tmp_path / "traces").out
+
+    @pytest.mark.process
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_second_signal_hastens_the_stop(self, desk: Path, workers: str) -> None:
+        """
+        The first one makes a lame duck that says NOT_SERVING; the second one ends what that waits for.
+        """
+        with serving(
+            desk, "--workers", workers, "--vault", "sqlite:" + str(desk.with_name("v.sqlite")), "--lame-duck", "10m"
+        ) as (
+            process,
+            ready,
+        ):
+            process.send_signal(signal.SIGTERM)
+            with grpc.insecure_channel(ready["address"]) as channel:
+                stub: Any = health_pb2_grpc.HealthStub(channel)
+                changes = [change.status for change in stub.Watch(health_pb2.HealthCheckRequest())]
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+
+        assert health_pb2.HealthCheckResponse.NOT_SERVING == changes[-1]
+        assert (0, "", "") == (process.returncode, out, err)
 
     @pytest.mark.process
     def test_says_when_it_is_ready(self, desk: Path) -> None:

@@ -16,11 +16,11 @@ import pytest
 
 from meshwalk.backends.base import ChatRequest
 from meshwalk.model import Limits
-from meshwalk.model.problems import MeshwalkError, SetupError
+from meshwalk.model.problems import MeshClosed, MeshwalkError, SetupError
 from meshwalk.server.many import MAX_HELD, MAX_HELD_BYTES
 from meshwalk.testing import RecordList, ScriptedBackend
 from meshwalk.trace import Outcome, Reply
-from meshwalk.wire.client import Client, RpcError
+from meshwalk.wire.client import Client
 from meshwalk.wire.gen.meshwalk.v1beta1 import common_pb2, routing_pb2, routing_pb2_grpc
 from tests.support.backends import Gate, saying
 from tests.support.service import desk, stub_of
@@ -189,7 +189,7 @@ class TestClient:
 
     async def test_a_server_that_goes_fails_every_call(self) -> None:
         """
-        Whoever waits on a stream that breaks hears so.
+        Each walk of a stream that outlasts a server's grace is cut off, and its caller hears so.
         """
         gate = Gate()
         async with desk({"little": gate}) as (client, server), client.many() as many:
@@ -198,7 +198,7 @@ class TestClient:
             await server.stop(0.05)
             failures = await asyncio.gather(*tasks, return_exceptions=True)
 
-        assert [RpcError] * 5 == [type(failure) for failure in failures]
+        assert [MeshClosed] * 5 == [type(failure) for failure in failures]
 
     async def test_a_closed_stream_is_refused(self) -> None:
         """

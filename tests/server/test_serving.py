@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import InputTooLarge, SetupError
+from meshwalk.model.problems import InputTooLarge, MeshClosed, SetupError
 from meshwalk.server import Server, serve
 from meshwalk.server.serving import SERVICES
 from meshwalk.testing import RecordList
@@ -160,8 +160,8 @@ class TestStopping:
             async def ask() -> None:
                 try:
                     await client.route("hi")
-                except RpcError as error:
-                    failures.append(error.code)
+                except MeshClosed as error:
+                    failures.append(error.traversal_id)
 
             tasks.start_soon(ask)
             await gate.asked_for.wait()
@@ -169,7 +169,7 @@ class TestStopping:
             await listing.recorded.wait()
 
         assert Outcome.CANCELLED is listing.traversals[0].outcome
-        assert 1 == len(failures)
+        assert [listing.traversals[0].traversal_id] == failures
 
     async def test_waiting_for_the_end(self) -> None:
         """
@@ -193,7 +193,7 @@ class TestStopping:
         ):
 
             async def ask() -> None:
-                with pytest.raises(RpcError):
+                with pytest.raises(MeshClosed, match=r"^this server stopped before this walk had ended; its record is "):
                     await client.route("hi")
 
             tasks.start_soon(ask)

@@ -22,7 +22,7 @@ from meshwalk.cli.server_flags import ServerFlags, server_settings, worker_words
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from meshwalk.model.serving import ServerSettings
     from meshwalk.plan import Plan
@@ -145,6 +145,7 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
                     operator_key=operator,
                     share_port=as_worker,
                     grace=settings.grace_us / 1e6,
+                    lame_duck=settings.lame_duck_us / 1e6,
                     walks_in_flight=settings.walks_in_flight,
                     access=settings.access,
                 )
@@ -161,6 +162,18 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
             _announce(run, ready | told, quietly=as_worker)
             async for _ in signals:
                 break
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_on_each, signals, server.hasten)
+                await server.stop(settings.grace_us / 1e6, settings.lame_duck_us / 1e6)
+                tasks.cancel_scope.cancel()
+
+
+async def _on_each(signals: AsyncIterator[signal.Signals], act: Callable[[], object]) -> None:
+    """
+    Do *act* at each further signal.
+    """
+    async for _ in signals:
+        act()
 
 
 # ---- several --------------------------------------------------------------------------------------------------------
@@ -197,12 +210,16 @@ async def _supervise(run: ServeRun, plans: Sequence[Plan]) -> int:
                 [sys.executable, "-m", "meshwalk", "serve", *worker_words(run.words, run.config, run.flags, address)],
                 settings.workers,
                 report=lambda death: complain(f"warning: {death}"),
-                grace=settings.grace_us / 1e6,
+                grace=(settings.grace_us + settings.lame_duck_us) / 1e6,
             ) as workers:
                 told = {key: workers.ready[key] for key in ("vault", "risks", "spans", "turns")}
                 _announce(run, _ready(settings, plans, address, workers.pids) | told)
                 async for _ in signals:
                     break
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_on_each, signals, workers.hasten)
+                    await workers.stop()
+                    tasks.cancel_scope.cancel()
         except WorkerFailed as error:
             if run.json:
                 say(error.stdout.rstrip("\n"))

@@ -49,7 +49,10 @@ class ServerFlags:
     retry_window
         How long a walk is kept for requests that repeat its idempotency key.
     grace
-        How long running calls may take to end once the server is told to stop; the others are cancelled.
+        How long running walks may take to end once the server is told to stop; the others are cut off, settled and recorded.
+        A second signal cuts them off at once.
+    lame_duck
+        How long calls are still taken once health says NOT_SERVING at a stop, so that load balancers can turn away first.
     walks_in_flight
         How many walks each process has at once; further requests are refused with RESOURCE_EXHAUSTED, before anything is spent.
     insecure
@@ -67,7 +70,8 @@ class ServerFlags:
     operator_key_env: OperatorKeyEnv = None
     # Led by a hyphen it is no duration either, and told so.
     retry_window: Annotated[str | None, _unset("10m", allow_leading_hyphen=True)] = None
-    grace: Annotated[str | None, _unset("10s", allow_leading_hyphen=True)] = None
+    grace: Annotated[str | None, _unset("30s", allow_leading_hyphen=True)] = None
+    lame_duck: Annotated[str | None, _unset("0s", allow_leading_hyphen=True)] = None
     walks_in_flight: Annotated[int | None, Whole, _unset("2000")] = None
     insecure: Annotated[bool | None, Parameter(negative="")] = None
     reflection: Annotated[bool | None, _unset("True")] = None
@@ -98,7 +102,7 @@ def server_settings(graphs: Sequence[str], config: str | None, flags: ServerFlag
 
         settings = load_settings(config)
     values = flags.set_flags()
-    for name in ("retry_window", "grace"):
+    for name in ("retry_window", "grace", "lame_duck"):
         if (text := values.pop(name, None)) is not None:
             values[f"{name}_us"] = duration_us(f"--{name.replace('_', '-')}", text)
     if values.get("retry_window_us") == 0:

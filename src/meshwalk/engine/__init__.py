@@ -9,6 +9,7 @@ A time limit is opened only round a call that may wait (`Backend.waits`).
 What has to be done on the way out awaits nothing but the vault, and talking to a vault is shielded and bounded (`walk_budget`).
 """
 
+from meshwalk.engine.cut import CutWalk, closed_error, cut_of
 from meshwalk.engine.deps import ClockNs, Features, OnDelta, Sleep
 from meshwalk.engine.driver import OnEvent
 from meshwalk.engine.engine import Engine
@@ -18,12 +19,15 @@ from meshwalk.engine.limiter import limited, limiters
 
 __all__ = [
     "ClockNs",
+    "CutWalk",
     "Engine",
     "EventFeed",
     "Features",
     "OnDelta",
     "OnEvent",
     "Sleep",
+    "closed_error",
+    "cut_of",
     "limited",
     "limiters",
 ]

@@ -40,6 +40,7 @@ class WalkContext:
         "facts",
         "limits",
         "parent_span_id",
+        "recorded",
         "request",
         "span_id",
         "span_ids",
@@ -49,6 +50,7 @@ class WalkContext:
 
     def __init__(self, request: Request, facts: Facts, limits: Limits, clock_ns: ClockNs, unix_ns: ClockNs) -> None:
         self.request = request
+        self.recorded: Traversal | None = None
         self.facts = facts
         self.limits = limits
         self.clock_ns = clock_ns
@@ -89,7 +91,7 @@ class WalkContext:
         """
         Make the record of the walk, which is over.
         """
-        return Traversal(
+        self.recorded = Traversal(
             source,
             self.traversal_id,
             self.trace_id,
@@ -100,3 +102,5 @@ class WalkContext:
             trace,
             content,
         )
+
+        return self.recorded

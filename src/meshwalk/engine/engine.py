@@ -16,6 +16,7 @@ from meshwalk.backends.base import Backend, Classifier
 from meshwalk.backends.token_counts import Tokenizer, count_inputs
 from meshwalk.budgets.vaults.base import DEFAULT_TENANT, Vault
 from meshwalk.engine.context import WalkContext
+from meshwalk.engine.cut import mark_cut
 from meshwalk.engine.deps import ClockNs, EngineDeps, Features, OnDelta, Sleep
 from meshwalk.engine.driver import OnEvent, WalkDriver
 from meshwalk.engine.fastpath.driver import FastDriver
@@ -118,10 +119,13 @@ class Engine:
         if self._learns:
             facts = await self._learnt(request, facts)
         context = WalkContext(request, facts, limits, self._clock_ns, self._unix_ns)
-        if on_event is None and on_delta is None:
-            return await self._fast_driver.walk(context)
-
-        return await WalkDriver(self.plan, self.deps, context, on_event, on_delta).run()
+        try:
+            if on_event is None and on_delta is None:
+                return await self._fast_driver.walk(context)
+            return await WalkDriver(self.plan, self.deps, context, on_event, on_delta).run()
+        except anyio.get_cancelled_exc_class() as gone:
+            mark_cut(gone, context)
+            raise
 
     async def decide(self, request: Request) -> Preview:
         """

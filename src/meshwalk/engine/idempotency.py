@@ -23,6 +23,7 @@ import orjson
 from anyio import CancelScope
 
 from meshwalk.budgets.vaults import DEFAULT_TENANT, Vault
+from meshwalk.engine.cut import CutWalk, closed_error, cut_of
 from meshwalk.model import Limits
 from meshwalk.model.problems import RequestError, RequestInProgress, VaultUnavailable, Violation
 from meshwalk.model.rate_limited_log import RateLimitedLog
@@ -97,14 +98,19 @@ class IdempotentWalks:
         finished = anyio.Event()
         results: list[RouteResult] = []
         errors: list[Exception] = []
+        cut = CutWalk()
 
         async def walk_to_the_end() -> None:
+            nonlocal cut
             packed: bytes | None = None
             try:
                 results.append(await start())
                 packed = _packed(results[0]) if _is_kept(results[0]) else None
             except Exception as error:  # noqa: BLE001 (it is raised in the caller)
                 errors.append(error)
+            except anyio.get_cancelled_exc_class() as gone:
+                cut = cut_of(gone)
+                raise
             finally:
                 with CancelScope(shield=True):
                     await self._finish(key, tenant, owner, packed)
@@ -115,7 +121,7 @@ class IdempotentWalks:
         if errors:
             raise errors[0]
         if not results:
-            raise RequestInProgress("the walk of this idempotency key was cut off; ask again with the same key")
+            raise closed_error(f"the mesh of graph '{self._plan.name}'", cut)
 
         return results[0]
 

@@ -333,6 +333,13 @@ class Mesh:
             if under_way.idle is not None:
                 under_way.wake()
 
+    def cut(self) -> None:
+        """
+        Cancel the walks that go on without their callers; each is settled and recorded.
+        """
+        if self._under_way is not None:
+            self._under_way.cut()
+
     async def _walk(self, engine: Engine, request: Request, on_event: OnEvent | None, on_delta: OnDelta | None) -> RouteResult:
         if not request.idempotency_key:
             return await engine.walk(request, on_event, on_delta)

@@ -13,8 +13,7 @@ import anyio
 from anyio import CancelScope
 from anyio.abc import TaskGroup
 
-from meshwalk.engine import EventFeed
-from meshwalk.model.problems import MeshClosed
+from meshwalk.engine import CutWalk, EventFeed, closed_error, cut_of
 from meshwalk.plan import Plan
 from meshwalk.records.events import Progress
 from meshwalk.records.results import RouteResult
@@ -85,14 +84,18 @@ class WalksUnderWay:
         Raises:
             MeshClosed: If it was.
         """
+        cut = CutWalk()
         with CancelScope() as scope:
             self._scopes.add(scope)
             try:
                 return await walk()
+            except anyio.get_cancelled_exc_class() as gone:
+                cut = cut_of(gone)
+                raise
             finally:
                 self._scopes.discard(scope)
 
-        raise MeshClosed(f"the mesh of graph '{self._graph}' was closed before this walk had ended; send the request again")
+        raise closed_error(f"the mesh of graph '{self._graph}'", cut)
 
     async def end(self) -> None:
         """
@@ -102,10 +105,16 @@ class WalksUnderWay:
             await self._all_ended()
         if patience.cancelled_caught:
             _log.warning("walks of graph '%s' were cancelled as its mesh was closed", self._graph)
-            for scope in self._scopes:
-                scope.cancel()
+            self.cut()
             # A cancelled walk settles what it holds, which is bounded.
             await self._all_ended()
+
+    def cut(self) -> None:
+        """
+        Cancel the walks that run in tasks of their own, and all others if a grace was set.
+        """
+        for scope in self._scopes:
+            scope.cancel()
 
     async def _all_ended(self) -> None:
         if self.count:
@@ -131,6 +140,7 @@ class StreamedWalk:
         self._over = anyio.Event()
         self._result: RouteResult | None = None
         self._error: Exception | None = None
+        self._cut = CutWalk()
 
     async def run(self) -> None:
         """
@@ -138,12 +148,19 @@ class StreamedWalk:
         """
         try:
             with self._scope:
-                self._result = await self._walk(self.feed)
+                self._result = await self._noted()
         except Exception as error:  # noqa: BLE001 (it is raised where the events are read)
             self._error = error
         finally:
             self._over.set()
             self._filled.set()
+
+    async def _noted(self) -> RouteResult:
+        try:
+            return await self._walk(self.feed)
+        except anyio.get_cancelled_exc_class() as gone:
+            self._cut = cut_of(gone)
+            raise
 
     async def next(self) -> Progress | None:
         """
@@ -172,7 +189,7 @@ class StreamedWalk:
         if self._error is not None:
             raise self._error
         if self._result is None:
-            raise MeshClosed(f"the mesh of graph '{self._graph}' was closed before this walk had ended; send the request again")
+            raise closed_error(f"the mesh of graph '{self._graph}'", self._cut)
 
         return self._result
 

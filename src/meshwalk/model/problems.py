@@ -395,11 +395,19 @@ class RequestInProgress(MeshwalkError):
 class MeshClosed(MeshwalkError):
     """
     A walk that was cancelled because its mesh was closed.
+
+    Args:
+        traversal_id: The id of its record.
+        charged: Whether something was charged for it, so that the same request pays twice.
     """
 
     hint = "UNAVAILABLE"
-    retryable = True
-    retry_after = RETRY_SECONDS
+
+    def __init__(self, message: str, *, traversal_id: str = "", charged: bool = False) -> None:
+        self.traversal_id = traversal_id
+        self.retryable = not charged
+        self.retry_after = None if charged else RETRY_SECONDS
+        super().__init__(message)
 
 
 class TooManyWalks(MeshwalkError):

@@ -36,7 +36,8 @@ class ServerSettings:
     tenant: str = "default"
     operator_key_env: str | None = None
     retry_window_us: int = 600_000_000
-    grace_us: int = 10_000_000
+    grace_us: int = 30_000_000
+    lame_duck_us: int = 0
     walks_in_flight: int = 2_000
     insecure: bool = False
     reflection: bool = True

@@ -49,6 +49,11 @@ class WalksInFlight:
         # Only tenants with a limit of their own, and walks in flight, stand here.
         self._by_tenant: dict[str, int] = {}
         self._refusals = RateLimitedLog(_log, clock=clock)
+        # The tasks of walks that end with their callers.
+        self.tasks: set[asyncio.Task[object]] = set()
+        # Set by the last walk to end; there while somebody waits for that.
+        self._idle: asyncio.Event | None = None
+        self.cutting = False
 
     def __repr__(self) -> str:
         return f"<WalksInFlight: {self._count} of {self.limit}>"
@@ -87,12 +92,30 @@ class WalksInFlight:
         Count a walk less.
         """
         self._count -= 1
+        if self._idle is not None and not self._count:
+            self._idle.set()
         of_tenant = self._by_tenant.get(tenant)
         if of_tenant is not None:
             if of_tenant > 1:
                 self._by_tenant[tenant] = of_tenant - 1
             else:
                 del self._by_tenant[tenant]
+
+    async def all_ended(self) -> None:
+        """
+        Wait until no walk is in flight.
+        """
+        if self._count:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
+
+    def cut(self) -> None:
+        """
+        Cancel the walks that end with their callers, who are told so.
+        """
+        self.cutting = True
+        for task in self.tasks:
+            task.cancel()
 
     async def run_to_the_end(self, walk: Awaitable[_Result], tenant: str = "") -> _Result:
         """

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
-from meshwalk.engine import EventFeed
+from meshwalk.engine import EventFeed, closed_error, cut_of
 from meshwalk.model.problems import RequestError, Violation
 from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted, Progress
 from meshwalk.records.results import RouteResult
@@ -64,7 +65,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         # None ends the queue.
         events: asyncio.Queue[Progress | None] = asyncio.Queue()
         feed = EventFeed(served.mesh.plan, events.put_nowait)
-        walk = asyncio.create_task(served.mesh.walk(routed, feed, feed.delta))
+        walk = asyncio.create_task(self._while_called(served.mesh.walk(routed, feed, feed.delta)))
         walk.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -122,11 +123,30 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
             result = await in_flight.run_to_the_end(served.mesh.walk(routed))
         else:
             try:
-                result = await served.mesh.walk(routed)
+                result = await self._while_called(served.mesh.walk(routed))
             finally:
                 in_flight.leave()
 
         return _written(served, result, request) or _reply(served, result, request)
+
+    async def _while_called(self, walk: Awaitable[RouteResult]) -> RouteResult:
+        """
+        Await *walk*, which was counted in, for as long as its caller waits and the server goes on.
+
+        Raises:
+            MeshClosed: If the server stopped before it had ended.
+        """
+        in_flight, task = self._in_flight, asyncio.current_task()
+        assert task is not None, "a call is handled by a task"
+        in_flight.tasks.add(task)
+        try:
+            return await walk
+        except asyncio.CancelledError as gone:
+            if not in_flight.cutting:
+                raise
+            raise closed_error("this server", cut_of(gone)) from None
+        finally:
+            in_flight.tasks.discard(task)
 
     def _admit(self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str) -> tuple[ServedMesh, Request]:
         served = self._served.pick(request.graph)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -55,7 +55,10 @@ SERVICES = (
     budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name,
 )
 
-DEFAULT_GRACE_SECONDS = 10.0
+DEFAULT_GRACE_SECONDS = 30.0
+
+# The time that calls have to end whose walks were cut off.
+_CUT_SECONDS = 2.0
 
 # The time that records wait for others, so that a batch is encoded at once.  By then the reply is on its way.  Batching keeps
 # the encoder in the processor's cache: a third less time per record under load.
@@ -67,11 +70,21 @@ class Server:
     A running server, see `serve`.
     """
 
-    def __init__(self, server: grpc.aio.Server, health: Health, routing: Routing, in_flight: WalksInFlight, port: int) -> None:
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        health: Health,
+        routing: Routing,
+        in_flight: WalksInFlight,
+        served: MeshRegistry,
+        port: int,
+    ) -> None:
         self._server = server
         self._health = health
         self._routing = routing
         self._in_flight = in_flight
+        self._served = served
+        self._hasty = asyncio.Event()
         # 0 of a Unix socket.
         self.port = port
         self._stopped = False
@@ -94,21 +107,63 @@ class Server:
         """
         await self._server.wait_for_termination()
 
-    async def stop(self, grace: timedelta | float = DEFAULT_GRACE_SECONDS) -> None:
+    async def stop(self, grace: timedelta | float = DEFAULT_GRACE_SECONDS, lame_duck: timedelta | float = 0) -> None:
         """
-        Take no more calls, wait up to *grace* for those that run, and cancel the rest.
+        Take no more calls, wait up to *grace* for the walks that run, and cut off the rest; stopping twice is fine.
+
+        A walk that is cut off is settled and recorded, and its caller gets `MeshClosed` with the id of its record.
 
         Args:
             grace: A `timedelta` or a number of seconds.
+            lame_duck: The time in which health says NOT_SERVING and calls are still taken, so that callers can turn away first.
         """
-        await self._health.stop()
-        self._routing.stop()
-        await self._server.stop(in_seconds(grace))
+        if self._stopped:
+            return
         self._stopped = True
+        await self._health.stop()
+        await self._unless_hasty(asyncio.sleep(in_seconds(lame_duck)))
+        self._routing.stop()
+        grace_seconds = in_seconds(grace)
+        began = asyncio.get_running_loop().time()
+        # The port closes now; gRPC itself would end calls without a word at the end of its time.
+        closing = asyncio.create_task(self._server.stop(grace_seconds + _CUT_SECONDS))
+        await self._unless_hasty(asyncio.wait_for(self._in_flight.all_ended(), grace_seconds))
+        left_seconds = began + grace_seconds - asyncio.get_running_loop().time()
+        if left_seconds > 0:
+            # Other calls, such as lists of records, may end in the rest of the time.
+            await self._unless_hasty(asyncio.wait_for(asyncio.shield(closing), left_seconds))
+        if cut := self._in_flight.counts.in_flight:
+            _log.warning("%d walks had not ended when the server stopped, and were cut off", cut)
+        self._in_flight.cut()
+        for mesh in self._served:
+            mesh.cut()
+        if not closing.done():
+            # It was begun with more time than is left, if the stop is hasty.
+            await self._server.stop(_CUT_SECONDS)
+        await closing
+
+    def hasten(self) -> None:
+        """
+        Cut off at once what a stop waits for.
+        """
+        self._hasty.set()
+
+    async def _unless_hasty(self, waited_for: Awaitable[object]) -> None:
+        """
+        Await *waited_for* until it is over, its time is, or the stop is hastened.
+        """
+        waiting = asyncio.ensure_future(waited_for)
+        hasty = asyncio.create_task(self._hasty.wait())
+        try:
+            await asyncio.wait([waiting, hasty], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            hasty.cancel()
+            await asyncio.gather(waiting, hasty, return_exceptions=True)
 
 
 @asynccontextmanager
-async def serve(
+async def serve(  # noqa: PLR0913 (the options of a server)
     meshes: Iterable[Mesh],
     *,
     listen: str = "127.0.0.1:0",
@@ -116,6 +171,7 @@ async def serve(
     operator_key: OperatorKey | None = None,
     share_port: bool = False,
     grace: timedelta | float = DEFAULT_GRACE_SECONDS,
+    lame_duck: timedelta | float = 0,
     walks_in_flight: int = DEFAULT_WALKS_IN_FLIGHT,
     access: Access = Access(),
 ) -> AsyncIterator[Server]:
@@ -128,6 +184,7 @@ async def serve(
         operator_key: The key that sets budgets; None lets nobody set any.
         share_port: Let other processes listen at the same port and share its calls; see `workers`.
         grace: The time that running calls have to end when the context is left: a `timedelta` or a number of seconds.
+        lame_duck: The time before that in which health says NOT_SERVING and calls are still taken.
         walks_in_flight: The most walks at a time; further requests are refused with `TooManyWalks`, before anything is spent.
         access: The callers, and the way they come in; by itself a server is for this machine alone.
 
@@ -152,7 +209,7 @@ async def serve(
     if access.reflection:
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), plain)
-    running = Server(server, health, routing, in_flight, _bind(server, listen))
+    running = Server(server, health, routing, in_flight, served, _bind(server, listen))
     await server.start()
     await health.start(SERVICES)
     receiving.start()
@@ -161,7 +218,7 @@ async def serve(
             mesh.defer_records(partial(asyncio.get_running_loop().call_later, _BATCH_SECONDS))
         yield running
     finally:
-        await running.stop(grace)
+        await running.stop(grace, lame_duck)
         receiving.stop()
         for mesh in served:
             mesh.defer_records(None)

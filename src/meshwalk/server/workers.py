@@ -160,6 +160,7 @@ class WorkerPool:
         self._report = report
         self._grace = grace
         self._running: dict[int, Process] = {}
+        self._stopping = False
         self.ready: dict[str, Any] = {}
 
     @property
@@ -203,6 +204,9 @@ class WorkerPool:
         pause = FIRST_PAUSE_SECONDS
         while True:
             began = anyio.current_time()
+            await self._running[number].wait()
+            if self._stopping:
+                return
             await self._die(number, pause)
             if anyio.current_time() - began > SETTLED_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
@@ -223,6 +227,7 @@ class WorkerPool:
         """
         Let every worker end its calls, kill those that take too long, and report each that did not end well.
         """
+        self._stopping = True
         # A worker that had ended before was reported then.
         running = {number for number, process in self._running.items() if process.returncode is None}
         for process in self._running.values():
@@ -241,6 +246,13 @@ class WorkerPool:
                 )
                 self._report(f"worker {number + 1} (process {process.pid}) {end}; what it had not recorded yet is lost")
         self._running.clear()
+
+    def hasten(self) -> None:
+        """
+        Let workers that are stopping cut off what they wait for.
+        """
+        for process in self._running.values():
+            _signal(process, signal.SIGTERM)
 
 
 @asynccontextmanager

@@ -160,6 +160,8 @@ def pack_failure(error: MeshwalkError) -> error_pb2.Failure:
         failure.traversal_id = _clipped(error.traversal_id, _FIELD_BYTES)
         failure.node = _clipped(error.node, _FIELD_BYTES)
         failure.cause, failure.scope = CAUSES.number[error.error_class], SCOPES.number[error.scope]
+    if isinstance(error, MeshClosed):
+        failure.traversal_id = _clipped(error.traversal_id, _FIELD_BYTES)
     if isinstance(error, TraceError):
         failure.plan_digest = _clipped(error.plan_digest, _FIELD_BYTES)
     if isinstance(error, RequestError):
@@ -296,6 +298,8 @@ def _unpacked(failure: error_pb2.Failure) -> MeshwalkError:
         return kind(Violation(violation.field, violation.description) for violation in failure.field_violations)
     if issubclass(kind, WalkStopped):
         return _stopped(kind, failure)
+    if issubclass(kind, MeshClosed):
+        return kind(message, traversal_id=failure.traversal_id, charged=not failure.HasField("retry_delay_us"))
     if issubclass(kind, TraceError):
         return kind(message, plan_digest=failure.plan_digest)
     if issubclass(kind, RpcError):

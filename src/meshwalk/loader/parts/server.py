@@ -63,7 +63,7 @@ def _settings(shape: ServerShape, written: Mapping[str, object], folder: Path) -
     for key in ("traces", "data"):
         if (path := getattr(shape, key)) is not None:
             settings[key] = str(folder / path)
-    times_us = {"retry_window_us": shape.retry_window, "grace_us": shape.grace}
+    times_us = {"retry_window_us": shape.retry_window, "grace_us": shape.grace, "lame_duck_us": shape.lame_duck}
 
     return settings | {key: time_us for key, time_us in times_us.items() if time_us is not None}
 

@@ -52,7 +52,10 @@ class ServerShape(Shape):
         None, description="How long a walk is kept for requests that repeat its idempotency key; 10m if unsaid."
     )
     grace: TimeOrNone | None = Field(
-        None, description="How long running calls may take to end once the server is told to stop; 10s if unsaid."
+        None, description="How long running calls may take to end once the server is told to stop; 30s if unsaid."
+    )
+    lame_duck: TimeOrNone | None = Field(
+        None, description="How long calls are still taken once health says NOT_SERVING at a stop; none if unsaid."
     )
     walks_in_flight: Count = Field(_UNSET.walks_in_flight, description="How many walks each process has at once.")
     insecure: bool = Field(
