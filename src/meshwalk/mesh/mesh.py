@@ -7,7 +7,6 @@ the walks under way, `grace` seconds at most if it is given, and until every rec
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -28,7 +27,7 @@ from meshwalk.loader import load_graph
 from meshwalk.mesh.clock import Clock, SystemClock
 from meshwalk.mesh.options import RETRY_WINDOW, MeshOptions, check_options, in_seconds
 from meshwalk.mesh.relay import RecordRelay, Schedule, Sink
-from meshwalk.mesh.resources import Resources, open_resources
+from meshwalk.mesh.resources import Resources, flush_loop, open_resources
 from meshwalk.mesh.under_way import StreamedWalk, WalksUnderWay
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.arguments import calls_fault, checked_request
@@ -40,11 +39,6 @@ from meshwalk.records.results import RouteResult
 from meshwalk.trace import Request, ResponseFormat, Tool
 from meshwalk.trace.requests import Prompt, build_request, with_messages, within
 
-
-_log = logging.getLogger(__name__)
-
-# The seconds between two tries to send an unreachable vault the settlements it missed.
-FLUSH_SECONDS = 1.0
 
 _SYSTEM_CLOCK = SystemClock()
 
@@ -141,7 +135,7 @@ class Mesh:
             stack.push_async_callback(under_way.end)
             tasks.start_soon(relay.run)
             if resources.vault.waits:
-                tasks.start_soon(_flush_loop, resources.vault)
+                tasks.start_soon(flush_loop, resources.vault)
             self._idempotent = IdempotentWalks(self.plan, resources.vault, self._retry_window_us, under_way.spawn)
             self._vault, self._relay, self._engine = resources.vault, relay, engine
             self._exit = stack.pop_all()
@@ -446,12 +440,3 @@ def load(graph: str | Path, **options: Unpack[MeshOptions]) -> Mesh:
         GraphError: With every fault of the graph.
     """
     return Mesh.from_file(graph, **options)
-
-
-async def _flush_loop(vault: Vault) -> None:
-    while True:
-        await anyio.sleep(FLUSH_SECONDS)
-        try:
-            await vault.flush()
-        except Exception:  # noqa: BLE001 (a vault of the caller's own may raise anything, and walks go on)
-            _log.exception("the vault %s could not be sent what it missed", vault.name)

@@ -30,6 +30,9 @@ from meshwalk.records.store import TraceWriter
 
 _log = logging.getLogger(__name__)
 
+# The seconds between two tries to send an unreachable vault the settlements it missed.
+FLUSH_SECONDS = 1.0
+
 # The longest that closing one resource may take.
 CLOSE_SECONDS = 30.0
 
@@ -154,3 +157,15 @@ async def _open_vault(stack: AsyncExitStack, clock: Clock, vault: Vault | str | 
     _push(stack, f"the vault {opened.name}", opened.aclose)
 
     return opened
+
+
+async def flush_loop(vault: Vault) -> None:
+    """
+    Send *vault* what it missed, again and again.
+    """
+    while True:
+        await anyio.sleep(FLUSH_SECONDS)
+        try:
+            await vault.flush()
+        except Exception:  # noqa: BLE001 (a vault of the caller's own may raise anything, and walks go on)
+            _log.exception("the vault %s could not be sent what it missed", vault.name)
