@@ -422,6 +422,14 @@ class TooManyWalks(MeshwalkError):
     retry_after = RETRY_SECONDS
 
 
+class ReplyUnread(MeshwalkError):
+    """
+    A reply that was dropped, because its caller did not read; the walk is over and recorded.
+    """
+
+    hint = "RESOURCE_EXHAUSTED"
+
+
 class VaultUnavailable(MeshwalkError):
     """
     A vault of shared budgets that does not answer, or that *is_full*: it takes nothing that needs more room.

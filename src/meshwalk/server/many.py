@@ -20,10 +20,11 @@ import grpc
 import grpc.aio
 from google.rpc import code_pb2
 
-from meshwalk.model.problems import RequestError, Violation
+from meshwalk.model.problems import ReplyUnread, RequestError, Violation
 from meshwalk.server.calls import Context, failure_of, remaining_seconds, traceparent, walk_time_us
 from meshwalk.server.lenient_decode import OversizedRequest, UndecodableRequest
 from meshwalk.server.partial_decode import RefusedItem, cancelled_seqs, decode_items
+from meshwalk.server.unread import UNREAD, Unread
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2, routing_pb2
 
@@ -48,6 +49,13 @@ _CANCELLED = error_pb2.Failure(
 )
 _STOPPING = "the server stops; open the stream again, and ask again for what has no result"
 
+# The most bytes that the results of walks under way are expected to take, and the share of the largest that is expected next.
+MAX_EXPECTED_BYTES = 32 << 20
+_FADING = 0.99
+
+# Smaller results are not counted as unread: a stream holds few MB of them.
+_COUNTED_BYTES = 4 << 10
+
 # Routes one request: the request, the microseconds that its caller waits, and the caller's trace context.
 Route = Callable[[routing_pb2.RouteRequest, int | None, str], Awaitable[routing_pb2.RouteResponse | bytes]]
 
@@ -59,9 +67,13 @@ class ManyCall:
     One stream; call `run` once, and `stop` to let it end.
     """
 
-    def __init__(self, context: Context, route: Route) -> None:
+    def __init__(self, context: Context, route: Route, unread: Unread) -> None:
         self._context = context
         self._route = route
+        self._unread = unread
+        self._peer = context.peer()
+        # The bytes that a result of this stream takes: the largest of late, which fades.
+        self._usual_bytes = 0.0
         self._clock = asyncio.get_running_loop().time
         seconds = remaining_seconds(context)
         self._ends = None if seconds is None else self._clock() + seconds
@@ -96,6 +108,7 @@ class ManyCall:
             for task in running:
                 task.cancel()
             await asyncio.wait(running)
+            self._unread.give(self._peer, _counted(self._results))
         if self._reader.cancelled():
             # Not by an exception, which would be logged: no item is at fault.
             self._context.set_code(grpc.StatusCode.UNAVAILABLE)
@@ -123,7 +136,7 @@ class ManyCall:
 
     async def _start_all(self, items: Iterable[_Item | RefusedItem], read_at: float, *, most: int, burst: int) -> None:
         for position, item in enumerate(items, 1):
-            while self._held >= most or self._held_bytes >= MAX_HELD_BYTES:
+            while self._held >= most or self._held_bytes >= MAX_HELD_BYTES or self._expected_bytes() > MAX_EXPECTED_BYTES:
                 self._has_room.clear()
                 await self._has_room.wait()
             self._start(item, read_at)
@@ -153,6 +166,8 @@ class ManyCall:
         except Exception as error:  # noqa: BLE001 (no input makes the server die)
             result = convert.pack_result(seq, failure_of(_CALL, error))
         del self._walks[seq]
+        if len(result) >= _COUNTED_BYTES and not self._unread.take(self._peer, len(result)):
+            result = convert.pack_result(seq, failure_of(_CALL, ReplyUnread(UNREAD)))
         self._end(result)
 
     def _left_us(self, item: _Item, read_at: float) -> int | None:
@@ -168,7 +183,14 @@ class ManyCall:
     def _refuse(self, seq: int, field: str, fault: str) -> None:
         self._end(convert.pack_result(seq, failure_of(_CALL, RequestError([Violation(field, fault)]))))
 
+    def _expected_bytes(self) -> float:
+        """
+        Return the bytes that are held once all walks under way have ended.
+        """
+        return self._held_bytes + len(self._walks) * self._usual_bytes
+
     def _end(self, result: bytes) -> None:
+        self._usual_bytes = max(len(result), self._usual_bytes * _FADING)
         self._results.append(result)
         self._held_bytes += len(result)
         self._wake_writer.set()
@@ -181,7 +203,18 @@ class ManyCall:
                 break
             results.append(self._results.popleft())
         frame = b"".join(results)
-        await self._context.write(frame)
+        counted = _counted(results)
+        try:
+            await self._unread.written(self._context, frame)
+        except BaseException:
+            # gRPC still has the frame.
+            self._unread.give_when_done(self._context, self._peer, counted)
+            raise
+        self._unread.give(self._peer, counted)
         self._held -= len(results)
         self._held_bytes -= len(frame)
         self._has_room.set()
+
+
+def _counted(results: Iterable[bytes]) -> int:
+    return sum([len(result) for result in results if len(result) >= _COUNTED_BYTES])

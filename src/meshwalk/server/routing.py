@@ -15,6 +15,7 @@ from meshwalk.server.calls import Context, deadline_us, rich_errors, traceparent
 from meshwalk.server.in_flight import WalksInFlight
 from meshwalk.server.many import ManyCall
 from meshwalk.server.registry import MeshRegistry, ServedMesh
+from meshwalk.server.unread import COUNTED_BYTES, Unread
 from meshwalk.trace import Request, Traversal, disclosed_record
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
@@ -32,8 +33,9 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
     The routing of requests over the meshes that are served.
     """
 
-    def __init__(self, served: MeshRegistry, in_flight: WalksInFlight | None = None) -> None:
+    def __init__(self, served: MeshRegistry, in_flight: WalksInFlight | None = None, unread: Unread | None = None) -> None:
         self._served = served
+        self._unread = unread or Unread()
         self._in_flight = in_flight or WalksInFlight()
         self._streams: set[ManyCall] = set()
         self._stopping = False
@@ -43,8 +45,13 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         """
         Walk a request to its end.
         """
+        reply = await self._routed(request, deadline_us(context), traceparent(context))
+        size = len(reply) if isinstance(reply, bytes) else reply.ByteSize()
+        if size >= COUNTED_BYTES:
+            self._unread.hold(context, size)
+
         # The reply may be bytes, which the serializer sends as they are.
-        return await self._routed(request, deadline_us(context), traceparent(context))  # type: ignore[return-value]
+        return reply  # type: ignore[return-value]
 
     @rich_errors
     async def RouteStream(self, message: routing_pb2.RouteStreamRequest, context: Context) -> None:  # type: ignore[override] # noqa: N802
@@ -69,7 +76,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         walk.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
-                await context.write(_pack_event(event, served, request))
+                await self._unread.write(context, _pack_event(event, served, request))
         finally:
             walk.cancel()
             await asyncio.wait([walk])
@@ -77,8 +84,8 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         reply = _reply(served, result, request)
         if (hop := result.traversal.finish.answer_hop) is not None and not feed.streamed:
             for delta in convert.pack_deltas(hop, result.answer):
-                await context.write(delta)
-        await context.write(convert.pack_final(reply))
+                await self._unread.write(context, delta)
+        await self._unread.write(context, convert.pack_final(reply))
 
     @rich_errors
     async def Decide(self, message: routing_pb2.DecideRequest, context: Context) -> routing_pb2.DecideResponse:  # noqa: N802
@@ -95,7 +102,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         Walk the requests of a stream's frames, and write frames of results; see `ManyCall`.
         """
         del frames  # `ManyCall` reads them itself, so that it can stop reading
-        many = ManyCall(context, self._routed)
+        many = ManyCall(context, self._routed, self._unread)
         self._streams.add(many)
         if self._stopping:
             many.stop()

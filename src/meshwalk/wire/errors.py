@@ -36,6 +36,7 @@ from meshwalk.model.problems import (
     InputTooLarge,
     MeshClosed,
     MeshwalkError,
+    ReplyUnread,
     RequestError,
     RequestInProgress,
     SetupError,
@@ -121,6 +122,7 @@ _REASONS: Mapping[str, type[MeshwalkError]] = {
     "INTERNAL": Internal,
     "MESH_CLOSED": MeshClosed,
     "TOO_MANY_WALKS": TooManyWalks,
+    "REPLY_UNREAD": ReplyUnread,
 }
 _NAMES = {kind: reason for reason, kind in _REASONS.items()}
 _KINDS: Mapping[int, type[MeshwalkError]] = {REASONS.number[reason]: kind for reason, kind in _REASONS.items()}

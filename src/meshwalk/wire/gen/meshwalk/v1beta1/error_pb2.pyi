@@ -74,6 +74,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the server, or the caller's tenant, has as many walks or calls in flight
     as it may.  Nothing was spent.
     """
+    ERROR_REASON_REPLY_UNREAD: _ErrorReason.ValueType  # 20
+    """RESOURCE_EXHAUSTED: the walk is over, and its reply was dropped, because the caller did not read. The record is kept."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The kind of an error."""
@@ -120,6 +122,8 @@ ERROR_REASON_TOO_MANY_WALKS: ErrorReason.ValueType  # 19
 """RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the server, or the caller's tenant, has as many walks or calls in flight
 as it may.  Nothing was spent.
 """
+ERROR_REASON_REPLY_UNREAD: ErrorReason.ValueType  # 20
+"""RESOURCE_EXHAUSTED: the walk is over, and its reply was dropped, because the caller did not read. The record is kept."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
