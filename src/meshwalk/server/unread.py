@@ -34,12 +34,12 @@ class Unread:
 
     def __init__(
         self,
-        most_bytes: int = MAX_UNREAD_BYTES,
+        max_bytes: int = MAX_UNREAD_BYTES,
         *,
         of_connection: int = MAX_UNREAD_BYTES_OF_CONNECTION,
         seconds: float = UNREAD_SECONDS,
     ) -> None:
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._of_connection = of_connection
         self._seconds = seconds
         self._bytes = 0
@@ -53,7 +53,7 @@ class Unread:
         Count *size* bytes more for the connection of *peer*, for which `give` is to be called; False if there is no room.
         """
         of_peer = self._by_peer.get(peer, 0) + size
-        if self._bytes + size > self._most_bytes or of_peer > self._of_connection:
+        if self._bytes + size > self._max_bytes or of_peer > self._of_connection:
             return False
         self._bytes += size
         self._by_peer[peer] = of_peer
