@@ -42,7 +42,6 @@ ErrorClass = Literal[
 # Those of them that pass by themselves.
 _PASSING: frozenset[str] = frozenset({"rate_limited", "overloaded", "unreachable"})
 
-# The most faults of a request that are looked for.
 MAX_VIOLATIONS = 8
 
 # A fault at a provider or a vault rarely lasts less; a caller in a hurry may of course try earlier.
@@ -178,7 +177,6 @@ class RequestError(MeshwalkError):
     hint = "INVALID_ARGUMENT"
 
     def __init__(self, violations: Iterable[Violation]) -> None:
-        # The rest is not even made: a request may have as many faults as bytes.
         self.violations = tuple(islice(violations, MAX_VIOLATIONS))
         super().__init__("; ".join(f"{field}: {description}" for field, description in self.violations))
 
@@ -412,9 +410,7 @@ class MeshClosed(MeshwalkError):
 
 class TooManyWalks(MeshwalkError):
     """
-    A request that came while a server, or its tenant, had as many walks or calls in flight as it may.
-
-    Nothing was spent for it.
+    A request, for which nothing was spent, that came while a server or tenant had as many walks or calls in flight as it may.
     """
 
     hint = "RESOURCE_EXHAUSTED"
