@@ -249,7 +249,7 @@ class TestSet:
         refused = run("budget", "set", *words, "--json")
 
         assert (2, "SetupError") == (refused.code, refused.json["error"]["kind"])
-        assert "the operator's key in 'ODD_KEY' holds spaces or characters that are not ASCII" in refused.err
+        assert "the key in 'ODD_KEY' holds spaces or characters that are not ASCII" in refused.err
         assert "horse" not in refused.out + refused.err
 
 

@@ -4,6 +4,7 @@ The flags of a server, and the file of settings that they win over.
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class TestFlags:
         """
         names = {field.name for field in fields(ServerFlags)}
 
-        assert {"server", "graphs"} == set(ServerShape.known_keys()) - names
+        assert {"server", "graphs", "tls", "identities", "tenants"} == set(ServerShape.known_keys()) - names
 
     def test_the_help_shows_what_holds_without_a_flag(self, run: Run) -> None:
         """
@@ -120,3 +121,16 @@ class TestCheck:
         """
         assert "meshwalk-server.schema.json" == run("schema", "--server").json["$id"]
         assert 2 == run("schema", "--server", "--cases").code
+
+    def test_check_knows_the_graphs_of_tenants(self, run: Run, config: str) -> None:
+        """
+        A tenant's graph that is not served is a fault of the settings, for `check` and for `serve`.
+        """
+        made = run("keys", "new", "--tenant", "acme", "--json").json["entry"]
+        head = "server: 1\ngraphs: [desk.yaml]\ntenants: {acme: {graphs: [dask]}}\n"
+        Path(config).write_text(f"{head}identities: {{keys: [{json.dumps(made)}]}}\n", encoding="utf-8")
+
+        for command in (("check", config), ("serve", "--config", config)):
+            ran = run(*command)
+            assert 0 != ran.code
+            assert f"{config}:3:27: tenant 'acme' may walk the graph 'dask', which is not served here" in ran.out + ran.err

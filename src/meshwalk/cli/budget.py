@@ -6,19 +6,24 @@ A vault that several processes share is read where it is kept; one in a server's
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from meshwalk.cli.options import Count, Json, OperatorKeyEnv, Tenant, Whole, nano_usd, scope_name, vault_address
 from meshwalk.cli.output import OK, Misuse, counted, emit, say_fitted
+from meshwalk.cli.remote import NO_FLAGS, RemoteFlags
 
 
 if TYPE_CHECKING:
     from meshwalk.budgets.vaults import Vault
     from meshwalk.model import Caps, ScopeKind
+    from meshwalk.wire.client import Client
     from meshwalk.wire.types import AccountPage
+
+    # The address of a vault; or empty, and a client of a server.
+    _Place = tuple[str, Client | None]
 
 
 VaultOption = Annotated[str, Parameter(name="--vault", help="Where the budgets are kept: sqlite:PATH or redis://HOST:PORT.")]
@@ -54,6 +59,7 @@ def show(
     graph: Annotated[str, Parameter(name="--graph")] = "",
     tenant: OfTenant = None,
     top: Annotated[int | None, Whole] = None,
+    remote: RemoteFlags = NO_FLAGS,
     json: Json = False,
 ) -> int:
     """
@@ -71,7 +77,7 @@ def show(
     from meshwalk.cli.accounts import account_document, accounts_tables
 
     chosen = _chosen(session, workflow, whole_tenant)
-    page = anyio.run(_accounts, _place(vault, target, tenant), tenant or _DEFAULT_TENANT, chosen, graph)
+    page = anyio.run(_accounts, _place(vault, target, tenant, remote), tenant or _DEFAULT_TENANT, chosen, graph)
     accounts = page.accounts
     count = top if top is not None or json else _SHOWN
     if count is not None and (top is not None or len(accounts) > count):
@@ -106,6 +112,7 @@ def set_caps(
     hops: Annotated[int | None, Count] = None,
     clear: Annotated[bool, Parameter(name="--clear", negative="")] = False,
     operator_key_env: OperatorKeyEnv = None,
+    remote: RemoteFlags = NO_FLAGS,
     json: Json = False,
 ) -> int:
     """
@@ -144,7 +151,9 @@ def set_caps(
         raise Misuse("--clear takes all caps away, and goes with none; set what is to hold without it")
     if not clear and caps == Caps():
         raise Misuse("budget set takes caps, such as --cost-usd 2 --calls 10, or --clear, which takes all of them away")
-    anyio.run(_set, _place(vault, target, tenant), tenant or _DEFAULT_TENANT, chosen, caps, operator_key_env)
+    remote = _with_operator(remote, operator_key_env) if target else remote
+    place = _place(vault, target, tenant, remote)
+    anyio.run(_set, place, tenant or _DEFAULT_TENANT, chosen, caps, remote.api_key_env)
     kind, name = chosen
     if json:
         emit({"scope": kind, "name": name, "caps": caps_document(caps)})
@@ -180,7 +189,19 @@ def _called(kind: ScopeKind, name: str) -> str:
     return f"{kind} {name!r}" if name else f"the whole {kind}"
 
 
-def _place(vault: str, target: str, tenant: str | None) -> tuple[str, str]:
+def _with_operator(remote: RemoteFlags, operator_key_env: str | None) -> RemoteFlags:
+    if operator_key_env is None and remote.api_key_env is None:
+        raise Misuse(
+            "a server sets budgets for its operator only; name the variable that holds the key: --operator-key-env NAME, or "
+            "--api-key-env NAME of a key with the right `operate`"
+        )
+    if operator_key_env is not None and remote.api_key_env is not None:
+        raise Misuse("--operator-key-env and --api-key-env name a key each, and a call has one; leave one of them out")
+
+    return replace(remote, api_key_env=operator_key_env or remote.api_key_env)
+
+
+def _place(vault: str, target: str, tenant: str | None, remote: RemoteFlags) -> _Place:
     if vault and target:
         raise Misuse("--vault and --target are both given, and budgets are looked for in one place; leave one of them out")
     if not vault and not target:
@@ -192,17 +213,21 @@ def _place(vault: str, target: str, tenant: str | None) -> tuple[str, str]:
     if vault.strip() == "memory":
         raise Misuse("a vault in memory is a server's own; name that server: --target HOST:PORT")
 
-    return vault and vault_address(vault), target
+    if target:
+        return "", remote.client(target)
+    remote.check_unused()
+
+    return vault_address(vault), None
 
 
-async def _accounts(place: tuple[str, str], tenant: str, chosen: _Chosen | None, graph: str) -> AccountPage:
+async def _accounts(place: _Place, tenant: str, chosen: _Chosen | None, graph: str) -> AccountPage:
     from meshwalk.budgets.vaults import open_vault
     from meshwalk.wire.types import AccountInfo, AccountPage
 
-    where, target = place
+    where, server = place
     kind, name = chosen or (None, "")
-    if target:
-        return await _pages(target, kind, name, graph)
+    if server is not None:
+        return await _pages(server, kind, name, graph)
     vault = await open_vault(where)
     try:
         found = await vault.reports(tenant, kind, name or None)
@@ -214,10 +239,8 @@ async def _accounts(place: tuple[str, str], tenant: str, chosen: _Chosen | None,
     return AccountPage(tenant, tuple(AccountInfo(one) for one in found if one.lines or not graph), "")
 
 
-async def _pages(target: str, kind: ScopeKind | None, name: str, graph: str) -> AccountPage:
-    from meshwalk.wire.client import Client
-
-    async with Client(target) as client:
+async def _pages(server: Client, kind: ScopeKind | None, name: str, graph: str) -> AccountPage:
+    async with server as client:
         page = await client.budgets(scope=kind, name=name, graph=graph)
         accounts = list(page.accounts)
         while page.next:
@@ -227,12 +250,12 @@ async def _pages(target: str, kind: ScopeKind | None, name: str, graph: str) -> 
     return page._replace(accounts=tuple(accounts))
 
 
-async def _set(place: tuple[str, str], tenant: str, chosen: _Chosen, caps: Caps, key_env: str | None) -> None:
+async def _set(place: _Place, tenant: str, chosen: _Chosen, caps: Caps, key_env: str | None) -> None:
     from meshwalk.budgets.vaults import open_vault
 
-    (where, target), (kind, name) = place, chosen
-    if target:
-        await _set_on_server(target, chosen, caps, key_env)
+    (where, server), (kind, name) = place, chosen
+    if server is not None:
+        await _set_on_server(server, chosen, caps, key_env)
         return
     vault: Vault = await open_vault(where)
     try:
@@ -241,18 +264,14 @@ async def _set(place: tuple[str, str], tenant: str, chosen: _Chosen, caps: Caps,
         await vault.aclose()
 
 
-async def _set_on_server(target: str, chosen: _Chosen, caps: Caps, key_env: str | None) -> None:
-    from meshwalk.wire.client import Client, Unauthenticated
-    from meshwalk.wire.keys import key_from
+async def _set_on_server(server: Client, chosen: _Chosen, caps: Caps, key_env: str | None) -> None:
+    from meshwalk.wire.client import Unauthenticated
 
-    if key_env is None:
-        raise Misuse(
-            "a server sets budgets for its operator only; name the variable that holds the key: --operator-key-env NAME"
-        )
     kind, name = chosen
-    key = key_from(key_env, os.environ)
-    async with Client(target) as client:
+    async with server as client:
         try:
-            await client.set_budget(kind, name, caps, key=key)
+            await client.set_budget(kind, name, caps)
         except Unauthenticated as error:
-            raise Unauthenticated(f"the key in the variable {key_env!r} is not the operator's key of {target}") from error
+            raise Unauthenticated(
+                f"the key in the variable {key_env!r} is not the operator's key of {client.target}"
+            ) from error

@@ -93,15 +93,22 @@ def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
 
 
 def _examined_settings(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
-    from meshwalk.loader import load_settings
-    from meshwalk.model.problems import GraphError
+    from meshwalk.loader import load_graph, load_settings
+    from meshwalk.loader.parts.server_access import unknown_graphs
+    from meshwalk.model.problems import GraphError, SetupError
 
     try:
         settings = load_settings(path)
     except GraphError as error:
         return {"file": path, "ok": False, "serves": []}, error.problems
+    serves = list(settings.graphs)
+    try:
+        problems = unknown_graphs(settings.tenants, {load_graph(graph).name: graph for graph in serves})
+    except (GraphError, SetupError):
+        # A graph that cannot be read is examined after this, and its name is not known.
+        problems = []
 
-    return {"file": path, "ok": True, "serves": list(settings.graphs)}, ()
+    return {"file": path, "ok": not problems, "serves": serves}, problems
 
 
 def _line(spec: BackendSpec) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 _COMMANDS = ("check", "test", "decide", "draw", "diff", "schema", "serve", "evaluate", "train-classifier", "replay", "route")
 # Each of these has commands of its own.
-_GROUPS = ("traces", "budget")
+_GROUPS = ("traces", "budget", "keys")
 
 _USAGES = {
     "route": "Usage: meshwalk route [OPTIONS] (GRAPH | --target HOST:PORT) (PROMPT | --messages FILE)",

@@ -56,7 +56,10 @@ def _count(_: Any, tokens: Sequence[Token]) -> int:
     return int(text)
 
 
-def _name(_: Any, tokens: Sequence[Token]) -> str:
+def name_text(_: Any, tokens: Sequence[Token]) -> str:
+    """
+    Read a name, which is not empty.
+    """
     # An unset variable of a shell leaves an empty text.
     if not tokens[0].value:
         raise Misuse(f"{tokens[0].keyword} takes a name, and '' is none")
@@ -73,7 +76,7 @@ def _target(_: Any, tokens: Sequence[Token]) -> str:
 
 
 def _tenant(_: Any, tokens: Sequence[Token]) -> str:
-    option, text = tokens[0].keyword or "", _name(_, tokens)
+    option, text = tokens[0].keyword or "", name_text(_, tokens)
     if _CONTROL.search(text):
         raise Misuse(f"{option} takes a name, and {_clipped(text)} has control characters in it")
 
@@ -105,7 +108,10 @@ def _folder(_: Any, tokens: Sequence[Token]) -> str:
     return tokens[0].value
 
 
-def _file(_: Any, tokens: Sequence[Token]) -> str:
+def existing_file(_: Any, tokens: Sequence[Token]) -> str:
+    """
+    Read the path of a file that is there.
+    """
     # A graph may not need the file; whoever names one that is not there has still made a mistake.
     if not Path(tokens[0].value).exists():
         raise Misuse(f"{tokens[0].keyword} takes a file, and there is none called {_clipped(tokens[0].value)}")
@@ -120,12 +126,12 @@ def _clipped(text: str) -> str:
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 TracesFolder = Annotated[str, Parameter(name="--traces", converter=_folder, help="The folder that traces are kept in.")]
 NewTraces = Annotated[str | None, Parameter(name="--traces", converter=_folder)]
-ConfidencesFile = Annotated[str | None, Parameter(name="--confidences", converter=_file)]
-DataFile = Annotated[str | None, Parameter(name="--data", converter=_file)]
-ConfigFile = Annotated[str | None, Parameter(name="--config", converter=_file)]
-VaultAddress = Annotated[str, Parameter(name="--vault", converter=_name)]
+ConfidencesFile = Annotated[str | None, Parameter(name="--confidences", converter=existing_file)]
+DataFile = Annotated[str | None, Parameter(name="--data", converter=existing_file)]
+ConfigFile = Annotated[str | None, Parameter(name="--config", converter=existing_file)]
+VaultAddress = Annotated[str, Parameter(name="--vault", converter=name_text)]
 Tenant = Annotated[str, Parameter(name="--tenant", converter=_tenant)]
-OperatorKeyEnv = Annotated[str | None, Parameter(name="--operator-key-env", converter=_name)]
+OperatorKeyEnv = Annotated[str | None, Parameter(name="--operator-key-env", converter=name_text)]
 TargetOption = Annotated[str, Parameter(name="--target", converter=_target)]
 Whole = Parameter(converter=_whole)
 Count = Parameter(converter=_count)

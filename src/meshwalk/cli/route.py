@@ -21,6 +21,7 @@ from meshwalk.cli.options import (
     positive_duration_us,
 )
 from meshwalk.cli.output import NO, OK, Misuse, emit, report, say
+from meshwalk.cli.remote import NO_FLAGS, RemoteFlags
 
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from meshwalk.records.hops import Hop
     from meshwalk.records.results import RouteResult
     from meshwalk.trace import Message, ReplyOptions, Request, ToolCall
+    from meshwalk.wire.client import Client
 
     # Makes the request, once the types of the graph's attributes are known.
     Asker = Callable[[str, Mapping[str, ValueType]], Request]
@@ -60,6 +62,7 @@ def route(
     max_hops: Annotated[int | None, Whole] = None,
     max_output_tokens: Annotated[int | None, Whole] = None,
     deadline: str | None = None,
+    remote: RemoteFlags = NO_FLAGS,
     json: Json = False,
 ) -> int:
     """
@@ -136,8 +139,9 @@ def route(
     if target:
         if data is not None or traces is not None:
             raise Misuse("--data and --traces are the server's to choose; leave them out with --target")
-        walk = partial(_there, target, graph, ask, printing, typed=bool(set))
+        walk = partial(_there, remote.client(target), graph, ask, printing, typed=bool(set))
     else:
+        remote.check_unused()
         if graph:
             raise Misuse("--graph names a graph of a server; with a graph file leave it out")
         if idempotency_key:
@@ -218,12 +222,11 @@ async def _here(path: str, data: str | None, traces: str | None, ask: Asker, pri
     return document | _besides(walked.tool_calls, repeated=walked.repeated), hops, begun
 
 
-async def _there(target: str, graph: str, ask: Asker, printing: Printing | None, *, typed: bool) -> Walk:
+async def _there(server: Client, graph: str, ask: Asker, printing: Printing | None, *, typed: bool) -> Walk:
     from meshwalk.cli.shapes import walk_document
-    from meshwalk.wire.client import Client
 
     begun = False
-    async with Client(target) as client:
+    async with server as client:
         declared: dict[str, ValueType] = {}
         name = graph
         if typed:

@@ -80,10 +80,14 @@ def _run(run: ServeRun, as_worker: bool) -> int:
     import anyio
 
     from meshwalk.loader import load_graph
+    from meshwalk.loader.parts.server_access import unknown_graphs
+    from meshwalk.model.problems import GraphError
     from meshwalk.plan import compile_plan
 
     settings = run.settings
     plans = [compile_plan(load_graph(path)) for path in settings.graphs]
+    if problems := unknown_graphs(settings.tenants, {plan.name: plan for plan in plans}):
+        raise GraphError(problems)
     if settings.workers == 1 or as_worker:
         anyio.run(_serve, run, plans, as_worker)
         return OK
@@ -202,7 +206,7 @@ async def _supervise(run: ServeRun, plans: Sequence[Plan]) -> int:
     from meshwalk.server.workers import WorkerFailed, reserved_port, worker_pool
 
     settings = run.settings
-    if warning := check_listening(settings.listen, guarded=False, insecure=settings.insecure):
+    if warning := check_listening(settings.listen, guarded=settings.access.guarded, insecure=settings.insecure):
         complain(f"warning: {warning}")
     with anyio.open_signal_receiver(*_STOPPING) as signals, reserved_port(settings.listen) as address:
         try:

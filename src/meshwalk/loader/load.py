@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # The text at the places of these faults may be a secret.
-_SECRET = ("secret-in-graph", "bad-variable")
+_SECRET = ("secret-in-graph", "bad-variable", "bad-hash")
 
 
 def load_graph(path: str | Path) -> Graph:

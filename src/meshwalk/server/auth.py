@@ -40,6 +40,12 @@ class OperatorKey:
         """
         return cls(key_from(name, environment))
 
+    def matches(self, key: str) -> bool:
+        """
+        Return whether *key* is it.
+        """
+        return bool(self._key) and hmac.compare_digest(key.encode(), self._key)
+
     def check(self, context: Context) -> None:
         """
         Check that the caller of *context* sent the key.
@@ -55,7 +61,7 @@ class OperatorKey:
             )
         header = _authorization(context)
         scheme, key = header[: len(_BEARER)], header[len(_BEARER) :]
-        if scheme.lower() != _BEARER or not hmac.compare_digest(key.encode(), self._key):
+        if scheme.lower() != _BEARER or not self.matches(key):
             raise Unauthenticated(
                 "setting a budget takes the operator's key, and this call has "
                 f"{'another' if header else 'none'}; send it as `authorization: Bearer …`"

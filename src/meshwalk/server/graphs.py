@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from meshwalk.server.calls import Context, rich_errors
+from meshwalk.server.identity.caller import caller
 from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.wire import convert
@@ -25,8 +26,8 @@ class Graphs(graph_pb2_grpc.GraphServiceServicer):
         List the graphs.
         """
         del context
-        plans = [mesh.plan for mesh in self._served]
-        names = [plan.name for plan in plans]
+        names = self._served.names(caller())
+        plans = [self._served.pick(name).mesh.plan for name in names]
         size, start = page_size(request), 0
         if request.page_token:
             if request.page_token not in names:
@@ -44,12 +45,14 @@ class Graphs(graph_pb2_grpc.GraphServiceServicer):
         self, request: graph_pb2.DescribeGraphRequest, context: Context
     ) -> graph_pb2.DescribeGraphResponse:
         """
-        Describe one graph.
+        Describe one graph: to who may not read, only what a request needs.
         """
         del context
+        known = caller()
+        plan = self._served.pick(request.graph, known).mesh.plan
+        if "read" not in known.rights:
+            return convert.pack_callable(plan)
         # Few servers are ever asked for a drawing, so the import waits.
         from meshwalk import draw  # noqa: PLC0415
-
-        plan = self._served.pick(request.graph).mesh.plan
 
         return convert.pack_described(plan, draw.mermaid(plan.graph))

@@ -12,6 +12,8 @@ from meshwalk.model.problems import RequestError, Violation
 from meshwalk.records.events import AnswerDelta, Committed, HopFinished, HopStarted, Progress
 from meshwalk.records.results import RouteResult
 from meshwalk.server.calls import Context, deadline_us, rich_errors, traceparent
+from meshwalk.server.identity.caller import ANYBODY, caller
+from meshwalk.server.identity.rates import RequestRates
 from meshwalk.server.in_flight import WalksInFlight
 from meshwalk.server.many import ManyCall
 from meshwalk.server.registry import MeshRegistry, ServedMesh
@@ -37,6 +39,7 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         self._served = served
         self._unread = unread or Unread()
         self._in_flight = in_flight or WalksInFlight()
+        self._rates = RequestRates()
         self._streams: set[ManyCall] = set()
         self._stopping = False
 
@@ -62,11 +65,11 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         """
         request = message.request
         served, routed = self._admit(request, deadline_us(context), traceparent(context))
-        self._in_flight.enter()
+        tenant = self._enter()
         try:
             await self._stream(served, routed, request, context)
         finally:
-            self._in_flight.leave()
+            self._in_flight.leave(tenant)
 
     async def _stream(self, served: ServedMesh, routed: Request, request: routing_pb2.RouteRequest, context: Context) -> None:
         # None ends the queue.
@@ -124,15 +127,14 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
     ) -> routing_pb2.RouteResponse | bytes:
         served, routed = self._admit(request, left_us, traceparent)
 
-        in_flight = self._in_flight
-        in_flight.enter()
+        in_flight, tenant = self._in_flight, self._enter()
         if routed.idempotency_key:
-            result = await in_flight.run_to_the_end(served.mesh.walk(routed))
+            result = await in_flight.run_to_the_end(served.mesh.walk(routed), tenant)
         else:
             try:
                 result = await self._while_called(served.mesh.walk(routed))
             finally:
-                in_flight.leave()
+                in_flight.leave(tenant)
 
         return _written(served, result, request) or _reply(served, result, request)
 
@@ -156,14 +158,32 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
             in_flight.tasks.discard(task)
 
     def _admit(self, request: routing_pb2.RouteRequest, left_us: int | None, traceparent: str) -> tuple[ServedMesh, Request]:
-        served = self._served.pick(request.graph)
+        known = caller()
+        if known is not ANYBODY:
+            known.check_unexpired()
+            self._rates.take(known)
+        served = self._served.pick(request.graph, known)
         if request.detail not in _DETAILS:
             raise RequestError([Violation("detail", f"is {request.detail}, and this server knows NONE, HOPS and FULL")])
 
         # A caller with a key comes back for the reply, so the walk outlives this call.
         left_us = None if request.idempotency_key else left_us
 
-        return served, convert.unpack_request(request, left_us, traceparent)
+        routed = convert.unpack_request(request, left_us, traceparent)
+        if known is not ANYBODY:
+            # A request never says itself whose it is.
+            routed.scopes = routed.scopes._replace(tenant=known.tenant)
+
+        return served, routed
+
+    def _enter(self) -> str:
+        """
+        Count a walk more of the caller's tenant, and return its name.
+        """
+        known = caller()
+        self._in_flight.enter(known.tenant, known.rules.walks_in_flight)
+
+        return known.tenant
 
 
 def _reply(served: ServedMesh, result: RouteResult, request: routing_pb2.RouteRequest) -> routing_pb2.RouteResponse:

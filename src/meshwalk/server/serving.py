@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -23,8 +23,11 @@ from meshwalk.model.serving import Access
 from meshwalk.records.store import TraceReader
 from meshwalk.server.auth import OperatorKey
 from meshwalk.server.budgets import Budgets
+from meshwalk.server.certificates import Certificates
 from meshwalk.server.graphs import Graphs
+from meshwalk.server.guard import Guard, RefusalCounts
 from meshwalk.server.health import Health
+from meshwalk.server.identity import IdentityBook
 from meshwalk.server.in_flight import DEFAULT_WALKS_IN_FLIGHT, InFlightCounts, WalksInFlight
 from meshwalk.server.lenient_decode import ServiceRegistrar
 from meshwalk.server.listening import check_listening, private_socket
@@ -60,9 +63,22 @@ DEFAULT_GRACE_SECONDS = 30.0
 # The time that calls have to end whose walks were cut off.
 _CUT_SECONDS = 2.0
 
+# The time between two looks at files that may have changed.
+_WATCH_SECONDS = 1.0
+
 # The time that records wait for others, so that a batch is encoded at once.  By then the reply is on its way.  Batching keeps
 # the encoder in the processor's cache: a third less time per record under load.
 _BATCH_SECONDS = 0.01
+
+
+class _Entry(NamedTuple):
+    """
+    The way into a server.
+    """
+
+    port: int
+    guard: Guard
+    certificates: Certificates | None
 
 
 class Server:
@@ -77,7 +93,7 @@ class Server:
         routing: Routing,
         in_flight: WalksInFlight,
         served: MeshRegistry,
-        port: int,
+        entry: _Entry,
     ) -> None:
         self._server = server
         self._health = health
@@ -85,8 +101,11 @@ class Server:
         self._in_flight = in_flight
         self._served = served
         self._hasty = asyncio.Event()
+        self._guard = entry.guard
+        # None of a server without TLS.
+        self.certificates = entry.certificates
         # 0 of a Unix socket.
-        self.port = port
+        self.port = entry.port
         self._stopped = False
 
     def __repr__(self) -> str:
@@ -100,6 +119,13 @@ class Server:
         Return how many walks are in flight, and how many were admitted and refused.
         """
         return self._in_flight.counts
+
+    @property
+    def refusals(self) -> RefusalCounts:
+        """
+        Return how many calls were refused for want of a good credential, and of a right.
+        """
+        return self._guard.counts
 
     async def wait(self) -> None:
         """
@@ -191,7 +217,7 @@ async def serve(  # noqa: PLR0913 (the options of a server)
     Raises:
         SetupError: If the address is none, is reached by others or cannot be listened at, or two graphs have one name.
     """
-    warning = check_listening(listen, guarded=False, insecure=access.insecure)
+    warning = check_listening(listen, guarded=access.guarded, insecure=access.insecure)
     # The supervisor of several processes warns for all of them.
     if warning and not share_port:
         _log.warning(warning)
@@ -199,35 +225,66 @@ async def serve(  # noqa: PLR0913 (the options of a server)
     in_flight = WalksInFlight(walks_in_flight)
     server = grpc.aio.server(options=_options(served, share_port))
     health, routing, receiving = Health(), Routing(served, in_flight), Receiving()
-    registrar: Any = ServiceRegistrar(server, receiving)
+    operator = operator_key or OperatorKey()
+    book = IdentityBook(access, operator, served.tenant) if access.identified else None
+    guard = Guard(book)
+    registrar: Any = ServiceRegistrar(guard.before(server), receiving)
     routing_pb2_grpc.add_RoutingServiceServicer_to_server(routing, registrar)
     trace_pb2_grpc.add_TraceServiceServicer_to_server(Traces(served, traces), registrar)
     graph_pb2_grpc.add_GraphServiceServicer_to_server(Graphs(served), registrar)
-    budget_pb2_grpc.add_BudgetServiceServicer_to_server(Budgets(served, operator_key or OperatorKey()), registrar)
-    plain = ServiceRegistrar(server, receiving, lenient=False, bounded=False)
+    budget_pb2_grpc.add_BudgetServiceServicer_to_server(Budgets(served, operator), registrar)
+    plain: Any = ServiceRegistrar(guard.before(server), receiving, lenient=False, bounded=False)
     health_pb2_grpc.add_HealthServicer_to_server(health, plain)
     if access.reflection:
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), plain)
-    running = Server(server, health, routing, in_flight, served, _bind(server, listen))
+    certificates = None if access.tls is None else Certificates(access.tls)
+    entry = _Entry(_bind(server, listen, certificates), guard, certificates)
+    running = Server(server, health, routing, in_flight, served, entry)
     await server.start()
     await health.start(SERVICES)
     receiving.start()
+    watching = asyncio.create_task(_watch([files for files in (certificates, book) if files is not None]))
     try:
         for mesh in served:
             mesh.defer_records(partial(asyncio.get_running_loop().call_later, _BATCH_SECONDS))
         yield running
     finally:
+        watching.cancel()
         await running.stop(grace, lame_duck)
         receiving.stop()
         for mesh in served:
             mesh.defer_records(None)
 
 
-def _bind(server: grpc.aio.Server, listen: str) -> int:
+class _Files(Protocol):
+    """
+    Files that may change while a server runs.
+    """
+
+    def poll(self) -> None:
+        """
+        Read those that have changed.
+        """
+
+
+async def _watch(watched: Sequence[_Files]) -> None:
+    while watched:
+        await asyncio.sleep(_WATCH_SECONDS)
+        for files in watched:
+            try:
+                files.poll()
+            except Exception:  # noqa: BLE001 (the server goes on with what it has)
+                _log.exception("files that may have changed cannot be looked at")
+
+
+def _bind(server: grpc.aio.Server, listen: str, certificates: Certificates | None) -> int:
     try:
         with private_socket(listen):
-            port = server.add_insecure_port(listen)
+            if certificates is None:
+                port = server.add_insecure_port(listen)
+            else:
+                port = server.add_secure_port(listen, certificates.credentials())
     except RuntimeError as error:
         raise SetupError(
             f"cannot listen at {listen!r}: it is no address of this machine, or something listens there already"

@@ -14,6 +14,7 @@ from meshwalk.records.results import PlanRef
 from meshwalk.records.store import Summary as Row
 from meshwalk.records.store import TraceReader
 from meshwalk.server.calls import Context, rich_errors
+from meshwalk.server.identity.caller import caller
 from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.trace import Outcome, Scopes, Traversal
@@ -37,11 +38,15 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
         self, request: trace_pb2.GetTraversalRequest, context: Context
     ) -> trace_pb2.GetTraversalResponse:
         """
-        Return one record.
+        Return one record; that of another tenant's walk is not there.
         """
         del context
+        known, reader = caller(), self._opened()
+        reply = await to_thread.run_sync(self._get, reader, request.traversal_id, known.tenant or self._served.tenant)
+        if "read-content" not in known.rights:
+            reply.traversal.ClearField("content")
 
-        return await to_thread.run_sync(self._get, self._opened(), request.traversal_id)
+        return reply
 
     @rich_errors
     async def ListTraversals(  # noqa: N802
@@ -54,7 +59,7 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
         reader = self._opened()
         size, outcome = page_size(request), _outcome(request)
 
-        return await to_thread.run_sync(_list, reader, request, size, outcome)
+        return await to_thread.run_sync(_list, reader, request, size, outcome, caller().tenant or self._served.tenant)
 
     def _opened(self) -> TraceReader:
         if self._reader is None:
@@ -62,8 +67,8 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
 
         return self._reader
 
-    def _get(self, reader: TraceReader, traversal_id: str) -> trace_pb2.GetTraversalResponse:
-        traversal = reader.get(traversal_id)
+    def _get(self, reader: TraceReader, traversal_id: str, tenant: str) -> trace_pb2.GetTraversalResponse:
+        traversal = reader.get(traversal_id, tenant)
         if traversal is None:
             raise NotFound([Violation("traversal_id", f"there is no record {traversal_id[:80]!r} here")])
 
@@ -93,10 +98,10 @@ def _outcome(request: trace_pb2.ListTraversalsRequest) -> Outcome | None:
 
 
 def _list(
-    reader: TraceReader, request: trace_pb2.ListTraversalsRequest, size: int, outcome: Outcome | None
+    reader: TraceReader, request: trace_pb2.ListTraversalsRequest, size: int, outcome: Outcome | None, tenant: str
 ) -> trace_pb2.ListTraversalsResponse:
     token = request.page_token
-    if token and reader.get(token) is None:
+    if token and reader.get(token, tenant) is None:
         raise unknown_page()
     # One more than was asked for tells whether there is a next page.
     rows = reader.list(
@@ -104,6 +109,7 @@ def _list(
         session=request.session,
         workflow=request.workflow,
         outcome="" if outcome is None else outcome.value,
+        tenant=tenant,
         limit=size + 1,
         before=token,
     )

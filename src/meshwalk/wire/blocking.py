@@ -18,6 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from meshwalk.model.problems import SetupError
 from meshwalk.records.events import Event
 from meshwalk.wire.client import Client
+from meshwalk.wire.connection import TlsOptions
 
 
 _Params = ParamSpec("_Params")
@@ -60,7 +61,11 @@ class BlockingClient:
     Threads may share it.  A stream that is left early is cancelled once its iterator is closed (`contextlib.closing`).
 
     Args:
-        credentials: The credentials of a secure channel, such as `grpc.ssl_channel_credentials()`; None sends in the clear.
+        tls: The files of a connection with TLS; None sends in the clear.
+        api_key: The key of a server that asks who calls.
+        token: In place of a key: called for each call, it returns a token (JWT), so that one may be renewed.
+        insecure: Whether a credential may be sent in the clear to another machine.
+        credentials: In place of *tls*: the credentials of a secure channel, as gRPC makes them.
         metadata: Headers for every call, by their lower-case names.
 
     Raises:
@@ -71,10 +76,16 @@ class BlockingClient:
         self,
         target: str,
         *,
+        tls: TlsOptions | None = None,
+        api_key: str = "",
+        token: Callable[[], str] | None = None,
+        insecure: bool = False,
         credentials: grpc.ChannelCredentials | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        self._client = Client(target, credentials=credentials, metadata=metadata)
+        self._client = Client(
+            target, tls=tls, api_key=api_key, token=token, insecure=insecure, credentials=credentials, metadata=metadata
+        )
         self._portal: BlockingPortal | None = None
         self._exit = ExitStack()
 

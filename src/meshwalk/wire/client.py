@@ -20,8 +20,8 @@ from meshwalk.records.results import Record, RouteResult
 from meshwalk.trace import Outcome, Request, ResponseFormat, Tool
 from meshwalk.trace.requests import Prompt, build_request, seconds_of, with_messages
 from meshwalk.wire import convert
-from meshwalk.wire.connection import Connection
-from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated, unpack_error
+from meshwalk.wire.connection import Connection, TlsOptions
+from meshwalk.wire.errors import NotFound, PermissionDenied, RpcError, TooManyRequests, Unauthenticated, unpack_error
 from meshwalk.wire.gen.meshwalk.v1beta1 import (
     budget_pb2,
     common_pb2,
@@ -60,11 +60,14 @@ __all__ = [
     "Many",
     "NotFound",
     "Page",
+    "PermissionDenied",
     "Preview",
     "Record",
     "RouteResult",
     "RpcError",
     "Summary",
+    "TlsOptions",
+    "TooManyRequests",
     "Unauthenticated",
 ]
 
@@ -78,7 +81,11 @@ class Client(Connection):
     A connection to the meshwalk server at *target* (`host:port`), inside `async with`.
 
     Args:
-        credentials: The credentials of a secure channel, such as `grpc.ssl_channel_credentials()`; None sends in the clear.
+        tls: The files of a connection with TLS; None sends in the clear.
+        api_key: The key of a server that asks who calls.
+        token: In place of a key: called for each call, it returns a token (JWT), so that one may be renewed.
+        insecure: Whether a credential may be sent in the clear to another machine.
+        credentials: In place of *tls*: the credentials of a secure channel, as gRPC makes them.
         metadata: Headers for every call, by their lower-case names.
 
     Raises:
@@ -225,7 +232,12 @@ class Client(Connection):
             SetupError: If one of them is out of its range.
         """
         return Many(
-            self._opened().channel, self.target, metadata=self._headers, linger=linger, largest=largest, in_flight=in_flight
+            self._opened().channel,
+            self.target,
+            headers=lambda: self._headers,
+            linger=linger,
+            largest=largest,
+            in_flight=in_flight,
         )
 
     async def decide(
@@ -380,16 +392,17 @@ class Client(Connection):
         return convert.unpack_accounts(await self._call(self._budgets.ListAccounts, message, timeout))
 
     async def set_budget(
-        self, scope: ScopeKind, name: str, caps: Caps, *, key: str, timeout: timedelta | float | None = None
+        self, scope: ScopeKind, name: str, caps: Caps, *, key: str = "", timeout: timedelta | float | None = None
     ) -> None:
         """
         Put *caps* in place of all that was set before; None leaves a part to the graphs.
 
         Args:
-            key: The operator's.
+            key: The operator's, in place of the client's own credential.
 
         Raises:
             Unauthenticated: If it is not.
+            PermissionDenied: If the client's own credential lacks the right.
             SetupError: If the server was given none, or no header can hold *key*.
         """
         checked_request(
@@ -400,6 +413,9 @@ class Client(Connection):
         )
         kind = convert.SCOPE_KINDS.number[scope]
         message = budget_pb2.SetBudgetRequest(scope=kind, name=name, caps=convert.pack_caps(caps))
-        # None at all is the server's to refuse, which says how to give it one.
-        metadata = (*self._headers, ("authorization", f"Bearer {key and checked_key(key)}"))
+        metadata = self._headers
+        if key or not any(header == "authorization" for header, _ in metadata):
+            # None at all is the server's to refuse, which says how to give it one.
+            others = [header for header in metadata if header[0] != "authorization"]
+            metadata = (*others, ("authorization", f"Bearer {key and checked_key(key)}"))
         await self._call(self._budgets.SetBudget, message, timeout, metadata)

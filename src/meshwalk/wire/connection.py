@@ -6,17 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import grpc.aio
 
 from meshwalk.model.arguments import checked_setup, fault_of, mapping_fault
 from meshwalk.model.problems import SetupError
 from meshwalk.trace.requests import seconds_of
-from meshwalk.wire.address import checked_address
+from meshwalk.wire.address import checked_address, is_local
 from meshwalk.wire.errors import unpack_error
 from meshwalk.wire.gen.meshwalk.v1beta1 import budget_pb2_grpc, graph_pb2_grpc, routing_pb2_grpc, trace_pb2_grpc
+from meshwalk.wire.keys import checked_key
 
 
 _Result = TypeVar("_Result")
@@ -38,6 +40,32 @@ _CREDENTIALS = "channel credentials, as grpc.ssl_channel_credentials() makes the
 _METADATA = "a mapping from names of headers to texts"
 
 
+class TlsOptions(NamedTuple):
+    """
+    The files of a connection with TLS, each in PEM.
+
+    Args:
+        ca: The authorities that the server's certificate is checked against; None takes those that gRPC comes with.
+        certificate: The caller's own certificate, where the server asks for one, and its *key*.
+    """
+
+    ca: str | Path | None = None
+    certificate: str | Path | None = None
+    key: str | Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """
+        Read the files.
+
+        Raises:
+            SetupError: If one cannot be read, or a certificate and its key are not both there.
+        """
+        if (self.certificate is None) is not (self.key is None):
+            raise SetupError("a caller's certificate and its key go together; name both files, or neither")
+
+        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.certificate))
+
+
 class _Stubs:
     """
     An open channel, and the services behind it.
@@ -57,16 +85,37 @@ class Connection:
     """
 
     def __init__(
-        self, target: str, *, credentials: grpc.ChannelCredentials | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        target: str,
+        *,
+        tls: TlsOptions | None = None,
+        api_key: str = "",
+        token: Callable[[], str] | None = None,
+        insecure: bool = False,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.target = checked_address(target, first_port=1)
         checked_setup(
             credentials="" if credentials is None else fault_of(credentials, (grpc.ChannelCredentials,), _CREDENTIALS),
             metadata="" if metadata is None else mapping_fault(metadata, _METADATA),
         )
-        self._credentials = credentials
-        self._headers: _Metadata = tuple((metadata or {}).items())
+        self._credentials = credentials if tls is None else tls.credentials()
+        if (api_key or token) and self._credentials is None and not insecure and not _is_local(target):
+            raise SetupError(
+                f"a credential is not sent to {target!r} in the clear; give `tls=TlsOptions()`, or say `insecure=True`"
+            )
+        if api_key and token:
+            raise SetupError("an API key and tokens are two credentials, and a call has one; leave one of them out")
+        self._plain_headers: _Metadata = tuple((metadata or {}).items())
+        if api_key:
+            self._plain_headers += (_bearer(api_key),)
+        self._token = token
         self._stubs: _Stubs | None = None
+
+    @property
+    def _headers(self) -> _Metadata:
+        return self._plain_headers if self._token is None else (*self._plain_headers, _bearer(self._token()))
 
     async def __aenter__(self) -> Self:
         if self._stubs is not None:
@@ -126,3 +175,23 @@ class Connection:
             return await rpc(message, timeout=seconds_of(timeout), metadata=headers)
         except grpc.aio.AioRpcError as error:
             raise unpack_error(error, self.target) from error
+
+
+def _bearer(credential: str) -> tuple[str, str]:
+    return "authorization", f"Bearer {checked_key(credential)}"
+
+
+def _is_local(target: str) -> bool:
+    try:
+        return is_local(target)
+    except SetupError:
+        return False
+
+
+def _read(path: str | Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SetupError(f"the file {str(path)!r} of the connection's TLS cannot be read: {error.strerror or error}") from error

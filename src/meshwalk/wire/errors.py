@@ -73,10 +73,28 @@ class NotFound(RequestError):
 
 class Unauthenticated(MeshwalkError):
     """
-    A call without the operator's key, or with a wrong one.
+    A call without a credential, or with one that the server does not take.
     """
 
     hint = "UNAUTHENTICATED"
+
+
+class PermissionDenied(MeshwalkError):
+    """
+    A call of a caller who is known, and lacks the right.
+    """
+
+    hint = "PERMISSION_DENIED"
+
+
+class TooManyRequests(MeshwalkError):
+    """
+    A request of a tenant that has sent as many a minute as it may.
+    """
+
+    hint = "RESOURCE_EXHAUSTED"
+    retryable = True
+    retry_after = RETRY_SECONDS
 
 
 class RpcError(MeshwalkError):
@@ -123,6 +141,8 @@ _REASONS: Mapping[str, type[MeshwalkError]] = {
     "MESH_CLOSED": MeshClosed,
     "TOO_MANY_WALKS": TooManyWalks,
     "REPLY_UNREAD": ReplyUnread,
+    "PERMISSION_DENIED": PermissionDenied,
+    "TOO_MANY_REQUESTS": TooManyRequests,
 }
 _NAMES = {kind: reason for reason, kind in _REASONS.items()}
 _KINDS: Mapping[int, type[MeshwalkError]] = {REASONS.number[reason]: kind for reason, kind in _REASONS.items()}
@@ -353,7 +373,7 @@ def _error_of_transport(call: grpc.aio.AioRpcError, target: str) -> MeshwalkErro
                     "the call may have been made"
                 )
                 return RpcError(message, code=code.name)
-            message = (
+            message = _of_handshake(target, details) or (
                 f"no answer from {target} ({details}); is `meshwalk serve` running there?  Where it was, the call may have "
                 "been made: with an idempotency key it is safe to ask again"
             )
@@ -371,3 +391,23 @@ def _error_of_transport(call: grpc.aio.AioRpcError, target: str) -> MeshwalkErro
             message = f"the call to {target} failed: {code.name}, {details}"
 
     return RpcError(message, code=code.name)
+
+
+def _of_handshake(target: str, details: str) -> str:
+    """
+    Return the error of a connection that one side gave up, with the side; nothing if there was none.
+    """
+    if "CERTIFICATE_VERIFY_FAILED" in details or "Hostname Verification" in details:
+        return (
+            f"this client does not trust the certificate of {target} ({details}); name its authority with --tls-ca "
+            "(`TlsOptions(ca=…)`), and call the server by a name that its certificate has"
+        )
+    if "WRONG_VERSION_NUMBER" in details:
+        return f"{target} answers without TLS ({details}); leave TLS out, or give the server a certificate"
+    if "Socket closed" in details or "reset by peer" in details:
+        return (
+            f"{target} closed the connection ({details}); it may take TLS alone (--tls-ca), it may not take this client's "
+            "certificate (--tls-cert, --tls-key), or it stops"
+        )
+
+    return ""

@@ -1,5 +1,5 @@
 """
-The operator's key, as the server is given it and as a client sends it.
+Keys of callers and operators, as a server is given them and as a client sends them.
 
 A key travels in a header, and gRPC breaks off over characters that no header can hold.  No error shows a key.
 """
@@ -18,14 +18,14 @@ _KEY = re.compile(r"[!-~]+", re.ASCII)
 
 def key_from(name: str, environment: Mapping[str, str]) -> str:
     """
-    Take an operator's key from the variable *name*.
+    Take a key from the variable *name*.
 
     Raises:
         SetupError: If it is not set, or holds what no header can.
     """
     key = environment.get(name, "")
     if not key:
-        raise SetupError(f"the operator's key is to come from {name!r} in the environment, and that is not set")
+        raise SetupError(f"the key is to come from {name!r} in the environment, and that is not set")
 
     return checked_key(key, f" in {name!r}")
 
@@ -41,6 +41,6 @@ def checked_key(key: str, where: str = "") -> str:
         SetupError: If none can.
     """
     if not _KEY.fullmatch(key):
-        raise SetupError(f"the operator's key{where} holds spaces or characters that are not ASCII; choose another")
+        raise SetupError(f"the key{where} holds spaces or characters that are not ASCII; choose another")
 
     return key

@@ -51,7 +51,7 @@ class Many:
         channel: grpc.aio.Channel,
         target: str,
         *,
-        metadata: tuple[tuple[str, str], ...],
+        headers: Callable[[], tuple[tuple[str, str], ...]],
         linger: float,
         largest: int,
         in_flight: int,
@@ -63,7 +63,7 @@ class Many:
         self._call: Any = channel.stream_stream(
             f"/{_SERVICE}/RouteMany", response_deserializer=routing_pb2.RouteManyResponse.FromString
         )
-        self._metadata = metadata
+        self._headers = headers
         self._target = target
         self._linger = linger
         self._largest = largest
@@ -177,7 +177,7 @@ class Many:
         if self._state == "closed":
             raise _broken_off(self._target)
         if self._stream is None or self._stream.ended:
-            self._stream = _Stream(self._call(metadata=self._metadata), self._target, self._linger, self._largest)
+            self._stream = _Stream(self._call(metadata=self._headers()), self._target, self._linger, self._largest)
 
         return self._stream
 

@@ -291,13 +291,13 @@ class TestFaults:
         A file that a newer meshwalk wrote is refused for writing and for reading.
         """
         with closing(sqlite3.connect(tmp_path / "traces.sqlite")) as connection, connection:
-            connection.execute("PRAGMA user_version = 2")
+            connection.execute("PRAGMA user_version = 3")
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.close()
 
-        with pytest.raises(TraceError, match=r"written by a newer meshwalk \(schema 2; this one knows 1\)"):
+        with pytest.raises(TraceError, match=r"written by a newer meshwalk \(schema 3; this one knows 2\)"):
             TraceWriter(tmp_path)
-        with pytest.raises(TraceError, match=r"written by a newer meshwalk \(schema 2; this one knows 1\)"):
+        with pytest.raises(TraceError, match=r"written by a newer meshwalk \(schema 3; this one knows 2\)"):
             TraceReader(tmp_path)
 
 

@@ -207,6 +207,8 @@ _KINDS_OF_WORD = {
     "cause": "cause",
     "cost": "source",
     "takes": "kind",
+    "rights": "right",
+    "algorithms": "algorithm",
 }
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from meshwalk.loader.messages import server_faults
 from meshwalk.loader.parts.fit import Part, fit, respelt
-from meshwalk.loader.schema.server import ServerShape
+from meshwalk.loader.parts.server_access import read_access
+from meshwalk.loader.schema.server import ServerShape, TlsShape
 from meshwalk.loader.yaml.document import Document, Table, read_document
 from meshwalk.model.problems import GraphError
 from meshwalk.model.serving import ServerSettings
@@ -20,6 +21,9 @@ from meshwalk.model.serving import ServerSettings
 
 # The keys whose names and values are those of the settings.
 _PLAIN = ("listen", "workers", "vault", "tenant", "operator_key_env", "walks_in_flight", "insecure", "reflection")
+
+# The keys whose tables are read on their own.
+_TABLES = ("tls", "identities", "tenants")
 
 # Kinds of addresses that name a file.
 _FILED = ("sqlite:", "unix:")
@@ -45,11 +49,17 @@ def build_settings(text: bytes, *, file: str, folder: str) -> ServerSettings:
         raise GraphError([*problems, server_faults.not_settings(document.root.span)])
     part = Part(document.root, "the server", document.root.span._replace(length=1))
     part = respelt(part, ServerShape.known_keys(), problems)
-    shape = fit(ServerShape, part, problems).shape
+    tables: dict[str, Any] = {key: {} for key in _TABLES if isinstance(part.table.entries.get(key), Table)}
+    shape = fit(ServerShape, part, problems, preset={**tables, **_tls_stand_in(tables)}).shape
+    access = read_access(part, Path(folder), problems)
     if problems:
         raise GraphError(problems)
 
-    return ServerSettings(**_settings(shape, part.table.entries, Path(folder)))
+    return ServerSettings(**_settings(shape, part.table.entries, Path(folder)), **access)
+
+
+def _tls_stand_in(tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"tls": TlsShape.stand_ins} if "tls" in tables else {}
 
 
 def _settings(shape: ServerShape, written: Mapping[str, object], folder: Path) -> dict[str, Any]:

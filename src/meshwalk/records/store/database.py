@@ -24,12 +24,16 @@ _log = logging.getLogger(__name__)
 _OPEN_TO_OTHERS = "others on this machine may read the %s of the traces %r; `chmod -R go-rwx %s` keeps them out"
 
 FILE = "traces.sqlite"
-VERSION = 1
+VERSION = 2
 # "mwtr" as bytes.
 APPLICATION = 0x6D777472
 
 # Errors of a file that is damaged: SQLite quotes its bytes in some messages, and those need not be text.
 FAULTS = (sqlite3.Error, UnicodeError)
+
+# The first version of the schema that knows whose a walk is, and the tenant of all walks before.
+FIRST_WITH_TENANTS = 2
+NO_TENANT = "default"
 
 # The time one process waits for another's commit.
 BUSY_SECONDS = 30.0
@@ -64,6 +68,7 @@ CREATE TABLE traversals (
     latency_us INTEGER NOT NULL,
     engine_us INTEGER NOT NULL,
     trace_id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
     body BLOB NOT NULL
 );
 
@@ -71,8 +76,17 @@ CREATE INDEX traversals_by_graph ON traversals (graph);
 CREATE INDEX traversals_by_outcome ON traversals (outcome);
 CREATE INDEX traversals_by_session ON traversals (session) WHERE session != '';
 CREATE INDEX traversals_by_workflow ON traversals (workflow) WHERE workflow != '';
+CREATE INDEX traversals_by_tenant ON traversals (tenant);
 
 PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+"""
+
+
+# Version 1 had no tenants: its walks are those of the tenant that a server has by itself.
+_FROM_1 = f"""
+ALTER TABLE traversals ADD COLUMN tenant TEXT NOT NULL DEFAULT '{NO_TENANT}';
+CREATE INDEX traversals_by_tenant ON traversals (tenant);
 PRAGMA user_version = {VERSION};
 """
 
@@ -157,17 +171,21 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     found = _identify(connection, path)
     _to_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
-    if found == APPLICATION:
+    if found == APPLICATION and _version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
-    # Another process may have created or marked it in the meantime.
+    # Another process may have created, marked or extended it in the meantime.
     found = _identify(connection, path)
-    if found is None:
-        for statement in _SCHEMA.split(";\n"):
-            connection.execute(statement)
-    elif found != APPLICATION:
+    script = _SCHEMA if found is None else _FROM_1 if _version(connection) < FIRST_WITH_TENANTS else ""
+    for statement in script.split(";\n"):
+        connection.execute(statement)
+    if found != APPLICATION:
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _to_wal(connection: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 from meshwalk.model.arguments import checked_setup, path_fault
 from meshwalk.model.problems import GraphError, TraceError
 from meshwalk.plan import Plan, restore
-from meshwalk.records.store.database import FAULTS, open_to_read, reason_of
+from meshwalk.records.store.database import FAULTS, FIRST_WITH_TENANTS, NO_TENANT, open_to_read, reason_of
 from meshwalk.records.store.summary import READABLE_COLUMNS, Damaged, StoredPlan, Summary
 from meshwalk.trace import Traversal, decode
 
@@ -25,6 +25,9 @@ from meshwalk.trace import Traversal, decode
 SHORTEST_PREFIX = 6
 
 _Rows = list[tuple[Any, ...]]
+# The class below has a method called `list`.
+_Texts = list[str]
+_Values = list[object]
 
 _MOST = 2**63 - 1
 _PAGE = 200
@@ -45,6 +48,7 @@ class TraceReader:
         self._connection = open_to_read(folder)
         self._lock = threading.Lock()
         self._plans: dict[str, Plan] = {}
+        self._has_tenants = False
 
     def __repr__(self) -> str:
         return f"<TraceReader {str(self.folder)!r}>"
@@ -63,38 +67,52 @@ class TraceReader:
             self._connection.close()
 
     def list(
-        self, *, graph: str = "", session: str = "", workflow: str = "", outcome: str = "", limit: int = 50, before: str = ""
+        self,
+        *,
+        graph: str = "",
+        session: str = "",
+        workflow: str = "",
+        outcome: str = "",
+        tenant: str = "",
+        limit: int = 50,
+        before: str = "",
     ) -> Sequence[Summary]:
         """
         List the traversals stored last, newest first.
 
         Args:
+            tenant: Leaves out those of all others; empty lists everybody's.
             before: The id of the last traversal of the previous page; empty for the first page.
 
         Raises:
             TraceError: If there is no traversal *before*.
         """
         where, values = _filters(graph=graph, session=session, workflow=workflow, outcome=outcome)
+        self._narrow(where, values, tenant)
         if before:
             where.append("seq < ?")
-            values.append(self._seq(before))
-        question = f"SELECT {_COLUMNS} FROM traversals{_all(where)} ORDER BY seq DESC LIMIT ?"  # noqa: S608
+            values.append(self._seq(before, tenant))
+        columns = _COLUMNS if self._knows_tenants() else _COLUMNS_WITHOUT_TENANT
+        question = f"SELECT {columns} FROM traversals{_all(where)} ORDER BY seq DESC LIMIT ?"  # noqa: S608
         rows = self._ask(question, *values, min(limit, _MOST))
 
         return [Summary._make(row) for row in rows]
 
-    def get(self, traversal_id: str) -> Traversal | None:
+    def get(self, traversal_id: str, tenant: str = "") -> Traversal | None:
         """
         Return a traversal by its id or a unique prefix of it; None if there is none.
+
+        Args:
+            tenant: Passes over those of all others; empty looks at everybody's.
 
         Raises:
             TraceError: If several ids have the prefix, or the record cannot be read.
         """
         # Ids are lower case; a copied one may not be.
         wanted = traversal_id.lower()
-        rows = self._ask(f"SELECT {_RECORD} FROM traversals WHERE traversal_id = ?", wanted)  # noqa: S608
+        rows = self._records(["traversal_id = ?"], [wanted], tenant)
         if not rows and len(wanted) >= SHORTEST_PREFIX:
-            rows = self._unique(wanted)
+            rows = self._unique(wanted, tenant)
 
         return _decoded(*rows[0]) if rows else None
 
@@ -163,17 +181,37 @@ class TraceReader:
             except FAULTS as error:
                 raise TraceError(f"the traces in {str(self.folder)!r} cannot be read ({reason_of(error)})") from error
 
-    def _seq(self, traversal_id: str) -> int:
-        rows = self._ask("SELECT seq FROM traversals WHERE traversal_id = ?", traversal_id.lower())
+    def _knows_tenants(self) -> bool:
+        # A writer may add the column while this reader is open.
+        if not self._has_tenants:
+            self._has_tenants = self._ask("PRAGMA user_version")[0][0] >= FIRST_WITH_TENANTS
+
+        return self._has_tenants
+
+    def _narrow(self, where: _Texts, values: _Values, tenant: str) -> None:
+        if tenant:
+            where.append("tenant = ?" if self._knows_tenants() else f"'{NO_TENANT}' = ?")
+            values.append(tenant)
+
+    def _records(self, where: _Texts, values: _Values, tenant: str, rest: str = "") -> _Rows:
+        self._narrow(where, values, tenant)
+
+        return self._ask(f"SELECT {_RECORD} FROM traversals{_all(where)}{rest}", *values)  # noqa: S608
+
+    def _seq(self, traversal_id: str, tenant: str) -> int:
+        where: _Texts = ["traversal_id = ?"]
+        values: _Values = [traversal_id.lower()]
+        self._narrow(where, values, tenant)
+        rows = self._ask(f"SELECT seq FROM traversals{_all(where)}", *values)  # noqa: S608
         if not rows:
             raise TraceError(f"there is no traversal {traversal_id!r} to list from; start again without `before`")
         seq: int = rows[0][0]
 
         return seq
 
-    def _unique(self, prefix: str) -> _Rows:
-        question = f"SELECT {_RECORD} FROM traversals WHERE traversal_id >= ? AND traversal_id < ? ORDER BY 1 LIMIT ?"  # noqa: S608
-        rows = self._ask(question, prefix, prefix + "\U0010ffff", _SHOWN + 1)
+    def _unique(self, prefix: str, tenant: str) -> _Rows:
+        where = ["traversal_id >= ?", "traversal_id < ?"]
+        rows = self._records(where, [prefix, prefix + "\U0010ffff"], tenant, f" ORDER BY 1 LIMIT {_SHOWN + 1}")
         if len(rows) > 1:
             ids = ", ".join(found for found, *_ in rows[:_SHOWN]) + (", …" if len(rows) > _SHOWN else "")
             raise TraceError(f"several traversals begin with {prefix!r}: {ids}; give more of the id")
@@ -182,6 +220,7 @@ class TraceReader:
 
 
 _COLUMNS = ", ".join(READABLE_COLUMNS)
+_COLUMNS_WITHOUT_TENANT = ", ".join((*READABLE_COLUMNS[:-1], f"'{NO_TENANT}'"))
 
 
 _RECORD = "CAST(traversal_id AS TEXT), CAST(plan_digest AS TEXT), CAST(body AS BLOB)"

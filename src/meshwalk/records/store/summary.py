@@ -39,6 +39,7 @@ class Summary(NamedTuple):
     latency_us: int
     engine_us: int
     trace_id: str
+    tenant: str = "default"
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -87,11 +88,12 @@ def summarise(traversal: Traversal) -> Summary:
     Return the row of *traversal*.
     """
     graph, version, plan_digest, shape_digest, _ = traversal.source
-    session, workflow, _ = traversal.trace.facts.scopes
+    session, workflow, tenant = traversal.trace.facts.scopes
     path, outcome, cause, answer_hop, cost_nano_usd, latency_us, engine_us = traversal.trace.outline()
     answer = "" if answer_hop is None else path[answer_hop]
 
     return Summary(
         traversal.traversal_id, traversal.began_unix_us, graph, version, plan_digest, shape_digest, session, workflow,
         outcome, cause, answer, _ARROW.join(path), cost_nano_usd, latency_us, engine_us, traversal.trace_id,
+        tenant or "default",
     )  # fmt: skip

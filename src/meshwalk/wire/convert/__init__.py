@@ -12,7 +12,7 @@ from meshwalk.wire.convert.budgets import pack_account, unpack_accounts, unpack_
 from meshwalk.wire.convert.compact import write_compact
 from meshwalk.wire.convert.enums import DETAILS, OUTCOMES, REASONS, ROLES, SCOPE_KINDS
 from meshwalk.wire.convert.frames import pack_cancel, pack_item, pack_result
-from meshwalk.wire.convert.graphs import pack_described, pack_graph_info, unpack_described, unpack_graph_info
+from meshwalk.wire.convert.graphs import pack_callable, pack_described, pack_graph_info, unpack_described, unpack_graph_info
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.previews import pack_preview, unpack_preview
 from meshwalk.wire.convert.records import pack_record, pack_summary, unpack_record, unpack_summary
@@ -44,6 +44,7 @@ __all__ = [
     "SCOPE_KINDS",
     "Prototypes",
     "pack_account",
+    "pack_callable",
     "pack_cancel",
     "pack_caps",
     "pack_committed",

@@ -87,6 +87,21 @@ def pack_described(plan: Plan, mermaid: str) -> wire.DescribeGraphResponse:
     )
 
 
+def pack_callable(plan: Plan) -> wire.DescribeGraphResponse:
+    """
+    Make a message of the parts of *plan* that a caller needs who only sends requests.
+    """
+    graph = plan.graph
+
+    return wire.DescribeGraphResponse(
+        plan=pack_plan(plan),
+        description=graph.description,
+        attributes=[_pack_attribute(attribute) for attribute in signals.attributes(graph).values()],
+        limits=pack_limits(graph.limits),
+        allowed_sampling=graph.allowed_sampling,
+    )
+
+
 def unpack_described(message: wire.DescribeGraphResponse) -> GraphDescription:
     """
     Read the description of a graph.

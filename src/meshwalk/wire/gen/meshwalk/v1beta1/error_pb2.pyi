@@ -53,7 +53,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REQUEST_IN_PROGRESS: _ErrorReason.ValueType  # 9
     """ABORTED with google.rpc.RetryInfo: an earlier request with the same idempotency key is under way."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 10
-    """UNAUTHENTICATED: the operator's key is missing or wrong."""
+    """UNAUTHENTICATED: the credential of the call is missing, wrong or expired."""
     ERROR_REASON_HOP_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 11
     """RESOURCE_EXHAUSTED: the walk used up its hops, or the visits of every node it could go to."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 12
@@ -76,6 +76,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_REPLY_UNREAD: _ErrorReason.ValueType  # 20
     """RESOURCE_EXHAUSTED: the walk is over, and its reply was dropped, because the caller did not read. The record is kept."""
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 21
+    """PERMISSION_DENIED: the caller is known, and lacks the right."""
+    ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 22
+    """RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the caller's tenant has sent as many requests a minute as it may."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The kind of an error."""
@@ -101,7 +105,7 @@ ERROR_REASON_VAULT_UNAVAILABLE: ErrorReason.ValueType  # 8
 ERROR_REASON_REQUEST_IN_PROGRESS: ErrorReason.ValueType  # 9
 """ABORTED with google.rpc.RetryInfo: an earlier request with the same idempotency key is under way."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 10
-"""UNAUTHENTICATED: the operator's key is missing or wrong."""
+"""UNAUTHENTICATED: the credential of the call is missing, wrong or expired."""
 ERROR_REASON_HOP_LIMIT_EXCEEDED: ErrorReason.ValueType  # 11
 """RESOURCE_EXHAUSTED: the walk used up its hops, or the visits of every node it could go to."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 12
@@ -124,6 +128,10 @@ as it may.  Nothing was spent.
 """
 ERROR_REASON_REPLY_UNREAD: ErrorReason.ValueType  # 20
 """RESOURCE_EXHAUSTED: the walk is over, and its reply was dropped, because the caller did not read. The record is kept."""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 21
+"""PERMISSION_DENIED: the caller is known, and lacks the right."""
+ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 22
+"""RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the caller's tenant has sent as many requests a minute as it may."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
