@@ -27,9 +27,7 @@ def access_of(folder: Path, words: list[str]) -> Access:
     id_, salt, sha256 = words[words.index("keys") + 1 :][:3]
     tls = TlsFiles(certificate=str(folder / "server.pem"), key=str(folder / "server.key")) if "tls" in words else None
 
-    return Access(
-        tls=tls, keys=(ApiKey(id=id_, tenant="acme", salt=salt, sha256=sha256),), tenants={"acme": TenantRules()}
-    )
+    return Access(tls=tls, keys=(ApiKey(id=id_, tenant="acme", salt=salt, sha256=sha256),), tenants={"acme": TenantRules()})
 
 
 async def main() -> None:

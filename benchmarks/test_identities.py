@@ -50,7 +50,10 @@ def test_known_callers(compare: Compare, tmp_path: Path, call: str, how: Guarded
     """
     How many times the requests per server CPU-second of an open server has one that knows its callers, 128 in flight?
     """
-    with guarded(tmp_path / "guarded", how) as (known, client_of), served("route_server.py", str(tmp_path / "open")) as asking_none:
+    with (
+        guarded(tmp_path / "guarded", how) as (known, client_of),
+        served("route_server.py", str(tmp_path / "open")) as asking_none,
+    ):
         clients = [compare.opened(client_of(known.port)), compare.opened(Client(f"127.0.0.1:{asking_none.port}"))]
         with clients[0] as first, clients[1] as second:
             used = [partial(cpu_seconds, server.pid) for server in (known, asking_none)]
