@@ -13,11 +13,12 @@ from typing import Literal
 import pytest
 
 from harness import Arm, Beside, Compare, Goal, Served, at_least, served
+from harness.certificates import write_certificate
+from meshwalk.server.identity import new_key
 from meshwalk.trace import Message, Request, Scopes
 from meshwalk.wire.client import Client, TlsOptions
 from processes import cpu_seconds
 from test_route_many import FRAME, IN_FLIGHT, in_flight
-from tests.support.identities import authority, key_of, signed_by
 
 
 ASKED = Request((Message("user", "Why?"),), scopes=Scopes("s-1", "w-1"))
@@ -31,17 +32,15 @@ def guarded(folder: Path, how: Guarded) -> Iterator[tuple[Served, Callable[[int]
     Serve with a key, and give what makes a client that has it.
     """
     folder.mkdir()
-    key = key_of("acme")
-    words = [key.entry.id, key.entry.salt, key.entry.sha256]
+    made = new_key()
+    words = [made.id, made.salt, made.sha256]
     if how == "keys":
         with served("route_server.py", str(folder), "keys", *words) as server:
-            yield server, lambda port: Client(f"127.0.0.1:{port}", api_key=key.text)
+            yield server, lambda port: Client(f"127.0.0.1:{port}", api_key=made.key)
         return
-    issuer = authority()
-    issuer.write(folder / "ca.pem", folder / "ca.key")
-    signed_by(issuer, "server").write(folder / "server.pem", folder / "server.key")
+    write_certificate(folder)
     with served("route_server.py", str(folder), "keys", *words, "tls") as server:
-        yield server, lambda port: Client(f"127.0.0.1:{port}", api_key=key.text, tls=TlsOptions(folder / "ca.pem"))
+        yield server, lambda port: Client(f"127.0.0.1:{port}", api_key=made.key, tls=TlsOptions(folder / "server.pem"))
 
 
 @pytest.mark.parametrize(("how", "goal"), [("keys", at_least(0.95)), ("keys and TLS", None)])
