@@ -50,18 +50,29 @@ nodes:
 class Load(NamedTuple):
     """
     What is asked of a server: the *places* of its model, the *seconds* of an answer, the deadline of a walk.
+
+    Args:
+        shortest: The seconds of the quickest answer; None is no other than those of all.
     """
 
     places: int
     seconds: float
     deadline: str
+    shortest: float | None = None
+
+    @property
+    def seconds_each(self) -> tuple[float, float]:
+        """
+        Return the most and the fewest seconds of an answer.
+        """
+        return self.seconds, self.seconds if self.shortest is None else self.shortest
 
     @property
     def capacity(self) -> float:
         """
         Return the answers a second that the model has, or that the connections to it have.
         """
-        return min(self.places, 100) / self.seconds
+        return min(self.places, 100) / (sum(self.seconds_each) / 2)
 
 
 class Ended(NamedTuple):
@@ -125,7 +136,7 @@ def overloaded(load: Load) -> Iterator[tuple[int, int, int]]:
     here = Path(__file__).resolve().parent
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(sys.executable, str(here / "slow_chat_server.py"), str(load.places), str(load.seconds)) as (_, line),
+        running(sys.executable, str(here / "slow_chat_server.py"), str(load.places), *map(str, load.seconds_each)) as (_, line),
     ):
         graph = Path(folder) / "overload.yaml"
         graph.write_text(GRAPH.format(port=int(line), deadline=load.deadline), encoding="utf-8")
@@ -210,9 +221,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--places", type=int, default=1000)
     parser.add_argument("--answer", type=float, default=4)
+    parser.add_argument("--shortest", type=float)
     parser.add_argument("--deadline", default="30s")
     options = parser.parse_args()
-    load = Load(options.places, options.answer, options.deadline)
+    load = Load(options.places, options.answer, options.deadline, options.shortest)
     settle = 3 * load.seconds
     found: dict[str, Any] = {}
     for name, factor, seconds in (("1 x", 1, 20 + settle), (f"{options.factor:g} x", options.factor, options.seconds)):

@@ -1,14 +1,15 @@
 """
 A model server of a known capacity: so many answers at once, each after so many seconds; further requests wait inside.
 
-Prints its port, and serves until its input ends; the arguments are the answers at once and the seconds.  A GET is answered with
-the counts of requests that came, that were answered, and the most that were here at once.
+Prints its port, and serves until its input ends; the arguments are the answers at once, and the most and the fewest seconds.
+A GET is answered with the counts of requests that came, that were answered, and the most that were here at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 
 from chat_server import ANSWER
@@ -19,9 +20,10 @@ class Model:
     The places of a model, and the counts of its calls.
     """
 
-    def __init__(self, places: int, seconds: float) -> None:
+    def __init__(self, places: int, seconds: float, shortest: float) -> None:
         self.places = asyncio.Semaphore(places)
-        self.seconds = seconds
+        self.seconds = shortest, seconds
+        self.chance = random.Random(7)
         self.came = self.answered = self.here = self.peak = 0
 
     async def call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,7 +56,7 @@ class Model:
             async with self.places:
                 # A model server drops what waits and has no caller any more.
                 if not reader.at_eof():
-                    await asyncio.sleep(self.seconds)
+                    await asyncio.sleep(self.chance.uniform(*self.seconds))
         finally:
             self.here -= 1
         self.answered += not reader.at_eof()
@@ -65,7 +67,7 @@ async def main() -> None:
     """
     Serve until standard input ends.
     """
-    model = Model(int(sys.argv[1]), float(sys.argv[2]))
+    model = Model(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
     async with await asyncio.start_server(model.call, "127.0.0.1", 0, backlog=4096) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)

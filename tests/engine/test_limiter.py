@@ -328,7 +328,7 @@ class TestTimeThatCallsNeed:
         """
         before = gate()
         for _ in range(32):
-            before.worked("slow", 1_000_000)
+            before.learn("slow", 1_000_000)
         now = time.monotonic_ns() // 1_000
 
         with pytest.raises(NotStarted, match="took 1 s or more, and 0"):
@@ -344,7 +344,7 @@ class TestTimeThatCallsNeed:
         """
         before = gate(Traffic(concurrency=1))
         for _ in range(32):
-            before.worked("slow", 60_000_000)
+            before.learn("slow", 60_000_000)
         await entered(before)
         now = time.monotonic_ns() // 1_000
 
@@ -357,7 +357,7 @@ class TestTimeThatCallsNeed:
         """
         before = BackendLimiter(SimulatedSpec(name="s", span=SPAN, traffic=Traffic(concurrency=1)), time.monotonic_ns)
         for _ in range(32):
-            before.worked("node", 1_000_000)
+            before.learn("node", 1_000_000)
 
         assert None is not before.enter_now(tokens=1, node="node", left_us=1)
 

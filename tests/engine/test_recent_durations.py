@@ -22,15 +22,16 @@ def test_few_calls_say_nothing() -> None:
     """
     Before enough calls have worked, no call is turned away for its time.
     """
-    assert 0 == learned([1_000_000] * (MIN_SAMPLES - 1)).lower_quartile_us(0)
+    assert (0, 0) == learned([1_000_000] * (MIN_SAMPLES - 1)).quantiles_us(0)
 
 
 def test_a_quarter_needed_less() -> None:
     """
-    The figure is one that three of four calls reach; a few very slow ones do not move it.
+    The lower figure is one that three of four calls reach; a few very slow ones move neither.
     """
-    assert 100 == learned([100] * 32 + [10_000_000] * 32).lower_quartile_us(0)
-    assert 10_000_000 == learned([100] * 8 + [10_000_000] * 56).lower_quartile_us(0)
+    assert (100, 10_000_000) == learned([100] * 32 + [10_000_000] * 32).quantiles_us(0)
+    assert (10_000_000, 10_000_000) == learned([100] * 8 + [10_000_000] * 56).quantiles_us(0)
+    assert (100, 100) == learned([100] * 62 + [10_000_000] * 2).quantiles_us(0)
 
 
 def test_old_successes_are_forgotten() -> None:
@@ -39,8 +40,8 @@ def test_old_successes_are_forgotten() -> None:
     """
     recent = learned([5_000_000] * SAMPLES)
 
-    assert 5_000_000 == recent.lower_quartile_us(WINDOW_US)
-    assert 0 == recent.lower_quartile_us(WINDOW_US + 1)
+    assert (5_000_000, 5_000_000) == recent.quantiles_us(WINDOW_US)
+    assert (0, 0) == recent.quantiles_us(WINDOW_US + 1)
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=SAMPLES, max_size=4 * SAMPLES))
@@ -52,5 +53,29 @@ def test_only_the_latest_count(durations: list[int]) -> None:
     # Up to eight newer ones may not be counted yet.
     latest = sorted(durations[-SAMPLES - 8 :])
 
-    assert latest[0] <= recent.lower_quartile_us(0) <= latest[-1]
+    low_us, high_us = recent.quantiles_us(0)
+
+    assert latest[0] <= low_us <= high_us <= latest[-1]
     assert SAMPLES == len(recent._samples)
+
+
+def test_calls_that_were_cut_off_raise_what_is_enough() -> None:
+    """
+    Where long calls are cut off, the 95th percentile rises past the time they had; the lower quartile stays.
+    """
+    recent = learned([100] * 56)
+    for _ in range(8):
+        recent.add(0, 200, worked=False)
+
+    assert (100, 250) == recent.quantiles_us(0)
+
+
+def test_a_backend_that_hangs_says_nothing() -> None:
+    """
+    Calls that were cut off, and none that worked, turn nobody away.
+    """
+    recent = RecentDurations()
+    for _ in range(SAMPLES):
+        recent.add(0, 1_000_000, worked=False)
+
+    assert (0, 0) == recent.quantiles_us(0)

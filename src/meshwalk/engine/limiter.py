@@ -85,20 +85,23 @@ class BackendLimiter:
     def __repr__(self) -> str:
         return f"<BackendLimiter of {self._pool!r}>"
 
-    def worked(self, node: str, duration_us: int) -> None:
+    def learn(self, node: str, duration_us: int, *, worked: bool = True) -> None:
         """
-        Add the duration of a call of *node* that worked, by which later calls estimate theirs.
+        Take that a call of *node* worked, or was cut off at the end of its time; later calls learn from it how long they need.
         """
         if self._networked:
             durations = self._durations.get(node)
             if durations is None:
                 durations = self._durations[node] = RecentDurations()
-            durations.add(self._now(), duration_us)
+            durations.add(self._now(), duration_us, worked=worked)
 
-    def _lately_needed_us(self, node: str, at: int) -> int:
+    def _lately_needed_us(self, node: str, at: int) -> tuple[int, int]:
+        """
+        Return the time that a call of *node* needs at least, and the time that it very likely ends in.
+        """
         durations = self._durations.get(node)
 
-        return 0 if durations is None else durations.lower_quartile_us(at)
+        return (0, 0) if durations is None else durations.quantiles_us(at)
 
     async def enter(
         self, *, tokens: int, stick_to: str = "", avoid: frozenset[str] = frozenset(), until_us: int, node: str = ""
@@ -116,15 +119,22 @@ class BackendLimiter:
             BackendError: `Overloaded`, `RateLimited`, `Unreachable` or `NotStarted`: nothing was sent, and nothing is charged.
         """
         came = self._now()
-        needed_us = self._lately_needed_us(node, came)
+        needed_us, enough_us = self._lately_needed_us(node, came)
         if until_us - came < needed_us:
             left = f"{max(0, until_us - came) / 1e6:.3g} s are left"
             message = f"three of four recent calls to backend '{self._name}' took {needed_us / 1e6:.3g} s or more, and {left}"
             raise NotStarted(message, backend=self._name)
-        until_us -= needed_us
+        ends_us = until_us
+        # It waits no longer than it will very likely end in time.
+        until_us -= enough_us
         answer = self._pool.enter(Ask(tokens, until_us, stick_to, avoid), came, self._chance())
         if isinstance(answer, Waiting):
             answer = await self._wait(answer)
+            if isinstance(answer, Pick) and ends_us - self._now() < self._lately_needed_us(node, came)[1]:
+                # More is known than when it came.
+                self._pool.leave(answer, self._now(), error_class=CANCELLED, tokens=0)
+                self._call_next()
+                raise Overloaded(f"backend '{self._name}' had no place in time to end", backend=self._name)
         if isinstance(answer, Refused):
             raise _ERRORS[answer.error_class](answer.message, backend=self._name, retry_after_us=answer.retry_after_us)
 
@@ -139,7 +149,7 @@ class BackendLimiter:
             left_us: The time that the call has; None is returned, too, if that is too little.
         """
         at = self._now()
-        if left_us < self._lately_needed_us(node, at):
+        if left_us < self._lately_needed_us(node, at)[0]:
             return None
         pick = self._pool.enter_now(Ask(tokens, _NO_WAIT_US, stick_to), at, self._chance())
 

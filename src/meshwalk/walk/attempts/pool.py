@@ -174,6 +174,7 @@ class Pool:
         self._places = [
             _Place(index, endpoint, traffic, breaker) for index, endpoint in enumerate(endpoints or (Endpoint(""),))
         ]
+        self._metered = any(place.requests is not None or place.tokens is not None for place in self._places)
         # In order of arrival.
         self._line: dict[int, _Waiter] = {}
         self._numbered = 0
