@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from meshwalk.trace import Message, Outcome, Request, ResponseFormat, Scopes, Tool, ToolCall, Traversal, Usage
     from meshwalk.wire.blocking import BlockingClient
     from meshwalk.wire.client import Client
-    from meshwalk.wire.errors import NotFound, RpcError, Unauthenticated
+    from meshwalk.wire.connection import TlsOptions
+    from meshwalk.wire.errors import NotFound, PermissionDenied, RpcError, TooManyRequests, Unauthenticated
 
     __version__: str
 
@@ -110,7 +111,8 @@ _HOMES = {
     "trace": ("Message", "Outcome", "Request", "ResponseFormat", "Scopes", "Tool", "ToolCall", "Traversal", "Usage"),
     "wire.blocking": ("BlockingClient",),
     "wire.client": ("Client",),
-    "wire.errors": ("NotFound", "RpcError", "Unauthenticated"),
+    "wire.connection": ("TlsOptions",),
+    "wire.errors": ("NotFound", "PermissionDenied", "RpcError", "TooManyRequests", "Unauthenticated"),
 }
 
 
@@ -169,6 +171,7 @@ __all__ = [
     "NotStarted",
     "Outcome",
     "Overloaded",
+    "PermissionDenied",
     "Plan",
     "PlanRef",
     "Preview",
@@ -190,7 +193,9 @@ __all__ = [
     "SetupError",
     "Sink",
     "Telemetry",
+    "TlsOptions",
     "TooLong",
+    "TooManyRequests",
     "TooManyWalks",
     "Tool",
     "ToolCall",

@@ -18,7 +18,7 @@ from meshwalk.server.in_flight import WalksInFlight
 from meshwalk.server.many import ManyCall
 from meshwalk.server.registry import MeshRegistry, ServedMesh
 from meshwalk.server.unread import COUNTED_BYTES, Unread
-from meshwalk.trace import Request, Traversal, disclosed_record
+from meshwalk.trace import Request, Scopes, Traversal, disclosed_record
 from meshwalk.wire import convert
 from meshwalk.wire.gen.meshwalk.v1beta1 import routing_pb2, routing_pb2_grpc
 from meshwalk.wire.types import Detail
@@ -172,7 +172,8 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         routed = convert.unpack_request(request, left_us, traceparent)
         if known is not ANYBODY:
             # A request never says itself whose it is.
-            routed.scopes = routed.scopes._replace(tenant=known.tenant)
+            session, workflow, _ = routed.scopes
+            routed.scopes = Scopes(session, workflow, known.tenant)
 
         return served, routed
 
