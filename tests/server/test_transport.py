@@ -4,11 +4,13 @@ The bounds of connections, as gRPC is told of them.
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 
 import pytest
 
-from meshwalk.server.transport import MAX_CONNECTIONS, max_connections, raise_descriptor_limit, receive_bytes
+from meshwalk.server.transport import MAX_CONNECTIONS, descriptors_left, max_connections, raise_descriptor_limit, receive_bytes
 
 
 @pytest.mark.parametrize(("input_bytes", "received"), [(1, 256 << 10), (100_000, 256 << 10), (1 << 20, 2 << 20)])
@@ -47,3 +49,21 @@ def test_the_limit_of_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     raise_descriptor_limit()
 
     assert [(4_096, 4_096)] == limits
+
+
+def test_a_lack_of_descriptors_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A process that can open nothing more is told from one that lacks a file.
+    """
+
+    def fail(number: int) -> None:
+        def refuse(*_: object) -> int:
+            raise OSError(number, "")
+
+        monkeypatch.setattr(os, "open", refuse)
+
+    assert descriptors_left()
+    fail(errno.EMFILE)
+    assert not descriptors_left()
+    fail(errno.ENOENT)
+    assert descriptors_left()

@@ -26,6 +26,9 @@ MAX_MESSAGES = 4_096
 MAX_ELEMENTS = 1_024
 MAX_REQUEST_FIELDS = 40_000
 
+# Guards may match an attribute against patterns, and each record holds it.
+MAX_ATTRIBUTE_CHARACTERS = 4_096
+
 # A scope's name becomes a key in records and vaults; a longer one is a mistake.
 SCOPE_CHARACTERS = 256
 

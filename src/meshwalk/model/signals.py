@@ -47,6 +47,7 @@ from enum import Enum
 from typing import Literal
 
 from meshwalk.model import NOT_UNICODE, Attribute, Graph, Node, Value, ValueType, is_unicode
+from meshwalk.model.limits import MAX_ATTRIBUTE_CHARACTERS
 
 
 Section = Literal["next", "on_error"]
@@ -274,6 +275,8 @@ def accepts(attribute: Attribute, value: Value) -> str:
                 return f"is {_worded(value)}, and '{attribute.name}' takes text"
             if not is_unicode(value):
                 return f"{NOT_UNICODE}, and '{attribute.name}' takes text"
+            if len(value) > MAX_ATTRIBUTE_CHARACTERS:
+                return f"is {len(value)} characters long, and the most is {MAX_ATTRIBUTE_CHARACTERS}"
             if attribute.enum and value not in attribute.enum:
                 return f"is {value!r}, and '{attribute.name}' takes one of: {', '.join(attribute.enum)}"
         case "number":

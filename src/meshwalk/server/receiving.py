@@ -18,6 +18,8 @@ import grpc.aio
 from grpc_status import rpc_status
 
 from meshwalk.model.problems import MeshwalkError, RequestError, TooManyWalks, Violation
+from meshwalk.model.rate_limited_log import RateLimitedLog
+from meshwalk.server.transport import descriptors_left
 from meshwalk.wire import errors
 
 
@@ -35,6 +37,12 @@ _USUAL_SECONDS = 1.0
 
 _SWEEP_SECONDS = 0.25
 _CANCELLATION_SECONDS = 0.1
+
+_PROBE_SECONDS = 1.0
+_NO_DESCRIPTORS = (
+    "this process has no file descriptor left, so neither callers nor models can be connected to; raise its limit of open "
+    "files (`ulimit -n`, LimitNOFILE)"
+)
 
 
 class Receiving:
@@ -59,7 +67,9 @@ class Receiving:
         self._aborts: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._swept_at = self._loop.time()
+        self._swept_at = self._probe_at = self._loop.time()
+        self._late = RateLimitedLog(_log)
+        self._no_descriptors = RateLimitedLog(_log)
 
     def __repr__(self) -> str:
         return f"<Receiving: {self._calls} calls, {len(self._arriving)} of them arriving>"
@@ -134,6 +144,10 @@ class Receiving:
         if now - self._swept_at < 2 * _SWEEP_SECONDS:
             self._end_late(now)
         self._swept_at = now
+        if now >= self._probe_at:
+            self._probe_at = now + _PROBE_SECONDS
+            if not descriptors_left():
+                self._no_descriptors.warning(_NO_DESCRIPTORS)
         self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _end_late(self, now: float) -> None:
@@ -152,7 +166,7 @@ class Receiving:
             self._aborts.add(task)
             task.add_done_callback(self._aborts.discard)
         if late:
-            _log.warning("%d calls are ended: their requests did not arrive whole in time", len(late))
+            self._late.warning(f"{len(late)} calls are ended: their requests did not arrive whole in time")
 
     async def _end(self, context: Any) -> None:
         why = "did not arrive whole in time; send it again over a faster connection, or a smaller one"

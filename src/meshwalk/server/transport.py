@@ -4,7 +4,9 @@ The bounds of connections: what gRPC itself is told, and the descriptors that a 
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 
 
@@ -85,6 +87,18 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:
         _log.warning("the limit of open files stays at %d: %s", soft, error)
+
+
+def descriptors_left() -> bool:
+    """
+    Tell whether this process can open one more file or connection.
+    """
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno not in (errno.EMFILE, errno.ENFILE)
+
+    return True
 
 
 def _descriptors() -> int:

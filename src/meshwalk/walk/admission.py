@@ -133,10 +133,10 @@ class Admission:
         if oversize := next(_oversize(request), None):
             raise InputTooLarge([oversize])
         most = self._usually.input_bytes or 0
-        # A text has as many bytes as characters, or more.
+        # A text has as many bytes as characters, or more.  Up to twice the limit the exact count is taken, which says more.
         characters = sum([_characters(message) for message in request.messages])
         characters += sum([sum(map(len, tool)) for tool in request.form.tools])
-        if characters > most:
+        if characters > 2 * most:
             why = f"has {characters} characters in its messages and tools, and limits.input_bytes is {most}; shorten them"
             raise InputTooLarge([Violation("messages", why)])
 

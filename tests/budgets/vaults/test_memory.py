@@ -55,6 +55,43 @@ async def test_claims_that_have_ended_make_room() -> None:
 
 
 @pytest.mark.anyio
+async def test_results_are_bounded_in_bytes() -> None:
+    """
+    Past the bytes that results may have the oldest is forgotten, and its key can be claimed anew; claims under way are not.
+    """
+    vault = MemoryVault(Clock(), max_result_bytes=100_000)
+    await vault.claim("ada", "under way", "t0", "f", HOUR)
+    for number in range(100):
+        key = f"k{number}"
+        await vault.claim("ada", key, "t1", "f", HOUR)
+        await vault.finish("ada", key, "t1", b"x" * 9_000, HOUR)
+    claims = [await vault.claim("ada", f"k{number}", "t2", "f", HOUR) for number in range(100)]
+    under_way = await vault.claim("ada", "under way", "t2", "f", HOUR)
+
+    assert [None] * 90 == [claim.result for claim in claims[:90]]
+    assert all(claim.result is not None for claim in claims[-5:])
+    assert "t0" == under_way.owner
+
+
+@pytest.mark.anyio
+async def test_a_result_past_the_bound_is_not_kept() -> None:
+    """
+    A result that alone is larger than all may be is forgotten at once, and results that have expired leave room.
+    """
+    clock = Clock()
+    vault = MemoryVault(clock, max_result_bytes=10_000)
+    for result in (b"x" * 20_000, b"x" * 9_000, b"y" * 9_000):
+        claim = await vault.claim("ada", "k", "t", "f", HOUR)
+        assert claim.result is None
+        await vault.finish("ada", "k", "t", result, 100)
+        clock.now += 200
+    await vault.claim("ada", "k", "t", "f", HOUR)
+    await vault.finish("ada", "k", "t", b"z" * 9_000, HOUR)
+
+    assert b"z" * 9_000 == (await vault.claim("ada", "k", "t", "f", HOUR)).result
+
+
+@pytest.mark.anyio
 async def test_goes_by_the_wall_clock() -> None:
     """
     Unless a test steers it, time is the time of day, by which windows begin.

@@ -18,12 +18,20 @@ def _wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
+# The most bytes of results that wait for retries; the oldest go first.
+MAX_RESULT_BYTES = 64 << 20
+
+# What a claim takes besides its texts.
+_CLAIM_BYTES = 500
+
+
 class MemoryVault(AsyncResource):
     """
     Budgets in memory.
 
     Args:
         clock_us: Microseconds since the Unix epoch.
+        max_result_bytes: The most bytes of claims with results; past these the oldest are forgotten, so that a retry walks.
     """
 
     waits = False
@@ -31,12 +39,16 @@ class MemoryVault(AsyncResource):
     name = "memory"
     risks: tuple[str, ...] = ()
 
-    def __init__(self, clock_us: Callable[[], int] = _wall_clock_us) -> None:
+    def __init__(self, clock_us: Callable[[], int] = _wall_clock_us, *, max_result_bytes: int = MAX_RESULT_BYTES) -> None:
         self.waiters = FifoWaiters()
         self._clock_us = clock_us
         self._ledger = Ledger()
         self._claims: dict[tuple[str, str], tuple[Claim, int]] = {}
         self._sweep_at = 1024
+        self._max_result_bytes = max_result_bytes
+        # The claims that have a result, oldest first, with their bytes.
+        self._finished: dict[tuple[str, str], int] = {}
+        self._result_bytes = 0
 
     def __repr__(self) -> str:
         return f"<MemoryVault with {self._ledger.reservations} open reservations>"
@@ -81,6 +93,7 @@ class MemoryVault(AsyncResource):
         claim, until = self._claims.get((tenant, key), (None, 0))
         if claim is not None and until > now_us:
             return claim
+        self._forget(tenant, key)
         self._sweep(now_us)
         claim = Claim(owner, fingerprint)
         self._claims[tenant, key] = claim, now_us + lease_us
@@ -99,6 +112,12 @@ class MemoryVault(AsyncResource):
             del self._claims[tenant, key]
         else:
             self._claims[tenant, key] = claim._replace(result=result), now_us + keep_us
+            self._finished[tenant, key] = size = _CLAIM_BYTES + len(tenant) + len(key) + len(result)
+            self._result_bytes += size
+            while self._result_bytes > self._max_result_bytes:
+                oldest = next(iter(self._finished))
+                self._forget(*oldest)
+                del self._claims[oldest]
 
     async def flush(self) -> None:
         """
@@ -110,9 +129,14 @@ class MemoryVault(AsyncResource):
         Do nothing: there is nothing to close.
         """
 
+    def _forget(self, tenant: str, key: str) -> None:
+        self._result_bytes -= self._finished.pop((tenant, key), 0)
+
     def _sweep(self, now_us: int) -> None:
         if len(self._claims) >= self._sweep_at:
             self._claims = {key: kept for key, kept in self._claims.items() if kept[1] > now_us}
+            for key in [key for key in self._finished if key not in self._claims]:
+                self._forget(*key)
             self._sweep_at = max(1024, 2 * len(self._claims))
 
 
