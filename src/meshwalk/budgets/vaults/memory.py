@@ -21,7 +21,7 @@ def _wall_clock_us() -> int:
 # The most bytes of results that wait for retries; the oldest go first.
 MAX_RESULT_BYTES = 64 << 20
 
-# What a claim takes besides its texts.
+# The bytes of a claim besides its texts.
 _CLAIM_BYTES = 500
 
 
