@@ -260,10 +260,10 @@ def rendered(problems: Sequence[Problem]) -> str:
     Print *problems* with the lines they are about, as far as those can be read; of very many, the first.
     """
     from meshwalk.loader import source_lines
-    from meshwalk.model.problems import MeshwalkError, render
+    from meshwalk.model.problems import MeshwalkError, UnquotedProblem, render
 
     sources: dict[str, list[str]] = {}
-    for file in {problem.span.file for problem in problems}:
+    for file in {problem.span.file for problem in problems if not isinstance(problem, UnquotedProblem)}:
         try:
             sources[file] = source_lines(file, problems)
         except MeshwalkError:

@@ -14,6 +14,7 @@ from meshwalk.model import Graph
 from meshwalk.model.arguments import path_fault
 from meshwalk.model.files import open_plain
 from meshwalk.model.problems import GraphError, Problem, SetupError
+from meshwalk.model.trust import USUAL_TRUST, GraphFiles, Trust
 
 
 if TYPE_CHECKING:
@@ -25,18 +26,23 @@ if TYPE_CHECKING:
 _SECRET = ("secret-in-graph", "bad-variable", "bad-hash")
 
 
-def load_graph(path: str | Path) -> Graph:
+def load_graph(path: str | Path, *, trust: Trust = USUAL_TRUST) -> Graph:
     """
     Read the graph in the file at *path*, with the hashes of the files it names.
+
+    Args:
+        trust: What the graph may name.
 
     Raises:
         GraphError: If nothing in it can be read; any other fault is among the graph's problems.
         SetupError: If there is no such file, or it cannot be read.
     """
-    return read_graph(_bytes(path), file=str(path), folder=str(Path(path).parent))
+    return read_graph(_bytes(path), file=str(path), folder=str(Path(path).parent), trust=trust)
 
 
-def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str, str] | None = None) -> Graph:
+def read_graph(
+    text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str, str] | None = None, trust: Trust = USUAL_TRUST
+) -> Graph:
     """
     Read the graph in *text*.
 
@@ -44,6 +50,7 @@ def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str
         file: The name that places are given with.
         folder: Where relative paths start.
         hashes: The hashes of the files that the graph names; None computes them.
+        trust: What the graph may name.
 
     Raises:
         GraphError: If nothing in it can be read; any other fault is among the graph's problems.
@@ -51,7 +58,7 @@ def read_graph(text: bytes, *, file: str, folder: str = ".", hashes: Mapping[str
     # Hashes come with a stored plan, which may be of a graph that no author wrote as text.
     document = read_document(text, file, any_text=hashes is not None)
 
-    return build(document, file=file, folder=folder, hashes=hashes)
+    return build(document, file=file, files=GraphFiles(folder, trust), hashes=hashes)
 
 
 def cases_path(graph: str | Path) -> Path:

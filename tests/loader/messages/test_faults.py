@@ -46,6 +46,9 @@ NOT_HERE = {
     "guard-too-long": "takes four thousand characters",
     "unpriced-row": "takes a table of another package",
     "not-settings": "is about the settings of a server: `loader/parts/test_server.py` expects it",
+    "file-outside": "takes a file outside the corpus",
+    "not-allowed": "takes a list of what is allowed",
+    "metadata-address": "has an address of its own in tests/loader/parts/test_trust.py",
 }
 
 

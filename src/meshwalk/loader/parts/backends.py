@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from meshwalk.loader.messages import backend_faults, faults
@@ -15,7 +14,7 @@ from meshwalk.loader.parts.addresses import address_fault, without_secrets
 from meshwalk.loader.parts.calls import faults_of_calls, shape_of_calls
 from meshwalk.loader.parts.fit import Findings, Fitted, Part, choose, fit, guessed, part_of, respelt, with_key_found
 from meshwalk.loader.parts.other_names import remedies_for_backend
-from meshwalk.loader.parts.prices import Prices, price_of, why_unread
+from meshwalk.loader.parts.prices import Prices, price_of, unread_file
 from meshwalk.loader.parts.traffic import listed_endpoints, read_endpoints, traffic_of
 from meshwalk.loader.schema.backends import (
     BACKEND_KEYS,
@@ -46,6 +45,7 @@ from meshwalk.model import (
     Template,
 )
 from meshwalk.model.problems import Problem, Span
+from meshwalk.model.trust import GraphFiles, OutsideFolderError
 
 
 def read_backend(
@@ -255,7 +255,7 @@ def _no_inner(spec: CacheSpec, section: Piece | None, backends: Mapping[str, Any
 
 
 def hash_files(
-    backends: Mapping[str, AnyBackendSpec], section: Piece | None, folder: str, problems: list[Problem]
+    backends: Mapping[str, AnyBackendSpec], section: Piece | None, files: GraphFiles, problems: list[Problem]
 ) -> dict[str, str]:
     """
     Return the SHA-256 of each file that *backends* name, by the key that names it; a file that is not there is a fault.
@@ -268,9 +268,10 @@ def hash_files(
             if named is None or not isinstance(named.value, str):
                 continue
             try:
-                hashes[f"backends.{name}.{key}"] = sha256_of(Path(folder, named.value))
-            except (OSError, ValueError) as error:
-                problems.append(faults.missing_file(named.span, named.value, folder, why_unread(error)))
+                with files.open(named.value) as file:
+                    hashes[f"backends.{name}.{key}"] = hashlib.file_digest(file, "sha256").hexdigest()
+            except (OSError, OutsideFolderError, ValueError) as error:
+                problems.append(unread_file(named.span, named.value, files, error))
 
     return hashes
 
@@ -283,14 +284,3 @@ def _files(spec: AnyBackendSpec) -> tuple[str, ...]:
             return ("model", "tokenizer")
         case _:
             return ("tokenizer",)
-
-
-def sha256_of(path: Path) -> str:
-    """
-    Return the SHA-256 of the plain file at *path*.
-    """
-    # A pipe or a device would never end.
-    if path.exists() and not path.is_file():
-        raise IsADirectoryError
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

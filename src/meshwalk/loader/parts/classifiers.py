@@ -10,19 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshwalk.loader.messages import classifier_faults, faults
 from meshwalk.loader.parts.addresses import address_fault
 from meshwalk.loader.parts.fit import Findings, Part, fit, part_of, respelt
-from meshwalk.loader.parts.prices import why_unread
+from meshwalk.loader.parts.prices import unread_file
 from meshwalk.loader.schema.graph import ClassifierShape, SignalShape
 from meshwalk.loader.schema.values import why_no_identifier
 from meshwalk.loader.yaml.document import Series
 from meshwalk.model import Attribute, Node
 from meshwalk.model.problems import Problem, Span
 from meshwalk.model.signals import FEATURES, written
+from meshwalk.model.trust import GraphFiles, OutsideFolderError
 
 
 # The time limit of a service or a function whose node states none.
@@ -176,7 +176,9 @@ def _signal(name: str, span: Span, part: Part, problems: list[Problem]) -> Attri
 # ---- what is needed to run ------------------------------------------------------------------------------------------
 
 
-def complete_classifiers(nodes: Mapping[str, Node], folder: str, findings: Findings) -> tuple[dict[str, Node], dict[str, str]]:
+def complete_classifiers(
+    nodes: Mapping[str, Node], files: GraphFiles, findings: Findings
+) -> tuple[dict[str, Node], dict[str, str]]:
     """
     Read the weights that *nodes* name: return the nodes with the signals of their heads, and the files' hashes.
     """
@@ -192,20 +194,21 @@ def complete_classifiers(nodes: Mapping[str, Node], folder: str, findings: Findi
             if key in node.places:
                 findings.problems.append(_misplaced(node.places[key], f"node '{name}'", key, node.use or ""))
         if node.role == "classifier" and node.use == "weights" and node.weights is not None:
-            completed[name], hashes[f"nodes.{name}.weights"] = _learnt(node, node.weights, folder, findings)
+            completed[name], hashes[f"nodes.{name}.weights"] = _learnt(node, node.weights, files, findings)
 
     return completed, hashes
 
 
-def _learnt(node: Node, file: str, folder: str, findings: Findings) -> tuple[Node, str]:
+def _learnt(node: Node, file: str, files: GraphFiles, findings: Findings) -> tuple[Node, str]:
     # Few graphs have trained weights.
     from meshwalk.model.weights import NoWeights, read_weights  # noqa: PLC0415
 
     span = node.places["weights"]
     try:
-        text = _read(Path(folder, file))
-    except (OSError, ValueError) as error:
-        findings.problems.append(faults.missing_file(span, file, folder, why_unread(error)))
+        with files.open(file) as opened:
+            text = opened.read(_MAX_BYTES)
+    except (OSError, OutsideFolderError, ValueError) as error:
+        findings.problems.append(unread_file(span, file, files, error))
         findings.broken.add(node.name)
         return node, ""
     try:
@@ -220,14 +223,6 @@ def _learnt(node: Node, file: str, folder: str, findings: Findings) -> tuple[Nod
     writes = {head: Attribute(head, "number", span, range=(0.0, 1.0)) for head in heads}
 
     return replace(node, writes=writes), hashlib.sha256(text).hexdigest()
-
-
-def _read(path: Path) -> bytes:
-    # A pipe or a device would never end.
-    if path.exists() and not path.is_file():
-        raise IsADirectoryError
-    with path.open("rb") as file:
-        return file.read(_MAX_BYTES)
 
 
 # ---- several classifiers --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from meshwalk.loader.parts.classifiers import compare_signals, complete_classifi
 from meshwalk.loader.parts.fit import Findings, Fitted, Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.parts.nodes import read_node, with_quotes
 from meshwalk.loader.parts.prices import Prices, check_use, read_prices
+from meshwalk.loader.parts.trust import check_trust
 from meshwalk.loader.schema.budgets import WalkLimitsShape
 from meshwalk.loader.schema.graph import AttributeShape, GraphShape, HeaderShape, RecordShape, ThresholdShape
 from meshwalk.loader.schema.values import why_no_identifier
@@ -23,6 +24,7 @@ from meshwalk.model.problems import GraphError, Problem, Span, in_file_order
 from meshwalk.model.reserved import RESERVED_ATTRIBUTES
 from meshwalk.model.signals import accepts
 from meshwalk.model.spelling import did_you_mean
+from meshwalk.model.trust import GraphFiles
 
 
 _GRAPH = "the graph"
@@ -43,7 +45,7 @@ class _Named(NamedTuple):
     piece: Piece
 
 
-def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, str] | None) -> Graph:
+def build(document: Document, *, file: str, files: GraphFiles, hashes: Mapping[str, str] | None) -> Graph:
     """
     Build the graph that *document* holds.
 
@@ -61,7 +63,7 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
     of_requests, of_thresholds, of_backends, of_nodes = (Findings(problems, set()) for _ in range(4))
     attributes = _attributes(root, of_requests)
     thresholds = _thresholds(root, of_thresholds)
-    prices = read_prices(root, folder, problems, stored=hashes is not None)
+    prices = read_prices(root, files, problems, stored=hashes is not None)
     backends = _backends(root, prices, of_backends)
     nodes = _nodes(root, {*attributes, *_BUILT_IN, *of_requests.broken}, of_nodes)
     named = {"request": of_requests, "thresholds": of_thresholds, "backends": of_backends, "nodes": of_nodes}
@@ -71,8 +73,8 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
     budgets = _budgets(root, findings)
     section = root.entries.get("backends")
     if hashes is None:
-        hashed = hash_files(backends, section, folder, problems)
-        nodes, learnt = complete_classifiers(nodes, folder, findings)
+        hashed = hash_files(backends, section, files, problems)
+        nodes, learnt = complete_classifiers(nodes, files, findings)
         hashed |= learnt
     else:
         hashed = dict(hashes)
@@ -80,6 +82,8 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         problems[:] = [problem for problem in problems if problem.code != faults.FOREIGN_PATTERN]
     compare_signals(nodes, findings)
     resolve_caches(backends, section, hashed, findings)
+    recording = _recording(root, problems)
+    check_trust(backends.values(), nodes.values(), recording, root.key_spans.get("record", top), files.trust, problems)
     if prices.table is not None:
         hashed["prices"] = prices.table.digest
         check_use(prices, problems)
@@ -99,7 +103,7 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         pressure_from=allowance.pressure_from,
         budgets=budgets,
         allowed_sampling=Sampling._fields if header.sampling is None else tuple(header.sampling),
-        recording=_recording(root, problems),
+        recording=recording,
         version=header.version or "",
         prices=prices.version_for(backends),
         description=header.description or "",
@@ -107,7 +111,7 @@ def build(document: Document, *, file: str, folder: str, hashes: Mapping[str, st
         broken=frozenset(findings.broken),
         broken_in={section: frozenset(one.broken) for section, one in named.items()},
         problems=in_file_order(_causes(problems)),
-        folder=folder,
+        folder=files.folder,
     )
 
 

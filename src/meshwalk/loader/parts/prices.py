@@ -18,19 +18,21 @@ Invariants:
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meshwalk.loader.messages import backend_faults, faults, price_faults
+from meshwalk.loader.messages import backend_faults, faults, price_faults, trust_faults
 from meshwalk.loader.parts.fit import Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape, RatesShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
 from meshwalk.model import AnyBackendSpec, Mark, Price, Rates, pricing
-from meshwalk.model.problems import GraphError, Problem, Span
+from meshwalk.model.problems import GraphError, Problem, Span, UnquotedProblem
 from meshwalk.model.spelling import nearest
+from meshwalk.model.trust import GraphFiles, OutsideFolderError
 
 
 _MODEL, _PROVIDER = "model", "provider"
@@ -116,7 +118,7 @@ class Prices:
         return version or pricing.version_of(backends)
 
 
-def read_prices(root: Table, folder: str, problems: list[Problem], *, stored: bool) -> Prices:
+def read_prices(root: Table, files: GraphFiles, problems: list[Problem], *, stored: bool) -> Prices:
     """
     Read the prices of the graph in *root*, and the table it names.
 
@@ -138,7 +140,7 @@ def read_prices(root: Table, folder: str, problems: list[Problem], *, stored: bo
     if shape.table is None or stored:
         return Prices(shape.version or "", unread="table" in fitted.lost or stored, stored=stored)
     span = part.table.place("table")
-    table = _opened(shape.table, folder, span, problems)
+    table = _opened(shape.table, files, span, problems)
 
     return Prices(shape.version or "", table, unread=table is None, span=span, stored=stored)
 
@@ -151,32 +153,39 @@ def check_use(prices: Prices, problems: list[Problem]) -> None:
         problems.append(backend_faults.nothing_taken(prices.span, prices.table.file))
 
 
-def _opened(name: str, folder: str, span: Span, problems: list[Problem]) -> PriceTable | None:
-    path = Path(folder, name)
+def _opened(name: str, files: GraphFiles, span: Span, problems: list[Problem]) -> PriceTable | None:
     try:
-        # A pipe or a device would never end.
-        if path.exists() and not path.is_file():
-            raise IsADirectoryError
-        with path.open("rb") as file:
+        with files.open(name) as file:
             text = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        problems.append(faults.missing_file(span, name, folder, why_unread(error)))
+    except (OSError, OutsideFolderError, ValueError) as error:
+        problems.append(unread_file(span, name, files, error))
         return None
+    found: list[Problem] = []
     try:
-        return read_table(text, str(path), problems)
+        return read_table(text, str(Path(files.folder, name)), found)
     except GraphError as error:
-        problems += error.problems
+        found += error.problems
         return None
+    finally:
+        # A graph may name any file for a table, and learn its lines from what is said of them.
+        problems += [UnquotedProblem(fault.span, fault.code, fault.message, fault.help, fault.severity) for fault in found]
 
 
-def why_unread(error: Exception) -> str:
+def unread_file(span: Span, name: str, files: GraphFiles, error: Exception) -> Problem:
     """
-    Return the reason why a file that a graph names cannot be used.
+    Return the fault of a file that a graph names and that cannot be used.
     """
+    if isinstance(error, OutsideFolderError):
+        return trust_faults.file_outside(span, name, files.folder)
+
+    return faults.missing_file(span, name, files.folder, _why_unread(error))
+
+
+def _why_unread(error: Exception) -> str:
     match error:
         case FileNotFoundError() | NotADirectoryError():
             return "is not there"
-        case IsADirectoryError():
+        case OSError() if error.errno in {errno.EISDIR, errno.EINVAL, errno.ENXIO}:
             return "is no plain file"
         case OSError():
             return f"cannot be read ({error.strerror})"
