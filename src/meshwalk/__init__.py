@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Violation,
         WalkStopped,
     )
+    from meshwalk.model.trust import Trust
     from meshwalk.plan import Plan, compile_plan
     from meshwalk.records.events import AnswerDelta, Committed, Event, HopFinished, HopStarted
     from meshwalk.records.hops import Considered, Hop, hops_of
@@ -99,6 +100,7 @@ _HOMES = {
         "Violation",
         "WalkStopped",
     ),
+    "model.trust": ("Trust",),
     "plan": ("Plan", "compile_plan"),
     "records.events": ("AnswerDelta", "Committed", "Event", "HopFinished", "HopStarted"),
     "records.hops": ("Considered", "Hop", "hops_of"),
@@ -203,6 +205,7 @@ __all__ = [
     "TraceReader",
     "TraceWriter",
     "Traversal",
+    "Trust",
     "Unauthenticated",
     "Unreachable",
     "Usage",

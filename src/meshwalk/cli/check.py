@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import Json, graph_files
+from meshwalk.cli.options import Json, TrustFlags, graph_files
 from meshwalk.cli.output import (
     NO,
     OK,
@@ -28,9 +28,16 @@ if TYPE_CHECKING:
 
     from meshwalk.model import BackendSpec
     from meshwalk.model.problems import Problem
+    from meshwalk.model.trust import Trust
 
 
-def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /, *, json: Json = False) -> int:
+def check(
+    graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")],
+    /,
+    *,
+    trust: TrustFlags = TrustFlags(),
+    json: Json = False,
+) -> int:
     """
     Find everything that is wrong with graphs, or with a server's settings and the graphs that they name.
 
@@ -47,7 +54,7 @@ def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /,
     waiting = graph_files(graphs)
     # A file of settings adds the graphs that it names.
     for path in waiting:
-        card, problems = _examined(path)
+        card, problems = _examined(path, trust.trust)
         found += problems
         cards.append(card)
         waiting += [graph for graph in card.get("serves", ()) if graph not in waiting]
@@ -65,7 +72,7 @@ def check(graphs: Annotated[list[str], Parameter(name="GRAPH", negative="")], /,
     return WRONG_USE if unread else OK if ok else NO
 
 
-def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
+def _examined(path: str, trust: Trust) -> tuple[dict[str, Any], Sequence[Problem]]:
     from meshwalk.cli.shapes import bounds_document
     from meshwalk.loader import holds_settings, load_graph
     from meshwalk.model.problems import GraphError, SetupError
@@ -74,7 +81,7 @@ def _examined(path: str) -> tuple[dict[str, Any], Sequence[Problem]]:
     if holds_settings(path):
         return _examined_settings(path)
     try:
-        plan, problems = examine(load_graph(path), prove=True)
+        plan, problems = examine(load_graph(path, trust=trust), prove=True)
     except GraphError as error:
         plan, problems = None, error.problems
     except SetupError as error:

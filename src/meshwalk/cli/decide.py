@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Never
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import Json, attribute_values
+from meshwalk.cli.options import Json, TrustFlags, attribute_values
 from meshwalk.cli.output import OK, emit, say_fitted, visible
 
 
@@ -27,6 +27,7 @@ def decide(
     *,
     set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
     signals: Annotated[bool, Parameter(name="--signals", negative="")] = False,
+    trust: TrustFlags = TrustFlags(),
     json: Json = False,
 ) -> int:
     """
@@ -51,7 +52,7 @@ def decide(
     from meshwalk.model.signals import attributes
     from meshwalk.plan import compile_plan
 
-    plan = compile_plan(load_graph(graph))
+    plan = compile_plan(load_graph(graph, trust=trust.trust))
     declared = attributes(plan.graph)
     types = {attribute.name: attribute.type for attribute in declared.values()}
     values = attribute_values(set, plan.name, types)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshwalk.cli.options import Json
+from meshwalk.cli.options import Json, TrustFlags
 from meshwalk.cli.output import NO, OK, emit, say_fitted
 
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MARKS: dict[Kind, str] = {"added": "+", "removed": "-", "changed": "~", "moved": "~"}
 
 
-def diff(old: str, new: str, /, *, json: Json = False) -> int:
+def diff(old: str, new: str, /, *, trust: TrustFlags = TrustFlags(), json: Json = False) -> int:
     """
     Tell what changed in meaning from one graph to another: nodes, guards, order, thresholds, limits, prices.
 
@@ -34,7 +34,7 @@ def diff(old: str, new: str, /, *, json: Json = False) -> int:
     from meshwalk.plan import compile_plan
     from meshwalk.plan.diff import differences
 
-    before, after = compile_plan(load_graph(old)), compile_plan(load_graph(new))
+    before, after = (compile_plan(load_graph(path, trust=trust.trust)) for path in (old, new))
     changes = differences(before, after)
     same_shape = before.shape_digest == after.shape_digest
     if json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import Json
+from meshwalk.cli.options import Json, TrustFlags
 from meshwalk.cli.output import OK, Misuse, complain, emit, say, write_lines
 
 
@@ -31,6 +31,7 @@ def draw(
     format: Annotated[Format | None, Parameter(name="--format")] = None,
     traces: Annotated[str | None, Parameter(name="--traces")] = None,
     traversal: Annotated[str | None, Parameter(name="--traversal")] = None,
+    trust: TrustFlags = TrustFlags(),
     json: Json = False,
 ) -> int:
     """
@@ -57,7 +58,7 @@ def draw(
     language = format or _language(output)
     if traversal is not None and language != "svg":
         raise Misuse(f"a walk is drawn in SVG only, and this is {language}; end the file in .svg, or say --format svg")
-    drawn = load_graph(graph)
+    drawn = load_graph(graph, trust=trust.trust)
     plan, problems = examine(drawn)
     walked = _walked(graph, plan, traces, traversal)
     if language == "svg":

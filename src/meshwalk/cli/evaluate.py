@@ -8,13 +8,14 @@ import sys
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from meshwalk.cli.options import ConfidencesFile, Json, NewTraces, Whole
+from meshwalk.cli.options import ConfidencesFile, Json, NewTraces, TrustFlags, Whole
 from meshwalk.cli.output import OK, Misuse, complain, counted, emit, visible
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from meshwalk.model.trust import Trust
     from meshwalk.review.auroc import Area
     from meshwalk.review.confidences import Report
     from meshwalk.review.evaluate import Baseline, Evaluation, Progress
@@ -29,6 +30,7 @@ def evaluate(
     traces: NewTraces = None,
     limit: Annotated[int | None, Whole] = None,
     without: Literal["contaminated"] | None = None,
+    trust: TrustFlags = TrustFlags(),
     json: Json = False,
 ) -> int:
     """
@@ -63,7 +65,7 @@ def evaluate(
 
     import anyio
 
-    evaluation = anyio.run(_evaluate, graph, data, traces, limit, without is None)
+    evaluation = anyio.run(_evaluate, graph, data, traces, limit, without is None, trust.trust)
     if json:
         emit(_document(evaluation))
     else:
@@ -72,13 +74,15 @@ def evaluate(
     return OK
 
 
-async def _evaluate(graph: str, data: str, traces: str | None, limit: int | None, contaminated: bool) -> Evaluation:
+async def _evaluate(
+    graph: str, data: str, traces: str | None, limit: int | None, contaminated: bool, trust: Trust
+) -> Evaluation:
     from meshwalk.loader import load_graph
     from meshwalk.plan import compile_plan
     from meshwalk.records.store import TraceWriter
     from meshwalk.review.evaluate import evaluate as walk_file
 
-    plan = compile_plan(load_graph(graph))
+    plan = compile_plan(load_graph(graph, trust=trust))
     async with AsyncExitStack() as stack:
         sinks = []
         if traces is not None:

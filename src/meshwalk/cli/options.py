@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from meshwalk.cli.output import Misuse
 
 if TYPE_CHECKING:
     from meshwalk.model import Value, ValueType
+    from meshwalk.model.trust import Trust
 
 
 # The largest number that records, the wire and the store can hold.
@@ -135,6 +137,37 @@ OperatorKeyEnv = Annotated[str | None, Parameter(name="--operator-key-env", conv
 TargetOption = Annotated[str, Parameter(name="--target", converter=_target)]
 Whole = Parameter(converter=_whole)
 Count = Parameter(converter=_count)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustFlags:
+    """
+    The flags that say what a graph may name.
+
+    Parameters
+    ----------
+    allow_files
+        Let the graph name files outside its folder.
+    allow_functions
+        How a function that the graph names may begin; once for each beginning.  Any may be named without it.
+    allow_env
+        How an environment variable that the graph names may begin; once for each beginning.  Any may be named without it.
+    """
+
+    allow_files: Annotated[bool, Parameter(negative="")] = False
+    allow_functions: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None
+    allow_env: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None
+
+    @property
+    def trust(self) -> Trust:
+        """
+        Return the trust in a graph that the flags come to.
+        """
+        from meshwalk.model.trust import Trust
+
+        return Trust(self.allow_files, self.allow_functions, self.allow_env)
+
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s|m|h)", re.ASCII)
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}

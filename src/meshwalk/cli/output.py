@@ -260,7 +260,8 @@ def rendered(problems: Sequence[Problem]) -> str:
     Print *problems* with the lines they are about, as far as those can be read; of very many, the first.
     """
     from meshwalk.loader import source_lines
-    from meshwalk.model.problems import MeshwalkError, UnquotedProblem, render
+    from meshwalk.model.problems import MeshwalkError, render
+    from meshwalk.model.trust import UnquotedProblem
 
     sources: dict[str, list[str]] = {}
     for file in {problem.span.file for problem in problems if not isinstance(problem, UnquotedProblem)}:

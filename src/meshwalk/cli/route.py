@@ -15,6 +15,7 @@ from meshwalk.cli.options import (
     Json,
     NewTraces,
     TargetOption,
+    TrustFlags,
     Whole,
     attribute_values,
     nano_usd,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from meshwalk.model import Value, ValueType
+    from meshwalk.model.trust import Trust
     from meshwalk.records.events import Event
     from meshwalk.records.hops import Hop
     from meshwalk.records.results import RouteResult
@@ -63,6 +65,7 @@ def route(
     max_output_tokens: Annotated[int | None, Whole] = None,
     deadline: str | None = None,
     remote: RemoteFlags = NO_FLAGS,
+    trust: TrustFlags = TrustFlags(),
     json: Json = False,
 ) -> int:
     """
@@ -146,7 +149,7 @@ def route(
             raise Misuse("--graph names a graph of a server; with a graph file leave it out")
         if idempotency_key:
             raise Misuse("--idempotency-key is remembered by a server; with a graph file leave it out")
-        walk = partial(_here, path, data, traces, ask, printing)
+        walk = partial(_here, path, data, traces, ask, printing, trust.trust)
     try:
         document, hops, begun = anyio.run(walk)
     except MeshwalkError as error:
@@ -197,7 +200,7 @@ def _form(tools: str | None, tool_choice: str, response_format: str | None) -> R
     )
 
 
-async def _here(path: str, data: str | None, traces: str | None, ask: Asker, printing: Printing | None) -> Walk:
+async def _here(path: str, data: str | None, traces: str | None, ask: Asker, printing: Printing | None, trust: Trust) -> Walk:
     from meshwalk.cli.shapes import walk_document
     from meshwalk.loader import load_graph
     from meshwalk.mesh import Mesh
@@ -206,7 +209,7 @@ async def _here(path: str, data: str | None, traces: str | None, ask: Asker, pri
     from meshwalk.records.hops import hops_of
     from meshwalk.trace import disclosed_record
 
-    plan = compile_plan(load_graph(path))
+    plan = compile_plan(load_graph(path, trust=trust))
     request = ask(plan.name, {attribute.name: attribute.type for attribute in signals.attributes(plan.graph).values()})
     begun = False
     async with Mesh(plan, outcomes=data, traces=traces) as mesh:

@@ -85,7 +85,7 @@ def _run(run: ServeRun, as_worker: bool) -> int:
     from meshwalk.plan import compile_plan
 
     settings = run.settings
-    plans = [compile_plan(load_graph(path)) for path in settings.graphs]
+    plans = [compile_plan(load_graph(path, trust=settings.trust)) for path in settings.graphs]
     if problems := unknown_graphs(settings.tenants, {plan.name: plan for plan in plans}):
         raise GraphError(problems)
     if settings.workers == 1 or as_worker:

@@ -59,6 +59,12 @@ class ServerFlags:
         Listen beyond loopback without TLS and identities: whoever reaches the port comes in.
     reflection
         Describe the services to callers.
+    allow_files
+        Let the graphs name files outside their folders.
+    allow_functions
+        How a function that the graphs name may begin; once for each beginning.  Any may be named without it.
+    allow_env
+        How an environment variable that the graphs name may begin; once for each beginning.  Any may be named without it.
     """
 
     listen: Annotated[str | None, _unset("127.0.0.1:50051", name="--listen")] = None
@@ -75,6 +81,9 @@ class ServerFlags:
     walks_in_flight: Annotated[int | None, Whole, _unset("2000")] = None
     insecure: Annotated[bool | None, Parameter(negative="")] = None
     reflection: Annotated[bool | None, _unset("True")] = None
+    allow_files: Annotated[bool | None, Parameter(negative="")] = None
+    allow_functions: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None
+    allow_env: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None
 
     def set_flags(self) -> dict[str, Any]:
         """
@@ -122,7 +131,9 @@ def worker_words(graphs: Sequence[str], config: str | None, flags: ServerFlags, 
     """
     values = {**({} if config is None else {"config": config}), **flags.set_flags(), "listen": address}
 
-    return [*graphs, "--as-worker", "--json", *(f"--{name.replace('_', '-')}={_word(value)}" for name, value in values.items())]
+    pairs = [(name, each) for name, value in values.items() for each in (value if isinstance(value, tuple) else (value,))]
+
+    return [*graphs, "--as-worker", "--json", *(f"--{name.replace('_', '-')}={_word(value)}" for name, value in pairs)]
 
 
 def _word(value: Any) -> str:

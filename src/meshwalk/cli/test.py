@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from meshwalk.cli.options import Json, graph_files
+from meshwalk.cli.options import Json, TrustFlags, graph_files
 from meshwalk.cli.output import NO, OK, Misuse, emit, say_fitted
 
 
 if TYPE_CHECKING:
     from meshwalk.cases import CaseResult, Coverage
     from meshwalk.loader.casebook import Case
+    from meshwalk.model.trust import Trust
     from meshwalk.plan import Plan
 
 
@@ -40,6 +41,7 @@ def test(
     /,
     *,
     min_coverage: Annotated[float, Parameter(name="--min-coverage")] = 0.0,
+    trust: TrustFlags = TrustFlags(),
     json: Json = False,
 ) -> int:
     """
@@ -60,7 +62,7 @@ def test(
     if not 0 <= min_coverage <= 1:
         raise Misuse(f"--min-coverage takes a share from 0 to 1, and {min_coverage:g} is none")
     files = graph_files(graphs)
-    loaded = _loaded(list(files))
+    loaded = _loaded(list(files), trust.trust)
     tested = anyio.run(_tested, loaded, min_coverage)
     ok = all(graph.ok for graph in tested)
     if json:
@@ -71,7 +73,7 @@ def test(
     return OK if ok else NO
 
 
-def _loaded(files: Sequence[str]) -> list[tuple[str, Plan, tuple[Case, ...]]]:
+def _loaded(files: Sequence[str], trust: Trust) -> list[tuple[str, Plan, tuple[Case, ...]]]:
     """
     Load every graph with its cases, so that all their faults are said at once.
     """
@@ -83,7 +85,7 @@ def _loaded(files: Sequence[str]) -> list[tuple[str, Plan, tuple[Case, ...]]]:
     loaded = []
     for file in files:
         try:
-            plan = compile_plan(load_graph(file))
+            plan = compile_plan(load_graph(file, trust=trust))
             loaded.append((file, plan, load_cases(plan.graph)))
         except GraphError as error:
             problems += error.problems

@@ -32,6 +32,7 @@ from meshwalk.mesh.under_way import StreamedWalk, WalksUnderWay
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.arguments import calls_fault, checked_request
 from meshwalk.model.problems import SetupError
+from meshwalk.model.trust import USUAL_TRUST, Trust
 from meshwalk.plan import Plan, compile_plan
 from meshwalk.records.events import Event, answer_deltas
 from meshwalk.records.previews import Preview
@@ -100,14 +101,14 @@ class Mesh:
         self._engine: Engine | None = None
 
     @classmethod
-    def from_file(cls, path: str | Path, **options: Unpack[MeshOptions]) -> Self:
+    def from_file(cls, path: str | Path, *, trust: Trust = USUAL_TRUST, **options: Unpack[MeshOptions]) -> Self:
         """
-        Load, check and compile the graph in a file, ready to be opened with `async with`.
+        Load, check and compile the graph in a file, ready to be opened with `async with`; *trust* says what it may name.
 
         Raises:
             GraphError: With every fault of the graph.
         """
-        return cls(compile_plan(load_graph(path)), **options)
+        return cls(compile_plan(load_graph(path, trust=trust)), **options)
 
     async def __aenter__(self) -> Self:
         if self._exit is not None:
@@ -427,16 +428,14 @@ class Mesh:
             self._relay.flush()
 
     def __repr__(self) -> str:
-        state = "closed" if self._under_way is None else f"open, {self._under_way.count} under way"
-
-        return f"<Mesh {self.plan.name}: {state}>"
+        return f"<Mesh {self.plan.name}: {'closed' if self._under_way is None else f'open, {self._under_way.count} under way'}>"
 
 
-def load(graph: str | Path, **options: Unpack[MeshOptions]) -> Mesh:
+def load(graph: str | Path, *, trust: Trust = USUAL_TRUST, **options: Unpack[MeshOptions]) -> Mesh:
     """
     Load the graph in a file, as `Mesh.from_file` does.
 
     Raises:
         GraphError: With every fault of the graph.
     """
-    return Mesh.from_file(graph, **options)
+    return Mesh.from_file(graph, trust=trust, **options)

@@ -78,14 +78,6 @@ class Problem:
         return f"{self.span}: {self.message} [{self.code}]"
 
 
-class UnquotedProblem(Problem):
-    """
-    A fault of a file that somebody else may have written for another purpose, so that no line of it is shown.
-    """
-
-    __slots__ = ()
-
-
 def in_file_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """
     Sort *problems* by place and drop those that say the same twice.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from meshwalk.model.problems import Span
+from meshwalk.model.trust import Trust
 
 
 # The acts that a caller may be allowed: to have requests walked, to read records, budgets and plans, to read prompts and
@@ -150,6 +151,16 @@ class ServerSettings:
     keys: tuple[ApiKey, ...] = ()
     issuers: tuple[TokenIssuer, ...] = ()
     tenants: Mapping[str, TenantRules] = field(default_factory=dict)
+    allow_files: bool = False
+    allow_functions: tuple[str, ...] | None = None
+    allow_env: tuple[str, ...] | None = None
+
+    @property
+    def trust(self) -> Trust:
+        """
+        Return the part of the settings that says what the graphs may name.
+        """
+        return Trust(self.allow_files, self.allow_functions, self.allow_env)
 
     @property
     def access(self) -> Access:

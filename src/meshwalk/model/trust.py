@@ -14,12 +14,21 @@ from io import BufferedReader
 from pathlib import Path
 
 from meshwalk.model.files import open_plain
+from meshwalk.model.problems import Problem
 
 
 class OutsideFolderError(Exception):
     """
     A file that lies outside the folder of the graph that names it.
     """
+
+
+class UnquotedProblem(Problem):
+    """
+    A fault of a file that somebody else may have written for another purpose, so that no line of it is shown.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

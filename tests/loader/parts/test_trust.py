@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from meshwalk.loader import load_graph, read_graph
-from meshwalk.model.problems import UnquotedProblem, render
-from meshwalk.model.trust import Trust
+from meshwalk.model.problems import render
+from meshwalk.model.trust import Trust, UnquotedProblem
 
 
 GRAPH = """

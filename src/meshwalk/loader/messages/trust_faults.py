@@ -16,7 +16,7 @@ def file_outside(span: Span, name: str, folder: str) -> Problem:
         span,
         "file-outside",
         f"the file {quoted(name)} lies outside the graph's folder, {quoted(folder)}",
-        "put it into that folder, or, if the graph is as trusted as your own code, pass --allow-files (allow_files=True)",
+        "put it into that folder, or, where the graph is as good as your own code, pass --allow-files (Trust(files=True))",
     )
 
 

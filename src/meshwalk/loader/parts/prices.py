@@ -30,9 +30,9 @@ from meshwalk.loader.parts.fit import Part, fit, part_of, respelt, spelt_out
 from meshwalk.loader.schema.prices import PriceColumns, PriceShape, PricesShape, PriceTableShape, RatesShape
 from meshwalk.loader.yaml.document import MAX_BYTES, Piece, Scalar, Table, decode, read_document, resolve, split_lines
 from meshwalk.model import AnyBackendSpec, Mark, Price, Rates, pricing
-from meshwalk.model.problems import GraphError, Problem, Span, UnquotedProblem
+from meshwalk.model.problems import GraphError, Problem, Span
 from meshwalk.model.spelling import nearest
-from meshwalk.model.trust import GraphFiles, OutsideFolderError
+from meshwalk.model.trust import GraphFiles, OutsideFolderError, UnquotedProblem
 
 
 _MODEL, _PROVIDER = "model", "provider"

@@ -20,7 +20,17 @@ from meshwalk.model.serving import ServerSettings
 
 
 # The keys whose names and values are those of the settings.
-_PLAIN = ("listen", "workers", "vault", "tenant", "operator_key_env", "walks_in_flight", "insecure", "reflection")
+_PLAIN = (
+    "listen",
+    "workers",
+    "vault",
+    "tenant",
+    "operator_key_env",
+    "walks_in_flight",
+    "insecure",
+    "reflection",
+    "allow_files",
+)
 
 # The keys whose tables are read on their own.
 _TABLES = ("tls", "identities", "tenants")
@@ -70,6 +80,9 @@ def _settings(shape: ServerShape, written: Mapping[str, object], folder: Path) -
             settings[key] = _address_from(folder, settings[key])
     if shape.graphs is not None:
         settings["graphs"] = tuple(str(folder / graph) for graph in shape.graphs)
+    for key in ("allow_functions", "allow_env"):
+        if (beginnings := getattr(shape, key)) is not None:
+            settings[key] = tuple(beginnings)
     for key in ("traces", "data"):
         if (path := getattr(shape, key)) is not None:
             settings[key] = str(folder / path)

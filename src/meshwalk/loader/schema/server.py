@@ -183,3 +183,14 @@ class ServerShape(Shape):
         None, description="Who comes in; without it, everybody who reaches the port is `tenant`."
     )
     tenants: dict[Name, TenantShape] | None = Field(None, description="Whose callers may do what, by name.")
+    allow_files: bool = Field(_UNSET.allow_files, description="Let graphs name files outside their folders.")
+    allow_functions: list[Text] | None = Field(
+        None,
+        description="The beginnings of the functions that graphs may name; any may be named if unsaid.",
+        examples=[["desk."]],
+    )
+    allow_env: list[Text] | None = Field(
+        None,
+        description="The beginnings of the environment variables that graphs may name; any may be named if unsaid.",
+        examples=[["DESK_"]],
+    )
