@@ -13,14 +13,16 @@ import anyio
 import pytest
 
 from meshwalk.mesh import Mesh
-from meshwalk.model.problems import TooManyWalks
+from meshwalk.model.private_text import joined, private
+from meshwalk.model.problems import Malformed, TooManyWalks
 from meshwalk.model.serving import Access, TenantRules
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
 from meshwalk.trace import Outcome
 from meshwalk.wire.client import Client, NotFound, TooManyRequests
-from tests.support.backends import Gate
+from tests.support.backends import Gate, raising
 from tests.support.identities import key_of
+from tests.support.plans import plan_of
 from tests.support.service import ALONE
 
 
@@ -91,6 +93,54 @@ async def test_walks_in_flight_of_a_tenant() -> None:
         gate.open.set()
 
     assert [Outcome.ANSWERED] * 2 == outcomes
+
+
+async def test_words_of_a_provider_are_content(tmp_path: Path) -> None:
+    """
+    In records of a graph that keeps content, words that a provider quotes are for those alone who may read content.
+    """
+    plan = plan_of(
+        """
+        meshwalk: 1
+        name: quoting
+        start: only
+        record: {content: true}
+        backends:
+          one: {kind: simulated}
+        nodes:
+          only: {role: primary, backend: one, next: done, on_error: [{class: [malformed], to: sorry}]}
+          sorry: {role: refusal, reason: no model could answer}
+        """
+    )
+    error = Malformed(joined("the model refused: ", private("you asked for the CANARY")), backend="one")
+    rules = TenantRules(rights=frozenset({"route", "read", "read-content"}))
+    keys = [key_of("acme"), key_of("acme", "route", "read")]
+    access = Access(keys=tuple(key.entry for key in keys), tenants={"acme": rules})
+    async with (
+        TraceWriter(tmp_path) as writer,
+        Mesh(plan, backends={"one": raising(error)}, sinks=[writer]) as mesh,
+    ):
+        with TraceReader(tmp_path) as reader:
+            async with serve([mesh], traces=reader, access=access) as server:
+                target = f"127.0.0.1:{server.port}"
+                async with Client(target, api_key=keys[0].text) as whole, Client(target, api_key=keys[1].text) as blank:
+                    walked = await blank.route("hello")
+                    mesh.flush_records()
+                    await writer.flush()
+                    records = [await client.traversal(walked.traversal_id) for client in (whole, blank)]
+
+    words = [
+        " ".join(
+            [
+                record.message,
+                *(hop.message for hop in record.hops),
+                *(one.message for hop in record.hops for one in hop.attempts),
+            ]
+        )
+        for record in records
+    ]
+    assert [True, False] == ["CANARY" in text for text in words]
+    assert [True, False] == [record.content is not None for record in records]
 
 
 async def test_two_servers_on_one_folder(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from meshwalk.records.results import PlanRef
 from meshwalk.records.store import Summary as Row
 from meshwalk.records.store import TraceReader
 from meshwalk.server.calls import Context, rich_errors
-from meshwalk.server.identity.caller import caller
+from meshwalk.server.identity.caller import Caller, caller
 from meshwalk.server.paging import page_size, unknown_page
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.trace import Outcome, Scopes, Traversal
@@ -41,12 +41,8 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
         Return one record; that of another tenant's walk is not there.
         """
         del context
-        known, reader = caller(), self._opened()
-        reply = await to_thread.run_sync(self._get, reader, request.traversal_id, known.tenant or self._served.tenant)
-        if "read-content" not in known.rights:
-            reply.traversal.ClearField("content")
 
-        return reply
+        return await to_thread.run_sync(self._get, self._opened(), request.traversal_id, caller())
 
     @rich_errors
     async def ListTraversals(  # noqa: N802
@@ -67,14 +63,17 @@ class Traces(trace_pb2_grpc.TraceServiceServicer):
 
         return self._reader
 
-    def _get(self, reader: TraceReader, traversal_id: str, tenant: str) -> trace_pb2.GetTraversalResponse:
-        traversal = reader.get(traversal_id, tenant)
+    def _get(self, reader: TraceReader, traversal_id: str, known: Caller) -> trace_pb2.GetTraversalResponse:
+        traversal = reader.get(traversal_id, known.tenant or self._served.tenant)
         if traversal is None:
             raise NotFound([Violation("traversal_id", f"there is no record {traversal_id[:80]!r} here")])
 
-        prototypes = convert.Prototypes(self._plan(reader, traversal))
+        plan = self._plan(reader, traversal)
+        record = convert.pack_record(traversal, convert.Prototypes(plan), full=True)
+        if "read-content" not in known.rights and (plan.graph.recording.content or traversal.content is not None):
+            convert.leave_out_content(record)
 
-        return trace_pb2.GetTraversalResponse(traversal=convert.pack_record(traversal, prototypes, full=True))
+        return trace_pb2.GetTraversalResponse(traversal=record)
 
     def _plan(self, reader: TraceReader, traversal: Traversal) -> Plan:
         """

@@ -15,7 +15,7 @@ from meshwalk.wire.convert.frames import pack_cancel, pack_item, pack_result
 from meshwalk.wire.convert.graphs import pack_callable, pack_described, pack_graph_info, unpack_described, unpack_graph_info
 from meshwalk.wire.convert.hops import Prototypes, pack_hop, unpack_hop
 from meshwalk.wire.convert.previews import pack_preview, unpack_preview
-from meshwalk.wire.convert.records import pack_record, pack_summary, unpack_record, unpack_summary
+from meshwalk.wire.convert.records import leave_out_content, pack_record, pack_summary, unpack_record, unpack_summary
 from meshwalk.wire.convert.replies import (
     pack_committed,
     pack_delta,
@@ -43,6 +43,7 @@ __all__ = [
     "ROLES",
     "SCOPE_KINDS",
     "Prototypes",
+    "leave_out_content",
     "pack_account",
     "pack_callable",
     "pack_cancel",

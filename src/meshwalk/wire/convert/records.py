@@ -155,6 +155,18 @@ def _pack_rest(message: wire.Traversal, traversal: Traversal) -> None:
         message.content.CopyFrom(wire.Content(messages=pack_messages(content.messages), answer=content.answer))
 
 
+def leave_out_content(message: wire.Traversal) -> None:
+    """
+    Take the content out of the record of a graph that records it: prompts, answers, and the words of providers in messages.
+    """
+    message.ClearField("content")
+    message.message = ""
+    for hop in message.hops:
+        hop.message = ""
+        for attempt in hop.attempts:
+            attempt.message = ""
+
+
 def unpack_record(message: wire.Traversal) -> Record:
     """
     Read a record.
