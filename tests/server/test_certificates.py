@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,6 +134,15 @@ class TestPairs:
         """
         with pytest.raises(SetupError, match="is not valid before"):
             Certificates(files.tls(), unix_time=lambda: 0.0)
+
+    def test_without_the_library(self, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Where the extra is not installed, the error names it.
+        """
+        monkeypatch.setitem(sys.modules, "cryptography", None)
+
+        with pytest.raises(SetupError, match=r"needs the package cryptography; install meshwalk\[auth\]"):
+            Certificates(files.tls())
 
     def test_the_end_is_announced(self, files: Files, caplog: pytest.LogCaptureFixture) -> None:
         """

@@ -8,13 +8,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import grpc
 import grpc.aio
 import pytest
 
+from meshwalk.mesh import Mesh
 from meshwalk.model.problems import SetupError
-from meshwalk.wire.client import Client
+from meshwalk.model.serving import Access, TenantRules
+from meshwalk.server import serve
+from meshwalk.trace import Outcome
+from meshwalk.wire.blocking import BlockingClient
+from meshwalk.wire.client import Client, TlsOptions, Unauthenticated
 from meshwalk.wire.gen.meshwalk.v1beta1 import graph_pb2, graph_pb2_grpc
+from tests.support.identities import key_of
+from tests.support.service import ALONE
 
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +85,96 @@ class TestOpening:
 
             assert "<Client of 127.0.0.1:1: open>" == repr(client)
         assert "<Client of 127.0.0.1:1: closed>" == repr(client)
+
+
+class TestCredentials:
+    async def test_a_key_goes_with_every_call(self) -> None:
+        """
+        A key is a bearer's, beside the other headers.
+        """
+        graphs = Graphs()
+        credentials = grpc.local_channel_credentials()
+        async with (
+            listening(graphs) as target,
+            Client(target, credentials=credentials, metadata={"x-team": "blue"}, api_key="secret") as client,
+        ):
+            await client.graphs()
+
+        assert [("blue", "Bearer secret")] == [(headers["x-team"], headers["authorization"]) for headers in graphs.headers]
+
+    async def test_a_token_is_asked_for_each_time(self) -> None:
+        """
+        A function gives the token of each call, so that one may be renewed.
+        """
+        graphs = Graphs()
+        tokens = iter(["first", "second"])
+        credentials = grpc.local_channel_credentials()
+        async with listening(graphs) as target, Client(target, credentials=credentials, token=lambda: next(tokens)) as client:
+            await client.graphs()
+            await client.graphs()
+
+        assert ["Bearer first", "Bearer second"] == [headers["authorization"] for headers in graphs.headers]
+
+    @pytest.mark.parametrize("target", ["192.0.2.7:1", "[2001:db8::1]:1", "no-such-host.invalid:1"])
+    def test_nothing_secret_goes_in_the_clear_to_others(self, target: str) -> None:
+        """
+        A key for another machine needs TLS, or somebody who says that it may go without.
+        """
+        for options in ({"api_key": "secret"}, {"token": lambda: "secret"}):
+            with pytest.raises(SetupError, match=r"a credential is not sent to .* in the clear") as refused:
+                Client(target, **options)
+            assert "secret" not in str(refused.value)
+            Client(target, insecure=True, **options)
+            Client(target, tls=TlsOptions(), **options)
+
+    @pytest.mark.parametrize("target", ["127.0.0.1:1", "[::1]:1", "localhost:1", "unix:a.sock"])
+    def test_this_machine_may_have_it(self, target: str) -> None:
+        """
+        Nobody else reads what goes over loopback and Unix sockets.
+        """
+        Client(target, api_key="secret")
+
+    @pytest.mark.parametrize(
+        ("options", "why"),
+        [
+            ({"api_key": "a", "token": lambda: "b"}, "are two credentials"),
+            ({"api_key": "two words"}, "the key holds spaces"),
+            ({"api_key": 7}, "api_key is 7, and takes text"),
+            ({"token": "text"}, "token is of the type str, and takes a function"),
+            ({"tls": True}, "tls is True, and takes meshwalk.TlsOptions"),
+            ({"tls": TlsOptions(ca="none.pem")}, "'none.pem' of the connection's TLS cannot be read: No such file"),
+            ({"tls": TlsOptions(certificate="a.pem")}, "a caller's certificate and its key go together"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, options: dict[str, Any], why: str) -> None:
+        """
+        What no connection can have is refused when the client is made, and shows no secret.
+        """
+        with pytest.raises(SetupError, match=why) as refused:
+            Client("127.0.0.1:1", **options)
+
+        assert "two words" not in str(refused.value)
+
+    async def test_a_stream_and_a_thread_send_it_too(self) -> None:
+        """
+        A stream of many requests, and a client for threads, come in with the same key.
+        """
+        key = key_of("acme")
+        access = Access(keys=(key.entry,), tenants={"acme": TenantRules()})
+
+        def ask(target: str) -> Outcome:
+            with BlockingClient(target, api_key=key.text) as client:
+                return client.route("hello").outcome
+
+        async with Mesh(ALONE) as mesh, serve([mesh], access=access) as server:
+            target = f"127.0.0.1:{server.port}"
+            async with Client(target, api_key=key.text) as client, client.many() as many:
+                outcomes = [(await many.route("hello")).outcome, await anyio.to_thread.run_sync(ask, target)]
+            async with Client(target) as nobody, nobody.many() as many:
+                with pytest.raises(Unauthenticated, match="this call has no credential"):
+                    await many.route("hello")
+
+        assert [Outcome.ANSWERED, Outcome.ANSWERED] == outcomes
 
 
 class TestCalls:

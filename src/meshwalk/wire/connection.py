@@ -12,7 +12,7 @@ from typing import NamedTuple, Self, TypeVar
 
 import grpc.aio
 
-from meshwalk.model.arguments import checked_setup, fault_of, mapping_fault
+from meshwalk.model.arguments import TEXT, checked_setup, fault_of, mapping_fault
 from meshwalk.model.problems import SetupError
 from meshwalk.trace.requests import seconds_of
 from meshwalk.wire.address import checked_address, is_local
@@ -99,6 +99,9 @@ class Connection:
         checked_setup(
             credentials="" if credentials is None else fault_of(credentials, (grpc.ChannelCredentials,), _CREDENTIALS),
             metadata="" if metadata is None else mapping_fault(metadata, _METADATA),
+            tls="" if tls is None else fault_of(tls, (TlsOptions,), "meshwalk.TlsOptions, such as TlsOptions(ca='ca.pem')"),
+            api_key=fault_of(api_key, TEXT, "text"),
+            token="" if token is None or callable(token) else f"{fault_of(token, (), 'a function that returns a token')}",
         )
         self._credentials = credentials if tls is None else tls.credentials()
         if (api_key or token) and self._credentials is None and not insecure and not _is_local(target):

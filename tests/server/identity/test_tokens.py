@@ -8,6 +8,7 @@ import base64
 import hmac
 import json
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -219,4 +220,13 @@ class TestFiles:
         Path(issuer.jwks).unlink()
 
         with pytest.raises(SetupError, match="No such file"):
+            TokenIssuers([issuer])
+
+    def test_without_the_library(self, issuer: TokenIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Where the extra is not installed, the error names it.
+        """
+        monkeypatch.setitem(sys.modules, "joserfc.jwk", None)
+
+        with pytest.raises(SetupError, match=r"need the package joserfc; install meshwalk\[auth\]"):
             TokenIssuers([issuer])
