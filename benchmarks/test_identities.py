@@ -59,7 +59,7 @@ def test_known_callers(compare: Compare, tmp_path: Path, call: str, how: Guarded
             work = Beside("requests per server CPU-second", goal, used[0], used[1])
 
             def measure(top: Arm, bottom: Arm) -> None:
-                compare(top, bottom, None, counts="throughput", seconds=2, beside=[work])
+                compare(top, bottom, None, counts="throughput", seconds=1, beside=[work])
 
             if call == "Route":
                 measure(in_flight(partial(first.send, ASKED)), in_flight(partial(second.send, ASKED)))

@@ -5,6 +5,7 @@ Tenants side by side at one server: what they share, and what they do not.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
@@ -19,7 +20,7 @@ from meshwalk.model.serving import Access, TenantRules
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import serve
 from meshwalk.trace import Outcome
-from meshwalk.wire.client import Client, NotFound, TooManyRequests
+from meshwalk.wire.client import Client, NotFound, TooManyRequests, Unauthenticated
 from tests.support.backends import Gate, raising
 from tests.support.identities import key_of
 from tests.support.plans import plan_of
@@ -68,6 +69,26 @@ async def test_requests_a_minute_on_every_way_in() -> None:
                 await refused
             assert 0 < (error.value.retry_after or 0) <= 20
         assert Outcome.ANSWERED is (await beta.route("hello")).outcome
+
+
+async def test_a_stream_outlasts_no_credential(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A key that expires while a stream is open opens nothing more, on that stream, too.
+    """
+    now = time.time()
+    key = key_of("acme", expires_unix=int(now) + 3_600)
+    access = Access(keys=(key.entry,), tenants={"acme": TenantRules()})
+    async with (
+        Mesh(ALONE) as mesh,
+        serve([mesh], access=access) as server,
+        Client(f"127.0.0.1:{server.port}", api_key=key.text) as client,
+        client.many() as many,
+    ):
+        assert Outcome.ANSWERED is (await many.route("hello")).outcome
+        monkeypatch.setattr(time, "time", lambda: now + 7_200)
+        with pytest.raises(Unauthenticated, match="has expired"):
+            await many.route("hello")
+        monkeypatch.undo()
 
 
 async def test_walks_in_flight_of_a_tenant() -> None:

@@ -15,8 +15,8 @@ from meshwalk.server.identity.tokens import TokenIssuers
 from meshwalk.wire.errors import Unauthenticated
 
 
-# The most credentials that are remembered at a time.
-_MAX_REMEMBERED = 10_000
+# The most credentials that are remembered at a time; a token has 8 KiB at most.
+_MAX_REMEMBERED = 4_096
 
 _BEARER = "bearer "
 _REMEDY = "send an API key or a token as `authorization: Bearer …`"
