@@ -22,8 +22,8 @@ _PENDING_CALLS = 10_000
 # Of one connection; a caller's library waits with further ones.
 MAX_STREAMS = 4_096
 MAX_CONNECTIONS = 10_000
-IDLE_SECONDS = 600
-HANDSHAKE_SECONDS = 20
+IDLE_SECONDS = 120
+HANDSHAKE_SECONDS = 5
 
 # The share of a process's descriptors that callers may take: models, vaults and files need the others.
 _CALLERS_SHARE = 0.5
@@ -62,6 +62,8 @@ def transport_options(input_bytes: int, *, share_port: bool) -> tuple[tuple[str,
         # A connection without calls is closed; a caller's library opens another when it needs one.
         ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1_000),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1_000),
+        # The rest of the handshake, within HTTP/2.
+        ("grpc.http2.settings_timeout", HANDSHAKE_SECONDS * 1_000),
     )
 
 
