@@ -77,6 +77,16 @@ class Secrets:
 
         return "".join(pieces)
 
+    def hidden_in_content(self, text: str) -> str:
+        """
+        Return *text*, which may be long, with a mark in the place of each secret that it holds plainly.
+        """
+        plain = _folded(text)
+        if any(part in plain for part in (*[key[:_BEGINNING] for key in self._beginnings], *self._whole, *self._places)):
+            return self.hidden(text)
+
+        return text
+
     def __repr__(self) -> str:
         return f"<Secrets: {len(self._whole)} of keys, {len(self._places)} of addresses>"
 

@@ -127,6 +127,7 @@ class Mesh:
             )
             stack.callback(relay.flush)
             relay.sinks = self._sinks if resources.store is None else (*self._sinks, resources.store)
+            relay.hide(resources.backends.values())
             relay.defer(self._schedule)
             engine = self._engine_with(resources, relay)
             # Last, since a task group makes a group of an error that passes through it.

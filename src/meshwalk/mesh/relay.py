@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import anyio
 
+from meshwalk.backends.secrets import Secrets
 from meshwalk.plan import Plan
 from meshwalk.records.redaction import Redaction
 from meshwalk.trace import Traversal
@@ -53,6 +54,13 @@ class RecordRelay:
         self._queue: deque[Traversal] = deque()
         self._filled = anyio.Event()
         self._schedule: Schedule | None = None
+
+    def hide(self, backends: Iterable[object]) -> None:
+        """
+        Take the secrets of *backends* out of what is recorded of prompts and answers.
+        """
+        secrets = [getattr(backend, "secrets", None) for backend in backends]
+        self._redaction.hiding = tuple(one.hidden_in_content for one in secrets if isinstance(one, Secrets))
 
     def defer(self, schedule: Schedule | None) -> None:
         """

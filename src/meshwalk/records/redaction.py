@@ -23,18 +23,22 @@ class Redaction:
     """
     The redacting functions called *names*, applied one after the other.
 
+    Attributes:
+        hiding: Functions that take secrets out of a text; they are applied after the others.
+
     Raises:
         SetupError: If one cannot be imported, or is not a synchronous function.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.functions = tuple(map(_imported, names))
+        self.hiding: tuple[Redactor, ...] = ()
 
     def applied(self, traversal: Traversal) -> Traversal:
         """
         Return *traversal*, whose graph records content, with its content and with providers' words, both redacted.
         """
-        if self.functions and traversal.content is not None:
+        if (self.functions or self.hiding) and traversal.content is not None:
             traversal.content = self(traversal.content)
 
         return disclosed_record(traversal, self._words)
@@ -62,13 +66,15 @@ class Redaction:
             return None
 
     def _message(self, message: Message) -> Message:
-        # Tool arguments are derived from the prompt, so they are redacted too.
+        # Tool arguments are derived from the prompt, so they are redacted too; its parts are texts of it once more.
         calls = tuple(call._replace(arguments=self._text(call.arguments)) for call in message.tool_calls)
 
-        return message._replace(content=self._text(message.content), tool_calls=calls)
+        parts = tuple(self._text(part) if isinstance(part, str) else part for part in message.parts)
+
+        return message._replace(content=self._text(message.content), tool_calls=calls, parts=parts)
 
     def _text(self, text: str) -> str:
-        for redact in self.functions:
+        for redact in (*self.functions, *self.hiding):
             text = redact(text)
             if not isinstance(text, str):
                 raise TypeError("a redacting function returns text")

@@ -131,6 +131,7 @@ class OpenAIBackend(AsyncResource):
         known = tuple(places) or (Place("", base_url, key, key_env),)
         if secrets is None:
             secrets = Secrets([place.key for place in known], [place.base_url for place in known])
+        self.secrets = secrets
         self._endpoints = {
             place.name: _Endpoint(place, Faults(name, place.name, model, secrets=secrets, key_env=place.key_env), shape)
             for place in known
