@@ -43,6 +43,7 @@ def guarded(folder: Path, how: Guarded) -> Iterator[tuple[Served, Callable[[int]
         yield server, lambda port: Client(f"127.0.0.1:{port}", api_key=made.key, tls=TlsOptions(folder / "server.pem"))
 
 
+@pytest.mark.timeout(300)  # a clock tick of CPU time is long, so rounds are, too
 @pytest.mark.parametrize(("how", "goal"), [("keys", at_least(0.95)), ("keys and TLS", None)])
 @pytest.mark.parametrize("call", ["Route", "RouteMany"])
 def test_known_callers(compare: Compare, tmp_path: Path, call: str, how: Guarded, goal: Goal | None) -> None:

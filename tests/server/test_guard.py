@@ -341,6 +341,22 @@ class TestRefusals:
 
         assert grpc.StatusCode.UNAUTHENTICATED is refused.value.code()
 
+    async def test_a_fault_of_the_guard_lets_nobody_in(
+        self, served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """
+        Whatever goes wrong while a caller is looked for, the call is refused, and the log says why.
+        """
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(IdentityBook, "identify", broken)
+        code = (await served.call("/meshwalk.v1beta1.RoutingService/Route", "all"))[0]
+
+        assert grpc.StatusCode.INTERNAL is code
+        assert "Route failed unexpectedly with ZeroDivisionError" in caplog.text
+
     def test_the_log_counts_and_holds_no_credential(self, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
         """
         Many refusals are one line with their number, and no line holds a key.

@@ -15,13 +15,13 @@ import grpc
 import grpc.aio
 from grpc_status import rpc_status
 
-from meshwalk.model.problems import MeshwalkError
 from meshwalk.model.serving import Right
-from meshwalk.server.calls import Context
+from meshwalk.server.calls import Context, failure_of
 from meshwalk.server.identity.book import IdentityBook
 from meshwalk.server.identity.caller import set_caller
 from meshwalk.wire import errors
 from meshwalk.wire.errors import PermissionDenied, Unauthenticated
+from meshwalk.wire.gen.meshwalk.v1beta1 import error_pb2
 
 
 _log = logging.getLogger(__name__)
@@ -155,8 +155,8 @@ class _GuardedHandlers(grpc.GenericRpcHandler):
             return None
         try:
             self._guard.admit(details.method, details.invocation_metadata or ())
-        except MeshwalkError as error:
-            return _refusing(handler, error)
+        except Exception as error:  # noqa: BLE001 (a fault in here lets nobody in)
+            return _refusing(handler, failure_of(details.method, error))
 
         return handler
 
@@ -164,8 +164,8 @@ class _GuardedHandlers(grpc.GenericRpcHandler):
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
-def _refusing(handler: Any, error: MeshwalkError) -> Any:
-    status = rpc_status.to_status(errors.pack_status(errors.pack_failure(error)))
+def _refusing(handler: Any, failure: error_pb2.Failure) -> Any:
+    status = rpc_status.to_status(errors.pack_status(failure))
 
     async def refuse(_: object, context: Context) -> None:
         await context.abort(status.code, status.details, status.trailing_metadata)

@@ -162,6 +162,33 @@ class TestTokens:
 
         assert "acme" == identified(rules, signed(CLAIMS, key, algorithm)).tenant
 
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"",
+            b"[]",
+            b"null",
+            b"\xff",
+            b"{}",
+            b'{"alg":7}',
+            b'{"alg":["ES256"]}',
+            b'{"alg":"ES256","kid":{}}',
+            b'{"alg":"ES256","kid":"one","crit":7}',
+            b'{"alg":"ES256","kid":"one","crit":["b64"],"b64":false}',
+            b'{"alg":"ES256","kid":"one","jku":"http://127.0.0.1:1/"}',
+            b"[" * 3_000,
+            b'{"a":' * 1_000,
+        ],
+        ids=range(13),
+    )
+    def test_heads_of_strangers(self, issuer: TokenIssuer, head: bytes) -> None:
+        """
+        Whatever the head of a token holds, the caller is refused, and nothing else happens.
+        """
+        for signature in ("", "AAAA", signed(CLAIMS).split(".")[2]):
+            with pytest.raises(Unauthenticated):
+                identified(issuer, f"{encoded(head)}.{signed(CLAIMS).split('.')[1]}.{signature}")
+
     @pytest.mark.parametrize("text", ["", "a", "a.b", "a.b.c", "a.b.c.d.e", "..", "é.é.é", "x" * 9_000, "eyJ.bnVsbA.x"])
     def test_what_is_no_token(self, issuer: TokenIssuer, text: str) -> None:
         """

@@ -114,7 +114,8 @@ class _Issuer:
             registry.validate(claims)
         except JoseError as error:
             raise Unauthenticated(f"the token is not valid ({error.error.replace('_', ' ')})") from error
-        except ValueError as error:
+        except Exception as error:
+            # The library meets headers that a stranger wrote, of any type and depth.
             raise Unauthenticated("the token is not valid (it cannot be decoded)") from error
         tenant = claims.get(rules.tenant_claim)
         if not isinstance(tenant, str) or not tenant:
