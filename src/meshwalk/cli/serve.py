@@ -104,8 +104,9 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
 
     from meshwalk.budgets.vaults import open_vault
     from meshwalk.mesh import Mesh, MeshOptions, Sink
+    from meshwalk.records.metrics import Metrics, WalkCounts
     from meshwalk.records.store import TraceReader, TraceWriter
-    from meshwalk.records.telemetry import Telemetry
+    from meshwalk.records.telemetry import MetricsExport, Telemetry
     from meshwalk.server import OperatorKey
     from meshwalk.server import serve as listening
     from meshwalk.server.reuseport import take_turns
@@ -124,12 +125,18 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
         async with AsyncExitStack() as stack:
             telemetry = Telemetry.from_environment()
             stack.push_async_callback(telemetry.aclose)
-            sinks: list[Sink] = [telemetry]
+            metrics, walk_counts = Metrics(), WalkCounts()
+            exported = MetricsExport.from_environment(metrics, os.environ)
+            stack.push_async_callback(exported.aclose)
+            metrics.add(walk_counts.readings)
+            metrics.add(telemetry.readings)
+            sinks: list[Sink] = [telemetry, walk_counts]
             reader = None
             if settings.traces is not None:
                 store = TraceWriter(settings.traces)
                 stack.push_async_callback(store.aclose)
                 sinks.append(store)
+                metrics.add(store.readings)
                 reader = stack.enter_context(TraceReader(settings.traces))
             vault = await open_vault(settings.vault)
             stack.push_async_callback(vault.aclose)
@@ -152,6 +159,7 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
                     lame_duck=settings.lame_duck_us / 1e6,
                     walks_in_flight=settings.walks_in_flight,
                     access=settings.access,
+                    metrics=metrics,
                 )
             )
             ready = _ready(settings, plans, with_port(settings.listen, server.port), [os.getpid()])

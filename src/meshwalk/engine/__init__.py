@@ -14,10 +14,11 @@ from meshwalk.engine.deps import ClockNs, Features, OnDelta, Sleep
 from meshwalk.engine.driver import OnEvent
 from meshwalk.engine.engine import Engine
 from meshwalk.engine.events import EventFeed
-from meshwalk.engine.limiter import limited, limiters
+from meshwalk.engine.limiter import BackendStatus, limited, limiters
 
 
 __all__ = [
+    "BackendStatus",
     "ClockNs",
     "CutWalk",
     "Engine",

@@ -57,6 +57,21 @@ class Lease(NamedTuple):
     pick: Pick
 
 
+class BackendStatus(NamedTuple):
+    """
+    The state of a backend: the counts of its endpoints and calls, and whether one of the endpoints may be called.
+
+    Args:
+        well: The endpoints whose breakers let calls through.
+    """
+
+    healthy: bool
+    endpoints: int
+    well: int
+    in_flight: int
+    waiting: int
+
+
 class BackendLimiter:
     """
     The limiter of this process's calls to the backend that *spec* declares.
@@ -201,6 +216,15 @@ class BackendLimiter:
         Tell whether an endpoint may be called: its breaker lets calls through, and it does not rest.
         """
         return self._pool.healthy(self._now())
+
+    @property
+    def status(self) -> BackendStatus:
+        """
+        Return the state of the backend as this process knows it.
+        """
+        at = self._now()
+
+        return BackendStatus(self._pool.healthy(at), *self._pool.count(at))
 
     def _now(self) -> int:
         return self._clock_ns() // 1000

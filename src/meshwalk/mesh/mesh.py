@@ -28,6 +28,7 @@ from meshwalk.mesh.clock import Clock, SystemClock
 from meshwalk.mesh.options import RETRY_WINDOW, MeshOptions, check_options, in_seconds
 from meshwalk.mesh.relay import RecordRelay, Schedule, Sink
 from meshwalk.mesh.resources import Resources, flush_loop, open_resources
+from meshwalk.mesh.status import MeshStatus, mesh_status
 from meshwalk.mesh.under_way import StreamedWalk, WalksUnderWay
 from meshwalk.model import Limits, Sampling, Value
 from meshwalk.model.arguments import calls_fault, checked_request
@@ -401,6 +402,13 @@ class Mesh:
             RequestError: If the request cannot begin a walk.
         """
         return await self._opened().decide(with_messages(request))
+
+    @property
+    def status(self) -> MeshStatus:
+        """
+        Return the state of its backends and its vault, while it is open.
+        """
+        return mesh_status(self._opened(), self.vault)
 
     def _opened(self) -> Engine:
         if self._engine is None:

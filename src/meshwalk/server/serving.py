@@ -20,10 +20,12 @@ from meshwalk.mesh import Mesh, in_seconds
 from meshwalk.model import DEFAULT_INPUT_BYTES
 from meshwalk.model.problems import SetupError
 from meshwalk.model.serving import Access
+from meshwalk.records.metrics import Metrics
 from meshwalk.records.store import TraceReader
 from meshwalk.server.auth import OperatorKey
 from meshwalk.server.budgets import Budgets
 from meshwalk.server.certificates import Certificates
+from meshwalk.server.figures import ServerFigures
 from meshwalk.server.graphs import Graphs
 from meshwalk.server.guard import Guard, RefusalCounts
 from meshwalk.server.health import Health
@@ -200,6 +202,7 @@ async def serve(  # noqa: PLR0913 (the options of a server)
     lame_duck: timedelta | float = 0,
     walks_in_flight: int = DEFAULT_WALKS_IN_FLIGHT,
     access: Access = Access(),
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Server]:
     """
     Serve open *meshes* over gRPC until the context is left.
@@ -212,6 +215,7 @@ async def serve(  # noqa: PLR0913 (the options of a server)
         grace: The time that running calls have to end when the context is left: a `timedelta` or a number of seconds.
         lame_duck: The time before that in which health says NOT_SERVING and calls are still taken.
         walks_in_flight: The most walks at a time; further requests are refused with `TooManyWalks`, before anything is spent.
+        metrics: The registry that this server's readings are added to while it runs.
         access: The callers, and the way they come in; by itself a server is for this machine alone.
 
     Raises:
@@ -241,10 +245,12 @@ async def serve(  # noqa: PLR0913 (the options of a server)
     certificates = None if access.tls is None else Certificates(access.tls)
     entry = _Entry(_bind(server, listen, certificates), guard, certificates)
     running = Server(server, health, routing, in_flight, served, entry)
+    figures, registry = ServerFigures(served, in_flight, guard, certificates).readings, metrics or Metrics()
     await server.start()
     await health.start(SERVICES)
     receiving.start()
     watching = asyncio.create_task(_watch([files for files in (certificates, book) if files is not None]))
+    registry.add(figures)
     try:
         for mesh in served:
             mesh.defer_records(partial(asyncio.get_running_loop().call_later, _BATCH_SECONDS))
@@ -252,6 +258,7 @@ async def serve(  # noqa: PLR0913 (the options of a server)
     finally:
         watching.cancel()
         await running.stop(grace, lame_duck)
+        registry.remove(figures)
         receiving.stop()
         for mesh in served:
             mesh.defer_records(None)

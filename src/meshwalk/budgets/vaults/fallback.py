@@ -102,6 +102,14 @@ class FallbackVault(AsyncResource):
 
         return f"<FallbackVault {self.name}: {state}, {len(self._messages)} unsent>"
 
+    @property
+    def answers(self) -> bool:
+        """
+        Tell whether the vault answered when it was last called, or nobody knows that it would not.
+        """
+        # Nobody else would call it again: what waits to be sent is tried each second.
+        return self._retry_at_us is None or (not self._messages and self._clock_us() >= self._retry_at_us)
+
     async def balances(self, scopes: Sequence[Scope]) -> tuple[Balance, ...]:
         """
         Return the balances of *scopes*, or the last known ones.
@@ -367,3 +375,10 @@ class FallbackVault(AsyncResource):
     def _log_loss(self, count: int, why: str) -> None:
         text = "settlements and charges are lost for the vault %s, %d in all: %s"
         _log.error(text, self.name, count, why, extra={"meshwalk.vault": self.name})
+
+
+def answers(vault: Vault) -> bool:
+    """
+    Tell whether *vault* answered when it was last called, as far as that is known.
+    """
+    return not isinstance(vault, FallbackVault) or vault.answers

@@ -22,7 +22,7 @@ import atexit
 import logging
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from meshwalk.model.arguments import checked_setup, path_fault
 from meshwalk.model.problems import MeshwalkError
 from meshwalk.model.resource import AsyncResource
 from meshwalk.plan import Plan
+from meshwalk.records.metrics import RECORDS_LOST, Reading
 from meshwalk.records.queue import LossLog, OnFull, RecordQueue
 from meshwalk.records.store.database import FILE, open_to_write
 from meshwalk.records.store.summary import COLUMNS, summarise
@@ -108,6 +109,12 @@ class TraceWriter(AsyncResource):
         Return the number of traversals lost because they could not be encoded or written.
         """
         return self._failed
+
+    def readings(self) -> Iterator[Reading]:
+        """
+        Return its losses as readings.
+        """
+        yield Reading(RECORDS_LOST, self.dropped + self.failed, {"of": "store"})
 
     def record(self, traversal: Traversal, plan: Plan) -> None:
         """

@@ -21,7 +21,8 @@ Design decisions:
 
 from __future__ import annotations
 
+from meshwalk.records.telemetry.metrics import MetricsExport
 from meshwalk.records.telemetry.sink import Telemetry
 
 
-__all__ = ["Telemetry"]
+__all__ = ["MetricsExport", "Telemetry"]

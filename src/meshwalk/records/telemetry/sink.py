@@ -5,7 +5,7 @@ The telemetry sink: decides on sampling, and passes traversals to exports and sp
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from anyio import CancelScope, to_thread
@@ -18,6 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind, set_span_in_context
 
 from meshwalk.model.resource import AsyncResource
 from meshwalk.plan import Plan
+from meshwalk.records.metrics import RECORDS_LOST, Reading
 from meshwalk.records.telemetry import environment, names
 from meshwalk.records.telemetry.export import Export, Pace, Sampled
 from meshwalk.records.telemetry.spans import caller_of, route_attributes
@@ -82,6 +83,12 @@ class Telemetry(AsyncResource):
         Return the number of spans that a collector left out of batches that it took otherwise.
         """
         return sum(export.rejected for export in self._exports)
+
+    def readings(self) -> Iterator[Reading]:
+        """
+        Return its losses as readings.
+        """
+        yield Reading(RECORDS_LOST, self.dropped + self.failed, {"of": "spans"})
 
     @classmethod
     def from_environment(cls) -> Self:

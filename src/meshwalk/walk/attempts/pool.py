@@ -78,6 +78,17 @@ class Waiting(NamedTuple):
     look_again_at_us: int
 
 
+class PoolCounts(NamedTuple):
+    """
+    The endpoints of a backend, those of them whose breakers let calls through, and its calls in flight and waiting.
+    """
+
+    endpoints: int
+    well: int
+    in_flight: int
+    waiting: int
+
+
 class _Waiter(NamedTuple):
     ask: Ask
     last_us: int
@@ -291,6 +302,12 @@ class Pool:
         Tell whether an endpoint that is not in *avoid* could take a call of at most so many *tokens* at once.
         """
         return not self._line and any(place.name not in avoid and place.can_take(at_us, tokens) for place in self._places)
+
+    def count(self, at_us: int) -> PoolCounts:
+        """
+        Count the endpoints and calls of this moment.
+        """
+        return PoolCounts(len(self._places), len(self._well(at_us)), self._under_way, len(self._line))
 
     def healthy(self, at_us: int) -> bool:
         """
