@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -17,6 +17,7 @@ import pytest
 from meshwalk.backends.base import ChatRequest
 from meshwalk.model import Limits
 from meshwalk.model.problems import MeshClosed, MeshwalkError, SetupError
+from meshwalk.server import many, routing
 from meshwalk.server.many import MAX_HELD, MAX_HELD_BYTES
 from meshwalk.testing import RecordList, ScriptedBackend
 from meshwalk.trace import Outcome, Reply
@@ -368,3 +369,28 @@ async def test_any_bytes() -> None:
             seen |= {result.seq for result in frame.results if result.HasField("reply")}
 
     assert 1 << 40 in seen
+
+
+async def test_idle_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Past the most streams on which nothing is under way the oldest of them ends, and one that walks goes on.
+    """
+    monkeypatch.setattr(routing, "MAX_IDLE_STREAMS", 2)
+    monkeypatch.setattr(many, "IDLE_SECONDS", 0.0)
+    gate = Gate()
+    async with desk({"little": gate}) as (client, _), AsyncExitStack() as stack:
+        calls = [await stack.enter_async_context(stream_to(client))]
+        await calls[0].write(routing_pb2.RouteManyRequest(items=[item(1)]))
+        await gate.asked_for.wait()
+        for _ in range(3):
+            calls.append(await stack.enter_async_context(stream_to(client)))
+            # An item without a number is refused at once, so the stream is open and idle.
+            await calls[-1].write(routing_pb2.RouteManyRequest(items=[item(0)]))
+            await results_of(calls[-1], 1)
+        with pytest.raises(grpc.aio.AioRpcError, match="nothing is under way") as ended:
+            await calls[1].read()
+        gate.open.set()
+        (result,) = await results_of(calls[0], 1)
+
+    assert grpc.StatusCode.UNAVAILABLE is ended.value.code()
+    assert "at last" == result.reply.answer.text

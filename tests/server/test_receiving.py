@@ -12,8 +12,10 @@ from typing import Any
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from meshwalk.model.problems import TooManyWalks
+from meshwalk.server import receiving
 from meshwalk.server.lenient_decode import ServiceRegistrar
 from meshwalk.server.receiving import Receiving
 from meshwalk.wire.errors import unpack_error
@@ -165,3 +167,27 @@ async def test_a_call_without_a_request() -> None:
         await call.done_writing()
         with pytest.raises(grpc.aio.AioRpcError, match="request: is missing"):
             await call
+
+
+@pytest.mark.parametrize("most", [0, 1])
+async def test_calls_of_reflection_are_bounded(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """
+    A call of reflection past the most is refused, and one within it is answered.
+    """
+    monkeypatch.setattr(receiving, "MAX_GENERATORS", most)
+    server = grpc.aio.server()
+    registrar: Any = ServiceRegistrar(server, Receiving(), lenient=False, bounded=False)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(["a.Service"]), registrar)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        try:
+            replies = [reply async for reply in stub.ServerReflectionInfo(requests)]
+            outcome = replies[0].list_services_response.service[0].name
+        except grpc.aio.AioRpcError as error:
+            outcome = error.code().name
+    await server.stop(0)
+
+    assert ("a.Service" if most else "RESOURCE_EXHAUSTED") == outcome

@@ -7,6 +7,7 @@ log.  Here the handler gets an `UndecodableRequest` or an `OversizedRequest`, an
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -87,7 +88,9 @@ class ServiceRegistrar:
         if self._lenient:
             read, write = _lenient_reader(read, descriptor), _lenient_writer(write)
         if handler.stream_stream is not None:
-            handle = self._receiving.stream(handler.stream_stream) if self._lenient else handler.stream_stream
+            # The services of gRPC itself are written as generators.
+            is_generator = inspect.isasyncgenfunction(handler.stream_stream)
+            handle = (self._receiving.generator if is_generator else self._receiving.stream)(handler.stream_stream)
             return grpc.stream_stream_rpc_method_handler(handle, read, write)
         if handler.unary_stream is not None:
             handle = self._receiving.unary(handler.unary_stream, bounded=self._bounded)

@@ -47,7 +47,7 @@ _CALL = "RouteMany"
 _CANCELLED = error_pb2.Failure(
     code=code_pb2.CANCELLED, message="the walk was cancelled, as its caller asked", reason=error_pb2.ERROR_REASON_CANCELLED
 )
-_STOPPING = "the server stops; open the stream again, and ask again for what has no result"
+STOPPING = "the server stops; open the stream again, and ask again for what has no result"
 
 # The most bytes that the results of walks under way are expected to take, and the share of the largest that is expected next.
 MAX_EXPECTED_BYTES = 32 << 20
@@ -55,6 +55,9 @@ _FADING = 0.99
 
 # Smaller results are not counted as unread: a stream holds few MB of them.
 _COUNTED_BYTES = 4 << 10
+
+# The time without a frame after which a stream may count as idle.
+IDLE_SECONDS = 1.0
 
 # Routes one request: the request, the microseconds that its caller waits, and the caller's trace context.
 Route = Callable[[routing_pb2.RouteRequest, int | None, str], Awaitable[routing_pb2.RouteResponse | bytes]]
@@ -72,9 +75,11 @@ class ManyCall:
         self._route = route
         self._unread = unread
         self._peer = context.peer()
+        self._why = STOPPING
         # The bytes that a result of this stream takes: the largest of late, which fades.
         self._usual_bytes = 0.0
         self._clock = asyncio.get_running_loop().time
+        self._read_at = self._clock()
         seconds = remaining_seconds(context)
         self._ends = None if seconds is None else self._clock() + seconds
         self._traceparent = traceparent(context)
@@ -87,10 +92,21 @@ class ManyCall:
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(lambda _: self._wake_writer.set())
 
-    def stop(self) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """
+        Tell whether no item is under way and no result waits to be read, and that for some time.
+        """
+        return not self._held and self._clock() - self._read_at > IDLE_SECONDS
+
+    def stop(self, why: str = STOPPING) -> None:
         """
         Read no more, and end when the walks under way have ended.
+
+        Args:
+            why: The reason that the caller is told.
         """
+        self._why = why
         self._reader.cancel()
 
     async def run(self) -> None:
@@ -112,7 +128,7 @@ class ManyCall:
         if self._reader.cancelled():
             # Not by an exception, which would be logged: no item is at fault.
             self._context.set_code(grpc.StatusCode.UNAVAILABLE)
-            self._context.set_details(_STOPPING)
+            self._context.set_details(self._why)
         else:
             self._reader.result()
 
@@ -120,7 +136,7 @@ class ManyCall:
 
     async def _read(self) -> None:
         while (frame := await self._context.read()) is not grpc.aio.EOF:
-            read_at = self._clock()
+            self._read_at = read_at = self._clock()
             if isinstance(frame, (UndecodableRequest, OversizedRequest)):
                 self._cancel(cancelled_seqs(frame))
                 await self._start_all(decode_items(frame), read_at, most=_MAX_HELD_ALONE, burst=1)

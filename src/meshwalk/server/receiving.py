@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +29,9 @@ _Handler = Callable[[Any, Any], Awaitable[Any]]
 
 # Beside the walks in flight: requests that arrive, calls that are refused, replies that are read.
 DEFAULT_CALLS = 8_000
+
+# The calls of reflection, which tools make one at a time.
+MAX_GENERATORS = 64
 
 # The time that a request has to arrive whole, and the most of those that take longer than `_USUAL_SECONDS`.
 ARRIVAL_SECONDS = 30.0
@@ -61,7 +64,7 @@ class Receiving:
         self.limit = limit
         self._max_slow = max_slow
         self._arrival_seconds = arrival_seconds
-        self._calls = 0
+        self._calls = self._generators = 0
         # The contexts of requests that have not arrived, oldest first, with the times at which they began.
         self._arriving: dict[Any, float] = {}
         self._aborts: set[asyncio.Task[None]] = set()
@@ -129,6 +132,23 @@ class Receiving:
                 return await handle(requests, context)
             finally:
                 self._calls -= 1
+
+        return received
+
+    def generator(self, handle: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
+        """
+        Return a generator over the replies of *handle*, if there are not too many calls of generators.
+        """
+
+        async def received(requests: object, context: Any) -> AsyncIterator[Any]:
+            if self._generators >= MAX_GENERATORS:
+                await self._refuse(context)
+            self._generators += 1
+            try:
+                async for reply in handle(requests, context):
+                    yield reply
+            finally:
+                self._generators -= 1
 
         return received
 

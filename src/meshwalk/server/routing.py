@@ -29,6 +29,11 @@ _DETAILS: dict[int, Detail] = {
     routing_pb2.DETAIL_UNSPECIFIED: "NONE", **{number: word for word, number in convert.DETAILS.number.items()}
 }  # fmt: skip
 
+# The most streams of `RouteMany` on which nothing is under way.
+MAX_IDLE_STREAMS = 128
+
+_IDLE = "this server has too many streams on which nothing is under way; open the stream again when there is something to ask"
+
 
 class Routing(routing_pb2_grpc.RoutingServiceServicer):
     """
@@ -40,7 +45,8 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         self._unread = unread or Unread()
         self._in_flight = in_flight or WalksInFlight()
         self._rates = RequestRates()
-        self._streams: set[ManyCall] = set()
+        # Oldest first.
+        self._streams: dict[ManyCall, None] = {}
         self._stopping = False
 
     @rich_errors
@@ -105,14 +111,26 @@ class Routing(routing_pb2_grpc.RoutingServiceServicer):
         Walk the requests of a stream's frames, and write frames of results; see `ManyCall`.
         """
         del frames  # `ManyCall` reads them itself, so that it can stop reading
+        self._end_idle()
         many = ManyCall(context, self._routed, self._unread)
-        self._streams.add(many)
+        self._streams[many] = None
         if self._stopping:
             many.stop()
         try:
             await many.run()
         finally:
-            self._streams.remove(many)
+            self._streams.pop(many, None)
+
+    def _end_idle(self) -> None:
+        """
+        End the oldest idle streams past `MAX_IDLE_STREAMS`: each may hold a part of a frame.
+        """
+        if len(self._streams) < MAX_IDLE_STREAMS:
+            return
+        idle = [many for many in self._streams if many.is_idle]
+        for many in idle[: len(idle) - MAX_IDLE_STREAMS + 1]:
+            many.stop(_IDLE)
+            self._streams.pop(many)
 
     def stop(self) -> None:
         """
