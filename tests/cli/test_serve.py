@@ -168,7 +168,7 @@ class TestServe:
             (("--set", "task=rhyme"), 2, "attributes.task: is 'rhyme'"),
             (("--set", "patience=much"), 2, "'patience' takes a number"),
             (("--set", "tasks=proof"), 2, "did you mean 'task'?"),
-            (("--deadline", "0s"), 2, "limits.deadline_us: is spent already"),
+            (("--deadline", "0s"), 2, "--deadline is 0s, which is no time at all"),
         ],
     )
     def test_what_is_no_answer(self, served: tuple[str, Path], run: Run, words: tuple[str, ...], code: int, said: str) -> None:

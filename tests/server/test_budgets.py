@@ -176,7 +176,7 @@ class TestListing:
     @pytest.mark.parametrize(
         ("size", "page", "field"),
         [
-            (-1, "", "page_size"),
+            (-1, "", "size"),
             (1_001, "", "page_size"),
             (0, "never", "page_token"),
             (0, "WzFd", "page_token"),

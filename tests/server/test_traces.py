@@ -193,7 +193,7 @@ class TestListTraversals:
 
     @pytest.mark.parametrize(
         ("asked", "field"),
-        [({"size": -1}, "page_size"), ({"size": 1001}, "page_size"), ({"page": "elsewhere"}, "page_token")],
+        [({"size": -1}, "size"), ({"size": 1001}, "page_size"), ({"page": "elsewhere"}, "page_token")],
     )
     async def test_bad_pages(self, tmp_path: Path, asked: dict[str, object], field: str) -> None:
         """
