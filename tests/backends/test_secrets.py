@@ -153,6 +153,28 @@ class TestOthers:
         """
         assert KEY not in SECRETS.hidden(before + KEY + after)
 
+    @pytest.mark.parametrize("key", ["none", "EMPTY", "ollama"])
+    def test_a_key_that_stands_for_none_is_a_word(self, key: str) -> None:
+        """
+        Servers without keys are given some word.
+        """
+        assert f"there is {key}" == Secrets([key]).hidden(f"there is {key}")
+
+    def test_a_usual_host_is_a_word(self) -> None:
+        """
+        A machine's own name is no secret; the port beside it is one.
+        """
+        secrets = Secrets(values=["http://localhost:8123/v1"])
+
+        assert "localhost [address]" == secrets.hidden("localhost localhost:8123")
+
+    def test_long_texts_are_read_for_what_stands_there_plainly(self) -> None:
+        """
+        Content is looked through for keys and addresses, and left as it is where it has none.
+        """
+        assert "a [key] at [address]" == SECRETS.hidden_in_content(f"a {KEY} at tenant-4711")
+        assert "nothing %20 here" == SECRETS.hidden_in_content("nothing %20 here")
+
     @pytest.mark.parametrize("short", ["", "v1", "abc"])
     def test_short_values_are_words(self, short: str) -> None:
         """

@@ -25,9 +25,15 @@ ADDRESS = "[address]"
 _BEGINNING = 6
 _RUN = 8
 
-# Shorter values and shorter parts of addresses are words that a text may well hold.
+# Shorter keys stand for none (`none`, `EMPTY`), and shorter values and parts of addresses are words that a text may well hold.
+_LEAST_KEY = 8
 _LEAST = 4
 _LEAST_PART = 5
+# So are these.
+_WORDS = frozenset({
+    "localhost", "127.0.0.1", "[::1]", "openai", "models", "deployments", "inference", "completions",
+    "compatible-mode", "https", "v1beta",
+})  # fmt: skip
 
 # A text may be encoded once more on its way.
 _ROUNDS = 3
@@ -48,13 +54,13 @@ class Secrets:
 
     def __init__(self, keys: Iterable[str] = (), addresses: Iterable[str] = (), values: Iterable[str] = ()) -> None:
         spelt = {_folded(spelling) for key in keys for spelling in _spellings(key)}
-        spelt = {key for key in spelt if len(key) >= _LEAST}
+        spelt = {key for key in spelt if len(key) >= _LEAST_KEY}
         self._whole = sorted(spelt, key=len, reverse=True)
         self._beginnings = [key for key in self._whole if len(key) > _BEGINNING]
         self._runs = frozenset(key[at : at + _RUN] for key in spelt for at in range(len(key) - _RUN + 1))
         places = {_folded(part) for address in addresses for part in _whole_parts(address)}
         places |= {_folded(part) for value in values for part in _parts(value)}
-        self._places = sorted(filter(None, places), key=len, reverse=True)
+        self._places = sorted({place for place in places if place and place not in _WORDS}, key=len, reverse=True)
 
     def hidden(self, text: str) -> str:
         """
@@ -82,10 +88,9 @@ class Secrets:
         Return *text*, which may be long, with a mark in the place of each secret that it holds plainly.
         """
         plain = _folded(text)
-        if any(part in plain for part in (*[key[:_BEGINNING] for key in self._beginnings], *self._whole, *self._places)):
-            return self.hidden(text)
+        parts = (*[key[:_RUN] for key in self._whole], *[place for place in self._places if len(place) >= _RUN])
 
-        return text
+        return self.hidden(text) if any(part in plain for part in parts) else text
 
     def __repr__(self) -> str:
         return f"<Secrets: {len(self._whole)} of keys, {len(self._places)} of addresses>"
