@@ -18,6 +18,7 @@ from meshwalk.model.problems import BackendError, NotStarted, Overloaded, RateLi
 from meshwalk.review.replay import replay
 from meshwalk.testing import FakeClock, RecordList, ScriptedBackend
 from meshwalk.trace import Message, Outcome, Reply, Request, Usage, decode, encode
+from meshwalk.walk.attempts import Pick
 from tests.loader.reading import HEAD, read_sound
 from tests.support.backends import Gate
 from tests.support.plans import plan_of
@@ -25,6 +26,7 @@ from tests.support.plans import plan_of
 
 SPAN = Span("test.yaml", 1, 1)
 NEVER = 1 << 60
+ONE = Lease("", 0, Pick("", 0, 0, None), 1)
 
 
 def gate(traffic: Traffic | None = None, *endpoints: str) -> BackendLimiter:
@@ -328,10 +330,10 @@ class TestTimeThatCallsNeed:
         """
         before = gate()
         for _ in range(32):
-            before.learn("slow", 1_000_000)
+            before.learn("slow", ONE, 1_000_000)
         now = time.monotonic_ns() // 1_000
 
-        with pytest.raises(NotStarted, match="took 1 s or more, and 0"):
+        with pytest.raises(NotStarted, match="needs 1 s or more, and 0"):
             await before.enter(tokens=1, until_us=now + 500_000, node="slow")
         assert None is before.enter_now(tokens=1, node="slow", left_us=500_000)
         assert None is not before.enter_now(tokens=1, node="slow", left_us=1_500_000)
@@ -344,7 +346,7 @@ class TestTimeThatCallsNeed:
         """
         before = gate(Traffic(concurrency=1))
         for _ in range(32):
-            before.learn("slow", 60_000_000)
+            before.learn("slow", ONE, 60_000_000)
         await entered(before)
         now = time.monotonic_ns() // 1_000
 
@@ -357,7 +359,7 @@ class TestTimeThatCallsNeed:
         """
         before = BackendLimiter(SimulatedSpec(name="s", span=SPAN, traffic=Traffic(concurrency=1)), time.monotonic_ns)
         for _ in range(32):
-            before.learn("node", 1_000_000)
+            before.learn("node", ONE, 1_000_000)
 
         assert None is not before.enter_now(tokens=1, node="node", left_us=1)
 
@@ -432,6 +434,6 @@ class TestWalks:
             answered = await mesh.walk(Request((Message("user", "Why?"),)))
 
         assert ("not_started", 0) == (refused.traversal.finish.cause, refused.traversal.cost_nano_usd)
-        assert "three of four recent calls to backend 'one' took 1 s or more" in refused.traversal.finish.message
+        assert "by its recent calls backend 'one' needs 1 s or more" in refused.traversal.finish.message
         assert ("Because.", 33) == (answered.answer, len(model.requests))
         assert [None] * 34 == [replay(decode(encode(record)), plan) for record in sink.traversals]

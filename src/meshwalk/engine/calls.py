@@ -352,7 +352,7 @@ class Calls:
         try:
             reply = await self._ask(call)
             ended = None
-            limiter.learn(node.name, self._walk.now() - began_us)
+            limiter.learn(node.name, lease, self._walk.now() - began_us)
             if reply.usage is not None:
                 tokens = reply.usage.input_tokens + reply.usage.output_tokens
         except BackendError as error:
@@ -361,7 +361,7 @@ class Calls:
         finally:
             if ended == "cancelled" and call.scope.cancel_called and not (self.stopped or self._settled_by_another(call)):
                 ended = "timeout"
-                limiter.learn(node.name, self._walk.now() - began_us, worked=False)
+                limiter.learn(node.name, lease, self._walk.now() - began_us, worked=False)
             if not call.progress.sent:
                 tokens = 0
             limiter.leave(lease, error_class=ended, retry_after_us=rest_us, tokens=tokens, at_fault=at_fault)

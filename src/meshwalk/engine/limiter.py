@@ -49,12 +49,13 @@ def _no_chance() -> float:
 
 class Lease(NamedTuple):
     """
-    The right of a call to go to *endpoint* (empty: the only one), after a wait.
+    The right of a call to go to *endpoint* (empty: the only one), after a wait, as one of so many *under_way*.
     """
 
     endpoint: str
     queue_us: int
     pick: Pick
+    under_way: int
 
 
 class BackendStatus(NamedTuple):
@@ -100,15 +101,15 @@ class BackendLimiter:
     def __repr__(self) -> str:
         return f"<BackendLimiter of {self._pool!r}>"
 
-    def learn(self, node: str, duration_us: int, *, worked: bool = True) -> None:
+    def learn(self, node: str, lease: Lease, duration_us: int, *, worked: bool = True) -> None:
         """
-        Take that a call of *node* worked, or was cut off at the end of its time; later calls learn from it how long they need.
+        Take that a call of *node* under *lease* worked, or was cut off; later calls learn from it how long they need.
         """
         if self._networked:
             durations = self._durations.get(node)
             if durations is None:
                 durations = self._durations[node] = RecentDurations()
-            durations.add(self._now(), duration_us, worked=worked)
+            durations.add(self._now(), duration_us, worked=worked, under_way=lease.under_way)
 
     def _lately_needed_us(self, node: str, at: int) -> tuple[int, int]:
         """
@@ -116,7 +117,7 @@ class BackendLimiter:
         """
         durations = self._durations.get(node)
 
-        return (0, 0) if durations is None else durations.quantiles_us(at)
+        return (0, 0) if durations is None else durations.needed_us(at, self._pool.under_way)
 
     async def enter(
         self, *, tokens: int, stick_to: str = "", avoid: frozenset[str] = frozenset(), until_us: int, node: str = ""
@@ -137,7 +138,8 @@ class BackendLimiter:
         needed_us, enough_us = self._lately_needed_us(node, came)
         if until_us - came < needed_us:
             left = f"{max(0, until_us - came) / 1e6:.3g} s are left"
-            message = f"three of four recent calls to backend '{self._name}' took {needed_us / 1e6:.3g} s or more, and {left}"
+            message = f"by its recent calls backend '{self._name}' needs {needed_us / 1e6:.3g} s or more, and {left}"
+            self._durations[node].refused(came)
             raise NotStarted(message, backend=self._name)
         ends_us = until_us
         # It waits no longer than it will very likely end in time.
@@ -153,7 +155,7 @@ class BackendLimiter:
         if isinstance(answer, Refused):
             raise _ERRORS[answer.error_class](answer.message, backend=self._name, retry_after_us=answer.retry_after_us)
 
-        return Lease(answer.endpoint, self._now() - came, answer)
+        return Lease(answer.endpoint, self._now() - came, answer, self._pool.under_way)
 
     def enter_now(self, *, tokens: int, stick_to: str = "", node: str = "", left_us: int) -> Lease | None:
         """
@@ -168,7 +170,7 @@ class BackendLimiter:
             return None
         pick = self._pool.enter_now(Ask(tokens, _NO_WAIT_US, stick_to), at, self._chance())
 
-        return None if pick is None else Lease(pick.endpoint, 0, pick)
+        return None if pick is None else Lease(pick.endpoint, 0, pick, self._pool.under_way)
 
     def leave(
         self,

@@ -151,7 +151,7 @@ class FastDriver:
                 latency_us = (clock_ns() - began_ns) // 1000 - called_us
                 if limiter is not None and lease is not None:
                     limiter.leave(lease, error_class=None, tokens=_used(reply, sent))
-                    limiter.learn(runtime.node.name, latency_us)
+                    limiter.learn(runtime.node.name, lease, latency_us)
                 if runtime.foreign:
                     close_labels(reply)
                 # The reply as it came is charged, whichever of its samples is kept.
@@ -168,7 +168,7 @@ class FastDriver:
                     if reply is None:
                         _leave_after(limiter, lease, error, sent)
                         if isinstance(error, _TimeUp):
-                            limiter.learn(runtime.node.name, (clock_ns() - began_ns) // 1000 - called_us, worked=False)
+                            limiter.learn(runtime.node.name, lease, (clock_ns() - began_ns) // 1000 - called_us, worked=False)
                 deviation = Deviation(call=call, granted_us=called_us, ended=_ended(reply, error))
                 break
             replies[len(walk.hops)] = settled_reply

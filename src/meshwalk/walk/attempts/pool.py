@@ -216,7 +216,7 @@ class Pool:
         if len(self._line) >= self._traffic.queue:
             if not self._line and not any(place.free_at_us(at_us, ask.tokens) <= at_us for place in self._well(at_us)):
                 return self._limited(self._well(at_us), ask, at_us)
-            return queue_full(self.name, self._under_way, len(self._line))
+            return queue_full(self.name, self.under_way, len(self._line))
         self._numbered += 1
         self._line[self._numbered] = waiter
 
@@ -240,7 +240,7 @@ class Pool:
                 return pick
         refused = self._hopeless(waiter, at_us, self._before(number))
         if refused is None and at_us >= waiter.last_us:
-            refused = no_place(self.name, self._under_way)
+            refused = no_place(self.name, self.under_way)
         if refused is not None:
             del self._line[number]
             return refused
@@ -307,7 +307,7 @@ class Pool:
         """
         Count the endpoints and calls of this moment.
         """
-        return PoolCounts(len(self._places), len(self._well(at_us)), self._under_way, len(self._line))
+        return PoolCounts(len(self._places), len(self._well(at_us)), self.under_way, len(self._line))
 
     def healthy(self, at_us: int) -> bool:
         """
@@ -321,7 +321,10 @@ class Pool:
         return [place for place in self._places if place.is_well(at_us)]
 
     @property
-    def _under_way(self) -> int:
+    def under_way(self) -> int:
+        """
+        Return how many calls have an endpoint.
+        """
         return sum(place.under_way for place in self._places)
 
     def _pick(self, ask: Ask, at_us: int, chance: float) -> Pick | None:
