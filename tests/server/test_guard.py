@@ -4,7 +4,9 @@ Every method of a server, with every kind of credential.
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,10 +19,12 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
 
 from meshwalk.mesh import Mesh
 from meshwalk.model.problems import Span
-from meshwalk.model.serving import RIGHTS, Access, Right, TenantRules
+from meshwalk.model.serving import RIGHTS, Access, Right, TenantRules, TokenIssuer
 from meshwalk.records.store import TraceReader, TraceWriter
 from meshwalk.server import OperatorKey, serve
 from meshwalk.server.guard import RIGHTS_OF, Guard
@@ -64,6 +68,7 @@ PLANS = {
 
 SPAN = Span("server.yaml", 1, 1)
 OPERATOR = "operators-only"
+ISSUER, SIGNING = "https://login.example", ECKey.generate_key("P-256", {"kid": "one"})
 # A second that has passed.
 LONG_AGO = 1
 
@@ -137,8 +142,11 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     keys |= {"all": key_of("acme"), "others": key_of("beta"), "unknown": key_of("acme")}
     keys |= {"expired": key_of("acme", expires_unix=LONG_AGO)}
     everything: frozenset[Right] = frozenset(RIGHTS)
+    jwks = folder / "jwks.json"
+    jwks.write_text(json.dumps(KeySet([SIGNING]).as_dict(private=False)), encoding="utf-8")
     access = Access(
         keys=tuple(key.entry for name, key in keys.items() if name != "unknown"),
+        issuers=(TokenIssuer(issuer=ISSUER, audience="meshwalk", jwks=str(jwks)),),
         tenants={"acme": TenantRules(rights=everything), "beta": TenantRules(rights=everything, graphs={"shared": SPAN})},
     )
     async with AsyncExitStack() as stack:
@@ -236,6 +244,26 @@ class TestTable:
         code = (await served.call(method, right))[0]
 
         assert (grpc.StatusCode.OK if right in needed or not needed else grpc.StatusCode.PERMISSION_DENIED) is code
+
+    @pytest.mark.parametrize("method", CLOSED)
+    async def test_tokens(self, served: Served, method: str) -> None:
+        """
+        A token of the issuer comes in with its tenant's rights; one that has expired, or is of others, does not.
+        """
+        stranger = ECKey.generate_key("P-256", {"kid": "one"})
+        now = int(time.time())
+
+        def token(key: ECKey, tenant: str, exp: int) -> tuple[tuple[str, str], ...]:
+            claims: dict[str, Any] = {"iss": ISSUER, "aud": "meshwalk", "exp": exp, "tenant": tenant}
+            return (("authorization", f"Bearer {jwt.encode({'alg': 'ES256', 'kid': 'one'}, claims, key)}"),)
+
+        assert grpc.StatusCode.OK is (await served.send(method, token(SIGNING, "acme", now + 600)))[0]
+        for refused in (
+            token(SIGNING, "acme", now - 600),
+            token(stranger, "acme", now + 600),
+            token(SIGNING, "nobody", now + 600),
+        ):
+            assert (grpc.StatusCode.UNAUTHENTICATED, []) == await served.send(method, refused)
 
     @pytest.mark.parametrize("method", CLOSED)
     async def test_either_header(self, served: Served, method: str) -> None:
