@@ -28,6 +28,7 @@ class Remote:
 
     def __init__(self, folder: Path, ready: dict[str, Any], keys: dict[str, str]) -> None:
         self.folder = folder
+        self.ready = ready
         self.target = f"127.0.0.1:{ready['port']}"
         self._keys = keys
 
@@ -88,6 +89,12 @@ def _ran(*words: str) -> str:
 @pytest.mark.process
 @pytest.mark.slow
 class TestRemote:
+    def test_the_ready_line_says_who_comes_in(self, remote: Remote) -> None:
+        """
+        A supervisor learns whether the port takes TLS, and whether it knows its callers.
+        """
+        assert [True, True] == [remote.ready[key] for key in ("tls", "identified")]
+
     def test_route(self, remote: Remote) -> None:
         """
         A key with the right routes, with attributes of the graph, too, on whichever worker it comes to.

@@ -90,6 +90,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
             "pids",
             "vault",
             "risks",
+            "tls",
+            "identified",
             "spans",
         } == ready.keys()
         assert (["desk", "other"], 1, "memory", []) == tuple(ready[key] for key in ("graphs", "workers", "vault", "risks"))

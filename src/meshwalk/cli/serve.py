@@ -253,6 +253,8 @@ def _ready(settings: ServerSettings, plans: Sequence[Plan], address: str, pids: 
         "graphs": [plan.name for plan in plans],
         "traces": settings.traces,
         "tenant": settings.tenant,
+        "tls": settings.tls is not None,
+        "identified": settings.access.identified,
         "workers": len(pids),
         "pids": list(pids),
     }
@@ -266,11 +268,12 @@ def _announce(run: ServeRun, ready: dict[str, Any], *, quietly: bool = False) ->
     if run.json:
         emit(ready, on_one_line=True)
     else:
+        way = f"{' over TLS' if ready['tls'] else ''}{' to known callers' if ready['identified'] else ''}"
         shared = f" with {ready['workers']} workers" if ready["workers"] > 1 else ""
         kept = f", traces in {settings.traces}" if settings.traces is not None else ""
         books = f", budgets in {ready['vault']}" if settings.vault != "memory" else ""
         spans = "spans are exported" if ready["spans"] else "no spans are exported"
-        say(f"Serving {', '.join(ready['graphs'])} at {ready['address']}{shared}{kept}{books}, {spans}; Ctrl-C stops.")
+        say(f"Serving {', '.join(ready['graphs'])} at {ready['address']}{way}{shared}{kept}{books}, {spans}; Ctrl-C stops.")
     # Python buffers a pipe, and a reader may wait for this line.
     sys.stdout.flush()
     # From now on there is something to collect; what is here already is not looked at again.
