@@ -40,6 +40,15 @@ def ran(*words: str | Path) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+BROKEN = """
+meshwalk: 1
+name: broken
+start: ask
+backends: {model: {kind: openai, base_url: "http://127.0.0.1:PORT/v1", model: m}}
+nodes: {ask: {role: primary, backend: model, max_tokens: 10, next: done}}
+"""
+
+
 @contextmanager
 def serving(*words: str | Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """
@@ -241,6 +250,34 @@ class TestLife:
 
         assert health_pb2.HealthCheckResponse.NOT_SERVING == changes[-1]
         assert (0, "", "") == (process.returncode, out, err)
+
+    @pytest.mark.process
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_logs_walks_that_failed_and_events(self, tmp_path: Path, run: Run, workers: str) -> None:
+        """
+        Each line is a JSON document; a failed walk is told with its id and names, and never with the model's address.
+        """
+        with socket.socket() as nobody:
+            # Bound, and listening to nobody: a connection is refused.
+            nobody.bind(("127.0.0.1", 0))
+            port = nobody.getsockname()[1]
+            graph = tmp_path / "broken.yaml"
+            graph.write_text(BROKEN.replace("PORT", str(port)), encoding="utf-8")
+            with serving(graph, "--workers", workers, "--log", "json", "--log-level", "info") as (process, ready):
+                routed = run("route", "--target", ready["address"], "a private question", "--json")
+                process.send_signal(signal.SIGTERM)
+                _, err = process.communicate(timeout=60)
+        lines = [json.loads(line) for line in err.splitlines()]
+        (failed,) = [line for line in lines if line.get("outcome") == "failed"]
+
+        assert 1 == routed.code
+        assert ("warning", "unreachable", "ask", "model", "default") == tuple(
+            failed[key] for key in ("level", "class", "node", "backend", "tenant")
+        )
+        assert failed["traversal_id"] in routed.out + routed.err
+        assert {"ready", "draining", "stopped"} <= {line.get("event") for line in lines}
+        assert not [line for line in lines if str(port) in str(line) and line.get("event") != "ready"]
+        assert "private question" not in err
 
     @pytest.mark.process
     def test_says_when_it_is_ready(self, desk: Path) -> None:

@@ -72,13 +72,15 @@ async def test_a_watcher_hears_of_the_stop_and_does_not_hold_it_up() -> None:
 @has_list
 async def test_list() -> None:
     """
-    A list has the server and each of its services.
+    A list has the server, each of its services, its readiness and that of its records.
     """
     async with desk() as (_, server), channel_to(server) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         reply = await stub.List(health_pb2.HealthListRequest())
 
-    assert dict.fromkeys(["", *SERVICES], SERVING) == {name: health.status for name, health in reply.statuses.items()}
+    names = ["", *SERVICES, "readiness", "readiness/desk", "records"]
+
+    assert dict.fromkeys(names, SERVING) == {name: health.status for name, health in reply.statuses.items()}
 
 
 @has_list

@@ -7,12 +7,13 @@ With several workers this process only supervises: each worker is this command a
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
@@ -24,9 +25,15 @@ from meshwalk.cli.server_flags import ServerFlags, server_settings, worker_words
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from meshwalk.mesh import Sink
     from meshwalk.model.serving import ServerSettings
     from meshwalk.plan import Plan
+    from meshwalk.records.metrics import Metrics
+    from meshwalk.records.store import TraceWriter
+    from meshwalk.records.telemetry import Telemetry
 
+
+_log = logging.getLogger(__name__)
 
 # A terminal that is closed sends SIGHUP, which would end a process without a word.
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -66,12 +73,15 @@ def serve(
     config
         A file of settings: every flag below is a key of it, and wins over it.
     """
+    from meshwalk.server.logs import logging_to_stderr
+
     settings = server_settings(graphs, config, flags)
     run = ServeRun(settings=settings, words=graphs, config=config, flags=flags, json=json)
     # Objects made during the start stay until the end, so a search of the collector finds nothing.
     gc.disable()
     try:
-        return _run(run, as_worker)
+        with logging_to_stderr(settings.log, settings.log_level):
+            return _run(run, as_worker)
     finally:
         gc.enable()
 
@@ -103,10 +113,8 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
     import anyio
 
     from meshwalk.budgets.vaults import open_vault
-    from meshwalk.mesh import Mesh, MeshOptions, Sink
-    from meshwalk.records.metrics import Metrics, WalkCounts
-    from meshwalk.records.store import TraceReader, TraceWriter
-    from meshwalk.records.telemetry import MetricsExport, Telemetry
+    from meshwalk.mesh import Mesh, MeshOptions
+    from meshwalk.records.store import TraceReader
     from meshwalk.server import OperatorKey
     from meshwalk.server import serve as listening
     from meshwalk.server.reuseport import take_turns
@@ -123,26 +131,13 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
     # Signals are received from here on, so that a stop that comes early is a graceful one, too.
     with anyio.open_signal_receiver(*_STOPPING) as signals:
         async with AsyncExitStack() as stack:
-            telemetry = Telemetry.from_environment()
-            stack.push_async_callback(telemetry.aclose)
-            metrics, walk_counts = Metrics(), WalkCounts()
-            exported = MetricsExport.from_environment(metrics, os.environ)
-            stack.push_async_callback(exported.aclose)
-            metrics.add(walk_counts.readings)
-            metrics.add(telemetry.readings)
-            sinks: list[Sink] = [telemetry, walk_counts]
-            reader = None
-            if settings.traces is not None:
-                store = TraceWriter(settings.traces)
-                stack.push_async_callback(store.aclose)
-                sinks.append(store)
-                metrics.add(store.readings)
-                reader = stack.enter_context(TraceReader(settings.traces))
+            outputs = _open_outputs(stack, settings)
+            reader = None if settings.traces is None else stack.enter_context(TraceReader(settings.traces))
             vault = await open_vault(settings.vault)
             stack.push_async_callback(vault.aclose)
             options: MeshOptions = {
                 "outcomes": settings.data,
-                "sinks": sinks,
+                "sinks": outputs.sinks,
                 "vault": vault,
                 "tenant": settings.tenant,
                 "retry_window": settings.retry_window_us / 1e6,
@@ -159,7 +154,8 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
                     lame_duck=settings.lame_duck_us / 1e6,
                     walks_in_flight=settings.walks_in_flight,
                     access=settings.access,
-                    metrics=metrics,
+                    metrics=outputs.metrics,
+                    losing=lambda: outputs.store is not None and outputs.store.losing,
                 )
             )
             ready = _ready(settings, plans, with_port(settings.listen, server.port), [os.getpid()])
@@ -167,17 +163,55 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
                 "vault": vault.name,
                 # The loss of a vault's last seconds matters to those who count money in it.
                 "risks": list(vault.risks) if any(plan.graph.budgets for plan in plans) else [],
-                "spans": telemetry.exporting,
+                "spans": outputs.telemetry.exporting,
             }
             if as_worker:
                 told["turns"] = take_turns(server.port, settings.workers)
             _announce(run, ready | told, quietly=as_worker)
+            _log.info("the server is ready at %s", ready["address"], extra={"meshwalk.event": "ready"})
             async for _ in signals:
                 break
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_on_each, signals, server.hasten)
                 await server.stop(settings.grace_us / 1e6, settings.lame_duck_us / 1e6)
                 tasks.cancel_scope.cancel()
+
+
+class _Outputs(NamedTuple):
+    """
+    The receivers of records, and the registry of their counts.
+    """
+
+    sinks: list[Sink]
+    telemetry: Telemetry
+    store: TraceWriter | None
+    metrics: Metrics
+
+
+def _open_outputs(stack: AsyncExitStack, settings: ServerSettings) -> _Outputs:
+    from meshwalk.records.metrics import Metrics, WalkCounts
+    from meshwalk.records.store import TraceWriter
+    from meshwalk.records.telemetry import MetricsExport, Telemetry
+    from meshwalk.records.walk_log import WalkLog
+
+    telemetry = Telemetry.from_environment()
+    stack.push_async_callback(telemetry.aclose)
+    metrics, counts, walk_log = Metrics(), WalkCounts(), WalkLog(settings.tenant)
+    stack.callback(walk_log.close)
+    sinks: list[Sink] = [telemetry, counts, walk_log]
+    metrics.add(counts.readings)
+    metrics.add(telemetry.readings)
+    store = None
+    if settings.traces is not None:
+        store = TraceWriter(settings.traces)
+        metrics.add(store.readings)
+        sinks.append(store)
+    # The last readings are exported once the store has counted its last losses.
+    stack.push_async_callback(MetricsExport.from_environment(metrics, os.environ).aclose)
+    if store is not None:
+        stack.push_async_callback(store.aclose)
+
+    return _Outputs(sinks, telemetry, store, metrics)
 
 
 async def _on_each(signals: AsyncIterator[signal.Signals], act: Callable[[], object]) -> None:
@@ -201,10 +235,19 @@ def _refuse_shared_memory(settings: ServerSettings, plans: Sequence[Plan]) -> No
             f"--workers {workers} with the vault in memory would count the budgets of {', '.join(counting)} "
             f"{workers} times over, once in each worker; name a vault that they share, such as --vault sqlite:vault.sqlite"
         )
-    complain(
-        f"warning: each of {workers} workers remembers idempotency keys for itself, so a retry that reaches another is walked "
-        "again; --vault sqlite:PATH shares them"
+    _warn(
+        settings,
+        f"each of {workers} workers remembers idempotency keys for itself, so a retry that reaches another is walked "
+        "again; --vault sqlite:PATH shares them",
     )
+
+
+def _warn(settings: ServerSettings, warning: str) -> None:
+    # Text goes where the other warnings of the command go.
+    if settings.log == "json":
+        _log.warning(warning)
+    else:
+        complain(f"warning: {warning}")
 
 
 async def _supervise(run: ServeRun, plans: Sequence[Plan]) -> int:
@@ -215,13 +258,13 @@ async def _supervise(run: ServeRun, plans: Sequence[Plan]) -> int:
 
     settings = run.settings
     if warning := check_listening(settings.listen, guarded=settings.access.guarded, insecure=settings.insecure):
-        complain(f"warning: {warning}")
+        _warn(settings, warning)
     with anyio.open_signal_receiver(*_STOPPING) as signals, reserved_port(settings.listen) as address:
         try:
             async with worker_pool(
                 [sys.executable, "-m", "meshwalk", "serve", *worker_words(run.words, run.config, run.flags, address)],
                 settings.workers,
-                report=lambda death: complain(f"warning: {death}"),
+                report=lambda death: _warn(settings, death),
                 grace=(settings.grace_us + settings.lame_duck_us) / 1e6,
             ) as workers:
                 told = {key: workers.ready[key] for key in ("vault", "risks", "spans", "turns")}
@@ -264,7 +307,7 @@ def _announce(run: ServeRun, ready: dict[str, Any], *, quietly: bool = False) ->
     settings = run.settings
     if not quietly:
         for risk in ready["risks"]:
-            complain(f"warning: vault {ready['vault']}: {risk}")
+            _warn(settings, f"vault {ready['vault']}: {risk}")
     if run.json:
         emit(ready, on_one_line=True)
     else:

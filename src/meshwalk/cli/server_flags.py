@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from meshwalk.cli.options import DataFile, NewTraces, OperatorKeyEnv, Tenant, VaultAddress, Whole, duration_us
 from meshwalk.cli.output import Misuse
+from meshwalk.model.serving import LogFormat, LogLevel
 
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class ServerFlags:
         How long calls are still taken once health says NOT_SERVING at a stop, so that load balancers can turn away first.
     walks_in_flight
         How many walks each process has at once; further requests are refused with RESOURCE_EXHAUSTED, before anything is spent.
+    log
+        The form of the log on stderr: lines of text, or a JSON document a line.
+    log_level
+        The lowest level that is logged: warning has failed walks, info the server's events and declared refusals too.
     insecure
         Listen beyond loopback without TLS and identities: whoever reaches the port comes in.
     reflection
@@ -79,6 +84,8 @@ class ServerFlags:
     grace: Annotated[str | None, _unset("30s", allow_leading_hyphen=True)] = None
     lame_duck: Annotated[str | None, _unset("0s", allow_leading_hyphen=True)] = None
     walks_in_flight: Annotated[int | None, Whole, _unset("2000")] = None
+    log: Annotated[LogFormat | None, _unset("text")] = None
+    log_level: Annotated[LogLevel | None, _unset("warning")] = None
     insecure: Annotated[bool | None, Parameter(negative="")] = None
     reflection: Annotated[bool | None, _unset("True")] = None
     allow_files: Annotated[bool | None, Parameter(negative="")] = None

@@ -18,6 +18,10 @@ Right = Literal["route", "read", "read-content", "operate", "apply"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
 DEFAULT_RIGHTS: frozenset[Right] = frozenset({"route", "read"})
 
+# The form of a server's log, and the lowest level that is written.
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
 # Algorithms whose verifiers hold no secret, so that nobody who can verify a token can make one.
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 
@@ -145,6 +149,8 @@ class ServerSettings:
     grace_us: int = 30_000_000
     lame_duck_us: int = 0
     walks_in_flight: int = 2_000
+    log: LogFormat = "text"
+    log_level: LogLevel = "warning"
     insecure: bool = False
     reflection: bool = True
     tls: TlsFiles | None = None

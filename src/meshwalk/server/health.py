@@ -24,15 +24,31 @@ class Health(aio.HealthServicer):  # type: ignore[misc]  # the library ships no 
     def __init__(self) -> None:
         super().__init__()
         self.stopping = False
-        self._services: tuple[str, ...] = ("",)
+        self._statuses: dict[str, Any] = {}
 
     async def start(self, services: tuple[str, ...]) -> None:
         """
         Report the server and each of *services* as serving.
         """
-        self._services = ("", *services)
-        for service in self._services:
-            await self.set(service, health_pb2.HealthCheckResponse.SERVING)
+        for service in ("", *services):
+            await self.report(service, serving=True)
+
+    async def report(self, service: str, *, serving: bool) -> None:
+        """
+        Report *service* as serving or not; of a server that stops nothing is serving any more.
+        """
+        response = health_pb2.HealthCheckResponse
+        self._statuses[service] = response.SERVING if serving else response.NOT_SERVING
+        await self.set(service, self._statuses[service])
+
+    @property
+    def statuses(self) -> dict[str, Any]:
+        """
+        Return the status of every service by its name.
+        """
+        response = health_pb2.HealthCheckResponse
+
+        return dict.fromkeys(self._statuses, response.NOT_SERVING) if self.stopping else dict(self._statuses)
 
     async def stop(self) -> None:
         """
@@ -47,9 +63,9 @@ class Health(aio.HealthServicer):  # type: ignore[misc]  # the library ships no 
         """
         del request, context
         response = health_pb2.HealthCheckResponse
-        status = response(status=response.NOT_SERVING if self.stopping else response.SERVING)
+        statuses = {service: response(status=status) for service, status in self.statuses.items()}
 
-        return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, status))
+        return health_pb2.HealthListResponse(statuses=statuses)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -33,6 +33,7 @@ from meshwalk.server.identity import IdentityBook
 from meshwalk.server.in_flight import DEFAULT_WALKS_IN_FLIGHT, InFlightCounts, WalksInFlight
 from meshwalk.server.lenient_decode import ServiceRegistrar
 from meshwalk.server.listening import check_listening, private_socket
+from meshwalk.server.readiness import Readiness, health_names
 from meshwalk.server.receiving import Receiving
 from meshwalk.server.registry import MeshRegistry
 from meshwalk.server.routing import Routing
@@ -148,6 +149,8 @@ class Server:
         if self._stopped:
             return
         self._stopped = True
+        in_flight = self._in_flight.counts.in_flight
+        _log.info("the server stops, with %d walks in flight", in_flight, extra={"meshwalk.event": "draining"})
         await self._health.stop()
         await self._unless_hasty(asyncio.sleep(in_seconds(lame_duck)))
         self._routing.stop()
@@ -169,6 +172,7 @@ class Server:
             # It was begun with more time than is left, if the stop is hasty.
             await self._server.stop(_CUT_SECONDS)
         await closing
+        _log.info("the server has stopped", extra={"meshwalk.event": "stopped"})
 
     def hasten(self) -> None:
         """
@@ -203,6 +207,7 @@ async def serve(  # noqa: PLR0913 (the options of a server)
     walks_in_flight: int = DEFAULT_WALKS_IN_FLIGHT,
     access: Access = Access(),
     metrics: Metrics | None = None,
+    losing: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[Server]:
     """
     Serve open *meshes* over gRPC until the context is left.
@@ -216,6 +221,7 @@ async def serve(  # noqa: PLR0913 (the options of a server)
         lame_duck: The time before that in which health says NOT_SERVING and calls are still taken.
         walks_in_flight: The most walks at a time; further requests are refused with `TooManyWalks`, before anything is spent.
         metrics: The registry that this server's readings are added to while it runs.
+        losing: Tells whether records are being lost, as the health of `records` says.
         access: The callers, and the way they come in; by itself a server is for this machine alone.
 
     Raises:
@@ -247,16 +253,21 @@ async def serve(  # noqa: PLR0913 (the options of a server)
     running = Server(server, health, routing, in_flight, served, entry)
     figures, registry = ServerFigures(served, in_flight, guard, certificates).readings, metrics or Metrics()
     await server.start()
-    await health.start(SERVICES)
+    readiness = Readiness(health, served, losing)
+    await health.start((*SERVICES, *health_names(served)))
     receiving.start()
-    watching = asyncio.create_task(_watch([files for files in (certificates, book) if files is not None]))
+    watching = [
+        asyncio.create_task(_watch([files for files in (certificates, book) if files is not None])),
+        asyncio.create_task(readiness.run()),
+    ]
     registry.add(figures)
     try:
         for mesh in served:
             mesh.defer_records(partial(asyncio.get_running_loop().call_later, _BATCH_SECONDS))
         yield running
     finally:
-        watching.cancel()
+        for watch in watching:
+            watch.cancel()
         await running.stop(grace, lame_duck)
         registry.remove(figures)
         receiving.stop()

@@ -37,6 +37,9 @@ SETTLED_SECONDS = 30.0
 # The time past its own grace after which a worker is killed.
 MARGIN_SECONDS = 5.0
 
+# The time between two signals to workers that are to make haste.
+HURRY_SECONDS = 0.5
+
 # The exit codes of a worker that was told to stop: one told very early has no handler for the signal yet.
 _STOPPED = (0, -signal.SIGTERM)
 
@@ -161,6 +164,7 @@ class WorkerPool:
         self._grace = grace
         self._running: dict[int, Process] = {}
         self._stopping = False
+        self._hasty = anyio.Event()
         self.ready: dict[str, Any] = {}
 
     @property
@@ -221,7 +225,10 @@ class WorkerPool:
         code = await process.wait()
         del self._running[number]
         await process.aclose()
-        self._report(f"worker {number + 1} (process {process.pid}) {_ended(code)}; another one starts in {pause:g} s")
+        self._report(
+            f"worker {number + 1} (process {process.pid}) {_ended(code)}; another one starts in {pause:g} s; "
+            "walks of its last second may have no record"
+        )
 
     async def stop(self) -> None:
         """
@@ -234,8 +241,11 @@ class WorkerPool:
             _signal(process, signal.SIGTERM)
         patience = self._grace + MARGIN_SECONDS
         with anyio.move_on_after(patience):
-            for process in self._running.values():
-                await process.wait()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._hurry)
+                for process in self._running.values():
+                    await process.wait()
+                tasks.cancel_scope.cancel()
         for number, process in sorted(self._running.items()):
             code = process.returncode
             _signal(process, signal.SIGKILL)
@@ -251,8 +261,15 @@ class WorkerPool:
         """
         Let workers that are stopping cut off what they wait for.
         """
-        for process in self._running.values():
-            _signal(process, signal.SIGTERM)
+        self._hasty.set()
+
+    async def _hurry(self) -> None:
+        await self._hasty.wait()
+        while True:
+            # Two signals are one to a process that has not looked at the first yet, so they come again.
+            for process in self._running.values():
+                _signal(process, signal.SIGTERM)
+            await anyio.sleep(HURRY_SECONDS)
 
 
 @asynccontextmanager

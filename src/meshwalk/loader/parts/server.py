@@ -27,6 +27,8 @@ _PLAIN = (
     "tenant",
     "operator_key_env",
     "walks_in_flight",
+    "log",
+    "log_level",
     "insecure",
     "reflection",
     "allow_files",

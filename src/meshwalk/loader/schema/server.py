@@ -11,7 +11,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from meshwalk.loader.schema.shape import Shape
 from meshwalk.loader.schema.values import Name, Text, Time, TimeOrNone, Variable, Whole, fault
-from meshwalk.model.serving import Algorithm, Right, ServerSettings
+from meshwalk.model.serving import Algorithm, LogFormat, LogLevel, Right, ServerSettings
 
 
 # The largest number that a flag takes.
@@ -174,6 +174,10 @@ class ServerShape(Shape):
         None, description="How long calls are still taken once health says NOT_SERVING at a stop; none if unsaid."
     )
     walks_in_flight: Count = Field(_UNSET.walks_in_flight, description="How many walks each process has at once.")
+    log: LogFormat = Field(_UNSET.log, description="The form of the log on stderr: lines of text, or a JSON document a line.")
+    log_level: LogLevel = Field(
+        _UNSET.log_level, description="The lowest level that is logged; info has the server's events and declared refusals too."
+    )
     insecure: bool = Field(
         _UNSET.insecure, description="Listen beyond loopback without TLS and identities: whoever reaches the port comes in."
     )
