@@ -90,20 +90,27 @@ def _run(run: ServeRun, as_worker: bool) -> int:
     import anyio
 
     from meshwalk.loader import load_graph
-    from meshwalk.loader.parts.server_access import unknown_graphs
-    from meshwalk.model.problems import GraphError
     from meshwalk.plan import compile_plan
 
     settings = run.settings
     plans = [compile_plan(load_graph(path, trust=settings.trust)) for path in settings.graphs]
-    if problems := unknown_graphs(settings.tenants, {plan.name: plan for plan in plans}):
-        raise GraphError(problems)
+    if settings.tenants:
+        _check_tenants(settings, plans)
     if settings.workers == 1 or as_worker:
         anyio.run(_serve, run, plans, as_worker)
         return OK
     _refuse_shared_memory(settings, plans)
 
     return anyio.run(_supervise, run, plans)
+
+
+def _check_tenants(settings: ServerSettings, plans: Sequence[Plan]) -> None:
+    # Most servers declare no tenants, and need not wait for what reads them.
+    from meshwalk.loader.parts.server_access import unknown_graphs
+    from meshwalk.model.problems import GraphError
+
+    if problems := unknown_graphs(settings.tenants, {plan.name: plan for plan in plans}):
+        raise GraphError(problems)
 
 
 # ---- one process ----------------------------------------------------------------------------------------------------

@@ -16,15 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points, version
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, PeriodicExportingMetricReader
 
 from meshwalk.model.problems import SetupError
 from meshwalk.records.metrics import METRICS, Metric, Metrics
 from meshwalk.records.telemetry.environment import resource
+
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
 
 
 # The exporter of each protocol, and the package that provides it.
@@ -41,9 +44,13 @@ class MetricsExport:
 
     def __init__(self, metrics: Metrics, readers: Sequence[MetricReader]) -> None:
         self._metrics = metrics
-        self._provider = MeterProvider(readers, resource(), shutdown_on_exit=False) if readers else None
-        if self._provider is None:
+        self._provider = None
+        if not readers:
             return
+        # A server that exports no metrics does not wait for the SDK's half of them.
+        from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+
+        self._provider = MeterProvider(readers, resource(), shutdown_on_exit=False)
         meter = self._provider.get_meter("meshwalk", version("meshwalk"))
         for metric in METRICS:
             if metric.kind == "counter":
@@ -62,7 +69,12 @@ class MetricsExport:
         Raises:
             SetupError: If an exporter that it names is not installed.
         """
-        return cls(metrics, [PeriodicExportingMetricReader(exporter) for exporter in _exporters(environment)])
+        exporters = _exporters(environment)
+        if not exporters:
+            return cls(metrics, ())
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
+
+        return cls(metrics, [PeriodicExportingMetricReader(exporter) for exporter in exporters])
 
     @property
     def exporting(self) -> bool:
