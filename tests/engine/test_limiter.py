@@ -353,6 +353,19 @@ class TestTimeThatCallsNeed:
         with pytest.raises(Overloaded, match="had no place in time"):
             await before.enter(tokens=1, until_us=now + 60_020_000, node="slow")
 
+    async def test_a_call_that_comes_too_late_is_refused_in_its_turn(self) -> None:
+        """
+        Where nothing is known of the time that calls need, a call past its own time waits for nobody.
+        """
+        before = gate(Traffic(concurrency=1))
+        await entered(before)
+        late = time.monotonic_ns() // 1_000 - 1_000
+
+        with pytest.raises(Overloaded, match="had no place in time"):
+            await before.enter(tokens=1, until_us=late, node="new")
+        with pytest.raises(Overloaded, match="had no place in time"):
+            await before.enter(tokens=1, until_us=late)
+
     def test_backends_in_this_process_learn_nothing(self) -> None:
         """
         A simulated model's time is the author's own figure.

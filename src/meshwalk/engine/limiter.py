@@ -136,7 +136,7 @@ class BackendLimiter:
         """
         came = self._now()
         needed_us, enough_us = self._lately_needed_us(node, came)
-        if until_us - came < needed_us:
+        if needed_us and until_us - came < needed_us:
             left = f"{max(0, until_us - came) / 1e6:.3g} s are left"
             message = f"by its recent calls backend '{self._name}' needs {needed_us / 1e6:.3g} s or more, and {left}"
             self._durations[node].refused(came)
