@@ -18,6 +18,7 @@ import pytest
 from meshwalk.mesh import Mesh
 from meshwalk.model.problems import MeshwalkError, SetupError
 from meshwalk.model.serving import Access, TlsFiles
+from meshwalk.records.metrics import CERTIFICATE_EXPIRY, CERTIFICATE_ROTATIONS, Metrics
 from meshwalk.server import Server, serve
 from meshwalk.server.certificates import Certificates
 from meshwalk.trace import Outcome
@@ -266,3 +267,21 @@ async def presented(port: int) -> str:
     text = await anyio.to_thread.run_sync(ssl.get_server_certificate, ("127.0.0.1", port))
 
     return x509.load_pem_x509_certificate(text.encode()).subject.rfc4514_string().removeprefix("CN=")
+
+
+async def test_rotations_are_metrics(files: Files) -> None:
+    """
+    The end of the certificate and the rotations, taken and refused, are read with the other metrics.
+    """
+    registry = Metrics()
+    async with Mesh(ALONE) as mesh, serve([mesh], access=Access(tls=files.tls()), metrics=registry) as server:
+        assert server.certificates is not None
+        files.place(signed_by(files.authority, "server", days=60))
+        server.certificates.poll()
+        shutil.copy(files.folder / "caller.key", files.folder / "server.key")
+        server.certificates.poll()
+        readings = [reading for reading in registry.read() if reading.metric in (CERTIFICATE_EXPIRY, CERTIFICATE_ROTATIONS)]
+
+    assert [({}, server.certificates.expires_unix), ({"outcome": "taken"}, 1), ({"outcome": "refused"}, 1)] == [
+        (dict(reading.labels), reading.value) for reading in readings
+    ]

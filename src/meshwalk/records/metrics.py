@@ -54,11 +54,12 @@ CALLS_WAITING = Metric("meshwalk.calls_waiting", "gauge", "Calls that wait for a
 VAULT_AWAY = Metric("meshwalk.vault_away", "gauge", "1 while the vault does not answer, else 0.")
 READY = Metric("meshwalk.ready", "gauge", "1 while walks can be answered, by graph, else 0.")
 CERTIFICATE_EXPIRY = Metric("meshwalk.certificate_expires_unix", "gauge", "The second at which the certificate ends.")
+CERTIFICATE_ROTATIONS = Metric("meshwalk.certificate_rotations", "counter", "New certificates, by whether they were taken.")
 
 # All that a server has, in the order of its documentation.
 METRICS = (
     WALKS, CALLS, COST, OVERRUNS, RECORDS_LOST, IN_FLIGHT, ADMITTED, REFUSALS, ENDPOINTS, CALLS_IN_FLIGHT, CALLS_WAITING,
-    VAULT_AWAY, READY, CERTIFICATE_EXPIRY,
+    VAULT_AWAY, READY, CERTIFICATE_EXPIRY, CERTIFICATE_ROTATIONS,
 )  # fmt: skip
 
 

@@ -44,6 +44,8 @@ class ServerFigures:
             yield Reading(metrics.REFUSALS, count, {"reason": reason})
         if self._certificates is not None:
             yield Reading(metrics.CERTIFICATE_EXPIRY, self._certificates.expires_unix)
+            for outcome, count in self._certificates.counts._asdict().items():
+                yield Reading(metrics.CERTIFICATE_ROTATIONS, count, {"outcome": outcome})
         for mesh in self._served:
             yield from _of_mesh(mesh)
 
