@@ -20,6 +20,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from meshwalk.cli.serve import LAME_DUCK_SECONDS, lame_duck_seconds
+from meshwalk.model.serving import ServerSettings
 from tests.cli.conftest import DESK, Ran, Run
 
 
@@ -346,3 +348,24 @@ class TestLife:
         assert 2 == served.code
         assert "[unknown-key]" in served.err
         assert "problems" in served.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "number", "lame_duck_us", "seconds"),
+    [
+        ("0.0.0.0:50051", signal.SIGTERM, None, LAME_DUCK_SECONDS),
+        ("0.0.0.0:50051", signal.SIGINT, None, 0),
+        ("0.0.0.0:50051", signal.SIGHUP, None, 0),
+        ("127.0.0.1:50051", signal.SIGTERM, None, 0),
+        ("unix:/run/meshwalk.sock", signal.SIGTERM, None, 0),
+        ("0.0.0.0:50051", signal.SIGTERM, 0, 0),
+        ("127.0.0.1:50051", signal.SIGINT, 2_000_000, 2),
+    ],
+)
+def test_load_balancers_have_time_to_turn_away(
+    listen: str, number: signal.Signals, lame_duck_us: int | None, seconds: float
+) -> None:
+    """
+    Where nothing is said, a SIGTERM to a server that others reach leaves them time; a setting holds for every signal.
+    """
+    assert seconds == lame_duck_seconds(ServerSettings(listen=listen, lame_duck_us=lame_duck_us), number)

@@ -50,7 +50,16 @@ class TestFlags:
         shown = " ".join(run("serve", "--help").out.replace("│", " ").split())
         unset = ServerSettings()
 
-        for default in (unset.listen, unset.workers, unset.vault, unset.tenant, "10m", "30s", "0s", unset.walks_in_flight):
+        for default in (
+            unset.listen,
+            unset.workers,
+            unset.vault,
+            unset.tenant,
+            "10m",
+            "30s",
+            "5s at SIGTERM beyond loopback, or 0s",
+            unset.walks_in_flight,
+        ):
             assert f"[default: {default}]" in shown
         assert (600_000_000, 30_000_000) == (unset.retry_window_us, unset.grace_us)
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# The time in which load balancers notice that a server stops, where its settings name none.
+LAME_DUCK_SECONDS = 5.0
+
 # A terminal that is closed sends SIGHUP, which would end a process without a word.
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -158,7 +161,6 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
                     operator_key=operator,
                     share_port=as_worker,
                     grace=settings.grace_us / 1e6,
-                    lame_duck=settings.lame_duck_us / 1e6,
                     walks_in_flight=settings.walks_in_flight,
                     access=settings.access,
                     metrics=outputs.metrics,
@@ -176,11 +178,10 @@ async def _serve(run: ServeRun, plans: Sequence[Plan], as_worker: bool) -> None:
                 told["turns"] = take_turns(server.port, settings.workers)
             _announce(run, ready | told, quietly=as_worker)
             _log.info("the server is ready at %s", ready["address"], extra={"meshwalk.event": "ready"})
-            async for _ in signals:
-                break
+            number = await anext(signals)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_on_each, signals, server.hasten)
-                await server.stop(settings.grace_us / 1e6, settings.lame_duck_us / 1e6)
+                await server.stop(settings.grace_us / 1e6, lame_duck_seconds(settings, number))
                 tasks.cancel_scope.cancel()
 
 
@@ -219,6 +220,19 @@ def _open_outputs(stack: AsyncExitStack, settings: ServerSettings) -> _Outputs:
         stack.push_async_callback(store.aclose)
 
     return _Outputs(sinks, telemetry, store, metrics)
+
+
+def lame_duck_seconds(settings: ServerSettings, number: signal.Signals) -> float:
+    """
+    Return the time in which calls are still taken after the signal *number*.
+    """
+    from meshwalk.wire.address import is_local
+
+    if settings.lame_duck_us is not None:
+        return settings.lame_duck_us / 1e6
+
+    # Load balancers are told by whoever sends SIGTERM; somebody at a terminal waits for the end.
+    return LAME_DUCK_SECONDS if number == signal.SIGTERM and not is_local(settings.listen) else 0.0
 
 
 async def _on_each(signals: AsyncIterator[signal.Signals], act: Callable[[], object]) -> None:
@@ -272,15 +286,14 @@ async def _supervise(run: ServeRun, plans: Sequence[Plan]) -> int:
                 [sys.executable, "-m", "meshwalk", "serve", *worker_words(run.words, run.config, run.flags, address)],
                 settings.workers,
                 report=lambda death: _warn(settings, death),
-                grace=(settings.grace_us + settings.lame_duck_us) / 1e6,
+                grace=settings.grace_us / 1e6 + lame_duck_seconds(settings, signal.SIGTERM),
             ) as workers:
                 told = {key: workers.ready[key] for key in ("vault", "risks", "spans", "turns")}
                 _announce(run, _ready(settings, plans, address, workers.pids) | told)
-                async for _ in signals:
-                    break
+                number = await anext(signals)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_on_each, signals, workers.hasten)
-                    await workers.stop()
+                    await workers.stop(number)
                     tasks.cancel_scope.cancel()
         except WorkerFailed as error:
             if run.json:

@@ -82,7 +82,7 @@ class ServerFlags:
     # Led by a hyphen it is no duration either, and told so.
     retry_window: Annotated[str | None, _unset("10m", allow_leading_hyphen=True)] = None
     grace: Annotated[str | None, _unset("30s", allow_leading_hyphen=True)] = None
-    lame_duck: Annotated[str | None, _unset("0s", allow_leading_hyphen=True)] = None
+    lame_duck: Annotated[str | None, _unset("5s at SIGTERM beyond loopback, or 0s", allow_leading_hyphen=True)] = None
     walks_in_flight: Annotated[int | None, Whole, _unset("2000")] = None
     log: Annotated[LogFormat | None, _unset("text")] = None
     log_level: Annotated[LogLevel | None, _unset("warning")] = None

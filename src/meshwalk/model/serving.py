@@ -135,6 +135,9 @@ class Access:
 class ServerSettings:
     """
     The settings of one server; the fields are named as the flags and the keys of `server.yaml`.
+
+    Args:
+        lame_duck_us: None depends on the address and the signal.
     """
 
     graphs: tuple[str, ...] = ()
@@ -147,7 +150,7 @@ class ServerSettings:
     operator_key_env: str | None = None
     retry_window_us: int = 600_000_000
     grace_us: int = 30_000_000
-    lame_duck_us: int = 0
+    lame_duck_us: int | None = None
     walks_in_flight: int = 2_000
     log: LogFormat = "text"
     log_level: LogLevel = "warning"

@@ -41,7 +41,7 @@ MARGIN_SECONDS = 5.0
 HURRY_SECONDS = 0.5
 
 # The exit codes of a worker that was told to stop: one told very early has no handler for the signal yet.
-_STOPPED = (0, -signal.SIGTERM)
+_STOPPED = (0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 130)
 
 # The beginning of a worker's line of JSON.
 _READY = b'{"ready":true'
@@ -230,15 +230,18 @@ class WorkerPool:
             "walks of its last second may have no record"
         )
 
-    async def stop(self) -> None:
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """
         Let every worker end its calls, kill those that take too long, and report each that did not end well.
+
+        Args:
+            number: The signal that tells them.
         """
         self._stopping = True
         # A worker that had ended before was reported then.
-        running = {number for number, process in self._running.items() if process.returncode is None}
+        running = {worker for worker, process in self._running.items() if process.returncode is None}
         for process in self._running.values():
-            _signal(process, signal.SIGTERM)
+            _signal(process, number)
         patience = self._grace + MARGIN_SECONDS
         with anyio.move_on_after(patience):
             async with anyio.create_task_group() as tasks:
@@ -246,15 +249,15 @@ class WorkerPool:
                 for process in self._running.values():
                     await process.wait()
                 tasks.cancel_scope.cancel()
-        for number, process in sorted(self._running.items()):
+        for worker, process in sorted(self._running.items()):
             code = process.returncode
             _signal(process, signal.SIGKILL)
             await process.aclose()
-            if number in running and code not in _STOPPED:
+            if worker in running and code not in _STOPPED:
                 end = (
                     f"had not stopped after {patience:g} s and was killed" if code is None else f"{_ended(code)} as it stopped"
                 )
-                self._report(f"worker {number + 1} (process {process.pid}) {end}; what it had not recorded yet is lost")
+                self._report(f"worker {worker + 1} (process {process.pid}) {end}; what it had not recorded yet is lost")
         self._running.clear()
 
     def hasten(self) -> None:

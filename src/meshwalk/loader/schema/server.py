@@ -171,7 +171,8 @@ class ServerShape(Shape):
         None, description="How long running calls may take to end once the server is told to stop; 30s if unsaid."
     )
     lame_duck: TimeOrNone | None = Field(
-        None, description="How long calls are still taken once health says NOT_SERVING at a stop; none if unsaid."
+        None,
+        description="How long calls are still taken once health says NOT_SERVING; 5s at SIGTERM beyond loopback if unsaid.",
     )
     walks_in_flight: Count = Field(_UNSET.walks_in_flight, description="How many walks each process has at once.")
     log: LogFormat = Field(_UNSET.log, description="The form of the log on stderr: lines of text, or a JSON document a line.")
