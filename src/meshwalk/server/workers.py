@@ -225,10 +225,9 @@ class WorkerPool:
         code = await process.wait()
         del self._running[number]
         await process.aclose()
-        self._report(
-            f"worker {number + 1} (process {process.pid}) {_ended(code)}; another one starts in {pause:g} s; "
-            "walks of its last second may have no record"
-        )
+        # One that ends by itself stores its records first.
+        lost = "; walks of its last second may have no record" if code < 0 else ""
+        self._report(f"worker {number + 1} (process {process.pid}) {_ended(code)}; another one starts in {pause:g} s{lost}")
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """
