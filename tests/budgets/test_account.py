@@ -4,6 +4,8 @@ One account: held, spent, overrun and assumed, and where it went.
 
 from __future__ import annotations
 
+import pytest
+
 from meshwalk.budgets import Account, Balance, SpendLine, SpendPath
 from meshwalk.budgets.account import MAX_LINES, OTHERS
 from meshwalk.model import Amount, Caps
@@ -91,6 +93,36 @@ class TestStanding:
 
         assert Balance(Caps(cost_nano_usd=20), cost(4), cost(5), 99) == balance
         assert cost(9) == balance.used
+
+
+class TestOverruns:
+    @pytest.mark.parametrize(
+        ("caps", "spent", "over"),
+        [
+            (Caps(), Amount(5, 6, 7, 1), Amount()),
+            (Caps(cost_nano_usd=5, input_tokens=2), Amount(5, 6, 7, 1), Amount(0, 4)),
+            (Caps(cost_nano_usd=1), Amount(5), Amount(4)),
+        ],
+    )
+    def test_a_charge_past_a_cap(self, caps: Caps, spent: Amount, over: Amount) -> None:
+        """
+        Each part counts beyond its own cap, and nothing does beyond none.
+        """
+        account = Account()
+        account.charge(caps, spent, SpendPath(), assumed=False)
+
+        assert (spent, over) == (account.spent, account.overrun)
+
+    def test_a_call_past_one_of_its_bounds(self) -> None:
+        """
+        The parts within their bounds add nothing to the overrun.
+        """
+        account = Account()
+        account.reserve(Amount(4, 4, 4, 1))
+        account.settle(Amount(4, 4, 4, 1), Amount(9, 4, 2, 1), SpendPath("g", "a"), bounded=(True,) * 5, assumed=False)
+
+        assert Amount(5) == account.overrun
+        assert [SpendPath("g", "a")] == [line.spend_path for line in account.lines()]
 
 
 class TestLines:

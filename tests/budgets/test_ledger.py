@@ -153,6 +153,19 @@ class TestIds:
 
         assert spent(10) == ledger.balances(NOW + KEPT_ID_US, [session()])[0].spent
 
+    @pytest.mark.parametrize("assumed", [False, True])
+    def test_a_charge_of_what_is_reserved_settles_it(self, ledger: Ledger, assumed: bool) -> None:
+        """
+        A settlement that comes late, as a charge, replaces its reservation, and is known from then on.
+        """
+        ledger.exchange(NOW, None, reservation_of("h", session(), cost=4))
+        for _ in range(2):
+            ledger.charge(NOW, "h", [session()], spent(3), SpendPath(), assumed=assumed)
+        (report,) = ledger.reports(NOW, "ada")
+
+        assert (spent(3), Amount(), 0) == (report.spent, report.reserved, report.reservations)
+        assert (spent(3) if assumed else Amount()) == report.assumed
+
     def test_charge_of_nothing_is_passed_over(self, ledger: Ledger) -> None:
         """
         What draws on no scope is nobody's business.
@@ -166,6 +179,7 @@ class TestIds:
         A walk in no scope leaves nothing that could expire.
         """
         assert Answer(None, ()) == ledger.exchange(NOW, None, reservation_of("h", cost=5))
+        assert Answer(None, ()) == ledger.exchange(NOW, None, None)
         assert 0 == ledger.reservations
 
 

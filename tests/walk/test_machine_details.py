@@ -347,6 +347,16 @@ class TestSentences:
 
         assert ("new", "reserving") == (early.value.phase, astray.value.phase)
 
+    def test_a_reply_that_is_held_is_not_judged_by_its_beginning(self) -> None:
+        """
+        A node that does not stream takes no judgement, and says so with the phase.
+        """
+        pair = errors()
+        with pytest.raises(ProtocolError, match="holds the reply of 'ask' until it is whole") as caught:
+            pair.live.feed(PrefixJudged(0, 5, {}, 1))
+
+        assert "calling" == caught.value.phase
+
     def test_time_that_is_left(self) -> None:
         """
         Guards read the time until the walk's own deadline.
