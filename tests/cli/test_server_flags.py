@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from meshwalk.cli.output import Misuse
 from meshwalk.cli.server_flags import ServerFlags, server_settings, worker_words
 from meshwalk.loader.schema.server import ServerShape
-from meshwalk.model.serving import ServerSettings
+from meshwalk.model.serving import LogFormat, LogLevel, ServerSettings
 from tests.cli.conftest import DESK, Run
 
 
@@ -123,6 +124,15 @@ class TestCheck:
         assert 1 == checked.code
         assert f"{config}:3:1: the server takes no key 'lisen' [unknown-key]" in checked.out
         assert "did you mean 'listen'?" in checked.out
+
+    def test_words_of_the_log_are_those_of_settings(self) -> None:
+        """
+        The flags list the forms and levels of the log themselves, so that a help need not load the model.
+        """
+        hints = get_type_hints(ServerFlags)
+
+        assert get_args(hints["log"])[0] == LogFormat
+        assert get_args(hints["log_level"])[0] == LogLevel
 
     def test_schema_of_settings(self, run: Run) -> None:
         """

@@ -20,7 +20,7 @@ def write(level: int = logging.WARNING) -> None:
     try:
         float(SECRET)
     except ValueError:
-        _log.log(level, "a walk was %s", "failed", exc_info=True, extra={"meshwalk.node": "ask"})
+        _log.log(level, "a walk %s", "failed", exc_info=True, extra={"meshwalk.node": "ask"})
 
 
 def test_a_json_line_has_the_message_and_its_extras(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +32,7 @@ def test_a_json_line_has_the_message_and_its_extras(capsys: pytest.CaptureFixtur
     (line,) = capsys.readouterr().err.splitlines()
     document = json.loads(line)
 
-    assert ("warning", "meshwalk.tests", "a walk was failed", "ask") == tuple(
+    assert ("warning", "meshwalk.tests", "a walk failed", "ask") == tuple(
         document[key] for key in ("level", "logger", "message", "node")
     )
     assert document["exception"].endswith("ValueError")
@@ -47,7 +47,7 @@ def test_a_line_of_text_has_the_same(capsys: pytest.CaptureFixture[str]) -> None
         write()
     err = capsys.readouterr().err
 
-    assert err.splitlines()[0].endswith("Z warning: a walk was failed [node=ask]")
+    assert err.splitlines()[0].endswith("Z warning: a walk failed [node=ask]")
     assert SECRET not in err
 
 
@@ -61,5 +61,5 @@ def test_the_level_says_which_lines_are_written(capsys: pytest.CaptureFixture[st
         write(logging.WARNING)
         write(logging.ERROR)
 
-    assert 1 == capsys.readouterr().err.count("a walk was failed")
+    assert 1 == capsys.readouterr().err.count("a walk failed")
     assert before == (logger.level, logger.propagate, list(logger.handlers))

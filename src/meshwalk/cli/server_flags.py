@@ -5,13 +5,12 @@ The flags of a server, each with a key of the same name in `server.yaml`, which 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from meshwalk.cli.options import DataFile, NewTraces, OperatorKeyEnv, Tenant, VaultAddress, Whole, duration_us
 from meshwalk.cli.output import Misuse
-from meshwalk.model.serving import LogFormat, LogLevel
 
 
 if TYPE_CHECKING:
@@ -84,8 +83,8 @@ class ServerFlags:
     grace: Annotated[str | None, _unset("30s", allow_leading_hyphen=True)] = None
     lame_duck: Annotated[str | None, _unset("5s at SIGTERM beyond loopback, or 0s", allow_leading_hyphen=True)] = None
     walks_in_flight: Annotated[int | None, Whole, _unset("2000")] = None
-    log: Annotated[LogFormat | None, _unset("text")] = None
-    log_level: Annotated[LogLevel | None, _unset("warning")] = None
+    log: Annotated[Literal["text", "json"] | None, _unset("text")] = None
+    log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _unset("warning")] = None
     insecure: Annotated[bool | None, Parameter(negative="")] = None
     reflection: Annotated[bool | None, _unset("True")] = None
     allow_files: Annotated[bool | None, Parameter(negative="")] = None

@@ -17,6 +17,13 @@ from meshwalk.trace import Attempt, Outcome, Traversal
 
 _log = logging.getLogger(__name__)
 
+_ENDED = {
+    Outcome.ANSWERED: "was answered",
+    Outcome.REFUSED: "was refused",
+    Outcome.FAILED: "failed",
+    Outcome.CANCELLED: "was cancelled",
+}
+
 # The lines that come at once, and the lines a second from then on.
 BURST = 100
 PER_SECOND = 10.0
@@ -60,7 +67,7 @@ class WalkLog:
             return
         self._left -= 1
         self.close()
-        _log.log(level, "a walk was %s", finish.outcome.value, extra=self._about(traversal, at_fault))
+        _log.log(level, "a walk %s", _ENDED[finish.outcome], extra=self._about(traversal, at_fault))
 
     def close(self) -> None:
         """
