@@ -53,10 +53,8 @@ class MetricsExport:
         self._provider = MeterProvider(readers, resource(), shutdown_on_exit=False)
         meter = self._provider.get_meter("meshwalk", version("meshwalk"))
         for metric in METRICS:
-            if metric.kind == "counter":
-                meter.create_observable_counter(metric.name, [self._observer(metric)], description=metric.description)
-            else:
-                meter.create_observable_gauge(metric.name, [self._observer(metric)], description=metric.description)
+            create = meter.create_observable_counter if metric.kind == "counter" else meter.create_observable_gauge
+            create(metric.name, [self._observer(metric)], metric.unit, metric.description)
 
     def __repr__(self) -> str:
         return f"<MetricsExport: {'on' if self.exporting else 'off'}>"
