@@ -225,3 +225,28 @@ nodes:
     assert (
         "calls to plain: at most 100 at once, and 100 waiting for at most 5 s (nothing is declared)" in run("check", graph).out
     )
+
+
+def test_variables_that_a_graph_reads(run: Run, tmp_path: Path) -> None:
+    """
+    The names of environment variables are listed, with the one that an address is read from where the graph states none.
+    """
+    graph = tmp_path / "named.yaml"
+    graph.write_text(
+        """
+meshwalk: 1
+name: named
+start: ask
+backends:
+  plain: {kind: openai, model: m, key_env: PLAIN_KEY, context_tokens: 1000}
+  headed: {kind: openai, model: m, base_url: "http://${HOST}/v1", headers: {X-Team: "${TEAM}"}, context_tokens: 1000}
+nodes:
+  ask: {role: answer, backend: plain, max_tokens: 5, next: done, on_error: last}
+  last: {role: primary, backend: headed, max_tokens: 5, next: done}
+""",
+        encoding="utf-8",
+    )
+    checked = run("check", graph)
+
+    assert "\n  read from the environment: HOST, OPENAI_BASE_URL, PLAIN_KEY, TEAM" in checked.out
+    assert ["HOST", "OPENAI_BASE_URL", "PLAIN_KEY", "TEAM"] == run("check", graph, "--json").json["graphs"][0]["environment"]

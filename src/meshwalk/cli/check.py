@@ -26,7 +26,7 @@ from meshwalk.cli.output import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from meshwalk.model import BackendSpec
+    from meshwalk.model import BackendSpec, Graph
     from meshwalk.model.problems import Problem
     from meshwalk.model.trust import Trust
 
@@ -94,6 +94,7 @@ def _examined(path: str, trust: Trust) -> tuple[dict[str, Any], Sequence[Problem
         card |= {"plan_digest": plan.plan_digest, "shape_digest": plan.shape_digest}
         card["bounds"] = bounds_document(plan.bounds)
         card["input_bounds"] = {name: _input_bound(spec) for name, spec in sorted(plan.graph.backends.items())}
+        card["environment"] = _environment(plan.graph)
         card["lines"] = {name: _line(spec) for name, spec in sorted(plan.graph.backends.items()) if spec.networked}
 
     return card, problems
@@ -131,6 +132,29 @@ def _line(spec: BackendSpec) -> dict[str, Any]:
         "queue_length": traffic.queue,
         "queue_wait_ms": None if wait_us is None else wait_us / 1000,
     }
+
+
+def _environment(graph: Graph) -> list[str]:
+    """
+    List the environment variables that *graph* reads where it is opened.
+    """
+    from meshwalk.model import OpenAISpec
+    from meshwalk.model.environment import names_in
+
+    names: list[str] = []
+    for spec in graph.backends.values():
+        if not isinstance(spec, OpenAISpec):
+            continue
+        addresses = [spec.base_url, *(endpoint.base_url for endpoint in spec.endpoints)]
+        if not any(addresses):
+            names.append("OPENAI_BASE_URL")
+        texts = [*filter(None, addresses), *(value for _, value in spec.headers)]
+        names += [name for text in texts for name in names_in(text)]
+        names += [key for key in (spec.key_env, *(endpoint.key_env for endpoint in spec.endpoints)) if key]
+    for node in graph.nodes.values():
+        names += [*names_in(node.url or ""), *([node.key_env] if node.key_env else [])]
+
+    return sorted(set(names))
 
 
 def _input_bound(spec: BackendSpec) -> dict[str, Any]:
@@ -183,12 +207,18 @@ def _undeclared(card: Mapping[str, Any]) -> str:
     return "".join(f"\n  calls to {', '.join(names)}: {words} (nothing is declared)" for words, names in named.items())
 
 
+def _read_there(card: Mapping[str, Any]) -> str:
+    names = ", ".join(card["environment"])
+
+    return f"\n  read from the environment: {names}" if names else ""
+
+
 def _summary(problems: list[Any], cards: list[dict[str, Any]]) -> str:
     rows = [f"{card['file']}: ok, serves {counted(len(card['serves']), 'graph')}" for card in cards if card.get("serves")]
     rows += [
         f"{card['file']}: ok, graph '{card['graph']}' with {counted(card['nodes'], 'node')} and "
         f"{counted(card['edges'], 'edge')}, plan {card['plan_digest'][:12]}\n  {_bounded(card['bounds'])}{_relied_on(card)}"
-        f"{_undeclared(card)}"
+        f"{_undeclared(card)}{_read_there(card)}"
         for card in cards
         if "graph" in card
     ]

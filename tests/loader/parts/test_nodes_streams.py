@@ -96,3 +96,13 @@ def test_samples_do_not_stream() -> None:
     given = text().replace("from: mean_token_probability", "from: agreement, samples: 3")
 
     assert [("samples-streamed", 11)] == codes(given)
+
+
+@pytest.mark.parametrize(("given", "remedy"), [("true", "write `stream: live`"), ("false", "leave it out")])
+def test_a_switch_is_told_what_was_meant(given: str, remedy: str) -> None:
+    """
+    Other tools switch streams on and off; here an author says when the answer is passed on.
+    """
+    problems = examine(read_graph(text(stream=given).encode(), file="test.yaml"))[1]
+
+    assert [True] == [problem.help.startswith(remedy) for problem in problems if problem.code == "bad-stream"]

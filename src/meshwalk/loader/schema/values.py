@@ -159,9 +159,11 @@ def _stream(value: Any) -> int | None:
         case {"hold_first": int() as tokens, **rest} if not rest and tokens is not True and 1 <= tokens <= _MAX_HELD_TOKENS:
             return tokens
     shown = str(value).lower() if isinstance(value, bool) else quoted(value) if isinstance(value, str) else worded(value)
-    raise fault(
-        "bad-stream", f"is {shown}, and takes hold, live or {{hold_first: N}}, N being 1 to {_MAX_HELD_TOKENS:,} tokens"
-    )
+    wanted = f"hold, live or {{hold_first: N}}, N being 1 to {_MAX_HELD_TOKENS:,} tokens"
+    # Other tools switch streams on and off.
+    meant = {True: "write `stream: live` to pass the answer on as it comes", False: "leave it out, or write `stream: hold`"}
+    remedy = meant[value] if isinstance(value, bool) else ""
+    raise fault("bad-stream", f"is {shown}, and takes {wanted}", remedy)
 
 
 def _duration_or_none_us(value: Any) -> int:
