@@ -43,8 +43,10 @@ METHODS: dict[str, MethodDescriptor] = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-OPEN = [name for name, rights in RIGHTS_OF.items() if rights is None]
-CLOSED = [name for name in RIGHTS_OF if name not in OPEN]
+# Older releases of grpcio-health-checking know no list of services.
+ABSENT = {"/grpc.health.v1.Health/List"} - METHODS.keys()
+OPEN = [name for name, rights in RIGHTS_OF.items() if rights is None and name not in ABSENT]
+CLOSED = [name for name, rights in RIGHTS_OF.items() if rights is not None]
 
 GRAPHS = ("shared", "acmes")
 PLANS = {
@@ -173,7 +175,7 @@ class TestTable:
         """
         A new method without a row is refused to everybody, and fails here.
         """
-        assert METHODS.keys() == RIGHTS_OF.keys()
+        assert METHODS.keys() == RIGHTS_OF.keys() - ABSENT
 
     def test_a_method_without_a_row_is_refused(self) -> None:
         """
