@@ -45,7 +45,7 @@ def test(
     json: Json = False,
 ) -> int:
     """
-    Walk the cases beside graphs, and say_fitted which do not end as expected.
+    Walk the cases beside graphs, and say which do not end as expected.
 
     The cases of GRAPH.yaml stand in GRAPH.cases.yaml; to name those is to name the graph.  The models are scripted,
     everything else is real.  Exits with 1 if a case fails, or fewer edges are taken than --min-coverage asks for.

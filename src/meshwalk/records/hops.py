@@ -408,11 +408,15 @@ def considered(decision: Decision, node: NodePlan) -> tuple[Considered, ...]:
     Show every edge that *decision*, made at *node*, looked at or did not need to, in order.
     """
     edges = node.next if decision.section == "next" else node.on_error
-
-    return tuple(
+    shown = [
         Considered(edge.edge.to, condition(edge), VERDICTS[verdict])
         for edge, verdict in zip(edges, decision.verdicts, strict=True)
-    )
+    ]
+    if decision.edge >= 0 and decision.to != (taken := shown[decision.edge]).to:
+        # There was no answer to serve, and the walk went on by the edge's `else:`.
+        shown[decision.edge] = taken._replace(to=decision.to, guard=f"{taken.guard}; no answer to serve, so else")
+
+    return tuple(shown)
 
 
 def condition(edge: EdgePlan) -> str:

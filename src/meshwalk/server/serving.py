@@ -164,7 +164,7 @@ class Server:
             # Other calls, such as lists of records, may end in the rest of the time.
             await self._unless_hasty(asyncio.wait_for(asyncio.shield(closing), left_seconds))
         if cut := self._in_flight.counts.in_flight:
-            _log.warning("%d walks had not ended when the server stopped, and were cut off", cut)
+            _log.warning("the server stopped before these walks had ended, which were cut off: %d", cut)
         self._in_flight.cut()
         for mesh in self._served:
             mesh.cut()
